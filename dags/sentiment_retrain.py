@@ -1,0 +1,99 @@
+"""### Retrain the sentiment classifier, and promote it if it is better
+
+**Starts** when `reviews_ingest` accepted new reviews; also by REST and by hand.
+
+**Does**: pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes
+(`plan`), compute what is missing of the features, train, score challenger and champion on the same
+held out reviews, decide, and, if the verdict is PROMOTE, make the challenger champion and check
+that consumers get exactly the approved model.
+
+**Skipped after `has_work`** means: nothing changed since the last decision. Nothing is trained.
+
+**Skipped after `may_promote`** means: the verdict was not PROMOTE, or this was a dry run. The log
+of `decide` says every rule with its numbers. This is a result, not a failure.
+
+**Rerun** any task at any time: the same inputs give the same version, decision and log entry.
+What to do when it is red: `docs/runbooks/retrain-failed.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pendulum
+from airflow.sdk import Param, dag, task
+from loop_defaults import ACCEPTED, DEFAULT_ARGS
+
+from pipelines import config, steps
+
+ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
+
+
+@dag(
+    schedule=[ACCEPTED],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    # More than one: an asset event that arrives during a run must start a run of its own.
+    # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
+    max_active_runs=4,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=["sentiment", "owner:ml-platform", "tier:1"],
+    params={
+        "candidates": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            examples=sorted(config.load().candidates),
+            title="Candidates",
+            description="Which configured models to compare. Empty: those of the configuration.",
+        ),
+        "seed": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            maximum=2**32 - 1,
+            title="Seed",
+            description="Empty: the configured seed. Another seed is another version.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Train and decide, but leave the champion as it is.",
+        ),
+        "reason": Param(
+            "",
+            type="string",
+            maxLength=500,
+            title="Reason",
+            description="Kept with the champion's succession, for whoever asks later.",
+        ),
+    },
+)
+def sentiment_retrain() -> None:
+    @task
+    def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
+        chosen = params or {}
+        return steps.plan(snapshot_uri, chosen["candidates"], chosen["seed"])
+
+    @task.short_circuit
+    def may_promote(decision_uri: str, params: dict[str, Any] | None = None) -> bool:
+        return steps.is_promoted(decision_uri) and not (params or {})["dry_run"]
+
+    @task
+    def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
+        return steps.promote(decision_uri, actor, (params or {})["reason"])
+
+    planned = plan(task(steps.take_snapshot)())
+    featurized = task(steps.featurize)(planned)
+    trained = task(max_active_tis_per_dag=1)(steps.train)(planned)
+    decided = task(steps.decide)(task(steps.evaluate)(trained))
+    promoted = promote(decided, ACTOR)
+
+    task.short_circuit(steps.has_work)(planned) >> featurized >> trained
+    may_promote(decided) >> promoted
+    task(steps.confirm)(promoted)
+
+
+sentiment_retrain()

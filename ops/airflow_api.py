@@ -1,0 +1,106 @@
+"""The few calls of Airflow's REST API that the demo and the end-to-end tests need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
+from typing import Any
+
+import httpx
+
+FINISHED = frozenset({"success", "failed"})
+NIGHTLY_RUN = clock(2, 0, tzinfo=UTC)
+
+
+class AirflowApi:
+    """A logged-in client of one Airflow."""
+
+    def __init__(self, url: str, *, username: str, password: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30)
+        reply = self._client.post("/auth/token", json={"username": username, "password": password})
+        reply.raise_for_status()
+        self._client.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"
+
+    def get(self, path: str, **query: Any) -> Any:
+        reply = self._client.get(f"/api/v2{path}", params=query)
+        reply.raise_for_status()
+        return reply.json()
+
+    def has_dag(self, dag_id: str) -> bool:
+        return self._client.get(f"/api/v2/dags/{dag_id}").is_success
+
+    def unpause(self, dag_id: str) -> None:
+        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, dag_id: str, **body: Any) -> str:
+        """Start a run; returns its id."""
+        reply = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        if reply.is_error:
+            raise RuntimeError(f"triggering {dag_id} answered {reply.status_code}: {reply.text}")
+        return str(reply.json()["dag_run_id"])
+
+    def trigger_night(self, dag_id: str, night: date) -> str:
+        """Start the run that the schedule would start for a night: at 02:00 of the next day."""
+        start = datetime.combine(night, NIGHTLY_RUN)
+        end = start + timedelta(days=1)
+        return self.trigger(
+            dag_id,
+            logical_date=start.isoformat(),
+            data_interval_start=start.isoformat(),
+            data_interval_end=end.isoformat(),
+        )
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]
+        return found
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=200
+        )["task_instances"]
+        return found
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """A task's return value; None if it has none (it was skipped, or failed)."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        reply = self._client.get(f"/api/v2{path}", params={"deserialize": "true"})
+        return reply.json()["value"] if reply.is_success else None
+
+    def run_caused_by(self, dag_id: str, source_run_id: str) -> str | None:
+        """The asset-triggered run that an event of another run started."""
+        for run in self.runs(dag_id):
+            if run["run_type"] != "asset_triggered":
+                continue
+            path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/upstreamAssetEvents"
+            events = self.get(path)["asset_events"]
+            if any(event["source_run_id"] == source_run_id for event in events):
+                return str(run["dag_run_id"])
+        return None
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout_seconds: float,
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Wait until a run has ended; returns its state.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not ended in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while (state := self.state(dag_id, run_id)) not in FINISHED:
+            on_poll()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dag_id} {run_id} was {state} after {timeout_seconds:.0f} s")
+            time.sleep(0.5)
+        return state

@@ -1,0 +1,371 @@
+"""The whole loop on this machine, through the real scheduler, in five nights.
+
+Starts an S3 test server and Airflow on free ports, drops each night's deliveries, starts the
+night's run, waits for the retraining it causes, and shows what came of it. On a terminal it then
+stays up until Ctrl-C, so that you can look around; otherwise it stops everything and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from ops.airflow_api import AirflowApi
+from ops.stack import PROJECT, LocalStack, StackError
+from pipelines.errors import LoopError
+
+INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
+FOLDER = PROJECT / ".local" / "demo"
+MADE_UP_ROWS = 10_000
+NIGHT_SECONDS = 420.0
+SEED = 7
+
+STORIES = (
+    "a first load: the first champion",
+    "more reviews: a better model",
+    "3 % dirty rows: those are quarantined",
+    "a changed schema and a cut file beside a good one",
+    "nothing new",
+)
+
+console = Console(stderr=False)
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """What one night of the demo came to. Row counts are of that night alone."""
+
+    night: str
+    story: str
+    delivered: int
+    accepted: int
+    quarantined: int
+    held: int
+    held_deliveries: int
+    ingest_state: str
+    retrain_state: str | None
+    verdict: str
+    why: str
+    champion: str | None
+    generation: int | None
+    holdout_accuracy: float | None
+    seconds: float
+
+
+class Display:
+    """Live progress on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._status = ""
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def status(self, text: str) -> None:
+        """What is being done at the moment."""
+        if text == self._status:
+            return
+        self._status = text
+        if self.console.is_terminal:
+            self._live.update(Spinner("dots", text=Text(text)))
+        else:
+            self.console.print(Text(f"  {text}"), soft_wrap=True)
+
+    def line(self, text: str, style: str = "") -> None:
+        """Something that stays on the screen."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+
+def main(
+    reviews: Annotated[
+        str,
+        typer.Option(
+            help="A .parquet, .csv or archive of reviews, 'imdb', or 'made-up'. "
+            "Default: the official IMDB archive, or made-up reviews where it cannot be had.",
+            envvar="REVIEWS",
+        ),
+    ] = "",
+    is_once: Annotated[
+        bool, typer.Option("--once", help="Stop everything at the end, also on a terminal.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Where to put logs and the summary.")] = FOLDER,
+) -> None:
+    """Run the loop for five nights and show what came of each."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
+    is_once = is_once or bool(os.environ.get("ONCE")) or not sys.stdin.isatty()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with Display(console) as display:
+            _run(display, reviews or None, folder, is_once=is_once)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        raise typer.Exit(130) from None
+    except (StackError, LoopError, TimeoutError) as error:
+        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        console.print(f"logs: {folder / 'logs'}")
+        raise typer.Exit(1) from error
+
+
+def _stop_like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(display: Display, spec: str | None, folder: Path, *, is_once: bool) -> None:
+    started = time.monotonic()
+    stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
+    source = _open_source(display, spec)
+    with stack, _environment(stack.s3_environment):
+        display.line(f"Airflow is up: {stack.ui_url}  (login admin / {stack.password})", "bold")
+        results = Nights(stack, display, source).run()
+        seconds = time.monotonic() - started
+        _write_summary(folder, stack, source, results, seconds)
+        display.line("")
+        console.print(_table(results))
+        if source.is_made_up:
+            display.line(
+                "These figures are of MADE-UP reviews: they show the loop, not a model's quality.",
+                "yellow",
+            )
+        display.line(f"Summary: {folder / 'summary.json'}   {seconds:.0f} s in all")
+        if not is_once:
+            _stay_up(display, stack)
+
+
+def _open_source(display: Display, spec: str | None) -> Any:
+    from pipelines import sources
+    from pipelines.__main__ import cache_folder
+
+    display.status("reading the reviews")
+    source = sources.open_source(
+        spec, cache_dir=cache_folder(), made_up_rows=MADE_UP_ROWS, seed=SEED
+    )
+    display.line(source.description, "yellow" if source.is_made_up else "")
+    return source
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """The S3 of the stack for this very process, too."""
+    saved = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+class Nights:
+    """Plays the nights, one after the other, against a running stack."""
+
+    def __init__(self, stack: LocalStack, display: Display, source: Any) -> None:
+        from pipelines import config
+        from pipelines.registry import Registry
+        from pipelines.store import open_stores
+
+        settings = config.load(stack.config)
+        self.stack, self.display, self.source = stack, display, source
+        self.stores = open_stores(settings.store)
+        self.registry = Registry(self.stores.models, settings.model.name)
+        self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
+
+    def run(self) -> list[NightResult]:
+        """Play all nights; the last of them is the day before yesterday."""
+        from pipelines import replayer
+
+        self._prepare()
+        today = datetime.now(UTC).date()
+        plans = replayer.demo_nights(
+            self.source.table.num_rows, first_night=today - timedelta(days=len(STORIES) + 1)
+        )
+        deliveries = list(replayer.replay(self.source.table, plans, seed=SEED))
+        results = []
+        for number, (plan, story) in enumerate(zip(plans, STORIES, strict=True), start=1):
+            self.display.line(f"\nNight {number}, {plan.night}: {story}", "bold")
+            for delivery in deliveries:
+                if delivery.night == plan.night:
+                    self.stores.reviews.put(delivery.key, delivery.body)
+                    self.display.line(f"  delivered {delivery.key}  {delivery.rows:,} rows")
+            results.append(self._play(plan.night, story))
+            self.display.line("  " + _sentence(results[-1]))
+        return results
+
+    def _prepare(self) -> None:
+        for bucket in (self.stores.reviews, self.stores.models):
+            bucket.create_if_missing()
+        self.display.status("waiting for Airflow to read the DAGs")
+        while not (self.api.has_dag(INGEST) and self.api.has_dag(RETRAIN)):
+            self.stack.check_alive()
+            time.sleep(0.3)
+        for dag_id in (RETRAIN, INGEST):
+            self.api.unpause(dag_id)
+        # Unpaused, the scheduler at once runs the night that has just passed.
+        while not (runs := self.api.runs(INGEST)):
+            time.sleep(0.3)
+        run_id = runs[0]["dag_run_id"]
+        state = self._wait(INGEST, run_id)
+        self.display.line(f"The scheduler's own run for last night found an empty landing: {state}")
+
+    def _play(self, night: date, story: str) -> NightResult:
+        started = time.monotonic()
+        ingest_run = self.api.trigger_night(INGEST, night)
+        ingest_state = self._wait(INGEST, ingest_run)
+        counts = self.api.xcom(INGEST, ingest_run, "summarize_night") or {}
+        retrain_state, verdict, why = None, counts.get("status", "UNKNOWN"), ""
+        if counts.get("accepted_rows"):
+            retrain_run = self._retrain_run(ingest_run)
+            retrain_state = self._wait(RETRAIN, retrain_run)
+            verdict, why = self._verdict(retrain_run, retrain_state)
+        champion = self.registry.champion()
+        return NightResult(
+            night=night.isoformat(),
+            story=story,
+            delivered=counts.get("delivered_rows", 0),
+            accepted=counts.get("accepted_rows", 0),
+            quarantined=counts.get("quarantined_rows", 0),
+            held=counts.get("held_rows", 0),
+            held_deliveries=counts.get("held_deliveries", 0),
+            ingest_state=ingest_state,
+            retrain_state=retrain_state,
+            verdict=verdict,
+            why=why,
+            champion=champion.version if champion else None,
+            generation=champion.generation if champion else None,
+            holdout_accuracy=champion.holdout_accuracy if champion else None,
+            seconds=round(time.monotonic() - started, 1),
+        )
+
+    def _retrain_run(self, ingest_run: str) -> str:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if run := self.api.run_caused_by(RETRAIN, ingest_run):
+                return run
+            self.stack.check_alive()
+            time.sleep(0.3)
+        raise TimeoutError(f"no retraining was started by {ingest_run} within 60 s")
+
+    def _verdict(self, run_id: str, state: str) -> tuple[str, str]:
+        from pipelines import steps
+
+        decision_uri = self.api.xcom(RETRAIN, run_id, "decide")
+        if decision_uri is None:
+            return ("NOTHING_CHANGED" if state == "success" else "FAILED"), ""
+        decision = steps.read_decision(decision_uri)
+        return decision.verdict, decision.why
+
+    def _wait(self, dag_id: str, run_id: str) -> str:
+        def show() -> None:
+            self.stack.check_alive()
+            tasks = self.api.tasks(dag_id, run_id)
+            done = sum(task["end_date"] is not None for task in tasks)
+            running = sorted({_task_name(task) for task in tasks if task["state"] == "running"})
+            if running:
+                self.display.status(f"{dag_id} {done}/{len(tasks)}: {', '.join(running)}")
+
+        return self.api.wait(dag_id, run_id, timeout_seconds=NIGHT_SECONDS, on_poll=show)
+
+
+def _task_name(task: dict[str, Any]) -> str:
+    return str(task["task_id"]).rpartition(".")[2]
+
+
+def _sentence(result: NightResult) -> str:
+    parts = [f"ingest {result.ingest_state}"]
+    if result.retrain_state:
+        parts.append(f"retrain {result.retrain_state}")
+    parts.append(f"{result.verdict} {result.why}".strip())
+    return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
+
+
+def _table(results: list[NightResult]) -> Table:
+    table = Table(title="Five nights of the retraining loop", title_justify="left")
+    for header in ("night", "delivered", "accepted", "quarantined", "held", "ingest", "verdict",
+                   "champion", "holdout accuracy", "seconds"):  # fmt: skip
+        is_number = header in {
+            "delivered",
+            "accepted",
+            "quarantined",
+            "holdout accuracy",
+            "seconds",
+        }
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold")
+    for result in results:
+        accuracy = result.holdout_accuracy
+        champion = f"{result.generation}: {result.champion[:8]}" if result.champion else "none"
+        table.add_row(
+            result.night, f"{result.delivered:,}", f"{result.accepted:,}",
+            f"{result.quarantined:,}", _held(result),
+            Text(result.ingest_state, style="red" if result.ingest_state == "failed" else "green"),
+            result.verdict, champion, f"{accuracy:.4f}" if accuracy else "-",
+            f"{result.seconds:.0f}",
+        )  # fmt: skip
+    return table
+
+
+def _held(result: NightResult) -> str:
+    if not result.held_deliveries:
+        return "-"
+    return f"{result.held_deliveries} files, {result.held:,} rows"
+
+
+def _write_summary(
+    folder: Path, stack: LocalStack, source: Any, results: list[NightResult], seconds: float
+) -> None:
+    summary = {
+        "reviews": source.description,
+        "is_made_up": source.is_made_up,
+        "ui": stack.ui_url,
+        "s3": stack.s3_environment["AWS_ENDPOINT_URL_S3"],
+        "seconds": round(seconds, 1),
+        "nights": [asdict(result) for result in results],
+    }
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    (folder / "summary.json").write_text(text, encoding="utf-8")
+
+
+def _stay_up(display: Display, stack: LocalStack) -> None:
+    display.line(f"\nLook around: {stack.ui_url}  (login admin / {stack.password})", "bold")
+    display.line("From another shell, with this environment:")
+    for name, value in stack.s3_environment.items():
+        display.line(f"  export {name}={value}")
+    display.line("  .venv/bin/python -m pipelines champion history")
+    display.status("Ctrl-C stops everything")
+    try:
+        while True:
+            stack.check_alive()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        display.status("stopping")
+
+
+if __name__ == "__main__":
+    typer.run(main)

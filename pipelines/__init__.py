@@ -1,0 +1,1 @@
+"""The retraining loop's logic: plain Python, importable without Airflow."""

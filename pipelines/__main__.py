@@ -1,0 +1,435 @@
+"""The loop from a shell: the same steps as Airflow's tasks, on the same S3.
+
+Credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_ENDPOINT_URL_S3 (or a profile or role); settings from the file that LOOP_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipelines import config, steps
+from pipelines.errors import DeliveryHeldError, LoopError
+
+EXIT_ERROR, EXIT_HELD = 1, 3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
+app.add_typer(champion_app, name="champion")
+
+out, err = Console(), Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on standard output.")]
+NightOption = Annotated[
+    str | None,
+    typer.Option(help="Day whose deliveries to ingest, YYYY-MM-DD. Default: yesterday (UTC)."),
+]
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the project's own errors into one line on standard error and exit code 1."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LoopError as error:
+            err.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+            raise typer.Exit(EXIT_ERROR) from error
+        except KeyboardInterrupt:
+            err.print("stopped; nothing is half done, run the same command again to go on")
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+@app.callback()
+def main(
+    is_verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also log what is done, to standard error.")
+    ] = False,
+) -> None:
+    level = logging.INFO if is_verbose else logging.WARNING
+    logging.basicConfig(
+        level=level,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False, markup=False)],
+    )
+
+
+@app.command()
+@reports_errors
+def init(as_json: AsJson = False) -> None:
+    """Create the two buckets if they are missing, and prove that the store can be trusted."""
+    stores = _stores()
+    created = [
+        bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
+    ]
+    stores.models.prove_create_if_absent()
+    facts = {
+        "endpoint": stores.models.endpoint,
+        "reviews_bucket": stores.reviews.name,
+        "models_bucket": stores.models.name,
+        "created": created,
+        "honours_create_if_absent": True,
+    }
+    _tell(facts, as_json=as_json)
+
+
+@app.command()
+@reports_errors
+def replay(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Where the reviews come from: a .parquet, a Kaggle .csv, the official "
+            "aclImdb_v1.tar.gz or its folder, 'imdb' (downloaded and verified), or 'made-up'. "
+            "Default: imdb, else made-up."
+        ),
+    ] = None,
+    nights: Annotated[int, typer.Option(min=1, help="How many nights to make.")] = 5,
+    rows_per_night: Annotated[
+        int | None, typer.Option(min=1, help="Reviews per night. Default: all, spread evenly.")
+    ] = None,
+    first_night: Annotated[
+        str | None, typer.Option(help="YYYY-MM-DD. Default: so that the last one is yesterday.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Turn reviews into nightly deliveries under landing/, as the film site would drop them."""
+    from pipelines import replayer, sources
+
+    reviews = _stores().reviews
+    reviews.check_exists()
+    opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
+    start = _day(first_night) if first_night else _yesterday() - timedelta(days=nights - 1)
+    plans = replayer.even_nights(
+        opened.table.num_rows, nights=nights, rows_per_night=rows_per_night, first_night=start
+    )
+    facts: dict[str, Any] = {"reviews": opened.description, "is_made_up": opened.is_made_up}
+    facts["deliveries"] = []
+    with _progress() as progress:
+        bar = progress.add_task("deliveries", total=sum(len(plan.deliveries) for plan in plans))
+        for delivery in replayer.replay(opened.table, plans, seed=seed):
+            reviews.put(delivery.key, delivery.body)
+            facts["deliveries"].append({"key": delivery.key, "rows": delivery.rows})
+            progress.advance(bar)
+    if as_json:
+        _print_json(facts)
+        return
+    out.print(Text(opened.description))
+    rows = [(line["key"], f"{line['rows']:,}") for line in facts["deliveries"]]
+    _print_table("Delivered", ("landing key", "rows"), rows)
+
+
+@app.command()
+@reports_errors
+def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
+    """Land, validate and accept or hold every delivery that is due.
+
+    Exit code 0: all that is due is accepted or there is nothing. 3: something is held, the rest
+    is accepted. 1: could not be done, nothing is lost; run it again.
+    """
+    day = _day(night).isoformat() if night else _yesterday().isoformat()
+    due = steps.find_deliveries(day)
+    failures: list[str] = []
+    with _progress() as progress:
+        bar = progress.add_task(f"night {day}", total=len(due))
+        for landing_uri in due:
+            progress.update(bar, description=landing_uri.rpartition("/")[2][:40])
+            _ingest_one(landing_uri, day, failures)
+            progress.advance(bar)
+    from pipelines import deliveries
+
+    summary = deliveries.summarize(_stores().reviews, day)
+    if as_json:
+        _print_json(summary.model_dump(mode="json") | {"failures": failures})
+    else:
+        rows = [
+            (
+                receipt.landing_key, receipt.verdict, f"{receipt.accepted_rows:,}",
+                f"{receipt.quarantined_rows:,}", f"{receipt.held_rows:,}", receipt.why,
+            )
+            for receipt in summary.receipts
+        ]  # fmt: skip
+        headers = ("landing key", "verdict", "accepted", "quarantined", "held", "why")
+        _print_table(f"Night {day}: {summary.status}", headers, rows)
+    if failures:
+        for failure in failures:
+            err.print(Text.assemble(("error: ", "bold red"), failure), soft_wrap=True)
+        raise typer.Exit(EXIT_ERROR)
+    if summary.held_deliveries:
+        raise typer.Exit(EXIT_HELD)
+
+
+def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
+    """One delivery; what goes wrong with it does not stop the others of the night."""
+    try:
+        arrival_uri = steps.land(landing_uri, night)
+        steps.accept(arrival_uri, steps.validate(arrival_uri))
+    except DeliveryHeldError:
+        pass  # recorded: the table shows it
+    except LoopError as error:
+        failures.append(f"{landing_uri}: {error}")
+
+
+@app.command()
+@reports_errors
+def retrain(
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(help="Configured model to train; repeat to compare. Default: configured."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the configured seed.")] = None,
+    is_dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train and decide; leave the champion as it is.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Kept with the champion's succession.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Retrain on everything accepted, and promote the model if it is better.
+
+    The same reviews, code, settings and seed are the same version: it is not trained twice.
+    """
+    with _progress(shows_count=False) as progress:
+        bar = progress.add_task("pinning the accepted reviews", total=None)
+
+        def on_step(step: str) -> None:
+            progress.update(bar, description=step)
+
+        facts = _retrain(tuple(candidate or ()), seed, is_dry_run, reason, on_step)
+    if as_json:
+        _print_json(facts)
+        return
+    if "rules" in facts:
+        rows = [
+            ("ok" if rule["is_passed"] else "FAIL", rule["sentence"]) for rule in facts["rules"]
+        ]
+        _print_table(f"Version {facts['version']}", ("", "rule"), rows)
+    out.print(Text.assemble((f"{facts['verdict']}: ", "bold"), facts["why"]), soft_wrap=True)
+
+
+def _retrain(
+    candidates: tuple[str, ...],
+    seed: int | None,
+    is_dry_run: bool,
+    reason: str,
+    on_step: Callable[[str], None],
+) -> dict[str, Any]:
+    plan_uri = steps.plan(steps.take_snapshot(), candidates, seed)
+    version = plan_uri.rpartition("/")[2].removesuffix(".json")
+    if not steps.has_work(plan_uri):
+        why = "Nothing changed since this version was decided on: nothing is trained."
+        return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
+    on_step("computing features")
+    cache = steps.featurize(plan_uri)
+    manifest_uri = steps.train(plan_uri, on_step)
+    on_step("evaluating champion and challenger on the same reviews")
+    decision_uri = steps.decide(steps.evaluate(manifest_uri))
+    entry_uri = None
+    if steps.is_promoted(decision_uri) and not is_dry_run:
+        on_step("promoting")
+        entry_uri = steps.promote(decision_uri, f"shell {_user()}", reason)
+        steps.confirm(entry_uri)
+    decision = steps.read_decision(decision_uri)
+    return {
+        "verdict": decision.verdict,
+        "why": decision.why,
+        "version": version,
+        "is_trained": True,
+        "is_promoted": entry_uri is not None,
+        "champion_generation_before": decision.champion_generation,
+        "features": cache,
+        "rules": [rule.model_dump(mode="json") for rule in decision.rules],
+    }
+
+
+@champion_app.command("show")
+@reports_errors
+def champion_show(as_json: AsJson = False) -> None:
+    """The champion: version, since when, why, and how good."""
+    from pipelines import serving
+
+    registry = _registry()
+    entry = serving.find_champion(registry)
+    manifest = registry.champion_manifest(entry)
+    facts = _entry_facts(entry) | {
+        "candidate": manifest.candidate,
+        "training_rows": manifest.training_rows,
+        "model_bytes": manifest.model_size_bytes,
+        "model_sha256": manifest.model_sha256,
+        "snapshot": manifest.plan.snapshot,
+    }
+    _tell(facts, as_json=as_json)
+
+
+@champion_app.command("history")
+@reports_errors
+def champion_history(as_json: AsJson = False) -> None:
+    """The succession of champions, oldest first, with its chain of digests checked."""
+    entries = [_entry_facts(entry) for entry in _registry().history()]
+    if as_json:
+        _print_json(entries)
+        return
+    rows = [
+        (
+            str(entry["generation"]), entry["version"], entry["at"],
+            f"{entry['holdout_accuracy']:.4f}", entry["actor"], entry["reason"],
+        )
+        for entry in entries
+    ]  # fmt: skip
+    headers = ("generation", "version", "since", "holdout accuracy", "by", "reason")
+    _print_table("Champions", headers, rows)
+
+
+@champion_app.command("pull")
+@reports_errors
+def champion_pull(
+    to: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the champion, verified, to a folder: model.skops, manifest.json, champion.json."""
+    from pipelines import serving
+
+    entry = serving.pull(_registry(), to)
+    _tell(_entry_facts(entry) | {"folder": str(to)}, as_json=as_json)
+
+
+@app.command()
+@reports_errors
+def score(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column 'text', also .gz.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="A folder of 'champion pull'. Default: the champion.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write here instead of to standard output.")
+    ] = None,
+) -> None:
+    """Score each review of a file with the champion: one JSON line per row, in order."""
+    from pipelines import scoring, serving
+
+    champion = serving.load_pulled(model) if model else serving.load_champion(_registry())
+    with _progress(shows_count=False) as progress:
+        bar = progress.add_task(f"scoring {file.name}", total=1.0)
+        batches = scoring.read_texts(file, lambda share: progress.update(bar, completed=share))
+        lines = serving.score_lines(champion, batches)
+        if output is None:
+            sys.stdout.writelines(lines)
+        else:
+            _write_whole(output, lines)
+
+
+def _write_whole(path: Path, lines: Iterator[str]) -> None:
+    """Write beside, then put in place: a stopped run leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".score-", delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.writelines(lines)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    part.chmod(0o644)
+    part.replace(path)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "retraining-loop"
+
+
+def _stores() -> Any:
+    from pipelines.store import open_stores
+
+    return open_stores(config.load().store)
+
+
+def _registry() -> Any:
+    from pipelines.registry import Registry
+
+    return Registry(_stores().models, config.load().model.name)
+
+
+def _entry_facts(entry: Any) -> dict[str, Any]:
+    names = ("generation", "version", "kind", "at", "actor", "reason", "holdout_accuracy")
+    return {name: getattr(entry, name) for name in names}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _yesterday() -> date:
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def _day(text: str) -> date:
+    from pipelines.landing import checked_night
+
+    return checked_night(text)
+
+
+def _progress(*, shows_count: bool = True) -> Progress:
+    """A progress bar on standard error, shown on terminals only."""
+    counted = [MofNCompleteColumn()] if shows_count else []
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), *counted,
+        TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
+    )  # fmt: skip
+
+
+def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(str(value)))
+    out.print(table)
+
+
+def _print_json(facts: Any) -> None:
+    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(title=Text(title), title_justify="left")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    app()

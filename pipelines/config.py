@@ -1,0 +1,190 @@
+"""The settings: read here, once, and passed down. Thresholds live in TOML beside their unit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import ConfigError
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "config"
+CONFIG_VARIABLE = "LOOP_CONFIG"
+
+Share = Field(ge=0.0, le=1.0)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(_Section):
+    reviews_bucket: str = Field(min_length=3)
+    models_bucket: str = Field(min_length=3)
+    connect_timeout_seconds: float = Field(gt=0)
+    read_timeout_seconds: float = Field(gt=0)
+    max_attempts: int = Field(ge=1)
+
+
+class IntakeSettings(_Section):
+    max_delivery_bytes: int = Field(gt=0)
+    max_decoded_bytes: int = Field(gt=0)
+    max_rows: int = Field(gt=0)
+    max_field_bytes: int = Field(gt=0)
+
+
+class ValidationSettings(_Section):
+    min_rows: int = Field(ge=1)
+    max_quarantined_share: float = Share
+    min_text_chars: int = Field(ge=1)
+    max_text_chars: int = Field(ge=1)
+    min_positive_share: float = Share
+    max_positive_share: float = Share
+    warn_positive_share_low: float = Share
+    warn_positive_share_high: float = Share
+    balance_min_rows: int = Field(ge=1)
+    max_future_days: int = Field(ge=0)
+
+
+class SplitSettings(_Section):
+    holdout_share: float = Field(gt=0, lt=1)
+    selection_share: float = Field(gt=0, lt=1)
+    salt: str = Field(min_length=1)
+
+
+class ModelSettings(_Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class TrainingSettings(_Section):
+    candidates: tuple[str, ...] = Field(min_length=1)
+    min_training_rows: int = Field(ge=2)
+
+
+class CandidateSettings(_Section):
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
+
+
+class GateSettings(_Section):
+    min_holdout_rows: int = Field(ge=2)
+    min_rows_per_class: int = Field(ge=1)
+    min_accuracy: float = Share
+    min_recall: float = Share
+    max_log_loss: float = Field(gt=0)
+    max_accuracy_drop: float = Share
+    max_log_loss_rise: float = Field(ge=0)
+    max_recall_drop: float = Share
+    significance: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    bootstrap_repeats: int = Field(ge=100)
+    max_artefact_bytes: int = Field(gt=0)
+
+
+class Settings(_Section):
+    """All sections of the configuration file."""
+
+    store: StoreSettings
+    intake: IntakeSettings
+    validation: ValidationSettings
+    split: SplitSettings
+    model: ModelSettings
+    training: TrainingSettings
+    candidates: dict[str, CandidateSettings]
+    gate: GateSettings
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings of this environment.
+
+    Parameters
+    ----------
+    path : Path, optional
+        An environment's TOML file, laid over ``config/default.toml``. Without it the file
+        that the variable ``LOOP_CONFIG`` names, or the defaults alone.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, is not TOML, or holds an unknown key or an impossible value.
+    """
+    if path is None:
+        named = os.environ.get(CONFIG_VARIABLE)
+        path = Path(named) if named else CONFIG_FOLDER / "default.toml"
+    return _load(path.resolve())
+
+
+@functools.cache
+def _load(path: Path) -> Settings:
+    default = path.parent / "default.toml"
+    if not default.is_file():
+        default = CONFIG_FOLDER / "default.toml"
+    merged = _read_toml(default)
+    if path != default:
+        merged = _overlay(merged, _read_toml(path))
+    return _checked(merged, path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror}. "
+            f"Set {CONFIG_VARIABLE} to an existing TOML file, e.g. config/default.toml"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both_tables else value
+    return merged
+
+
+def _checked(values: Mapping[str, Any], path: Path) -> Settings:
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"{path} cannot be used: {faults}") from error
+    return with_candidates(settings, settings.training.candidates)
+
+
+def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
+    """The same settings with other candidates to train.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not one of ``[candidates.*]``, or none or the same one twice is given.
+    """
+    unknown = [name for name in names if name not in settings.candidates]
+    if unknown or not names or len(set(names)) != len(names):
+        raise ConfigError(
+            f"training.candidates is {list(names)}; it must name at least one of "
+            f"{sorted(settings.candidates)}, each once"
+        )
+    training = settings.training.model_copy(update={"candidates": tuple(names)})
+    return settings.model_copy(update={"training": training})
+
+
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """The same settings with another seed for training."""
+    try:
+        model = ModelSettings(name=settings.model.name, seed=seed)
+    except ValidationError as error:
+        raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
+    return settings.model_copy(update={"model": model})

@@ -1,0 +1,130 @@
+"""The rows of a snapshot: who is trained on, who is held out, and what a model reads of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.features import partition_fingerprints
+from pipelines.fingerprints import Fingerprints
+from pipelines.identity import is_holdout, is_selection
+from pipelines.partitions import read_partition
+from pipelines.records import Snapshot, sha256_of
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The distinct reviews of a snapshot, in its order.
+
+    Attributes
+    ----------
+    position : ndarray of shape (n_reviews,)
+        Row number among all rows of all partitions, duplicates included.
+    text_id : ndarray of shape (n_reviews,)
+        Hex digest of the normalized text.
+    label : ndarray of shape (n_reviews,)
+        1 positive, 0 negative.
+    is_holdout, is_selection : ndarray of shape (n_reviews,)
+        Boolean, by film; never both.
+    duplicate_rows : int
+        Rows left out because an earlier row has the same text.
+    """
+
+    reviews: Bucket
+    snapshot: Snapshot
+    position: Rows
+    text_id: NDArray[np.str_]
+    label: NDArray[np.int8]
+    is_holdout: NDArray[np.bool_]
+    is_selection: NDArray[np.bool_]
+    duplicate_rows: int
+
+    @property
+    def training_rows(self) -> Rows:
+        return np.flatnonzero(~self.is_holdout)
+
+    @property
+    def holdout_rows(self) -> Rows:
+        return np.flatnonzero(self.is_holdout)
+
+    def holdout_id(self) -> str:
+        """sha256 over the held out text ids: equal ids mean the same rows."""
+        return ids_digest(self.text_id[self.is_holdout])
+
+    def texts(self, rows: Rows) -> list[str]:
+        """The texts of the given reviews, in the given order."""
+        tables = [
+            read_partition(self.reviews, partition, columns=["text"])
+            for partition in self.snapshot.partitions
+        ]
+        column = pa.concat_tables(tables).column("text").combine_chunks()
+        texts: list[str] = column.take(pa.array(self.position[rows])).to_pylist()
+        return texts
+
+    def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
+        """The fingerprints of the given reviews, in the given order."""
+        parts = [
+            partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
+            for partition in self.snapshot.partitions
+        ]
+        return Fingerprints.concat(parts).take(self.position[rows])
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """Partition digest and row number inside it of one review."""
+        position = int(self.position[row])
+        for partition in self.snapshot.partitions:
+            if position < partition.rows:
+                return partition.sha256, position
+            position -= partition.rows
+        raise IndexError(row)
+
+
+def ids_digest(text_ids: Sequence[str] | NDArray[np.str_]) -> str:
+    """sha256 over a set of text ids, whatever their order."""
+    return sha256_of("\n".join(sorted(str(identity) for identity in text_ids)).encode())
+
+
+def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
+    """Read ids, films and labels of a snapshot and split them.
+
+    A text that occurs more than once counts once, where it first occurs: so the same text is
+    never on both sides of the split.
+    """
+    columns = ["text_id", "movie_id", "label"]
+    tables = [read_partition(reviews, part, columns=columns) for part in snapshot.partitions]
+    table = pa.concat_tables(tables)
+    text_id = np.asarray(table.column("text_id").to_pylist(), dtype=np.str_)
+    _, first = np.unique(text_id, return_index=True)
+    position = np.sort(first).astype(np.int64)
+    split_by = [
+        movie or text
+        for movie, text in zip(table.column("movie_id").to_pylist(), text_id.tolist(), strict=True)
+    ]
+    keys = [split_by[row] for row in position]
+    held = is_holdout(keys, share=snapshot.holdout_share, salt=snapshot.salt)
+    chosen = is_selection(keys, share=snapshot.selection_share, salt=snapshot.salt)
+    dataset = Dataset(
+        reviews=reviews,
+        snapshot=snapshot,
+        position=position,
+        text_id=text_id[position],
+        label=table.column("label").to_numpy().astype(np.int8)[position],
+        is_holdout=np.array([held[key] for key in keys], dtype=np.bool_),
+        is_selection=np.array([chosen[key] and not held[key] for key in keys], dtype=np.bool_),
+        duplicate_rows=len(text_id) - len(position),
+    )
+    logger.info(
+        "rows=%d distinct=%d training=%d holdout=%d",
+        len(text_id), len(position), len(dataset.training_rows), len(dataset.holdout_rows),
+    )  # fmt: skip
+    return dataset

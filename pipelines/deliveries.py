@@ -1,0 +1,218 @@
+"""The delivery ledger: content-addressed, write-once.
+
+A delivery is named by the sha256 of its bytes. ``outcome.json``, written last, is its ledger
+entry: rows count because an outcome names them, and for no other reason. The same bytes under
+another name are a duplicate: recorded, and otherwise without effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from pipelines.config import IntakeSettings
+from pipelines.errors import AlreadyExistsError, TrustError
+from pipelines.landing import (
+    RECEIPTS_PREFIX,
+    arrival_id,
+    checked_night,
+    parse_name,
+    receipt_key,
+)
+from pipelines.records import Arrival, Delivery, NightSummary, Outcome, Receipt, Validation
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+_SPOOL_BYTES = 32 * 1024 * 1024
+_PARALLEL_READS = 8
+
+
+def delivery_key(sha256: str) -> str:
+    return f"deliveries/{sha256}/delivery.json"
+
+
+def outcome_key(sha256: str) -> str:
+    return f"deliveries/{sha256}/outcome.json"
+
+
+def receive(
+    reviews: Bucket, landing_key: str, *, night: str, intake: IntakeSettings
+) -> tuple[str, Arrival]:
+    """Copy one landing file into the ledger's own, immutable place.
+
+    Returns
+    -------
+    arrival_key, arrival : str, Arrival
+        Where the arrival was recorded, and the record.
+    """
+    checked_night(night)
+    version_tag, chunks = reviews.stream(landing_key)
+    sha256 = _keep_bytes(reviews, landing_key, chunks, night=night, intake=intake)
+    arrival = Arrival(
+        landing_key=landing_key, version_tag=version_tag, night=night, delivery=sha256
+    )
+    key = f"arrivals/{night}/{arrival_id(landing_key, version_tag)}.json"
+    reviews.put_record(key, arrival)
+    logger.info("arrival=%s delivery=%s night=%s", key, sha256, night)
+    return key, arrival
+
+
+def _keep_bytes(
+    reviews: Bucket,
+    landing_key: str,
+    chunks: Iterator[bytes],
+    *,
+    night: str,
+    intake: IntakeSettings,
+) -> str:
+    digest, size = hashlib.sha256(), 0
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            if size <= intake.max_delivery_bytes:
+                spool.write(chunk)
+        sha256 = digest.hexdigest()
+        raw_key = f"deliveries/{sha256}/raw" if size <= intake.max_delivery_bytes else None
+        if raw_key is not None:
+            known = reviews.find(raw_key)
+            if known is None or known.size_bytes != size:
+                spool.seek(0)
+                reviews.put_file(raw_key, spool)
+    _record_delivery(reviews, sha256, landing_key, night=night, size=size, raw_key=raw_key)
+    return sha256
+
+
+def _record_delivery(
+    reviews: Bucket, sha256: str, landing_key: str, *, night: str, size: int, raw_key: str | None
+) -> None:
+    name = parse_name(landing_key)
+    day = name.delivered_for.isoformat() if name.delivered_for else night
+    delivery = Delivery(
+        sha256=sha256,
+        source=name.source,
+        landing_key=landing_key,
+        file_format=name.file_format,
+        is_gzipped=name.is_gzipped,
+        size_bytes=size,
+        night=day,
+        raw_key=raw_key,
+    )
+    try:
+        reviews.put_record(delivery_key(sha256), delivery)
+    except AlreadyExistsError:
+        logger.info("delivery=%s landing_key=%r is a redelivery", sha256, landing_key)
+
+
+def read_arrival(reviews: Bucket, key: str) -> tuple[Arrival, Delivery]:
+    arrival = reviews.get_record(key, Arrival)
+    return arrival, reviews.get_record(delivery_key(arrival.delivery), Delivery)
+
+
+def find_outcome(reviews: Bucket, sha256: str) -> Outcome | None:
+    """The ledger entry of a delivery; None when it was never concluded."""
+    return reviews.find_record(outcome_key(sha256), Outcome)
+
+
+def conclude(
+    reviews: Bucket, delivery: Delivery, validation: Validation, validation_key: str
+) -> Outcome:
+    """Commit what becomes of a delivery. The first conclusion stands.
+
+    Raises
+    ------
+    TrustError
+        If accepted, quarantined and held rows do not add up to the delivered ones.
+    """
+    counted = validation.accepted_rows + validation.quarantined_rows + validation.held_rows
+    if counted != validation.delivered_rows or validation.delivery != delivery.sha256:
+        raise TrustError(
+            f"validation of delivery {delivery.sha256} does not add up: "
+            f"{validation.delivered_rows} delivered, {counted} accounted for"
+        )
+    outcome = Outcome(
+        delivery=delivery.sha256,
+        source=delivery.source,
+        night=delivery.night,
+        landing_key=delivery.landing_key,
+        verdict=validation.verdict,
+        why=validation.why,
+        delivered_rows=validation.delivered_rows,
+        accepted_rows=validation.accepted_rows,
+        quarantined_rows=validation.quarantined_rows,
+        held_rows=validation.held_rows,
+        accepted=validation.accepted,
+        quarantined=validation.quarantined,
+        validation_key=validation_key,
+    )
+    try:
+        reviews.put_record(outcome_key(delivery.sha256), outcome)
+    except AlreadyExistsError:
+        return reviews.get_record(outcome_key(delivery.sha256), Outcome)
+    return outcome
+
+
+def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
+    """Record that a landing file was dealt with. The first receipt of a night stands."""
+    is_duplicate = arrival.landing_key != outcome.landing_key
+    receipt = Receipt(
+        landing_key=arrival.landing_key,
+        version_tag=arrival.version_tag,
+        night=arrival.night,
+        delivery=arrival.delivery,
+        verdict="DUPLICATE" if is_duplicate else outcome.verdict,
+        why=_why_duplicate(outcome) if is_duplicate else outcome.why,
+        delivered_rows=0 if is_duplicate else outcome.delivered_rows,
+        accepted_rows=0 if is_duplicate else outcome.accepted_rows,
+        quarantined_rows=0 if is_duplicate else outcome.quarantined_rows,
+        held_rows=0 if is_duplicate else outcome.held_rows,
+    )
+    key = receipt_key(
+        arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
+    )
+    try:
+        reviews.put_record(key, receipt)
+    except AlreadyExistsError:
+        return reviews.get_record(key, Receipt)
+    return receipt
+
+
+def _why_duplicate(outcome: Outcome) -> str:
+    return (
+        f"The same bytes were delivered before as {outcome.landing_key!r} "
+        f"({outcome.verdict}); nothing is counted twice."
+    )
+
+
+def all_outcomes(reviews: Bucket) -> list[Outcome]:
+    """Every ledger entry, sorted by delivery."""
+    keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))
+
+
+def summarize(reviews: Bucket, night: str) -> NightSummary:
+    """What a night brought, counted from its receipts alone."""
+    checked_night(night)
+    keys = [info.key for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/")]
+    receipts = sorted(
+        (reviews.get_record(key, Receipt) for key in keys), key=lambda receipt: receipt.landing_key
+    )
+    held = sum(receipt.verdict == "HELD" for receipt in receipts)
+    accepted_rows = sum(receipt.accepted_rows for receipt in receipts)
+    return NightSummary(
+        night=night,
+        status="NEW_REVIEWS" if accepted_rows else "ALL_HELD" if held else "NO_NEW_DATA",
+        deliveries=len(receipts),
+        held_deliveries=held,
+        duplicate_deliveries=sum(receipt.verdict == "DUPLICATE" for receipt in receipts),
+        delivered_rows=sum(receipt.delivered_rows for receipt in receipts),
+        accepted_rows=accepted_rows,
+        quarantined_rows=sum(receipt.quarantined_rows for receipt in receipts),
+        held_rows=sum(receipt.held_rows for receipt in receipts),
+        receipts=tuple(receipts),
+    )

@@ -1,0 +1,146 @@
+"""Every error the loop raises, filed by the one question a scheduler asks: would a retry help?
+
+    LoopError
+    ├── PermanentError                 a retry gives the same answer: it needs a person
+    │   ├── ConfigError                settings that cannot be used
+    │   ├── SourceError                a source of reviews that cannot be read
+    │   ├── DataError                  what was delivered cannot be used
+    │   │   ├── UnreadableDeliveryError    the file cannot be decoded
+    │   │   ├── DeliveryHeldError          validated, and held back as a whole
+    │   │   ├── NightHeldError             the night is done, some of its deliveries are held
+    │   │   └── NoReviewsError             nothing accepted to train or evaluate on
+    │   ├── TrustError                 bytes that are not what a record says they are
+    │   │   ├── DigestMismatchError
+    │   │   └── ModelFormatError
+    │   ├── PromotionError             a promotion that must not happen
+    │   └── StoreRefusedError          the store answered, and the answer is no
+    │       ├── BucketMissingError
+    │       ├── ObjectMissingError
+    │       ├── AlreadyExistsError         a write-once object holds other bytes
+    │       └── UnsafeStoreError           the store ignores create-if-absent
+    └── TransientError                 the same call may succeed later
+        ├── StoreUnavailableError
+        └── ChampionMovedError         somebody promoted first: decide again, then retry
+
+Each message says what happened, with the values, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class LoopError(Exception):
+    """Anything this project raises on purpose."""
+
+
+class PermanentError(LoopError):
+    """A retry gives the same answer."""
+
+
+class TransientError(LoopError):
+    """The same call may succeed later."""
+
+
+class ConfigError(PermanentError):
+    """Settings that cannot be used."""
+
+
+class SourceError(PermanentError):
+    """A source of reviews that cannot be read."""
+
+
+class DataError(PermanentError):
+    """What was delivered cannot be used."""
+
+
+class UnreadableDeliveryError(DataError):
+    """The delivered file cannot be decoded into rows.
+
+    Parameters
+    ----------
+    reason : str
+        Stable reason code, e.g. ``"truncated"`` or ``"wrong_columns"``.
+    detail : str
+        One sentence with what was found and what was expected.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class DeliveryHeldError(DataError):
+    """A delivery was validated, recorded and held back as a whole."""
+
+    def __init__(self, *, landing_key: str, delivery: str, why: str, report_uri: str) -> None:
+        self.landing_key, self.delivery, self.report_uri = landing_key, delivery, report_uri
+        super().__init__(
+            f"delivery {landing_key!r} is held, none of its rows count: {why} "
+            f"Its bytes are kept under deliveries/{delivery}/. Full findings: {report_uri}"
+        )
+
+
+class NightHeldError(DataError):
+    """The night is complete, and some of its deliveries were not accepted."""
+
+
+class NoReviewsError(DataError):
+    """There is nothing accepted to train or evaluate on."""
+
+
+class TrustError(PermanentError):
+    """Bytes that are not what a record says they are."""
+
+
+class DigestMismatchError(TrustError):
+    """An object's bytes do not hash to the digest that was recorded for it."""
+
+    def __init__(self, *, uri: str, expected: str, found: str) -> None:
+        self.uri, self.expected, self.found = uri, expected, found
+        super().__init__(
+            f"{uri} was changed after it was recorded: expected sha256 {expected}, found {found}. "
+            "It is not used. Restore the object or remove the record that names it."
+        )
+
+
+class ModelFormatError(TrustError):
+    """A model file that is not one of ours, refused before anything in it is built."""
+
+
+class PromotionError(PermanentError):
+    """A promotion that must not happen."""
+
+
+class StoreRefusedError(PermanentError):
+    """The object store answered, and the answer is no."""
+
+
+class BucketMissingError(StoreRefusedError):
+    """The bucket does not exist."""
+
+
+class ObjectMissingError(StoreRefusedError):
+    """The object does not exist. The store was reachable and said so."""
+
+
+class AlreadyExistsError(StoreRefusedError):
+    """A write-once object already exists with other bytes."""
+
+
+class UnsafeStoreError(StoreRefusedError):
+    """The store accepts create-if-absent writes and ignores the condition."""
+
+
+class StoreUnavailableError(TransientError):
+    """The object store did not give an answer that settles the matter."""
+
+
+class ChampionMovedError(TransientError):
+    """Somebody else's promotion came first; the decision was made against an older champion."""
+
+    def __init__(self, *, decided_against: int, champion_is: int) -> None:
+        self.decided_against, self.champion_is = decided_against, champion_is
+        super().__init__(
+            f"the decision was made against champion generation {decided_against}, but generation "
+            f"{champion_is} has been promoted since. Evaluate against the new champion and decide "
+            "again: python -m pipelines retrain"
+        )

@@ -1,0 +1,131 @@
+"""Fingerprints per partition, computed once and cached.
+
+The cache may be deleted at any time. An entry that is corrupt, torn, or belongs to another
+partition or featurizer is recomputed, never trusted.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.errors import ObjectMissingError
+from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
+from pipelines.partitions import read_partition
+from pipelines.records import Partition, Snapshot, sha256_of
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 64
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """How many partitions were found in the cache, and how many had to be computed."""
+
+    cached: int
+    computed: int
+
+
+def cache_key(partition: Partition, *, ngram_max: int, bits: int) -> str:
+    return f"features/{FEATURIZER_VERSION}-n{ngram_max}-b{bits}/{partition.sha256}.npz"
+
+
+def fill_cache(
+    reviews: Bucket,
+    snapshot: Snapshot,
+    *,
+    ngram_max: int,
+    bits: int,
+    on_partition: Callable[[Partition], None] = lambda _partition: None,
+) -> CacheUse:
+    """Make sure that every partition of the snapshot has its fingerprints in the cache."""
+    cached = 0
+    for partition in snapshot.partitions:
+        if _find(reviews, partition, ngram_max=ngram_max, bits=bits) is None:
+            _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
+        else:
+            cached += 1
+        on_partition(partition)
+    use = CacheUse(cached=cached, computed=len(snapshot.partitions) - cached)
+    logger.info("featurizer=%s cached=%d computed=%d", FEATURIZER_VERSION, use.cached, use.computed)
+    return use
+
+
+def partition_fingerprints(
+    reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
+) -> Fingerprints:
+    """The fingerprints of a partition's rows, in row order."""
+    found = _find(reviews, partition, ngram_max=ngram_max, bits=bits)
+    if found is not None:
+        return found
+    return _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
+
+
+def _compute(reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int) -> Fingerprints:
+    texts = read_partition(reviews, partition, columns=["text"]).column("text").to_pylist()
+    computed = fingerprint(texts, ngram_max=ngram_max, bits=bits)
+    key = cache_key(partition, ngram_max=ngram_max, bits=bits)
+    reviews.put(key, encode(computed, partition))
+    return computed
+
+
+def _find(
+    reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
+) -> Fingerprints | None:
+    key = cache_key(partition, ngram_max=ngram_max, bits=bits)
+    try:
+        data = reviews.get(key)
+    except ObjectMissingError:
+        return None
+    found = decode(data, partition, ngram_max=ngram_max, bits=bits)
+    if found is None:
+        logger.warning("cache=%s is corrupt or foreign; computing it again", key)
+    return found
+
+
+def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
+    """Bytes of a cache entry: its own sha256, then arrays (ids split in 4 + 4 bytes)."""
+    low = (fingerprints.ids & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
+    high = (fingerprints.ids >> np.uint64(32)).astype(np.uint32)
+    narrow = high.astype(np.uint8) if fingerprints.bits <= 40 else high
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        low=low,
+        high=narrow,
+        lengths=fingerprints.lengths.astype(np.int32),
+        made_of=_made_of(partition, ngram_max=fingerprints.ngram_max, bits=fingerprints.bits),
+    )
+    payload = buffer.getvalue()
+    return sha256_of(payload).encode() + payload
+
+
+def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> Fingerprints | None:
+    """The fingerprints in a cache entry, or None when it is not this partition's, whole."""
+    digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if digest != sha256_of(payload).encode():
+        return None
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            expected = _made_of(partition, ngram_max=ngram_max, bits=bits)
+            if not np.array_equal(arrays["made_of"], expected):
+                return None
+            ids = arrays["high"].astype(np.uint64) << np.uint64(32)
+            ids |= arrays["low"]
+            lengths = arrays["lengths"].astype(np.int64)
+    except (ValueError, KeyError, OSError):
+        return None
+    if len(lengths) != partition.rows or int(lengths.sum()) != len(ids):
+        return None
+    return Fingerprints(ids=ids, lengths=lengths, ngram_max=ngram_max, bits=bits)
+
+
+def _made_of(partition: Partition, *, ngram_max: int, bits: int) -> np.ndarray:
+    text = f"{FEATURIZER_VERSION} {ngram_max} {bits} {partition.sha256}"
+    return np.frombuffer(text.encode(), dtype=np.uint8)

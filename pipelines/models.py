@@ -1,0 +1,486 @@
+"""The models that can be trained, and the one way their files are written and read.
+
+The default candidate, `fingerprint_sgd`, is the naive-Bayes weighted linear model of [1]_ with the
+longer n-grams of [2]_, on hashed n-grams (`pipelines.fingerprints`):
+
+    fingerprints ──▶ log-count ratio, rows of length 1 ──▶ logistic regression by SGD
+
+A file is a skops archive. Reading one builds only types that skops trusts or that `OWN_TYPES`
+names, so a file can describe a model but cannot run code.
+
+References
+----------
+.. [1] S. Wang and C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic
+   Classification", ACL, 2012.
+.. [2] G. Mesnil et al., "Ensemble of Generative and Discriminative Techniques for Sentiment
+   Analysis of Movie Reviews", ICLR workshop, 2015.
+"""
+# ruff: noqa: N803, N806  # X is what scikit-learn and its readers call the samples
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+from typing import Any, Self
+
+import numpy as np
+import skops.io
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import ClassifierTags, Tags
+from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+
+from pipelines.errors import ModelFormatError
+from pipelines.fingerprints import FingerprintIndex, Fingerprints, fingerprint
+
+OWN_TYPES = (
+    "pipelines.models.FingerprintVectorizer",
+    "pipelines.models.LogCountRatio",
+)
+"""Types a model file may hold besides those skops trusts. Never read from the file itself."""
+
+MAX_MODEL_BYTES = 1 << 29
+"""Largest model, unpacked: 512 MiB, thirteen times the full-data default candidate."""
+
+_SCHEMA = "schema.json"
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+_MALFORMED = (
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Say which known n-grams each review contains.
+
+    Parameters
+    ----------
+    ngram_max : int, default=3
+        Longest n-gram, 1 to 8 tokens.
+    min_df : int, default=2
+        Fewest reviews an n-gram must occur in to be kept.
+    bits : int, default=40
+        Bits per fingerprint, 16 to 44. Among a million n-grams, a new one is taken for a known
+        one with probability 1e6 / 2**bits: one in a million at 40.
+
+    Attributes
+    ----------
+    vocabulary_ : ndarray of uint64, shape (n_ngrams,)
+        Fingerprints of the n-grams kept, ascending: the columns of what `transform` returns.
+    """
+
+    def __init__(self, *, ngram_max: int = 3, min_df: int = 2, bits: int = 40) -> None:
+        self.ngram_max = ngram_max
+        self.min_df = min_df
+        self.bits = bits
+
+    def fit(self, X: Iterable[str] | Fingerprints, y: object = None) -> Self:  # noqa: ARG002
+        """Keep the n-grams that occur in at least ``min_df`` reviews.
+
+        Parameters
+        ----------
+        X : iterable of str, or Fingerprints
+            The reviews.
+        y : object
+            Not used.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, the fingerprints were made with other parameters, or
+            no n-gram occurs often enough.
+        """
+        if self.min_df < 1:
+            raise ValueError(f"min_df must be at least 1, got {self.min_df}")
+        reviews = self._read(X)
+        vocabulary = _seen_in(reviews.ids, self.min_df)
+        if not len(vocabulary):
+            raise ValueError(
+                f"none of the n-grams of {len(reviews)} reviews occurs in min_df={self.min_df} "
+                "of them. Pass more reviews or a lower min_df."
+            )
+        self.vocabulary_ = vocabulary
+        self._index = FingerprintIndex(vocabulary, self.bits)
+        return self
+
+    def fit_transform(self, X: Iterable[str] | Fingerprints, y: object = None) -> sparse.csr_array:
+        """Fit to the reviews and transform them, reading each once."""
+        reviews = self._read(X)
+        return self.fit(reviews, y).transform(reviews)
+
+    def transform(self, X: Iterable[str] | Fingerprints) -> sparse.csr_array:
+        """Return 1 where a review contains a known n-gram.
+
+        Parameters
+        ----------
+        X : iterable of str, or Fingerprints
+            The reviews.
+
+        Returns
+        -------
+        presence : csr_array of float32, shape (n_reviews, n_ngrams)
+            Zeros and ones, columns ascending in each row.
+        """
+        check_is_fitted(self)
+        reviews = self._read(X)
+        columns, is_known = self._vocabulary_index().find(reviews.ids)
+        known_before = np.zeros(len(is_known) + 1, np.int64)
+        np.cumsum(is_known, out=known_before[1:])
+        columns = columns[is_known]
+        row_bounds = known_before[reviews.bounds()]
+        # scikit-learn's solvers want 32-bit positions; beyond 2**31 of them, they say so.
+        row_bounds = row_bounds.astype(sparse.get_index_dtype(maxval=len(columns)))
+        return sparse.csr_array(
+            (np.ones(len(columns), np.float32), columns, row_bounds),
+            shape=(len(reviews), len(self.vocabulary_)),
+        )
+
+    def _read(self, X: Iterable[str] | Fingerprints) -> Fingerprints:
+        if not isinstance(X, Fingerprints):
+            return fingerprint(X, ngram_max=self.ngram_max, bits=self.bits)
+        if X.parameters != (self.ngram_max, self.bits):
+            raise ValueError(
+                f"the fingerprints were made with (ngram_max, bits) = {X.parameters}, this model "
+                f"reads {(self.ngram_max, self.bits)}. Make them again: fingerprint(texts, "
+                f"ngram_max={self.ngram_max}, bits={self.bits})"
+            )
+        return X
+
+    def _vocabulary_index(self) -> FingerprintIndex:
+        if getattr(self, "_index", None) is None:
+            self._index = FingerprintIndex(self.vocabulary_, self.bits)
+        return self._index
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the index: it follows from the vocabulary, and is rebuilt when needed."""
+        state = dict(super().__getstate__())
+        state.pop("_index", None)
+        return state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Weight each feature by how much more often it occurs in one class than in the other.
+
+    The weight is the naive-Bayes log-count ratio ``log((p / |p|) / (q / |q|))``, where ``p`` and
+    ``q`` are the feature's counts in the second and the first class, each plus ``alpha`` [1]_.
+    Weighted rows are then scaled to length 1, so that a long review does not count for more.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        Smoothing count, above 0.
+
+    Attributes
+    ----------
+    ratio_ : ndarray of float32, shape (n_features,)
+        Weight per feature; above 0 where it speaks for ``classes_[1]``.
+    classes_ : ndarray of shape (2,)
+        The labels, ascending.
+    n_features_in_ : int
+        Number of features seen by `fit`.
+
+    References
+    ----------
+    .. [1] S. Wang and C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic
+       Classification", ACL, 2012.
+    """
+
+    def __init__(self, *, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def fit(self, X: sparse.csr_array, y: ArrayLike) -> Self:
+        """Count each feature in either class.
+
+        Parameters
+        ----------
+        X : sparse array of shape (n_samples, n_features)
+            Counts, or zeros and ones. Not negative.
+        y : array-like of shape (n_samples,)
+            Labels of exactly two classes.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` has one class, or more than two; a count is negative; ``alpha`` is not
+            positive.
+        """
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
+        check_non_negative(X, "LogCountRatio.fit")
+        self.classes_ = _two_classes(labels)
+        in_second = self._smoothed_share(X, labels == self.classes_[1])
+        in_first = self._smoothed_share(X, labels == self.classes_[0])
+        self.ratio_ = np.log(in_second / in_first).astype(np.float32)
+        return self
+
+    def transform(self, X: sparse.csr_array) -> sparse.csr_array:
+        """Weight each feature and scale each row to length 1.
+
+        Parameters
+        ----------
+        X : sparse array of shape (n_samples, n_features)
+            Counts, or zeros and ones.
+
+        Returns
+        -------
+        weighted : csr_array of float32, shape (n_samples, n_features)
+            Rows of Euclidean length 1, or 0 where nothing was known.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=False)
+        X = sparse.csr_array(X)
+        weighted = sparse.csr_array(
+            (X.data * self.ratio_[X.indices], X.indices, X.indptr), shape=X.shape
+        )
+        inplace_csr_row_normalize_l2(weighted)
+        return weighted
+
+    def _smoothed_share(self, X: sparse.csr_array, is_member: NDArray[np.bool_]) -> Any:
+        # float32 like X, so that X is not copied; counts are exact up to 2**24 reviews.
+        counts = (X.T @ is_member.astype(np.float32)).astype(np.float64) + self.alpha
+        return counts / counts.sum()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.target_tags.required = True
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def fingerprint_sgd(
+    *, seed: int, ngram_max: int = 3, min_df: int = 2, alpha: float = 1e-6, epochs: int = 10
+) -> Pipeline:
+    """Return the default candidate, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each epoch; the only randomness.
+    ngram_max, min_df : int
+        See `FingerprintVectorizer`.
+    alpha : float, default=1e-6
+        Strength of the L2 penalty.
+    epochs : int, default=10
+        Passes over the training reviews; always all of them.
+    """
+    linear = SGDClassifier(
+        loss="log_loss", alpha=alpha, max_iter=epochs, tol=None, random_state=seed
+    )
+    return Pipeline(
+        [
+            ("fingerprints", FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df)),
+            ("ratio", LogCountRatio()),
+            ("linear", linear),
+        ]
+    )
+
+
+def tfidf_logistic(
+    *,
+    seed: int,
+    ngram_max: int = 2,
+    min_df: int = 2,
+    C: float = 10.0,
+) -> Pipeline:
+    """Return what most people would start with: scikit-learn's own TF-IDF and regression."""
+    words = TfidfVectorizer(ngram_range=(1, ngram_max), min_df=min_df, sublinear_tf=True)
+    return Pipeline(
+        [
+            ("words", words),
+            ("linear", LogisticRegression(C=C, max_iter=1000, random_state=seed)),
+        ]
+    )
+
+
+def lecture_notebook(*, seed: int) -> Pipeline:
+    """Return the model of the lecture notebook; five iterations are too few to converge."""
+    return Pipeline(
+        [
+            ("words", TfidfVectorizer(stop_words="english")),
+            ("linear", LogisticRegression(max_iter=5, random_state=seed)),
+        ]
+    )
+
+
+def reads_fingerprints(model: object) -> bool:
+    """Whether the model accepts `Fingerprints` in place of texts."""
+    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintVectorizer)
+
+
+def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
+    """Return the ``(ngram_max, bits)`` of the fingerprints a model reads.
+
+    Raises
+    ------
+    TypeError
+        If the model reads texts only.
+    """
+    if not reads_fingerprints(model):
+        raise TypeError("the model reads texts, not fingerprints: check reads_fingerprints first")
+    return model[0].ngram_max, model[0].bits
+
+
+def dump_model(model: Pipeline) -> bytes:
+    """Write a fitted model; equal models give equal bytes, in any process.
+
+    skops names arrays and objects by memory address and stamps the time. Here an array is named
+    by the hash of its content, addresses are dropped and the date is fixed.
+
+    Raises
+    ------
+    ModelFormatError
+        If the model holds a type that `load_model` would refuse.
+    """
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(contents.pop(_SCHEMA))
+    names = {name: _content_name(name, content) for name, content in contents.items()}
+    members = {names[name]: content for name, content in contents.items()}
+    canonical = _without_addresses(schema, names)
+    members[_SCHEMA] = json.dumps(canonical, separators=(",", ":")).encode()
+    blob = _write_zip(members)
+    _refuse_foreign_types(blob)
+    return blob
+
+
+def load_model(blob: bytes) -> Pipeline:
+    """Read a model written by `dump_model`.
+
+    Size and types are checked first: nothing is imported or built from a file that is refused.
+
+    Raises
+    ------
+    ModelFormatError
+        If the bytes are not a model file, are damaged, unpack to more than `MAX_MODEL_BYTES`, or
+        hold a type that neither skops nor `OWN_TYPES` trusts.
+    """
+    try:
+        _refuse_oversize(blob)
+        _refuse_foreign_types(blob)
+        model = skops.io.loads(blob, trusted=OWN_TYPES)
+    except _MALFORMED as error:
+        raise ModelFormatError(
+            f"not a readable model file ({len(blob)} bytes, starting {blob[:4]!r}): "
+            f"{type(error).__name__}: {error}. It is not used; train a model, or restore the file."
+        ) from error
+    if not isinstance(model, Pipeline):
+        raise ModelFormatError(f"expected a Pipeline, the file holds a {type(model).__name__}")
+    return model
+
+
+def _seen_in(ids: NDArray[np.uint64], min_df: int) -> NDArray[np.uint64]:
+    """Return the distinct ids that occur at least ``min_df`` times, ascending."""
+    ids = np.sort(ids)
+    if len(ids) < min_df:
+        return ids[:0]
+    is_first = np.ones(len(ids), np.bool_)
+    np.not_equal(ids[1:], ids[:-1], out=is_first[1:])
+    candidates = ids[: len(ids) - min_df + 1]
+    # In sorted order, an id that is still there min_df - 1 places on occurs min_df times.
+    is_frequent: NDArray[np.bool_] = candidates == ids[min_df - 1 :]
+    return candidates[is_frequent & is_first[: len(candidates)]]
+
+
+def _two_classes(y: NDArray[Any]) -> NDArray[Any]:
+    classes = np.unique(y)
+    if len(classes) != 2:
+        raise ValueError(
+            f"a log-count ratio needs reviews of two classes, found {len(classes)} "
+            f"{'class' if len(classes) == 1 else 'classes'}: {classes[:5].tolist()}"
+        )
+    return classes
+
+
+def _content_name(name: str, content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() + PurePath(name).suffix
+
+
+def _without_addresses(node: Any, names: dict[str, str]) -> Any:
+    """Copy the schema without object ids, array names replaced.
+
+    A dictionary's own keys, e.g. the words of a vocabulary, lead to nodes; an id is a number and
+    an array's name a str, so the word "file" is not mistaken for one.
+    """
+    if isinstance(node, list):
+        return [_without_addresses(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {key: _without_addresses(item, names) for key, item in node.items()}
+    if isinstance(copy.get("__id__"), int):
+        del copy["__id__"]
+    if isinstance(copy.get("file"), str):
+        copy["file"] = names[copy["file"]]
+    return copy
+
+
+def _write_zip(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, _FIXED_DATE)
+            info.create_system = 3
+            # Text shrinks tenfold; arrays of floats hardly shrink and load faster as they are.
+            info.compress_type = zipfile.ZIP_DEFLATED if name == _SCHEMA else zipfile.ZIP_STORED
+            archive.writestr(info, members[name])
+    return buffer.getvalue()
+
+
+def _refuse_oversize(blob: bytes) -> None:
+    """Bound what reading would unpack: each member once, and once more per use in the schema."""
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        _refuse_size(sum(info.file_size for info in archive.infolist()))
+        schema = json.loads(archive.read(_SCHEMA))
+    _refuse_size(sum(sizes[name] for name in _arrays_used(schema)))
+
+
+def _refuse_size(unpacked_bytes: int) -> None:
+    if unpacked_bytes > MAX_MODEL_BYTES:
+        raise ModelFormatError(
+            f"the model file unpacks to {unpacked_bytes} bytes, {MAX_MODEL_BYTES} are allowed. "
+            "It is not used."
+        )
+
+
+def _arrays_used(node: Any) -> Iterator[str]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and isinstance(node.get("file"), str):
+        yield node["file"]
+    for child in children:
+        yield from _arrays_used(child)
+
+
+def _refuse_foreign_types(blob: bytes) -> None:
+    foreign = sorted(set(skops.io.get_untrusted_types(data=blob)) - set(OWN_TYPES))
+    if foreign:
+        raise ModelFormatError(
+            f"the model holds types that are not allowed: {', '.join(foreign)}. Nothing was built. "
+            "A type of this project that models need is named in pipelines.models.OWN_TYPES."
+        )

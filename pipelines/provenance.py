@@ -1,0 +1,29 @@
+"""Which code and which libraries did this: digests that go into every record."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from pipelines.records import canonical_json, sha256_of
+
+# Libraries whose version can change a model's bytes or a validation's answer.
+_LIBRARIES = ("great-expectations", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+
+
+@functools.cache
+def code_digest() -> str:
+    """sha256 over this package's source files; the same in a checkout and in an image."""
+    folder = Path(__file__).resolve().parent
+    files = {path.name: sha256_of(path.read_bytes()) for path in sorted(folder.glob("*.py"))}
+    return sha256_of(canonical_json(files))
+
+
+@functools.cache
+def environment_digest() -> str:
+    """sha256 over the Python version and the versions of the libraries that matter."""
+    versions = {name: metadata.version(name) for name in _LIBRARIES}
+    versions["python"] = ".".join(platform.python_version_tuple()[:2])
+    return sha256_of(canonical_json(versions))

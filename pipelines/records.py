@@ -1,0 +1,354 @@
+"""The records that cross a border: small, frozen, versioned, and the same bytes every time.
+
+A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
+records have equal digests. Object keys in records are relative to their bucket: the same work in
+another bucket writes the same bytes. Clocks appear in the champion log and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import TrustError
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+NightDate = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
+
+FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
+DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
+ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
+Severity = Literal["critical", "row", "warning"]
+Verdict = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
+
+
+def canonical_json(value: Any) -> bytes:
+    """Bytes that depend on the value alone.
+
+    Raises
+    ------
+    ValueError
+        If the value holds NaN or an infinity.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8") + b"\n"
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, no unknown fields, canonical bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_bytes(self) -> bytes:
+        return canonical_json(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        return sha256_of(self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, uri: str) -> Self:
+        """Read a record back.
+
+        Raises
+        ------
+        TrustError
+            If the bytes are not such a record: torn, foreign, or of another schema version.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise TrustError(
+                f"{uri} is not a readable {cls.__name__} record ({where}: {first['msg']}). "
+                "It was torn, changed by hand, or written by another version of this project."
+            ) from error
+
+
+class Delivery(Record):
+    """One delivered file, named by the hash of its bytes. Written when it is landed."""
+
+    schema_version: Literal[1] = 1
+    sha256: Sha256
+    source: str
+    landing_key: str
+    file_format: FileFormat
+    is_gzipped: bool
+    size_bytes: int
+    night: NightDate
+    raw_key: str | None  # None: too large to keep a second time, its bytes stay in landing
+
+
+class Arrival(Record):
+    """One landing file as it was found on one night, and the delivery its bytes are."""
+
+    schema_version: Literal[1] = 1
+    landing_key: str
+    version_tag: str
+    night: NightDate
+    delivery: Sha256
+
+
+class Partition(Record):
+    """Accepted rows of one delivery: an immutable Parquet file."""
+
+    key: str
+    sha256: Sha256
+    rows: int
+    size_bytes: int
+
+
+class RuleResult(Record):
+    """What one validation rule found, in numbers and as a sentence."""
+
+    rule: str
+    severity: Severity
+    is_passed: bool
+    observed: float | None
+    limit: str
+    rows: int
+    sentence: str
+
+
+class Validation(Record):
+    """Everything validation found out about one delivery."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    verdict: DeliveryVerdict
+    why: str
+    rules_digest: Sha256
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
+    rules: tuple[RuleResult, ...]
+    accepted: Partition | None
+    quarantined: Partition | None
+
+
+class Outcome(Record):
+    """The ledger entry of a delivery, written last. What it names counts; nothing else does."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    source: str
+    night: NightDate
+    landing_key: str
+    verdict: DeliveryVerdict
+    why: str
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    accepted: Partition | None
+    quarantined: Partition | None
+    validation_key: str
+
+
+class Receipt(Record):
+    """One landing file was dealt with: which delivery it was, and what became of it."""
+
+    schema_version: Literal[1] = 1
+    landing_key: str
+    version_tag: str
+    night: NightDate
+    delivery: Sha256
+    verdict: ReceiptVerdict
+    why: str
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+
+
+class NightSummary(Record):
+    """What a night brought, counted from its receipts."""
+
+    night: NightDate
+    status: Literal["NEW_REVIEWS", "NO_NEW_DATA", "ALL_HELD"]
+    deliveries: int
+    held_deliveries: int
+    duplicate_deliveries: int
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    receipts: tuple[Receipt, ...]
+
+
+class Snapshot(Record):
+    """Exactly which accepted partitions a model may see, and how rows are split."""
+
+    schema_version: Literal[1] = 1
+    partitions: tuple[Partition, ...]
+    rows: int
+    holdout_share: float
+    selection_share: float
+    salt: str
+
+
+class Plan(Record):
+    """Everything that decides a model's bytes. Its digest names the version."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    snapshot_key: str
+    snapshot: Sha256
+    candidates: dict[str, dict[str, Any]]
+    min_training_rows: int
+    seed: int
+    code: Sha256
+    environment: Sha256
+
+    @property
+    def version(self) -> str:
+        """Twenty hex digits: 80 bits, so two plans never share one by accident."""
+        return self.digest()[:20]
+
+
+class CandidateScore(Record):
+    name: str
+    log_loss: float
+    accuracy: float
+
+
+class Manifest(Record):
+    """A trained version, written last: a version without a manifest does not exist."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    version: VersionId
+    plan: Plan
+    candidate: str
+    selection: tuple[CandidateScore, ...]
+    featurizer: str | None
+    training_rows: int
+    holdout_rows: int
+    duplicate_rows: int
+    training_digest: Sha256  # of the sorted text ids the model was fitted on
+    model_key: str
+    model_sha256: Sha256
+    model_size_bytes: int
+
+
+class Metrics(Record):
+    """Scores of one model on the holdout. ``*_score``-like values are better when higher."""
+
+    rows: int
+    accuracy: float
+    f1: float
+    roc_auc: float
+    log_loss: float
+    recall_positive: float
+    recall_negative: float
+
+
+class PairedComparison(Record):
+    """Champion and challenger on the same rows; changes are challenger minus champion."""
+
+    only_champion_right: int
+    only_challenger_right: int
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
+    log_loss_change: float
+    log_loss_change_low: float
+    log_loss_change_high: float
+    mcnemar_p_value: float
+    confidence: float
+
+
+class CheckRow(Record):
+    """One holdout row's probability, so that a consumer can prove it runs the same model."""
+
+    partition: Sha256
+    row: int
+    probability: float
+
+
+class Evaluation(Record):
+    """Champion and challenger scored on the same rows in the same run."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    version: VersionId
+    manifest_sha256: Sha256
+    champion_generation: int  # 0: there was no champion
+    champion_version: str | None
+    policy: Sha256  # of the gate's settings and code
+    holdout_id: Sha256
+    overlap_rows: int  # holdout texts that the challenger was trained on: must be 0
+    positive_rows: int
+    negative_rows: int
+    artefact_bytes: int
+    challenger: Metrics | None  # None: a probability was not a finite number
+    champion: Metrics | None
+    paired: PairedComparison | None
+    check_rows: tuple[CheckRow, ...]
+
+
+class GateRule(Record):
+    """One rule of the gate: what it asked, what it saw, and a sentence for people."""
+
+    rule: str
+    is_passed: bool
+    observed: float | None
+    limit: float | None
+    sentence: str
+
+
+class Decision(Record):
+    """The recorded verdict. Promotion acts on nothing else."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    version: VersionId
+    manifest_sha256: Sha256
+    evaluation_key: str
+    evaluation_sha256: Sha256
+    champion_generation: int
+    champion_version: str | None
+    policy: Sha256
+    verdict: Verdict
+    why: str
+    rules: tuple[GateRule, ...]
+
+
+class LogEntry(Record):
+    """One line of the champion's succession. The log is the truth about who is champion."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    generation: int = Field(ge=1)
+    previous_entry_sha256: str | None
+    kind: Literal["promotion"]
+    version: VersionId
+    manifest_sha256: Sha256
+    decision_key: str
+    decision_sha256: Sha256
+    holdout_accuracy: float
+    actor: str
+    reason: str
+    token: Sha256  # the same for every retry of the same promotion
+    at: str  # ISO 8601, UTC, seconds
+
+
+class ChampionHint(Record):
+    """Where readers may start looking. May be missing, stale or torn: the log decides."""
+
+    generation: int
+    version: str

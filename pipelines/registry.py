@@ -1,0 +1,312 @@
+"""Versions and the champion's succession, on nothing but create-if-absent.
+
+    <name>/plans/<version>.json                              what will be trained
+    <name>/versions/<version>/model-<digest>.skops           named by its bytes
+    <name>/versions/<version>/manifest.json                  written last: else it does not exist
+    <name>/versions/<version>/gates/<generation>-<policy>/   evaluation and decision against one
+                                                             champion under one gate policy
+    <name>/log/<generation>.json                             THE truth about who is and was champion
+    <name>/champion.json                                     a hint; may be missing, stale or torn
+
+The log only grows. Two runs that promote at once create the same next entry; one of them wins and
+the other must decide again against the new champion.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipelines.errors import (
+    AlreadyExistsError,
+    ChampionMovedError,
+    DigestMismatchError,
+    LoopError,
+    ObjectMissingError,
+    PromotionError,
+    TrustError,
+)
+from pipelines.records import (
+    ChampionHint,
+    Decision,
+    Evaluation,
+    LogEntry,
+    Manifest,
+    Plan,
+    sha256_of,
+)
+from pipelines.store import AnyRecord, Bucket
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+
+class Registry:
+    """All versions of one model, and who of them is champion."""
+
+    def __init__(self, models: Bucket, name: str) -> None:
+        self.models = models
+        self.name = name
+
+    # Keys
+
+    def plan_key(self, version: str) -> str:
+        return f"{self.name}/plans/{version}.json"
+
+    def model_key(self, version: str, sha256: str) -> str:
+        return f"{self.name}/versions/{version}/model-{sha256[:16]}.skops"
+
+    def manifest_key(self, version: str) -> str:
+        return f"{self.name}/versions/{version}/manifest.json"
+
+    def gate_key(self, version: str, generation: int, policy: str, record: str) -> str:
+        folder = f"{generation:08d}-{policy[:16]}"
+        return f"{self.name}/versions/{version}/gates/{folder}/{record}.json"
+
+    def log_key(self, generation: int) -> str:
+        return f"{self.name}/log/{generation:08d}.json"
+
+    @property
+    def hint_key(self) -> str:
+        return f"{self.name}/champion.json"
+
+    # Versions
+
+    def add_version(self, manifest: Manifest, model: bytes) -> Manifest:
+        """Store a trained model; the manifest, written last, makes it exist. The first stands."""
+        self.models.put_once(manifest.model_key, model)
+        return self._first(self.manifest_key(manifest.version), manifest)
+
+    def find_version(self, version: str) -> Manifest | None:
+        return self.models.find_record(self.manifest_key(version), Manifest)
+
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of a version. Raises ObjectMissingError when there is no such version."""
+        return self.models.get_record(self.manifest_key(version), Manifest)
+
+    def model_bytes(self, manifest: Manifest) -> bytes:
+        """A version's model file, after checking that its bytes are the recorded ones.
+
+        Raises
+        ------
+        DigestMismatchError
+            If the object was changed after it was recorded.
+        """
+        data = self.models.get(manifest.model_key, max_bytes=manifest.model_size_bytes)
+        found = sha256_of(data)
+        if found != manifest.model_sha256:
+            raise DigestMismatchError(
+                uri=self.models.uri(manifest.model_key),
+                expected=manifest.model_sha256,
+                found=found,
+            )
+        return data
+
+    def load(self, manifest: Manifest) -> Pipeline:
+        """A version's model, verified and read with the allow-list that is in our code."""
+        from pipelines.models import load_model
+
+        return load_model(self.model_bytes(manifest))
+
+    # The champion
+
+    def champion(self) -> LogEntry | None:
+        """The newest entry of the log; None only when the log was read and is empty."""
+        entry = self._hinted()
+        if entry is None:
+            generations = self._generations()
+            if not generations:
+                return None
+            entry = self.entry(generations[-1])
+        while (following := self._find_entry(entry.generation + 1)) is not None:
+            entry = following
+        return entry
+
+    def champion_manifest(self, entry: LogEntry) -> Manifest:
+        """The manifest that a log entry names, after checking that it is unchanged."""
+        manifest = self.manifest(entry.version)
+        if manifest.digest() != entry.manifest_sha256:
+            raise DigestMismatchError(
+                uri=self.models.uri(self.manifest_key(entry.version)),
+                expected=entry.manifest_sha256,
+                found=manifest.digest(),
+            )
+        return manifest
+
+    def history(self) -> list[LogEntry]:
+        """Every entry of the log, oldest first.
+
+        Raises
+        ------
+        TrustError
+            If a generation is missing, or an entry does not follow from the one before it.
+        """
+        entries: list[LogEntry] = []
+        for expected, generation in enumerate(self._generations(), start=1):
+            if generation != expected:
+                raise TrustError(
+                    f"{self.models.uri(self.log_key(expected))} is missing from the champion log"
+                )
+            entry = self.entry(generation)
+            before = entries[-1].digest() if entries else None
+            if entry.previous_entry_sha256 != before:
+                raise TrustError(
+                    f"{self.models.uri(self.log_key(generation))} does not follow from the entry "
+                    f"before it: it names {entry.previous_entry_sha256}, that one is {before}"
+                )
+            entries.append(entry)
+        return entries
+
+    def entry(self, generation: int) -> LogEntry:
+        key = self.log_key(generation)
+        entry = self.models.get_record(key, LogEntry)
+        if (entry.generation, entry.model_name) != (generation, self.name):
+            raise TrustError(f"{self.models.uri(key)} holds the entry of another generation")
+        return entry
+
+    def _find_entry(self, generation: int) -> LogEntry | None:
+        try:
+            return self.entry(generation)
+        except ObjectMissingError:
+            return None
+
+    def _generations(self) -> list[int]:
+        prefix = f"{self.name}/log/"
+        names = [
+            info.key.removeprefix(prefix).removesuffix(".json") for info in self.models.list(prefix)
+        ]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _hinted(self) -> LogEntry | None:
+        try:
+            hint = self.models.get_record(self.hint_key, ChampionHint)
+        except (ObjectMissingError, TrustError):
+            return None
+        return self._find_entry(hint.generation) if hint.generation >= 1 else None
+
+    # Promotion
+
+    def promote(
+        self, decision: Decision, decision_key: str, *, actor: str, reason: str
+    ) -> LogEntry:
+        """Make the decided version champion, if the champion it was compared with still is.
+
+        Repeating it is safe: a promotion that already happened is recognised as our own.
+
+        Raises
+        ------
+        PromotionError
+            If the decision does not say PROMOTE or does not match what is stored.
+        ChampionMovedError
+            If another version was promoted since the decision was made.
+        UnsafeStoreError
+            If the store does not honour create-if-absent.
+        """
+        manifest, evaluation = self._checked(decision)
+        self.models.prove_create_if_absent()
+        before = self._entry_before(decision)
+        entry = LogEntry(
+            model_name=self.name,
+            generation=decision.champion_generation + 1,
+            previous_entry_sha256=before.digest() if before else None,
+            kind="promotion",
+            version=decision.version,
+            manifest_sha256=manifest.digest(),
+            decision_key=decision_key,
+            decision_sha256=decision.digest(),
+            holdout_accuracy=evaluation.challenger.accuracy if evaluation.challenger else 0.0,
+            actor=actor,
+            reason=reason,
+            token=sha256_of(decision.to_bytes()),
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return self._append(entry)
+
+    def _checked(self, decision: Decision) -> tuple[Manifest, Evaluation]:
+        if decision.verdict != "PROMOTE" or decision.model_name != self.name:
+            raise PromotionError(
+                f"version {decision.version} is not promoted: its decision says "
+                f"{decision.verdict} for model {decision.model_name!r}. {decision.why}"
+            )
+        manifest = self.manifest(decision.version)
+        self.model_bytes(manifest)
+        evaluation = self.models.get_record(decision.evaluation_key, Evaluation)
+        found = (manifest.digest(), evaluation.digest())
+        if found != (decision.manifest_sha256, decision.evaluation_sha256):
+            raise PromotionError(
+                f"version {decision.version} is not promoted: its manifest or its evaluation "
+                "changed after the decision. Decide again: python -m pipelines retrain"
+            )
+        return manifest, evaluation
+
+    def _entry_before(self, decision: Decision) -> LogEntry | None:
+        if decision.champion_generation == 0:
+            return None
+        entry = self._find_entry(decision.champion_generation)
+        if entry is None or entry.version != decision.champion_version:
+            raise PromotionError(
+                f"the decision names champion generation {decision.champion_generation} "
+                f"({decision.champion_version}), which the log does not have"
+            )
+        return entry
+
+    def _append(self, entry: LogEntry) -> LogEntry:
+        key = self.log_key(entry.generation)
+        try:
+            self.models.put_record(key, entry)
+        except AlreadyExistsError:
+            standing = self.entry(entry.generation)
+            if standing.token != entry.token:
+                newest = self.champion()
+                raise ChampionMovedError(
+                    decided_against=entry.generation - 1,
+                    champion_is=newest.generation if newest else entry.generation,
+                ) from None
+            entry = standing
+        self._leave_hint(entry)
+        logger.info("champion=%s generation=%d", entry.version, entry.generation)
+        return entry
+
+    def _leave_hint(self, entry: LogEntry) -> None:
+        hint = ChampionHint(generation=entry.generation, version=entry.version)
+        try:
+            self.models.put(self.hint_key, hint.to_bytes())
+        except LoopError:
+            logger.warning(
+                "hint=%s was not written; readers find the log without it", self.hint_key
+            )
+
+    # Plans, evaluations and decisions
+
+    def add_plan(self, plan: Plan) -> str:
+        key = self.plan_key(plan.version)
+        self.models.put_record(key, plan)
+        return key
+
+    def add_evaluation(self, evaluation: Evaluation) -> tuple[str, Evaluation]:
+        """Store an evaluation; the first one of its version, champion and policy stands."""
+        key = self.gate_key(
+            evaluation.version, evaluation.champion_generation, evaluation.policy, "evaluation"
+        )
+        return key, self._first(key, evaluation)
+
+    def add_decision(self, decision: Decision) -> tuple[str, Decision]:
+        """Store a decision; the first one of its version, champion and policy stands."""
+        key = self.gate_key(
+            decision.version, decision.champion_generation, decision.policy, "decision"
+        )
+        return key, self._first(key, decision)
+
+    def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
+        key = self.gate_key(version, generation, policy, "decision")
+        return self.models.find_record(key, Decision)
+
+    def _first(self, key: str, record: AnyRecord) -> AnyRecord:
+        try:
+            self.models.put_record(key, record)
+        except AlreadyExistsError:
+            return self.models.get_record(key, type(record))
+        return record

@@ -1,0 +1,189 @@
+"""The champion as a consumer gets it: found in the log, verified, loaded, and proven the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import PromotionError, TrustError
+from pipelines.partitions import read_partition
+from pipelines.records import (
+    CheckRow,
+    Decision,
+    Evaluation,
+    LogEntry,
+    Manifest,
+    Snapshot,
+    sha256_of,
+)
+from pipelines.registry import Registry
+from pipelines.store import Bucket
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+LARGEST_DIFFERENCE = 1e-9
+MODEL_FILE, MANIFEST_FILE, ENTRY_FILE = "model.skops", "manifest.json", "champion.json"
+_ENTRY_RECORD_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A loaded champion and what proves where it came from."""
+
+    entry: LogEntry
+    manifest: Manifest
+    model: Pipeline
+
+
+def find_champion(registry: Registry) -> LogEntry:
+    """The champion's log entry.
+
+    Raises
+    ------
+    PromotionError
+        If the log was read and is empty.
+    """
+    entry = registry.champion()
+    if entry is None:
+        raise PromotionError(
+            f"model {registry.name!r} has no champion yet. Make one: python -m pipelines retrain"
+        )
+    return entry
+
+
+def load_champion(registry: Registry) -> Champion:
+    """Load the champion: by the log, by digest, by the allow-list."""
+    entry = find_champion(registry)
+    manifest = registry.champion_manifest(entry)
+    return Champion(entry, manifest, registry.load(manifest))
+
+
+def pull(registry: Registry, folder: Path) -> LogEntry:
+    """Copy the champion to a folder: model file, manifest, log entry; the entry last.
+
+    Each file is replaced as a whole, so a reader never sees half a file.
+    """
+    entry = find_champion(registry)
+    manifest = registry.champion_manifest(entry)
+    model = registry.model_bytes(manifest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / MODEL_FILE, model)
+        _replace(folder / MANIFEST_FILE, manifest.to_bytes())
+        _replace(folder / ENTRY_FILE, entry.to_bytes())
+    except OSError as error:
+        raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
+    return entry
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pull-", delete=False) as file:
+        file.write(data)
+    try:
+        Path(file.name).chmod(0o644)
+        os.replace(file.name, path)  # noqa: PTH105 - the atomic one
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def load_pulled(folder: Path) -> Champion:
+    """Load a champion that `pull` wrote, after checking every digest.
+
+    Raises
+    ------
+    TrustError
+        If a file is missing, or does not match the log entry beside it.
+    """
+    from pipelines.models import load_model
+
+    files = {}
+    for name in (ENTRY_FILE, MANIFEST_FILE, MODEL_FILE):
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise TrustError(
+                f"cannot read {folder / name}: {error.strerror}. "
+                f"Pull the champion first: python -m pipelines champion pull --to {folder}"
+            ) from error
+    entry = LogEntry.from_bytes(files[ENTRY_FILE], uri=str(folder / ENTRY_FILE))
+    manifest = Manifest.from_bytes(files[MANIFEST_FILE], uri=str(folder / MANIFEST_FILE))
+    found = (manifest.digest(), sha256_of(files[MODEL_FILE]))
+    if found != (entry.manifest_sha256, manifest.model_sha256):
+        raise TrustError(
+            f"the files in {folder} do not belong together or were changed. "
+            f"Pull again: python -m pipelines champion pull --to {folder}"
+        )
+    return Champion(entry, manifest, load_model(files[MODEL_FILE]))
+
+
+def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
+    """Check after a promotion that a consumer gets the very model that was approved.
+
+    Returns
+    -------
+    rows : int
+        How many probabilities were compared.
+
+    Raises
+    ------
+    PromotionError
+        If an answer differs from the one the gate saw.
+    """
+    entry = registry.entry(generation)
+    manifest = registry.champion_manifest(entry)
+    model = registry.load(manifest)
+    decision = registry.models.get_record(entry.decision_key, Decision)
+    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
+    if not evaluation.check_rows:
+        raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
+    from pipelines.training import positive_probability
+
+    texts = _check_texts(reviews, manifest, evaluation.check_rows)
+    answers = positive_probability(model, texts)
+    expected = [row.probability for row in evaluation.check_rows]
+    worst = max(abs(got - want) for got, want in zip(answers, expected, strict=True))
+    if not worst <= LARGEST_DIFFERENCE:
+        raise PromotionError(
+            f"champion generation {generation} ({entry.version}) does not answer as it did at the "
+            f"gate: a probability differs by {worst:.2e}. Do not serve it; find out what changed "
+            "between training and serving (library versions, code)."
+        )
+    logger.info("generation=%d confirmed=%d", generation, len(expected))
+    return len(expected)
+
+
+def _check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:
+    snapshot = reviews.get_record(manifest.plan.snapshot_key, Snapshot)
+    partitions = {partition.sha256: partition for partition in snapshot.partitions}
+    texts: dict[str, list[str]] = {}
+    for digest in {row.partition for row in rows}:
+        table = read_partition(reviews, partitions[digest], columns=["text"])
+        texts[digest] = table.column("text").to_pylist()
+    return [texts[row.partition][row.row] for row in rows]
+
+
+def score_lines(champion: Champion, batches: Iterator[list[str]]) -> Iterator[str]:
+    """One JSON line per text: its number, label, probability of positive, and the version."""
+    from pipelines.training import positive_probability
+
+    number = 0
+    for texts in batches:
+        for probability in positive_probability(champion.model, texts):
+            line = {
+                "row": number,
+                "label": "positive" if probability >= 0.5 else "negative",
+                "probability": round(float(probability), 6),
+                "version": champion.entry.version,
+            }
+            yield json.dumps(line) + "\n"
+            number += 1

@@ -1,0 +1,323 @@
+"""One function per task: an URI in, an URI out. Airflow and the shell call the same ones.
+
+A step reads, has somebody decide, writes. This module imports nothing heavy, so a DAG file that
+names its functions parses quickly; the worker that runs a step pays for what that step needs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pipelines import config
+from pipelines.errors import ChampionMovedError, DeliveryHeldError, NightHeldError
+
+if TYPE_CHECKING:
+    from pipelines.records import Decision, Plan
+    from pipelines.registry import Registry
+    from pipelines.store import Stores
+
+logger = logging.getLogger(__name__)
+
+MAX_REDECISIONS = 5
+
+
+# ── reviews_ingest ───────────────────────────────────────────────────────────────────────────
+
+
+def find_deliveries(night: str) -> list[str]:
+    """URIs of the landing files that this night has to deal with."""
+    from pipelines import landing
+
+    stores = _stores()
+    return [stores.reviews.uri(key) for key in landing.discover(stores.reviews, night)]
+
+
+def land(landing_uri: str, night: str) -> str:
+    """Copy one landing file to its immutable place; returns the arrival's URI."""
+    from pipelines import deliveries
+
+    stores = _stores()
+    bucket, key = stores.resolve(landing_uri)
+    arrival_key, _ = deliveries.receive(bucket, key, night=night, intake=config.load().intake)
+    return bucket.uri(arrival_key)
+
+
+def validate(arrival_uri: str) -> str:
+    """Validate an arrived delivery; returns the validation's URI.
+
+    Raises
+    ------
+    DeliveryHeldError
+        If the delivery is held back as a whole; that is recorded first.
+    """
+    from pipelines import deliveries, validation
+
+    reviews, key = _stores().resolve(arrival_uri)
+    arrival, delivery = deliveries.read_arrival(reviews, key)
+    outcome = deliveries.find_outcome(reviews, delivery.sha256)
+    if outcome is not None:
+        found_key = outcome.validation_key
+    else:
+        found_key, found = validation.validate(reviews, delivery, config.load())
+        if found.verdict == "HELD":
+            outcome = deliveries.conclude(reviews, delivery, found, found_key)
+    if outcome is not None and outcome.verdict == "HELD":
+        receipt = deliveries.give_receipt(reviews, arrival, outcome)
+        if receipt.verdict == "HELD":
+            raise DeliveryHeldError(
+                landing_key=arrival.landing_key,
+                delivery=delivery.sha256,
+                why=outcome.why,
+                report_uri=reviews.uri(found_key),
+            )
+    return reviews.uri(found_key)
+
+
+def accept(arrival_uri: str, validation_uri: str) -> str:
+    """Enter the validated delivery in the ledger; returns the outcome's URI."""
+    from pipelines import deliveries
+    from pipelines.records import Validation
+
+    stores = _stores()
+    reviews, key = stores.resolve(arrival_uri)
+    _, validation_key = stores.resolve(validation_uri)
+    arrival, delivery = deliveries.read_arrival(reviews, key)
+    outcome = deliveries.find_outcome(reviews, delivery.sha256)
+    if outcome is None:
+        found = reviews.get_record(validation_key, Validation)
+        outcome = deliveries.conclude(reviews, delivery, found, validation_key)
+    deliveries.give_receipt(reviews, arrival, outcome)
+    return reviews.uri(deliveries.outcome_key(delivery.sha256))
+
+
+def summarize_night(night: str) -> dict[str, Any]:
+    """What the night brought, as counts that add up."""
+    from pipelines import deliveries
+
+    summary = deliveries.summarize(_stores().reviews, night)
+    counts = summary.model_dump(mode="json", exclude={"receipts"})
+    logger.info(" ".join(f"{name}={value}" for name, value in counts.items()))
+    if summary.status == "NO_NEW_DATA":
+        logger.info(
+            "No new reviews for %s: nothing is accepted and nothing will be trained.", night
+        )
+    return counts
+
+
+def has_new_reviews(summary: dict[str, Any]) -> bool:
+    """Whether the night is worth telling the retraining about."""
+    return int(summary["accepted_rows"]) > 0
+
+
+def check_night(night: str) -> str:
+    """Turn the run red when a delivery of the night is held, and say which.
+
+    Raises
+    ------
+    NightHeldError
+        If any delivery of the night is held. Everything else of the night counts already.
+    """
+    from pipelines import deliveries
+
+    summary = deliveries.summarize(_stores().reviews, night)
+    held = [receipt for receipt in summary.receipts if receipt.verdict == "HELD"]
+    if held:
+        named = "; ".join(f"{receipt.landing_key!r}: {receipt.why}" for receipt in held[:5])
+        raise NightHeldError(
+            f"{len(held)} of {summary.deliveries} deliveries of {night} are held, the others "
+            f"count ({summary.accepted_rows:,} rows accepted). {named} "
+            "What to do: docs/runbooks/held-delivery.md"
+        )
+    return summary.status
+
+
+# ── sentiment_retrain ────────────────────────────────────────────────────────────────────────
+
+
+def take_snapshot() -> str:
+    """Pin the accepted reviews of this moment; returns the snapshot's URI."""
+    from pipelines import snapshot
+
+    stores = _stores()
+    key, _ = snapshot.take(stores.reviews, config.load().split)
+    return stores.reviews.uri(key)
+
+
+def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = None) -> str:
+    """Fix everything that decides the model's bytes; returns the plan's URI."""
+    from pipelines import training
+    from pipelines.records import Snapshot
+
+    stores = _stores()
+    settings = config.load()
+    if candidates:
+        settings = config.with_candidates(settings, tuple(candidates))
+    if seed is not None:
+        settings = config.with_seed(settings, seed)
+    reviews, key = stores.resolve(snapshot_uri)
+    made = training.make_plan(key, reviews.get_record(key, Snapshot), settings)
+    return stores.models.uri(_registry(stores).add_plan(made))
+
+
+def has_work(plan_uri: str) -> bool:
+    """False when this very version was already decided on against this very champion."""
+    from pipelines import gate
+
+    stores = _stores()
+    made, registry = _read_plan(stores, plan_uri)
+    champion = registry.champion()
+    if champion is not None and champion.version == made.version:
+        logger.info("Nothing changed: version %s is the champion already.", made.version)
+        return False
+    decision = registry.find_decision(
+        made.version,
+        champion.generation if champion else 0,
+        gate.policy_digest(config.load().gate),
+    )
+    if decision is None or decision.verdict == "PROMOTE":
+        return True
+    logger.info(
+        "Nothing changed: version %s was decided on before: %s. %s",
+        made.version, decision.verdict, decision.why,
+    )  # fmt: skip
+    return False
+
+
+def featurize(plan_uri: str) -> dict[str, int]:
+    """Compute the fingerprints that are not cached yet; returns how many were."""
+    from pipelines import features, models, training
+    from pipelines.records import Snapshot
+
+    stores = _stores()
+    made, _ = _read_plan(stores, plan_uri)
+    snapshot = stores.reviews.get_record(made.snapshot_key, Snapshot)
+    built = [training.build(made, name) for name in made.candidates]
+    wanted = {models.fingerprint_parameters(one) for one in built if models.reads_fingerprints(one)}
+    cached = computed = 0
+    for ngram_max, bits in sorted(wanted):
+        use = features.fill_cache(stores.reviews, snapshot, ngram_max=ngram_max, bits=bits)
+        cached, computed = cached + use.cached, computed + use.computed
+    return asdict(features.CacheUse(cached=cached, computed=computed))
+
+
+def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
+    """Fit the plan's candidates and store the best as a version; returns the manifest's URI."""
+    from pipelines import training
+
+    stores = _stores()
+    made, registry = _read_plan(stores, plan_uri)
+    manifest = training.train(stores.reviews, registry, made, on_step=on_step or logger.info)
+    return stores.models.uri(registry.manifest_key(manifest.version))
+
+
+def evaluate(manifest_uri: str) -> str:
+    """Score a version and the champion on the same rows; returns the evaluation's URI."""
+    from pipelines import evaluation
+    from pipelines.records import Manifest
+
+    stores = _stores()
+    models, key = stores.resolve(manifest_uri)
+    manifest = models.get_record(key, Manifest)
+    evaluation_key, _ = evaluation.evaluate(
+        stores.reviews, _registry(stores), manifest, config.load().gate
+    )
+    return models.uri(evaluation_key)
+
+
+def decide(evaluation_uri: str) -> str:
+    """Gate a version; returns the decision's URI. A failing verdict is a result, too."""
+    from pipelines import gate
+    from pipelines.records import Evaluation
+
+    stores = _stores()
+    models, key = stores.resolve(evaluation_uri)
+    evaluation = models.get_record(key, Evaluation)
+    decision_key, decision = _registry(stores).add_decision(
+        gate.decide(evaluation, key, config.load().gate)
+    )
+    for rule in decision.rules:
+        logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
+    logger.info("Verdict %s: %s", decision.verdict, decision.why)
+    return models.uri(decision_key)
+
+
+def is_promoted(decision_uri: str) -> bool:
+    """Whether the verdict is PROMOTE."""
+    return read_decision(decision_uri).verdict == "PROMOTE"
+
+
+def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
+    """Make the decided version champion; returns the log entry's URI.
+
+    If another version was promoted meanwhile, this one is evaluated and decided on again,
+    against the new champion; None when it no longer is good enough.
+
+    Raises
+    ------
+    ChampionMovedError
+        If that happens `MAX_REDECISIONS` times in a row.
+    """
+    stores = _stores()
+    registry = _registry(stores)
+    for _ in range(MAX_REDECISIONS):
+        decision = read_decision(decision_uri)
+        if decision.verdict != "PROMOTE":
+            logger.info("Not promoted after all: %s. %s", decision.verdict, decision.why)
+            return None
+        _, decision_key = stores.resolve(decision_uri)
+        try:
+            entry = registry.promote(decision, decision_key, actor=actor, reason=reason)
+        except ChampionMovedError as error:
+            logger.warning("%s", error)
+            lost = error
+            manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
+            decision_uri = decide(evaluate(manifest_uri))
+        else:
+            return stores.models.uri(registry.log_key(entry.generation))
+    raise lost
+
+
+def confirm(entry_uri: str | None) -> int:
+    """Check that consumers get the approved model; returns the number of compared answers."""
+    if entry_uri is None:
+        logger.info("Nothing was promoted, so there is nothing to confirm.")
+        return 0
+    from pipelines import serving
+    from pipelines.records import LogEntry
+
+    stores = _stores()
+    models, key = stores.resolve(entry_uri)
+    generation = models.get_record(key, LogEntry).generation
+    return serving.confirm(stores.reviews, _registry(stores), generation)
+
+
+# ── Shared ───────────────────────────────────────────────────────────────────────────────────
+
+
+def read_decision(decision_uri: str) -> Decision:
+    from pipelines.records import Decision
+
+    models, key = _stores().resolve(decision_uri)
+    return models.get_record(key, Decision)
+
+
+def _stores() -> Stores:
+    from pipelines.store import open_stores
+
+    return open_stores(config.load().store)
+
+
+def _registry(stores: Stores) -> Registry:
+    from pipelines.registry import Registry
+
+    return Registry(stores.models, config.load().model.name)
+
+
+def _read_plan(stores: Stores, plan_uri: str) -> tuple[Plan, Registry]:
+    from pipelines.records import Plan
+
+    models, key = stores.resolve(plan_uri)
+    return models.get_record(key, Plan), _registry(stores)

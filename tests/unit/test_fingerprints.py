@@ -1,0 +1,343 @@
+"""Fingerprints equal those of a slow reference: one regular expression, Python integers."""
+
+from __future__ import annotations
+
+import random
+import re
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipelines import fingerprints
+from pipelines.fingerprints import (
+    FEATURIZER_VERSION,
+    MAX_REVIEW_BYTES,
+    FingerprintIndex,
+    Fingerprints,
+    fingerprint,
+)
+
+WORD = rb"[A-Za-z0-9_\x80-\xff]+"
+TOKEN = re.compile(WORD + rb"(?:'" + WORD + rb')*|[!?.,;:()"*-]')
+BREAK = re.compile(rb"<\s*br\s*/?\s*>", re.IGNORECASE)
+
+PIECES = (
+    *("a", "B", "0", "_", "'", "''", "!", "-", " ", "\n", "\0", "é", "€", "\ud800", "<", ">", "/"),
+    *("don't", "film", "good film", "<br />", "<BR>", "<br/>", "< br"),
+)
+TRICKY = st.lists(st.sampled_from(PIECES)).map("".join)
+ANY = st.text(st.characters(exclude_categories=[]))
+REVIEWS = st.lists(TRICKY | ANY, max_size=8)
+
+
+def reference_tokens(text: str) -> list[bytes]:
+    review = text.encode("utf-8", "replace")[: 256 * 1024]
+    return [token.lower() for token in TOKEN.findall(BREAK.sub(b" ", review))]
+
+
+def mixed(number: int) -> int:
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        number ^= number >> 33
+        number = number * factor % 2**64
+    return number ^ number >> 33
+
+
+def token_hash(token: bytes) -> int:
+    value = 0
+    for byte in reversed(token):
+        value = (value * 0x9E3779B97F4A7C15 + byte + 1) % 2**64
+    return mixed(value)
+
+
+def ngram_hash(ngram: tuple[bytes, ...]) -> int:
+    value = token_hash(ngram[0])
+    for size, token in enumerate(ngram[1:], start=2):
+        value = mixed((value * 0x9FB21C651E98DF25 + token_hash(token) * (2 * size + 1)) % 2**64)
+    return value
+
+
+def reference_ngrams(text: str, ngram_max: int = 3) -> set[tuple[bytes, ...]]:
+    tokens = reference_tokens(text)
+    starts = range(len(tokens))
+    sizes = range(1, ngram_max + 1)
+    return {tuple(tokens[at : at + size]) for size in sizes for at in starts[: 1 - size or None]}
+
+
+def reference_ids(text: str, ngram_max: int = 3, bits: int = 40) -> list[int]:
+    return sorted({ngram_hash(ngram) >> (64 - bits) for ngram in reference_ngrams(text, ngram_max)})
+
+
+def per_review(prints: Fingerprints) -> list[list[int]]:
+    return [ids.tolist() for ids in np.split(prints.ids, prints.bounds()[1:-1])][: len(prints)]
+
+
+def words(count: int, *, vocabulary: int, seed: int = 0) -> str:
+    chosen = random.Random(seed).choices(range(vocabulary), k=count)
+    return " ".join(f"w{number}" for number in chosen)
+
+
+# ------------------------------------------------------------------ equal to the slow reference
+
+
+@settings(max_examples=150, deadline=None)
+@given(REVIEWS, st.integers(1, 4), st.sampled_from([16, 32, 40, 44]))
+@example(["", "a", ""], 3, 40)
+@example(["it's", "'it", "it'", "'", "a'b'c", "a''b", "é'é"], 2, 40)
+def test_every_review_equals_the_slow_reference(texts, ngram_max, bits):
+    prints = fingerprint(texts, ngram_max=ngram_max, bits=bits)
+
+    assert per_review(prints) == [reference_ids(text, ngram_max, bits) for text in texts]
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS, st.integers(1, 40))
+def test_where_a_block_ends_changes_nothing(texts, block_bytes):
+    whole = fingerprint(texts)
+
+    with patch.object(fingerprints, "BLOCK_BYTES", block_bytes):
+        in_blocks = fingerprint(texts)
+
+    assert per_review(in_blocks) == per_review(whole)
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS)
+def test_a_batch_equals_its_reviews_one_by_one(texts):
+    batch = fingerprint(texts)
+
+    alone = [fingerprint([text]) for text in texts]
+
+    assert per_review(batch) == [prints.ids.tolist() for prints in alone]
+
+
+@pytest.mark.parametrize("spare", [-2, -1, 0, 1, 2])
+def test_reviews_that_just_fill_a_block_equal_the_reference(spare):
+    long = ("good film! " * 30_000)[: MAX_REVIEW_BYTES - 100]
+    texts = [long, "it's " * 20, "x" * (97 + spare), "the end"]
+
+    prints = fingerprint(texts)
+
+    assert per_review(prints) == [reference_ids(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a great film. " * 20_000, id="longer-than-256-KiB"),
+        pytest.param("x" * 300_000, id="one-giant-word"),
+        pytest.param("é" * 200_000, id="cut-inside-the-256-KiB-of-two-byte-letters"),
+        pytest.param("a" + "é" * 200_000, id="cut-in-the-middle-of-a-letter"),
+        pytest.param("." * 300_000, id="marks-only"),
+        pytest.param(" " * 300_000, id="blanks-only"),
+    ],
+)
+def test_a_giant_review_is_cut_and_its_neighbours_are_not_harmed(text):
+    prints = fingerprint(["before", text, "after"])
+
+    assert per_review(prints) == [reference_ids(part) for part in ("before", text, "after")]
+
+
+def test_what_lies_beyond_256_kib_is_not_read():
+    kept = "a " * (MAX_REVIEW_BYTES // 2)
+
+    assert fingerprint([kept + "terrible"]).ids.tolist() == fingerprint([kept]).ids.tolist()
+
+
+# ------------------------------------------------------------------ tokens, by hand
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Good film.", ["good", "film", "."]),
+        ("don't", ["don't"]),
+        ("'twas the dogs'", ["twas", "the", "dogs"]),
+        ("rock 'n' roll", ["rock", "n", "roll"]),
+        ("8/10", ["8", "10"]),
+        ("so-so", ["so", "-", "so"]),
+        ("No!!", ["no", "!", "!"]),
+        ("ÉCRAN", ["É".encode().decode("latin-1") + "cran"]),
+    ],
+)
+def test_tokens_are_words_and_marks(text, tokens):
+    expected = sorted(token_hash(token.encode("latin-1")) >> 24 for token in set(tokens))
+
+    assert fingerprint([text], ngram_max=1).ids.tolist() == expected
+
+
+@pytest.mark.parametrize("tag", ["<br />", "<br>", "<BR/>", "< Br  / >", "<br\n/>", "<br /><br />"])
+def test_a_line_break_separates_like_a_blank(tag):
+    assert fingerprint([f"good{tag}film"]).ids.tolist() == fingerprint(["good film"]).ids.tolist()
+
+
+def test_a_tag_that_never_closes_costs_no_more_than_text():
+    hostile = "<br" + " " * 250_000 + "<" * 1000
+
+    assert fingerprint([hostile]).ids.tolist() == reference_ids("br")
+
+
+def test_a_lone_surrogate_counts_as_a_question_mark():
+    assert fingerprint(["why \ud800"]).ids.tolist() == fingerprint(["why ?"]).ids.tolist()
+
+
+def test_no_ngram_joins_the_end_of_one_review_to_the_start_of_the_next():
+    prints = fingerprint(["not", "good"])
+
+    assert prints.lengths.tolist() == [1, 1]
+
+
+def test_an_apostrophe_at_the_edge_of_a_review_joins_nothing():
+    prints = fingerprint(["rock'", "'n", "roll"])
+
+    assert per_review(prints) == [reference_ids(text) for text in ("rock", "n", "roll")]
+
+
+def test_repeated_ngrams_count_once():
+    prints = fingerprint(["good good good good"])
+
+    assert prints.lengths.tolist() == [3]  # good, good good, good good good
+
+
+def test_nothing_to_read_is_not_an_error():
+    assert len(fingerprint([])) == 0
+    assert fingerprint(["", "  ", "<br />"]).lengths.tolist() == [0, 0, 0]
+
+
+def test_an_iterator_is_read_once_and_in_order():
+    prints = fingerprint(text for text in ["good", "bad film"])
+
+    assert prints.lengths.tolist() == [1, 3]
+
+
+def test_the_version_names_these_fingerprints():
+    ids = fingerprint(["It's GOOD,<br />\u00e9tonnant!"], ngram_max=2).ids
+
+    assert FEATURIZER_VERSION == "fp1"
+    # Other numbers mean other features: models trained before cannot read them. New version!
+    assert ids.tolist() == [
+        36246026164,
+        343990064448,
+        527245927125,
+        633860422441,
+        740751839501,
+        846758130524,
+        977376443429,
+        985219581360,
+        1055423093476,
+    ]
+
+
+# ------------------------------------------------------------------ collisions
+
+
+def test_forty_bits_tell_apart_every_ngram_of_a_large_generated_text():
+    text = words(30_000, vocabulary=3_000)
+
+    true_ngrams = reference_ngrams(text)
+
+    assert len(true_ngrams) > 60_000
+    assert len(fingerprint([text]).ids) == len(true_ngrams)
+
+
+def test_sixteen_bits_collide_as_often_as_chance_says():
+    text = words(20_000, vocabulary=2_000, seed=1)
+    ngram_count, slots = len(reference_ngrams(text, 2)), 2**16
+
+    found = len(fingerprint([text], ngram_max=2, bits=16).ids)
+
+    expected = slots * (1 - (1 - 1 / slots) ** ngram_count)
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+# ------------------------------------------------------------------ Fingerprints
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS.filter(bool), st.data())
+def test_taking_rows_equals_reading_those_reviews(texts, data):
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=10))
+
+    taken = fingerprint(texts).take(rows)
+
+    assert per_review(taken) == per_review(fingerprint(texts[row] for row in rows))
+
+
+def test_a_mask_takes_the_rows_it_marks():
+    taken = fingerprint(["one", "two", "three"]).take(np.array([True, False, True]))
+
+    assert per_review(taken) == [reference_ids("one"), reference_ids("three")]
+
+
+def test_a_row_that_is_not_there_cannot_be_taken():
+    with pytest.raises(IndexError):
+        fingerprint(["one"]).take([1])
+
+
+def test_parts_joined_equal_the_whole():
+    texts = ["good film", "", "bad film", "so-so"]
+
+    joined = Fingerprints.concat(fingerprint([text]) for text in texts)
+
+    assert per_review(joined) == per_review(fingerprint(texts))
+
+
+def test_parts_made_differently_cannot_be_joined():
+    parts = [fingerprint(["a"], ngram_max=2), fingerprint(["a"], ngram_max=3)]
+
+    with pytest.raises(ValueError, match=r"found \[\(2, 40\), \(3, 40\)\]"):
+        Fingerprints.concat(parts)
+
+
+def test_no_parts_cannot_be_joined():
+    with pytest.raises(ValueError, match="0 parts"):
+        Fingerprints.concat([])
+
+
+def test_lengths_must_add_up():
+    with pytest.raises(ValueError, match="add up to 3, but there are 2 ids"):
+        Fingerprints(np.array([1, 2], np.uint64), np.array([1, 2], np.int64))
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    "setting", [{"ngram_max": 0}, {"ngram_max": 9}, {"bits": 15}, {"bits": 45}]
+)
+def test_a_setting_out_of_range_is_refused(setting):
+    with pytest.raises(ValueError, match="must be from"):
+        fingerprint(["a"], **setting)
+
+
+def test_one_text_is_not_taken_for_many_letters():
+    with pytest.raises(TypeError, match=r"pass \[text\]"):
+        fingerprint("good film")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), b"bytes"])
+def test_what_is_not_text_is_refused_with_its_row(missing):
+    with pytest.raises(TypeError, match="row 1, got"):
+        fingerprint(["good", missing])
+
+
+# ------------------------------------------------------------------ FingerprintIndex
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sets(st.integers(0, 2**16 - 1), max_size=60),
+    st.lists(st.integers(0, 2**16 - 1), max_size=60),
+)
+@example(set(range(2**16 - 5, 2**16)), [2**16 - 1, 0])
+def test_the_index_finds_what_a_set_finds(vocabulary, wanted):
+    entries = sorted(vocabulary)
+    ids = np.array([*wanted, *entries], np.uint64)
+
+    positions, is_known = FingerprintIndex(np.array(entries, np.uint64), 16).find(ids)
+
+    assert is_known.tolist() == [fp in vocabulary for fp in ids.tolist()]
+    found = zip(positions.tolist(), is_known, ids.tolist(), strict=True)
+    assert all(entries[at] == fp for at, known, fp in found if known)
