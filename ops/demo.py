@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -47,7 +48,8 @@ STORIES = (
     "nothing new",
 )
 
-console = Console(stderr=False)
+# Piped output has no width of its own; the table needs more than the usual guess.
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         raise typer.Exit(130) from None
-    except (StackError, LoopError, TimeoutError) as error:
+    except (StackError, LoopError, TimeoutError, httpx.HTTPError) as error:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         console.print(f"logs: {folder / 'logs'}")
         raise typer.Exit(1) from error
@@ -367,5 +369,8 @@ def _stay_up(display: Display, stack: LocalStack) -> None:
         display.status("stopping")
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(help=__doc__)(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

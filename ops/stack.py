@@ -47,6 +47,7 @@ def free_port(preferred: int | None = None) -> int:
         if port is None:
             continue
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:

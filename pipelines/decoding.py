@@ -80,7 +80,7 @@ def decode(
     UnreadableDeliveryError
         With one of the reasons ``unknown_format``, ``empty_file``, ``truncated``,
         ``not_gzip``, ``too_large``, ``too_many_rows``, ``wrong_columns``, ``malformed_csv``,
-        ``not_parquet``, ``wrong_encoding``.
+        ``not_jsonl``, ``not_parquet``, ``wrong_encoding``.
     """
     if not data:
         raise UnreadableDeliveryError("empty_file", "the file has 0 bytes.")
@@ -115,7 +115,7 @@ def _gunzip(data: bytes, intake: IntakeSettings) -> bytes:
                 plain.write(chunk)
     except EOFError as error:
         raise UnreadableDeliveryError(
-            "truncated", f"the gzip file ends early, {size:,} bytes into its content."
+            "truncated", f"the gzip file of {len(data):,} bytes ends before its content does."
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise UnreadableDeliveryError(
@@ -138,7 +138,7 @@ def _check_row_count(rows: int, intake: IntakeSettings) -> None:
         )
 
 
-def _check_columns(found: Sequence[str]) -> tuple[str, ...]:
+def _check_columns(found: Sequence[str], count_rows: Callable[[], int]) -> tuple[str, ...]:
     """The columns beyond the expected ones; raises when a required one is missing or doubled."""
     missing = [name for name in REQUIRED_COLUMNS if name not in found]
     doubled = sorted({name for name in found if found.count(name) > 1})
@@ -148,6 +148,7 @@ def _check_columns(found: Sequence[str]) -> tuple[str, ...]:
             "wrong_columns",
             f"missing columns {missing}, doubled columns {doubled[:20]}; found {shown}, "
             f"expected {list(COLUMNS)}.",
+            rows=count_rows(),
         )
     return tuple(name for name in found if name not in COLUMNS)
 
@@ -160,7 +161,7 @@ def _decode_csv(data: bytes, intake: IntakeSettings) -> Rows:
     lines = csv.reader(io.StringIO(_as_unicode(data), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(lines, [])]
-        rows = Rows(extra_columns=_check_columns(header))
+        rows = Rows(extra_columns=_check_columns(header, lambda: sum(1 for _ in lines)))
         for fields in lines:
             _check_row_count(len(rows) + 1, intake)
             _append_csv_row(rows, header, fields)
@@ -199,10 +200,12 @@ def _decode_jsonl(data: bytes, intake: IntakeSettings) -> Rows:
         names.update(dict.fromkeys(values or ()))
         well_formed += values is not None
     if well_formed:
-        rows.extra_columns = _check_columns(list(names))
+        rows.extra_columns = _check_columns(list(names), lambda: len(rows))
     elif len(rows):
         raise UnreadableDeliveryError(
-            "truncated", f"none of the {len(rows):,} lines is a whole JSON object."
+            "not_jsonl",
+            f"none of the {len(rows):,} lines is a whole JSON object.",
+            rows=len(rows),
         )
     return rows
 
@@ -244,7 +247,8 @@ def _read_parquet(file: pq.ParquetFile, intake: IntakeSettings) -> Rows:
     )
     if declared > intake.max_decoded_bytes:
         raise _too_large(intake)
-    rows = Rows(extra_columns=_check_columns(file.schema_arrow.names))
+    extra = _check_columns(file.schema_arrow.names, lambda: int(file.metadata.num_rows))
+    rows = Rows(extra_columns=extra)
     present = [name for name in COLUMNS if name in file.schema_arrow.names]
     size = 0
     for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=present):

@@ -61,10 +61,12 @@ class UnreadableDeliveryError(DataError):
         Stable reason code, e.g. ``"truncated"`` or ``"wrong_columns"``.
     detail : str
         One sentence with what was found and what was expected.
+    rows : int
+        How many rows the file has, as far as that can be told; all of them are held.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason, self.detail = reason, detail
+    def __init__(self, reason: str, detail: str, *, rows: int = 0) -> None:
+        self.reason, self.detail, self.rows = reason, detail, rows
         super().__init__(f"{reason}: {detail}")
 
 

@@ -19,6 +19,7 @@ References
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -358,7 +359,7 @@ def dump_model(model: Pipeline) -> bytes:
     ModelFormatError
         If the model holds a type that `load_model` would refuse.
     """
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as archive:
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(_without_caches(model)))) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(contents.pop(_SCHEMA))
     names = {name: _content_name(name, content) for name, content in contents.items()}
@@ -418,6 +419,16 @@ def _two_classes(y: NDArray[Any]) -> NDArray[Any]:
     return classes
 
 
+def _without_caches(model: Pipeline) -> Pipeline:
+    """Copy the pipeline without the memory address that scikit-learn's text vectorizers keep."""
+    slim = copy.copy(model)
+    slim.steps = [(name, copy.copy(step)) for name, step in model.steps]
+    for _, step in slim.steps:
+        if hasattr(step, "_stop_words_id"):
+            del step._stop_words_id
+    return slim
+
+
 def _content_name(name: str, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest() + PurePath(name).suffix
 
@@ -432,12 +443,12 @@ def _without_addresses(node: Any, names: dict[str, str]) -> Any:
         return [_without_addresses(item, names) for item in node]
     if not isinstance(node, dict):
         return node
-    copy = {key: _without_addresses(item, names) for key, item in node.items()}
-    if isinstance(copy.get("__id__"), int):
-        del copy["__id__"]
-    if isinstance(copy.get("file"), str):
-        copy["file"] = names[copy["file"]]
-    return copy
+    clean = {key: _without_addresses(item, names) for key, item in node.items()}
+    if isinstance(clean.get("__id__"), int):
+        del clean["__id__"]
+    if isinstance(clean.get("file"), str):
+        clean["file"] = names[clean["file"]]
+    return clean
 
 
 def _write_zip(members: dict[str, bytes]) -> bytes:

@@ -114,7 +114,7 @@ def _unreadable(delivery: Delivery, error: UnreadableDeliveryError, digest: str)
         is_passed=False,
         observed=None,
         limit="a readable file with the agreed columns",
-        rows=0,
+        rows=error.rows,
         sentence=f"The file cannot be used: {error.detail}",
     )
     return Validation(
@@ -122,11 +122,11 @@ def _unreadable(delivery: Delivery, error: UnreadableDeliveryError, digest: str)
         verdict="HELD",
         why=finding.sentence,
         rules_digest=digest,
-        delivered_rows=0,
+        delivered_rows=error.rows,
         accepted_rows=0,
         quarantined_rows=0,
-        held_rows=0,
-        reasons={error.reason: 0},
+        held_rows=error.rows,
+        reasons={error.reason: error.rows},
         rules=(finding,),
         accepted=None,
         quarantined=None,
