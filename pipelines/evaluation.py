@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from pipelines.config import GateSettings
 from pipelines.dataset import Dataset, load_dataset
 from pipelines.errors import NoReviewsError
-from pipelines.gate import policy_digest
+from pipelines.provenance import rules_digest
 from pipelines.records import (
     CheckRow,
     Evaluation,
@@ -104,7 +104,7 @@ def _record(
         manifest_sha256=manifest.digest(),
         champion_generation=champion.generation if champion else 0,
         champion_version=champion.version if champion else None,
-        policy=policy_digest(policy),
+        policy=rules_digest(policy),
         holdout_id=dataset.holdout_id(),
         overlap_rows=_overlap(dataset),
         positive_rows=int((scored.labels == 1).sum()),

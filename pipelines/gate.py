@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable
 
 from pipelines.config import GateSettings
-from pipelines.provenance import code_digest
 from pipelines.records import (
     Decision,
     Evaluation,
@@ -18,16 +17,9 @@ from pipelines.records import (
     Metrics,
     PairedComparison,
     Verdict,
-    canonical_json,
-    sha256_of,
 )
 
 logger = logging.getLogger(__name__)
-
-
-def policy_digest(policy: GateSettings) -> str:
-    """Names the rules in force: the same evaluation under one digest is decided alike."""
-    return sha256_of(canonical_json({"gate": policy.model_dump(), "code": code_digest()}))
 
 
 def decide(evaluation: Evaluation, evaluation_key: str, policy: GateSettings) -> Decision:

@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from pipelines.records import canonical_json, sha256_of
 
 # Libraries whose version can change a model's bytes or a validation's answer.
@@ -27,3 +29,13 @@ def environment_digest() -> str:
     versions = {name: metadata.version(name) for name in _LIBRARIES}
     versions["python"] = ".".join(platform.python_version_tuple()[:2])
     return sha256_of(canonical_json(versions))
+
+
+def rules_digest(*sections: BaseModel) -> str:
+    """Names the rules in force: settings, code and libraries that can change an answer."""
+    values = {
+        "settings": [section.model_dump(mode="json") for section in sections],
+        "code": code_digest(),
+        "environment": environment_digest(),
+    }
+    return sha256_of(canonical_json(values))

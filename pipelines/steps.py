@@ -164,7 +164,7 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
 
 def has_work(plan_uri: str) -> bool:
     """False when this very version was already decided on against this very champion."""
-    from pipelines import gate
+    from pipelines import provenance
 
     stores = _stores()
     made, registry = _read_plan(stores, plan_uri)
@@ -175,7 +175,7 @@ def has_work(plan_uri: str) -> bool:
     decision = registry.find_decision(
         made.version,
         champion.generation if champion else 0,
-        gate.policy_digest(config.load().gate),
+        provenance.rules_digest(config.load().gate),
     )
     if decision is None or decision.verdict == "PROMOTE":
         return True

@@ -19,8 +19,8 @@ from pipelines.config import IntakeSettings, Settings, ValidationSettings
 from pipelines.decoding import Rows
 from pipelines.errors import UnreadableDeliveryError
 from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
-from pipelines.provenance import code_digest, environment_digest
-from pipelines.records import Delivery, RuleResult, Validation, canonical_json, sha256_of
+from pipelines.provenance import rules_digest
+from pipelines.records import Delivery, RuleResult, Validation
 from pipelines.rules import Rule
 from pipelines.store import Bucket
 
@@ -54,17 +54,6 @@ class Checked:
     text_ids: list[str | None]
 
 
-def rules_digest(settings: Settings) -> str:
-    """Names the rules in force: two validations under one digest give the same answer."""
-    values = {
-        "validation": settings.validation.model_dump(),
-        "intake": settings.intake.model_dump(),
-        "code": code_digest(),
-        "environment": environment_digest(),
-    }
-    return sha256_of(canonical_json(values))
-
-
 def validation_key(delivery: str, digest: str) -> str:
     return f"reports/{delivery}/{digest[:16]}/validation.json"
 
@@ -77,7 +66,7 @@ def validate(reviews: Bucket, delivery: Delivery, settings: Settings) -> tuple[s
     key, validation : str, Validation
         Where the record was stored, and the record.
     """
-    digest = rules_digest(settings)
+    digest = rules_digest(settings.validation, settings.intake)
     try:
         rows = _decoded(reviews, delivery, settings.intake)
     except UnreadableDeliveryError as error:
@@ -139,7 +128,10 @@ def _judged(
     night = date.fromisoformat(delivery.night)
     checked = check_rows(rows, night=night, settings=settings.validation)
     reasons = checked.reasons
-    results = tuple(_result(finding, len(rows)) for finding in checked.findings)
+    results = (
+        *(_result(finding, len(rows)) for finding in checked.findings),
+        _extra_columns(rows),
+    )
     failed = [result for result in results if not result.is_passed]
     critical = [result for result in failed if result.severity == "critical"]
     quarantined = [] if critical else sorted(reasons)
@@ -269,6 +261,20 @@ def _result(finding: Finding, delivered_rows: int) -> RuleResult:
         limit=rule.limit,
         rows=len(finding.rows),
         sentence=_sentence(finding, delivered_rows),
+    )
+
+
+def _extra_columns(rows: Rows) -> RuleResult:
+    count = len(rows.extra_columns)
+    named = f": {[name[:40] for name in rows.extra_columns[:10]]}" if count else ""
+    return RuleResult(
+        rule="extra_columns",
+        severity="warning",
+        is_passed=count == 0,
+        observed=float(count),
+        limit="none",
+        rows=0,
+        sentence=f"{count} columns beyond the agreed ones are ignored{named}.",
     )
 
 

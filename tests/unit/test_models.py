@@ -392,6 +392,13 @@ def test_a_model_that_could_not_be_read_is_not_written(tmp_path):
         dump_model(Pipeline([("canary", Canary(tmp_path / "built"))]))
 
 
+def test_a_model_too_large_to_be_read_is_not_written(monkeypatch):
+    monkeypatch.setattr(models, "MAX_MODEL_BYTES", 1000)
+
+    with pytest.raises(ModelFormatError, match="1000 are allowed"):
+        dump_model(a_model())
+
+
 def test_a_pickle_is_refused_without_being_run(tmp_path):
     blob = pickle.dumps(PickledCanary(tmp_path / "built"))
 

@@ -1,0 +1,66 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both make what they need.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed; $(PYTHON) is another one. Try: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing the locked requirements into $(VENV) (once; about two minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Make the virtual environment with the locked requirements
+
+.PHONY: demo
+demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
+	@$(RUN) -m ops.demo
+
+.PHONY: test
+test: check unit integration dags e2e ## Run every check and every test
+
+.PHONY: check
+check: $(STAMP) ## Lint, types, layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: unit integration dags e2e
+unit: $(STAMP) ## Tests of single modules
+	$(RUN) -m pytest -q tests/unit
+integration: $(STAMP) ## Tests against an S3 server
+	$(RUN) -m pytest -q tests/integration
+dags: $(STAMP) ## Tests of the DAGs, in process
+	$(RUN) -m pytest -q tests/dags
+e2e: $(STAMP) ## Tests with real Airflow processes
+	$(RUN) -m pytest -q tests/e2e
+
+.PHONY: bench
+bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.parquet)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
+
+.PHONY: lock
+lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
+	@$(PYTHON) -m venv .local/lock
+	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --output-file requirements.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything local
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,71 @@
+"""Deliveries for tests: well-formed rows, the files they make, and the key they land under."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.replayer import DELIVERED_SCHEMA, Format, encode
+from pipelines.store import Bucket, Stores
+
+NIGHT = "2026-01-05"
+Row = dict[str, Any]
+
+_PRAISE, _BLAME = ("superb", 9), ("dreadful", 2)
+
+
+def some_rows(count: int, *, first: int = 0, night: str = NIGHT) -> list[Row]:
+    """Rows that break no rule: every second one positive, each text and film told by its number.
+
+    ``first`` is the number of the first row; rows of other numbers are other reviews.
+    """
+    return [_row(number, night) for number in range(first, first + count)]
+
+
+def _row(number: int, night: str) -> Row:
+    word, rating = _PRAISE if number % 2 else _BLAME
+    return {
+        "review_id": f"review-{number:06d}",
+        "movie_id": f"tt{number // 3:07d}",
+        "text": f"Review {number} calls film {number // 3} a {word} evening at the cinema.",
+        "label": "positive" if number % 2 else "negative",
+        "rating": rating,
+        "written_on": night,
+    }
+
+
+def as_file(rows: list[Row], file_format: Format) -> bytes:
+    """The rows in one of the formats upstream delivers; values must fit the agreed columns."""
+    return encode(pa.Table.from_pylist(rows, schema=DELIVERED_SCHEMA), file_format)
+
+
+def as_csv(rows: list[Row]) -> bytes:
+    return as_file(rows, "csv")
+
+
+def as_jsonl(rows: list[Row]) -> bytes:
+    return as_file(rows, "jsonl")
+
+
+def as_parquet(rows: list[Row]) -> bytes:
+    return as_file(rows, "parquet")
+
+
+def landing_key(file_name: str, *, source: str = "web", night: str = NIGHT) -> str:
+    return f"landing/{source}/{night}/{file_name}"
+
+
+def deliver(stores: Stores, key: str, body: bytes) -> str:
+    """Drop a file as upstream does: under any name S3 takes, over whatever is there.
+
+    Returns the URI, as `pipelines.steps.find_deliveries` would.
+    """
+    bucket = stores.reviews
+    bucket._client.put_object(Bucket=bucket.name, Key=key, Body=body)
+    return bucket.uri(key)
+
+
+def listing(bucket: Bucket) -> dict[str, str]:
+    """Every object of a bucket: key to ETag."""
+    return {info.key: info.version_tag for info in bucket.list("")}

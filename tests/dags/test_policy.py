@@ -1,0 +1,126 @@
+"""What every DAG of this project owes to those who run it."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pendulum
+import pytest
+from airflow.sdk import CronDataIntervalTimetable, RetryAction
+from airflow.sdk.execution_time import macros
+from loop_defaults import NIGHT, RETRY_POLICY
+
+from pipelines.errors import DataError, StoreUnavailableError
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXPECTED = {"reviews_ingest", "sentiment_retrain"}
+HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
+
+pytestmark = pytest.mark.airflow
+
+
+def test_every_dag_imports_and_none_is_missing(dagbag):
+    assert dagbag.import_errors == {}
+    assert set(dagbag.dags) == EXPECTED
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_dag_says_who_owns_it_and_what_to_do_when_it_is_red(dagbag, dag_id):
+    dag = dagbag.dags[dag_id]
+
+    runbooks = re.findall(r"docs/runbooks/[a-z-]+\.md", dag.doc_md)
+
+    assert dag.owner == "ml-platform"
+    assert {"owner:ml-platform", "tier:1"} <= set(dag.tags)
+    assert not dag.catchup
+    assert runbooks
+    assert all((PROJECT / path).is_file() for path in runbooks)
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_task_retries_by_kind_of_error_and_ends_in_time(dagbag, dag_id):
+    for task in dagbag.dags[dag_id].tasks:
+        assert task.retries == 3, task.task_id
+        assert task.retry_policy is not None, task.task_id
+        assert task.execution_timeout == timedelta(hours=1), task.task_id
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_form_field_has_a_title_and_says_what_it_does(dagbag, dag_id):
+    dag = dagbag.dags[dag_id]
+
+    fields = {name: dag.params.get_param(name) for name in dag.params}
+
+    assert fields
+    for name, field in fields.items():
+        assert field.schema["title"], name
+        assert field.description.endswith("."), name
+
+
+def test_a_permanent_error_is_not_retried_and_a_transient_one_is():
+    def action_for(error):
+        return RETRY_POLICY.evaluate(error, try_number=1, max_tries=3, context={}).action
+
+    assert action_for(DataError("bad")) == RetryAction.FAIL
+    assert action_for(StoreUnavailableError("down")) == RetryAction.RETRY
+
+
+def test_parsing_the_dags_loads_nothing_heavy():
+    code = (
+        "import sys, json; sys.path[:0] = ['plugins', 'dags', '.']\n"
+        "import airflow.sdk, pendulum\n"
+        "from airflow.sdk import dag, task, task_group, Param, TriggerRule\n"
+        "before = set(sys.modules)\n"
+        "import reviews_ingest, sentiment_retrain\n"
+        f"print(json.dumps(sorted((set(sys.modules) - before) & set({HEAVY!r}))))"
+    )
+
+    reply = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert json.loads(reply.stdout.splitlines()[-1]) == []
+
+
+def test_a_scheduled_night_covers_a_whole_day(dagbag):
+    timetable = dagbag.dags["reviews_ingest"].timetable
+
+    assert isinstance(timetable, CronDataIntervalTimetable)
+
+
+def test_a_night_that_could_not_be_listed_is_red(dagbag):
+    """`summarize_night` runs whatever happened, so the check must also ask `find_deliveries`."""
+    check = dagbag.dags["reviews_ingest"].task_dict["check_night"]
+
+    assert check.upstream_task_ids == {"find_deliveries", "summarize_night"}
+    assert str(check.trigger_rule) == "all_success"
+
+
+@pytest.mark.parametrize(
+    ("context", "night"),
+    [
+        ({"data_interval_start": pendulum.datetime(2026, 1, 5, 2)}, "2026-01-05"),
+        ({}, "2026-01-06"),
+        ({"data_interval_start": None}, "2026-01-06"),
+    ],
+)
+def test_the_night_of_a_run_is_its_interval_or_the_last_complete_day(dagbag, context, night):
+    template = dagbag.dags["reviews_ingest"].get_template_env().from_string(NIGHT)
+    run_after = pendulum.datetime(2026, 1, 8, 1, 59)  # the night of the 7th is not complete yet
+    always = {
+        "params": {"night": None},
+        "dag_run": SimpleNamespace(run_after=run_after),
+        "macros": macros,
+    }
+
+    assert template.render(**(always | context)) == night
+
+
+def test_the_night_of_the_form_wins(dagbag):
+    template = dagbag.dags["reviews_ingest"].get_template_env().from_string(NIGHT)
+
+    assert template.render(params={"night": "2025-12-24"}) == "2025-12-24"

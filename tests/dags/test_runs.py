@@ -1,0 +1,94 @@
+"""Each DAG once through `dag.test()`, against the S3 test server."""
+
+import pendulum
+import pytest
+from builders import deliver
+
+from pipelines import replayer
+from pipelines.made_up import make_reviews
+from pipelines.registry import Registry
+
+pytestmark = pytest.mark.airflow
+
+NIGHT = "2026-01-05"
+
+
+def run(dag, *, at, conf=None):
+    return dag.test(logical_date=at, run_after=at, run_conf=conf)
+
+
+def states(dag_run):
+    return {
+        (ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()
+    }
+
+
+def deliver_night(stores, *, rows=1200):
+    """One good delivery of made-up reviews, and one that is cut off."""
+    table = make_reviews(rows + 200, seed=3)
+    night = pendulum.parse(NIGHT).date()
+    plans = [
+        replayer.NightPlan(
+            night,
+            (
+                replayer.DeliveryPlan("app", rows, "csv.gz"),
+                replayer.DeliveryPlan("web", 200, "jsonl.gz", fault="truncated"),
+            ),
+        )
+    ]
+    for delivery in replayer.replay(table, plans, seed=0):
+        deliver(stores, delivery.key, delivery.body)
+
+
+def test_a_night_with_a_broken_delivery_is_red_and_its_good_one_is_trained_on(dagbag, stores):
+    ingest, retrain = dagbag.dags["reviews_ingest"], dagbag.dags["sentiment_retrain"]
+    deliver_night(stores)
+
+    night = run(ingest, at=pendulum.datetime(2026, 1, 5, 2, tz="UTC"), conf={"night": NIGHT})
+    first = run(retrain, at=pendulum.datetime(2026, 1, 6, 2, tz="UTC"))
+    second = run(retrain, at=pendulum.datetime(2026, 1, 6, 3, tz="UTC"))
+
+    found = states(night)
+    assert str(night.state) == "failed"
+    assert found["delivery.validate", 0] == "success"
+    assert found["delivery.validate", 1] == "failed"
+    assert found["delivery.accept", 0] == "success"
+    assert found["delivery.accept", 1] == "upstream_failed"
+    assert found["announce", -1] == "success"
+    assert found["check_night", -1] == "failed"
+    assert str(first.state) == "success"
+    assert states(first)["confirm", -1] == "success"
+    assert str(second.state) == "success"
+    assert states(second)["train", -1] == "skipped"
+    assert len(Registry(stores.models, "sentiment").history()) == 1
+
+
+def test_a_night_without_deliveries_is_green_and_announces_nothing(dagbag, stores):
+    night = run(
+        dagbag.dags["reviews_ingest"], at=pendulum.datetime(2026, 1, 7, 2, tz="UTC")
+    )
+
+    found = states(night)
+    assert str(night.state) == "success"
+    assert found["summarize_night", -1] == "success"
+    assert found["announce", -1] == "skipped"
+
+
+def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
+    deliver_night(stores)
+    run(
+        dagbag.dags["reviews_ingest"],
+        at=pendulum.datetime(2026, 1, 5, 3, tz="UTC"),
+        conf={"night": NIGHT},
+    )
+
+    dry = run(
+        dagbag.dags["sentiment_retrain"],
+        at=pendulum.datetime(2026, 1, 6, 4, tz="UTC"),
+        conf={"dry_run": True},
+    )
+
+    assert str(dry.state) == "success"
+    assert states(dry)["decide", -1] == "success"
+    assert states(dry)["promote", -1] == "skipped"
+    assert Registry(stores.models, "sentiment").champion() is None

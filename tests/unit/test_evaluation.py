@@ -1,0 +1,99 @@
+"""Paired statistics, against counts done by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pipelines.evaluation import compare, mcnemar_p_value, metrics, review_losses
+
+LABELS = np.array([1, 1, 1, 0, 0, 0], dtype=np.int8)
+
+
+def test_ten_disagreements_split_one_to_nine():
+    # 2 * (C(10,0) + C(10,1)) / 2**10
+    assert mcnemar_p_value(1, 9) == pytest.approx(22 / 1024)
+    assert mcnemar_p_value(9, 1) == pytest.approx(22 / 1024)
+
+
+def test_no_disagreement_and_an_even_split_prove_nothing():
+    assert mcnemar_p_value(0, 0) == 1.0
+    assert mcnemar_p_value(5, 5) == 1.0
+
+
+def test_log_loss_of_a_review_is_minus_the_log_of_the_truths_probability():
+    losses = review_losses(LABELS[[0, 3]], np.array([0.25, 0.25]))
+
+    assert losses == pytest.approx([-math.log(0.25), -math.log(0.75)])
+
+
+def test_certainty_in_the_wrong_is_a_large_but_finite_loss():
+    assert review_losses(LABELS[[0]], np.array([0.0]))[0] == pytest.approx(-math.log(1e-15))
+
+
+def test_metrics_by_hand():
+    probability = np.array([0.9, 0.8, 0.4, 0.3, 0.2, 0.6])
+
+    found = metrics(LABELS, probability)
+
+    assert found.accuracy == pytest.approx(4 / 6)
+    assert found.recall_positive == pytest.approx(2 / 3)
+    assert found.recall_negative == pytest.approx(2 / 3)
+    assert found.f1 == pytest.approx(2 / 3)
+    assert found.roc_auc == pytest.approx(8 / 9)  # 8 of 9 pairs are in the right order
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
+def test_a_probability_that_is_none_gives_no_metrics(bad):
+    assert metrics(LABELS, np.array([0.9, 0.8, 0.4, 0.3, 0.2, bad])) is None
+
+
+def test_one_class_alone_gives_no_metrics():
+    assert metrics(np.ones(6, dtype=np.int8), np.full(6, 0.5)) is None
+
+
+def test_changes_are_challenger_minus_champion():
+    champion = np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.9])  # rows 2 and 5 wrong
+    challenger = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.9])  # rows 4 and 5 wrong
+
+    found = compare(LABELS, champion, challenger, confidence=0.95, repeats=200)
+
+    assert (found.only_champion_right, found.only_challenger_right) == (1, 1)
+    assert found.accuracy_change == 0.0
+    assert found.log_loss_change == pytest.approx(0.0)
+
+
+def test_a_model_compared_with_itself_changes_by_nothing():
+    same = np.array([0.9, 0.8, 0.4, 0.3, 0.2, 0.6])
+
+    found = compare(LABELS, same, same, confidence=0.95, repeats=200)
+
+    assert found.accuracy_change_low == found.accuracy_change_high == 0.0
+    assert found.log_loss_change_low == found.log_loss_change_high == 0.0
+    assert found.mcnemar_p_value == 1.0
+
+
+def test_bounds_hold_the_true_change_about_as_often_as_they_say():
+    rng = np.random.default_rng(5)
+    labels = np.ones(400, dtype=np.int8)
+    held = 0
+    for _ in range(200):
+        # Each review's loss changes by a standard normal around 0.1.
+        champion = np.full(400, 0.5)
+        challenger = np.clip(0.5 * np.exp(-rng.normal(0.1, 0.3, 400)), 1e-9, 1.0)
+        found = compare(labels, champion, challenger, confidence=0.95, repeats=200)
+        held += found.log_loss_change_low <= 0.1
+
+    assert 0.90 <= held / 200 <= 0.99
+
+
+def test_the_same_comparison_twice_is_the_same_to_the_last_bit():
+    rng = np.random.default_rng(1)
+    labels = (rng.random(500) < 0.5).astype(np.int8)
+    champion, challenger = rng.random(500), rng.random(500)
+
+    first, second = (
+        compare(labels, champion, challenger, confidence=0.95, repeats=300) for _ in range(2)
+    )
+
+    assert first.to_bytes() == second.to_bytes()
