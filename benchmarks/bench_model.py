@@ -186,7 +186,7 @@ def _time_fit(model: Any, texts: list[str], labels: NDArray[np.int8]) -> dict[st
 
 
 def _time_file(model: Any, texts: list[str]) -> dict[str, float]:
-    from pipelines.models import dump_model, load_model
+    from pipelines.artefacts import dump_model, load_model
 
     with tempfile.NamedTemporaryFile() as file:
         path = Path(file.name)

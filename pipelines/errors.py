@@ -8,7 +8,8 @@
     │   │   ├── UnreadableDeliveryError    the file cannot be decoded
     │   │   ├── DeliveryHeldError          validated, and held back as a whole
     │   │   ├── NightHeldError             the night is done, some of its deliveries are held
-    │   │   └── NoReviewsError             nothing accepted to train or evaluate on
+    │   │   ├── NoReviewsError             nothing accepted to train or evaluate on
+    │   │   └── FitError                   a candidate cannot be fitted on these reviews
     │   ├── TrustError                 bytes that are not what a record says they are
     │   │   ├── DigestMismatchError
     │   │   └── ModelFormatError
@@ -87,6 +88,10 @@ class NightHeldError(DataError):
 
 class NoReviewsError(DataError):
     """There is nothing accepted to train or evaluate on."""
+
+
+class FitError(DataError):
+    """A candidate cannot be fitted on these reviews."""
 
 
 class TrustError(PermanentError):

@@ -107,7 +107,7 @@ class Registry:
 
     def load(self, manifest: Manifest) -> Pipeline:
         """A version's model, verified and read with the allow-list that is in our code."""
-        from pipelines.models import load_model
+        from pipelines.artefacts import load_model
 
         return load_model(self.model_bytes(manifest))
 

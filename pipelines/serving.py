@@ -104,7 +104,7 @@ def load_pulled(folder: Path) -> Champion:
     TrustError
         If a file is missing, or does not match the log entry beside it.
     """
-    from pipelines.models import load_model
+    from pipelines.artefacts import load_model
 
     files = {}
     for name in (ENTRY_FILE, MANIFEST_FILE, MODEL_FILE):

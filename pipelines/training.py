@@ -14,16 +14,16 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from pipelines.artefacts import dump_model
 from pipelines.config import Settings
 from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
-from pipelines.errors import ConfigError, NoReviewsError
+from pipelines.errors import ConfigError, FitError, NoReviewsError
 from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints
-from pipelines.models import dump_model, fingerprint_parameters, reads_fingerprints
+from pipelines.models import fingerprint_parameters, reads_fingerprints
 from pipelines.provenance import code_digest, environment_digest
 from pipelines.records import CandidateScore, Manifest, Plan, Snapshot, sha256_of
 from pipelines.registry import Registry
@@ -142,7 +142,7 @@ def _fit_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> _Fitted:
         scores = tuple(_score_candidate(dataset, plan, name, on_step) for name in names)
         names = [min(scores, key=lambda score: (score.log_loss, score.name)).name]
     on_step(f"fitting {names[0]} on all training rows")
-    model = _fit(build(plan, names[0]), dataset, dataset.training_rows)
+    model = _fit(plan, names[0], dataset, dataset.training_rows)
     return _Fitted(names[0], model, scores)
 
 
@@ -150,7 +150,7 @@ def _score_candidate(dataset: Dataset, plan: Plan, name: str, on_step: OnStep) -
     on_step(f"comparing candidate {name}")
     chosen = np.flatnonzero(dataset.is_selection)
     others = np.flatnonzero(~dataset.is_selection & ~dataset.is_holdout)
-    model = _fit(build(plan, name), dataset, others)
+    model = _fit(plan, name, dataset, others)
     probability = positive_probability(model, inputs_for(model, dataset, chosen))
     return CandidateScore(
         name=name,
@@ -159,9 +159,15 @@ def _score_candidate(dataset: Dataset, plan: Plan, name: str, on_step: OnStep) -
     )
 
 
-def _fit(model: Pipeline, dataset: Dataset, rows: Rows) -> Pipeline:
-    fresh = cast("Pipeline", clone(model))
-    return cast("Pipeline", fresh.fit(inputs_for(fresh, dataset, rows), dataset.label[rows]))
+def _fit(plan: Plan, name: str, dataset: Dataset, rows: Rows) -> Pipeline:
+    model = build(plan, name)
+    inputs = inputs_for(model, dataset, rows)
+    try:
+        return cast("Pipeline", model.fit(inputs, dataset.label[rows]))
+    except ValueError as error:
+        raise FitError(
+            f"candidate {name} cannot be fitted on {len(rows):,} reviews: {error}"
+        ) from error
 
 
 def _manifest(

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pendulum
 import pytest
-from airflow.sdk import CronDataIntervalTimetable, RetryAction
+from airflow.sdk import CronDataIntervalTimetable, RetryAction, TriggerRule
 from airflow.sdk.execution_time import macros
 from loop_defaults import NIGHT, RETRY_POLICY
 
@@ -97,7 +97,7 @@ def test_a_night_that_could_not_be_listed_is_red(dagbag):
     check = dagbag.dags["reviews_ingest"].task_dict["check_night"]
 
     assert check.upstream_task_ids == {"find_deliveries", "summarize_night"}
-    assert str(check.trigger_rule) == "all_success"
+    assert check.trigger_rule == TriggerRule.ALL_SUCCESS
 
 
 @pytest.mark.parametrize(
