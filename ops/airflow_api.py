@@ -31,6 +31,28 @@ class AirflowApi:
     def has_dag(self, dag_id: str) -> bool:
         return self._client.get(f"/api/v2/dags/{dag_id}").is_success
 
+    def wait_for_dags(
+        self,
+        dag_ids: list[str],
+        *,
+        timeout_seconds: float,
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait until the dag-processor has read the given DAGs.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not all(self.has_dag(dag_id) for dag_id in dag_ids):
+            on_poll()
+            if time.monotonic() > deadline:
+                errors = self.get("/importErrors")["import_errors"]
+                raise TimeoutError(f"{dag_ids} were not read; import errors: {errors}")
+            time.sleep(0.3)
+
     def unpause(self, dag_id: str) -> None:
         self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
@@ -51,6 +73,19 @@ class AirflowApi:
             data_interval_start=start.isoformat(),
             data_interval_end=end.isoformat(),
         )
+
+    def backfill(self, dag_id: str, *, first: date, last: date) -> None:
+        """Have the scheduler run the nights from ``first`` to ``last``."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": datetime.combine(first, NIGHTLY_RUN).isoformat(),
+            "to_date": datetime.combine(last, NIGHTLY_RUN).isoformat(),
+            "reprocess_behavior": "none",
+            "max_active_runs": 1,
+        }
+        reply = self._client.post("/api/v2/backfills", json=body)
+        if reply.is_error:
+            raise RuntimeError(f"backfill answered {reply.status_code}: {reply.text}")
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]

@@ -225,9 +225,9 @@ class Nights:
         for bucket in (self.stores.reviews, self.stores.models):
             bucket.create_if_missing()
         self.display.status("waiting for Airflow to read the DAGs")
-        while not (self.api.has_dag(INGEST) and self.api.has_dag(RETRAIN)):
-            self.stack.check_alive()
-            time.sleep(0.3)
+        self.api.wait_for_dags(
+            [INGEST, RETRAIN], timeout_seconds=120, on_poll=self.stack.check_alive
+        )
         for dag_id in (RETRAIN, INGEST):
             self.api.unpause(dag_id)
         # Unpaused, the scheduler at once runs the night that has just passed.

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -193,7 +194,14 @@ class LocalStack:
         self._wait_for("airflow", self._is_airflow_healthy)
 
     def stop(self) -> None:
-        """Stop every process of this stack: politely, then for good."""
+        """Stop every process of this stack: politely, then for good.
+
+        A second Ctrl-C does not stop the stopping.
+        """
+        with _interrupts_ignored():
+            self._stop()
+
+    def _stop(self) -> None:
         for child in self._children.values():
             _signal_group(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
@@ -284,6 +292,20 @@ def processes_of(marker: str) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    saved = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, saved, strict=True):
+            signal.signal(number, handler)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -37,6 +37,7 @@ DATE_INVALID = "date_invalid"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK_BYTES = 1024 * 1024
 _PARQUET_BATCH_ROWS = 8192
+_PARQUET_MARK = b"PAR1"  # both ends of a whole file
 
 
 @dataclass
@@ -220,10 +221,17 @@ def _json_object(line: str, intake: IntakeSettings) -> dict[str, Any] | None:
     if len(line) > intake.max_field_bytes:
         return None
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name is given twice: which value is meant?")
+    return values
 
 
 # ── Parquet ──────────────────────────────────────────────────────────────────────────────────
@@ -232,8 +240,10 @@ def _json_object(line: str, intake: IntakeSettings) -> dict[str, Any] | None:
 def _decode_parquet(data: bytes, intake: IntakeSettings) -> Rows:
     try:
         return _read_parquet(pq.ParquetFile(pa.BufferReader(data)), intake)
-    except (pa.ArrowException, OSError, OverflowError) as error:
-        reason = "not_parquet" if data[:4] != b"PAR1" else "truncated"
+    # ValueError: names or values that are not UTF-8; LookupError: a time zone nobody knows.
+    except (pa.ArrowException, OSError, OverflowError, ValueError, LookupError) as error:
+        is_cut = data.startswith(_PARQUET_MARK) and not data.endswith(_PARQUET_MARK)
+        reason = "truncated" if is_cut else "not_parquet"
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UnreadableDeliveryError(
             reason, f"the file cannot be read as Parquet ({first_line})."
@@ -242,16 +252,17 @@ def _decode_parquet(data: bytes, intake: IntakeSettings) -> Rows:
 
 def _read_parquet(file: pq.ParquetFile, intake: IntakeSettings) -> Rows:
     _check_row_count(file.metadata.num_rows, intake)
-    declared = sum(
-        file.metadata.row_group(index).total_byte_size for index in range(file.num_row_groups)
-    )
-    if declared > intake.max_decoded_bytes:
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > intake.max_decoded_bytes:
         raise _too_large(intake)
     extra = _check_columns(file.schema_arrow.names, lambda: int(file.metadata.num_rows))
     rows = Rows(extra_columns=extra)
     present = [name for name in COLUMNS if name in file.schema_arrow.names]
     size = 0
-    for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=present):
+    # A value stored once can stand in every row: so few rows at a time that even that fits.
+    largest = max((group.total_byte_size for group in groups), default=1)
+    batch_rows = max(1, min(_PARQUET_BATCH_ROWS, intake.max_decoded_bytes // max(largest, 1)))
+    for batch in file.iter_batches(batch_size=batch_rows, columns=present):
         size += batch.nbytes
         if size > intake.max_decoded_bytes:
             raise _too_large(intake)

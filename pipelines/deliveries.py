@@ -119,9 +119,15 @@ def find_outcome(reviews: Bucket, sha256: str) -> Outcome | None:
 
 
 def conclude(
-    reviews: Bucket, delivery: Delivery, validation: Validation, validation_key: str
+    reviews: Bucket,
+    arrival: Arrival,
+    delivery: Delivery,
+    validation: Validation,
+    validation_key: str,
 ) -> Outcome:
     """Commit what becomes of a delivery. The first conclusion stands.
+
+    The outcome names the arrival that led to it; every other arrival of the bytes is a duplicate.
 
     Raises
     ------
@@ -138,7 +144,8 @@ def conclude(
         delivery=delivery.sha256,
         source=delivery.source,
         night=delivery.night,
-        landing_key=delivery.landing_key,
+        landing_key=arrival.landing_key,
+        version_tag=arrival.version_tag,
         verdict=validation.verdict,
         why=validation.why,
         delivered_rows=validation.delivered_rows,
@@ -158,7 +165,8 @@ def conclude(
 
 def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
     """Record that a landing file was dealt with. The first receipt of a night stands."""
-    is_duplicate = arrival.landing_key != outcome.landing_key
+    counted = (outcome.landing_key, outcome.version_tag)
+    is_duplicate = (arrival.landing_key, arrival.version_tag) != counted
     receipt = Receipt(
         landing_key=arrival.landing_key,
         version_tag=arrival.version_tag,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -119,7 +120,7 @@ def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> F
             ids = arrays["high"].astype(np.uint64) << np.uint64(32)
             ids |= arrays["low"]
             lengths = arrays["lengths"].astype(np.int64)
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return None
     if len(lengths) != partition.rows or int(lengths.sum()) != len(ids):
         return None

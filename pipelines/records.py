@@ -147,7 +147,8 @@ class Outcome(Record):
     delivery: Sha256
     source: str
     night: NightDate
-    landing_key: str
+    landing_key: str  # with version_tag: the one arrival whose receipt counts the rows
+    version_tag: str
     verdict: DeliveryVerdict
     why: str
     delivered_rows: int

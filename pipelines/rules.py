@@ -28,9 +28,10 @@ POSITIVE, NEGATIVE = "positive", "negative"
 LABELS = (NEGATIVE, POSITIVE)
 LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
 
+# Possessive: "<" and a megabyte of blanks costs as much as any other megabyte.
 _HTML = re.compile(
-    r"<\s*/?\s*(?:script|style|div|span|img|iframe|a|table|body|html|svg|object|embed|form|input|"
-    r"link|meta|video|audio)\b",
+    r"<\s*+(?:/\s*+)?(?:script|style|div|span|img|iframe|a|table|body|html|svg|object|embed|form|"
+    r"input|link|meta|video|audio)\b",
     re.IGNORECASE,
 )
 # UTF-8 read as Windows-1252 or Latin-1, and the replacement character.
@@ -61,15 +62,21 @@ def metric_frame(rows: Rows, *, night: date, settings: ValidationSettings) -> pd
     """
     import pandas as pd
 
-    ids = [None if not text else text_id(text) for text in rows.text]
+    chars = [len(text.strip()) if text else None for text in rows.text]
+    # A text that is too long is quarantined for that. Reading on in it could take hours.
+    texts = [
+        text if count is not None and count <= settings.max_text_chars else None
+        for text, count in zip(rows.text, chars, strict=True)
+    ]
+    ids = [None if text is None else text_id(text) for text in texts]
     last_day = night + timedelta(days=settings.max_future_days)
     frame = pd.DataFrame(
         {
-            "text_chars": [len(text.strip()) if text else None for text in rows.text],
+            "text_chars": chars,
             "label": pd.Series(rows.label, dtype="str"),
             "text_missing": [not text or not text.strip() for text in rows.text],
-            "text_html": [bool(text and _HTML.search(text)) for text in rows.text],
-            "text_mojibake": [bool(text and _MOJIBAKE.search(text)) for text in rows.text],
+            "text_html": [bool(text and _HTML.search(text)) for text in texts],
+            "text_mojibake": [bool(text and _MOJIBAKE.search(text)) for text in texts],
             "text_repeated": _repeats(ids),
             "label_contradicts_rating": [
                 _contradicts(label, rating)

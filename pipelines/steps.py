@@ -63,7 +63,7 @@ def validate(arrival_uri: str) -> str:
     else:
         found_key, found = validation.validate(reviews, delivery, config.load())
         if found.verdict == "HELD":
-            outcome = deliveries.conclude(reviews, delivery, found, found_key)
+            outcome = deliveries.conclude(reviews, arrival, delivery, found, found_key)
     if outcome is not None and outcome.verdict == "HELD":
         receipt = deliveries.give_receipt(reviews, arrival, outcome)
         if receipt.verdict == "HELD":
@@ -88,7 +88,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
     outcome = deliveries.find_outcome(reviews, delivery.sha256)
     if outcome is None:
         found = reviews.get_record(validation_key, Validation)
-        outcome = deliveries.conclude(reviews, delivery, found, validation_key)
+        outcome = deliveries.conclude(reviews, arrival, delivery, found, validation_key)
     deliveries.give_receipt(reviews, arrival, outcome)
     return reviews.uri(deliveries.outcome_key(delivery.sha256))
 

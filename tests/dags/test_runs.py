@@ -18,9 +18,7 @@ def run(dag, *, at, conf=None):
 
 
 def states(dag_run):
-    return {
-        (ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()
-    }
+    return {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
 
 
 def deliver_night(stores, *, rows=1200):
@@ -64,9 +62,7 @@ def test_a_night_with_a_broken_delivery_is_red_and_its_good_one_is_trained_on(da
 
 
 def test_a_night_without_deliveries_is_green_and_announces_nothing(dagbag, stores):
-    night = run(
-        dagbag.dags["reviews_ingest"], at=pendulum.datetime(2026, 1, 7, 2, tz="UTC")
-    )
+    night = run(dagbag.dags["reviews_ingest"], at=pendulum.datetime(2026, 1, 7, 2, tz="UTC"))
 
     found = states(night)
     assert str(night.state) == "success"

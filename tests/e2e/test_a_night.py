@@ -1,0 +1,165 @@
+"""A night through Airflow's own scheduler: schedule, REST, form, backfill, asset."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from builders import deliver
+
+from pipelines import replayer
+from pipelines.made_up import make_reviews
+from pipelines.registry import Registry
+
+pytestmark = pytest.mark.e2e
+
+INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
+NIGHT = date(2026, 3, 2)
+SECONDS = 180
+
+
+def wait(api, dag_id, run_id):
+    return api.wait(dag_id, run_id, timeout_seconds=SECONDS)
+
+
+def wait_for(find, what):
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if found := find():
+            return found
+        time.sleep(0.3)
+    raise TimeoutError(what)
+
+
+def task_states(api, dag_id, run_id):
+    return {
+        (task["task_id"], task["map_index"]): task["state"] for task in api.tasks(dag_id, run_id)
+    }
+
+
+def deliver_night(stores, night, *plans):
+    rows = sum(plan.rows for plan in plans)
+    nights = [replayer.NightPlan(night, plans)]
+    table = make_reviews(rows, seed=night.toordinal())
+    for delivery in replayer.replay(table, nights, seed=1):
+        deliver(stores, delivery.key, delivery.body)
+
+
+def test_unpausing_runs_the_last_night_by_schedule_and_an_empty_one_is_green(api):
+    run = wait_for(lambda: api.runs(INGEST), "no scheduled run")[0]
+
+    state = wait(api, INGEST, run["dag_run_id"])
+
+    counts = api.xcom(INGEST, run["dag_run_id"], "summarize_night")
+    assert (run["run_type"], state) == ("scheduled", "success")
+    assert run["data_interval_start"] != run["data_interval_end"]
+    assert counts["status"] == "NO_NEW_DATA"
+    assert counts["night"] == run["data_interval_start"][:10]
+    assert task_states(api, INGEST, run["dag_run_id"])["announce", -1] == "skipped"
+
+
+def test_a_night_by_rest_goes_from_landing_to_champion_and_only_the_broken_delivery_is_red(
+    api, stores
+):
+    deliver_night(
+        stores,
+        NIGHT,
+        replayer.DeliveryPlan("app", 500, "jsonl.gz"),
+        replayer.DeliveryPlan("partner", 200, "csv.gz", fault="truncated"),
+        replayer.DeliveryPlan("web", 500, "parquet", dirty_share=0.03),
+    )
+
+    run_id = api.trigger_night(INGEST, NIGHT)
+    ingest_state = wait(api, INGEST, run_id)
+    retrain_id = wait_for(lambda: api.run_caused_by(RETRAIN, run_id), "no retraining")
+    retrain_state = wait(api, RETRAIN, retrain_id)
+
+    states = task_states(api, INGEST, run_id)
+    counts = api.xcom(INGEST, run_id, "summarize_night")
+    assert ingest_state == "failed"
+    assert [states["delivery.validate", index] for index in range(3)] == [
+        "success", "failed", "success",
+    ]  # fmt: skip
+    assert states["check_night", -1] == "failed"
+    assert counts["held_deliveries"] == 1
+    assert counts["delivered_rows"] == 1000
+    assert counts["quarantined_rows"] == 15  # 3 % of 500
+    assert counts["accepted_rows"] == 985
+    assert retrain_state == "success"
+    entry = Registry(stores.models, "sentiment").champion()
+    assert entry.generation == 1
+    assert entry.actor == f"airflow {RETRAIN} {retrain_id}"
+
+
+def test_a_held_delivery_is_not_tried_again_and_says_what_to_do(api):
+    run_id = next(run["dag_run_id"] for run in api.runs(INGEST) if run["run_type"] == "manual")
+
+    held = next(
+        task for task in api.tasks(INGEST, run_id)
+        if (task["task_id"], task["map_index"]) == ("delivery.validate", 1)
+    )  # fmt: skip
+    log = api.get(
+        f"/dags/{INGEST}/dagRuns/{run_id}/taskInstances/delivery.validate/logs/1", map_index=1
+    )
+
+    text = str(log["content"])
+    assert held["try_number"] == 1
+    assert "truncated" in text or "ends before its content does" in text
+    assert "reports/" in text
+
+
+def test_a_retraining_by_rest_without_any_date_finds_nothing_changed(api):
+    run_id = api.trigger(RETRAIN, logical_date=None)
+
+    state = wait(api, RETRAIN, run_id)
+
+    states = task_states(api, RETRAIN, run_id)
+    assert state == "success"
+    assert states["has_work", -1] == "success"
+    assert states["train", -1] == "skipped"
+
+
+@pytest.mark.parametrize("logical_date", [None, "now"])
+def test_a_night_by_hand_needs_no_interval(api, logical_date):
+    """REST sends no date; the form in the UI fills in the present moment."""
+    now = datetime.now(UTC)
+    sent = now.isoformat() if logical_date else None
+
+    run_id = api.trigger(INGEST, logical_date=sent)
+    state = wait(api, INGEST, run_id)
+
+    last_complete = (now - timedelta(hours=26)).date().isoformat()
+    assert state == "success"
+    assert api.xcom(INGEST, run_id, "summarize_night")["night"] == last_complete
+
+
+def test_a_backfill_ingests_a_past_night_once(api, stores):
+    night = NIGHT + timedelta(days=1)
+    deliver_night(stores, night, replayer.DeliveryPlan("web", 300, "csv"))
+    before = {run["dag_run_id"] for run in api.runs(INGEST)}
+
+    api.backfill(INGEST, first=night, last=night)
+    new = wait_for(
+        lambda: [run for run in api.runs(INGEST) if run["dag_run_id"] not in before], "no backfill"
+    )
+    state = wait(api, INGEST, new[0]["dag_run_id"])
+
+    counts = api.xcom(INGEST, new[0]["dag_run_id"], "summarize_night")
+    assert (new[0]["run_type"], state) == ("backfill", "success")
+    assert (counts["night"], counts["accepted_rows"]) == (night.isoformat(), 300)
+
+
+def test_no_secret_is_in_any_log(stack):
+    secrets = [
+        stack.s3_environment["AWS_SECRET_ACCESS_KEY"],
+        stack.environment["AIRFLOW__API_AUTH__JWT_SECRET"],
+        stack.environment["AIRFLOW__CORE__FERNET_KEY"],
+    ]
+
+    logs = [path for path in stack.folder.rglob("*.log") if path.is_file()]
+
+    assert len(logs) > 20
+    for path in logs:
+        text = path.read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in text], path

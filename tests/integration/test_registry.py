@@ -1,0 +1,317 @@
+"""The champion's succession: who wins, what is refused, and what losing an object changes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders import listing
+
+from pipelines.errors import (
+    ChampionMovedError,
+    DigestMismatchError,
+    PromotionError,
+    StoreUnavailableError,
+    TrustError,
+    UnsafeStoreError,
+)
+from pipelines.records import (
+    Decision,
+    Evaluation,
+    LogEntry,
+    Manifest,
+    Metrics,
+    Plan,
+    sha256_of,
+)
+
+DIGEST = "d" * 64
+MODEL = b"not a model, but bytes with a digest"
+
+
+def a_version(registry, name):
+    """A committed version whose model is arbitrary bytes."""
+    plan = Plan(
+        model_name=registry.name,
+        snapshot_key="snapshots/none.json",
+        snapshot=sha256_of(name.encode()),
+        candidates={"some": {}},
+        min_training_rows=2,
+        seed=1,
+        code=DIGEST,
+        environment=DIGEST,
+    )
+    model = MODEL + name.encode()
+    manifest = Manifest(
+        model_name=registry.name,
+        version=plan.version,
+        plan=plan,
+        candidate="some",
+        selection=(),
+        featurizer=None,
+        training_rows=10,
+        holdout_rows=10,
+        duplicate_rows=0,
+        training_digest=DIGEST,
+        model_key=registry.model_key(plan.version, sha256_of(model)),
+        model_sha256=sha256_of(model),
+        model_size_bytes=len(model),
+    )
+    return registry.add_version(manifest, model)
+
+
+def decided(registry, manifest, *, against=None, verdict="PROMOTE"):
+    """A stored decision on a version against a champion's log entry."""
+    score = Metrics(
+        rows=10, accuracy=0.9, f1=0.9, roc_auc=0.9, log_loss=0.3,
+        recall_positive=0.9, recall_negative=0.9,
+    )  # fmt: skip
+    generation, version = (against.generation, against.version) if against else (0, None)
+    key, evaluation = registry.add_evaluation(
+        Evaluation(
+            model_name=registry.name,
+            version=manifest.version,
+            manifest_sha256=manifest.digest(),
+            champion_generation=generation,
+            champion_version=version,
+            policy=DIGEST,
+            holdout_id=DIGEST,
+            overlap_rows=0,
+            positive_rows=5,
+            negative_rows=5,
+            artefact_bytes=1,
+            challenger=score,
+            champion=score if against else None,
+            paired=None,
+            check_rows=(),
+        )
+    )
+    return registry.add_decision(
+        Decision(
+            model_name=registry.name,
+            version=manifest.version,
+            manifest_sha256=manifest.digest(),
+            evaluation_key=key,
+            evaluation_sha256=evaluation.digest(),
+            champion_generation=generation,
+            champion_version=version,
+            policy=DIGEST,
+            verdict=verdict,
+            why="Because.",
+            rules=(),
+        )
+    )
+
+
+def promoted(registry, name, *, against=None):
+    key, decision = decided(registry, a_version(registry, name), against=against)
+    return registry.promote(decision, key, actor="test", reason="")
+
+
+def test_no_champion_is_an_answer_and_not_an_error(registry):
+    assert registry.champion() is None
+    assert registry.history() == []
+
+
+def test_the_succession_is_a_chain_in_order(registry):
+    first = promoted(registry, "a")
+    second = promoted(registry, "b", against=first)
+
+    assert registry.champion() == second
+    assert registry.history() == [first, second]
+    assert second.previous_entry_sha256 == first.digest()
+
+
+def test_promoting_twice_is_one_promotion(registry, stores):
+    key, decision = decided(registry, a_version(registry, "a"))
+    first = registry.promote(decision, key, actor="test", reason="")
+    before = listing(stores.models)
+
+    again = registry.promote(decision, key, actor="a retry", reason="")
+
+    assert again == first
+    assert listing(stores.models) == before
+
+
+def test_the_loser_of_a_race_must_decide_again(registry):
+    winner_key, winner = decided(registry, a_version(registry, "a"))
+    loser_key, loser = decided(registry, a_version(registry, "b"))
+    champion = registry.promote(winner, winner_key, actor="test", reason="")
+
+    with pytest.raises(ChampionMovedError, match="generation 0, but generation 1"):
+        registry.promote(loser, loser_key, actor="test", reason="")
+
+    assert registry.champion() == champion
+
+
+@pytest.mark.parametrize("verdict", ["HOLD", "REJECT", "INCONCLUSIVE"])
+def test_nothing_but_promote_is_promoted(registry, verdict):
+    key, decision = decided(registry, a_version(registry, "a"), verdict=verdict)
+
+    with pytest.raises(PromotionError, match=verdict):
+        registry.promote(decision, key, actor="test", reason="")
+
+    assert registry.champion() is None
+
+
+def test_a_decision_about_other_bytes_is_not_acted_on(registry, stores):
+    manifest = a_version(registry, "a")
+    key, decision = decided(registry, manifest)
+    swapped = manifest.model_copy(update={"training_rows": 11})
+    stores.models.put(registry.manifest_key(manifest.version), swapped.to_bytes())
+
+    with pytest.raises(PromotionError, match="changed after the decision"):
+        registry.promote(decision, key, actor="test", reason="")
+
+
+def test_a_swapped_model_file_is_not_promoted(registry, stores):
+    manifest = a_version(registry, "a")
+    key, decision = decided(registry, manifest)
+    stores.models.put(manifest.model_key, MODEL + b"b")
+
+    with pytest.raises(DigestMismatchError):
+        registry.promote(decision, key, actor="test", reason="")
+
+
+def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
+    first = promoted(registry, "a")
+    invented = first.model_copy(update={"generation": 7})
+    key, decision = decided(registry, a_version(registry, "b"), against=invented)
+
+    with pytest.raises(PromotionError, match="the log does not have"):
+        registry.promote(decision, key, actor="test", reason="")
+
+    assert registry.history() == [first]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [None, b"", b"{", b'{"generation":1,"version":"x"}', b'{"generation":99,"version":"x"}',
+     b'{"generation":-1,"version":"x"}', b'{"generation":0,"version":"x"}', b"[]", b"\xff\xfe"],
+)  # fmt: skip
+def test_losing_or_tearing_the_hint_changes_no_answer(registry, stores, hint):
+    champion = promoted(registry, "b", against=promoted(registry, "a"))
+    if hint is None:
+        stores.models.delete(registry.hint_key)
+    else:
+        stores.models.put(registry.hint_key, hint)
+
+    assert registry.champion() == champion
+
+
+def test_a_missing_generation_is_found(registry, stores):
+    promoted(registry, "b", against=promoted(registry, "a"))
+    stores.models.delete(registry.log_key(1))
+
+    with pytest.raises(TrustError, match=r"log/00000001\.json is missing"):
+        registry.history()
+
+
+def test_a_rewritten_entry_breaks_the_chain(registry, stores):
+    first = promoted(registry, "a")
+    promoted(registry, "b", against=first)
+    rewritten = first.model_copy(update={"actor": "somebody else"})
+    stores.models.put(registry.log_key(1), rewritten.to_bytes())
+
+    with pytest.raises(TrustError, match="does not follow"):
+        registry.history()
+
+
+def test_an_entry_moved_to_another_generation_is_refused(registry, stores):
+    first = promoted(registry, "a")
+    stores.models.put(registry.log_key(2), first.to_bytes())
+
+    with pytest.raises(TrustError, match="another generation"):
+        registry.champion()
+
+
+def test_a_foreign_file_in_the_log_is_no_entry(registry, stores):
+    champion = promoted(registry, "a")
+    stores.models.delete(registry.hint_key)
+    stores.models.put("sentiment/log/notes.txt", b"hello")
+
+    assert registry.champion() == champion
+    assert registry.history() == [champion]
+
+
+def test_an_unreachable_store_is_not_an_absent_champion(registry, monkeypatch):
+    promoted(registry, "a")
+
+    def down(**_request):
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(registry.models._client, "get_object", down)
+
+    with pytest.raises(StoreUnavailableError):
+        registry.champion()
+
+
+def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monkeypatch):
+    key, decision = decided(registry, a_version(registry, "a"))
+    real = registry.models._client.put_object
+    monkeypatch.setattr(
+        registry.models._client,
+        "put_object",
+        lambda **request: real(**{k: v for k, v in request.items() if k != "IfNoneMatch"}),
+    )
+
+    with pytest.raises(UnsafeStoreError, match="does not honour create-if-absent"):
+        registry.promote(decision, key, actor="test", reason="")
+
+    assert registry.champion() is None
+
+
+def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, monkeypatch):
+    key, decision = decided(registry, a_version(registry, "a"))
+    real = registry.models._client.put_object
+    lost = []
+
+    def answer_is_lost(**request):
+        reply = real(**request)
+        if "/log/" in request["Key"] and not lost:
+            lost.append(request["Key"])
+            from botocore.exceptions import ReadTimeoutError
+
+            raise ReadTimeoutError(endpoint_url="http://test")
+        return reply
+
+    monkeypatch.setattr(registry.models._client, "put_object", answer_is_lost)
+
+    entry = registry.promote(decision, key, actor="test", reason="")
+
+    assert lost == [registry.log_key(1)]
+    assert registry.history() == [entry]
+
+
+def test_a_version_without_a_manifest_does_not_exist(registry, stores):
+    manifest = a_version(registry, "a")
+    stores.models.delete(registry.manifest_key(manifest.version))
+
+    assert registry.find_version(manifest.version) is None
+
+
+def test_training_the_same_version_on_another_machine_keeps_the_first_result(registry):
+    first = a_version(registry, "a")
+    other_bytes = b"the same plan, fitted with another CPU's last bits"
+    second = first.model_copy(
+        update={
+            "model_key": registry.model_key(first.version, sha256_of(other_bytes)),
+            "model_sha256": sha256_of(other_bytes),
+            "model_size_bytes": len(other_bytes),
+        }
+    )
+
+    kept = registry.add_version(second, other_bytes)
+
+    assert kept == first
+    assert registry.model_bytes(kept) == MODEL + b"a"
+
+
+def test_no_record_holds_a_clock_but_the_log(registry, stores):
+    promoted(registry, "a")
+
+    for key in listing(stores.models):
+        if key.endswith(".json") and "/log/" not in key:
+            assert "at" not in json.loads(stores.models.get(key))
+    assert "at" in json.loads(stores.models.get(registry.log_key(1)))
+    assert LogEntry.model_fields.keys() >= {"at", "actor", "reason"}

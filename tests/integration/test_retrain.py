@@ -1,0 +1,338 @@
+"""Retraining from a shell on made-up reviews: succession, idempotence, lost objects."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from builders import listing
+from typer.testing import CliRunner
+
+from pipelines import serving, steps
+from pipelines.__main__ import app
+from pipelines.errors import (
+    ConfigError,
+    DigestMismatchError,
+    ModelFormatError,
+    NoReviewsError,
+    PromotionError,
+    TrustError,
+)
+from pipelines.records import Evaluation, Manifest, Snapshot, sha256_of
+
+
+def cli(*arguments):
+    reply = CliRunner().invoke(app, list(arguments))
+    assert reply.exit_code == 0, reply.output
+    return json.loads(reply.stdout) if "--json" in arguments else reply.stdout
+
+
+def failing_cli(*arguments):
+    reply = CliRunner().invoke(app, list(arguments))
+    assert reply.exit_code == 1, reply.output
+    return " ".join(reply.stderr.split())
+
+
+def test_the_second_retrain_says_that_nothing_changed_and_trains_nothing(ingest_night, stores):
+    ingest_night(1)
+    first = cli("retrain", "--json")
+    before = listing(stores.models)
+
+    second = cli("retrain", "--json")
+
+    assert (first["verdict"], first["is_trained"], first["is_promoted"]) == ("PROMOTE", True, True)
+    assert (second["verdict"], second["is_trained"]) == ("NOTHING_CHANGED", False)
+    assert second["version"] == first["version"]
+    assert listing(stores.models) == before
+
+
+def test_the_succession_shows_both_champions_in_order(ingest_night):
+    ingest_night(1)
+    first = cli("retrain", "--json", "--reason", "a start")
+    ingest_night(2)
+    second = cli("retrain", "--json", "--reason", "more reviews")
+
+    history = cli("champion", "history", "--json")
+    shown = cli("champion", "show", "--json")
+
+    assert second["verdict"] == "PROMOTE"
+    assert [entry["version"] for entry in history] == [first["version"], second["version"]]
+    assert [entry["reason"] for entry in history] == ["a start", "more reviews"]
+    assert shown["version"] == second["version"]
+
+
+def test_champion_and_challenger_are_scored_on_the_same_rows(ingest_night, stores, registry):
+    ingest_night(1)
+    cli("retrain", "--json")
+    ingest_night(2)
+    version = cli("retrain", "--json")["version"]
+
+    keys = [key for key in listing(stores.models) if key.endswith("evaluation.json")]
+    evaluation = next(
+        found
+        for found in (stores.models.get_record(key, Evaluation) for key in keys)
+        if found.version == version
+    )
+
+    assert evaluation.champion_generation == 1
+    assert evaluation.champion.rows == evaluation.challenger.rows
+    assert evaluation.overlap_rows == 0
+    assert evaluation.paired is not None
+
+
+def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores):
+    from pipelines.dataset import load_dataset
+    from pipelines.partitions import read_partition
+
+    ingest_night(1)
+    reviews, key = stores.resolve(steps.take_snapshot())
+    snapshot = reviews.get_record(key, Snapshot)
+
+    dataset = load_dataset(reviews, snapshot)
+
+    films = np.array(
+        [
+            film
+            for part in snapshot.partitions
+            for film in read_partition(reviews, part, ["movie_id"]).column("movie_id").to_pylist()
+        ]
+    )[dataset.position]
+    assert not set(films[dataset.is_holdout]) & set(films[~dataset.is_holdout])
+    assert not (dataset.is_selection & dataset.is_holdout).any()
+    assert len(set(dataset.text_id.tolist())) == len(dataset.text_id)
+    assert 0.1 < dataset.is_holdout.mean() < 0.3
+
+
+@pytest.mark.parametrize("lost", ["features/", "champion.json", "both"])
+def test_deleting_the_cache_or_the_hint_changes_no_outcome(ingest_night, stores, registry, lost):
+    ingest_night(1)
+    cli("retrain", "--json")
+    ingest_night(2)
+    steps.featurize(steps.plan(steps.take_snapshot()))
+    for bucket in (stores.reviews, stores.models):
+        for key in listing(bucket):
+            if lost in key or (lost == "both" and ("features/" in key or "champion.json" in key)):
+                bucket.delete(key)
+
+    second = cli("retrain", "--json")
+
+    assert second["verdict"] == "PROMOTE"
+    assert [entry.generation for entry in registry.history()] == [1, 2]
+    assert registry.champion().version == second["version"]
+
+
+def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, stores, registry):
+    ingest_night(1)
+    version = cli("retrain", "--json", "--dry-run")["version"]
+    first = registry.manifest(version)
+    for key in listing(stores.models):
+        stores.models.delete(key)
+    for key in listing(stores.reviews):
+        if key.startswith("features/"):
+            stores.reviews.delete(key)
+
+    again = cli("retrain", "--json", "--dry-run")["version"]
+
+    assert registry.manifest(again) == first
+
+
+def test_each_single_object_of_the_features_cache_can_be_corrupt(ingest_night, stores):
+    ingest_night(1)
+    ingest_night(2)
+    plan_uri = steps.plan(steps.take_snapshot())
+    steps.featurize(plan_uri)
+    cached = [key for key in listing(stores.reviews) if key.startswith("features/")]
+    whole = {key: stores.reviews.get(key) for key in cached}
+    stores.reviews.put(cached[0], whole[cached[1]])  # another partition's, and whole
+    stores.reviews.put(cached[1], whole[cached[1]][:-100])
+
+    manifest_uri = steps.train(plan_uri)
+
+    models, key = stores.resolve(manifest_uri)
+    assert len(cached) == 2
+    assert {key: stores.reviews.get(key) for key in cached} == whole
+    assert models.get_record(key, Manifest).training_rows > 1000
+
+
+def test_a_dry_run_leaves_the_champion_alone_and_can_be_followed_by_a_real_one(
+    ingest_night, registry
+):
+    ingest_night(1)
+    dry = cli("retrain", "--json", "--dry-run")
+    nobody = registry.champion()
+
+    real = cli("retrain", "--json")
+
+    assert (dry["verdict"], dry["is_promoted"], nobody) == ("PROMOTE", False, None)
+    assert real["is_promoted"]
+    assert registry.champion().version == dry["version"]
+
+
+def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night, registry):
+    ingest_night(1)
+
+    facts = cli(
+        "retrain", "--json", "--candidate", "fingerprint_sgd", "--candidate", "tfidf_logistic"
+    )
+
+    manifest = registry.manifest(facts["version"])
+    best = min(manifest.selection, key=lambda score: score.log_loss)
+    assert {score.name for score in manifest.selection} == {"fingerprint_sgd", "tfidf_logistic"}
+    assert manifest.candidate == best.name
+
+
+def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_night, registry):
+    ingest_night(1)
+    first = cli("retrain", "--json", "--candidate", "tfidf_logistic")
+    ingest_night(2)
+
+    second = cli("retrain", "--json")
+
+    assert registry.manifest(first["version"]).featurizer is None
+    assert first["is_promoted"]
+    assert second["champion_generation_before"] == 1
+
+
+def test_another_seed_is_another_version(ingest_night):
+    ingest_night(1)
+
+    one, two = (
+        cli("retrain", "--json", "--dry-run", "--seed", str(seed))["version"] for seed in (1, 2)
+    )
+
+    assert one != two
+
+
+def test_another_gate_policy_decides_anew_without_training_again(ingest_night, configure, stores):
+    configure(gate={"min_accuracy": 0.999})
+    ingest_night(1)
+    rejected = cli("retrain", "--json")
+    before = {key: tag for key, tag in listing(stores.models).items() if "model-" in key}
+
+    configure(gate={"min_accuracy": 0.5})
+    accepted = cli("retrain", "--json")
+
+    assert (rejected["verdict"], accepted["verdict"]) == ("REJECT", "PROMOTE")
+    assert rejected["version"] == accepted["version"]
+    assert {k: t for k, t in listing(stores.models).items() if "model-" in k} == before
+
+
+def test_nothing_accepted_is_said_plainly(stores):
+    with pytest.raises(NoReviewsError, match="python -m pipelines ingest"):
+        steps.take_snapshot()
+
+    assert "no accepted reviews" in failing_cli("retrain", "--json")
+
+
+def test_too_few_reviews_are_not_trained_on(ingest_night, configure):
+    ingest_night(1)
+    configure(training={"min_training_rows": 5000})
+
+    with pytest.raises(NoReviewsError, match="asks for 5,000"):
+        steps.train(steps.plan(steps.take_snapshot()))
+
+
+def test_an_unknown_candidate_is_refused_with_the_known_ones_named(ingest_night):
+    ingest_night(1)
+
+    with pytest.raises(ConfigError, match=r"fingerprint_sgd.*tfidf_logistic"):
+        steps.plan(steps.take_snapshot(), ["deep_thought"])
+
+
+def test_a_changed_partition_is_never_trained_on(ingest_night, stores):
+    ingest_night(1)
+    plan_uri = steps.plan(steps.take_snapshot())
+    key = next(key for key in listing(stores.reviews) if key.startswith("accepted/"))
+    data = bytearray(stores.reviews.get(key))
+    data[len(data) // 2] ^= 1
+    stores.reviews.put(key, bytes(data))
+
+    with pytest.raises(DigestMismatchError, match="was changed after it was recorded"):
+        steps.train(plan_uri)
+
+
+# ── The champion, as a consumer gets it ──────────────────────────────────────────────────────
+
+
+def test_a_pulled_champion_scores_like_the_one_in_the_store(ingest_night, tmp_path, registry):
+    ingest_night(1)
+    cli("retrain", "--json")
+    pulled = cli("champion", "pull", "--to", str(tmp_path / "champion"), "--json")
+    file = tmp_path / "reviews.jsonl"
+    texts = ["A superb film, never dull.", "Dreadful, not one good scene.", "", "<script>\u202e"]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    from_store = cli("score", str(file))
+    cli("score", str(file), "--model", pulled["folder"], "--output", str(tmp_path / "out.jsonl"))
+
+    lines = [json.loads(line) for line in from_store.splitlines()]
+    assert (tmp_path / "out.jsonl").read_text() == from_store
+    assert [line["row"] for line in lines] == [0, 1, 2, 3]
+    assert {line["version"] for line in lines} == {registry.champion().version}
+
+
+@pytest.mark.parametrize("name", ["model.skops", "manifest.json", "champion.json"])
+def test_a_pulled_file_that_was_changed_is_refused(ingest_night, tmp_path, name):
+    ingest_night(1)
+    cli("retrain", "--json")
+    cli("champion", "pull", "--to", str(tmp_path), "--json")
+    data = bytearray((tmp_path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(bytes(data))
+
+    with pytest.raises(TrustError):
+        serving.load_pulled(tmp_path)
+
+
+def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
+    ingest_night, stores, registry
+):
+    ingest_night(1)
+    version = cli("retrain", "--json", "--dry-run")["version"]
+    pickled = b"\x80\x04\x95canary."
+    forged = registry.manifest(version).model_copy(
+        update={"model_sha256": sha256_of(pickled), "model_size_bytes": len(pickled)}
+    )
+    stores.models.put(forged.model_key, pickled)
+
+    with pytest.raises(ModelFormatError, match="not a readable model file"):
+        registry.load(forged)
+
+
+def test_confirm_notices_a_consumer_that_answers_otherwise(ingest_night, stores, monkeypatch):
+    from pipelines import training
+
+    ingest_night(1)
+    cli("retrain", "--json")
+    honest = training.positive_probability
+    monkeypatch.setattr(
+        training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+    )
+
+    with pytest.raises(PromotionError, match="does not answer as it did at the gate"):
+        steps.confirm(stores.models.uri("sentiment/log/00000001.json"))
+
+
+def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
+    assert "python -m pipelines retrain" in failing_cli("champion", "show")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "review\nhello\n", "needs one named 'text'"),
+        ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
+        ("a.parquet", "PAR1", "cannot read"),
+        ("a.xlsx", "", "ends in none of"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_says_why(ingest_night, tmp_path, name, content, message):
+    ingest_night(1)
+    cli("retrain", "--json")
+    (tmp_path / name).write_text(content)
+
+    error = failing_cli("score", str(tmp_path / name), "--output", str(tmp_path / "out"))
+
+    assert message in error
+    assert not (tmp_path / "out").exists()

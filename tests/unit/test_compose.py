@@ -1,0 +1,231 @@
+"""docker-compose.yaml, the image it builds and the .env it needs belong together."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops import make_env
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = ROOT / "docker-compose.yaml"
+AIRFLOW_SERVICES = ("init", "api-server", "scheduler", "dag-processor", "triggerer")
+SHARED_SECRETS = (
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__API__SECRET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AWS_SECRET_ACCESS_KEY",
+)
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return COMPOSE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def services(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text)["services"]
+
+
+def names_in(env: str) -> dict[str, str]:
+    lines = [line for line in env.splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def lines_of(path: str) -> list[str]:
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()
+
+
+def locked(package: str) -> str:
+    found = re.search(rf"^{package}==(\S+)", "\n".join(lines_of("requirements.txt")), re.MULTILINE)
+    return found[1] if found else "not locked"
+
+
+def has_compose() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True)
+    return asked.returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker has no compose plugin here")
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    make_env.main(env)
+
+    checked = subprocess.run(
+        ["docker", "compose", "--env-file", str(env), "--file", str(COMPOSE), "config", "--quiet"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any]) -> None:
+    known = {
+        "build", "command", "depends_on", "entrypoint", "environment", "healthcheck", "image",
+        "ports", "restart", "volumes",
+    }  # fmt: skip
+
+    for name, service in services.items():
+        assert set(service) <= known, name
+
+
+def test_each_named_volume_is_declared(text: str, services: dict[str, Any]) -> None:
+    used = {volume.split(":")[0] for service in services.values() for volume in service["volumes"]}
+
+    assert used == set(yaml.safe_load(text)["volumes"])
+
+
+def test_every_image_is_pinned_and_none_is_the_latest(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        image, _, digest = service["image"].partition("@")
+        tag = image.rpartition("/")[2].partition(":")[2]
+
+        assert re.match(r"\d|RELEASE\.\d", tag), name
+        assert not digest or re.fullmatch(r"sha256:[0-9a-f]{64}", digest), name
+
+
+def test_minio_is_the_digest_whose_conditional_writes_can_be_trusted(
+    services: dict[str, Any],
+) -> None:
+    assert services["minio"]["image"] == (
+        "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
+        "@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e"
+    )
+
+
+def test_image_and_lock_hold_the_same_airflow(services: dict[str, Any]) -> None:
+    version = locked("apache-airflow")
+
+    assert f"FROM apache/airflow:{version}-python3.11" in lines_of("ops/Dockerfile")
+    assert {services[name]["image"] for name in AIRFLOW_SERVICES} == {f"retraining-loop:{version}"}
+
+
+def test_the_image_holds_what_compose_relies_on() -> None:
+    assert locked("apache-airflow-providers-fab") != "not locked"
+    assert locked("psycopg2-binary") != "not locked"
+    assert locked("asyncpg") != "not locked"
+
+
+def test_the_builder_gets_everything_the_image_copies() -> None:
+    copied = {line.split()[2] for line in lines_of("ops/Dockerfile") if line.startswith("COPY")}
+    sent = {line.removeprefix("!") for line in lines_of(".dockerignore") if line.startswith("!")}
+
+    assert copied == sent
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -> None:
+    used = {found["name"] for found in VARIABLE.finditer(text.replace("$$", ""))} - {"HOSTNAME"}
+
+    assert used == set(names_in(make_env.EXAMPLE.read_text(encoding="utf-8")))
+
+
+def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
+    for found in VARIABLE.finditer(text.replace("$${HOSTNAME}", "")):
+        assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
+            r":-\d+", found["rest"]
+        ), found[0]
+
+
+def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
+    secret = re.compile(r"SECRET|PASSWORD|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN|ROOT_USER")
+
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if secret.search(name):
+                assert VARIABLE.search(value), name
+
+
+def test_no_secret_is_written_into_the_example() -> None:
+    values = names_in(make_env.EXAMPLE.read_text(encoding="utf-8"))
+
+    assert {name for name, value in values.items() if not value} == set(make_env.SECRETS)
+    assert not [name for name in values if "PASSWORD" in name and values[name]]
+
+
+def test_all_ports_are_on_loopback(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_all_airflow_services_share_their_secrets(services: dict[str, Any]) -> None:
+    for secret in SHARED_SECRETS:
+        assert len({services[name]["environment"][secret] for name in AIRFLOW_SERVICES}) == 1
+
+
+def test_every_lasting_service_is_checked_and_comes_back(services: dict[str, Any]) -> None:
+    for name in services.keys() - {"init"}:
+        assert services[name]["healthcheck"]["test"], name
+        assert services[name]["restart"] == "unless-stopped", name
+
+
+def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
+    def needs(name: str) -> dict[str, str]:
+        wanted = services[name].get("depends_on", {})
+        return {other: how["condition"] for other, how in wanted.items()}
+
+    done, healthy = "service_completed_successfully", "service_healthy"
+    assert needs("init") == {"postgres": healthy, "minio": healthy}
+    assert needs("api-server") == {"init": done}
+    for name in ("scheduler", "dag-processor", "triggerer"):
+        assert needs(name) == {"init": done, "api-server": healthy}
+
+
+def test_init_makes_the_tables_the_user_and_the_buckets(services: dict[str, Any]) -> None:
+    script = services["init"]["command"][0]
+
+    steps = ["airflow db migrate", "airflow users create", "python -m pipelines init"]
+    places = [script.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_a_new_env_fills_every_secret_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+
+    code = make_env.main(path)
+
+    values = names_in(path.read_text(encoding="utf-8"))
+    assert code == 0
+    assert all(values.values())
+    assert len(values["AIRFLOW_JWT_SECRET"]) >= 64
+    assert values["POSTGRES_PASSWORD"].isalnum()  # part of an URL
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_two_envs_share_no_secret(tmp_path: Path) -> None:
+    one, other = (names_in(make_env.fill("".join(f"{name}=\n" for name in make_env.SECRETS)))
+                  for _ in range(2))  # fmt: skip
+
+    assert not set(one.values()) & set(other.values())
+
+
+def test_an_env_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / ".env"
+    path.write_text("KEPT=1\n")
+
+    code = make_env.main(path)
+
+    assert code == 1
+    assert path.read_text() == "KEPT=1\n"
+    assert "is left as it is" in capsys.readouterr().err
+
+
+def test_the_env_is_kept_out_of_git_and_out_of_the_image() -> None:
+    assert "/.env" in lines_of(".gitignore")
+    assert lines_of(".dockerignore")[1] == "*"

@@ -1,0 +1,165 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines import config
+from pipelines.config import CONFIG_FOLDER, Settings, load, with_candidates, with_seed
+from pipelines.errors import ConfigError
+
+
+def a_file(folder: Path, text: str, name: str = "site.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_file_in_config_can_be_used(path):
+    settings = load(path)
+
+    assert isinstance(settings, Settings)
+
+
+def test_an_environment_says_only_what_differs(tmp_path):
+    path = a_file(tmp_path, "[intake]\nmax_rows = 7\n")
+
+    settings, default = load(path), load(CONFIG_FOLDER / "default.toml")
+
+    assert settings.intake == default.intake.model_copy(update={"max_rows": 7})
+    assert settings.validation == default.validation
+    assert settings.gate == default.gate
+
+
+def test_a_candidate_of_an_environment_is_added_to_the_default_ones(tmp_path):
+    path = a_file(tmp_path, '[candidates.mine]\nfactory = "my.models:build"\n')
+
+    settings = load(path)
+
+    assert set(settings.candidates) == {*load(CONFIG_FOLDER / "default.toml").candidates, "mine"}
+    assert settings.candidates["mine"].parameters == {}
+
+
+def test_the_variable_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOP_CONFIG", str(a_file(tmp_path, "[model]\nseed = 41\n")))
+
+    assert load().model.seed == 41
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_the_variable_the_defaults_hold(value, monkeypatch):
+    if value is None:
+        monkeypatch.delenv("LOOP_CONFIG", raising=False)
+    else:
+        monkeypatch.setenv("LOOP_CONFIG", value)
+
+    assert load() == load(CONFIG_FOLDER / "default.toml")
+
+
+def test_defaults_beside_the_file_go_before_the_built_in_ones(tmp_path):
+    default = (CONFIG_FOLDER / "default.toml").read_text(encoding="utf-8")
+    seed = tomllib.loads(default)["model"]["seed"]
+    a_file(tmp_path, default.replace(f"seed = {seed}", "seed = 17"), "default.toml")
+
+    settings = load(a_file(tmp_path, "[intake]\nmax_rows = 7\n"))
+
+    assert (settings.model.seed, settings.intake.max_rows) == (17, 7)
+
+
+def test_a_missing_file_is_named_with_the_variable_to_set(tmp_path):
+    missing = tmp_path / "nowhere.toml"
+
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file.* Set LOOP_CONFIG"):
+        load(missing)
+
+
+@pytest.mark.parametrize("content", [b"[intake\n", b"\xff\xfe[intake]\n"])
+def test_what_is_not_toml_is_named(tmp_path, content):
+    path = tmp_path / "torn.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"torn\.toml is not valid TOML"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("[intake]\nmax_row = 7\n", r"intake\.max_row: Extra inputs", id="misspelt"),
+        pytest.param("[intakes]\nmax_rows = 7\n", r"intakes: Extra inputs", id="unknown-section"),
+        pytest.param("[intake]\nmax_rows = 0\n", r"intake\.max_rows: .*greater than 0", id="zero"),
+        pytest.param(
+            "[validation]\nmax_quarantined_share = 5\n",
+            r"validation\.max_quarantined_share: .*less than or equal to 1",
+            id="percent-for-share",
+        ),
+        pytest.param(
+            '[intake]\nmax_rows = "many"\n', r"intake\.max_rows: .*valid integer", id="not-a-number"
+        ),
+        pytest.param(
+            '[candidates.mine]\nfactory = "import os"\n',
+            r"candidates\.mine\.factory: .*pattern",
+            id="factory-that-is-no-name",
+        ),
+        pytest.param(
+            '[training]\ncandidates = ["mine"]\n', r"\['mine'\]; it must name", id="no-such-model"
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused_by_name(tmp_path, text, complaint):
+    path = a_file(tmp_path, text)
+
+    with pytest.raises(ConfigError, match=complaint):
+        load(path)
+
+
+def test_settings_cannot_be_changed_once_read():
+    settings = load(CONFIG_FOLDER / "test.toml")
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.intake.max_rows = 1
+
+
+def test_other_candidates_leave_the_settings_they_came_from_alone():
+    settings = load(CONFIG_FOLDER / "test.toml")
+
+    other = with_candidates(settings, ("tfidf_logistic", "fingerprint_sgd"))
+
+    assert other.training.candidates == ("tfidf_logistic", "fingerprint_sgd")
+    assert load(CONFIG_FOLDER / "test.toml").training.candidates == ("fingerprint_sgd",)
+
+
+@pytest.mark.parametrize("names", [(), ("nobody",), ("fingerprint_sgd", "fingerprint_sgd")])
+def test_candidates_must_be_known_and_named_once(names):
+    settings = load(CONFIG_FOLDER / "test.toml")
+
+    with pytest.raises(ConfigError, match="must name at least one of"):
+        with_candidates(settings, names)
+
+
+def test_another_seed_changes_nothing_else():
+    settings = load(CONFIG_FOLDER / "test.toml")
+
+    other = with_seed(settings, 2**32 - 1)
+
+    assert other.model.seed == 4_294_967_295
+    assert other.model_copy(update={"model": settings.model}) == settings
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(seed):
+    settings = load(CONFIG_FOLDER / "test.toml")
+
+    with pytest.raises(ConfigError, match=f"seed is {seed}"):
+        with_seed(settings, seed)
+
+
+def test_each_test_has_its_own_file_and_buckets(configure):
+    first = load(configure(intake={"max_rows": 10}))
+
+    second = load(configure(intake={"max_field_bytes": 20}))
+
+    assert first.store.reviews_bucket == second.store.reviews_bucket
+    assert (second.intake.max_rows, second.intake.max_field_bytes) == (10, 20)
+    assert config.load() == second

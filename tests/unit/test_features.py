@@ -1,0 +1,163 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import DigestMismatchError
+from pipelines.features import (
+    CacheUse,
+    cache_key,
+    decode,
+    encode,
+    fill_cache,
+    partition_fingerprints,
+)
+from pipelines.fingerprints import Fingerprints, fingerprint
+from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
+from pipelines.records import Partition, Snapshot, sha256_of
+from tests.builders import some_rows
+
+SIZE = {"ngram_max": 2, "bits": 40}
+
+
+def a_partition(stores, *, first: int, rows: int = 6) -> tuple[Partition, list[str]]:
+    texts = [row["text"] for row in some_rows(rows, first=first)]
+    constant = {"review_id": None, "movie_id": None, "label": 1, "rating": None, "source": "web"}
+    day = {"written_on": pa.scalar(20_000, pa.date32()).as_py()}
+    table = pa.Table.from_pylist(
+        [{"text_id": f"{number:064d}", "text": text} | constant | day
+         for number, text in enumerate(texts)],
+        schema=ACCEPTED_SCHEMA,
+    )  # fmt: skip
+    return write_partition(stores.reviews, "accepted/date=2026-01-05", table), texts
+
+
+def a_snapshot(*partitions: Partition) -> Snapshot:
+    return Snapshot(
+        partitions=partitions,
+        rows=sum(partition.rows for partition in partitions),
+        holdout_share=0.2,
+        selection_share=0.2,
+        salt="films",
+    )
+
+
+def plain(prints: Fingerprints) -> tuple[list[int], list[int], int, int]:
+    return prints.ids.tolist(), prints.lengths.tolist(), prints.ngram_max, prints.bits
+
+
+def signed(payload: bytes) -> bytes:
+    """An entry whose digest is right, whatever is in it."""
+    return sha256_of(payload).encode() + payload
+
+
+def pickled() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, made_of=np.array([{"a": 1}], dtype=object))
+    return file.getvalue()
+
+
+def test_fingerprints_are_computed_once_per_partition(stores):
+    (one, _), (two, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+
+    uses = [
+        fill_cache(stores.reviews, a_snapshot(one), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(one, two), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(one, two), **SIZE),
+    ]
+
+    assert uses == [
+        CacheUse(cached=0, computed=1),
+        CacheUse(cached=1, computed=1),
+        CacheUse(cached=2, computed=0),
+    ]
+
+
+@pytest.mark.parametrize("bits", [32, 40, 44])
+def test_the_cached_fingerprints_are_the_computed_ones(stores, bits):
+    partition, texts = a_partition(stores, first=0)
+
+    computed = partition_fingerprints(stores.reviews, partition, ngram_max=2, bits=bits)
+    cached = partition_fingerprints(stores.reviews, partition, ngram_max=2, bits=bits)
+
+    assert plain(computed) == plain(cached) == plain(fingerprint(texts, ngram_max=2, bits=bits))
+
+
+def test_progress_is_told_per_partition(stores):
+    (one, _), (two, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    seen: list[Partition] = []
+
+    fill_cache(stores.reviews, a_snapshot(one, two), **SIZE, on_partition=seen.append)
+
+    assert seen == [one, two]
+
+
+def test_a_cached_entry_may_be_deleted_at_any_time(stores):
+    partition, texts = a_partition(stores, first=0)
+    fill_cache(stores.reviews, a_snapshot(partition), **SIZE)
+
+    stores.reviews.delete(cache_key(partition, **SIZE))
+
+    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    assert plain(found) == plain(fingerprint(texts, **SIZE))
+
+
+def changed_at(share: float):
+    def change(entry: bytes, *_: bytes) -> bytes:
+        place = int(share * (len(entry) - 1))
+        return entry[:place] + bytes([entry[place] ^ 1]) + entry[place + 1 :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(changed_at(0.0), id="first-byte-changed"),
+        pytest.param(changed_at(0.5), id="middle-byte-changed"),
+        pytest.param(changed_at(1.0), id="last-byte-changed"),
+        pytest.param(lambda entry, *_: entry[:-1], id="cut-by-one-byte"),
+        pytest.param(lambda entry, *_: entry[:64], id="cut-to-the-digest"),
+        pytest.param(lambda entry, *_: entry[:10], id="cut-in-the-digest"),
+        pytest.param(lambda *_: b"", id="emptied"),
+        pytest.param(lambda entry, *_: entry + b"x", id="longer-by-one-byte"),
+        pytest.param(lambda _entry, foreign, _other: foreign, id="of-another-partition"),
+        pytest.param(lambda _entry, _foreign, other: other, id="of-another-featurizer"),
+        pytest.param(lambda *_: signed(b""), id="signed-and-empty"),
+        pytest.param(lambda *_: signed(b"PK\3\4 no zip file"), id="signed-and-no-zip-file"),
+        pytest.param(lambda *_: signed(pickled()), id="signed-and-pickled"),
+    ],
+)
+def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
+    (partition, texts), (foreign, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    fill_cache(stores.reviews, a_snapshot(partition, foreign), **SIZE)
+    fill_cache(stores.reviews, a_snapshot(partition), ngram_max=1, bits=40)
+    entries = [
+        stores.reviews.get(cache_key(partition, **SIZE)),
+        stores.reviews.get(cache_key(foreign, **SIZE)),
+        stores.reviews.get(cache_key(partition, ngram_max=1, bits=40)),
+    ]
+    stores.reviews.put(cache_key(partition, **SIZE), spoil(*entries))
+
+    use = fill_cache(stores.reviews, a_snapshot(partition), **SIZE)
+
+    assert use == CacheUse(cached=0, computed=1)
+    assert stores.reviews.get(cache_key(partition, **SIZE)) == entries[0]
+    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    assert plain(found) == plain(fingerprint(texts, **SIZE))
+
+
+def test_an_entry_with_another_number_of_rows_is_not_taken(stores):
+    partition, texts = a_partition(stores, first=0)
+    short = encode(fingerprint(texts[:-1], **SIZE), partition)
+
+    assert decode(short, partition, **SIZE) is None
+
+
+def test_fingerprints_of_a_partition_that_was_changed_are_refused(stores):
+    (partition, _), (other, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    stores.reviews.put(partition.key, stores.reviews.get(other.key)[: partition.size_bytes])
+
+    with pytest.raises(DigestMismatchError, match="was changed after it was recorded"):
+        partition_fingerprints(stores.reviews, partition, **SIZE)

@@ -1,0 +1,292 @@
+import time
+from datetime import date
+from typing import Any
+
+import pytest
+from great_expectations import expectations as gxe
+
+from pipelines.config import ValidationSettings
+from pipelines.decoding import Rows
+from pipelines.rules import Rule, metric_frame
+from pipelines.validation import Checked, check_rows, run_rules
+from tests.builders import some_rows
+
+NIGHT = date(2026, 1, 5)
+LIMITS = ValidationSettings(
+    min_rows=20,
+    max_quarantined_share=0.05,
+    min_text_chars=20,
+    max_text_chars=2_000,
+    min_positive_share=0.10,
+    max_positive_share=0.90,
+    warn_positive_share_low=0.35,
+    warn_positive_share_high=0.65,
+    balance_min_rows=40,
+    max_future_days=1,
+)
+
+
+def decoded(rows: list[dict[str, Any]]) -> Rows:
+    made = Rows()
+    for row in rows:
+        made.append(row)
+    return made
+
+
+def checked(rows: list[dict[str, Any]]) -> Checked:
+    return check_rows(decoded(rows), night=NIGHT, settings=LIMITS)
+
+
+def failed(found: Checked, severity: str) -> list[str]:
+    return [
+        finding.rule.name
+        for finding in found.findings
+        if finding.rule.severity == severity and not finding.is_passed
+    ]
+
+
+def with_positive(positive: int, *, of: int) -> list[dict[str, Any]]:
+    """Good rows, the first ``positive`` of which praise."""
+    return [
+        row
+        | ({"label": "positive", "rating": 9} if number < positive else
+           {"label": "negative", "rating": 2})
+        for number, row in enumerate(some_rows(of))
+    ]  # fmt: skip
+
+
+# ── Rows ─────────────────────────────────────────────────────────────────────────────────────
+
+FAULTS = [
+    ("malformed_row", {"movie_id": ["tt0000001"]}),
+    ("invalid_utf8", {"text": "A caf\udce9 with twenty letters."}),
+    ("text_missing", {"text": None}),
+    ("text_missing", {"text": ""}),
+    ("text_html", {"text": "Good <script>alert(1)</script> film, all in all."}),
+    ("text_html", {"text": "Good < / DIV > film, all in all."}),
+    ("text_html", {"text": 'Good <a href="x">film</a>, all in all.'}),
+    ("text_mojibake", {"text": "A cafÃ© in which nothing happens."}),
+    ("text_mojibake", {"text": "Itâ€™s a film in which nothing happens."}),
+    ("text_mojibake", {"text": "A caf\ufffd in which nothing happens."}),
+    ("text_repeated", {"text": some_rows(4)[3]["text"]}),
+    ("text_repeated", {"text": f"  {some_rows(4)[3]['text'].upper()}<br />"}),
+    ("label_contradicts_rating", {"label": "positive", "rating": 4}),
+    ("label_contradicts_rating", {"label": "negative", "rating": 7}),
+    ("rating_invalid", {"rating": 11}),
+    ("rating_invalid", {"rating": "a lot"}),
+    ("date_invalid", {"written_on": "yesterday"}),
+    ("date_invalid", {"written_on": None}),
+    ("written_in_future", {"written_on": "2026-01-07"}),
+    ("text_length", {"text": "Nineteen letters..."}),
+    ("text_length", {"text": "x" * 2_001}),
+    ("label_missing", {"label": None}),
+    ("label_unknown", {"label": "maybe"}),
+    ("label_unknown", {"label": "Positive"}),
+    ("label_unknown", {"label": 1}),
+    ("label_unknown", {"label": ""}),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"), FAULTS, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(FAULTS)]
+)
+def test_a_fault_breaks_its_own_rule_in_its_own_row_and_no_other(rule, fault):
+    rows = some_rows(40)
+    rows[7] = rows[7] | fault
+
+    found = checked(rows)
+
+    assert found.reasons == {7: [rule]}
+    assert failed(found, "row") == [rule]
+    assert failed(found, "critical") == []
+
+
+def test_every_row_rule_is_broken_by_some_fault_here():
+    found = checked(some_rows(40))
+
+    names = {finding.rule.name for finding in found.findings if finding.rule.severity == "row"}
+
+    assert names == {rule for rule, _ in FAULTS}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"text": "Good.<br /><br />A line break is how the site sends paragraphs."},
+        {"text": "I <3 this film, and 1 < 2 and 3 > 2 and a <b>bold</b> word."},
+        {"text": "Größe, naïve, déjà vu, São Paulo, Ästhetik, 日本語, \N{GRINNING FACE}"},
+        {"text": "Twenty letters here."},
+        {"text": "x" * 2_000},
+        {"text": "  " + "x" * 2_000 + "\n"},
+        {"text": "NUL \0 and bell \a are odd, but they can be read."},
+        {"rating": None},
+        {"movie_id": None},
+        {"label": "positive", "rating": 5},
+        {"label": "negative", "rating": 6},
+        {"written_on": "2026-01-06"},
+        {"written_on": "1999-12-31"},
+    ],
+)
+def test_what_is_unusual_but_right_breaks_no_rule(harmless):
+    rows = some_rows(40)
+    rows[7] = rows[7] | harmless
+
+    found = checked(rows)
+
+    assert found.reasons == {}
+    assert failed(found, "critical") == []
+
+
+def test_a_row_with_several_faults_carries_every_reason():
+    rows = some_rows(40)
+    rows[7] = rows[7] | {"label": "maybe", "rating": 99, "written_on": "2999-01-01"}
+
+    found = checked(rows)
+
+    assert {row: sorted(codes) for row, codes in found.reasons.items()} == {
+        7: ["label_unknown", "rating_invalid", "written_in_future"]
+    }
+
+
+def test_of_three_equal_texts_the_first_one_counts():
+    rows = some_rows(60)
+    for row in (5, 20):
+        rows[row] = rows[row] | {"text": rows[2]["text"]}
+
+    found = checked(rows)
+
+    assert found.reasons == {5: ["text_repeated"], 20: ["text_repeated"]}
+
+
+def test_the_reviews_themselves_are_not_shown_to_the_rules():
+    rows = some_rows(2)
+
+    frame = metric_frame(decoded(rows), night=NIGHT, settings=LIMITS)
+
+    seen = {value for column in frame for value in frame[column].tolist()}
+    assert not seen & {row["text"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("<" + " " * 2_000_000 + "x", id="a-bracket-and-blanks"),
+        pytest.param("< / " * 500_000, id="brackets-that-never-close"),
+        pytest.param("a" + "\u0300\u0316" * 1_000_000, id="accents-on-one-letter"),
+        pytest.param("<" + " " * 1_997 + ".x", id="blanks-within-the-allowed-length"),
+    ],
+)
+def test_a_text_made_to_stall_the_rules_does_not(text):
+    rows = decoded([row | {"text": text} for row in some_rows(1)])
+    started = time.perf_counter()
+
+    metric_frame(rows, night=NIGHT, settings=LIMITS)
+
+    assert time.perf_counter() - started < 2
+
+
+# ── The delivery as a whole ──────────────────────────────────────────────────────────────────
+
+
+def test_a_delivery_of_the_smallest_size_passes_and_one_row_less_is_held():
+    enough, too_few = checked(some_rows(20)), checked(some_rows(19))
+
+    assert failed(enough, "critical") == []
+    assert failed(too_few, "critical") == ["row_count"]
+
+
+def test_a_delivery_at_the_quarantine_limit_passes_and_one_row_more_is_held():
+    two_of_forty, three_of_forty = some_rows(40), some_rows(40)
+    for row in (0, 1):
+        two_of_forty[row] = two_of_forty[row] | {"label": None}
+    for row in (0, 1, 2):
+        three_of_forty[row] = three_of_forty[row] | {"label": None}
+
+    assert failed(checked(two_of_forty), "critical") == []  # 2 / 40 = 5 %
+    assert failed(checked(three_of_forty), "critical") == ["quarantined_share"]  # 7.5 %
+
+
+@pytest.mark.parametrize(
+    ("positive", "critical", "warning"),
+    [
+        (0, ["class_balance"], ["class_balance_unusual"]),
+        (3, ["class_balance"], ["class_balance_unusual"]),  # 7.5 %
+        (4, [], ["class_balance_unusual"]),  # 10 %
+        (13, [], ["class_balance_unusual"]),  # 32.5 %
+        (14, [], []),  # 35 %
+        (26, [], []),  # 65 %
+        (27, [], ["class_balance_unusual"]),  # 67.5 %
+        (36, [], ["class_balance_unusual"]),  # 90 %
+        (37, ["class_balance"], ["class_balance_unusual"]),  # 92.5 %
+        (40, ["class_balance"], ["class_balance_unusual"]),
+    ],
+)
+def test_the_share_of_positive_reviews_is_judged_at_its_limits(positive, critical, warning):
+    found = checked(with_positive(positive, of=40))
+
+    assert failed(found, "critical") == critical
+    assert failed(found, "warning") == warning
+
+
+def test_a_small_delivery_may_be_one_sided():
+    found = checked(with_positive(39, of=39))
+
+    assert failed(found, "critical") == []
+    assert "class_balance" not in {finding.rule.name for finding in found.findings}
+
+
+def test_quarantined_rows_have_no_say_in_the_class_balance():
+    rows = with_positive(5, of=41)
+    rows[0] = rows[0] | {"written_on": "2999-01-01"}
+
+    (balance,) = [
+        finding for finding in checked(rows).findings if finding.rule.name == "class_balance"
+    ]
+
+    assert balance.observed == pytest.approx(4 / 40)
+    assert balance.is_passed
+
+
+def test_an_empty_delivery_never_passes():
+    found = checked([])
+
+    assert "row_count" in failed(found, "critical")
+    assert found.reasons == {}
+
+
+def test_a_delivery_of_nothing_but_null_never_passes():
+    found = checked([dict.fromkeys(some_rows(1)[0])] * 40)
+
+    assert sorted(found.reasons) == list(range(40))
+    assert set(found.reasons[0]) == {"text_missing", "label_missing", "date_invalid"}
+    assert "quarantined_share" in failed(found, "critical")
+
+
+# ── Checks that crash ────────────────────────────────────────────────────────────────────────
+
+
+def in_set(column: str, **common: Any) -> Any:
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[False], **common)
+
+
+def at_most_one(column: str, **common: Any) -> Any:
+    return gxe.ExpectColumnMeanToBeBetween(column=column, max_value=1.0, **common)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("row_check", "row", "no_such_column", "no", "are odd", in_set),
+        Rule("batch_check", "critical", "no_such_column", "no", "the share", at_most_one),
+        Rule("odd_type", "critical", "label", "no", "the share", at_most_one),
+    ],
+    ids=lambda rule: rule.name,
+)
+def test_a_check_that_crashes_has_not_passed_and_harms_no_other(rule):
+    frame = metric_frame(decoded(some_rows(20)), night=NIGHT, settings=LIMITS)
+    sound = Rule("sound", "row", "text_html", "no", "are odd", in_set)
+
+    crashed, passed = run_rules(frame, [rule, sound])
+
+    assert (crashed.has_crashed, crashed.is_passed) == (True, False)
+    assert (passed.has_crashed, passed.is_passed) == (False, True)
