@@ -53,6 +53,20 @@ bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
 
+.env:
+	@$(PYTHON) -m ops.make_env
+
+.PHONY: up down
+up: .env ## Start the loop with docker compose (writes .env with fresh secrets if there is none)
+	docker compose up --build --detach --wait
+	@echo "Airflow: http://localhost:8080 (user and password are in .env)"
+down: ## Stop what `make up` started; the volumes stay
+	docker compose down
+
+.PHONY: docs
+docs: $(STAMP) ## Make the generated pages again
+	$(RUN) -m ops.config_docs > docs/configuration.md
+
 .PHONY: lock
 lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
 	@$(PYTHON) -m venv .local/lock

@@ -4,6 +4,7 @@
     ├── PermanentError                 a retry gives the same answer: it needs a person
     │   ├── ConfigError                settings that cannot be used
     │   ├── SourceError                a source of reviews that cannot be read
+    │   ├── StalePlanError             a plan made by other code or libraries than these
     │   ├── DataError                  what was delivered cannot be used
     │   │   ├── UnreadableDeliveryError    the file cannot be decoded
     │   │   ├── DeliveryHeldError          validated, and held back as a whole
@@ -47,6 +48,10 @@ class ConfigError(PermanentError):
 
 class SourceError(PermanentError):
     """A source of reviews that cannot be read."""
+
+
+class StalePlanError(PermanentError):
+    """A plan was made by other code or other libraries than those that should carry it out."""
 
 
 class DataError(PermanentError):

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipelines.config import GateSettings
-from pipelines.dataset import Dataset, load_dataset
+from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
 from pipelines.errors import NoReviewsError
 from pipelines.provenance import rules_digest
 from pipelines.records import (
@@ -60,35 +59,51 @@ def evaluate(
     dataset = load_dataset(reviews, snapshot)
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
+    standing = registry.champion_manifest(champion) if champion else None
+    rows = _rows_new_to(reviews, standing, dataset)
     with threadpool_limits(limits=1):
-        scored = _score(dataset, registry, manifest, champion)
+        scored = _score(dataset, rows, registry, manifest, standing)
     evaluation = _record(dataset, manifest, champion, policy, scored)
     return registry.add_evaluation(evaluation)
 
 
+def _rows_new_to(reviews: Bucket, champion: Manifest | None, dataset: Dataset) -> Rows:
+    """The held out rows that the champion was not trained on: both models must be tested fairly.
+
+    A film never changes side, but the settings of the split may, and a text may turn up again
+    under another film.
+    """
+    if champion is None:
+        return dataset.holdout_rows
+    seen = load_dataset(reviews, reviews.get_record(champion.plan.snapshot_key, Snapshot))
+    trained_on = seen.text_id[seen.training_rows]
+    is_new = ~np.isin(dataset.text_id[dataset.holdout_rows], trained_on)
+    return dataset.holdout_rows[is_new]
+
+
 @dataclass(frozen=True)
 class _Scored:
-    """Labels and probabilities of the holdout rows, in the same order."""
+    """Labels and probabilities of the scored holdout rows, in the same order."""
 
+    rows: Rows
     labels: Labels
     challenger: Probabilities
     champion: Probabilities | None
 
 
 def _score(
-    dataset: Dataset, registry: Registry, manifest: Manifest, champion: LogEntry | None
+    dataset: Dataset, rows: Rows, registry: Registry, manifest: Manifest, champion: Manifest | None
 ) -> _Scored:
-    challenger = registry.load(manifest)
-    standing = registry.load(registry.champion_manifest(champion)) if champion else None
+    def probability(version: Manifest) -> Probabilities:
+        model = registry.load(version)
+        return positive_probability(model, inputs_for(model, dataset, rows))
+
     return _Scored(
-        labels=dataset.label[dataset.holdout_rows],
-        challenger=_holdout_probability(challenger, dataset),
-        champion=_holdout_probability(standing, dataset) if standing is not None else None,
+        rows=rows,
+        labels=dataset.label[rows],
+        challenger=probability(manifest),
+        champion=probability(champion) if champion is not None else None,
     )
-
-
-def _holdout_probability(model: Pipeline, dataset: Dataset) -> Probabilities:
-    return positive_probability(model, inputs_for(model, dataset, dataset.holdout_rows))
 
 
 def _record(
@@ -105,15 +120,16 @@ def _record(
         champion_generation=champion.generation if champion else 0,
         champion_version=champion.version if champion else None,
         policy=rules_digest(policy),
-        holdout_id=dataset.holdout_id(),
+        holdout_id=ids_digest(dataset.text_id[scored.rows]),
         overlap_rows=_overlap(dataset),
+        seen_by_champion_rows=len(dataset.holdout_rows) - len(scored.rows),
         positive_rows=int((scored.labels == 1).sum()),
         negative_rows=int((scored.labels == 0).sum()),
         artefact_bytes=manifest.model_size_bytes,
         challenger=metrics(scored.labels, scored.challenger),
         champion=None if scored.champion is None else metrics(scored.labels, scored.champion),
         paired=_paired(scored, policy),
-        check_rows=_check_rows(dataset, scored.challenger),
+        check_rows=_check_rows(dataset, scored),
     )
 
 
@@ -137,7 +153,7 @@ def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
     metrics : Metrics or None
         None if a probability is no number in [0, 1], or only one class is present.
     """
-    if not _is_usable(probability) or len(np.unique(labels)) != 2:
+    if len(np.unique(labels)) != 2 or not _is_usable(probability):
         return None
     predicted = (probability >= 0.5).astype(np.int8)
     return Metrics(
@@ -157,7 +173,9 @@ def _is_usable(probability: Probabilities) -> bool:
 
 def _paired(scored: _Scored, policy: GateSettings) -> PairedComparison | None:
     champion = scored.champion
-    if champion is None or not (_is_usable(champion) and _is_usable(scored.challenger)):
+    if champion is None or not len(champion):
+        return None
+    if not (_is_usable(champion) and _is_usable(scored.challenger)):
         return None
     return compare(
         scored.labels, champion, scored.challenger,
@@ -259,13 +277,13 @@ def _bootstrap_bounds(
     return bounds
 
 
-def _check_rows(dataset: Dataset, probability: Probabilities) -> tuple[CheckRow, ...]:
+def _check_rows(dataset: Dataset, scored: _Scored) -> tuple[CheckRow, ...]:
     """Evenly spread holdout rows with the challenger's answer, for consumers to repeat."""
-    if not _is_usable(probability):
+    rows, probability = scored.rows, scored.challenger
+    if not len(rows) or not _is_usable(probability):
         return ()
-    chosen = np.unique(np.linspace(0, len(probability) - 1, CHECK_ROWS).astype(np.int64))
-    holdout = dataset.holdout_rows
-    located = [(dataset.locate(int(holdout[row])), float(probability[row])) for row in chosen]
+    chosen = np.unique(np.linspace(0, len(rows) - 1, CHECK_ROWS).astype(np.int64))
+    located = [(dataset.locate(int(rows[row])), float(probability[row])) for row in chosen]
     return tuple(
         CheckRow(partition=partition, row=row, probability=value)
         for (partition, row), value in located

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import platform
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from pipelines.errors import ConfigError
 from pipelines.records import canonical_json, sha256_of
 
 # Libraries whose version can change a model's bytes or a validation's answer.
@@ -21,6 +23,22 @@ def code_digest() -> str:
     folder = Path(__file__).resolve().parent
     files = {path.name: sha256_of(path.read_bytes()) for path in sorted(folder.glob("*.py"))}
     return sha256_of(canonical_json(files))
+
+
+def module_digest(name: str) -> str:
+    """sha256 over the source file of a module outside this package.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such module or it has no source file.
+    """
+    try:
+        found = importlib.util.find_spec(name)
+        origin = found.origin if found else None
+        return sha256_of(Path(origin or "").read_bytes())
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigError(f"module {name!r} of a candidate's factory: {error}") from error
 
 
 @functools.cache

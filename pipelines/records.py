@@ -293,6 +293,7 @@ class Evaluation(Record):
     policy: Sha256  # of the gate's settings and code
     holdout_id: Sha256
     overlap_rows: int  # holdout texts that the challenger was trained on: must be 0
+    seen_by_champion_rows: int  # holdout texts left out because the champion was trained on them
     positive_rows: int
     negative_rows: int
     artefact_bytes: int

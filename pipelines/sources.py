@@ -116,7 +116,7 @@ def open_source(
         try:
             return _official(cache_dir, archive, on_progress)
         except DownloadError as error:
-            logger.warning("source=made-up why=%s", error)
+            logger.info("source=made-up why=%s", error)
             return _made_up(made_up_rows, seed, why=f", because {error}")
     if spec == "made-up":
         return _made_up(made_up_rows, seed)

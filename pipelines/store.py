@@ -82,7 +82,8 @@ class Bucket:
             If it is larger than ``max_bytes``.
         """
         reply = self._call("read", key, lambda: self._get_object(key))
-        with reply["Body"] as body:
+        body = reply["Body"]
+        with body:  # not "as": that gives the raw stream, without botocore's checks and errors
             size = int(reply["ContentLength"])
             if max_bytes is not None and size > max_bytes:
                 raise TrustError(

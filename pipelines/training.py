@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,11 +21,11 @@ from threadpoolctl import threadpool_limits
 from pipelines.artefacts import dump_model
 from pipelines.config import Settings
 from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
-from pipelines.errors import ConfigError, FitError, NoReviewsError
+from pipelines.errors import ConfigError, FitError, NoReviewsError, StalePlanError
 from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints
 from pipelines.models import fingerprint_parameters, reads_fingerprints
-from pipelines.provenance import code_digest, environment_digest
-from pipelines.records import CandidateScore, Manifest, Plan, Snapshot, sha256_of
+from pipelines.provenance import code_digest, environment_digest, module_digest
+from pipelines.records import CandidateScore, Manifest, Plan, Snapshot, canonical_json, sha256_of
 from pipelines.registry import Registry
 from pipelines.store import Bucket
 
@@ -51,7 +51,7 @@ def make_plan(snapshot_key: str, snapshot: Snapshot, settings: Settings) -> Plan
         candidates=candidates,
         min_training_rows=settings.training.min_training_rows,
         seed=settings.model.seed,
-        code=code_digest(),
+        code=_code_of(candidates),
         environment=environment_digest(),
     )
 
@@ -113,6 +113,7 @@ def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = 
     if known is not None:
         logger.info("version=%s is already trained", plan.version)
         return known
+    _check_current(plan)
     snapshot = reviews.get_record(plan.snapshot_key, Snapshot)
     dataset = load_dataset(reviews, snapshot)
     _check_trainable(dataset, plan)
@@ -120,6 +121,27 @@ def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = 
         fitted = _fit_best(dataset, plan, on_step)
     model = dump_model(fitted.model)
     return registry.add_version(_manifest(registry, plan, dataset, fitted, model), model)
+
+
+def _check_current(plan: Plan) -> None:
+    """A version's name promises which code made it, so other code must not fill it."""
+    planned = (plan.code, plan.environment)
+    here = (_code_of(plan.candidates), environment_digest())
+    if planned != here:
+        raise StalePlanError(
+            f"version {plan.version} was planned by code {plan.code[:12]} with libraries "
+            f"{plan.environment[:12]}; here are {here[0][:12]} and {here[1][:12]}. Something was "
+            "deployed since. Start a new run: python -m pipelines retrain"
+        )
+
+
+def _code_of(candidates: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digest of this package, and of the modules of factories that lie outside of it."""
+    modules = {str(named["factory"]).partition(":")[0] for named in candidates.values()}
+    foreign = sorted(name for name in modules if name.partition(".")[0] != __package__)
+    if not foreign:
+        return code_digest()
+    return sha256_of(canonical_json([code_digest(), [module_digest(name) for name in foreign]]))
 
 
 def _check_trainable(dataset: Dataset, plan: Plan) -> None:

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
 import subprocess
 import sys
+import termios
+import time
 
+import httpx
 import pytest
 from leftovers import processes_with
 
 from ops.stack import PROJECT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700)]
+
+
+def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_running(tmp_path):
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "ops.demo", "--reviews", "made-up", "--nights", "1"]
+    terminal, inside = pty.openpty()
+    demo = subprocess.Popen(
+        [*command, "--folder", str(folder)],
+        cwd=PROJECT, stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509
+    )  # fmt: skip
+    os.close(inside)
+
+    shown = _read_until(terminal, b"champion history")
+    ui = json.loads((folder / "summary.json").read_text())["ui"]
+    is_up = httpx.get(ui, follow_redirects=True).is_success
+    os.write(terminal, b"\x03")
+    _read_until(terminal, b"", is_over=lambda: demo.poll() is not None)
+
+    assert is_up
+    assert b"login admin / admin" in shown
+    assert demo.returncode == 0
+    assert processes_with(str(folder)) == []
+
+
+def _take_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read_until(terminal, words, is_over=lambda: False):
+    shown, deadline = b"", time.monotonic() + 300
+    while (not words or words not in shown) and not is_over():
+        assert time.monotonic() < deadline, shown[-3000:]
+        if select.select([terminal], [], [], 0.5)[0]:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # the other end is closed
+                time.sleep(0.1)
+    return shown
 
 
 def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_path):

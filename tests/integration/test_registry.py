@@ -77,6 +77,7 @@ def decided(registry, manifest, *, against=None, verdict="PROMOTE"):
             policy=DIGEST,
             holdout_id=DIGEST,
             overlap_rows=0,
+            seen_by_champion_rows=0,
             positive_rows=5,
             negative_rows=5,
             artefact_bytes=1,

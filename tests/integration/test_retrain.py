@@ -17,9 +17,10 @@ from pipelines.errors import (
     ModelFormatError,
     NoReviewsError,
     PromotionError,
+    StalePlanError,
     TrustError,
 )
-from pipelines.records import Evaluation, Manifest, Snapshot, sha256_of
+from pipelines.records import Evaluation, Manifest, Plan, Snapshot, sha256_of
 
 
 def cli(*arguments):
@@ -216,6 +217,51 @@ def test_another_gate_policy_decides_anew_without_training_again(ingest_night, c
     assert (rejected["verdict"], accepted["verdict"]) == ("REJECT", "PROMOTE")
     assert rejected["version"] == accepted["version"]
     assert {k: t for k, t in listing(stores.models).items() if "model-" in k} == before
+
+
+def test_rows_that_the_champion_was_trained_on_do_not_judge_it(ingest_night, configure, stores):
+    """With another salt most held out films were the champion's training films."""
+    ingest_night(1)
+    cli("retrain", "--json")
+    configure(split={"salt": "another"})
+
+    facts = cli("retrain", "--json")
+
+    keys = [key for key in listing(stores.models) if facts["version"] in key]
+    key = next(key for key in keys if key.endswith("evaluation.json"))
+    evaluation = stores.models.get_record(key, Evaluation)
+    scored = evaluation.positive_rows + evaluation.negative_rows
+    assert evaluation.seen_by_champion_rows > 2 * scored
+    assert facts["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_plan_made_by_other_code_is_not_carried_out(ingest_night, stores):
+    ingest_night(1)
+    models, key = stores.resolve(steps.plan(steps.take_snapshot()))
+    stale = models.get_record(key, Plan).model_copy(update={"code": "0" * 64})
+    stale_key = f"sentiment/plans/{stale.version}.json"
+    models.put_record(stale_key, stale)
+
+    with pytest.raises(StalePlanError, match="Start a new run"):
+        steps.train(models.uri(stale_key))
+
+
+def test_a_factory_of_ones_own_is_part_of_the_version(
+    ingest_night, configure, tmp_path, monkeypatch
+):
+    ingest_night(1)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "own_candidate.py"
+    configure(
+        candidates={"own": {"factory": "own_candidate:build", "parameters": {}}},
+        training={"candidates": ["own"]},
+    )
+    versions = []
+    for comment in ("first", "second"):
+        module.write_text(f"from pipelines.models import lecture_notebook as build  # {comment}")
+        versions.append(cli("retrain", "--json", "--dry-run")["version"])
+
+    assert versions[0] != versions[1]
 
 
 def test_nothing_accepted_is_said_plainly(stores):

@@ -320,7 +320,7 @@ def test_a_write_that_never_settles_is_given_up_and_worth_a_retry(behind, proxy)
     proxy.faults["PUT"] = [Fault(status=500, code="InternalError")] * 9
 
     with pytest.raises(
-        StoreUnavailableError, match="not settled after 4 tries.*Run the task again"
+        StoreUnavailableError, match=r"not settled after 4 tries.*Run the task again"
     ):
         behind.put_once("a", b"mine")
 
@@ -355,7 +355,7 @@ def test_a_missing_bucket_is_named_with_the_command_that_creates_it(stores, conf
 def test_wrong_credentials_are_said_to_be_wrong(behind, proxy, call, code):
     proxy.always = Fault(status=403, code=code)
 
-    with pytest.raises(StoreRefusedError, match="refused it .*Check the S3 credentials"):
+    with pytest.raises(StoreRefusedError, match=r"refused it .*Check the S3 credentials"):
         call(behind)
 
     assert len(proxy.requests) == 1
@@ -366,14 +366,16 @@ def test_missing_credentials_are_said_to_be_missing(stores, monkeypatch, call):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    with pytest.raises(StoreRefusedError, match="no usable S3 credentials.*Set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(StoreRefusedError, match=r"no usable S3 credentials.*Set AWS_ACCESS_KEY_ID"):
         call(fresh(stores))
 
 
 def test_half_of_the_credentials_are_no_credentials(stores, monkeypatch):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    with pytest.raises((StoreRefusedError, ConfigError), match="AWS_SECRET_ACCESS_KEY|credentials"):
+    with pytest.raises(
+        (StoreRefusedError, ConfigError), match=r"AWS_SECRET_ACCESS_KEY|credentials"
+    ):
         fresh(stores).get("a")
 
 
@@ -390,7 +392,7 @@ def test_a_store_that_is_away_is_worth_a_retry(stores, monkeypatch, call):
         closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{closed.getsockname()[1]}")
 
-        with pytest.raises(StoreUnavailableError, match="did not answer.*AWS_ENDPOINT_URL_S3"):
+        with pytest.raises(StoreUnavailableError, match=r"did not answer.*AWS_ENDPOINT_URL_S3"):
             call(fresh(stores))
 
 
@@ -442,7 +444,7 @@ def test_a_store_that_keeps_the_first_of_two_writes_passes_and_nothing_is_left(s
 def test_a_store_that_ignores_the_condition_is_refused_and_nothing_is_left(behind, proxy, stores):
     proxy.dropped_headers = {"if-none-match"}
 
-    with pytest.raises(UnsafeStoreError, match="does not honour create-if-absent.*MinIO from"):
+    with pytest.raises(UnsafeStoreError, match=r"does not honour create-if-absent.*MinIO from"):
         behind.prove_create_if_absent()
 
     assert listing(stores.reviews) == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from ops import make_env
 
@@ -34,7 +34,8 @@ def text() -> str:
 
 @pytest.fixture(scope="module")
 def services(text: str) -> dict[str, Any]:
-    return yaml.safe_load(text)["services"]
+    services: dict[str, Any] = yaml.safe_load(text)["services"]
+    return services
 
 
 def names_in(env: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_every_setting_is_listed_and_has_a_comment() -> None:
     assert {(each.section, each.key) for each in settings} == set(leaves(tomllib.loads(text)))
 
 
-def leaves(values: dict[str, object], section: str = "") -> list[tuple[str, str]]:
+def leaves(values: dict[str, Any], section: str = "") -> list[tuple[str, str]]:
     found = []
     for name, value in values.items():
         is_section = isinstance(value, dict) and name != "parameters"

@@ -49,6 +49,7 @@ def an_evaluation(**changes):
         "policy": DIGEST,
         "holdout_id": DIGEST,
         "overlap_rows": 0,
+        "seen_by_champion_rows": 0,
         "positive_rows": 2500,
         "negative_rows": 2500,
         "artefact_bytes": 12_000_000,

@@ -87,54 +87,50 @@ FAULTS = [
 ]
 
 
+HARMLESS = [
+    {"text": "Good.<br /><br />A line break is how the site sends paragraphs."},
+    {"text": "I <3 this film, and 1 < 2 and 3 > 2 and a <b>bold</b> word."},
+    {"text": "Größe, naïve, déjà vu, São Paulo, Ästhetik, 日本語, \N{GRINNING FACE}"},
+    {"text": "Twenty letters here."},
+    {"text": "x" * 2_000},
+    {"text": "  " + "y" * 2_000 + "\n"},
+    {"text": "NUL \0 and bell \a are odd, but they can be read."},
+    {"rating": None},
+    {"movie_id": None},
+    {"label": "positive", "rating": 5},
+    {"label": "negative", "rating": 6},
+    {"written_on": "2026-01-06"},
+    {"written_on": "1999-12-31"},
+]
+
+
+@pytest.fixture(scope="module")
+def one_of_each() -> Checked:
+    """A delivery whose first rows have one fault each; harmless oddities and good rows follow."""
+    oddities = [fault for _, fault in FAULTS] + HARMLESS
+    originals = some_rows(4) + some_rows(len(oddities) + 40, first=4)
+    changed = [row | oddity for row, oddity in zip(originals[4:], oddities, strict=False)]
+    return checked([*originals[:4], *changed, *originals[4 + len(changed) :]])
+
+
 @pytest.mark.parametrize(
-    ("rule", "fault"), FAULTS, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(FAULTS)]
+    ("place", "rule"),
+    [(4 + number, rule) for number, (rule, _) in enumerate(FAULTS)],
+    ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(FAULTS)],
 )
-def test_a_fault_breaks_its_own_rule_in_its_own_row_and_no_other(rule, fault):
-    rows = some_rows(40)
-    rows[7] = rows[7] | fault
-
-    found = checked(rows)
-
-    assert found.reasons == {7: [rule]}
-    assert failed(found, "row") == [rule]
-    assert failed(found, "critical") == []
+def test_a_fault_breaks_its_own_rule_and_no_other(one_of_each, place, rule):
+    assert one_of_each.reasons[place] == [rule]
 
 
-def test_every_row_rule_is_broken_by_some_fault_here():
-    found = checked(some_rows(40))
-
-    names = {finding.rule.name for finding in found.findings if finding.rule.severity == "row"}
-
-    assert names == {rule for rule, _ in FAULTS}
+def test_what_is_unusual_but_right_breaks_no_rule(one_of_each):
+    assert sorted(one_of_each.reasons) == list(range(4, 4 + len(FAULTS)))
 
 
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        {"text": "Good.<br /><br />A line break is how the site sends paragraphs."},
-        {"text": "I <3 this film, and 1 < 2 and 3 > 2 and a <b>bold</b> word."},
-        {"text": "Größe, naïve, déjà vu, São Paulo, Ästhetik, 日本語, \N{GRINNING FACE}"},
-        {"text": "Twenty letters here."},
-        {"text": "x" * 2_000},
-        {"text": "  " + "x" * 2_000 + "\n"},
-        {"text": "NUL \0 and bell \a are odd, but they can be read."},
-        {"rating": None},
-        {"movie_id": None},
-        {"label": "positive", "rating": 5},
-        {"label": "negative", "rating": 6},
-        {"written_on": "2026-01-06"},
-        {"written_on": "1999-12-31"},
-    ],
-)
-def test_what_is_unusual_but_right_breaks_no_rule(harmless):
-    rows = some_rows(40)
-    rows[7] = rows[7] | harmless
+def test_every_row_rule_is_broken_by_some_fault_here(one_of_each):
+    names = {rule for rule, _ in FAULTS}
 
-    found = checked(rows)
-
-    assert found.reasons == {}
-    assert failed(found, "critical") == []
+    assert set(failed(one_of_each, "row")) == names
+    assert {f.rule.name for f in one_of_each.findings if f.rule.severity == "row"} == names
 
 
 def test_a_row_with_several_faults_carries_every_reason():
