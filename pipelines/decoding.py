@@ -34,6 +34,7 @@ INVALID_UTF8 = "invalid_utf8"
 RATING_INVALID = "rating_invalid"
 DATE_INVALID = "date_invalid"
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,+Z-]{1,30})?")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK_BYTES = 1024 * 1024
 _PARQUET_BATCH_ROWS = 8192
@@ -339,7 +340,9 @@ def _as_date(value: Any, faults: list[str]) -> date | None:
     if isinstance(value, date):
         return value
     try:
-        return date.fromisoformat(str(value)[:10])
+        if _DAY.fullmatch(str(value)):
+            return date.fromisoformat(str(value)[:10])
     except ValueError:
-        faults.append(DATE_INVALID)
-        return None
+        pass  # such as 2026-02-30
+    faults.append(DATE_INVALID)
+    return None

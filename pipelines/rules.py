@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 POSITIVE, NEGATIVE = "positive", "negative"
 LABELS = (NEGATIVE, POSITIVE)
+_NO_TEXT = text_id("")  # of blanks and line breaks alone, too
 LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
 
 # Possessive: "<" and a megabyte of blanks costs as much as any other megabyte.
@@ -74,7 +75,10 @@ def metric_frame(rows: Rows, *, night: date, settings: ValidationSettings) -> pd
         {
             "text_chars": chars,
             "label": pd.Series(rows.label, dtype="str"),
-            "text_missing": [not text or not text.strip() for text in rows.text],
+            "text_missing": [
+                not text or identity == _NO_TEXT
+                for text, identity in zip(rows.text, ids, strict=True)
+            ],
             "text_html": [bool(text and _HTML.search(text)) for text in texts],
             "text_mojibake": [bool(text and _MOJIBAKE.search(text)) for text in texts],
             "text_repeated": _repeats(ids),

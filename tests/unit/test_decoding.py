@@ -217,7 +217,19 @@ def test_true_is_no_rating():
     assert rows.faults == [("rating_invalid",)] * 2
 
 
-@pytest.mark.parametrize("day", ["", "yesterday", "2026-02-30", "05.01.2026", "1767571200"])
+@pytest.mark.parametrize(
+    "day",
+    [
+        "",
+        "yesterday",
+        "2026-02-30",
+        "05.01.2026",
+        "1767571200",
+        "20260105",
+        "2026-W02-1",
+        "2026-01-05 or so",
+    ],
+)
 def test_a_day_that_cannot_be_read_is_named(day):
     rows = decoded(f"{HEADER}\na,Text,positive,{day}\n".encode(), "csv")
 

@@ -62,6 +62,7 @@ FAULTS = [
     ("invalid_utf8", {"text": "A caf\udce9 with twenty letters."}),
     ("text_missing", {"text": None}),
     ("text_missing", {"text": ""}),
+    ("text_missing", {"text": "<br /><br />  <br /><br />\n<br />"}),
     ("text_html", {"text": "Good <script>alert(1)</script> film, all in all."}),
     ("text_html", {"text": "Good < / DIV > film, all in all."}),
     ("text_html", {"text": 'Good <a href="x">film</a>, all in all.'}),
