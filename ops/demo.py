@@ -31,7 +31,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.airflow_api import AirflowApi
-from ops.stack import PROJECT, LocalStack, StackError
+from ops.processes import StackError
+from ops.stack import PROJECT, LocalStack
 from pipelines.errors import LoopError
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"

@@ -1,65 +1,39 @@
 """A whole Airflow and an S3 test server on this machine, on free ports, gone without a trace.
 
-For the demo and the end-to-end tests. The S3 server is moto's: in memory, checks no credentials,
-a test double. Everything listens on 127.0.0.1 only.
+For the demo and the end-to-end tests. The S3 server is moto's, in memory, a test double that checks
+no credentials, and the database is SQLite, unless others are given. Everything listens on 127.0.0.1
+only.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import json
 import logging
 import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from ops.processes import LOOPBACK, Processes, free_port
+from pipelines import trust
+
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent
-LOOPBACK = "127.0.0.1"
-MARKER = "RETRAINING_LOOP_STACK"
 USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
 
 _START_SECONDS = 240.0
-_STOP_SECONDS = 8.0
-_PR_SET_PDEATHSIG = 1
-
-
-class StackError(RuntimeError):
-    """A component did not start or died. The message holds the end of its log."""
-
-
-def free_port(preferred: int | None = None) -> int:
-    """A TCP port nobody listens on: the preferred one if it is free."""
-    for port in (preferred, 0):
-        if port is None:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise StackError("no free TCP port on 127.0.0.1")
 
 
 @dataclass
 class LocalStack:
-    """Moto's S3 server and Airflow's four components as child processes.
+    """An S3 server and Airflow's four components as child processes.
 
     Use it as a context manager; leaving it stops every process it started, and theirs.
 
@@ -71,6 +45,10 @@ class LocalStack:
         The loop's configuration file.
     extra_environment : dict
         Laid over the environment of every process.
+    given_s3 : mapping
+        ``AWS_*`` variables of a store that runs already; without them moto is started.
+    database_url : str
+        Of an empty database for Airflow; without it a SQLite file is made.
     """
 
     folder: Path
@@ -79,12 +57,14 @@ class LocalStack:
     extra_environment: dict[str, str] = field(default_factory=dict)
     ui_port: int = 0
     s3_port: int = 0
-    _marker: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    given_s3: Mapping[str, str] | None = None
+    database_url: str = ""
 
     def __post_init__(self) -> None:
         self.ui_port = self.ui_port or free_port(USUAL_UI_PORT)
         self.s3_port = self.s3_port or free_port(USUAL_S3_PORT)
+        self.database_url = self.database_url or f"sqlite:///{self.folder}/airflow/airflow.db"
+        self._processes = Processes(self.folder)
         self.password = "admin"  # noqa: S105 - loopback only, and said on the screen
         self._secret_environment = {
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
@@ -99,13 +79,17 @@ class LocalStack:
     @property
     def s3_environment(self) -> dict[str, str]:
         """What a process needs to reach the buckets."""
-        return {
+        moto = {
             "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{self.s3_port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local-only",
+        }
+        return {
+            **(self.given_s3 or moto),
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "LOOP_CONFIG": str(self.config),
+            "LOOP_SIGNING_KEY_FILE": str(self.folder / "signing-key.pem"),
         }
 
     @property
@@ -121,7 +105,6 @@ class LocalStack:
             | self._airflow_environment()
             | self._secret_environment
             | self.extra_environment
-            | {MARKER: self._marker}
         )
 
     def _airflow_environment(self) -> dict[str, str]:
@@ -135,7 +118,7 @@ class LocalStack:
             "CORE__EXECUTION_API_SERVER_URL": f"{self.ui_url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "API__BASE_URL": self.ui_url,
             "API__HOST": LOOPBACK,
             "API__PORT": str(self.ui_port),
@@ -179,86 +162,39 @@ class LocalStack:
         """
         home = self.folder / "airflow"
         home.mkdir(parents=True, exist_ok=True)
-        (self.folder / "logs").mkdir(exist_ok=True)
         (home / "passwords.json").write_text(json.dumps({"admin": self.password}))
-        self.on_step("starting the S3 test server (moto)")
-        self._spawn("s3", ["-m", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port)])
+        if self.given_s3 is None:
+            self.on_step("starting the S3 test server (moto)")
+            self._spawn("s3", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port))
+        trust.write_new_key(self.folder / "signing-key.pem")
         self.on_step("preparing Airflow's database")
-        self._run_airflow("db", "migrate")
+        migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+        self._processes.run(
+            "migrate", migrate, environment=self.environment, timeout_seconds=_START_SECONDS
+        )
         self.on_step("starting Airflow: api-server, scheduler, dag-processor, triggerer")
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
-        self._spawn_airflow("api-server", [*api_server, "--workers", "1"])
+        self._spawn("api-server", "airflow", *api_server, "--workers", "1")
         for name in ("scheduler", "dag-processor", "triggerer"):
-            self._spawn_airflow(name, [name])
-        self._wait_for("s3", self._is_s3_up)
-        self._wait_for("airflow", self._is_airflow_healthy)
+            self._spawn(name, "airflow", name)
+        if self.given_s3 is None:
+            self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
+        self._processes.wait_for("airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS)
 
     def stop(self) -> None:
         """Stop every process of this stack: politely, then for good.
 
         A second Ctrl-C does not stop the stopping.
         """
-        with _interrupts_ignored():
-            self._stop()
-
-    def _stop(self) -> None:
-        for child in self._children.values():
-            _signal_group(child.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < deadline and any(
-            child.poll() is None for child in self._children.values()
-        ):
-            time.sleep(0.1)
-        for child in self._children.values():
-            _signal_group(child.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=5)
-        for pid in processes_of(self._marker):  # what moved to a process group of its own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._children.clear()
+        self._processes.stop()
 
     def check_alive(self) -> None:
         """Raise `StackError` if a component has died."""
-        for name, child in self._children.items():
-            if child.poll() is not None:
-                raise StackError(
-                    f"{name} ended with exit code {child.returncode}. Its log ends:\n"
-                    f"{self._log_tail(name)}"
-                )
+        self._processes.check_alive()
 
-    def _run_airflow(self, *arguments: str) -> None:
-        self._spawn_airflow("migrate", list(arguments))
-        child = self._children.pop("migrate")
-        if child.wait(timeout=_START_SECONDS) != 0:
-            raise StackError(f"airflow {' '.join(arguments)} failed:\n{self._log_tail('migrate')}")
-
-    def _spawn_airflow(self, name: str, arguments: list[str]) -> None:
-        self._spawn(name, ["-m", "airflow", *arguments])
-
-    def _spawn(self, name: str, arguments: list[str]) -> None:
-        with self._log_path(name).open("wb") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603
-                [sys.executable, *arguments],
-                env=self.environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
-            )
-
-    def _wait_for(self, name: str, is_up: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not is_up():
-            self.check_alive()
-            if time.monotonic() > deadline:
-                raise StackError(
-                    f"{name} was not up after {_START_SECONDS:.0f} s; see the logs in "
-                    f"{self.folder / 'logs'}"
-                )
-            time.sleep(0.2)
+    def _spawn(self, name: str, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        self._processes.spawn(name, command, environment=self.environment)
 
     def _is_s3_up(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -273,47 +209,3 @@ class LocalStack:
             return False
         wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((parts.get(part) or {}).get("status") == "healthy" for part in wanted)
-
-    def _log_path(self, name: str) -> Path:
-        return self.folder / "logs" / f"{name}.log"
-
-    def _log_tail(self, name: str, lines: int = 15) -> str:
-        try:
-            text = self._log_path(name).read_text(errors="replace")
-        except OSError:
-            return "(no log)"
-        return "\n".join(text.splitlines()[-lines:])
-
-
-def processes_of(marker: str) -> Iterator[int]:
-    """Process ids whose environment carries the marker of a stack (Linux; elsewhere none)."""
-    wanted = f"{MARKER}={marker}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield int(folder.name)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    saved = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, saved, strict=True):
-            signal.signal(number, handler)
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _die_with_parent() -> None:
-    """In the child: end when the parent is killed (Linux; elsewhere nothing happens)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

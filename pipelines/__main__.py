@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -25,8 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import config, steps
-from pipelines.errors import DeliveryHeldError, LoopError
+from pipelines import config, provenance, rollback, steps, trust
+from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
@@ -37,7 +38,11 @@ app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
+decision_app = typer.Typer(help="Why a version was promoted, or not.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys that sign and are trusted.", no_args_is_help=True)
 app.add_typer(champion_app, name="champion")
+app.add_typer(decision_app, name="decision")
+app.add_typer(keys_app, name="keys")
 
 out, err = Console(), Console(stderr=True)
 
@@ -225,11 +230,13 @@ def retrain(
         _print_json(facts)
         return
     if "rules" in facts:
-        rows = [
-            ("ok" if rule["is_passed"] else "FAIL", rule["sentence"]) for rule in facts["rules"]
-        ]
-        _print_table(f"Version {facts['version']}", ("", "rule"), rows)
+        _print_rules(facts["version"], facts["rules"])
     out.print(Text.assemble((f"{facts['verdict']}: ", "bold"), facts["why"]), soft_wrap=True)
+
+
+def _print_rules(version: str, rules: list[dict[str, Any]]) -> None:
+    rows = [("ok" if rule["is_passed"] else "FAIL", rule["sentence"]) for rule in rules]
+    _print_table(f"Version {version}", ("", "rule"), rows)
 
 
 def _retrain(
@@ -305,6 +312,171 @@ def champion_history(as_json: AsJson = False) -> None:
     _print_table("Champions", headers, rows)
 
 
+@champion_app.command("at")
+@reports_errors
+def champion_at(
+    moment: Annotated[
+        str, typer.Argument(help="ISO 8601, e.g. 2026-01-05T03:00Z; without a zone it is UTC.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Who was champion at a moment: what answered then?"""
+    registry = _registry()
+    asked = _moment(moment)
+    entry = registry.champion_at(asked)
+    if entry is None:
+        raise PromotionError(f"there was no champion yet at {asked.isoformat()}")
+    _tell(_entry_facts(entry), as_json=as_json)
+
+
+@champion_app.command("rollback")
+@reports_errors
+def champion_rollback(
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    to: Annotated[
+        str, typer.Option(help="A former champion's version, or 'previous'.")
+    ] = rollback.PREVIOUS,
+    is_for_real: Annotated[
+        bool, typer.Option("--yes", help="Do it. Without this only show what would be done.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put an older champion back. The present one cannot come back until it is released."""
+    registry = _registry()
+    _, plan = rollback.make_plan(registry, to, reason=reason)
+    facts: dict[str, Any] = {
+        "from_version": plan.champion_version,
+        "to_version": plan.target_version,
+        "is_done": is_for_real,
+    }
+    if is_for_real:
+        entry = rollback.apply_plan(registry, plan, actor=f"shell {_user()}")
+        facts |= _entry_facts(entry)
+        steps.confirm(registry.models.uri(registry.log_key(entry.generation)))
+    _tell(facts, as_json=as_json)
+    if not is_for_real:
+        err.print("This was a dry run. To do it, add --yes.")
+
+
+@champion_app.command("release")
+@reports_errors
+def champion_release(
+    version: Annotated[str, typer.Argument(help="A version that was rolled back.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a version that was rolled back compete again. The champion stays."""
+    entry = rollback.release(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    _tell(_entry_facts(entry), as_json=as_json)
+
+
+@champion_app.command("fsck")
+@reports_errors
+def champion_fsck(
+    is_deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every partition a version was trained on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every version, decision and log entry; exit code 1 if one was lost or changed."""
+    from pipelines import fsck
+
+    stores = _stores()
+    with _progress(shows_count=False) as progress:
+        progress.add_task("reading all records", total=None)
+        findings = fsck.check(stores.reviews, _registry(), is_deep=is_deep)
+    if as_json:
+        _print_json([asdict(found) for found in findings])
+    elif findings:
+        rows = [(found.kind, found.key, found.what) for found in findings]
+        _print_table("Findings", ("", "object", "what"), rows)
+    else:
+        out.print("Everything is as it was recorded.")
+    if any(found.kind == "error" for found in findings):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@decision_app.command("show")
+@reports_errors
+def decision_show(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose decision. Default: the champion's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A decision, rule by rule. With several, the one against the newest champion."""
+    decision = _decision(version)
+    if as_json:
+        _print_json(decision.model_dump(mode="json"))
+        return
+    _print_rules(decision.version, [rule.model_dump() for rule in decision.rules])
+    out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
+
+
+@decision_app.command("verify")
+@reports_errors
+def decision_verify(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose decision. Default: the champion's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a decision's signature, and that deciding again on its evaluation says the same."""
+    from pipelines import gate
+    from pipelines.records import Evaluation
+
+    decision = _decision(version)
+    models = _stores().models
+    evaluation = models.get_record(decision.evaluation_key, Evaluation)
+    policy = config.load().gate
+    is_same_policy = provenance.rules_digest(policy) == decision.policy
+    again = gate.decide(evaluation, decision.evaluation_key, policy)
+    facts = {
+        "version": decision.version,
+        "verdict": decision.verdict,
+        "signed_by": decision.key_id,
+        "evaluation_is_unchanged": evaluation.digest() == decision.evaluation_sha256,
+        "rules_are_those_in_force": is_same_policy,
+        "decided_again": again.verdict if is_same_policy else None,
+    }
+    _tell(facts, as_json=as_json)
+    is_good = facts["evaluation_is_unchanged"] and facts["decided_again"] in {
+        None,
+        decision.verdict,
+    }
+    if not is_good:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _decision(version: str | None) -> Any:
+    registry = _registry()
+    if version is None:
+        from pipelines import serving
+
+        return registry.decision(serving.find_champion(registry).decision_key)
+    keys = registry.decision_keys(version)
+    if not keys:
+        raise PromotionError(f"no decision was made on a version {version!r}")
+    return registry.decision(keys[-1])
+
+
+@keys_app.command("new")
+@reports_errors
+def keys_new(
+    file: Annotated[Path, typer.Argument(help="Where to write the private key; must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a signing key. Keep the file secret; the public half goes into trust.trusted_keys."""
+    _tell({"file": str(file), "public_key": trust.write_new_key(file)}, as_json=as_json)
+
+
+@keys_app.command("show")
+@reports_errors
+def keys_show(as_json: AsJson = False) -> None:
+    """The keys whose signature counts here."""
+    _tell({"trusted_keys": sorted(trust.trusted_keys())}, as_json=as_json)
+
+
 @champion_app.command("pull")
 @reports_errors
 def champion_pull(
@@ -378,7 +550,16 @@ def _registry() -> Any:
 
 
 def _entry_facts(entry: Any) -> dict[str, Any]:
-    names = ("generation", "version", "kind", "at", "actor", "reason", "holdout_accuracy")
+    names = (
+        "generation",
+        "version",
+        "kind",
+        "subject",
+        "at",
+        "actor",
+        "reason",
+        "holdout_accuracy",
+    )
     return {name: getattr(entry, name) for name in names}
 
 
@@ -391,6 +572,14 @@ def _user() -> str:
 
 def _yesterday() -> date:
     return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no moment like 2026-01-05T03:00Z") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _day(text: str) -> date:

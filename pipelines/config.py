@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -72,6 +72,13 @@ class CandidateSettings(_Section):
     parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TrustSettings(_Section):
+    trusted_keys: tuple[PublicKey, ...] = ()
+
+
 class GateSettings(_Section):
     min_holdout_rows: int = Field(ge=2)
     min_rows_per_class: int = Field(ge=1)
@@ -98,6 +105,7 @@ class Settings(_Section):
     training: TrainingSettings
     candidates: dict[str, CandidateSettings]
     gate: GateSettings
+    trust: TrustSettings
 
 
 def load(path: Path | None = None) -> Settings:

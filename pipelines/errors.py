@@ -13,8 +13,10 @@
     │   │   └── FitError                   a candidate cannot be fitted on these reviews
     │   ├── TrustError                 bytes that are not what a record says they are
     │   │   ├── DigestMismatchError
+    │   │   ├── SignatureError             signed by nobody trusted, or changed since
     │   │   └── ModelFormatError
     │   ├── PromotionError             a promotion that must not happen
+    │   │   └── ConfirmationError          a champion that consumers would not get as approved
     │   └── StoreRefusedError          the store answered, and the answer is no
     │       ├── BucketMissingError
     │       ├── ObjectMissingError
@@ -114,12 +116,32 @@ class DigestMismatchError(TrustError):
         )
 
 
+class SignatureError(TrustError):
+    """A record that nobody trusted has signed, or that was changed since."""
+
+
 class ModelFormatError(TrustError):
     """A model file that is not one of ours, refused before anything in it is built."""
 
 
 class PromotionError(PermanentError):
     """A promotion that must not happen."""
+
+
+class ConfirmationError(PromotionError):
+    """After a promotion, a consumer would not get the model that was approved."""
+
+    def __init__(self, *, generation: int, why: str, put_back: str | None) -> None:
+        self.generation, self.put_back = generation, put_back
+        done = (
+            f"Version {put_back} was put back as champion."
+            if put_back
+            else "NOTHING WAS PUT BACK: it is champion. Stop consumers from taking it."
+        )
+        super().__init__(
+            f"champion generation {generation} is not what was approved: {why} {done} "
+            "What to do: docs/runbooks/retrain-failed.md"
+        )
 
 
 class StoreRefusedError(PermanentError):

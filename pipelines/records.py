@@ -25,6 +25,7 @@ FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
 ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
 Severity = Literal["critical", "row", "warning"]
+EntryKind = Literal["promotion", "rollback", "release"]
 Verdict = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
 
 
@@ -75,6 +76,23 @@ class Record(BaseModel):
                 f"{uri} is not a readable {cls.__name__} record ({where}: {first['msg']}). "
                 "It was torn, changed by hand, or written by another version of this project."
             ) from error
+
+
+class SignedRecord(Record):
+    """A record that somebody vouches for. The signature covers all else, the key's id included.
+
+    Its stored bytes must be the canonical ones, so that no byte of it can be changed unnoticed.
+    """
+
+    key_id: str = ""  # public Ed25519 key, 64 hex digits
+    signature: str = ""  # 128 hex digits
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, uri: str) -> Self:
+        record = super().from_bytes(data, uri=uri)
+        if record.to_bytes() != data:
+            raise TrustError(f"{uri} is not in canonical form: it was changed by hand")
+        return record
 
 
 class Delivery(Record):
@@ -227,7 +245,7 @@ class CandidateScore(Record):
     accuracy: float
 
 
-class Manifest(Record):
+class Manifest(SignedRecord):
     """A trained version, written last: a version without a manifest does not exist."""
 
     schema_version: Literal[1] = 1
@@ -313,7 +331,7 @@ class GateRule(Record):
     sentence: str
 
 
-class Decision(Record):
+class Decision(SignedRecord):
     """The recorded verdict. Promotion acts on nothing else."""
 
     schema_version: Literal[1] = 1
@@ -330,14 +348,19 @@ class Decision(Record):
     rules: tuple[GateRule, ...]
 
 
-class LogEntry(Record):
-    """One line of the champion's succession. The log is the truth about who is champion."""
+class LogEntry(SignedRecord):
+    """One line of the champion's succession. The log is the truth about who is champion.
+
+    ``version`` is who is champion from here on. A rollback names in ``subject`` the version it
+    withdraws, a release the withdrawn version that may compete again.
+    """
 
     schema_version: Literal[1] = 1
     model_name: str
     generation: int = Field(ge=1)
     previous_entry_sha256: str | None
-    kind: Literal["promotion"]
+    kind: EntryKind
+    subject: VersionId | None = None
     version: VersionId
     manifest_sha256: Sha256
     decision_key: str
@@ -347,6 +370,18 @@ class LogEntry(Record):
     reason: str
     token: Sha256  # the same for every retry of the same promotion
     at: str  # ISO 8601, UTC, seconds
+
+
+class RollbackPlan(Record):
+    """A rollback that was thought over: from which champion to which older version, and why."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    champion_generation: int = Field(ge=1)
+    champion_version: VersionId
+    target_generation: int = Field(ge=1)  # the entry that made the target champion
+    target_version: VersionId
+    reason: str
 
 
 class ChampionHint(Record):

@@ -15,9 +15,11 @@ the other must decide again against the new champion.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipelines import trust
 from pipelines.errors import (
     AlreadyExistsError,
     ChampionMovedError,
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
+
+_PARALLEL_READS = 8
+
+
+def time_after(before: LogEntry | None) -> str:
+    """Now, in UTC; never earlier than the entry before, whatever this machine's clock says."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return max(now, before.at) if before else now
 
 
 class Registry:
@@ -78,14 +88,28 @@ class Registry:
     def add_version(self, manifest: Manifest, model: bytes) -> Manifest:
         """Store a trained model; the manifest, written last, makes it exist. The first stands."""
         self.models.put_once(manifest.model_key, model)
-        return self._first(self.manifest_key(manifest.version), manifest)
+        return self._first_signed(self.manifest_key(manifest.version), manifest)
 
     def find_version(self, version: str) -> Manifest | None:
-        return self.models.find_record(self.manifest_key(version), Manifest)
+        try:
+            return self.manifest(version)
+        except ObjectMissingError:
+            return None
 
     def manifest(self, version: str) -> Manifest:
-        """The manifest of a version. Raises ObjectMissingError when there is no such version."""
-        return self.models.get_record(self.manifest_key(version), Manifest)
+        """The manifest of a version, its signature checked.
+
+        Raises
+        ------
+        ObjectMissingError
+            If there is no such version.
+        TrustError
+            If it was changed, or is signed by nobody trusted.
+        """
+        manifest = self._signed(self.manifest_key(version), Manifest)
+        if (manifest.version, manifest.plan.version) != (version, version):
+            raise TrustError(f"the manifest of version {version} belongs to another version")
+        return manifest
 
     def model_bytes(self, manifest: Manifest) -> bytes:
         """A version's model file, after checking that its bytes are the recorded ones.
@@ -144,13 +168,16 @@ class Registry:
         TrustError
             If a generation is missing, or an entry does not follow from the one before it.
         """
-        entries: list[LogEntry] = []
-        for expected, generation in enumerate(self._generations(), start=1):
+        generations = self._generations()
+        for expected, generation in enumerate(generations, start=1):
             if generation != expected:
                 raise TrustError(
                     f"{self.models.uri(self.log_key(expected))} is missing from the champion log"
                 )
-            entry = self.entry(generation)
+        with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+            found = list(readers.map(self.entry, generations))
+        entries: list[LogEntry] = []
+        for generation, entry in zip(generations, found, strict=True):
             before = entries[-1].digest() if entries else None
             if entry.previous_entry_sha256 != before:
                 raise TrustError(
@@ -162,7 +189,7 @@ class Registry:
 
     def entry(self, generation: int) -> LogEntry:
         key = self.log_key(generation)
-        entry = self.models.get_record(key, LogEntry)
+        entry = self._signed(key, LogEntry)
         if (entry.generation, entry.model_name) != (generation, self.name):
             raise TrustError(f"{self.models.uri(key)} holds the entry of another generation")
         return entry
@@ -187,6 +214,22 @@ class Registry:
             return None
         return self._find_entry(hint.generation) if hint.generation >= 1 else None
 
+    def champion_at(self, moment: datetime) -> LogEntry | None:
+        """Who was champion at a moment; None before the first promotion."""
+        wanted = moment.astimezone(UTC).isoformat(timespec="seconds")
+        before = [entry for entry in self.history() if entry.at <= wanted]
+        return before[-1] if before else None
+
+    def withdrawn(self) -> dict[str, LogEntry]:
+        """Versions that were rolled back and not released since, with the entry that says so."""
+        withdrawn: dict[str, LogEntry] = {}
+        for entry in self.history():
+            if entry.kind == "rollback" and entry.subject is not None:
+                withdrawn[entry.subject] = entry
+            elif entry.kind == "release" and entry.subject is not None:
+                withdrawn.pop(entry.subject, None)
+        return withdrawn
+
     # Promotion
 
     def promote(
@@ -206,7 +249,6 @@ class Registry:
             If the store does not honour create-if-absent.
         """
         manifest, evaluation = self._checked(decision)
-        self.models.prove_create_if_absent()
         before = self._entry_before(decision)
         entry = LogEntry(
             model_name=self.name,
@@ -220,12 +262,13 @@ class Registry:
             holdout_accuracy=evaluation.challenger.accuracy if evaluation.challenger else 0.0,
             actor=actor,
             reason=reason,
-            token=sha256_of(decision.to_bytes()),
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            token=decision.digest(),
+            at=time_after(before),
         )
-        return self._append(entry)
+        return self.append(entry)
 
     def _checked(self, decision: Decision) -> tuple[Manifest, Evaluation]:
+        trust.check(decision, uri=f"the decision on version {decision.version}")
         if decision.verdict != "PROMOTE" or decision.model_name != self.name:
             raise PromotionError(
                 f"version {decision.version} is not promoted: its decision says "
@@ -240,6 +283,12 @@ class Registry:
                 f"version {decision.version} is not promoted: its manifest or its evaluation "
                 "changed after the decision. Decide again: python -m pipelines retrain"
             )
+        if (entry := self.withdrawn().get(decision.version)) is not None:
+            raise PromotionError(
+                f"version {decision.version} was rolled back by {entry.actor} at {entry.at} "
+                f"({entry.reason}) and does not come back by itself. To let it compete again: "
+                f"python -m pipelines champion release {decision.version} --reason ..."
+            )
         return manifest, evaluation
 
     def _entry_before(self, decision: Decision) -> LogEntry | None:
@@ -253,10 +302,21 @@ class Registry:
             )
         return entry
 
-    def _append(self, entry: LogEntry) -> LogEntry:
+    def append(self, entry: LogEntry) -> LogEntry:
+        """Write the next line of the log, or find that it is written already.
+
+        Raises
+        ------
+        ChampionMovedError
+            If somebody else wrote that line.
+        UnsafeStoreError
+            If the store does not honour create-if-absent.
+        """
+        self.models.prove_create_if_absent()
         key = self.log_key(entry.generation)
         try:
-            self.models.put_record(key, entry)
+            self.models.put_record(key, trust.sign(entry))
+            entry = self.entry(entry.generation)
         except AlreadyExistsError:
             standing = self.entry(entry.generation)
             if standing.token != entry.token:
@@ -298,11 +358,32 @@ class Registry:
         key = self.gate_key(
             decision.version, decision.champion_generation, decision.policy, "decision"
         )
-        return key, self._first(key, decision)
+        return key, self._first_signed(key, decision)
+
+    def decision_keys(self, version: str) -> list[str]:
+        """All decisions on a version, the one against the newest champion last."""
+        prefix = f"{self.name}/versions/{version}/gates/"
+        keys = [info.key for info in self.models.list(prefix)]
+        return [key for key in keys if key.endswith("/decision.json")]
+
+    def decision(self, key: str) -> Decision:
+        """A decision, its signature checked."""
+        return self._signed(key, Decision)
 
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
-        key = self.gate_key(version, generation, policy, "decision")
-        return self.models.find_record(key, Decision)
+        try:
+            return self.decision(self.gate_key(version, generation, policy, "decision"))
+        except ObjectMissingError:
+            return None
+
+    def _signed(self, key: str, kind: type[trust.Signed]) -> trust.Signed:
+        record = self.models.get_record(key, kind)
+        trust.check(record, uri=self.models.uri(key))
+        return record
+
+    def _first_signed(self, key: str, record: trust.Signed) -> trust.Signed:
+        self._first(key, trust.sign(record))
+        return self._signed(key, type(record))
 
     def _first(self, key: str, record: AnyRecord) -> AnyRecord:
         try:

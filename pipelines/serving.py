@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines import trust
 from pipelines.errors import PromotionError, TrustError
 from pipelines.partitions import read_partition
 from pipelines.records import (
     CheckRow,
-    Decision,
     Evaluation,
     LogEntry,
     Manifest,
@@ -116,7 +116,9 @@ def load_pulled(folder: Path) -> Champion:
                 f"Pull the champion first: python -m pipelines champion pull --to {folder}"
             ) from error
     entry = LogEntry.from_bytes(files[ENTRY_FILE], uri=str(folder / ENTRY_FILE))
+    trust.check(entry, uri=str(folder / ENTRY_FILE))
     manifest = Manifest.from_bytes(files[MANIFEST_FILE], uri=str(folder / MANIFEST_FILE))
+    trust.check(manifest, uri=str(folder / MANIFEST_FILE))
     found = (manifest.digest(), sha256_of(files[MODEL_FILE]))
     if found != (entry.manifest_sha256, manifest.model_sha256):
         raise TrustError(
@@ -142,7 +144,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
     entry = registry.entry(generation)
     manifest = registry.champion_manifest(entry)
     model = registry.load(manifest)
-    decision = registry.models.get_record(entry.decision_key, Decision)
+    decision = registry.decision(entry.decision_key)
     evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
     if not evaluation.check_rows:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")

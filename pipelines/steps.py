@@ -12,7 +12,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipelines import config
-from pipelines.errors import ChampionMovedError, DeliveryHeldError, NightHeldError
+from pipelines.errors import (
+    ChampionMovedError,
+    ConfirmationError,
+    DeliveryHeldError,
+    NightHeldError,
+    PromotionError,
+    TrustError,
+)
 
 if TYPE_CHECKING:
     from pipelines.records import Decision, Plan
@@ -172,6 +179,12 @@ def has_work(plan_uri: str) -> bool:
     if champion is not None and champion.version == made.version:
         logger.info("Nothing changed: version %s is the champion already.", made.version)
         return False
+    if (entry := registry.withdrawn().get(made.version)) is not None:
+        logger.info(
+            "Nothing to do: version %s was rolled back at %s (%s) and not released since.",
+            made.version, entry.at, entry.reason,
+        )  # fmt: skip
+        return False
     decision = registry.find_decision(
         made.version,
         champion.generation if champion else 0,
@@ -281,27 +294,66 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
 
 
 def confirm(entry_uri: str | None) -> int:
-    """Check that consumers get the approved model; returns the number of compared answers."""
+    """Check that consumers get the approved model; returns the number of compared answers.
+
+    If they do not, the champion before is put back at once.
+
+    Raises
+    ------
+    ConfirmationError
+        If a consumer would get another model than the approved one; it says what was put back.
+    """
     if entry_uri is None:
         logger.info("Nothing was promoted, so there is nothing to confirm.")
         return 0
-    from pipelines import serving
-    from pipelines.records import LogEntry
+    from pipelines import rollback, serving
 
     stores = _stores()
-    models, key = stores.resolve(entry_uri)
-    generation = models.get_record(key, LogEntry).generation
-    return serving.confirm(stores.reviews, _registry(stores), generation)
+    _, key = stores.resolve(entry_uri)
+    registry = _registry(stores)
+    generation = int(key.rpartition("/")[2].removesuffix(".json"))
+    try:
+        return serving.confirm(stores.reviews, registry, generation)
+    except (PromotionError, TrustError) as error:
+        back = rollback.undo(registry, generation, reason=f"confirm: {error}"[:500])
+        raise ConfirmationError(generation=generation, why=str(error), put_back=back) from error
+
+
+# ── sentiment_rollback ───────────────────────────────────────────────────────────────────────
+
+
+def plan_rollback(to: str, reason: str) -> str:
+    """Find the former champion to go back to, and prove it loads; returns the plan's URI."""
+    from pipelines import rollback
+
+    stores = _stores()
+    key, made = rollback.make_plan(_registry(stores), to, reason=reason)
+    logger.info(
+        "Rollback of generation %d (%s) to version %s, because: %s",
+        made.champion_generation, made.champion_version, made.target_version, made.reason,
+    )  # fmt: skip
+    return stores.models.uri(key)
+
+
+def apply_rollback(plan_uri: str, actor: str) -> str:
+    """Put the older version back; returns the log entry's URI. Repeating it changes nothing."""
+    from pipelines import rollback
+    from pipelines.records import RollbackPlan
+
+    stores = _stores()
+    models, key = stores.resolve(plan_uri)
+    registry = _registry(stores)
+    entry = rollback.apply_plan(registry, models.get_record(key, RollbackPlan), actor=actor)
+    return models.uri(registry.log_key(entry.generation))
 
 
 # ── Shared ───────────────────────────────────────────────────────────────────────────────────
 
 
 def read_decision(decision_uri: str) -> Decision:
-    from pipelines.records import Decision
-
-    models, key = _stores().resolve(decision_uri)
-    return models.get_record(key, Decision)
+    stores = _stores()
+    _, key = stores.resolve(decision_uri)
+    return _registry(stores).decision(key)
 
 
 def _stores() -> Stores:

@@ -1,40 +1,60 @@
-"""An S3 for the tests: one server per run, two buckets of their own per test."""
+"""An S3 for the tests: one server per run, two buckets of their own per test.
+
+The server is moto's, unless ``LOOP_TEST_S3_ENDPOINT`` names another one; its credentials are then
+``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``. What a test needs of the server beyond the
+usual is marked ``@pytest.mark.needs("atomic_create")`` and found out by trying, never by name.
+``LOOP_TEST_REQUIRE="atomic_create,checks_credentials"`` makes a missing capability a failure.
+"""
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import capabilities
 import pytest
+from settings_file import write_settings
 
 from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_START_SECONDS = 30
 OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
+GIVEN_SERVER = os.environ.get("LOOP_TEST_S3_ENDPOINT", "")
+# Read before any fixture changes the environment.
+CREDENTIALS = (
+    (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+    if GIVEN_SERVER
+    else ("testing", "testing")
+)
+REQUIRED = frozenset(filter(None, os.environ.get("LOOP_TEST_REQUIRE", "").split(",")))
+THIS_RUN = uuid.uuid4().hex[:8]
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an S3 server (moto) that runs as a child process until the tests are over.
+    """Address of the S3 server under test; the buckets of this run are gone afterwards."""
+    if GIVEN_SERVER:
+        yield GIVEN_SERVER
+        _delete_buckets_of_this_run()
+    else:
+        yield from _moto(tmp_path_factory.mktemp("s3") / "server.log")
 
-    It honours ``If-None-Match: *``, but checks and writes in two steps: a race between two
-    different bodies can end with two "created". AWS and MinIO decide in one step.
-    """
+
+def _moto(log: Path) -> Iterator[str]:
+    """Moto as a child process: in memory, checks no credentials."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("s3") / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -73,6 +93,51 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
 
 
+def s3_client(endpoint: str, *, secret: str | None = None) -> Any:
+    """A client that tries once, with the credentials of the server under test or another secret."""
+    import boto3
+    from botocore.config import Config
+
+    options = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+    key, own_secret = CREDENTIALS
+    return boto3.session.Session().client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", config=options,
+        aws_access_key_id=key, aws_secret_access_key=secret or own_secret,
+    )  # fmt: skip
+
+
+def _delete_buckets_of_this_run() -> None:
+    client = s3_client(GIVEN_SERVER)
+    for bucket in client.list_buckets()["Buckets"]:
+        if THIS_RUN in bucket["Name"]:
+            _delete_bucket(client, bucket["Name"])
+
+
+def _delete_bucket(client: Any, name: str) -> None:
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        keys = [{"Key": line["Key"]} for line in page.get("Contents", ())]
+        if keys:
+            client.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
+    client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture(scope="session")
+def s3_capabilities(s3_server: str) -> frozenset[str]:
+    """What the server under test can do beyond the usual: names from `capabilities`."""
+    return capabilities.probe(functools.partial(s3_client, s3_server), bucket=f"probe-{THIS_RUN}")
+
+
+@pytest.fixture(autouse=True)
+def _needed_capabilities(request: pytest.FixtureRequest) -> None:
+    """Skip a test that needs what the server cannot do; fail it when that is required."""
+    for mark in request.node.iter_markers("needs"):
+        for name in mark.args:
+            if name in request.getfixturevalue("s3_capabilities"):
+                continue
+            why = capabilities.WHY_SKIPPED[name]
+            (pytest.fail if name in REQUIRED else pytest.skip)(f"{name}: {why}")
+
+
 @pytest.fixture
 def s3_environment(
     s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -84,12 +149,14 @@ def s3_environment(
     for name in OWN_CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # the development key
+    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 
@@ -105,9 +172,10 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configure:
     and all that was asked for so far; ``LOOP_CONFIG`` names it. Returns its path. Objects that
     already hold settings, such as `Stores`, keep the old ones.
     """
-    name = uuid.uuid4().hex[:16]
-    merged = tomllib.loads((ROOT / "config" / "test.toml").read_text(encoding="utf-8"))
-    merged["store"] = {"reviews_bucket": f"reviews-{name}", "models_bucket": f"models-{name}"}
+    name = THIS_RUN + uuid.uuid4().hex[:8]
+    merged: dict[str, Mapping[str, Any]] = {
+        "store": {"reviews_bucket": f"reviews-{name}", "models_bucket": f"models-{name}"}
+    }
     calls = 0
 
     def change(**sections: Mapping[str, Any]) -> Path:
@@ -115,24 +183,11 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configure:
         calls += 1
         for section, values in sections.items():
             merged[section] = {**merged.get(section, {}), **values}
-        path = tmp_path / f"loop-config-{calls}.toml"
-        path.write_text(_as_toml(merged), encoding="utf-8")
+        path = write_settings(tmp_path / f"loop-config-{calls}.toml", merged)
         monkeypatch.setenv("LOOP_CONFIG", str(path))
         return path
 
     return change
-
-
-def _as_toml(values: Mapping[str, Any]) -> str:
-    """TOML of nested tables; each other value is written as JSON, which TOML reads alike."""
-    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items())
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{name} = {_toml_value(each)}" for name, each in value.items())
-        return f"{{ {inner} }}"
-    return json.dumps(value)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from loop_defaults import NIGHT, RETRY_POLICY
 from pipelines.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
-EXPECTED = {"reviews_ingest", "sentiment_retrain"}
+EXPECTED = {"reviews_ingest", "sentiment_retrain", "sentiment_rollback"}
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 
 pytestmark = pytest.mark.airflow
@@ -75,7 +75,7 @@ def test_parsing_the_dags_loads_nothing_heavy():
         "import airflow.sdk, pendulum\n"
         "from airflow.sdk import dag, task, task_group, Param, TriggerRule\n"
         "before = set(sys.modules)\n"
-        "import reviews_ingest, sentiment_retrain\n"
+        "import reviews_ingest, sentiment_retrain, sentiment_rollback\n"
         f"print(json.dumps(sorted((set(sys.modules) - before) & set({HEAVY!r}))))"
     )
 

@@ -3,9 +3,12 @@
 import pendulum
 import pytest
 from builders import deliver
+from registry_builders import promoted
 
 from pipelines import replayer
+from pipelines.artefacts import dump_model
 from pipelines.made_up import make_reviews
+from pipelines.models import fingerprint_sgd
 from pipelines.registry import Registry
 
 pytestmark = pytest.mark.airflow
@@ -68,6 +71,31 @@ def test_a_night_without_deliveries_is_green_and_announces_nothing(dagbag, store
     assert str(night.state) == "success"
     assert found["summarize_night", -1] == "success"
     assert found["announce", -1] == "skipped"
+
+
+def test_a_rollback_from_the_form_is_a_dry_run_first_and_then_acts(dagbag, stores):
+    texts = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
+    model = dump_model(fingerprint_sgd(seed=1, ngram_max=1).fit(texts, [1, 1, 0, 0] * 5))
+    registry = Registry(stores.models, "sentiment")
+    first = promoted(registry, "a", model=model)
+    second = promoted(registry, "b", against=first, model=model)
+    dag = dagbag.dags["sentiment_rollback"]
+
+    dry = run(dag, at=pendulum.datetime(2026, 1, 8, 1, tz="UTC"), conf={"reason": "it is bad"})
+    champion_after_dry_run = registry.champion()
+    real = run(
+        dag,
+        at=pendulum.datetime(2026, 1, 8, 2, tz="UTC"),
+        conf={"reason": "it is bad", "dry_run": False},
+    )
+
+    assert str(dry.state) == "success"
+    assert states(dry)["apply_rollback", -1] == "skipped"
+    assert champion_after_dry_run == second
+    assert states(real)["apply_rollback", -1] == "success"
+    # These versions were never really evaluated, so there is nothing to confirm them with.
+    assert states(real)["confirm", -1] == "failed"
+    assert [entry.version for entry in registry.history()][2:] == [first.version]
 
 
 def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):

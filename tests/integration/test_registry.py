@@ -6,7 +6,9 @@ import json
 
 import pytest
 from builders import listing
+from registry_builders import MODEL, a_version, decided, promoted
 
+from pipelines import trust
 from pipelines.errors import (
     ChampionMovedError,
     DigestMismatchError,
@@ -15,98 +17,7 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
-from pipelines.records import (
-    Decision,
-    Evaluation,
-    LogEntry,
-    Manifest,
-    Metrics,
-    Plan,
-    sha256_of,
-)
-
-DIGEST = "d" * 64
-MODEL = b"not a model, but bytes with a digest"
-
-
-def a_version(registry, name):
-    """A committed version whose model is arbitrary bytes."""
-    plan = Plan(
-        model_name=registry.name,
-        snapshot_key="snapshots/none.json",
-        snapshot=sha256_of(name.encode()),
-        candidates={"some": {}},
-        min_training_rows=2,
-        seed=1,
-        code=DIGEST,
-        environment=DIGEST,
-    )
-    model = MODEL + name.encode()
-    manifest = Manifest(
-        model_name=registry.name,
-        version=plan.version,
-        plan=plan,
-        candidate="some",
-        selection=(),
-        featurizer=None,
-        training_rows=10,
-        holdout_rows=10,
-        duplicate_rows=0,
-        training_digest=DIGEST,
-        model_key=registry.model_key(plan.version, sha256_of(model)),
-        model_sha256=sha256_of(model),
-        model_size_bytes=len(model),
-    )
-    return registry.add_version(manifest, model)
-
-
-def decided(registry, manifest, *, against=None, verdict="PROMOTE"):
-    """A stored decision on a version against a champion's log entry."""
-    score = Metrics(
-        rows=10, accuracy=0.9, f1=0.9, roc_auc=0.9, log_loss=0.3,
-        recall_positive=0.9, recall_negative=0.9,
-    )  # fmt: skip
-    generation, version = (against.generation, against.version) if against else (0, None)
-    key, evaluation = registry.add_evaluation(
-        Evaluation(
-            model_name=registry.name,
-            version=manifest.version,
-            manifest_sha256=manifest.digest(),
-            champion_generation=generation,
-            champion_version=version,
-            policy=DIGEST,
-            holdout_id=DIGEST,
-            overlap_rows=0,
-            seen_by_champion_rows=0,
-            positive_rows=5,
-            negative_rows=5,
-            artefact_bytes=1,
-            challenger=score,
-            champion=score if against else None,
-            paired=None,
-            check_rows=(),
-        )
-    )
-    return registry.add_decision(
-        Decision(
-            model_name=registry.name,
-            version=manifest.version,
-            manifest_sha256=manifest.digest(),
-            evaluation_key=key,
-            evaluation_sha256=evaluation.digest(),
-            champion_generation=generation,
-            champion_version=version,
-            policy=DIGEST,
-            verdict=verdict,
-            why="Because.",
-            rules=(),
-        )
-    )
-
-
-def promoted(registry, name, *, against=None):
-    key, decision = decided(registry, a_version(registry, name), against=against)
-    return registry.promote(decision, key, actor="test", reason="")
+from pipelines.records import LogEntry, sha256_of
 
 
 def test_no_champion_is_an_answer_and_not_an_error(registry):
@@ -158,7 +69,7 @@ def test_nothing_but_promote_is_promoted(registry, verdict):
 def test_a_decision_about_other_bytes_is_not_acted_on(registry, stores):
     manifest = a_version(registry, "a")
     key, decision = decided(registry, manifest)
-    swapped = manifest.model_copy(update={"training_rows": 11})
+    swapped = trust.sign(manifest.model_copy(update={"training_rows": 11}))
     stores.models.put(registry.manifest_key(manifest.version), swapped.to_bytes())
 
     with pytest.raises(PromotionError, match="changed after the decision"):
@@ -211,7 +122,7 @@ def test_a_missing_generation_is_found(registry, stores):
 def test_a_rewritten_entry_breaks_the_chain(registry, stores):
     first = promoted(registry, "a")
     promoted(registry, "b", against=first)
-    rewritten = first.model_copy(update={"actor": "somebody else"})
+    rewritten = trust.sign(first.model_copy(update={"actor": "somebody else"}))
     stores.models.put(registry.log_key(1), rewritten.to_bytes())
 
     with pytest.raises(TrustError, match="does not follow"):

@@ -13,10 +13,10 @@ from pipelines import serving, steps
 from pipelines.__main__ import app
 from pipelines.errors import (
     ConfigError,
+    ConfirmationError,
     DigestMismatchError,
     ModelFormatError,
     NoReviewsError,
-    PromotionError,
     StalePlanError,
     TrustError,
 )
@@ -356,8 +356,59 @@ def test_confirm_notices_a_consumer_that_answers_otherwise(ingest_night, stores,
         training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
     )
 
-    with pytest.raises(PromotionError, match="does not answer as it did at the gate"):
+    with pytest.raises(ConfirmationError, match=r"at the gate.*NOTHING WAS PUT BACK"):
         steps.confirm(stores.models.uri("sentiment/log/00000001.json"))
+
+
+def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
+    ingest_night, stores, registry, monkeypatch
+):
+    from pipelines import training
+
+    ingest_night(1)
+    first = cli("retrain", "--json")
+    ingest_night(2)
+    second = cli("retrain", "--json")
+    honest = training.positive_probability
+    monkeypatch.setattr(
+        training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+    )
+
+    for _ in range(2):
+        with pytest.raises(ConfirmationError, match=f"{first['version']} was put back"):
+            steps.confirm(stores.models.uri("sentiment/log/00000002.json"))
+
+    newest = registry.champion()
+    assert [entry.kind for entry in registry.history()] == ["promotion", "promotion", "rollback"]
+    assert (newest.version, newest.subject) == (first["version"], second["version"])
+    assert newest.reason.startswith("confirm: ")
+
+
+def test_a_rolled_back_version_is_not_retrained_into_office(ingest_night, registry):
+    ingest_night(1)
+    cli("retrain", "--json")
+    ingest_night(2)
+    second = cli("retrain", "--json")
+    cli("champion", "rollback", "--reason", "it felt wrong", "--yes", "--json")
+
+    again = cli("retrain", "--json")
+
+    assert (again["verdict"], again["version"]) == ("NOTHING_CHANGED", second["version"])
+    assert registry.champion().kind == "rollback"
+
+
+def test_a_decision_can_be_shown_and_verified(ingest_night):
+    ingest_night(1)
+    version = cli("retrain", "--json")["version"]
+
+    shown = cli("decision", "show", version, "--json")
+    table = cli("decision", "show")
+    verified = cli("decision", "verify", "--json")
+
+    assert (shown["version"], shown["verdict"]) == (version, "PROMOTE")
+    assert all(rule["sentence"][:20] in " ".join(table.split()) for rule in shown["rules"])
+    assert verified["evaluation_is_unchanged"]
+    assert verified["decided_again"] == "PROMOTE"
 
 
 def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):

@@ -1,0 +1,75 @@
+"""### Put an older champion back
+
+**Starts** by hand only. It is a **dry run unless you say otherwise**: `plan_rollback` then shows in
+its log which version would be put back, and nothing is changed.
+
+**Does**: find the former champion and prove that its files are whole and load (`plan_rollback`),
+append it to the champion log (`apply_rollback`), and check that consumers get exactly that model
+(`confirm`). The version that is rolled back cannot be promoted again until somebody releases it:
+`python -m pipelines champion release`.
+
+**Rerun** any task at any time: a plan is carried out once. A plan that a promotion overtook fails
+and does nothing; start a new run. When it is red: `docs/runbooks/rollback.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pendulum
+from airflow.sdk import Param, dag, task
+from loop_defaults import DEFAULT_ARGS
+
+from pipelines import steps
+
+ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
+
+
+@dag(
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=["sentiment", "owner:ml-platform", "tier:1"],
+    params={
+        "to": Param(
+            "previous",
+            type="string",
+            pattern="^(previous|[0-9a-f]{20})$",
+            title="Version",
+            description="A former champion's version (20 hex digits), or: previous.",
+        ),
+        "reason": Param(
+            type="string",
+            minLength=5,
+            maxLength=500,
+            title="Reason",
+            description="Kept in the champion log for good. Whoever reads it later will ask.",
+        ),
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description="Only show what would be done. Switch it off to do it.",
+        ),
+    },
+)
+def sentiment_rollback() -> None:
+    @task
+    def plan_rollback(params: dict[str, Any] | None = None) -> str:
+        chosen = params or {}
+        return steps.plan_rollback(chosen["to"], chosen["reason"])
+
+    @task.short_circuit
+    def is_for_real(params: dict[str, Any] | None = None) -> bool:
+        return not (params or {})["dry_run"]
+
+    planned = plan_rollback()
+    applied = task(steps.apply_rollback)(planned, ACTOR)
+    planned >> is_for_real() >> applied
+    task(steps.confirm)(applied)
+
+
+sentiment_rollback()

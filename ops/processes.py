@@ -1,0 +1,199 @@
+"""Child processes that go when this one goes, on free loopback ports, with a log each."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+MARKER = "RETRAINING_LOOP_STACK"
+
+_STOP_SECONDS = 8.0
+_PR_SET_PDEATHSIG = 1
+
+
+class StackError(RuntimeError):
+    """A component did not start or died. The message holds the end of its log."""
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A TCP port nobody listens on: the preferred one if it is free."""
+    for port in (preferred, 0):
+        if port is None:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StackError("no free TCP port on 127.0.0.1")
+
+
+@dataclass
+class Processes:
+    """Child processes in groups of their own, all of which `stop` ends, and theirs.
+
+    Attributes
+    ----------
+    folder : Path
+        Working directory of the children; ``logs/`` in it holds what they print.
+    marker : str
+        In the environment of every child, and so of every process that one starts.
+    """
+
+    folder: Path
+    marker: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _stop_signals: dict[str, signal.Signals] = field(default_factory=dict)
+
+    def spawn(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        user: int | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """Start a child; with ``user``, as that user id, which only root may ask for."""
+        with self._log_path(name).open("wb") as log:
+            self._children[name] = subprocess.Popen(  # noqa: S603
+                command,
+                env={**environment, MARKER: self.marker},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
+                user=user,
+                extra_groups=None if user is None else [],
+            )
+        self._stop_signals[name] = stop_signal
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_seconds: float,
+        user: int | None = None,
+    ) -> None:
+        """Run a command to its end.
+
+        Raises
+        ------
+        StackError
+            If it fails or takes too long; the message holds the end of its log.
+        """
+        self.spawn(name, command, environment=environment, user=user)
+        child = self._children[name]
+        try:
+            code: int | str = child.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            code = f"nothing within {timeout_seconds:.0f} s"
+        if code != 0:
+            raise StackError(f"{name} failed ({code}). Its log ends:\n{self._log_tail(name)}")
+        del self._children[name]
+
+    def wait_for(self, name: str, is_up: Callable[[], bool], *, timeout_seconds: float) -> None:
+        """Wait until something answers. Raises `StackError` if a child dies or it takes too long."""
+        deadline = time.monotonic() + timeout_seconds
+        while not is_up():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{name} was not up after {timeout_seconds:.0f} s; see the logs in "
+                    f"{self.folder / 'logs'}"
+                )
+            time.sleep(0.2)
+
+    def check_alive(self) -> None:
+        """Raise `StackError` if a child has died."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise StackError(
+                    f"{name} ended with exit code {child.returncode}. Its log ends:\n"
+                    f"{self._log_tail(name)}"
+                )
+
+    def stop(self) -> None:
+        """Stop every process: politely, then for good. A second Ctrl-C does not stop that."""
+        with _interrupts_ignored():
+            self._stop()
+
+    def _stop(self) -> None:
+        for name, child in self._children.items():
+            _signal_group(child.pid, self._stop_signals[name])
+        deadline = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < deadline and any(
+            child.poll() is None for child in self._children.values()
+        ):
+            time.sleep(0.1)
+        for child in self._children.values():
+            _signal_group(child.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=5)
+        for pid in processes_of(self.marker):  # what moved to a process group of its own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._children.clear()
+
+    def _log_path(self, name: str) -> Path:
+        folder = self.folder / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.log"
+
+    def _log_tail(self, name: str, lines: int = 15) -> str:
+        try:
+            text = self._log_path(name).read_text(errors="replace")
+        except OSError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def processes_of(marker: str) -> Iterator[int]:
+    """Process ids whose environment carries the marker of a stack (Linux; elsewhere none)."""
+    wanted = f"{MARKER}={marker}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    saved = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, saved, strict=True):
+            signal.signal(number, handler)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _die_with_parent() -> None:
+    """In the child: end when the parent is killed (Linux; elsewhere nothing happens)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

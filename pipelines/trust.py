@@ -1,0 +1,172 @@
+"""Who may say that a model is good: Ed25519 signatures over manifests, decisions and log entries.
+
+The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names; only the retraining needs it.
+Public keys are no secret: ``trust.trusted_keys`` in the configuration lists those whose word
+counts. Without either, a development key is made on first use, and every process that uses it
+says so loudly: whoever can run code on this machine can sign with it.
+
+References
+----------
+.. [1] S. Josefsson, I. Liusvaara, "Edwards-Curve Digital Signature Algorithm (EdDSA)", RFC 8032.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pipelines import config
+from pipelines.errors import ConfigError, SignatureError
+from pipelines.records import SignedRecord
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+logger = logging.getLogger(__name__)
+
+KEY_VARIABLE = "LOOP_SIGNING_KEY_FILE"
+
+Signed = TypeVar("Signed", bound=SignedRecord)
+
+
+def sign(record: Signed) -> Signed:
+    """The record with the signature of this process's key; the same every time.
+
+    Raises
+    ------
+    ConfigError
+        If there is no usable key, or its public half is not among the trusted ones.
+    """
+    key = _private_key()
+    key_id = _public_hex(key)
+    trusted = trusted_keys()
+    if key_id not in trusted:
+        raise ConfigError(
+            f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: nobody "
+            f"would believe it. Add it there, or point {KEY_VARIABLE} to a trusted key."
+        )
+    named = record.model_copy(update={"key_id": key_id, "signature": ""})
+    return named.model_copy(update={"signature": key.sign(named.to_bytes()).hex()})
+
+
+def check(record: SignedRecord, *, uri: str) -> None:
+    """Check that a trusted key signed this very record.
+
+    Raises
+    ------
+    SignatureError
+        If nobody trusted did, or the record was changed since.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    trusted = trusted_keys()
+    if record.key_id not in trusted:
+        raise SignatureError(
+            f"{uri} is signed by {record.key_id or 'nobody'}, which is not among the trusted keys "
+            f"{sorted(trusted)}. If it should be, add it to trust.trusted_keys."
+        )
+    unsigned = record.model_copy(update={"signature": ""})
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(record.key_id))
+    try:
+        key.verify(bytes.fromhex(record.signature), unsigned.to_bytes())
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureError(
+            f"{uri} was changed after {record.key_id[:16]}… signed it. It is not used."
+        ) from error
+
+
+def trusted_keys() -> frozenset[str]:
+    """Public keys whose signature counts, 64 hex digits each."""
+    configured = config.load().trust.trusted_keys
+    return frozenset(configured) if configured else frozenset({_public_hex(_private_key())})
+
+
+def own_key_id() -> str:
+    """The public half of this process's signing key, 64 hex digits."""
+    return _public_hex(_private_key())
+
+
+def write_new_key(path: Path) -> str:
+    """Make a private key file that only its owner can read; returns the public half.
+
+    Raises
+    ------
+    ConfigError
+        If the file exists or cannot be written.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch(mode=0o600, exist_ok=False)
+        part.write_bytes(pem)
+        path.hardlink_to(part)  # appears whole, and never replaces a key
+    except OSError as error:
+        raise ConfigError(f"cannot write a signing key to {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return _public_hex(key)
+
+
+def development_key_path() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "retraining-loop" / "development-key.pem"
+
+
+def _private_key() -> Ed25519PrivateKey:
+    named = os.environ.get(KEY_VARIABLE)
+    return _read_key(Path(named)) if named else _development_key(development_key_path())
+
+
+@functools.cache
+def _development_key(path: Path) -> Ed25519PrivateKey:
+    if config.load().trust.trusted_keys:
+        raise ConfigError(
+            f"trust.trusted_keys is set, so signing needs a real key: point {KEY_VARIABLE} to it"
+        )
+    if not path.exists():
+        try:
+            write_new_key(path)
+        except ConfigError:
+            if not path.exists():  # another process was not faster, either
+                raise
+    logger.warning(
+        "SIGNING WITH A DEVELOPMENT KEY, %s: whoever can run code on this machine can approve "
+        "models. For anything real: python -m pipelines keys new FILE, then set %s and "
+        "trust.trusted_keys.", path, KEY_VARIABLE,
+    )  # fmt: skip
+    return _read_key(path)
+
+
+@functools.cache
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{path} is no readable private key ({type(error).__name__}). "
+            "Make one: python -m pipelines keys new FILE"
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path} holds a {type(key).__name__}; an Ed25519 key is needed")
+    return key
+
+
+def _public_hex(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()

@@ -1,0 +1,75 @@
+"""What the S3 server under test can do, found out by trying. Its name is never asked."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+RACERS, RACES = 8, 25
+# Names that upstream may give a file. Some servers keep objects as files and cannot have all.
+ODD_KEYS = ("a", "a/b", "back\\slash", "tab\tand bell\a", "a//b", "..", "x" * 900)
+
+WHY_SKIPPED = {
+    "atomic_create": "this server does not decide races of create-if-absent in one step",
+    "checks_credentials": "this server accepts any credentials",
+    "odd_keys": "this server does not store every name that S3 allows",
+}
+
+
+def probe(client_for: Callable[..., Any], bucket: str) -> frozenset[str]:
+    """The capabilities of the server; ``client_for(secret=...)`` gives a client of it."""
+    client = client_for()
+    client.create_bucket(Bucket=bucket)
+    tries = {
+        "atomic_create": lambda: _creates_atomically(client, bucket),
+        "checks_credentials": lambda: _refuses(client_for(secret="wrong" * 8), bucket),
+        "odd_keys": lambda: _takes(client, bucket, ODD_KEYS),
+    }
+    return frozenset(name for name, has in tries.items() if has())
+
+
+def _creates_atomically(client: Any, bucket: str) -> bool:
+    with ThreadPoolExecutor(RACERS) as racers:
+        return all(_one_winner(client, bucket, racers) for _ in range(RACES))
+
+
+def _one_winner(client: Any, bucket: str, racers: ThreadPoolExecutor) -> bool:
+    """Race to create one key, each racer with other bytes; one must win, and its bytes stay."""
+    key, start = f"races/{uuid.uuid4().hex}", threading.Barrier(RACERS)
+    bodies = [f"racer {number}".encode() * 50 for number in range(RACERS)]
+
+    def race(body: bytes) -> bytes | None:
+        start.wait(timeout=30)
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError:
+            return None
+        return body
+
+    winners = [body for body in racers.map(race, bodies) if body is not None]
+    return winners == [client.get_object(Bucket=bucket, Key=key)["Body"].read()]
+
+
+def _refuses(client: Any, bucket: str) -> bool:
+    try:
+        client.list_objects_v2(Bucket=bucket)
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    return False
+
+
+def _takes(client: Any, bucket: str, names: tuple[str, ...]) -> bool:
+    """Whether objects of all these names can be there together, and are listed as named."""
+    keys = {f"odd/{name}" for name in names}
+    try:
+        for key in keys:
+            client.put_object(Bucket=bucket, Key=key, Body=b"x")
+        listed = client.list_objects_v2(Bucket=bucket, Prefix="odd/").get("Contents", [])
+    except ClientError:
+        return False
+    return {line["Key"] for line in listed} == keys
