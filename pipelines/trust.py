@@ -1,6 +1,7 @@
 """Who may say that a model is good: Ed25519 signatures over manifests, decisions and log entries.
 
-The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names; only the retraining needs it.
+The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names, or 32 random bytes as 64 hex
+digits in ``LOOP_SIGNING_KEY``; only the retraining needs it.
 Public keys are no secret: ``trust.trusted_keys`` in the configuration lists those whose word
 counts. Without either, a development key is made on first use, and every process that uses it
 says so loudly: whoever can run code on this machine can sign with it.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY_VARIABLE = "LOOP_SIGNING_KEY_FILE"
+SEED_VARIABLE = "LOOP_SIGNING_KEY"
 
 Signed = TypeVar("Signed", bound=SignedRecord)
 
@@ -126,8 +128,21 @@ def development_key_path() -> Path:
 
 
 def _private_key() -> Ed25519PrivateKey:
-    named = os.environ.get(KEY_VARIABLE)
-    return _read_key(Path(named)) if named else _development_key(development_key_path())
+    if named := os.environ.get(KEY_VARIABLE):
+        return _read_key(Path(named))
+    if seed := os.environ.get(SEED_VARIABLE):
+        return _key_of_seed(seed)
+    return _development_key(development_key_path())
+
+
+def _key_of_seed(seed: str) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+    except ValueError:
+        # Its text is a secret: neither the message nor the cause may hold it.
+        raise ConfigError(f"{SEED_VARIABLE} must be 64 hex digits, of 32 random bytes") from None
 
 
 @functools.cache

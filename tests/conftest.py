@@ -157,6 +157,7 @@ def s3_environment(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # the development key
     monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
+    monkeypatch.delenv("LOOP_SIGNING_KEY", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 

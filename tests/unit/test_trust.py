@@ -138,6 +138,29 @@ def test_a_file_that_is_no_key_says_how_to_make_one(tmp_path, monkeypatch, confi
         trust.own_key_id()
 
 
+def test_a_key_can_come_from_a_variable(configure, monkeypatch):
+    configure()
+    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
+    monkeypatch.setenv(
+        "LOOP_SIGNING_KEY", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+    )
+
+    # The first test vector of RFC 8032, section 7.1.
+    assert trust.own_key_id() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
+
+@pytest.mark.parametrize("seed", ["abc", "zz" * 32, "ab" * 31])
+def test_a_variable_that_is_no_key_is_refused_and_not_repeated(configure, monkeypatch, seed):
+    configure()
+    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
+    monkeypatch.setenv("LOOP_SIGNING_KEY", seed)
+
+    with pytest.raises(ConfigError, match="64 hex digits") as refused:
+        trust.own_key_id()
+
+    assert seed not in str(refused.value)
+
+
 def test_a_signed_record_in_another_spelling_is_refused(key):
     spaced = trust.sign(an_entry()).to_bytes().replace(b'":', b'": ')
 
