@@ -4,8 +4,8 @@
 
 **Does**: pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes
 (`plan`), compute what is missing of the features, train, score challenger and champion on the same
-held out reviews, decide, and, if the verdict is PROMOTE, make the challenger champion and check
-that consumers get exactly the approved model.
+held out reviews, try the model file in a clean process (`verify`), decide, and, if the verdict is
+PROMOTE, make the challenger champion and check that consumers get exactly the approved model.
 
 **Skipped after `has_work`** means: nothing changed since the last decision. Nothing is trained.
 
@@ -88,7 +88,8 @@ def sentiment_retrain() -> None:
     planned = plan(task(steps.take_snapshot)())
     featurized = task(steps.featurize)(planned)
     trained = task(max_active_tis_per_dag=1)(steps.train)(planned)
-    decided = task(steps.decide)(task(steps.evaluate)(trained))
+    verified = task(steps.verify)(task(steps.evaluate)(trained))
+    decided = task(steps.decide)(verified)
     promoted = promote(decided, ACTOR)
 
     task.short_circuit(steps.has_work)(planned) >> featurized >> trained

@@ -110,7 +110,13 @@ class Processes:
         del self._children[name]
 
     def wait_for(self, name: str, is_up: Callable[[], bool], *, timeout_seconds: float) -> None:
-        """Wait until something answers. Raises `StackError` if a child dies or it takes too long."""
+        """Wait until something answers.
+
+        Raises
+        ------
+        StackError
+            If a child dies meanwhile, or it takes too long.
+        """
         deadline = time.monotonic() + timeout_seconds
         while not is_up():
             self.check_alive()

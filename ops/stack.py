@@ -167,6 +167,14 @@ class LocalStack:
             self.on_step("starting the S3 test server (moto)")
             self._spawn("s3", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port))
         trust.write_new_key(self.folder / "signing-key.pem")
+        self._start_airflow()
+        if self.given_s3 is None:
+            self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
+        self._processes.wait_for(
+            "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
+        )
+
+    def _start_airflow(self) -> None:
         self.on_step("preparing Airflow's database")
         migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
         self._processes.run(
@@ -177,9 +185,6 @@ class LocalStack:
         self._spawn("api-server", "airflow", *api_server, "--workers", "1")
         for name in ("scheduler", "dag-processor", "triggerer"):
             self._spawn(name, "airflow", name)
-        if self.given_s3 is None:
-            self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
-        self._processes.wait_for("airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS)
 
     def stop(self) -> None:
         """Stop every process of this stack: politely, then for good.

@@ -255,7 +255,9 @@ def _retrain(
     cache = steps.featurize(plan_uri)
     manifest_uri = steps.train(plan_uri, on_step)
     on_step("evaluating champion and challenger on the same reviews")
-    decision_uri = steps.decide(steps.evaluate(manifest_uri))
+    evaluation_uri = steps.evaluate(manifest_uri)
+    on_step("trying the model file in a clean process")
+    decision_uri = steps.decide(steps.verify(evaluation_uri))
     entry_uri = None
     if steps.is_promoted(decision_uri) and not is_dry_run:
         on_step("promoting")
@@ -426,11 +428,12 @@ def decision_verify(
     from pipelines.records import Evaluation
 
     decision = _decision(version)
-    models = _stores().models
-    evaluation = models.get_record(decision.evaluation_key, Evaluation)
+    registry = _registry()
+    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
     policy = config.load().gate
     is_same_policy = provenance.rules_digest(policy) == decision.policy
-    again = gate.decide(evaluation, decision.evaluation_key, policy)
+    check = registry.find_check(evaluation)
+    again = gate.decide(evaluation, decision.evaluation_key, policy, check)
     facts = {
         "version": decision.version,
         "verdict": decision.verdict,

@@ -72,6 +72,12 @@ class CandidateSettings(_Section):
     parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
+class VerificationSettings(_Section):
+    max_wall_seconds: float = Field(gt=0)
+    max_cpu_seconds: int = Field(gt=0)
+    max_address_bytes: int = Field(gt=0)
+
+
 PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -92,6 +98,8 @@ class GateSettings(_Section):
     confidence: float = Field(gt=0.5, lt=1)
     bootstrap_repeats: int = Field(ge=100)
     max_artefact_bytes: int = Field(gt=0)
+    max_latency_p95_milliseconds: float = Field(gt=0)
+    max_memory_bytes: int = Field(gt=0)
 
 
 class Settings(_Section):
@@ -104,6 +112,7 @@ class Settings(_Section):
     model: ModelSettings
     training: TrainingSettings
     candidates: dict[str, CandidateSettings]
+    verification: VerificationSettings
     gate: GateSettings
     trust: TrustSettings
 

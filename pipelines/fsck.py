@@ -29,7 +29,7 @@ from pipelines.store import AnyRecord, Bucket
 
 _VERSION = re.compile(r"versions/([0-9a-f]{20})/(.+)")
 _MODEL = re.compile(r"model-[0-9a-f]{16}\.skops")
-_GATE = re.compile(r"gates/\d{8}-[0-9a-f]{16}/(evaluation|decision)\.json")
+_GATE = re.compile(r"gates/\d{8}-[0-9a-f]{16}/(evaluation|artefact_check|decision)\.json")
 _NAMED_BY_DIGEST = re.compile(r"(plans|rollbacks)/([0-9a-f]{20})\.json")
 _LOG = re.compile(r"log/(\d{8})\.json")
 

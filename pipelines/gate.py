@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from pipelines.config import GateSettings
 from pipelines.records import (
+    ArtefactCheck,
     Decision,
     Evaluation,
     GateRule,
@@ -22,7 +23,12 @@ from pipelines.records import (
 logger = logging.getLogger(__name__)
 
 
-def decide(evaluation: Evaluation, evaluation_key: str, policy: GateSettings) -> Decision:
+def decide(
+    evaluation: Evaluation,
+    evaluation_key: str,
+    policy: GateSettings,
+    check: ArtefactCheck | None = None,
+) -> Decision:
     """Bless the challenger, or say why not.
 
     Verdicts: PROMOTE (surely better in log loss and surely not worse in accuracy), HOLD (surely
@@ -30,7 +36,7 @@ def decide(evaluation: Evaluation, evaluation_key: str, policy: GateSettings) ->
     broken), INCONCLUSIVE (the holdout is too small to tell, or a number is missing).
     """
     sufficient = tuple(_sufficiency(evaluation, policy))
-    floors = tuple(_floors(evaluation, policy))
+    floors = (*_floors(evaluation, policy), *_artefact_rules(evaluation, policy, check))
     changes = tuple(_changes(evaluation, policy))
     verdict, why = _verdict(evaluation, sufficient, floors, changes)
     decision = Decision(
@@ -138,6 +144,47 @@ def _floors(evaluation: Evaluation, policy: GateSettings) -> Iterable[GateRule]:
     )
     if evaluation.challenger is not None:
         yield from _value_floors(evaluation.challenger, policy)
+
+
+def _artefact_rules(
+    evaluation: Evaluation, policy: GateSettings, check: ArtefactCheck | None
+) -> Iterable[GateRule]:
+    """Rules on what a clean process measured.
+
+    The measured numbers stay in the check's own record, so that the same evaluation gives the
+    same decision, byte for byte.
+    """
+    is_usable = check is not None and check.version == evaluation.version and check.answers_alike
+    yield GateRule(
+        rule="clean_process",
+        is_passed=is_usable,
+        observed=None,
+        limit=None,
+        sentence="A process with nothing but the installed package, without network, "
+        + (
+            "loaded this file and gave the same answers."
+            if is_usable
+            else "did not load this file, gave other answers, or was never asked."
+        ),
+    )
+    latency = check.latency_p95_milliseconds if check else None
+    limit = policy.max_latency_p95_milliseconds
+    yield _within("latency", latency, limit, f"One review is to be answered within {limit:,.0f} ms")
+    memory = check.peak_bytes if check else None
+    limit = policy.max_memory_bytes
+    yield _within("memory", memory, limit, f"A process is to need at most {limit / 1e6:,.0f} MB")
+
+
+def _within(rule: str, measured: float | None, limit: float, wanted: str) -> GateRule:
+    is_passed = measured is not None and measured <= limit
+    outcome = "it was." if is_passed else "it was not, or was never measured."
+    return GateRule(
+        rule=rule,
+        is_passed=is_passed,
+        observed=None,
+        limit=limit,
+        sentence=f"{wanted}; measured in a clean process, {outcome}",
+    )
 
 
 def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterable[GateRule]:

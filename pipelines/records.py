@@ -321,6 +321,21 @@ class Evaluation(Record):
     check_rows: tuple[CheckRow, ...]
 
 
+class ArtefactCheck(Record):
+    """What a clean process found out about a model file. Measured, so no two are the same bytes."""
+
+    schema_version: Literal[1] = 1
+    version: VersionId
+    model_sha256: Sha256
+    answers_alike: bool
+    why: str
+    rows: int
+    largest_difference: float | None
+    latency_p95_milliseconds: float | None  # of one review at a time
+    load_seconds: float | None
+    peak_bytes: int | None  # resident memory of the whole process
+
+
 class GateRule(Record):
     """One rule of the gate: what it asked, what it saw, and a sentence for people."""
 

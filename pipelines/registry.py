@@ -30,6 +30,7 @@ from pipelines.errors import (
     TrustError,
 )
 from pipelines.records import (
+    ArtefactCheck,
     ChampionHint,
     Decision,
     Evaluation,
@@ -352,6 +353,19 @@ class Registry:
             evaluation.version, evaluation.champion_generation, evaluation.policy, "evaluation"
         )
         return key, self._first(key, evaluation)
+
+    def check_key(self, evaluation: Evaluation) -> str:
+        return self.gate_key(
+            evaluation.version, evaluation.champion_generation, evaluation.policy, "artefact_check"
+        )
+
+    def add_check(self, evaluation: Evaluation, check: ArtefactCheck) -> tuple[str, ArtefactCheck]:
+        """Store what a clean process found; the first check of an evaluation stands."""
+        key = self.check_key(evaluation)
+        return key, self._first(key, check)
+
+    def find_check(self, evaluation: Evaluation) -> ArtefactCheck | None:
+        return self.models.find_record(self.check_key(evaluation), ArtefactCheck)
 
     def add_decision(self, decision: Decision) -> tuple[str, Decision]:
         """Store a decision; the first one of its version, champion and policy stands."""

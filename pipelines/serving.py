@@ -150,7 +150,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
     from pipelines.training import positive_probability
 
-    texts = _check_texts(reviews, manifest, evaluation.check_rows)
+    texts = check_texts(reviews, manifest, evaluation.check_rows)
     answers = positive_probability(model, texts)
     expected = [row.probability for row in evaluation.check_rows]
     worst = max(abs(got - want) for got, want in zip(answers, expected, strict=True))
@@ -164,7 +164,8 @@ def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
     return len(expected)
 
 
-def _check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:
+def check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:
+    """The texts of an evaluation's check rows, in their order."""
     snapshot = reviews.get_record(manifest.plan.snapshot_key, Snapshot)
     partitions = {partition.sha256: partition for partition in snapshot.partitions}
     texts: dict[str, list[str]] = {}

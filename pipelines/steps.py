@@ -240,6 +240,18 @@ def evaluate(manifest_uri: str) -> str:
     return models.uri(evaluation_key)
 
 
+def verify(evaluation_uri: str) -> str:
+    """Try the model file in a clean process; returns the evaluation's URI again."""
+    from pipelines import verification
+    from pipelines.records import Evaluation
+
+    stores = _stores()
+    models, key = stores.resolve(evaluation_uri)
+    evaluation = models.get_record(key, Evaluation)
+    verification.verify(stores.reviews, _registry(stores), evaluation, config.load().verification)
+    return evaluation_uri
+
+
 def decide(evaluation_uri: str) -> str:
     """Gate a version; returns the decision's URI. A failing verdict is a result, too."""
     from pipelines import gate
@@ -248,8 +260,10 @@ def decide(evaluation_uri: str) -> str:
     stores = _stores()
     models, key = stores.resolve(evaluation_uri)
     evaluation = models.get_record(key, Evaluation)
-    decision_key, decision = _registry(stores).add_decision(
-        gate.decide(evaluation, key, config.load().gate)
+    registry = _registry(stores)
+    check = registry.find_check(evaluation)
+    decision_key, decision = registry.add_decision(
+        gate.decide(evaluation, key, config.load().gate, check)
     )
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
@@ -287,7 +301,7 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             logger.warning("%s", error)
             lost = error
             manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
-            decision_uri = decide(evaluate(manifest_uri))
+            decision_uri = decide(verify(evaluate(manifest_uri)))
         else:
             return stores.models.uri(registry.log_key(entry.generation))
     raise lost

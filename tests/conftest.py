@@ -22,6 +22,14 @@ from typing import Any
 
 import capabilities
 import pytest
+from s3_under_test import (
+    CREDENTIALS,
+    GIVEN_SERVER,
+    REQUIRED,
+    THIS_RUN,
+    delete_buckets_of_this_run,
+    s3_client,
+)
 from settings_file import write_settings
 
 from pipelines.store import Stores, open_stores
@@ -29,15 +37,6 @@ from pipelines.store import Stores, open_stores
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_START_SECONDS = 30
 OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
-GIVEN_SERVER = os.environ.get("LOOP_TEST_S3_ENDPOINT", "")
-# Read before any fixture changes the environment.
-CREDENTIALS = (
-    (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
-    if GIVEN_SERVER
-    else ("testing", "testing")
-)
-REQUIRED = frozenset(filter(None, os.environ.get("LOOP_TEST_REQUIRE", "").split(",")))
-THIS_RUN = uuid.uuid4().hex[:8]
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the S3 server under test; the buckets of this run are gone afterwards."""
     if GIVEN_SERVER:
         yield GIVEN_SERVER
-        _delete_buckets_of_this_run()
+        delete_buckets_of_this_run()
     else:
         yield from _moto(tmp_path_factory.mktemp("s3") / "server.log")
 
@@ -91,34 +90,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         return
-
-
-def s3_client(endpoint: str, *, secret: str | None = None) -> Any:
-    """A client that tries once, with the credentials of the server under test or another secret."""
-    import boto3
-    from botocore.config import Config
-
-    options = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-    key, own_secret = CREDENTIALS
-    return boto3.session.Session().client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", config=options,
-        aws_access_key_id=key, aws_secret_access_key=secret or own_secret,
-    )  # fmt: skip
-
-
-def _delete_buckets_of_this_run() -> None:
-    client = s3_client(GIVEN_SERVER)
-    for bucket in client.list_buckets()["Buckets"]:
-        if THIS_RUN in bucket["Name"]:
-            _delete_bucket(client, bucket["Name"])
-
-
-def _delete_bucket(client: Any, name: str) -> None:
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        keys = [{"Key": line["Key"]} for line in page.get("Contents", ())]
-        if keys:
-            client.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
-    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,8 @@
-"""One real Airflow for all end-to-end tests."""
+"""One real Airflow for all end-to-end tests.
+
+On SQLite and a test double of S3, unless ``LOOP_TEST_DATABASE`` names a PostgreSQL server and
+``LOOP_TEST_S3_ENDPOINT`` an S3 server.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,64 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy
 from leftovers import processes_with
+from s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
+from settings_file import write_settings
 
 from ops.airflow_api import AirflowApi
-from ops.stack import PROJECT, LocalStack
+from ops.stack import LocalStack
 from pipelines import config
 from pipelines.store import Stores, open_stores
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def database_url() -> Iterator[str]:
+    """A database of this run's own; the empty text stands for SQLite."""
+    server = os.environ.get("LOOP_TEST_DATABASE", "")
+    if not server:
+        yield ""
+        return
+    name = f"loop_{THIS_RUN}"
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        yield engine.url.set(database=name).render_as_string(hide_password=False)
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, s3_server_if_given: str
+) -> Iterator[LocalStack]:
     """Airflow's four components and an S3 server, running; gone afterwards, or the test fails."""
     folder = tmp_path_factory.mktemp("stack")
+    buckets = {name: f"{name}-{THIS_RUN}-e2e" for name in ("reviews", "models")}
+    settings = write_settings(
+        folder / "settings.toml",
+        {"store": {f"{name}_bucket": bucket for name, bucket in buckets.items()}},
+    )
+    given = {
+        "AWS_ENDPOINT_URL_S3": s3_server_if_given,
+        "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
+    }
     saved = dict(os.environ)
-    with LocalStack(folder, PROJECT / "config" / "test.toml") as running:
+    with LocalStack(
+        folder, settings, given_s3=given if s3_server_if_given else None, database_url=database_url
+    ) as running:
         os.environ.update(running.s3_environment)
         yield running
     os.environ.clear()
     os.environ.update(saved)
     assert processes_with(str(folder)) == []
+
+
+@pytest.fixture(scope="session")
+def s3_server_if_given(request: pytest.FixtureRequest) -> str:
+    """Address of the S3 server to use; the empty text means that the stack starts its own."""
+    return str(request.getfixturevalue("s3_server")) if GIVEN_SERVER else ""
 
 
 @pytest.fixture(scope="session")

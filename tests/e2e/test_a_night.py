@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from builders import deliver
@@ -156,6 +157,8 @@ def test_no_secret_is_in_any_log(stack):
         stack.environment["AIRFLOW__API_AUTH__JWT_SECRET"],
         stack.environment["AIRFLOW__CORE__FERNET_KEY"],
     ]
+    if password := urlsplit(stack.database_url).password:
+        secrets.append(password)
 
     logs = [path for path in stack.folder.rglob("*.log") if path.is_file()]
 

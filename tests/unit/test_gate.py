@@ -4,7 +4,7 @@ import pytest
 
 from pipelines import config
 from pipelines.gate import decide
-from pipelines.records import Evaluation, Metrics, PairedComparison
+from pipelines.records import ArtefactCheck, Evaluation, Metrics, PairedComparison
 
 POLICY = config.load(config.CONFIG_FOLDER / "default.toml").gate
 DIGEST = "a" * 64
@@ -66,8 +66,27 @@ def a_first_model(**changes):
     return an_evaluation(**(nobody | changes))
 
 
+def a_check(**changes):
+    values = {
+        "version": "b" * 20,
+        "model_sha256": DIGEST,
+        "answers_alike": True,
+        "why": "",
+        "rows": 64,
+        "largest_difference": 0.0,
+        "latency_p95_milliseconds": 1.5,
+        "load_seconds": 0.1,
+        "peak_bytes": 300_000_000,
+    }
+    return ArtefactCheck(**(values | changes))
+
+
+def decided(evaluation, check=None):
+    return decide(evaluation, "key", POLICY, check or a_check())
+
+
 def verdict_of(evaluation):
-    return decide(evaluation, "key", POLICY).verdict
+    return decided(evaluation).verdict
 
 
 def test_a_surely_better_model_is_promoted():
@@ -75,7 +94,7 @@ def test_a_surely_better_model_is_promoted():
 
 
 def test_a_first_model_needs_its_floors_only_and_the_decision_says_so():
-    decision = decide(a_first_model(), "key", POLICY)
+    decision = decided(a_first_model())
 
     assert decision.verdict == "PROMOTE"
     assert "no champion to compare with" in decision.why
@@ -104,7 +123,7 @@ def test_a_gain_of_exactly_zero_is_not_a_gain():
 )
 @pytest.mark.parametrize("build", [an_evaluation, a_first_model])
 def test_every_floor_rejects_on_its_own(build, change, rule):
-    decision = decide(build(**change), "key", POLICY)
+    decision = decided(build(**change))
 
     assert decision.verdict == "REJECT"
     assert rule in [found.rule for found in decision.rules if not found.is_passed]
@@ -126,6 +145,34 @@ def test_too_few_rows_or_a_missing_score_never_passes(change):
 
 def test_a_first_model_without_scores_never_passes():
     assert verdict_of(a_first_model(challenger=None)) == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"answers_alike": False}, "clean_process"),
+        ({"version": "e" * 20}, "clean_process"),
+        ({"latency_p95_milliseconds": 100.1}, "latency"),
+        ({"latency_p95_milliseconds": None}, "latency"),
+        ({"peak_bytes": POLICY.max_memory_bytes + 1}, "memory"),
+        ({"peak_bytes": None}, "memory"),
+    ],
+)
+def test_a_model_that_a_consumer_could_not_use_is_rejected(change, rule):
+    decision = decided(an_evaluation(), a_check(**change))
+
+    assert decision.verdict == "REJECT"
+    assert [found.rule for found in decision.rules if not found.is_passed] == [rule]
+
+
+def test_a_model_that_was_never_tried_is_rejected():
+    assert decide(an_evaluation(), "key", POLICY).verdict == "REJECT"
+
+
+def test_measured_latencies_do_not_change_a_decision():
+    slow, fast = (a_check(latency_p95_milliseconds=value) for value in (9.0, 1.0))
+
+    assert decided(an_evaluation(), slow).to_bytes() == decided(an_evaluation(), fast).to_bytes()
 
 
 def test_a_better_log_loss_does_not_excuse_significantly_more_errors():
@@ -171,16 +218,18 @@ def test_a_log_loss_that_surely_rises_beyond_the_limit_is_rejected():
 
 
 def test_a_decision_names_the_champion_it_was_made_against_and_is_the_same_bytes_twice():
-    first, second = (decide(an_evaluation(), "key", POLICY) for _ in range(2))
+    first, second = (decided(an_evaluation()) for _ in range(2))
 
     assert (first.champion_generation, first.champion_version) == (3, "c" * 20)
     assert first.to_bytes() == second.to_bytes()
 
 
 def test_every_rule_of_a_full_comparison_says_a_sentence_with_a_number():
-    decision = decide(an_evaluation(), "key", POLICY)
+    decision = decided(an_evaluation())
 
-    assert len({rule.rule for rule in decision.rules}) == 13
+    assert len({rule.rule for rule in decision.rules}) == 16
     for rule in decision.rules:
         assert rule.sentence.endswith(".")
-        assert rule.rule == "complete" or any(letter.isdigit() for letter in rule.sentence)
+        assert rule.rule in {"complete", "clean_process"} or any(
+            letter.isdigit() for letter in rule.sentence
+        )

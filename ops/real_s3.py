@@ -1,0 +1,201 @@
+"""A real S3 server as child processes: MinIO where its program is there, else Ceph's RGW.
+
+Both decide two racing creates of one key in one step, refuse wrong credentials, and keep objects
+on disk, which the test double does not. They listen on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import httpx
+
+from ops.processes import LOOPBACK, Processes, free_port
+
+_START_SECONDS = 120.0
+_TOOLS = Path(__file__).resolve().parent.parent / ".local" / "tools"
+_CEPH_PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw",
+                  "radosgw-admin")  # fmt: skip
+CEPH_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
+
+
+class S3Server(ABC):
+    """A server with one user, whose credentials are random."""
+
+    name: str
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs to reach it."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    @abstractmethod
+    def start(self, processes: Processes) -> None:
+        """Start it and wait until it answers. Raises `StackError` if it does not."""
+
+
+class Minio(S3Server):
+    """MinIO's single program on one folder."""
+
+    name = "MinIO"
+
+    @staticmethod
+    def program() -> Path | None:
+        """Where MinIO is: ``$MINIO``, the project's or the user's tools folder, or the path."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        named = [os.environ.get("MINIO"), shutil.which("minio")]
+        places = [
+            *(Path(place) for place in named if place),
+            _TOOLS / "minio",
+            cache / "retraining-loop" / "tools" / "minio",
+        ]
+        return next((place for place in places if os.access(place, os.X_OK)), None)
+
+    def start(self, processes: Processes) -> None:
+        address = f"{LOOPBACK}:{self.port}"
+        command = [str(self.program()), "server", str(self.folder / "minio"), "--address", address]
+        users = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key}
+        processes.spawn(
+            "minio",
+            [*command, "--console-address", f"{LOOPBACK}:{free_port()}"],
+            environment=_plain_environment() | users,
+        )
+        processes.wait_for(
+            "minio",
+            lambda: _answers(f"{self.endpoint}/minio/health/live"),
+            timeout_seconds=_START_SECONDS,
+        )
+
+
+class CephGateway(S3Server):
+    """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file."""
+
+    name = "Ceph RGW"
+
+    @staticmethod
+    def is_installed() -> bool:
+        return all(shutil.which(program) for program in _CEPH_PROGRAMS)
+
+    def start(self, processes: Processes) -> None:
+        self._processes = processes
+        for part in ("mon", "osd", "rgw", "run"):
+            (self.folder / part).mkdir()
+        cluster, store = str(uuid.uuid4()), str(uuid.uuid4())
+        monitor = f"[v2:{LOOPBACK}:{free_port()}/0]"
+        settings = _CEPH_SETTINGS.format(
+            cluster=cluster, monitor=monitor, folder=self.folder, endpoint=f"{LOOPBACK}:{self.port}"
+        )
+        self._config.write_text(settings)
+        self._make_monitor(cluster, monitor)
+        self._run("new-osd", "ceph", "--connect-timeout", "60", "osd", "new", store)
+        self._run("mkfs-osd", "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
+        self._spawn("osd", "ceph-osd", "-i", "0", "-f")
+        self._run(
+            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop",
+            f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
+        )  # fmt: skip
+        self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
+        processes.wait_for("rgw", lambda: _answers(self.endpoint), timeout_seconds=_START_SECONDS)
+
+    def _make_monitor(self, cluster: str, monitor: str) -> None:
+        keyring, members = str(self.folder / "keyring"), str(self.folder / "monmap")
+        self._run("keyring", "ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n",
+                  "mon.", "--cap", "mon", "allow *")  # fmt: skip
+        self._run("admin", "ceph-authtool", keyring, "--gen-key", "-n", "client.admin",
+                  "--cap", "mon", "allow *", "--cap", "osd", "allow *")  # fmt: skip
+        self._run("monmap", "monmaptool", "--create", "--fsid", cluster, "--addv", "a",
+                  monitor.replace("/0", ""), members)  # fmt: skip
+        self._run("mkfs-mon", "ceph-mon", "-i", "a", "--mkfs", "--monmap", members,
+                  "--keyring", keyring)  # fmt: skip
+        self._spawn("mon", "ceph-mon", "-i", "a", "-f")
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "ceph.conf"
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**_plain_environment(), "CEPH_CONF": str(self._config)}
+
+    def _run(self, name: str, *command: str) -> None:
+        self._processes.run(
+            name, command, environment=self._environment, timeout_seconds=_START_SECONDS
+        )
+
+    def _spawn(self, name: str, *command: str) -> None:
+        self._processes.spawn(name, command, environment=self._environment)
+
+
+# One copy of everything, no authentication between Ceph's own processes, nothing beyond loopback.
+_CEPH_SETTINGS = """\
+[global]
+fsid = {cluster}
+mon host = {monitor}
+mon initial members = a
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+auth cluster required = none
+auth service required = none
+auth client required = none
+ms mon client mode = crc
+ms mon cluster mode = crc
+ms mon service mode = crc
+keyring = {folder}/keyring
+run dir = {folder}/run
+admin socket =
+pid file =
+log file =
+log to stderr = true
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 8
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+mon allow pool size one = true
+mon data avail crit = 0
+mon data avail warn = 0
+mon data = {folder}/mon
+osd data = {folder}/osd
+osd objectstore = bluestore
+osd memory target = 939524096
+bluestore block size = 8589934592
+rgw data = {folder}/rgw
+rgw frontends = beast endpoint={endpoint}
+"""
+
+
+def find_server(folder: Path) -> S3Server | None:
+    """The server that can be started on this machine; None when there is none."""
+    if Minio.program() is not None:
+        return Minio(folder)
+    return CephGateway(folder) if CephGateway.is_installed() else None
+
+
+def _plain_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=2).is_success
+    return False

@@ -1,0 +1,148 @@
+"""Prove, before anything is decided, that a consumer can use exactly this model file.
+
+The file is fetched from the store and its digest checked. Then a process that has nothing but the
+installed package (`pipelines.clean_room`) loads it and answers the check rows of the evaluation.
+What it measures goes into a record of its own: latencies differ from run to run, decisions do not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.config import VerificationSettings
+from pipelines.records import ArtefactCheck, Evaluation, Manifest
+from pipelines.registry import Registry
+from pipelines.serving import LARGEST_DIFFERENCE, check_texts
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+# -I: no PYTHON* variables, no user site, no current folder. The package is put on the path by name.
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from pipelines.clean_room import main; main()"
+)
+
+
+def verify(
+    reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: VerificationSettings
+) -> tuple[str, ArtefactCheck]:
+    """Check a version's file in a clean process; a failing check is a result, too.
+
+    Returns
+    -------
+    key, check : str, ArtefactCheck
+        Where it was stored, and the record. The first one of an evaluation stands.
+    """
+    known = registry.find_check(evaluation)
+    if known is not None:
+        return registry.check_key(evaluation), known
+    manifest = registry.manifest(evaluation.version)
+    texts = check_texts(reviews, manifest, evaluation.check_rows)
+    try:
+        answer = ask_clean_room(registry.model_bytes(manifest), texts, settings)
+    except CleanRoomError as error:
+        check = _failed(manifest, str(error))
+    else:
+        check = _judged(manifest, evaluation, answer)
+    logger.info(
+        "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
+        check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
+    )  # fmt: skip
+    return registry.add_check(evaluation, check)
+
+
+class CleanRoomError(Exception):
+    """The clean process did not answer: it crashed, or ran into a limit."""
+
+
+def ask_clean_room(
+    model: bytes, texts: list[str], settings: VerificationSettings
+) -> dict[str, Any]:
+    """What `pipelines.clean_room.answer` says of the model, from a process of its own.
+
+    Raises
+    ------
+    CleanRoomError
+        If it ends without an answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="clean-room-") as folder:
+        model_file = Path(folder) / "model.skops"
+        model_file.write_bytes(model)
+        empty = Path(folder) / "empty"
+        empty.mkdir()
+        request = {
+            "model_file": str(model_file),
+            "texts": texts,
+            "max_address_bytes": settings.max_address_bytes,
+            "max_cpu_seconds": settings.max_cpu_seconds,
+        }
+        return _run(json.dumps(request), empty, settings)
+
+
+def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str, Any]:
+    try:
+        reply = subprocess.run(  # noqa: S603 - our own interpreter, our own program
+            [sys.executable, "-I", "-c", _PROGRAM, str(_PACKAGE_PARENT)],
+            input=request,
+            cwd=folder,
+            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            timeout=settings.max_wall_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CleanRoomError(f"no answer after {settings.max_wall_seconds:.0f} s") from error
+    if reply.returncode != 0:
+        last = reply.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise CleanRoomError(f"ended with exit code {reply.returncode}: {last[0][:300]}")
+    try:
+        answer: dict[str, Any] = json.loads(reply.stdout)
+    except ValueError as error:
+        raise CleanRoomError("its answer is not readable") from error
+    return answer
+
+
+def _failed(manifest: Manifest, why: str) -> ArtefactCheck:
+    return ArtefactCheck(
+        version=manifest.version,
+        model_sha256=manifest.model_sha256,
+        answers_alike=False,
+        why=f"The model could not be used in a clean process: {why}",
+        rows=0,
+        largest_difference=None,
+        latency_p95_milliseconds=None,
+        load_seconds=None,
+        peak_bytes=None,
+    )
+
+
+def _judged(manifest: Manifest, evaluation: Evaluation, answer: dict[str, Any]) -> ArtefactCheck:
+    expected = [row.probability for row in evaluation.check_rows]
+    got = answer["probabilities"]
+    worst = max((abs(a - b) for a, b in zip(got, expected, strict=True)), default=math.inf)
+    is_alike = worst <= LARGEST_DIFFERENCE
+    return ArtefactCheck(
+        version=manifest.version,
+        model_sha256=manifest.model_sha256,
+        answers_alike=is_alike,
+        why=f"{len(expected)} answers of a clean process "
+        + ("are those of the evaluation." if is_alike else "differ from those of the evaluation."),
+        rows=len(expected),
+        largest_difference=worst if math.isfinite(worst) else None,
+        latency_p95_milliseconds=float(np.percentile(answer["latencies"], 95))
+        if answer["latencies"]
+        else None,
+        load_seconds=answer["load_seconds"],
+        peak_bytes=answer["peak_bytes"],
+    )

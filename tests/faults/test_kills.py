@@ -1,0 +1,75 @@
+"""A process that promotes is killed beside each of its calls to the store."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+
+from registry_builders import a_version, decided, promoted
+from unlucky import CallCounter
+
+from pipelines.records import Decision
+from pipelines.registry import Registry
+from pipelines.store import Stores, open_stores
+
+FORK = multiprocessing.get_context("fork")
+KILLS = 30
+WHEN = ("before", "after")
+
+
+def a_promotion_that_is_due(stores: Stores, name: str) -> tuple[Registry, str, Decision]:
+    """A registry with a champion, and the stored decision to replace it."""
+    registry = Registry(stores.models, name)
+    first = promoted(registry, "first")
+    return registry, *decided(registry, a_version(registry, "second"), against=first)
+
+
+def calls_of_a_promotion(stores: Stores) -> int:
+    _, key, decision = a_promotion_that_is_due(stores, "counted")
+    models = open_stores().models
+    counter = CallCounter(models._client)
+    Registry(models, "counted").promote(decision, key, actor="test", reason="")
+    return counter.calls
+
+
+def exit_code_of_a_child_that_dies(
+    key: str, decision: Decision, number: int, when: str
+) -> int | None:
+    child = FORK.Process(target=promote_and_die, args=(key, decision, number, when), daemon=True)
+    child.start()
+    child.join(60)
+    return child.exitcode
+
+
+def promote_and_die(key: str, decision: Decision, number: int, when: str) -> None:
+    models = open_stores().models
+    CallCounter(models._client, fatal=number, when=when)
+    Registry(models, decision.model_name).promote(decision, key, actor="killed", reason="")
+
+
+def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be_repeated(
+    stores,
+):
+    points = list(itertools.product(range(1, calls_of_a_promotion(stores) + 1), WHEN))
+    deaths_after_the_commit = 0
+
+    for round_ in range(max(KILLS, len(points))):
+        number, when = points[round_ % len(points)]
+        registry, key, decision = a_promotion_that_is_due(stores, f"round-{round_}")
+
+        code = exit_code_of_a_child_that_dies(key, decision, number, when)
+
+        found = registry.champion()
+        assert code == -signal.SIGKILL, f"{when} call {number}"
+        assert found == registry.history()[-1]  # raises unless the log is a chain
+        registry.model_bytes(registry.champion_manifest(found))  # raises unless whole
+        deaths_after_the_commit += found.generation == 2
+
+        champion = registry.promote(decision, key, actor="repeated", reason="")
+
+        assert (champion.generation, champion.version) == (2, decision.version)
+        assert registry.champion() == champion == registry.history()[-1]
+        assert found in registry.history()  # what the dead process committed stands
+
+    assert deaths_after_the_commit >= 3  # after the log entry, and beside the hint

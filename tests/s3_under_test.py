@@ -1,0 +1,46 @@
+"""Which S3 server the tests use, and what they leave on it: nothing."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+GIVEN_SERVER = os.environ.get("LOOP_TEST_S3_ENDPOINT", "")
+# Read before any fixture changes the environment.
+CREDENTIALS = (
+    (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+    if GIVEN_SERVER
+    else ("testing", "testing")
+)
+REQUIRED = frozenset(filter(None, os.environ.get("LOOP_TEST_REQUIRE", "").split(",")))
+THIS_RUN = uuid.uuid4().hex[:8]
+
+
+def s3_client(endpoint: str, *, secret: str | None = None) -> Any:
+    """A client that tries once, with the credentials of the server under test or another secret."""
+    import boto3
+    from botocore.config import Config
+
+    options = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+    key, own_secret = CREDENTIALS
+    return boto3.session.Session().client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", config=options,
+        aws_access_key_id=key, aws_secret_access_key=secret or own_secret,
+    )  # fmt: skip
+
+
+def delete_buckets_of_this_run() -> None:
+    client = s3_client(GIVEN_SERVER)
+    for bucket in client.list_buckets()["Buckets"]:
+        if THIS_RUN in bucket["Name"]:
+            _delete_bucket(client, bucket["Name"])
+
+
+def _delete_bucket(client: Any, name: str) -> None:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=name)
+    keys = [line["Key"] for page in pages for line in page.get("Contents", ())]
+    with ThreadPoolExecutor(8) as deleting:  # one by one: a list of them must be fit for XML
+        list(deleting.map(lambda key: client.delete_object(Bucket=name, Key=key), keys))
+    client.delete_bucket(Bucket=name)
