@@ -28,7 +28,7 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
 .PHONY: test
-test: check unit integration dags e2e ## Run every check and every test
+test: check unit integration faults dags e2e ## Run every check and every test
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers
@@ -37,15 +37,29 @@ check: $(STAMP) ## Lint, types, layers
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-.PHONY: unit integration dags e2e
+.PHONY: unit integration faults dags e2e
 unit: $(STAMP) ## Tests of single modules
 	$(RUN) -m pytest -q tests/unit
 integration: $(STAMP) ## Tests against an S3 server
 	$(RUN) -m pytest -q tests/integration
+faults: $(STAMP) ## Races, lost answers and kills
+	$(RUN) -m pytest -q tests/faults
 dags: $(STAMP) ## Tests of the DAGs, in process
 	$(RUN) -m pytest -q tests/dags
 e2e: $(STAMP) ## Tests with real Airflow processes
 	$(RUN) -m pytest -q tests/e2e
+
+# What is run on real services. REAL="--install --or-skip" passes where there is no real S3 server.
+REAL       ?= --install
+REAL_TESTS ?= tests/integration tests/faults tests/e2e/test_a_night.py
+# The last sources that MinIO published; it gives out no programs any more.
+MINIO_SOURCE := github.com/minio/minio@v0.0.0-20251015172955-9e49d5e7a648
+
+.PHONY: test-real minio
+test-real: $(STAMP) ## Run the tests on a real S3 server and PostgreSQL (installs them as root, with apt)
+	@$(RUN) -m ops.real $(REAL) -- $(RUN) -m pytest -q $(REAL_TESTS)
+minio: ## Build MinIO with Go, for test-real
+	GOBIN="$${XDG_CACHE_HOME:-$$HOME/.cache}/retraining-loop/tools" go install $(MINIO_SOURCE)
 
 .PHONY: bench
 bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.parquet)

@@ -41,8 +41,8 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "candidates": Param(
-            [],
-            type="array",
+            None,
+            type=["null", "array"],
             items={"type": "string"},
             examples=sorted(config.load().candidates),
             title="Candidates",
@@ -63,8 +63,8 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
             description="Train and decide, but leave the champion as it is.",
         ),
         "reason": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             maxLength=500,
             title="Reason",
             description="Kept with the champion's succession, for whoever asks later.",
@@ -75,7 +75,7 @@ def sentiment_retrain() -> None:
     @task
     def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
-        return steps.plan(snapshot_uri, chosen["candidates"], chosen["seed"])
+        return steps.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
 
     @task.short_circuit
     def may_promote(decision_uri: str, params: dict[str, Any] | None = None) -> bool:
@@ -83,7 +83,7 @@ def sentiment_retrain() -> None:
 
     @task
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
-        return steps.promote(decision_uri, actor, (params or {})["reason"])
+        return steps.promote(decision_uri, actor, (params or {})["reason"] or "")
 
     planned = plan(task(steps.take_snapshot)())
     featurized = task(steps.featurize)(planned)

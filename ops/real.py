@@ -9,6 +9,7 @@ tells the command through its environment, and stops them when it ends, also aft
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -26,11 +27,16 @@ from ops.real_database import PACKAGES as DATABASE_PACKAGES
 from ops.real_database import Postgres
 from ops.real_s3 import CEPH_PACKAGES, CephGateway, Minio, S3Server, find_server
 
+_COMMAND_STOP_SECONDS = 60.0
 REQUIRED_CAPABILITIES = "atomic_create,checks_credentials"
 
 
 class NotHereError(RuntimeError):
     """There is no real service of a kind on this machine."""
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody sent SIGTERM to this very process."""
 
 
 class RealServices:
@@ -54,7 +60,7 @@ class RealServices:
     @property
     def environment(self) -> dict[str, str]:
         """What tells the tests to use these services."""
-        told = {"LOOP_TEST_REQUIRE": REQUIRED_CAPABILITIES}
+        told = {"LOOP_TEST_REQUIRE": REQUIRED_CAPABILITIES, "LOOP_TEST_KEEP_BUCKETS": "1"}
         if self.s3 is not None:
             told |= self.s3.environment | {"LOOP_TEST_S3_ENDPOINT": self.s3.endpoint}
         if self.database is not None:
@@ -125,21 +131,21 @@ def run(command: Sequence[str], *, is_installing: bool) -> int:
         _say(f"{s3} and {database} are up after {time.monotonic() - began:.0f} s")
         if services.database is None:
             _say("SKIPPED PostgreSQL: it is not installed; Airflow's database is SQLite")
-        return _run_in_group(command, services.environment)
+        return _run_beside(command, services.environment)
 
 
-def _run_in_group(command: Sequence[str], told: dict[str, str]) -> int:
+def _run_beside(command: Sequence[str], told: dict[str, str]) -> int:
     child = subprocess.Popen(command, env={**os.environ, **told})  # noqa: S603
     try:
         return child.wait()
-    except BaseException:
-        # Ctrl-C reached it, too; let it clean up before its services go.
-        child.terminate()
-        try:
-            child.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            child.kill()
+    except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Terminated):  # a Ctrl-C reached it by itself
+            child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_COMMAND_STOP_SECONDS)  # its services stay until it cleaned up
         raise
+    finally:
+        child.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise Terminated
 
 
 def _say(text: str) -> None:

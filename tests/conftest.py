@@ -41,10 +41,15 @@ OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "A
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the S3 server under test; the buckets of this run are gone afterwards."""
+    """Address of the S3 server under test.
+
+    This run's buckets are gone afterwards, unless ``LOOP_TEST_KEEP_BUCKETS`` says that the whole
+    server will be.
+    """
     if GIVEN_SERVER:
         yield GIVEN_SERVER
-        delete_buckets_of_this_run()
+        if "LOOP_TEST_KEEP_BUCKETS" not in os.environ:
+            delete_buckets_of_this_run()
     else:
         yield from _moto(tmp_path_factory.mktemp("s3") / "server.log")
 

@@ -61,6 +61,22 @@ def test_every_form_field_has_a_title_and_says_what_it_does(dagbag, dag_id):
         assert field.description.endswith("."), name
 
 
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_a_form_can_be_sent_as_it_opens_unless_a_reason_must_be_given(dagbag, dag_id):
+    """The page takes a field whose default is empty, but not null, for one that must be filled."""
+    dag = dagbag.dags[dag_id]
+    must_be_filled = {"reason"} if dag_id == "sentiment_rollback" else set()
+
+    blocking = {
+        name
+        for name in dag.params
+        if (field := dag.params.get_param(name)).value in ("", [], {})
+        or (not field.has_value and "null" not in field.schema["type"])
+    }
+
+    assert blocking == must_be_filled
+
+
 def test_a_permanent_error_is_not_retried_and_a_transient_one_is():
     def action_for(error):
         return RETRY_POLICY.evaluate(error, try_number=1, max_tries=3, context={}).action

@@ -1,0 +1,118 @@
+"""`python -m ops.real` starts services for a command and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from leftovers import processes_with
+
+from ops.real_s3 import CephGateway
+from ops.stack import PROJECT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+# Takes MinIO's arguments and variables and is healthy, which is all that is asked of it here.
+STAND_IN = """#!{python}
+import http.server, os, sys
+assert sys.argv[1] == "server" and sys.argv[3] == "--address", sys.argv
+assert os.environ["MINIO_ROOT_USER"] and os.environ["MINIO_ROOT_PASSWORD"]
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/minio/health/live" else 403)
+        self.end_headers()
+host, port = sys.argv[4].split(":")
+http.server.HTTPServer((host, int(port)), Healthy).serve_forever()
+"""
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Run a Python script beside services: ``start("print(1)")``."""
+    minio = tmp_path / "minio"
+    minio.write_text(STAND_IN.format(python=sys.executable))
+    minio.chmod(minio.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("MINIO", str(minio))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the services keep their data
+
+    def started(script, *options):
+        command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]
+        return subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    return started
+
+
+def leftovers(tmp_path):
+    return [*tmp_path.glob("loop-real-*"), *processes_with(str(tmp_path))]
+
+
+def test_a_command_is_told_where_the_services_are_and_its_exit_code_is_passed_on(start, tmp_path):
+    child = start("import os; print(os.environ['LOOP_TEST_S3_ENDPOINT']); raise SystemExit(7)")
+
+    shown, said = child.communicate()
+
+    assert shown.startswith("http://127.0.0.1:")
+    assert child.returncode == 7
+    assert "MinIO and " in said
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start, tmp_path, number):
+    child = start(
+        "import time\n"
+        "try:\n"
+        "    print('up'); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    time.sleep(0.5); print('cleaned up')\n"
+    )
+    assert child.stdout.readline() == "up\n"
+
+    if number is signal.SIGINT:  # a terminal sends it to both
+        os.kill(command_of(child.pid), number)
+        time.sleep(0.1)
+    child.send_signal(number)
+    shown, _ = child.communicate()
+
+    assert shown == "cleaned up\n"
+    assert child.returncode == 130
+    assert leftovers(tmp_path) == []
+
+
+def command_of(parent):
+    with open(f"/proc/{parent}/task/{parent}/children") as listed:
+        children = [int(pid) for pid in listed.read().split()]
+    return next(pid for pid in children if "cleaned up" in command_line(pid))
+
+
+def command_line(pid):
+    with open(f"/proc/{pid}/cmdline") as words:
+        return words.read()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "word"), [([], 1, "FAILED"), (["--or-skip"], 0, "SKIPPED")]
+)
+def test_without_a_real_server_nothing_is_run_and_that_is_said(
+    start, tmp_path, monkeypatch, options, code, word
+):
+    monkeypatch.setenv("MINIO", "/nowhere")
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if (PROJECT / ".local" / "tools" / "minio").exists() or CephGateway.is_installed():
+        pytest.skip("this machine has a real server where everybody finds it")
+
+    child = start("print('run')", *options)
+    shown, said = child.communicate()
+
+    assert (shown, child.returncode) == ("", code)
+    assert f"{word} the tests on real services: no real S3 server" in said
+    assert leftovers(tmp_path) == []
