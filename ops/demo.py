@@ -7,6 +7,7 @@ stays up until Ctrl-C, so that you can look around; otherwise it stops everythin
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import httpx
 import typer
@@ -38,6 +39,7 @@ from pipelines.errors import LoopError
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 FOLDER = PROJECT / ".local" / "demo"
 MADE_UP_ROWS = 20_000
+MARKER_FILE = ".retraining-loop-demo"
 NIGHT_SECONDS = 420.0
 SEED = 7
 
@@ -125,10 +127,9 @@ def main(
 ) -> None:
     """Run the loop for five nights and show what came of each."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop_like_ctrl_c)
     is_once = is_once or bool(os.environ.get("ONCE")) or not sys.stdin.isatty()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     try:
         with Display(console) as display:
             _run(display, reviews or None, folder, nights=nights, is_once=is_once)
@@ -147,8 +148,15 @@ def _stop_like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
 
 def _run(display: Display, spec: str | None, folder: Path, *, nights: int, is_once: bool) -> None:
     started = time.monotonic()
-    stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
     source = _open_source(display, spec)
+    with _own_folder(folder):
+        _play(display, source, folder, nights=nights, is_once=is_once, started=started)
+
+
+def _play(
+    display: Display, source: Any, folder: Path, *, nights: int, is_once: bool, started: float
+) -> None:
+    stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
     with stack, _environment(stack.s3_environment):
         display.line(f"Airflow is up: {stack.ui_url}  (login admin / {stack.password})", "bold")
         results = Nights(stack, display, source).run(nights)
@@ -176,6 +184,43 @@ def _open_source(display: Display, spec: str | None) -> Any:
     )
     display.line(source.description, "yellow" if source.is_made_up else "")
     return source
+
+
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[None]:
+    """An empty folder that only this demo uses; what an earlier demo left in it is removed.
+
+    Raises
+    ------
+    StackError
+        If it holds anything else, or another demo is running in it.
+    """
+    try:
+        lock = _locked(folder)
+    except BlockingIOError:
+        raise StackError(f"another demo is running in {folder}; choose another --folder") from None
+    except OSError as error:
+        raise StackError(
+            f"cannot use {folder}: {error.strerror}; choose another --folder"
+        ) from error
+    with lock:
+        yield
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Take the folder, and remove what an earlier demo left; the open file holds the lock."""
+    marker = folder / MARKER_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not marker.exists():
+        raise StackError(f"{folder} is not empty and no demo made it; choose another --folder")
+    lock = marker.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        elif child != marker:
+            child.unlink()
+    return lock
 
 
 @contextmanager

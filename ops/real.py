@@ -79,6 +79,10 @@ class RealServices:
         self._processes.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def check_alive(self) -> None:
+        """Raise `StackError` if a service has died."""
+        self._processes.check_alive()
+
     def _start(self) -> None:
         (self.folder / "s3").mkdir()
         self.s3 = find_server(self.folder / "s3")
@@ -131,7 +135,9 @@ def run(command: Sequence[str], *, is_installing: bool) -> int:
         _say(f"{s3} and {database} are up after {time.monotonic() - began:.0f} s")
         if services.database is None:
             _say("SKIPPED PostgreSQL: it is not installed; Airflow's database is SQLite")
-        return _run_beside(command, services.environment)
+        code = _run_beside(command, services.environment)
+        services.check_alive()
+        return code
 
 
 def _run_beside(command: Sequence[str], told: dict[str, str]) -> int:

@@ -6,12 +6,12 @@ AWS_ENDPOINT_URL_S3 (or a profile or role); settings from the file that LOOP_CON
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines import config, provenance, rollback, steps, trust
-from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError
+from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError, SourceError
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
@@ -61,10 +61,10 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except LoopError as error:
-            err.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+            _complain(str(error))
             raise typer.Exit(EXIT_ERROR) from error
         except KeyboardInterrupt:
-            err.print("stopped; nothing is half done, run the same command again to go on")
+            err.print("stopped; run the same command again to go on")
             raise typer.Exit(130) from None
 
     return wrapped
@@ -114,7 +114,7 @@ def replay(
             "Default: imdb, else made-up."
         ),
     ] = None,
-    nights: Annotated[int, typer.Option(min=1, help="How many nights to make.")] = 5,
+    nights: Annotated[int, typer.Option(min=1, max=3660, help="How many nights to make.")] = 5,
     rows_per_night: Annotated[
         int | None, typer.Option(min=1, help="Reviews per night. Default: all, spread evenly.")
     ] = None,
@@ -164,7 +164,7 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     with _progress() as progress:
         bar = progress.add_task(f"night {day}", total=len(due))
         for landing_uri in due:
-            progress.update(bar, description=landing_uri.rpartition("/")[2][:40])
+            progress.update(bar, description=printable(landing_uri.rpartition("/")[2][:40]))
             _ingest_one(landing_uri, day, failures)
             progress.advance(bar)
     from pipelines import deliveries
@@ -184,7 +184,7 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
         _print_table(f"Night {day}: {summary.status}", headers, rows)
     if failures:
         for failure in failures:
-            err.print(Text.assemble(("error: ", "bold red"), failure), soft_wrap=True)
+            _complain(failure)
         raise typer.Exit(EXIT_ERROR)
     if summary.held_deliveries:
         raise typer.Exit(EXIT_HELD)
@@ -231,7 +231,9 @@ def retrain(
         return
     if "rules" in facts:
         _print_rules(facts["version"], facts["rules"])
-    out.print(Text.assemble((f"{facts['verdict']}: ", "bold"), facts["why"]), soft_wrap=True)
+    out.print(
+        Text.assemble((f"{facts['verdict']}: ", "bold"), printable(facts["why"])), soft_wrap=True
+    )
 
 
 def _print_rules(version: str, rules: list[dict[str, Any]]) -> None:
@@ -248,9 +250,12 @@ def _retrain(
 ) -> dict[str, Any]:
     plan_uri = steps.plan(steps.take_snapshot(), candidates, seed)
     version = plan_uri.rpartition("/")[2].removesuffix(".json")
+    registry = _registry()
     if not steps.has_work(plan_uri):
+        _confirm_again(registry, version, on_step)
         why = "Nothing changed since this version was decided on: nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
+    is_known = registry.find_version(version) is not None
     on_step("computing features")
     cache = steps.featurize(plan_uri)
     manifest_uri = steps.train(plan_uri, on_step)
@@ -258,22 +263,30 @@ def _retrain(
     evaluation_uri = steps.evaluate(manifest_uri)
     on_step("trying the model file in a clean process")
     decision_uri = steps.decide(steps.verify(evaluation_uri))
-    entry_uri = None
-    if steps.is_promoted(decision_uri) and not is_dry_run:
+    decision, entry_uri = steps.read_decision(decision_uri), None
+    if decision.verdict == "PROMOTE" and not is_dry_run:
         on_step("promoting")
         entry_uri = steps.promote(decision_uri, f"shell {_user()}", reason)
         steps.confirm(entry_uri)
-    decision = steps.read_decision(decision_uri)
+        decision = registry.last_decision(version, decision.policy)  # a lost race decides again
     return {
         "verdict": decision.verdict,
         "why": decision.why,
         "version": version,
-        "is_trained": True,
+        "is_trained": not is_known,
         "is_promoted": entry_uri is not None,
         "champion_generation_before": decision.champion_generation,
         "features": cache,
         "rules": [rule.model_dump(mode="json") for rule in decision.rules],
     }
+
+
+def _confirm_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
+    """A run that was stopped between promoting and confirming is confirmed by the next one."""
+    champion = registry.champion()
+    if champion is not None and champion.version == version:
+        on_step("confirming the champion")
+        steps.confirm(registry.models.uri(registry.log_key(champion.generation)))
 
 
 @champion_app.command("show")
@@ -522,16 +535,17 @@ def score(
 
 def _write_whole(path: Path, lines: Iterator[str]) -> None:
     """Write beside, then put in place: a stopped run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".score-", delete=False) as file:
-        part = Path(file.name)
-        try:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
             file.writelines(lines)
-        except BaseException:
+        part.replace(path)
+    except OSError as error:
+        raise SourceError(f"cannot write {path}: {error.strerror}. Choose another file.") from error
+    finally:
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-            raise
-    part.chmod(0o644)
-    part.replace(path)
 
 
 def cache_folder() -> Path:
@@ -606,8 +620,20 @@ def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(Text(name.replace("_", " "), style="dim"), Text(str(value)))
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(printable(str(value))))
     out.print(table)
+
+
+def printable(text: str) -> str:
+    """The text without anything a terminal obeys: control and bidi characters are spelled out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _complain(message: str) -> None:
+    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
 
 
 def _print_json(facts: Any) -> None:
@@ -619,7 +645,7 @@ def _print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str,
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     out.print(table)
 
 

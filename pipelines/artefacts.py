@@ -10,6 +10,7 @@ import copy
 import hashlib
 import io
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -37,9 +38,12 @@ _MALFORMED = (
     EOFError,
     ImportError,
     LookupError,
+    MemoryError,
+    OSError,
     RuntimeError,
     TypeError,
     ValueError,
+    lzma.LZMAError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -168,5 +172,5 @@ def _refuse_foreign_types(blob: bytes) -> None:
     if foreign:
         raise ModelFormatError(
             f"the model holds types that are not allowed: {', '.join(foreign)}. Nothing was built. "
-            "A type of this project that models need is named in pipelines.models.OWN_TYPES."
+            "A type of this project that models need is named in pipelines.artefacts.OWN_TYPES."
         )

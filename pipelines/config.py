@@ -36,6 +36,8 @@ class IntakeSettings(_Section):
     max_decoded_bytes: int = Field(gt=0)
     max_rows: int = Field(gt=0)
     max_field_bytes: int = Field(gt=0)
+    max_columns: int = Field(ge=6)
+    max_deliveries: int = Field(ge=1, le=1024)  # Airflow maps over at most 1,024
 
 
 class ValidationSettings(_Section):

@@ -13,6 +13,7 @@ import io
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -65,8 +66,9 @@ class Rows:
     def append(self, values: dict[str, Any], fault: str | None = None) -> None:
         """Add one row as it was read; values of a wrong kind become None with a reason."""
         faults = [] if fault is None else [fault]
-        for name in ("review_id", "text", "label", "movie_id"):
+        for name in ("review_id", "text", "label"):
             getattr(self, name).append(_as_text(values.get(name), faults))
+        self.movie_id.append(_as_film(values.get("movie_id"), faults))
         self.rating.append(_as_rating(values.get("rating"), faults))
         self.written_on.append(_as_date(values.get("written_on"), faults))
         self.faults.append(tuple(dict.fromkeys(faults)))
@@ -81,8 +83,8 @@ def decode(
     ------
     UnreadableDeliveryError
         With one of the reasons ``unknown_format``, ``empty_file``, ``truncated``,
-        ``not_gzip``, ``too_large``, ``too_many_rows``, ``wrong_columns``, ``malformed_csv``,
-        ``not_jsonl``, ``not_parquet``, ``wrong_encoding``.
+        ``not_gzip``, ``too_large``, ``too_many_rows``, ``too_many_columns``, ``wrong_columns``,
+        ``malformed_csv``, ``not_jsonl``, ``not_parquet``, ``wrong_encoding``.
     """
     if not data:
         raise UnreadableDeliveryError("empty_file", "the file has 0 bytes.")
@@ -140,10 +142,18 @@ def _check_row_count(rows: int, intake: IntakeSettings) -> None:
         )
 
 
-def _check_columns(found: Sequence[str], count_rows: Callable[[], int]) -> tuple[str, ...]:
+def _check_columns(
+    found: Sequence[str], count_rows: Callable[[], int], intake: IntakeSettings
+) -> tuple[str, ...]:
     """The columns beyond the expected ones; raises when a required one is missing or doubled."""
+    if len(found) > intake.max_columns:
+        raise UnreadableDeliveryError(
+            "too_many_columns",
+            f"the file has more columns than intake.max_columns={intake.max_columns}.",
+            rows=count_rows(),
+        )
     missing = [name for name in REQUIRED_COLUMNS if name not in found]
-    doubled = sorted({name for name in found if found.count(name) > 1})
+    doubled = sorted(name for name, times in Counter(found).items() if times > 1)
     if missing or doubled:
         shown = [name[:40] for name in found[:20]]
         raise UnreadableDeliveryError(
@@ -163,7 +173,7 @@ def _decode_csv(data: bytes, intake: IntakeSettings) -> Rows:
     lines = csv.reader(io.StringIO(_as_unicode(data), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(lines, [])]
-        rows = Rows(extra_columns=_check_columns(header, lambda: sum(1 for _ in lines)))
+        rows = Rows(extra_columns=_check_columns(header, lambda: sum(1 for _ in lines), intake))
         for fields in lines:
             _check_row_count(len(rows) + 1, intake)
             _append_csv_row(rows, header, fields)
@@ -199,10 +209,11 @@ def _decode_jsonl(data: bytes, intake: IntakeSettings) -> Rows:
         _check_row_count(len(rows) + 1, intake)
         values = _json_object(line, intake)
         rows.append(values or {}, MALFORMED_ROW if values is None else None)
-        names.update(dict.fromkeys(values or ()))
+        if len(names) <= intake.max_columns:
+            names.update(dict.fromkeys(values or ()))
         well_formed += values is not None
     if well_formed:
-        rows.extra_columns = _check_columns(list(names), lambda: len(rows))
+        rows.extra_columns = _check_columns(list(names), lambda: len(rows), intake)
     elif len(rows):
         raise UnreadableDeliveryError(
             "not_jsonl",
@@ -256,8 +267,8 @@ def _read_parquet(file: pq.ParquetFile, intake: IntakeSettings) -> Rows:
     groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
     if sum(group.total_byte_size for group in groups) > intake.max_decoded_bytes:
         raise _too_large(intake)
-    extra = _check_columns(file.schema_arrow.names, lambda: int(file.metadata.num_rows))
-    rows = Rows(extra_columns=extra)
+    found = file.schema_arrow.names
+    rows = Rows(extra_columns=_check_columns(found, lambda: int(file.metadata.num_rows), intake))
     present = [name for name in COLUMNS if name in file.schema_arrow.names]
     size = 0
     # A value stored once can stand in every row: so few rows at a time that even that fits.
@@ -306,6 +317,14 @@ def _as_text(value: Any, faults: list[str]) -> str | None:
         return _visible_bytes(value)
     text: str = value
     return text
+
+
+def _as_film(value: Any, faults: list[str]) -> str | None:
+    """A film's id, the same however it is spelled: else one film is on both sides of the split."""
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else None  # a column of numbers with gaps
+    film = _as_text(value, faults)
+    return (film.strip().casefold() or None) if film else None
 
 
 def _visible_bytes(value: str) -> str:

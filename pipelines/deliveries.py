@@ -1,13 +1,12 @@
 """The delivery ledger: content-addressed, write-once.
 
-A delivery is named by the sha256 of its bytes. ``outcome.json``, written last, is its ledger
-entry: rows count because an outcome names them, and for no other reason. The same bytes under
-another name are a duplicate: recorded, and otherwise without effect.
+A delivery is named by the sha256 of its format and its bytes. ``outcome.json``, written last, is
+its ledger entry: rows count because an outcome names them, and for no other reason. The same bytes
+under another name are a duplicate: recorded, and otherwise without effect.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pipelines.landing import (
     RECEIPTS_PREFIX,
     arrival_id,
     checked_night,
+    delivery_digest,
     parse_name,
     receipt_key,
 )
@@ -69,7 +69,7 @@ def _keep_bytes(
     night: str,
     intake: IntakeSettings,
 ) -> str:
-    digest, size = hashlib.sha256(), 0
+    digest, size = delivery_digest(parse_name(landing_key)), 0
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         for chunk in chunks:
             digest.update(chunk)
@@ -146,6 +146,7 @@ def conclude(
         night=delivery.night,
         landing_key=arrival.landing_key,
         version_tag=arrival.version_tag,
+        counted_in=arrival.night,
         verdict=validation.verdict,
         why=validation.why,
         delivered_rows=validation.delivered_rows,
@@ -165,14 +166,14 @@ def conclude(
 
 def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
     """Record that a landing file was dealt with. The first receipt of a night stands."""
-    counted = (outcome.landing_key, outcome.version_tag)
-    is_duplicate = (arrival.landing_key, arrival.version_tag) != counted
+    is_duplicate = _is_counted_elsewhere(reviews, arrival, outcome)
+    is_held = outcome.verdict == "HELD"  # sending a held file again does not make it good
     receipt = Receipt(
         landing_key=arrival.landing_key,
         version_tag=arrival.version_tag,
         night=arrival.night,
         delivery=arrival.delivery,
-        verdict="DUPLICATE" if is_duplicate else outcome.verdict,
+        verdict="DUPLICATE" if is_duplicate and not is_held else outcome.verdict,
         why=_why_duplicate(outcome) if is_duplicate else outcome.why,
         delivered_rows=0 if is_duplicate else outcome.delivered_rows,
         accepted_rows=0 if is_duplicate else outcome.accepted_rows,
@@ -189,10 +190,22 @@ def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt
     return receipt
 
 
+def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> bool:
+    """Whether another file, or the same file in another night, has the rows in its receipt."""
+    concluded = (outcome.landing_key, outcome.version_tag)
+    if (arrival.landing_key, arrival.version_tag) != concluded:
+        return True
+    if arrival.night == outcome.counted_in:
+        return False
+    # The night that concluded it may have been killed before it gave the receipt.
+    key = receipt_key(outcome.counted_in, landing_key=concluded[0], version_tag=concluded[1])
+    return reviews.find(key) is not None
+
+
 def _why_duplicate(outcome: Outcome) -> str:
     return (
-        f"The same bytes were delivered before as {outcome.landing_key!r} "
-        f"({outcome.verdict}); nothing is counted twice."
+        f"The same bytes were delivered as {outcome.landing_key!r}, counted in the night of "
+        f"{outcome.counted_in} ({outcome.verdict}); nothing is counted twice. {outcome.why}"
     )
 
 

@@ -9,6 +9,7 @@
     │   │   ├── UnreadableDeliveryError    the file cannot be decoded
     │   │   ├── DeliveryHeldError          validated, and held back as a whole
     │   │   ├── NightHeldError             the night is done, some of its deliveries are held
+    │   │   ├── NightIncompleteError       a delivery of the night came to no conclusion
     │   │   ├── NoReviewsError             nothing accepted to train or evaluate on
     │   │   └── FitError                   a candidate cannot be fitted on these reviews
     │   ├── TrustError                 bytes that are not what a record says they are
@@ -91,6 +92,10 @@ class DeliveryHeldError(DataError):
 
 class NightHeldError(DataError):
     """The night is complete, and some of its deliveries were not accepted."""
+
+
+class NightIncompleteError(DataError):
+    """A delivery of the night came to no conclusion: its task failed before one was recorded."""
 
 
 class NoReviewsError(DataError):

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.config import GateSettings
 from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
-from pipelines.errors import NoReviewsError
+from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.provenance import rules_digest
 from pipelines.records import (
     CheckRow,
@@ -59,6 +59,7 @@ def evaluate(
     dataset = load_dataset(reviews, snapshot)
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
+    _check_split(dataset, manifest)
     standing = registry.champion_manifest(champion) if champion else None
     rows = _rows_new_to(reviews, standing, dataset)
     with threadpool_limits(limits=1):
@@ -77,8 +78,20 @@ def _rows_new_to(reviews: Bucket, champion: Manifest | None, dataset: Dataset) -
         return dataset.holdout_rows
     seen = load_dataset(reviews, reviews.get_record(champion.plan.snapshot_key, Snapshot))
     trained_on = seen.text_id[seen.training_rows]
+    if ids_digest(trained_on) != champion.training_digest:
+        trained_on = seen.text_id  # split by other code: it may have been trained on any of them
     is_new = ~np.isin(dataset.text_id[dataset.holdout_rows], trained_on)
     return dataset.holdout_rows[is_new]
+
+
+def _check_split(dataset: Dataset, manifest: Manifest) -> None:
+    """The rows that are held out here must be those that were held out in training."""
+    if ids_digest(dataset.text_id[dataset.training_rows]) != manifest.training_digest:
+        raise StalePlanError(
+            f"version {manifest.version} was trained on other reviews than this code would train "
+            "on: the split was changed since, so its holdout would flatter it. "
+            "Start a new run: python -m pipelines retrain"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What upstream drops: ``landing/<source>/<YYYY-MM-DD>/<file>``, and which of it is due.
 
-The date folder is the day the file was delivered for; a file without one is due at once. Which
-files were dealt with is known from the receipts, never from names or clocks, so a late file is
-picked up by the next night and a repeated night finds its own files again.
+The date folder is the day the file was delivered for; a file without one is due in the next run.
+Which files were dealt with is known from the receipts, never from names or clocks, so a late file
+is picked up by the next night and a repeated night finds its own files again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 from pipelines.errors import DataError
 from pipelines.records import FileFormat
@@ -36,6 +36,16 @@ class LandingName:
     delivered_for: date | None
     file_format: FileFormat
     is_gzipped: bool
+
+
+def delivery_digest(name: LandingName, data: bytes = b"") -> hashlib._Hash:
+    """A sha256 in progress that will name a delivery: its format, then its bytes.
+
+    The format is part of it, so that a file that was held for its name alone can be sent again
+    under the right one.
+    """
+    named = f"{name.file_format}{'.gz' if name.is_gzipped else ''}\n".encode()
+    return hashlib.sha256(named + data)
 
 
 def parse_name(key: str) -> LandingName:
@@ -71,20 +81,36 @@ def arrival_id(landing_key: str, version_tag: str) -> str:
     return hashlib.sha256(named).hexdigest()[:32]
 
 
-def discover(reviews: Bucket, night: str) -> list[str]:
-    """Landing keys that the given night has to deal with, sorted.
+def discover(reviews: Bucket, night: str, *, most: int, today: date | None = None) -> list[str]:
+    """Landing keys that the given night has to deal with: new ones first, then by key.
 
     These are the files delivered for that night or earlier that have no receipt yet, and the
-    night's own files again when it is repeated.
+    night's own files again when it is repeated. A file without a day is due in the last complete
+    night only, so that a backfill does not date it into the past.
 
-    ``night`` is the day whose deliveries are complete, ``YYYY-MM-DD``.
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the landing prefix is.
+    night : str
+        The day whose deliveries are complete, ``YYYY-MM-DD``; not after today.
+    most : int
+        How many to return; the rest stays due.
+    today : date, optional
+        For tests; the present day in UTC.
     """
-    last_day = checked_night(night)
+    last_day, today = checked_night(night), today or datetime.now(UTC).date()
+    if last_day > today:
+        raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
     receipts = _nights_by_arrival(reviews)
     landed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
-    due = [info.key for info in landed if _is_due(info, last_day, receipts)]
+    is_newest = last_day >= today - timedelta(days=1)
+    due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
+    due.sort(key=lambda info: (_arrival_of(info) in receipts, info.key))
+    if len(due) > most:
+        logger.warning("night=%s due=%d taken=%d: the rest stays due", night, len(due), most)
     logger.info("night=%s landed=%d due=%d", night, len(landed), len(due))
-    return due
+    return sorted(info.key for info in due[:most])
 
 
 def checked_night(night: str) -> date:
@@ -108,12 +134,18 @@ def _is_finished(info: ObjectInfo) -> bool:
     return not info.key.endswith(_UNFINISHED)
 
 
-def _is_due(info: ObjectInfo, last_day: date, receipts: dict[str, set[str]]) -> bool:
+def _arrival_of(info: ObjectInfo) -> str:
+    return arrival_id(info.key, info.version_tag)
+
+
+def _is_due(
+    info: ObjectInfo, last_day: date, receipts: dict[str, set[str]], *, takes_undated: bool
+) -> bool:
+    nights = receipts.get(_arrival_of(info))
+    if nights:
+        return last_day.isoformat() in nights
     delivered_for = parse_name(info.key).delivered_for
-    if delivered_for is not None and delivered_for > last_day:
-        return False
-    nights = receipts.get(arrival_id(info.key, info.version_tag))
-    return not nights or last_day.isoformat() in nights
+    return takes_undated if delivered_for is None else delivered_for <= last_day
 
 
 def _nights_by_arrival(reviews: Bucket) -> dict[str, set[str]]:

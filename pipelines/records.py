@@ -96,7 +96,7 @@ class SignedRecord(Record):
 
 
 class Delivery(Record):
-    """One delivered file, named by the hash of its bytes. Written when it is landed."""
+    """One delivered file, named by the hash of its format and bytes. Written when it is landed."""
 
     schema_version: Literal[1] = 1
     sha256: Sha256
@@ -167,6 +167,7 @@ class Outcome(Record):
     night: NightDate
     landing_key: str  # with version_tag: the one arrival whose receipt counts the rows
     version_tag: str
+    counted_in: NightDate  # of the run that concluded it; `night` is the day it was delivered for
     verdict: DeliveryVerdict
     why: str
     delivered_rows: int

@@ -6,7 +6,7 @@
     <name>/versions/<version>/gates/<generation>-<policy>/   evaluation and decision against one
                                                              champion under one gate policy
     <name>/log/<generation>.json                             THE truth about who is and was champion
-    <name>/champion.json                                     a hint; may be missing, stale or torn
+    <name>/champion.json                                     a hint for others; never read here
 
 The log only grows. Two runs that promote at once create the same next entry; one of them wins and
 the other must decide again against the new champion.
@@ -25,6 +25,7 @@ from pipelines.errors import (
     ChampionMovedError,
     DigestMismatchError,
     LoopError,
+    ModelFormatError,
     ObjectMissingError,
     PromotionError,
     TrustError,
@@ -47,6 +48,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PARALLEL_READS = 8
+
+
+def load_version(manifest: Manifest, model: bytes) -> Pipeline:
+    """Read a version's model, if this code makes the features that it was trained on.
+
+    Raises
+    ------
+    ModelFormatError
+        If the bytes are not a model of ours, or it needs features of another kind.
+    """
+    from pipelines.artefacts import load_model
+    from pipelines.fingerprints import FEATURIZER_VERSION
+
+    if manifest.featurizer not in {None, FEATURIZER_VERSION}:
+        raise ModelFormatError(
+            f"version {manifest.version} was trained on features {manifest.featurizer!r}; this "
+            f"code makes {FEATURIZER_VERSION!r}, on which it would answer at random. Use the "
+            "release of this project that made it."
+        )
+    return load_model(model)
 
 
 def time_after(before: LogEntry | None) -> str:
@@ -132,23 +153,20 @@ class Registry:
 
     def load(self, manifest: Manifest) -> Pipeline:
         """A version's model, verified and read with the allow-list that is in our code."""
-        from pipelines.artefacts import load_model
-
-        return load_model(self.model_bytes(manifest))
+        return load_version(manifest, self.model_bytes(manifest))
 
     # The champion
 
     def champion(self) -> LogEntry | None:
-        """The newest entry of the log; None only when the log was read and is empty."""
-        entry = self._hinted()
-        if entry is None:
-            generations = self._generations()
-            if not generations:
-                return None
-            entry = self.entry(generations[-1])
-        while (following := self._find_entry(entry.generation + 1)) is not None:
-            entry = following
-        return entry
+        """The newest entry of the log; None only when the log was read and is empty.
+
+        Raises
+        ------
+        TrustError
+            If a generation is missing, or the newest entry was changed.
+        """
+        generations = self._generations()
+        return self.entry(generations[-1]) if generations else None
 
     def champion_manifest(self, entry: LogEntry) -> Manifest:
         """The manifest that a log entry names, after checking that it is unchanged."""
@@ -170,11 +188,6 @@ class Registry:
             If a generation is missing, or an entry does not follow from the one before it.
         """
         generations = self._generations()
-        for expected, generation in enumerate(generations, start=1):
-            if generation != expected:
-                raise TrustError(
-                    f"{self.models.uri(self.log_key(expected))} is missing from the champion log"
-                )
         with ThreadPoolExecutor(_PARALLEL_READS) as readers:
             found = list(readers.map(self.entry, generations))
         entries: list[LogEntry] = []
@@ -206,14 +219,13 @@ class Registry:
         names = [
             info.key.removeprefix(prefix).removesuffix(".json") for info in self.models.list(prefix)
         ]
-        return sorted(int(name) for name in names if name.isdecimal())
-
-    def _hinted(self) -> LogEntry | None:
-        try:
-            hint = self.models.get_record(self.hint_key, ChampionHint)
-        except (ObjectMissingError, TrustError):
-            return None
-        return self._find_entry(hint.generation) if hint.generation >= 1 else None
+        generations = sorted(int(name) for name in names if name.isdecimal())
+        for expected, generation in enumerate(generations, start=1):
+            if generation != expected:
+                raise TrustError(
+                    f"{self.models.uri(self.log_key(expected))} is missing from the champion log"
+                )
+        return generations
 
     def champion_at(self, moment: datetime) -> LogEntry | None:
         """Who was champion at a moment; None before the first promotion."""
@@ -379,6 +391,11 @@ class Registry:
         prefix = f"{self.name}/versions/{version}/gates/"
         keys = [info.key for info in self.models.list(prefix)]
         return [key for key in keys if key.endswith("/decision.json")]
+
+    def last_decision(self, version: str, policy: str) -> Decision:
+        """The decision on a version under a policy against the newest champion it met."""
+        decisions = [self.decision(key) for key in self.decision_keys(version)]
+        return [one for one in decisions if one.policy == policy][-1]
 
     def decision(self, key: str) -> Decision:
         """A decision, its signature checked."""

@@ -301,6 +301,8 @@ def even_nights(
         If a night would get no row, or all nights together more than there are.
     """
     rows = available_rows // max(nights, 1) if rows_per_night is None else rows_per_night
+    if (date.max - first_night).days < nights:
+        raise SourceError(f"{nights:,} nights from {first_night} on go beyond the calendar")
     if nights < 1 or rows < 1 or nights * rows > available_rows:
         raise SourceError(
             f"{nights:,} nights of {rows:,} reviews cannot be made from {available_rows:,} "

@@ -73,7 +73,9 @@ def _json_texts(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
         row = json.loads(line)
         if not isinstance(row, dict) or "text" not in row:
             raise SourceError(f"{path}, line {number:,}: no JSON object with a 'text'")
-        yield str(row["text"] or "")
+        if not isinstance(row["text"], str | None):
+            raise SourceError(f"{path}, line {number:,}: 'text' is no text")
+        yield row["text"] or ""
 
 
 def _from_parquet(path: Path, on_share: OnShare) -> Iterator[list[str]]:
@@ -84,6 +86,9 @@ def _from_parquet(path: Path, on_share: OnShare) -> Iterator[list[str]]:
         file = pq.ParquetFile(path)
         if "text" not in file.schema_arrow.names:
             raise SourceError(f"{path} has the columns {file.schema_arrow.names}, not 'text'")
+        kind = file.schema_arrow.field("text").type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise SourceError(f"{path} has a column 'text' of type {kind}; it must hold text")
         rows, read = max(1, file.metadata.num_rows), 0
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["text"]):
             read += batch.num_rows

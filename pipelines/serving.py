@@ -22,7 +22,7 @@ from pipelines.records import (
     Snapshot,
     sha256_of,
 )
-from pipelines.registry import Registry
+from pipelines.registry import Registry, load_version
 from pipelines.store import Bucket
 
 if TYPE_CHECKING:
@@ -68,17 +68,19 @@ def load_champion(registry: Registry) -> Champion:
 
 
 def pull(registry: Registry, folder: Path) -> LogEntry:
-    """Copy the champion to a folder: model file, manifest, log entry; the entry last.
+    """Copy the champion to a folder: ``<version>/`` with its files, then ``champion.json``.
 
-    Each file is replaced as a whole, so a reader never sees half a file.
+    The last file names the version, and is replaced as a whole: whoever reads the folder gets the
+    old champion or the new one, whenever the copying is stopped.
     """
     entry = find_champion(registry)
     manifest = registry.champion_manifest(entry)
     model = registry.model_bytes(manifest)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / MODEL_FILE, model)
-        _replace(folder / MANIFEST_FILE, manifest.to_bytes())
+        version = folder / entry.version
+        version.mkdir(parents=True, exist_ok=True)
+        _replace(version / MODEL_FILE, model)
+        _replace(version / MANIFEST_FILE, manifest.to_bytes())
         _replace(folder / ENTRY_FILE, entry.to_bytes())
     except OSError as error:
         raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
@@ -104,28 +106,30 @@ def load_pulled(folder: Path) -> Champion:
     TrustError
         If a file is missing, or does not match the log entry beside it.
     """
-    from pipelines.artefacts import load_model
-
-    files = {}
-    for name in (ENTRY_FILE, MANIFEST_FILE, MODEL_FILE):
-        try:
-            files[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise TrustError(
-                f"cannot read {folder / name}: {error.strerror}. "
-                f"Pull the champion first: python -m pipelines champion pull --to {folder}"
-            ) from error
-    entry = LogEntry.from_bytes(files[ENTRY_FILE], uri=str(folder / ENTRY_FILE))
-    trust.check(entry, uri=str(folder / ENTRY_FILE))
-    manifest = Manifest.from_bytes(files[MANIFEST_FILE], uri=str(folder / MANIFEST_FILE))
-    trust.check(manifest, uri=str(folder / MANIFEST_FILE))
-    found = (manifest.digest(), sha256_of(files[MODEL_FILE]))
+    entry_file = folder / ENTRY_FILE
+    entry = LogEntry.from_bytes(_read(entry_file, folder), uri=str(entry_file))
+    trust.check(entry, uri=str(entry_file))
+    manifest_file = folder / entry.version / MANIFEST_FILE
+    manifest = Manifest.from_bytes(_read(manifest_file, folder), uri=str(manifest_file))
+    trust.check(manifest, uri=str(manifest_file))
+    model = _read(folder / entry.version / MODEL_FILE, folder)
+    found = (manifest.digest(), sha256_of(model))
     if found != (entry.manifest_sha256, manifest.model_sha256):
         raise TrustError(
             f"the files in {folder} do not belong together or were changed. "
             f"Pull again: python -m pipelines champion pull --to {folder}"
         )
-    return Champion(entry, manifest, load_model(files[MODEL_FILE]))
+    return Champion(entry, manifest, load_version(manifest, model))
+
+
+def _read(path: Path, folder: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(
+            f"cannot read {path}: {error.strerror}. "
+            f"Pull the champion first: python -m pipelines champion pull --to {folder}"
+        ) from error
 
 
 def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:

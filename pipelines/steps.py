@@ -17,7 +17,9 @@ from pipelines.errors import (
     ConfirmationError,
     DeliveryHeldError,
     NightHeldError,
+    NightIncompleteError,
     PromotionError,
+    StalePlanError,
     TrustError,
 )
 
@@ -38,8 +40,8 @@ def find_deliveries(night: str) -> list[str]:
     """URIs of the landing files that this night has to deal with."""
     from pipelines import landing
 
-    stores = _stores()
-    return [stores.reviews.uri(key) for key in landing.discover(stores.reviews, night)]
+    stores, most = _stores(), config.load().intake.max_deliveries
+    return [stores.reviews.uri(key) for key in landing.discover(stores.reviews, night, most=most)]
 
 
 def land(landing_uri: str, night: str) -> str:
@@ -119,17 +121,28 @@ def has_new_reviews(summary: dict[str, Any]) -> bool:
     return int(summary["accepted_rows"]) > 0
 
 
-def check_night(night: str) -> str:
-    """Turn the run red when a delivery of the night is held, and say which.
+def check_night(night: str, landing_uris: Sequence[str]) -> str:
+    """Turn the run red when a delivery of the night is held or unfinished, and say which.
 
     Raises
     ------
+    NightIncompleteError
+        If one that was due has no receipt: its task failed before anything was concluded.
     NightHeldError
         If any delivery of the night is held. Everything else of the night counts already.
     """
     from pipelines import deliveries
 
-    summary = deliveries.summarize(_stores().reviews, night)
+    stores = _stores()
+    summary = deliveries.summarize(stores.reviews, night)
+    dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
+    unfinished = [uri for uri in landing_uris if uri not in dealt_with]
+    if unfinished:
+        raise NightIncompleteError(
+            f"{len(unfinished)} of {len(landing_uris)} deliveries due on {night} came to no "
+            f"conclusion: {unfinished[:5]}. Nothing of them counts, nothing is lost, and they are "
+            "due again. Their own tasks say what failed: docs/runbooks/held-delivery.md"
+        )
     held = [receipt for receipt in summary.receipts if receipt.verdict == "HELD"]
     if held:
         named = "; ".join(f"{receipt.landing_key!r}: {receipt.why}" for receipt in held[:5])
@@ -253,18 +266,29 @@ def verify(evaluation_uri: str) -> str:
 
 
 def decide(evaluation_uri: str) -> str:
-    """Gate a version; returns the decision's URI. A failing verdict is a result, too."""
-    from pipelines import gate
+    """Gate a version; returns the decision's URI. A failing verdict is a result, too.
+
+    Raises
+    ------
+    StalePlanError
+        If the rules changed since the evaluation.
+    """
+    from pipelines import gate, provenance
     from pipelines.records import Evaluation
 
     stores = _stores()
     models, key = stores.resolve(evaluation_uri)
     evaluation = models.get_record(key, Evaluation)
+    policy = config.load().gate
+    if evaluation.policy != provenance.rules_digest(policy):
+        raise StalePlanError(
+            f"version {evaluation.version} was evaluated under other rules than those in force: "
+            "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
+            "python -m pipelines retrain"
+        )
     registry = _registry(stores)
     check = registry.find_check(evaluation)
-    decision_key, decision = registry.add_decision(
-        gate.decide(evaluation, key, config.load().gate, check)
-    )
+    decision_key, decision = registry.add_decision(gate.decide(evaluation, key, policy, check))
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
     logger.info("Verdict %s: %s", decision.verdict, decision.why)

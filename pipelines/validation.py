@@ -17,7 +17,8 @@ import pyarrow as pa
 from pipelines import decoding, rules
 from pipelines.config import IntakeSettings, Settings, ValidationSettings
 from pipelines.decoding import Rows
-from pipelines.errors import UnreadableDeliveryError
+from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
+from pipelines.landing import delivery_digest, parse_name
 from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
 from pipelines.provenance import rules_digest
 from pipelines.records import Delivery, RuleResult, Validation
@@ -90,7 +91,12 @@ def _decoded(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Row
             f"the file has {delivery.size_bytes:,} bytes, "
             f"intake.max_delivery_bytes is {intake.max_delivery_bytes:,}.",
         )
-    data = reviews.get(delivery.raw_key, max_bytes=intake.max_delivery_bytes)
+    data = reviews.get(delivery.raw_key, max_bytes=delivery.size_bytes)
+    found = delivery_digest(parse_name(delivery.landing_key), data).hexdigest()
+    if found != delivery.sha256:
+        raise DigestMismatchError(
+            uri=reviews.uri(delivery.raw_key), expected=delivery.sha256, found=found
+        )
     return decoding.decode(
         data, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
     )

@@ -11,13 +11,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 RACERS, RACES = 8, 25
-# Names that upstream may give a file. Some servers keep objects as files and cannot have all.
-ODD_KEYS = ("a", "a/b", "back\\slash", "tab\tand bell\a", "a//b", "..", "x" * 900)
 
 WHY_SKIPPED = {
     "atomic_create": "this server does not decide races of create-if-absent in one step",
     "checks_credentials": "this server accepts any credentials",
-    "odd_keys": "this server does not store every name that S3 allows",
 }
 
 
@@ -28,7 +25,6 @@ def probe(client_for: Callable[..., Any], bucket: str) -> frozenset[str]:
     tries = {
         "atomic_create": lambda: _creates_atomically(client, bucket),
         "checks_credentials": lambda: _refuses(client_for(secret="wrong" * 8), bucket),
-        "odd_keys": lambda: _takes(client, bucket, ODD_KEYS),
     }
     return frozenset(name for name, has in tries.items() if has())
 
@@ -61,15 +57,3 @@ def _refuses(client: Any, bucket: str) -> bool:
     except ClientError as error:
         return error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     return False
-
-
-def _takes(client: Any, bucket: str, names: tuple[str, ...]) -> bool:
-    """Whether objects of all these names can be there together, and are listed as named."""
-    keys = {f"odd/{name}" for name in names}
-    try:
-        for key in keys:
-            client.put_object(Bucket=bucket, Key=key, Body=b"x")
-        listed = client.list_objects_v2(Bucket=bucket, Prefix="odd/").get("Contents", [])
-    except ClientError:
-        return False
-    return {line["Key"] for line in listed} == keys

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from leftovers import processes_with
@@ -32,13 +35,22 @@ http.server.HTTPServer((host, int(port)), Healthy).serve_forever()
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def folder():
+    """A folder that PostgreSQL's own user can get into, with a short name for its socket."""
+    path = Path(tempfile.mkdtemp(prefix="loop-test-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(folder, monkeypatch):
     """Run a Python script beside services: ``start("print(1)")``."""
-    minio = tmp_path / "minio"
+    minio = folder / "minio"
     minio.write_text(STAND_IN.format(python=sys.executable))
     minio.chmod(minio.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("MINIO", str(minio))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the services keep their data
+    monkeypatch.setenv("TMPDIR", str(folder))  # where the services keep their data
 
     def started(script, *options):
         command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]
@@ -49,11 +61,11 @@ def start(tmp_path, monkeypatch):
     return started
 
 
-def leftovers(tmp_path):
-    return [*tmp_path.glob("loop-real-*"), *processes_with(str(tmp_path))]
+def leftovers(folder):
+    return [*folder.glob("loop-real-*"), *processes_with(str(folder))]
 
 
-def test_a_command_is_told_where_the_services_are_and_its_exit_code_is_passed_on(start, tmp_path):
+def test_a_command_is_told_where_the_services_are_and_its_exit_code_is_passed_on(start, folder):
     child = start("import os; print(os.environ['LOOP_TEST_S3_ENDPOINT']); raise SystemExit(7)")
 
     shown, said = child.communicate()
@@ -61,11 +73,11 @@ def test_a_command_is_told_where_the_services_are_and_its_exit_code_is_passed_on
     assert shown.startswith("http://127.0.0.1:")
     assert child.returncode == 7
     assert "MinIO and " in said
-    assert leftovers(tmp_path) == []
+    assert leftovers(folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start, tmp_path, number):
+def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start, folder, number):
     child = start(
         "import time\n"
         "try:\n"
@@ -83,30 +95,28 @@ def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start,
 
     assert shown == "cleaned up\n"
     assert child.returncode == 130
-    assert leftovers(tmp_path) == []
+    assert leftovers(folder) == []
 
 
 def command_of(parent):
-    with open(f"/proc/{parent}/task/{parent}/children") as listed:
-        children = [int(pid) for pid in listed.read().split()]
-    return next(pid for pid in children if "cleaned up" in command_line(pid))
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return next(int(pid) for pid in children if "cleaned up" in command_line(pid))
 
 
 def command_line(pid):
-    with open(f"/proc/{pid}/cmdline") as words:
-        return words.read()
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 @pytest.mark.parametrize(
     ("options", "code", "word"), [([], 1, "FAILED"), (["--or-skip"], 0, "SKIPPED")]
 )
 def test_without_a_real_server_nothing_is_run_and_that_is_said(
-    start, tmp_path, monkeypatch, options, code, word
+    start, folder, monkeypatch, options, code, word
 ):
     monkeypatch.setenv("MINIO", "/nowhere")
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(folder / "empty"))
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     if (PROJECT / ".local" / "tools" / "minio").exists() or CephGateway.is_installed():
         pytest.skip("this machine has a real server where everybody finds it")
 
@@ -115,4 +125,4 @@ def test_without_a_real_server_nothing_is_run_and_that_is_said(
 
     assert (shown, child.returncode) == ("", code)
     assert f"{word} the tests on real services: no real S3 server" in said
-    assert leftovers(tmp_path) == []
+    assert leftovers(folder) == []

@@ -71,6 +71,16 @@ def test_a_byte_flipped_anywhere_is_refused_by_every_load(stores, registry, cham
         stores.models.put(key, whole)
 
 
+def test_a_hole_in_the_log_is_not_taken_for_its_end(stores, registry, champions):
+    third = promoted(registry, "c", against=champions[-1])
+    stores.models.delete(registry.log_key(2))
+    stores.models.put(registry.hint_key, b'{"generation":1,"version":"x"}')
+
+    with pytest.raises(LoopError, match=r"00000002\.json is missing"):
+        registry.champion()
+    assert third.generation == 3
+
+
 @pytest.mark.parametrize("kind", ["log/00000001", "manifest", "model-", "decision", "evaluation"])
 def test_a_lost_object_is_named(stores, registry, champions, kind):
     key = next(key for key in sorted(listing(stores.models)) if kind in key)

@@ -28,10 +28,13 @@ from pipelines.__main__ import app
 from pipelines.errors import (
     AlreadyExistsError,
     DeliveryHeldError,
+    DigestMismatchError,
     NightHeldError,
+    NightIncompleteError,
     ObjectMissingError,
     TrustError,
 )
+from pipelines.landing import delivery_digest, parse_name
 from pipelines.partitions import read_partition
 from pipelines.records import (
     Delivery,
@@ -39,7 +42,6 @@ from pipelines.records import (
     Outcome,
     Receipt,
     Validation,
-    sha256_of,
 )
 from pipelines.replayer import DELIVERED_SCHEMA, Format, damage
 from pipelines.rules import Rule
@@ -59,6 +61,12 @@ from tests.builders import (
 
 NEXT_NIGHT = "2026-01-06"
 GOOD = landing_key("good.csv", source="app")
+
+
+def delivery_id(key: str, body: bytes) -> str:
+    return delivery_digest(parse_name(key), body).hexdigest()
+
+
 ROWS = some_rows(40, first=100)  # the damaged deliveries start from these
 OWN_PREFIXES = ("landing/", "deliveries/", "arrivals/", "reports/", "accepted/", "quarantine/",
                 "receipts/")  # fmt: skip
@@ -457,9 +465,60 @@ def test_held_bytes_stay_held_under_another_name(stores):
     result = ingest(NEXT_NIGHT)
 
     (receipt,) = receipts(stores, NEXT_NIGHT).values()
-    assert receipt.verdict == "DUPLICATE"
+    assert receipt.verdict == "HELD"
     assert "(HELD)" in receipt.why
     assert told(result)["accepted_rows"] == 0
+    assert result.exit_code == 3
+
+
+def test_a_file_that_was_held_for_its_name_alone_can_be_sent_again_under_the_right_one(stores):
+    deliver(stores, landing_key("reviews.csv.bak"), as_csv(ROWS))
+    held = ingest()
+    deliver(stores, landing_key("reviews.csv", night=NEXT_NIGHT), as_csv(ROWS))
+
+    right = ingest(NEXT_NIGHT)
+
+    assert held.exit_code == 3
+    assert right.exit_code == 0
+    assert told(right)["accepted_rows"] == len(ROWS)
+
+
+def test_a_night_that_is_repeated_after_the_next_one_took_over_counts_nothing_twice(stores):
+    deliver(stores, landing_key("r.csv"), as_csv(ROWS))
+    arrival = steps.land(stores.reviews.uri(landing_key("r.csv")), NIGHT)  # and then it failed
+
+    late = ingest(NEXT_NIGHT)
+    steps.accept(arrival, steps.validate(arrival))
+
+    nights = [steps.summarize_night(night)["accepted_rows"] for night in (NIGHT, NEXT_NIGHT)]
+    assert told(late)["accepted_rows"] == len(ROWS)
+    assert nights == [0, len(ROWS)]
+
+
+def test_bytes_that_were_changed_in_the_ledger_are_not_validated(stores):
+    deliver(stores, GOOD, as_csv(ROWS))
+    arrival = steps.land(stores.reviews.uri(GOOD), NIGHT)
+    raw = next(key for key in listing(stores.reviews) if key.endswith("/raw"))
+    stores.reviews.put(raw, as_csv(some_rows(len(ROWS), first=1000)))
+
+    with pytest.raises(TrustError):
+        steps.validate(arrival)
+    stores.reviews.put(raw, as_csv(ROWS).replace(b"superb", b"SUPERB"))
+    with pytest.raises(DigestMismatchError):
+        steps.validate(arrival)
+
+
+def test_a_file_with_very_many_columns_is_held_at_once(stores):
+    names = ",".join(f"c{number}" for number in range(50_000))
+    deliver(stores, landing_key("wide.csv"), f"{names}\n".encode())
+    wide = json.dumps({f"c{number}": 1 for number in range(50_000)})
+    deliver(stores, landing_key("wide.jsonl"), wide.encode())
+
+    ingest()
+
+    found = receipts(stores).values()
+    assert [receipt.verdict for receipt in found] == ["HELD", "HELD"]
+    assert all("max_columns=200" in receipt.why for receipt in found)
 
 
 def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
@@ -524,7 +583,7 @@ def test_a_night_of_nothing_but_held_deliveries_says_so(stores):
 
     assert told(result)["status"] == "ALL_HELD"
     with pytest.raises(NightHeldError, match=r"1 of 1 deliveries of 2026-01-05 are held"):
-        steps.check_night(NIGHT)
+        steps.check_night(NIGHT, [stores.reviews.uri(landing_key("r.csv"))])
     assert result.exit_code == 3
 
 
@@ -532,8 +591,17 @@ def test_a_good_night_passes_the_final_check(stores):
     deliver(stores, GOOD, as_csv(some_rows(20)))
     ingest()
 
-    assert steps.check_night(NIGHT) == "NEW_REVIEWS"
+    assert steps.check_night(NIGHT, [stores.reviews.uri(GOOD)]) == "NEW_REVIEWS"
     assert steps.has_new_reviews(steps.summarize_night(NIGHT))
+
+
+def test_a_delivery_without_a_conclusion_turns_the_night_red(stores):
+    deliver(stores, GOOD, as_csv(some_rows(20)))
+    ingest()
+    due = [stores.reviews.uri(GOOD), stores.reviews.uri(landing_key("never.csv"))]
+
+    with pytest.raises(NightIncompleteError, match=r"1 of 2 .*never\.csv"):
+        steps.check_night(NIGHT, due)
 
 
 # ── Names ────────────────────────────────────────────────────────────────────────────────────
@@ -617,7 +685,8 @@ def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
     torn = as_csv(ROWS)
     deliver(stores, landing_key("a-torn.csv"), torn)
     deliver(stores, GOOD.replace("app", "zoo"), as_csv(some_rows(20)))
-    stores.reviews.put(deliveries.outcome_key(sha256_of(torn)), b"{")
+    name = delivery_id(landing_key("a-torn.csv"), torn)
+    stores.reviews.put(deliveries.outcome_key(name), b"{")
 
     result = ingest()
 
@@ -667,7 +736,8 @@ def test_every_delivered_row_is_accepted_quarantined_or_held(share, row_count, s
     reviews = InMemory()
     reviews.put_once("deliveries/raw", body)
     delivery = Delivery(
-        sha256=sha256_of(body), source="web", landing_key=landing_key(f"r.{file_format}"),
+        sha256=delivery_id(landing_key(f"r.{file_format}"), body), source="web",
+        landing_key=landing_key(f"r.{file_format}"),
         file_format=file_format.removesuffix(".gz"), is_gzipped=file_format.endswith(".gz"),
         size_bytes=len(body), night=NIGHT, raw_key="deliveries/raw",
     )  # fmt: skip

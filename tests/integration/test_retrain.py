@@ -10,7 +10,7 @@ from builders import listing
 from typer.testing import CliRunner
 
 from pipelines import serving, steps
-from pipelines.__main__ import app
+from pipelines.__main__ import app, printable
 from pipelines.errors import (
     ConfigError,
     ConfirmationError,
@@ -323,12 +323,85 @@ def test_a_pulled_file_that_was_changed_is_refused(ingest_night, tmp_path, name)
     ingest_night(1)
     cli("retrain", "--json")
     cli("champion", "pull", "--to", str(tmp_path), "--json")
-    data = bytearray((tmp_path / name).read_bytes())
+    (path,) = tmp_path.rglob(name)
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    (tmp_path / name).write_bytes(bytes(data))
+    path.write_bytes(bytes(data))
 
     with pytest.raises(TrustError):
         serving.load_pulled(tmp_path)
+
+
+def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(
+    ingest_night, tmp_path, monkeypatch
+):
+    ingest_night(1)
+    first = cli("retrain", "--json")
+    cli("champion", "pull", "--to", str(tmp_path), "--json")
+    ingest_night(2)
+    cli("retrain", "--json")
+    real = serving._replace
+
+    def stopped(path, data):
+        if path.name == "champion.json":
+            raise KeyboardInterrupt
+        real(path, data)
+
+    monkeypatch.setattr(serving, "_replace", stopped)
+    stopped_pull = CliRunner().invoke(app, ["champion", "pull", "--to", str(tmp_path)])
+
+    assert stopped_pull.exit_code == 130
+    assert serving.load_pulled(tmp_path).entry.version == first["version"]
+
+
+def test_a_model_of_other_features_is_refused(ingest_night, registry):
+    ingest_night(1)
+    manifest = registry.manifest(cli("retrain", "--json")["version"])
+
+    with pytest.raises(ModelFormatError, match="trained on features 'fp0'"):
+        registry.load(manifest.model_copy(update={"featurizer": "fp0"}))
+
+
+def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, monkeypatch):
+    from pipelines import dataset
+
+    ingest_night(1)
+    manifest_uri = steps.train(steps.plan(steps.take_snapshot()))
+    monkeypatch.setattr(
+        dataset, "is_holdout", lambda keys, **_split: {key: key[-1] == "1" for key in keys}
+    )
+
+    with pytest.raises(StalePlanError, match="its holdout would flatter it"):
+        steps.evaluate(manifest_uri)
+
+
+def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_night, configure):
+    ingest_night(1)
+    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
+    configure(gate={"min_accuracy": 0.999})
+
+    with pytest.raises(StalePlanError, match="other rules than those in force"):
+        steps.decide(steps.verify(evaluation_uri))
+
+
+def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
+    ingest_night, monkeypatch
+):
+    ingest_night(1)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(steps, "confirm", lambda _entry: 0)
+        cli("retrain", "--json")
+    confirmed = []
+    monkeypatch.setattr(steps, "confirm", confirmed.append)
+
+    cli("retrain", "--json")
+
+    assert len(confirmed) == 1
+    assert confirmed[0].endswith("/sentiment/log/00000001.json")
+
+
+def test_what_a_terminal_obeys_is_spelled_out():
+    assert printable("a\x1b]0;x\x07\u202eb é 日本") == "a\\x1b]0;x\\x07\\u202eb é 日本"
 
 
 def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
@@ -422,6 +495,7 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
         ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
         ("a.parquet", "PAR1", "cannot read"),
         ("a.xlsx", "", "ends in none of"),
+        ("b.jsonl", '{"text": ["x"]}\n', "'text' is no text"),
     ],
 )
 def test_a_file_that_cannot_be_scored_says_why(ingest_night, tmp_path, name, content, message):

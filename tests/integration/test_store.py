@@ -261,6 +261,21 @@ def test_many_writers_of_the_same_bytes_all_succeed(stores):
     assert stores.reviews.get("a") == b"same"
 
 
+@pytest.mark.needs("atomic_create")
+def test_of_many_writers_of_different_bytes_one_wins_and_the_others_are_told(stores):
+    def write(number: int) -> int | None:
+        try:
+            stores.reviews.put_once("a", f"writer {number}".encode())
+        except AlreadyExistsError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(16) as writers:
+        winners = [number for number in writers.map(write, range(16)) if number is not None]
+
+    assert [stores.reviews.get("a")] == [f"writer {number}".encode() for number in winners]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -357,6 +372,17 @@ def test_wrong_credentials_are_said_to_be_wrong(behind, proxy, call, code):
         call(behind)
 
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.needs("checks_credentials")
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+@every_call
+def test_wrong_credentials_are_refused_by_the_server_itself(stores, monkeypatch, call, name):
+    stores.reviews.put("a", b"there")
+    monkeypatch.setenv(name, "wrong" * 4)
+
+    with pytest.raises(StoreRefusedError, match=r"refused it .*Check the S3 credentials"):
+        call(fresh(stores))
 
 
 @every_call

@@ -19,7 +19,12 @@ from pipelines.replayer import Format
 from tests.builders import as_csv, as_file, as_jsonl, as_parquet, some_rows
 
 INTAKE = IntakeSettings(
-    max_delivery_bytes=1_000_000, max_decoded_bytes=1_000_000, max_rows=100, max_field_bytes=50_000
+    max_columns=200,
+    max_deliveries=1000,
+    max_delivery_bytes=1_000_000,
+    max_decoded_bytes=1_000_000,
+    max_rows=100,
+    max_field_bytes=50_000,
 )
 FORMATS: tuple[Format, ...] = get_args(Format)
 HEADER = "review_id,text,label,written_on"

@@ -69,20 +69,18 @@ def give_receipt(stores, key: str, night: str) -> None:
 
 
 def test_an_empty_landing_has_nothing_due(stores):
-    assert discover(stores.reviews, NIGHT) == []
+    assert discover(stores.reviews, NIGHT, most=1000) == []
 
 
 def test_files_of_this_night_and_of_earlier_ones_are_due_sorted_by_key(stores):
     for day in ("2026-01-05", "2026-01-04", "2026-01-06"):
         deliver(stores, landing_key("a.csv", night=day), b"x")
-    deliver(stores, "landing/web/undated.csv", b"x")
 
-    due = discover(stores.reviews, "2026-01-05")
+    due = discover(stores.reviews, "2026-01-05", most=1000)
 
     assert due == [
         "landing/web/2026-01-04/a.csv",
         "landing/web/2026-01-05/a.csv",
-        "landing/web/undated.csv",
     ]
 
 
@@ -90,15 +88,15 @@ def test_files_of_this_night_and_of_earlier_ones_are_due_sorted_by_key(stores):
 def test_what_is_still_being_written_is_not_due(stores, name):
     deliver(stores, landing_key(name), b"x")
 
-    assert discover(stores.reviews, NIGHT) == []
+    assert discover(stores.reviews, NIGHT, most=1000) == []
 
 
 def test_what_has_a_receipt_is_due_again_for_its_own_night_only(stores):
     deliver(stores, landing_key("a.csv"), b"x")
     give_receipt(stores, landing_key("a.csv"), "2026-01-05")
 
-    assert discover(stores.reviews, "2026-01-05") == [landing_key("a.csv")]
-    assert discover(stores.reviews, "2026-01-06") == []
+    assert discover(stores.reviews, "2026-01-05", most=1000) == [landing_key("a.csv")]
+    assert discover(stores.reviews, "2026-01-06", most=1000) == []
 
 
 def test_a_file_that_changed_after_its_receipt_is_due_again(stores):
@@ -107,7 +105,7 @@ def test_a_file_that_changed_after_its_receipt_is_due_again(stores):
 
     deliver(stores, landing_key("a.csv"), b"y")
 
-    assert discover(stores.reviews, "2026-01-06") == [landing_key("a.csv")]
+    assert discover(stores.reviews, "2026-01-06", most=1000) == [landing_key("a.csv")]
 
 
 def test_a_landed_file_without_a_receipt_stays_due(stores):
@@ -116,4 +114,39 @@ def test_a_landed_file_without_a_receipt_stays_due(stores):
 
     deliveries.receive(stores.reviews, key, night=NIGHT, intake=load().intake)
 
-    assert discover(stores.reviews, "2026-01-06") == [key]
+    assert discover(stores.reviews, "2026-01-06", most=1000) == [key]
+
+
+TODAY = date(2026, 1, 7)
+
+
+def due_on(stores, night, **options):
+    return discover(stores.reviews, night, **{"most": 1000, "today": TODAY} | options)
+
+
+def test_a_file_without_a_day_is_due_in_the_last_complete_night_only(stores):
+    deliver(stores, "landing/web/a.csv", b"x")
+
+    assert due_on(stores, "2026-01-05") == []
+    assert due_on(stores, "2026-01-06") == ["landing/web/a.csv"]
+    assert due_on(stores, "2026-01-07") == ["landing/web/a.csv"]
+
+
+def test_a_night_that_is_not_over_is_refused(stores):
+    with pytest.raises(DataError, match="after today"):
+        due_on(stores, "2026-01-08")
+
+
+def test_more_files_than_one_run_can_take_are_taken_in_turns(stores):
+    for name in "abc":
+        deliver(stores, landing_key(f"{name}.csv"), b"x")
+    first = due_on(stores, NIGHT, most=2)
+    for info in stores.reviews.list("landing/"):
+        if info.key in first:
+            receipt = receipt_key(NIGHT, landing_key=info.key, version_tag=info.version_tag)
+            stores.reviews.put(receipt, b"{}")
+
+    again = due_on(stores, NIGHT, most=2)
+
+    assert first == [landing_key("a.csv"), landing_key("b.csv")]
+    assert landing_key("c.csv") in again
