@@ -1,7 +1,7 @@
 """A real S3 server as child processes: MinIO where its program is there, else Ceph's RGW.
 
-Both decide two racing creates of one key in one step, refuse wrong credentials, and keep objects
-on disk, which the test double does not. They listen on 127.0.0.1 only.
+Such a server decides two racing creates of one key in one step and refuses wrong credentials; the
+tests find out whether it does. Both keep objects on disk and listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
