@@ -242,14 +242,12 @@ def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
 def evaluate(manifest_uri: str) -> str:
     """Score a version and the champion on the same rows; returns the evaluation's URI."""
     from pipelines import evaluation
-    from pipelines.records import Manifest
 
     stores = _stores()
     models, key = stores.resolve(manifest_uri)
-    manifest = models.get_record(key, Manifest)
-    evaluation_key, _ = evaluation.evaluate(
-        stores.reviews, _registry(stores), manifest, config.load().gate
-    )
+    registry = _registry(stores)
+    manifest = registry.manifest(key.split("/")[-2])  # <name>/versions/<version>/manifest.json
+    evaluation_key, _ = evaluation.evaluate(stores.reviews, registry, manifest, config.load().gate)
     return models.uri(evaluation_key)
 
 

@@ -17,6 +17,7 @@ from pipelines.errors import (
     DigestMismatchError,
     ModelFormatError,
     NoReviewsError,
+    SignatureError,
     StalePlanError,
     TrustError,
 )
@@ -373,6 +374,16 @@ def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, 
 
     with pytest.raises(StalePlanError, match="its holdout would flatter it"):
         steps.evaluate(manifest_uri)
+
+
+def test_a_manifest_that_nobody_signed_is_not_evaluated(ingest_night, stores, registry):
+    ingest_night(1)
+    models, key = stores.resolve(steps.train(steps.plan(steps.take_snapshot())))
+    manifest = models.get_record(key, Manifest)
+    models.put(key, manifest.model_copy(update={"training_rows": 1}).to_bytes())
+
+    with pytest.raises(SignatureError):
+        steps.evaluate(models.uri(key))
 
 
 def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_night, configure):
