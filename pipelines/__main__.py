@@ -31,6 +31,11 @@ from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, Promotio
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
+_HOW_TO_ANSWER = (
+    "This version waits for a person: python -m pipelines decision approve {version} --reason "
+    "'...', or: decision reject {version} --reason '...'"
+)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -234,11 +239,20 @@ def retrain(
     out.print(
         Text.assemble((f"{facts['verdict']}: ", "bold"), printable(facts["why"])), soft_wrap=True
     )
+    if facts.get("needs_approval"):
+        err.print(_HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
 
 
 def _print_rules(version: str, rules: list[dict[str, Any]]) -> None:
-    rows = [("ok" if rule["is_passed"] else "FAIL", rule["sentence"]) for rule in rules]
-    _print_table(f"Version {version}", ("", "rule"), rows)
+    rows = [(_shown_answer(rule), rule["group"], rule["rule"], rule["sentence"]) for rule in rules]
+    _print_table(f"Version {version}", ("", "asks about", "rule", "what it saw"), rows)
+
+
+def _shown_answer(rule: dict[str, Any]) -> str:
+    """A gain that is not there is no fault: it only means that nothing needs to change."""
+    if rule["group"] == "gain":
+        return "yes" if rule["is_passed"] else "no"
+    return "ok" if rule["is_passed"] else "FAIL"
 
 
 def _retrain(
@@ -264,7 +278,8 @@ def _retrain(
     on_step("trying the model file in a clean process")
     decision_uri = steps.decide(steps.verify(evaluation_uri))
     decision, entry_uri = steps.read_decision(decision_uri), None
-    if decision.verdict == "PROMOTE" and not is_dry_run:
+    next_step = steps.next_step(decision_uri, is_dry_run=is_dry_run)
+    if next_step == "promote":
         on_step("promoting")
         entry_uri = steps.promote(decision_uri, f"shell {_user()}", reason)
         steps.confirm(entry_uri)
@@ -275,6 +290,7 @@ def _retrain(
         "version": version,
         "is_trained": not is_known,
         "is_promoted": entry_uri is not None,
+        "needs_approval": next_step == "ask",
         "champion_generation_before": decision.champion_generation,
         "features": cache,
         "rules": [rule.model_dump(mode="json") for rule in decision.rules],
@@ -385,6 +401,18 @@ def champion_release(
     _tell(_entry_facts(entry), as_json=as_json)
 
 
+@champion_app.command("pin")
+@reports_errors
+def champion_pin(
+    version: Annotated[str, typer.Argument(help="A version that is or was champion.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the reference that challengers must not be worse than. The champion stays."""
+    entry = rollback.pin(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    _tell(_entry_facts(entry), as_json=as_json)
+
+
 @champion_app.command("fsck")
 @reports_errors
 def champion_fsck(
@@ -426,6 +454,66 @@ def decision_show(
         return
     _print_rules(decision.version, [rule.model_dump() for rule in decision.rules])
     out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
+    if decision.approval == "needed":
+        _print_approval(decision)
+
+
+def _print_approval(decision: Any) -> None:
+    from pipelines import promotion
+
+    approval = promotion.find_approval(_registry(), decision)
+    if approval is None:
+        err.print(_HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
+        return
+    said = f"{approval.actor} said {approval.answer}: {approval.reason}"
+    out.print(Text(printable(said)), soft_wrap=True)
+
+
+@decision_app.command("approve")
+@reports_errors
+def decision_approve(
+    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a version through whose decision asks for a person, and make it champion.
+
+    Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
+    still the one that the decision was made against.
+    """
+    decision_uri = _open_decision_uri(version)
+    if steps.record_answer(decision_uri, "approve", f"shell {_user()}", reason) != "approve":
+        raise PromotionError(f"version {version} was rejected before; the first answer stands")
+    entry_uri = steps.promote(decision_uri, f"shell {_user()}", reason)
+    steps.confirm(entry_uri)
+    facts = {"version": version, "answer": "approve", "is_promoted": entry_uri is not None}
+    _tell(facts, as_json=as_json)
+
+
+@decision_app.command("reject")
+@reports_errors
+def decision_reject(
+    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say no to a version whose decision asks for a person. The champion stays."""
+    answer = steps.record_answer(_open_decision_uri(version), "reject", f"shell {_user()}", reason)
+    _tell({"version": version, "answer": answer}, as_json=as_json)
+
+
+def _open_decision_uri(version: str) -> str:
+    """The decision on a version; refuses one that was made against a former champion."""
+    registry = _registry()
+    decision, champion = _decision(version), registry.champion()
+    generation = champion.generation if champion else 0
+    if decision.champion_generation != generation:
+        raise PromotionError(
+            f"version {version} was decided on against champion generation "
+            f"{decision.champion_generation}; it is generation {generation} now. Decide again: "
+            "python -m pipelines retrain"
+        )
+    return str(registry.models.uri(registry.decision_key(decision)))
 
 
 @decision_app.command("verify")
@@ -438,15 +526,15 @@ def decision_verify(
 ) -> None:
     """Check a decision's signature, and that deciding again on its evaluation says the same."""
     from pipelines import gate
-    from pipelines.records import Evaluation
+    from pipelines.judgement import Evaluation
 
     decision = _decision(version)
     registry = _registry()
     evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
-    policy = config.load().gate
-    is_same_policy = provenance.rules_digest(policy) == decision.policy
+    settings = config.load()
+    is_same_policy = provenance.gate_policy(settings) == decision.policy
     check = registry.find_check(evaluation)
-    again = gate.decide(evaluation, decision.evaluation_key, policy, check)
+    again = gate.decide(evaluation, decision.evaluation_key, settings.gate, check)
     facts = {
         "version": decision.version,
         "verdict": decision.verdict,
@@ -576,6 +664,8 @@ def _entry_facts(entry: Any) -> dict[str, Any]:
         "actor",
         "reason",
         "holdout_accuracy",
+        "holdout_log_loss",
+        "reference",
     )
     return {name: getattr(entry, name) for name in names}
 

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -88,20 +88,38 @@ class TrustSettings(_Section):
 
 
 class GateSettings(_Section):
+    # Enough to tell two models apart
     min_holdout_rows: int = Field(ge=2)
     min_rows_per_class: int = Field(ge=1)
+    newest_rows: int = Field(ge=1)
+    min_newest_rows: int = Field(ge=1)
+    slices: tuple[Literal["length", "negation", "contrast", "rating", "source"], ...]
+    min_slice_rows: int = Field(ge=1)
+    # Floors, whoever the champion is
+    max_overlap_share: float = Share
     min_accuracy: float = Share
     min_recall: float = Share
     max_log_loss: float = Field(gt=0)
-    max_accuracy_drop: float = Share
-    max_log_loss_rise: float = Field(ge=0)
-    max_recall_drop: float = Share
-    significance: float = Field(gt=0, lt=1)
-    confidence: float = Field(gt=0.5, lt=1)
-    bootstrap_repeats: int = Field(ge=100)
+    max_calibration_error: float = Share
+    min_golden_accuracy: float = Share
+    max_behaviour_excess: float = Share
     max_artefact_bytes: int = Field(gt=0)
     max_latency_p95_milliseconds: float = Field(gt=0)
     max_memory_bytes: int = Field(gt=0)
+    # Against the champion and the pinned reference
+    max_accuracy_drop: float = Share
+    max_log_loss_rise: float = Field(ge=0)
+    max_recall_drop: float = Share
+    max_slice_drop: float = Share
+    max_golden_drop: float = Share
+    max_behaviour_drop: float = Share
+    significance: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    bootstrap_repeats: int = Field(ge=100)
+    # What follows
+    refresh_after_nights: int = Field(ge=1)
+    ask_for_first_model: bool
+    ask_when_inconclusive: bool
 
 
 class Settings(_Section):
@@ -207,3 +225,11 @@ def with_seed(settings: Settings, seed: int) -> Settings:
     except ValidationError as error:
         raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
     return settings.model_copy(update={"model": model})
+
+
+def golden_path(settings: Settings) -> Path:
+    return CONFIG_FOLDER / "default.toml"
+
+
+def behaviour_path(settings: Settings) -> Path:
+    return CONFIG_FOLDER / "behaviour"

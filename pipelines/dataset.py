@@ -15,6 +15,7 @@ from pipelines.fingerprints import Fingerprints
 from pipelines.identity import is_holdout, is_selection
 from pipelines.partitions import read_partition
 from pipelines.records import Snapshot, sha256_of
+from pipelines.slices import Described
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -57,19 +58,30 @@ class Dataset:
     def holdout_rows(self) -> Rows:
         return np.flatnonzero(self.is_holdout)
 
-    def holdout_id(self) -> str:
-        """sha256 over the held out text ids: equal ids mean the same rows."""
-        return ids_digest(self.text_id[self.is_holdout])
-
     def texts(self, rows: Rows) -> list[str]:
         """The texts of the given reviews, in the given order."""
+        texts: list[str] = self._columns(rows, ["text"]).column("text").to_pylist()
+        return texts
+
+    def described(self, rows: Rows) -> Described:
+        """Text, stars and source of the given reviews, for cutting slices."""
+        columns = ["text", "rating", "source"]
+        table = self._columns(rows, columns)
+        return Described(*(table.column(name).to_pylist() for name in columns))
+
+    def _columns(self, rows: Rows, columns: list[str]) -> pa.Table:
         tables = [
-            read_partition(self.reviews, partition, columns=["text"])
+            read_partition(self.reviews, partition, columns=columns)
             for partition in self.snapshot.partitions
         ]
-        column = pa.concat_tables(tables).column("text").combine_chunks()
-        texts: list[str] = column.take(pa.array(self.position[rows])).to_pylist()
-        return texts
+        return pa.concat_tables(tables).combine_chunks().take(pa.array(self.position[rows]))
+
+    def nights(self, rows: Rows) -> NDArray[np.str_]:
+        """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
+        partitions = self.snapshot.partitions
+        ends = np.cumsum([partition.rows for partition in partitions])
+        nights = np.array([partition.night for partition in partitions])
+        return nights[np.searchsorted(ends, self.position[rows], side="right")]
 
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
         """The fingerprints of the given reviews, in the given order."""

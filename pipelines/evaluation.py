@@ -1,48 +1,45 @@
-"""Score champion and challenger on the same held out rows, in the same run."""
+"""Score challenger, champion and pinned reference on the same held out rows, in the same run.
+
+Three sets: the **holdout**, by film; the **newest** nights of it; the **golden** set of reviews
+written by hand. No model was trained on any row that it is scored on.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
-from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipelines.config import GateSettings
+from pipelines import behaviour, golden
+from pipelines.comparison import Labels, Mask, Probabilities, is_usable
+from pipelines.config import Settings, behaviour_path, golden_path
 from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
 from pipelines.errors import NoReviewsError, StalePlanError
-from pipelines.provenance import rules_digest
-from pipelines.records import (
-    CheckRow,
-    Evaluation,
-    LogEntry,
-    Manifest,
-    Metrics,
-    PairedComparison,
-    Snapshot,
-)
+from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
+from pipelines.overlap import near_copies
+from pipelines.records import LogEntry, Manifest, Snapshot
 from pipelines.registry import Registry
+from pipelines.scores import Scored, set_scores, slice_scores
+from pipelines.slices import slice_masks
 from pipelines.store import Bucket
 from pipelines.training import inputs_for, positive_probability
 
 logger = logging.getLogger(__name__)
 
-Labels = NDArray[np.int8]
-Probabilities = NDArray[np.float64]
-
 CHECK_ROWS = 64
-_SMALLEST_PROBABILITY = 1e-15
-_BOOTSTRAP_SEED = 20260105
-_BOOTSTRAP_BLOCK = 50
+_OVERLAP_NGRAM_MAX, _OVERLAP_BITS = 3, 40
 
 
 def evaluate(
-    reviews: Bucket, registry: Registry, manifest: Manifest, policy: GateSettings
+    reviews: Bucket, registry: Registry, manifest: Manifest, settings: Settings, policy: str
 ) -> tuple[str, Evaluation]:
-    """Compare a version with the champion of this moment on the version's holdout.
+    """Compare a version with the champion of this moment and the reference pinned with it.
 
     Returns
     -------
@@ -54,34 +51,32 @@ def evaluate(
     NoReviewsError
         If no review is held out.
     """
-    champion = registry.champion()
-    snapshot = reviews.get_record(manifest.plan.snapshot_key, Snapshot)
-    dataset = load_dataset(reviews, snapshot)
+    standing = _standing(registry)
+    dataset = load_dataset(reviews, reviews.get_record(manifest.plan.snapshot_key, Snapshot))
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
     _check_split(dataset, manifest)
-    standing = registry.champion_manifest(champion) if champion else None
-    rows = _rows_new_to(reviews, standing, dataset)
     with threadpool_limits(limits=1):
-        scored = _score(dataset, rows, registry, manifest, standing)
-    evaluation = _record(dataset, manifest, champion, policy, scored)
+        fair = _fair_rows(reviews, dataset, standing)
+        models = _Models(registry, manifest, standing)
+        evaluation = _record(dataset, fair, models, settings, policy)
     return registry.add_evaluation(evaluation)
 
 
-def _rows_new_to(reviews: Bucket, champion: Manifest | None, dataset: Dataset) -> Rows:
-    """The held out rows that the champion was not trained on: both models must be tested fairly.
+@dataclass(frozen=True)
+class Standing:
+    """Who the challenger is compared with: all of them, or none."""
 
-    A film never changes side, but the settings of the split may, and a text may turn up again
-    under another film.
-    """
-    if champion is None:
-        return dataset.holdout_rows
-    seen = load_dataset(reviews, reviews.get_record(champion.plan.snapshot_key, Snapshot))
-    trained_on = seen.text_id[seen.training_rows]
-    if ids_digest(trained_on) != champion.training_digest:
-        trained_on = seen.text_id  # split by other code: it may have been trained on any of them
-    is_new = ~np.isin(dataset.text_id[dataset.holdout_rows], trained_on)
-    return dataset.holdout_rows[is_new]
+    entry: LogEntry | None
+    champion: Manifest | None
+    reference: Manifest | None
+
+
+def _standing(registry: Registry) -> Standing:
+    entry = registry.champion()
+    if entry is None:
+        return Standing(None, None, None)
+    return Standing(entry, registry.champion_manifest(entry), registry.reference_manifest(entry))
 
 
 def _check_split(dataset: Dataset, manifest: Manifest) -> None:
@@ -94,206 +89,156 @@ def _check_split(dataset: Dataset, manifest: Manifest) -> None:
         )
 
 
+# Which rows are fair
+
+
 @dataclass(frozen=True)
-class _Scored:
-    """Labels and probabilities of the scored holdout rows, in the same order."""
+class Fair:
+    """The rows to score on, and how many were left out, for which reason."""
 
     rows: Rows
-    labels: Labels
-    challenger: Probabilities
-    champion: Probabilities | None
+    overlap_rows: int
+    seen_rows: int
 
 
-def _score(
-    dataset: Dataset, rows: Rows, registry: Registry, manifest: Manifest, champion: Manifest | None
-) -> _Scored:
-    def probability(version: Manifest) -> Probabilities:
-        model = registry.load(version)
-        return positive_probability(model, inputs_for(model, dataset, rows))
+def _fair_rows(reviews: Bucket, dataset: Dataset, standing: Standing) -> Fair:
+    """The held out rows that none of the models was trained on.
 
-    return _Scored(
-        rows=rows,
-        labels=dataset.label[rows],
-        challenger=probability(manifest),
-        champion=probability(champion) if champion is not None else None,
+    A film never changes side, but the settings of the split may, and a text may turn up again
+    under another film.
+    """
+    held = dataset.holdout_rows
+    rows = unseen = held[~_copies(dataset)]
+    older = {one.version: one for one in (standing.champion, standing.reference) if one}
+    for manifest in older.values():
+        rows = rows[~np.isin(dataset.text_id[rows], _trained_on(reviews, manifest))]
+    return Fair(rows, overlap_rows=len(held) - len(unseen), seen_rows=len(unseen) - len(rows))
+
+
+def _copies(dataset: Dataset) -> Mask:
+    """Held out rows that are, word for word or nearly, among those trained on."""
+    held, trained = dataset.holdout_rows, dataset.training_rows
+    prints = dataset.fingerprints(
+        np.concatenate([held, trained]), ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
     )
+    is_held = np.arange(len(prints)) < len(held)
+    is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
+    return is_copy | near_copies(prints.take(is_held), prints.take(~is_held))
+
+
+def _trained_on(reviews: Bucket, manifest: Manifest) -> NDArray[np.str_]:
+    seen = load_dataset(reviews, reviews.get_record(manifest.plan.snapshot_key, Snapshot))
+    trained_on = seen.text_id[seen.training_rows]
+    if ids_digest(trained_on) == manifest.training_digest:
+        return trained_on
+    return seen.text_id  # split by other code: it may have been trained on any of them
+
+
+def newest_mask(nights: NDArray[np.str_], wanted_rows: int) -> Mask:
+    """The reviews of the newest nights: as many whole nights as it takes to have enough.
+
+    Parameters
+    ----------
+    nights : ndarray of str, shape (n_reviews,)
+        ``YYYY-MM-DD`` per review.
+    wanted_rows : int
+        How many reviews are enough; all of them are taken when there are fewer.
+    """
+    names, rows = np.unique(nights, return_counts=True)
+    so_far = np.cumsum(rows[::-1])
+    taken = int(np.searchsorted(so_far, wanted_rows)) + 1
+    newest: Mask = np.isin(nights, names[::-1][:taken])
+    return newest
+
+
+# Scoring
+
+
+class _Models:
+    """Challenger, champion and reference: each version loaded once, and asked once."""
+
+    def __init__(self, registry: Registry, manifest: Manifest, standing: Standing) -> None:
+        self.manifest, self.standing = manifest, standing
+        wanted = [one for one in (manifest, standing.champion, standing.reference) if one]
+        self._models = {
+            version: registry.load(one)
+            for version, one in {one.version: one for one in wanted}.items()
+        }
+
+    def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
+        """All models on the same reviews; ``inputs`` says what a model reads of them."""
+        answers = {
+            version: positive_probability(model, inputs(model))
+            for version, model in self._models.items()
+        }
+
+        def of(manifest: Manifest | None) -> Probabilities | None:
+            return answers[manifest.version] if manifest else None
+
+        standing = self.standing
+        challenger = answers[self.manifest.version]
+        return Scored(labels, challenger, of(standing.champion), of(standing.reference))
 
 
 def _record(
-    dataset: Dataset,
-    manifest: Manifest,
-    champion: LogEntry | None,
-    policy: GateSettings,
-    scored: _Scored,
+    dataset: Dataset, fair: Fair, models: _Models, settings: Settings, policy: str
 ) -> Evaluation:
+    gate, manifest, standing, rows = settings.gate, models.manifest, models.standing, fair.rows
+    holdout = models.scored(dataset.label[rows], lambda model: inputs_for(model, dataset, rows))
+    text_ids = dataset.text_id[rows]
+    is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
+    by_hand = golden.load_golden(golden_path(settings))
+    golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
+    masks = slice_masks(dataset.described(rows), gate.slices, min_rows=gate.min_slice_rows)
+    challenger_acts, champion_acts = _behaviour(models, settings)
     return Evaluation(
         model_name=manifest.model_name,
         version=manifest.version,
         manifest_sha256=manifest.digest(),
-        champion_generation=champion.generation if champion else 0,
-        champion_version=champion.version if champion else None,
-        policy=rules_digest(policy),
-        holdout_id=ids_digest(dataset.text_id[scored.rows]),
-        overlap_rows=_overlap(dataset),
-        seen_by_champion_rows=len(dataset.holdout_rows) - len(scored.rows),
-        positive_rows=int((scored.labels == 1).sum()),
-        negative_rows=int((scored.labels == 0).sum()),
+        champion_generation=standing.entry.generation if standing.entry else 0,
+        champion_version=standing.entry.version if standing.entry else None,
+        reference_version=standing.reference.version if standing.reference else None,
+        policy=policy,
+        overlap_rows=fair.overlap_rows,
+        seen_rows=fair.seen_rows,
+        champion_age_nights=_age_nights(dataset, standing.champion),
         artefact_bytes=manifest.model_size_bytes,
-        challenger=metrics(scored.labels, scored.challenger),
-        champion=None if scored.champion is None else metrics(scored.labels, scored.champion),
-        paired=_paired(scored, policy),
-        check_rows=_check_rows(dataset, scored),
+        holdout=set_scores("holdout", ids_digest(text_ids), holdout, gate),
+        newest=set_scores("newest", ids_digest(text_ids[is_newest]), holdout.take(is_newest), gate),
+        golden=set_scores("golden", by_hand.digest, golden_scored, gate),
+        slices=slice_scores(holdout, masks, gate),
+        behaviour=challenger_acts,
+        champion_behaviour=champion_acts,
+        check_rows=_check_rows(dataset, rows, holdout.challenger),
+        golden_probabilities=_plain(golden_scored.challenger),
     )
 
 
-def _overlap(dataset: Dataset) -> int:
-    training = dataset.text_id[dataset.training_rows]
-    return int(np.isin(dataset.text_id[dataset.holdout_rows], training).sum())
+def _behaviour(
+    models: _Models, settings: Settings
+) -> tuple[BehaviourScores, BehaviourScores | None]:
+    suite = behaviour.load_suite(behaviour_path(settings))
+    scored = models.scored(np.empty(0, np.int8), lambda _model: list(suite.texts()))
+    champion = None if scored.champion is None else behaviour.score(suite, scored.champion)
+    return behaviour.score(suite, scored.challenger), champion
 
 
-def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
-    """Scores of one model, or None when they cannot be had.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_reviews,)
-        1 positive, 0 negative.
-    probability : ndarray of shape (n_reviews,)
-        Of the positive class.
-
-    Returns
-    -------
-    metrics : Metrics or None
-        None if a probability is no number in [0, 1], or only one class is present.
-    """
-    if len(np.unique(labels)) != 2 or not _is_usable(probability):
+def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
+    """How many nights the champion lags behind; told by the reviews, never by a clock."""
+    if champion is None:
         return None
-    predicted = (probability >= 0.5).astype(np.int8)
-    return Metrics(
-        rows=len(labels),
-        accuracy=float(accuracy_score(labels, predicted)),
-        f1=float(f1_score(labels, predicted)),
-        roc_auc=float(roc_auc_score(labels, probability)),
-        log_loss=float(log_loss(labels, probability, labels=[0, 1])),
-        recall_positive=float(recall_score(labels, predicted, pos_label=1)),
-        recall_negative=float(recall_score(labels, predicted, pos_label=0)),
-    )
+    known = dataset.reviews.get_record(champion.plan.snapshot_key, Snapshot)
+    newest, seen = (max(part.night for part in one.partitions) for one in (dataset.snapshot, known))
+    return (date.fromisoformat(newest) - date.fromisoformat(seen)).days
 
 
-def _is_usable(probability: Probabilities) -> bool:
-    return bool(np.isfinite(probability).all() and ((probability >= 0) & (probability <= 1)).all())
+def _plain(probability: Probabilities) -> tuple[float, ...]:
+    return tuple(probability.tolist()) if is_usable(probability) else ()
 
 
-def _paired(scored: _Scored, policy: GateSettings) -> PairedComparison | None:
-    champion = scored.champion
-    if champion is None or not len(champion):
-        return None
-    if not (_is_usable(champion) and _is_usable(scored.challenger)):
-        return None
-    return compare(
-        scored.labels, champion, scored.challenger,
-        confidence=policy.confidence, repeats=policy.bootstrap_repeats,
-    )  # fmt: skip
-
-
-def compare(
-    labels: Labels,
-    champion: Probabilities,
-    challenger: Probabilities,
-    *,
-    confidence: float,
-    repeats: int,
-) -> PairedComparison:
-    """Changes from champion to challenger on the same rows, with one-sided bounds.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_reviews,)
-        1 positive, 0 negative.
-    champion, challenger : ndarray of shape (n_reviews,)
-        Probability of the positive class, in the row order of ``labels``.
-    confidence : float
-        Of each bound on its own, by percentile bootstrap over rows [1]_.
-    repeats : int
-        Bootstrap resamples.
-
-    References
-    ----------
-    .. [1] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
-    """
-    champion_right = (champion >= 0.5) == (labels == 1)
-    challenger_right = (challenger >= 0.5) == (labels == 1)
-    accuracy_change = challenger_right.astype(np.float64) - champion_right
-    loss_change = review_losses(labels, challenger) - review_losses(labels, champion)
-    bounds = _bootstrap_bounds(
-        np.stack([accuracy_change, loss_change]), confidence=confidence, repeats=repeats
-    )
-    only_champion = int((champion_right & ~challenger_right).sum())
-    only_challenger = int((challenger_right & ~champion_right).sum())
-    return PairedComparison(
-        only_champion_right=only_champion,
-        only_challenger_right=only_challenger,
-        accuracy_change=float(accuracy_change.mean()),
-        accuracy_change_low=float(bounds[0, 0]),
-        accuracy_change_high=float(bounds[0, 1]),
-        log_loss_change=float(loss_change.mean()),
-        log_loss_change_low=float(bounds[1, 0]),
-        log_loss_change_high=float(bounds[1, 1]),
-        mcnemar_p_value=mcnemar_p_value(only_champion, only_challenger),
-        confidence=confidence,
-    )
-
-
-def review_losses(labels: Labels, probability: Probabilities) -> Probabilities:
-    """Log loss of each review, in nats, shape (n_reviews,)."""
-    of_truth = np.where(labels == 1, probability, 1.0 - probability)
-    losses: Probabilities = -np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0))
-    return losses
-
-
-def mcnemar_p_value(only_champion_right: int, only_challenger_right: int) -> float:
-    """Chance of a split this uneven if both models err equally often: exact, two-sided.
-
-    Parameters
-    ----------
-    only_champion_right, only_challenger_right : int
-        Reviews that exactly one of the two models gets right.
-
-    Returns
-    -------
-    p_value : float
-        In (0, 1]; 1.0 when there is no such review.
-
-    References
-    ----------
-    .. [1] T. G. Dietterich, "Approximate Statistical Tests for Comparing Supervised
-       Classification Learning Algorithms", Neural Computation 10(7), 1998.
-    """
-    discordant = only_champion_right + only_challenger_right
-    fewer = min(only_champion_right, only_challenger_right)
-    return float(min(1.0, 2.0 * binom.cdf(fewer, discordant, 0.5))) if discordant else 1.0
-
-
-def _bootstrap_bounds(
-    changes: NDArray[np.float64], *, confidence: float, repeats: int
-) -> NDArray[np.float64]:
-    """One-sided lower and upper bound per line of ``changes``, shape (n_lines, 2)."""
-    rng = np.random.default_rng(_BOOTSTRAP_SEED)
-    rows = changes.shape[1]
-    means: list[NDArray[np.float64]] = []
-    for start in range(0, repeats, _BOOTSTRAP_BLOCK):
-        block = min(_BOOTSTRAP_BLOCK, repeats - start)
-        drawn = rng.integers(rows, size=(block, rows))
-        means.append(changes[:, drawn].mean(axis=2))
-    quantiles = np.quantile(np.concatenate(means, axis=1), [1 - confidence, confidence], axis=1)
-    bounds: NDArray[np.float64] = quantiles.T
-    return bounds
-
-
-def _check_rows(dataset: Dataset, scored: _Scored) -> tuple[CheckRow, ...]:
+def _check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tuple[CheckRow, ...]:
     """Evenly spread holdout rows with the challenger's answer, for consumers to repeat."""
-    rows, probability = scored.rows, scored.challenger
-    if not len(rows) or not _is_usable(probability):
+    if not len(rows) or not is_usable(probability):
         return ()
     chosen = np.unique(np.linspace(0, len(rows) - 1, CHECK_ROWS).astype(np.int64))
     located = [(dataset.locate(int(rows[row])), float(probability[row])) for row in chosen]

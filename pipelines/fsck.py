@@ -12,11 +12,10 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from pipelines.errors import LoopError, ObjectMissingError, TransientError
+from pipelines.judgement import ApprovalRecord, Decision, Evaluation
 from pipelines.partitions import read_partition
 from pipelines.records import (
     ChampionHint,
-    Decision,
-    Evaluation,
     LogEntry,
     Manifest,
     Plan,
@@ -29,7 +28,7 @@ from pipelines.store import AnyRecord, Bucket
 
 _VERSION = re.compile(r"versions/([0-9a-f]{20})/(.+)")
 _MODEL = re.compile(r"model-[0-9a-f]{16}\.skops")
-_GATE = re.compile(r"gates/\d{8}-[0-9a-f]{16}/(evaluation|artefact_check|decision)\.json")
+_GATE = re.compile(r"gates/\d{8}-[0-9a-f]{16}/(evaluation|artefact_check|decision|approval)\.json")
 _NAMED_BY_DIGEST = re.compile(r"(plans|rollbacks)/([0-9a-f]{20})\.json")
 _LOG = re.compile(r"log/(\d{8})\.json")
 
@@ -67,6 +66,15 @@ def check(reviews: Bucket, registry: Registry, *, is_deep: bool = False) -> list
     return sorted(
         set(inspection.findings()), key=lambda found: (order[found.kind], found.key, found.what)
     )
+
+
+def _named_by(registry: Registry, entry: LogEntry) -> Iterator[tuple[str, str, type[Record]]]:
+    """The objects that a log entry names: key, recorded digest, and kind."""
+    yield registry.manifest_key(entry.version), entry.manifest_sha256, Manifest
+    yield registry.manifest_key(entry.reference), entry.reference_manifest_sha256, Manifest
+    yield entry.decision_key, entry.decision_sha256, Decision
+    if entry.approval_key is not None and entry.approval_sha256 is not None:
+        yield entry.approval_key, entry.approval_sha256, ApprovalRecord
 
 
 class _Inspection:
@@ -124,11 +132,7 @@ class _Inspection:
             yield Finding("error", key, "does not follow from the entry before it")
         if before and entry.at < before.at:
             yield Finding("error", key, f"is dated {entry.at}, the entry before it {before.at}")
-        for named, expected in (
-            (self.registry.manifest_key(entry.version), entry.manifest_sha256),
-            (entry.decision_key, entry.decision_sha256),
-        ):
-            kind = Manifest if named.endswith("manifest.json") else Decision
+        for named, expected, kind in _named_by(self.registry, entry):
             record, found = self._record(named, kind)
             yield from found
             if record is not None and record.digest() != expected:
@@ -168,6 +172,8 @@ class _Inspection:
                 yield from self._decision(self.prefix + name)
             elif name.endswith("/evaluation.json"):
                 yield from self._evaluation(self.prefix + name)
+            elif name.endswith("/approval.json"):
+                yield from self._approval(self.prefix + name)
 
     def _model(self, manifest: Manifest, inside: list[str]) -> Iterator[Finding]:
         _, found = self._read(manifest.model_key, lambda: self.registry.model_bytes(manifest))
@@ -195,6 +201,15 @@ class _Inspection:
             self.keys
         ):
             yield Finding("note", key, "was never decided on")
+
+    def _approval(self, key: str) -> Iterator[Finding]:
+        decision_key = key.replace("/approval.json", "/decision.json")
+        approval, found = self._read(key, lambda: self.registry.find_approval(decision_key))
+        yield from found
+        decision, found = self._record(decision_key, Decision)
+        yield from found
+        if approval and decision and approval.decision_sha256 != decision.digest():
+            yield Finding("error", key, f"answers another decision than {decision_key}")
 
     def _snapshot(self, manifest: Manifest) -> Iterator[Finding]:
         key = manifest.plan.snapshot_key

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from pipelines.config import Settings, behaviour_path, golden_path
 from pipelines.errors import ConfigError
 from pipelines.records import canonical_json, sha256_of
 
@@ -57,3 +58,16 @@ def rules_digest(*sections: BaseModel) -> str:
         "environment": environment_digest(),
     }
     return sha256_of(canonical_json(values))
+
+
+def gate_policy(settings: Settings) -> str:
+    """Names everything that a verdict depends on besides the models and the reviews."""
+    files = [golden_path(settings), *sorted(behaviour_path(settings).glob("*.toml"))]
+    try:
+        contents = {path.name: sha256_of(path.read_bytes()) for path in files}
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the golden set or the behavioural suite: {error}. "
+            "[evaluation] in the configuration says where they are"
+        ) from error
+    return sha256_of(canonical_json([rules_digest(settings.gate), contents]))

@@ -25,8 +25,7 @@ FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
 ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
 Severity = Literal["critical", "row", "warning"]
-EntryKind = Literal["promotion", "rollback", "release"]
-Verdict = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
+EntryKind = Literal["promotion", "rollback", "release", "pin"]
 
 
 def canonical_json(value: Any) -> bytes:
@@ -122,10 +121,15 @@ class Arrival(Record):
 class Partition(Record):
     """Accepted rows of one delivery: an immutable Parquet file."""
 
-    key: str
+    key: str  # <accepted or quarantine>/date=<night>/<sha256>.parquet
     sha256: Sha256
     rows: int
     size_bytes: int
+
+    @property
+    def night(self) -> str:
+        """The day the rows were delivered for, ``YYYY-MM-DD``."""
+        return self.key.split("/")[1].removeprefix("date=")
 
 
 class RuleResult(Record):
@@ -265,113 +269,15 @@ class Manifest(SignedRecord):
     model_size_bytes: int
 
 
-class Metrics(Record):
-    """Scores of one model on the holdout. ``*_score``-like values are better when higher."""
-
-    rows: int
-    accuracy: float
-    f1: float
-    roc_auc: float
-    log_loss: float
-    recall_positive: float
-    recall_negative: float
-
-
-class PairedComparison(Record):
-    """Champion and challenger on the same rows; changes are challenger minus champion."""
-
-    only_champion_right: int
-    only_challenger_right: int
-    accuracy_change: float
-    accuracy_change_low: float
-    accuracy_change_high: float
-    log_loss_change: float
-    log_loss_change_low: float
-    log_loss_change_high: float
-    mcnemar_p_value: float
-    confidence: float
-
-
-class CheckRow(Record):
-    """One holdout row's probability, so that a consumer can prove it runs the same model."""
-
-    partition: Sha256
-    row: int
-    probability: float
-
-
-class Evaluation(Record):
-    """Champion and challenger scored on the same rows in the same run."""
-
-    schema_version: Literal[1] = 1
-    model_name: str
-    version: VersionId
-    manifest_sha256: Sha256
-    champion_generation: int  # 0: there was no champion
-    champion_version: str | None
-    policy: Sha256  # of the gate's settings and code
-    holdout_id: Sha256
-    overlap_rows: int  # holdout texts that the challenger was trained on: must be 0
-    seen_by_champion_rows: int  # holdout texts left out because the champion was trained on them
-    positive_rows: int
-    negative_rows: int
-    artefact_bytes: int
-    challenger: Metrics | None  # None: a probability was not a finite number
-    champion: Metrics | None
-    paired: PairedComparison | None
-    check_rows: tuple[CheckRow, ...]
-
-
-class ArtefactCheck(Record):
-    """What a clean process found out about a model file. Measured, so no two are the same bytes."""
-
-    schema_version: Literal[1] = 1
-    version: VersionId
-    model_sha256: Sha256
-    answers_alike: bool
-    why: str
-    rows: int
-    largest_difference: float | None
-    latency_p95_milliseconds: float | None  # of one review at a time
-    load_seconds: float | None
-    peak_bytes: int | None  # resident memory of the whole process
-
-
-class GateRule(Record):
-    """One rule of the gate: what it asked, what it saw, and a sentence for people."""
-
-    rule: str
-    is_passed: bool
-    observed: float | None
-    limit: float | None
-    sentence: str
-
-
-class Decision(SignedRecord):
-    """The recorded verdict. Promotion acts on nothing else."""
-
-    schema_version: Literal[1] = 1
-    model_name: str
-    version: VersionId
-    manifest_sha256: Sha256
-    evaluation_key: str
-    evaluation_sha256: Sha256
-    champion_generation: int
-    champion_version: str | None
-    policy: Sha256
-    verdict: Verdict
-    why: str
-    rules: tuple[GateRule, ...]
-
-
 class LogEntry(SignedRecord):
     """One line of the champion's succession. The log is the truth about who is champion.
 
-    ``version`` is who is champion from here on. A rollback names in ``subject`` the version it
-    withdraws, a release the withdrawn version that may compete again.
+    ``version`` is who is champion from here on, ``reference`` the version that every challenger
+    must not be worse than, so that many small losses cannot add up. A rollback names in ``subject``
+    the version it withdraws, a release the withdrawn version that may compete again.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model_name: str
     generation: int = Field(ge=1)
     previous_entry_sha256: str | None
@@ -381,7 +287,12 @@ class LogEntry(SignedRecord):
     manifest_sha256: Sha256
     decision_key: str
     decision_sha256: Sha256
+    approval_key: str | None = None  # of the person's answer, where the decision asked for one
+    approval_sha256: Sha256 | None = None
+    reference: VersionId
+    reference_manifest_sha256: Sha256
     holdout_accuracy: float
+    holdout_log_loss: float
     actor: str
     reason: str
     token: Sha256  # the same for every retry of the same promotion

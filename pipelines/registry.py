@@ -27,19 +27,15 @@ from pipelines.errors import (
     LoopError,
     ModelFormatError,
     ObjectMissingError,
-    PromotionError,
     TrustError,
 )
-from pipelines.records import (
+from pipelines.judgement import (
+    ApprovalRecord,
     ArtefactCheck,
-    ChampionHint,
     Decision,
     Evaluation,
-    LogEntry,
-    Manifest,
-    Plan,
-    sha256_of,
 )
+from pipelines.records import ChampionHint, LogEntry, Manifest, Plan, sha256_of
 from pipelines.store import AnyRecord, Bucket
 
 if TYPE_CHECKING:
@@ -170,11 +166,18 @@ class Registry:
 
     def champion_manifest(self, entry: LogEntry) -> Manifest:
         """The manifest that a log entry names, after checking that it is unchanged."""
-        manifest = self.manifest(entry.version)
-        if manifest.digest() != entry.manifest_sha256:
+        return self._manifest_as(entry.version, entry.manifest_sha256)
+
+    def reference_manifest(self, entry: LogEntry) -> Manifest:
+        """The manifest of the reference that is pinned since a log entry, unchanged."""
+        return self._manifest_as(entry.reference, entry.reference_manifest_sha256)
+
+    def _manifest_as(self, version: str, expected: str) -> Manifest:
+        manifest = self.manifest(version)
+        if manifest.digest() != expected:
             raise DigestMismatchError(
-                uri=self.models.uri(self.manifest_key(entry.version)),
-                expected=entry.manifest_sha256,
+                uri=self.models.uri(self.manifest_key(version)),
+                expected=expected,
                 found=manifest.digest(),
             )
         return manifest
@@ -208,7 +211,7 @@ class Registry:
             raise TrustError(f"{self.models.uri(key)} holds the entry of another generation")
         return entry
 
-    def _find_entry(self, generation: int) -> LogEntry | None:
+    def find_entry(self, generation: int) -> LogEntry | None:
         try:
             return self.entry(generation)
         except ObjectMissingError:
@@ -244,76 +247,6 @@ class Registry:
         return withdrawn
 
     # Promotion
-
-    def promote(
-        self, decision: Decision, decision_key: str, *, actor: str, reason: str
-    ) -> LogEntry:
-        """Make the decided version champion, if the champion it was compared with still is.
-
-        Repeating it is safe: a promotion that already happened is recognised as our own.
-
-        Raises
-        ------
-        PromotionError
-            If the decision does not say PROMOTE or does not match what is stored.
-        ChampionMovedError
-            If another version was promoted since the decision was made.
-        UnsafeStoreError
-            If the store does not honour create-if-absent.
-        """
-        manifest, evaluation = self._checked(decision)
-        before = self._entry_before(decision)
-        entry = LogEntry(
-            model_name=self.name,
-            generation=decision.champion_generation + 1,
-            previous_entry_sha256=before.digest() if before else None,
-            kind="promotion",
-            version=decision.version,
-            manifest_sha256=manifest.digest(),
-            decision_key=decision_key,
-            decision_sha256=decision.digest(),
-            holdout_accuracy=evaluation.challenger.accuracy if evaluation.challenger else 0.0,
-            actor=actor,
-            reason=reason,
-            token=decision.digest(),
-            at=time_after(before),
-        )
-        return self.append(entry)
-
-    def _checked(self, decision: Decision) -> tuple[Manifest, Evaluation]:
-        trust.check(decision, uri=f"the decision on version {decision.version}")
-        if decision.verdict != "PROMOTE" or decision.model_name != self.name:
-            raise PromotionError(
-                f"version {decision.version} is not promoted: its decision says "
-                f"{decision.verdict} for model {decision.model_name!r}. {decision.why}"
-            )
-        manifest = self.manifest(decision.version)
-        self.model_bytes(manifest)
-        evaluation = self.models.get_record(decision.evaluation_key, Evaluation)
-        found = (manifest.digest(), evaluation.digest())
-        if found != (decision.manifest_sha256, decision.evaluation_sha256):
-            raise PromotionError(
-                f"version {decision.version} is not promoted: its manifest or its evaluation "
-                "changed after the decision. Decide again: python -m pipelines retrain"
-            )
-        if (entry := self.withdrawn().get(decision.version)) is not None:
-            raise PromotionError(
-                f"version {decision.version} was rolled back by {entry.actor} at {entry.at} "
-                f"({entry.reason}) and does not come back by itself. To let it compete again: "
-                f"python -m pipelines champion release {decision.version} --reason ..."
-            )
-        return manifest, evaluation
-
-    def _entry_before(self, decision: Decision) -> LogEntry | None:
-        if decision.champion_generation == 0:
-            return None
-        entry = self._find_entry(decision.champion_generation)
-        if entry is None or entry.version != decision.champion_version:
-            raise PromotionError(
-                f"the decision names champion generation {decision.champion_generation} "
-                f"({decision.champion_version}), which the log does not have"
-            )
-        return entry
 
     def append(self, entry: LogEntry) -> LogEntry:
         """Write the next line of the log, or find that it is written already.
@@ -381,10 +314,13 @@ class Registry:
 
     def add_decision(self, decision: Decision) -> tuple[str, Decision]:
         """Store a decision; the first one of its version, champion and policy stands."""
-        key = self.gate_key(
+        key = self.decision_key(decision)
+        return key, self._first_signed(key, decision)
+
+    def decision_key(self, decision: Decision) -> str:
+        return self.gate_key(
             decision.version, decision.champion_generation, decision.policy, "decision"
         )
-        return key, self._first_signed(key, decision)
 
     def decision_keys(self, version: str) -> list[str]:
         """All decisions on a version, the one against the newest champion last."""
@@ -404,6 +340,24 @@ class Registry:
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
         try:
             return self.decision(self.gate_key(version, generation, policy, "decision"))
+        except ObjectMissingError:
+            return None
+
+    # Approvals
+
+    @staticmethod
+    def approval_key(decision_key: str) -> str:
+        """Where the one answer to a decision is kept: beside it."""
+        return decision_key.replace("/decision.json", "/approval.json")
+
+    def add_approval(self, approval: ApprovalRecord) -> ApprovalRecord:
+        """Store a person's answer to a decision; the first one stands."""
+        return self._first_signed(self.approval_key(approval.decision_key), approval)
+
+    def find_approval(self, decision_key: str) -> ApprovalRecord | None:
+        """The answer to a decision, its signature checked; None when nobody answered."""
+        try:
+            return self._signed(self.approval_key(decision_key), ApprovalRecord)
         except ObjectMissingError:
             return None
 

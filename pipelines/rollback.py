@@ -8,6 +8,7 @@ The withdrawn version cannot be promoted again until somebody releases it.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from pipelines.errors import ChampionMovedError, PermanentError, PromotionError
 from pipelines.records import LogEntry, RollbackPlan, sha256_of
@@ -130,6 +131,48 @@ def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
         return None
 
 
+def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntry:
+    """Make a former champion the reference that challengers must not be worse than.
+
+    Raises
+    ------
+    PromotionError
+        If there is no reason, or the version was never champion.
+    ChampionMovedError
+        If the log grew meanwhile: run it again.
+    """
+    if not reason.strip():
+        raise PromotionError("a pin needs a reason: whoever reads the log later will ask")
+    history = registry.history()
+    target = next((entry for entry in reversed(history) if entry.version == version), None)
+    if target is None:
+        raise PromotionError(f"version {version!r} was never champion, so it is no reference")
+    registry.load(registry.champion_manifest(target))
+    before = history[-1]
+    return registry.append(
+        _next_entry(
+            before,
+            kind="pin",
+            subject=version,
+            reference=version,
+            reference_manifest_sha256=target.manifest_sha256,
+            actor=actor,
+            reason=reason,
+            token=sha256_of(f"pin {version} after {before.digest()}".encode()),
+        )
+    )
+
+
+def _next_entry(before: LogEntry, **changes: Any) -> LogEntry:
+    """The line after a line of the log, with the same champion."""
+    follows = {
+        "generation": before.generation + 1,
+        "previous_entry_sha256": before.digest(),
+        "at": time_after(before),
+    }
+    return before.model_copy(update=follows | changes)
+
+
 def release(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntry:
     """Let a version that was rolled back compete again; the champion stays.
 
@@ -150,16 +193,8 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
         )
     before = registry.history()[-1]
     token = sha256_of(f"release {version} after {before.digest()}".encode())
-    entry = before.model_copy(
-        update={
-            "generation": before.generation + 1,
-            "previous_entry_sha256": before.digest(),
-            "kind": "release",
-            "subject": version,
-            "actor": actor,
-            "reason": reason,
-            "token": token,
-            "at": time_after(before),
-        }
+    return registry.append(
+        _next_entry(
+            before, kind="release", subject=version, actor=actor, reason=reason, token=token
+        )
     )
-    return registry.append(entry)

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import trust
+from pipelines import golden, trust
+from pipelines.config import Settings, golden_path
 from pipelines.errors import PromotionError, TrustError
+from pipelines.judgement import CheckRow, Evaluation
 from pipelines.partitions import read_partition
-from pipelines.records import (
-    CheckRow,
-    Evaluation,
-    LogEntry,
-    Manifest,
-    Snapshot,
-    sha256_of,
-)
+from pipelines.records import LogEntry, Manifest, Snapshot, sha256_of
 from pipelines.registry import Registry, load_version
 from pipelines.store import Bucket
 
@@ -132,7 +127,7 @@ def _read(path: Path, folder: Path) -> bytes:
         ) from error
 
 
-def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
+def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Settings) -> int:
     """Check after a promotion that a consumer gets the very model that was approved.
 
     Returns
@@ -154,9 +149,8 @@ def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
     from pipelines.training import positive_probability
 
-    texts = check_texts(reviews, manifest, evaluation.check_rows)
+    texts, expected = questions(reviews, manifest, evaluation, settings)
     answers = positive_probability(model, texts)
-    expected = [row.probability for row in evaluation.check_rows]
     worst = max(abs(got - want) for got, want in zip(answers, expected, strict=True))
     if not worst <= LARGEST_DIFFERENCE:
         raise PromotionError(
@@ -166,6 +160,22 @@ def confirm(reviews: Bucket, registry: Registry, generation: int) -> int:
         )
     logger.info("generation=%d confirmed=%d", generation, len(expected))
     return len(expected)
+
+
+def questions(
+    reviews: Bucket, manifest: Manifest, evaluation: Evaluation, settings: Settings
+) -> tuple[list[str], list[float]]:
+    """What to ask a model, and what it answered when it was evaluated.
+
+    These are the check rows, and the golden set unless it was changed since.
+    """
+    texts = check_texts(reviews, manifest, evaluation.check_rows)
+    expected = [row.probability for row in evaluation.check_rows]
+    by_hand = golden.load_golden(golden_path(settings))
+    if by_hand.digest == evaluation.golden.set_id and evaluation.golden_probabilities:
+        texts += by_hand.texts
+        expected += evaluation.golden_probabilities
+    return texts, expected
 
 
 def check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:

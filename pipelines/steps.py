@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import config
 from pipelines.errors import (
@@ -24,13 +24,17 @@ from pipelines.errors import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.records import Decision, Plan
+    from pipelines.judgement import Decision
+    from pipelines.records import Plan
     from pipelines.registry import Registry
     from pipelines.store import Stores
 
 logger = logging.getLogger(__name__)
 
 MAX_REDECISIONS = 5
+
+NextStep = Literal["promote", "ask", "keep_champion"]
+Answer = Literal["approve", "reject"]
 
 
 # ── reviews_ingest ───────────────────────────────────────────────────────────────────────────
@@ -184,7 +188,7 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
 
 def has_work(plan_uri: str) -> bool:
     """False when this very version was already decided on against this very champion."""
-    from pipelines import provenance
+    from pipelines import promotion, provenance
 
     stores = _stores()
     made, registry = _read_plan(stores, plan_uri)
@@ -201,9 +205,9 @@ def has_work(plan_uri: str) -> bool:
     decision = registry.find_decision(
         made.version,
         champion.generation if champion else 0,
-        provenance.rules_digest(config.load().gate),
+        provenance.gate_policy(config.load()),
     )
-    if decision is None or decision.verdict == "PROMOTE":
+    if decision is None or promotion.is_open(registry, decision):
         return True
     logger.info(
         "Nothing changed: version %s was decided on before: %s. %s",
@@ -241,25 +245,28 @@ def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
 
 def evaluate(manifest_uri: str) -> str:
     """Score a version and the champion on the same rows; returns the evaluation's URI."""
-    from pipelines import evaluation
+    from pipelines import evaluation, provenance
 
     stores = _stores()
     models, key = stores.resolve(manifest_uri)
     registry = _registry(stores)
     manifest = registry.manifest(key.split("/")[-2])  # <name>/versions/<version>/manifest.json
-    evaluation_key, _ = evaluation.evaluate(stores.reviews, registry, manifest, config.load().gate)
+    settings = config.load()
+    evaluation_key, _ = evaluation.evaluate(
+        stores.reviews, registry, manifest, settings, provenance.gate_policy(settings)
+    )
     return models.uri(evaluation_key)
 
 
 def verify(evaluation_uri: str) -> str:
     """Try the model file in a clean process; returns the evaluation's URI again."""
     from pipelines import verification
-    from pipelines.records import Evaluation
+    from pipelines.judgement import Evaluation
 
     stores = _stores()
     models, key = stores.resolve(evaluation_uri)
     evaluation = models.get_record(key, Evaluation)
-    verification.verify(stores.reviews, _registry(stores), evaluation, config.load().verification)
+    verification.verify(stores.reviews, _registry(stores), evaluation, config.load())
     return evaluation_uri
 
 
@@ -272,13 +279,13 @@ def decide(evaluation_uri: str) -> str:
         If the rules changed since the evaluation.
     """
     from pipelines import gate, provenance
-    from pipelines.records import Evaluation
+    from pipelines.judgement import Evaluation
 
     stores = _stores()
     models, key = stores.resolve(evaluation_uri)
     evaluation = models.get_record(key, Evaluation)
-    policy = config.load().gate
-    if evaluation.policy != provenance.rules_digest(policy):
+    settings = config.load()
+    if evaluation.policy != provenance.gate_policy(settings):
         raise StalePlanError(
             f"version {evaluation.version} was evaluated under other rules than those in force: "
             "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
@@ -286,39 +293,71 @@ def decide(evaluation_uri: str) -> str:
         )
     registry = _registry(stores)
     check = registry.find_check(evaluation)
-    decision_key, decision = registry.add_decision(gate.decide(evaluation, key, policy, check))
+    made = gate.decide(evaluation, key, settings.gate, check)
+    decision_key, decision = registry.add_decision(made)
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
     logger.info("Verdict %s: %s", decision.verdict, decision.why)
     return models.uri(decision_key)
 
 
-def is_promoted(decision_uri: str) -> bool:
-    """Whether the verdict is PROMOTE."""
-    return read_decision(decision_uri).verdict == "PROMOTE"
+def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
+    """What follows a decision: promote, ask a person, or keep the champion."""
+    from pipelines import promotion
+
+    stores = _stores()
+    decision, registry = read_decision(decision_uri), _registry(stores)
+    if is_dry_run or not promotion.is_open(registry, decision):
+        logger.info("The champion stays: %s. %s", decision.verdict, decision.why)
+        return "keep_champion"
+    return "promote" if promotion.is_allowed(registry, decision) else "ask"
+
+
+def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) -> Answer:
+    """Keep what a person says of a version that needs approval; returns the answer that stands.
+
+    Raises
+    ------
+    PromotionError
+        If the decision asks for no approval, or there is no reason.
+    """
+    from pipelines import promotion
+
+    stores = _stores()
+    _, key = stores.resolve(decision_uri)
+    registry = _registry(stores)
+    approval = promotion.answer(registry, key, answer, actor=actor, reason=reason)
+    logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
+    return approval.answer
 
 
 def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
     """Make the decided version champion; returns the log entry's URI.
 
-    If another version was promoted meanwhile, this one is evaluated and decided on again,
-    against the new champion; None when it no longer is good enough.
+    If another version was promoted meanwhile, this one is evaluated and decided on again, against
+    the new champion; None when it no longer is good enough. An approval is of one decision: it is
+    void then, and a person must be asked again.
 
     Raises
     ------
     ChampionMovedError
         If that happens `MAX_REDECISIONS` times in a row.
     """
+    from pipelines import promotion
+
     stores = _stores()
     registry = _registry(stores)
     for _ in range(MAX_REDECISIONS):
         decision = read_decision(decision_uri)
-        if decision.verdict != "PROMOTE":
-            logger.info("Not promoted after all: %s. %s", decision.verdict, decision.why)
+        if not promotion.is_allowed(registry, decision):
+            logger.info(
+                "Not promoted: %s, approval %s. %s",
+                decision.verdict, decision.approval, decision.why,
+            )  # fmt: skip
             return None
         _, decision_key = stores.resolve(decision_uri)
         try:
-            entry = registry.promote(decision, decision_key, actor=actor, reason=reason)
+            entry = promotion.promote(registry, decision, decision_key, actor=actor, reason=reason)
         except ChampionMovedError as error:
             logger.warning("%s", error)
             lost = error
@@ -349,7 +388,7 @@ def confirm(entry_uri: str | None) -> int:
     registry = _registry(stores)
     generation = int(key.rpartition("/")[2].removesuffix(".json"))
     try:
-        return serving.confirm(stores.reviews, registry, generation)
+        return serving.confirm(stores.reviews, registry, generation, config.load())
     except (PromotionError, TrustError) as error:
         back = rollback.undo(registry, generation, reason=f"confirm: {error}"[:500])
         raise ConfirmationError(generation=generation, why=str(error), put_back=back) from error

@@ -1,7 +1,7 @@
 """Prove, before anything is decided, that a consumer can use exactly this model file.
 
 The file is fetched from the store and its digest checked. Then a process that has nothing but the
-installed package (`pipelines.clean_room`) loads it and answers the check rows of the evaluation.
+installed package (`pipelines.clean_room`) loads it and answers the evaluation's check rows and golden set.
 What it measures goes into a record of its own: latencies differ from run to run, decisions do not.
 """
 
@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config import VerificationSettings
-from pipelines.records import ArtefactCheck, Evaluation, Manifest
+from pipelines.config import Settings, VerificationSettings
+from pipelines.judgement import ArtefactCheck, Evaluation
+from pipelines.records import Manifest
 from pipelines.registry import Registry
-from pipelines.serving import LARGEST_DIFFERENCE, check_texts
+from pipelines.serving import LARGEST_DIFFERENCE, questions
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _PROGRAM = (
 
 
 def verify(
-    reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: VerificationSettings
+    reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: Settings
 ) -> tuple[str, ArtefactCheck]:
     """Check a version's file in a clean process; a failing check is a result, too.
 
@@ -47,13 +48,13 @@ def verify(
     if known is not None:
         return registry.check_key(evaluation), known
     manifest = registry.manifest(evaluation.version)
-    texts = check_texts(reviews, manifest, evaluation.check_rows)
+    texts, expected = questions(reviews, manifest, evaluation, settings)
     try:
-        answer = ask_clean_room(registry.model_bytes(manifest), texts, settings)
+        answer = ask_clean_room(registry.model_bytes(manifest), texts, settings.verification)
     except CleanRoomError as error:
         check = _failed(manifest, str(error))
     else:
-        check = _judged(manifest, evaluation, answer)
+        check = _judged(manifest, expected, answer)
     logger.info(
         "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
         check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
@@ -127,8 +128,7 @@ def _failed(manifest: Manifest, why: str) -> ArtefactCheck:
     )
 
 
-def _judged(manifest: Manifest, evaluation: Evaluation, answer: dict[str, Any]) -> ArtefactCheck:
-    expected = [row.probability for row in evaluation.check_rows]
+def _judged(manifest: Manifest, expected: list[float], answer: dict[str, Any]) -> ArtefactCheck:
     got = answer["probabilities"]
     worst = max((abs(a - b) for a, b in zip(got, expected, strict=True)), default=math.inf)
     is_alike = worst <= LARGEST_DIFFERENCE

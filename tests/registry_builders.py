@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.records import Decision, Evaluation, LogEntry, Manifest, Metrics, Plan, sha256_of
+from judgement_builders import a_first_model, an_evaluation
+
+from pipelines.judgement import PROMOTABLE, Decision
+from pipelines.promotion import promote
+from pipelines.records import LogEntry, Manifest, Plan, sha256_of
 from pipelines.registry import Registry
 
 DIGEST = "d" * 64
@@ -47,48 +51,38 @@ def decided(
     *,
     against: LogEntry | None = None,
     verdict: str = "PROMOTE",
+    **changes: object,
 ) -> tuple[str, Decision]:
-    """A stored decision on a version against a champion's log entry."""
-    score = Metrics(
-        rows=10, accuracy=0.9, f1=0.9, roc_auc=0.9, log_loss=0.3,
-        recall_positive=0.9, recall_negative=0.9,
-    )  # fmt: skip
-    generation, version = (against.generation, against.version) if against else (0, None)
-    key, evaluation = registry.add_evaluation(
-        Evaluation(
-            model_name=registry.name,
-            version=manifest.version,
-            manifest_sha256=manifest.digest(),
-            champion_generation=generation,
-            champion_version=version,
-            policy=DIGEST,
-            holdout_id=DIGEST,
-            overlap_rows=0,
-            seen_by_champion_rows=0,
-            positive_rows=5,
-            negative_rows=5,
-            artefact_bytes=1,
-            challenger=score,
-            champion=score if against else None,
-            paired=None,
-            check_rows=(),
+    """A stored decision on a version against a champion's log entry; it needs no approval.
+
+    ``changes`` are fields of the decision, e.g. ``approval="needed"``.
+    """
+    build = an_evaluation if against else a_first_model
+    named = {"version": manifest.version, "manifest_sha256": manifest.digest(), "policy": DIGEST}
+    evaluation = build(model_name=registry.name, **named)
+    if against:
+        evaluation = evaluation.model_copy(
+            update={
+                "champion_generation": against.generation,
+                "champion_version": against.version,
+                "reference_version": against.reference,
+            }
         )
-    )
-    return registry.add_decision(
-        Decision(
-            model_name=registry.name,
-            version=manifest.version,
-            manifest_sha256=manifest.digest(),
-            evaluation_key=key,
-            evaluation_sha256=evaluation.digest(),
-            champion_generation=generation,
-            champion_version=version,
-            policy=DIGEST,
-            verdict=verdict,
-            why="Because.",
-            rules=(),
-        )
-    )
+    key, evaluation = registry.add_evaluation(evaluation)
+    values = {
+        "model_name": registry.name,
+        "evaluation_key": key,
+        "evaluation_sha256": evaluation.digest(),
+        "champion_generation": evaluation.champion_generation,
+        "champion_version": evaluation.champion_version,
+        "reference_version": evaluation.reference_version,
+        "verdict": verdict,
+        "approval": "not_needed" if verdict in PROMOTABLE else "impossible",
+        "becomes_reference": True,
+        "why": "Because.",
+        "rules": (),
+    }
+    return registry.add_decision(Decision(**(values | named | changes)))
 
 
 def promoted(
@@ -96,4 +90,4 @@ def promoted(
 ) -> LogEntry:
     """A version that became champion after the given one."""
     key, decision = decided(registry, a_version(registry, name, model), against=against)
-    return registry.promote(decision, key, actor="test", reason="")
+    return promote(registry, decision, key, actor="test", reason="")

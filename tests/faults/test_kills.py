@@ -9,7 +9,8 @@ import signal
 from registry_builders import a_version, decided, promoted
 from unlucky import CallCounter
 
-from pipelines.records import Decision
+from pipelines.judgement import Decision
+from pipelines.promotion import promote
 from pipelines.registry import Registry
 from pipelines.store import Stores, open_stores
 
@@ -29,7 +30,7 @@ def calls_of_a_promotion(stores: Stores) -> int:
     _, key, decision = a_promotion_that_is_due(stores, "counted")
     models = open_stores().models
     counter = CallCounter(models._client)
-    Registry(models, "counted").promote(decision, key, actor="test", reason="")
+    promote(Registry(models, "counted"), decision, key, actor="test", reason="")
     return counter.calls
 
 
@@ -45,7 +46,7 @@ def exit_code_of_a_child_that_dies(
 def promote_and_die(key: str, decision: Decision, number: int, when: str) -> None:
     models = open_stores().models
     CallCounter(models._client, fatal=number, when=when)
-    Registry(models, decision.model_name).promote(decision, key, actor="killed", reason="")
+    promote(Registry(models, decision.model_name), decision, key, actor="killed", reason="")
 
 
 def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be_repeated(
@@ -66,7 +67,7 @@ def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be
         registry.model_bytes(registry.champion_manifest(found))  # raises unless whole
         deaths_after_the_commit += found.generation == 2
 
-        champion = registry.promote(decision, key, actor="repeated", reason="")
+        champion = promote(registry, decision, key, actor="repeated", reason="")
 
         assert (champion.generation, champion.version) == (2, decision.version)
         assert registry.champion() == champion == registry.history()[-1]

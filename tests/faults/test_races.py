@@ -13,6 +13,7 @@ from registry_builders import a_version, decided
 from unlucky import LosesAnswers
 
 from pipelines.errors import ChampionMovedError
+from pipelines.promotion import promote
 from pipelines.registry import Registry
 from pipelines.store import open_stores
 
@@ -42,7 +43,7 @@ def compete(number: int, start: Barrier, told: Connection) -> None:
         key, decision = decided(registry, manifest, against=champion)
         start.wait(SECONDS)
         try:
-            entry = registry.promote(decision, key, actor=f"racer {number}", reason="")
+            entry = promote(registry, decision, key, actor=f"racer {number}", reason="")
             outcome = "won" if entry.version == manifest.version else "took another for its own"
         except ChampionMovedError:
             outcome = "must decide again"

@@ -17,6 +17,7 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
+from pipelines.promotion import promote
 from pipelines.records import LogEntry, sha256_of
 
 
@@ -36,10 +37,10 @@ def test_the_succession_is_a_chain_in_order(registry):
 
 def test_promoting_twice_is_one_promotion(registry, stores):
     key, decision = decided(registry, a_version(registry, "a"))
-    first = registry.promote(decision, key, actor="test", reason="")
+    first = promote(registry, decision, key, actor="test", reason="")
     before = listing(stores.models)
 
-    again = registry.promote(decision, key, actor="a retry", reason="")
+    again = promote(registry, decision, key, actor="a retry", reason="")
 
     assert again == first
     assert listing(stores.models) == before
@@ -48,10 +49,10 @@ def test_promoting_twice_is_one_promotion(registry, stores):
 def test_the_loser_of_a_race_must_decide_again(registry):
     winner_key, winner = decided(registry, a_version(registry, "a"))
     loser_key, loser = decided(registry, a_version(registry, "b"))
-    champion = registry.promote(winner, winner_key, actor="test", reason="")
+    champion = promote(registry, winner, winner_key, actor="test", reason="")
 
     with pytest.raises(ChampionMovedError, match="generation 0, but generation 1"):
-        registry.promote(loser, loser_key, actor="test", reason="")
+        promote(registry, loser, loser_key, actor="test", reason="")
 
     assert registry.champion() == champion
 
@@ -61,7 +62,7 @@ def test_nothing_but_promote_is_promoted(registry, verdict):
     key, decision = decided(registry, a_version(registry, "a"), verdict=verdict)
 
     with pytest.raises(PromotionError, match=verdict):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
 
     assert registry.champion() is None
 
@@ -73,7 +74,7 @@ def test_a_decision_about_other_bytes_is_not_acted_on(registry, stores):
     stores.models.put(registry.manifest_key(manifest.version), swapped.to_bytes())
 
     with pytest.raises(PromotionError, match="changed after the decision"):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
 
 
 def test_a_swapped_model_file_is_not_promoted(registry, stores):
@@ -82,7 +83,7 @@ def test_a_swapped_model_file_is_not_promoted(registry, stores):
     stores.models.put(manifest.model_key, MODEL + b"b")
 
     with pytest.raises(DigestMismatchError):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
 
 
 def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
@@ -91,7 +92,7 @@ def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
     key, decision = decided(registry, a_version(registry, "b"), against=invented)
 
     with pytest.raises(PromotionError, match="the log does not have"):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
 
     assert registry.history() == [first]
 
@@ -168,7 +169,7 @@ def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monk
     )
 
     with pytest.raises(UnsafeStoreError, match="does not honour create-if-absent"):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
 
     assert registry.champion() is None
 
@@ -189,7 +190,7 @@ def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, mo
 
     monkeypatch.setattr(registry.models._client, "put_object", answer_is_lost)
 
-    entry = registry.promote(decision, key, actor="test", reason="")
+    entry = promote(registry, decision, key, actor="test", reason="")
 
     assert lost == [registry.log_key(1)]
     assert registry.history() == [entry]

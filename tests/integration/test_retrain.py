@@ -21,7 +21,8 @@ from pipelines.errors import (
     StalePlanError,
     TrustError,
 )
-from pipelines.records import Evaluation, Manifest, Plan, Snapshot, sha256_of
+from pipelines.judgement import Evaluation
+from pipelines.records import Manifest, Plan, Snapshot, sha256_of
 
 
 def cli(*arguments):

@@ -87,10 +87,10 @@ def test_a_withdrawn_version_cannot_come_back_until_it_is_released(registry, thr
     key, decision = decided(registry, manifest, against=entry)
 
     with pytest.raises(PromotionError, match="does not come back by itself"):
-        registry.promote(decision, key, actor="test", reason="")
+        promote(registry, decision, key, actor="test", reason="")
     released = rollback.release(registry, withdrawn.version, actor="test", reason="false alarm")
     key, decision = decided(registry, manifest, against=released)
-    back = registry.promote(decision, key, actor="test", reason="")
+    back = promote(registry, decision, key, actor="test", reason="")
 
     assert released.version == entry.version
     assert back.version == withdrawn.version

@@ -13,8 +13,8 @@ import pytest
 from pipelines import config, steps
 from pipelines.artefacts import dump_model
 from pipelines.config import VerificationSettings
+from pipelines.judgement import ArtefactCheck, Evaluation
 from pipelines.models import fingerprint_sgd
-from pipelines.records import ArtefactCheck, Evaluation
 from pipelines.training import positive_probability
 from pipelines.verification import CleanRoomError, ask_clean_room
 

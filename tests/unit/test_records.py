@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.errors import TrustError
-from pipelines.records import Arrival, Metrics, Plan, Receipt, canonical_json, sha256_of
+from pipelines.judgement import Metrics
+from pipelines.records import Arrival, Plan, Receipt, canonical_json, sha256_of
 
 ZEROS = "0" * 64
 

@@ -5,9 +5,24 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.evaluation import compare, mcnemar_p_value, metrics, review_losses
+from pipelines.comparison import (
+    Changes,
+    calibration,
+    calibration_error,
+    compare_parts,
+    detectable,
+    holm,
+    mcnemar_p_value,
+    metrics,
+    review_losses,
+)
+from pipelines.comparison import compare as compare_changes
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], dtype=np.int8)
+
+
+def compare(labels, champion, challenger, **how):
+    return compare_changes(Changes.between(labels, champion, challenger), **how)
 
 
 def test_ten_disagreements_split_one_to_nine():
@@ -41,6 +56,64 @@ def test_metrics_by_hand():
     assert found.recall_negative == pytest.approx(2 / 3)
     assert found.f1 == pytest.approx(2 / 3)
     assert found.roc_auc == pytest.approx(8 / 9)  # 8 of 9 pairs are in the right order
+    assert (found.true_positive, found.false_negative) == (2, 1)
+    assert (found.true_negative, found.false_positive) == (2, 1)
+
+
+def test_calibration_by_hand():
+    """Four answers of 0.85, three of them right, and one of exactly 1.0."""
+    labels = np.array([1, 1, 1, 0, 1], dtype=np.int8)
+    bins = calibration(labels, np.array([0.85, 0.85, 0.85, 0.85, 1.0]))
+
+    assert [(each.rows, each.mean_probability, each.positive_share) for each in bins] == [
+        (4, 0.85, 0.75),
+        (1, 1.0, 1.0),
+    ]
+    assert calibration_error(bins) == pytest.approx(4 / 5 * 0.10)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        (
+            [0.01, 0.04, 0.03],
+            [0.03, 0.06, 0.06],
+        ),  # 3 * .01, 2 * .03, and not less
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holms_correction_by_hand(p_values, adjusted):
+    assert holm(p_values) == pytest.approx(adjusted)
+
+
+def test_the_smallest_change_that_would_show_by_hand():
+    """A standard deviation of 1 on 100 reviews: 0.1 * (1.645 + 0.842)."""
+    changes = np.tile([-1.0, 1.0], 50) * math.sqrt(99 / 100)
+
+    assert detectable(changes, confidence=0.95) == pytest.approx(0.2486, abs=1e-4)
+
+
+def test_parts_are_compared_on_their_own_rows():
+    champion = np.array([0.1, 0.9, 0.9, 0.1, 0.1, 0.1])  # row 0 wrong
+    challenger = np.array([0.9, 0.9, 0.9, 0.1, 0.1, 0.9])  # row 5 wrong
+    parts = {"positive": LABELS == 1, "negative": LABELS == 0}
+
+    found = compare_parts(
+        Changes.between(LABELS, champion, challenger), parts, confidence=0.95, repeats=100
+    )
+
+    assert found["positive"].accuracy_change == pytest.approx(1 / 3)
+    assert found["negative"].accuracy_change == pytest.approx(-1 / 3)
+    assert (found["negative"].only_other_right, found["negative"].rows) == (1, 3)
+
+
+def test_no_reviews_or_no_numbers_give_no_comparison():
+    nothing = np.empty(0)
+
+    assert Changes.between(np.empty(0, np.int8), nothing, nothing) is None
+    assert Changes.between(LABELS, np.full(6, np.nan), np.full(6, 0.5)) is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
@@ -58,7 +131,7 @@ def test_changes_are_challenger_minus_champion():
 
     found = compare(LABELS, champion, challenger, confidence=0.95, repeats=200)
 
-    assert (found.only_champion_right, found.only_challenger_right) == (1, 1)
+    assert (found.only_other_right, found.only_challenger_right) == (1, 1)
     assert found.accuracy_change == 0.0
     assert found.log_loss_change == pytest.approx(0.0)
 

@@ -1,0 +1,77 @@
+"""Find held out reviews that a model was trained on, word for word or nearly.
+
+Exact copies have equal text ids. Near copies (a word changed, a sentence added) share most of their
+n-grams, so they share most of the smallest hashes of them: a sketch of `SKETCH` numbers per review
+tells, without comparing every pair [1]_.
+
+References
+----------
+.. [1] A. Z. Broder, "On the resemblance and containment of documents", SEQUENCES, 1997.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.fingerprints import Fingerprints
+
+SKETCH = 16
+MIN_SHARED = 10
+"""Of `SKETCH`: reviews with this many in common share about half of all their n-grams."""
+
+MAX_HOLDERS = 64
+"""A hash held by more reviews is of a common word, and says nothing about copying."""
+
+_NO_HASH = np.uint64(2**64 - 1)
+
+
+def near_copies(held_out: Fingerprints, trained_on: Fingerprints) -> NDArray[np.bool_]:
+    """Which held out reviews are nearly the same as one that was trained on.
+
+    Parameters
+    ----------
+    held_out, trained_on : Fingerprints
+        Made with the same parameters. Reviews of fewer than `SKETCH` n-grams are never near copies.
+
+    Returns
+    -------
+    is_copy : ndarray of bool, shape (n_held_out,)
+    """
+    ours, theirs = sketches(held_out), sketches(trained_on)
+    left, right = _candidates(ours, theirs)
+    shared = np.zeros(len(left), np.int64)
+    for column in range(SKETCH):
+        shared += (ours[left, column, None] == theirs[right]).any(axis=1)
+    is_copy = np.zeros(len(ours), np.bool_)
+    is_copy[left[shared >= MIN_SHARED]] = True
+    return is_copy
+
+
+def sketches(reviews: Fingerprints) -> NDArray[np.uint64]:
+    """The smallest hashes of each review, shape (n_reviews, SKETCH).
+
+    Fingerprints of a review are ascending already. Lines of shorter reviews are all `_NO_HASH`.
+    """
+    found = np.full((len(reviews), SKETCH), _NO_HASH, np.uint64)
+    is_long = reviews.lengths >= SKETCH
+    starts = reviews.bounds()[:-1][is_long]
+    found[is_long] = reviews.ids[starts[:, None] + np.arange(SKETCH)]
+    return found
+
+
+def _candidates(
+    ours: NDArray[np.uint64], theirs: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of reviews that share a hash that few reviews hold."""
+    hashes = theirs.ravel()
+    order = np.argsort(hashes, kind="stable")
+    hashes, holders = hashes[order], order // SKETCH
+    first = np.searchsorted(hashes, ours.ravel(), side="left")
+    count = np.searchsorted(hashes, ours.ravel(), side="right") - first
+    count[(count > MAX_HOLDERS) | (ours.ravel() == _NO_HASH)] = 0
+    rows = np.repeat(np.arange(ours.size) // SKETCH, count)
+    offsets = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    pairs = np.stack([rows, holders[np.repeat(first, count) + offsets]], axis=1)
+    pairs = np.unique(pairs, axis=0)
+    return pairs[:, 0], pairs[:, 1]
