@@ -79,7 +79,8 @@ def sentiment_retrain() -> None:
 
     @task.short_circuit
     def may_promote(decision_uri: str, params: dict[str, Any] | None = None) -> bool:
-        return steps.is_promoted(decision_uri) and not (params or {})["dry_run"]
+        is_dry_run = (params or {})["dry_run"]
+        return steps.next_step(decision_uri, is_dry_run=is_dry_run) == "promote"
 
     @task
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:

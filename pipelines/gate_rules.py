@@ -159,11 +159,8 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
     champion, challenger = evaluation.champion_behaviour, evaluation.behaviour
     if champion is None or challenger is None or not challenger.capabilities:
         return
-    before = _failure_shares(champion)
-    drops = {
-        name: rounded(share - before.get(name, 0.0))
-        for name, share in _failure_shares(challenger).items()
-    }
+    before, after = _failure_shares(champion), _failure_shares(challenger)
+    drops = {name: rounded(share - before.get(name, 0.0)) for name, share in after.items()}
     broken = [name for name, drop in drops.items() if drop > policy.max_behaviour_drop]
     named = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
     yield GateRule(

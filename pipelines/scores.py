@@ -1,4 +1,4 @@
-"""From probabilities to the scores that the gate judges: sets, slices, comparisons. Pure functions."""
+"""From probabilities to what the gate judges: scores of sets and slices. Pure functions."""
 
 from __future__ import annotations
 

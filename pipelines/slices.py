@@ -1,4 +1,4 @@
-"""Parts of the holdout that are looked at on their own: a better average must not hide a worse part.
+"""Parts of the holdout that are judged on their own: a better whole must not hide a worse part.
 
 Every slice has enough reviews to be judged, or the family of slices is reported as too small. No
 review of a family escapes: sources with few reviews are judged together.

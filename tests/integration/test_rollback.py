@@ -15,6 +15,7 @@ from pipelines.__main__ import app
 from pipelines.artefacts import dump_model
 from pipelines.errors import ChampionMovedError, ModelFormatError, PromotionError
 from pipelines.models import fingerprint_sgd
+from pipelines.promotion import promote
 
 
 @pytest.fixture(scope="session")
