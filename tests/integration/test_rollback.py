@@ -139,7 +139,7 @@ def test_a_model_that_does_not_load_is_not_put_back(registry, model_bytes):
 
 
 def test_what_answered_then(registry, monkeypatch, model_bytes):
-    from pipelines import registry as module
+    from pipelines import promotion as module
 
     entries = []
     for name, hour in (("a", 3), ("b", 9)):

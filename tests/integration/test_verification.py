@@ -120,7 +120,9 @@ def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night,
 
     assert again == evaluation_uri
     assert check.answers_alike, check.why
-    assert check.rows == 64
+    evaluation = models.get_record(key, Evaluation)
+    assert len(evaluation.check_rows) == 64
+    assert check.rows == 64 + evaluation.golden.rows
     assert registry.find_check(models.get_record(key, Evaluation)) == check
 
 
