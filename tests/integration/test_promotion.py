@@ -36,7 +36,7 @@ def test_a_rollback_takes_the_reference_of_its_time_along(registry, monkeypatch)
     monkeypatch.setattr(type(registry), "load", lambda _self, _manifest: None)
     first = promoted(registry, "a")
     second = follow(registry, first, "b", becomes_reference=True)
-    key, plan = rollback.make_plan(registry, "previous", reason="a bad night")
+    _, plan = rollback.make_plan(registry, "previous", reason="a bad night")
 
     entry = rollback.apply_plan(registry, plan, actor="test")
 
