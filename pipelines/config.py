@@ -74,6 +74,13 @@ class CandidateSettings(_Section):
     parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
 
 
+class EvaluationSettings(_Section):
+    """Absolute paths once loaded; in a file they are relative to it, or to ``config/``."""
+
+    golden_file: Path
+    behaviour_folder: Path
+
+
 class VerificationSettings(_Section):
     max_wall_seconds: float = Field(gt=0)
     max_cpu_seconds: int = Field(gt=0)
@@ -132,6 +139,7 @@ class Settings(_Section):
     model: ModelSettings
     training: TrainingSettings
     candidates: dict[str, CandidateSettings]
+    evaluation: EvaluationSettings
     verification: VerificationSettings
     gate: GateSettings
     trust: TrustSettings
@@ -192,12 +200,40 @@ def _checked(values: Mapping[str, Any], path: Path) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
+        raise ConfigError(f"{path} cannot be used: {faults(error)}") from error
+    return with_candidates(_located(settings, path), settings.training.candidates)
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong where, in one line; places in a list are counted from 1."""
+    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    named = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return "".join(named).removeprefix(".") or "the whole"
+
+
+def _located(settings: Settings, path: Path) -> Settings:
+    """The same settings with the files of ``[evaluation]`` found."""
+    named = settings.evaluation
+    found = EvaluationSettings(
+        golden_file=_find("golden_file", named.golden_file, path),
+        behaviour_folder=_find("behaviour_folder", named.behaviour_folder, path),
+    )
+    return settings.model_copy(update={"evaluation": found})
+
+
+def _find(key: str, name: Path, path: Path) -> Path:
+    """``name`` beside the file that was loaded, else in ``config/``."""
+    places = list(dict.fromkeys(folder / name for folder in (path.parent, CONFIG_FOLDER)))
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        looked = " and ".join(map(str, places))
+        raise ConfigError(
+            f"{path} cannot be used: evaluation.{key} is {str(name)!r}, but nothing is at {looked}"
         )
-        raise ConfigError(f"{path} cannot be used: {faults}") from error
-    return with_candidates(settings, settings.training.candidates)
+    return found
 
 
 def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
@@ -228,8 +264,10 @@ def with_seed(settings: Settings, seed: int) -> Settings:
 
 
 def golden_path(settings: Settings) -> Path:
-    return CONFIG_FOLDER / "default.toml"
+    """Where the golden set is, as an absolute path."""
+    return settings.evaluation.golden_file
 
 
 def behaviour_path(settings: Settings) -> Path:
-    return CONFIG_FOLDER / "behaviour"
+    """The folder of the behavioural suite, as an absolute path."""
+    return settings.evaluation.behaviour_folder

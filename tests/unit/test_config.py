@@ -5,7 +5,15 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines import config
-from pipelines.config import CONFIG_FOLDER, Settings, load, with_candidates, with_seed
+from pipelines.config import (
+    CONFIG_FOLDER,
+    Settings,
+    behaviour_path,
+    golden_path,
+    load,
+    with_candidates,
+    with_seed,
+)
 from pipelines.errors import ConfigError
 
 
@@ -65,6 +73,58 @@ def test_defaults_beside_the_file_go_before_the_built_in_ones(tmp_path):
     settings = load(a_file(tmp_path, "[intake]\nmax_rows = 7\n"))
 
     assert (settings.model.seed, settings.intake.max_rows) == (17, 7)
+
+
+def test_without_files_of_its_own_an_environment_is_judged_by_the_shipped_ones(tmp_path):
+    settings = load(a_file(tmp_path, "[intake]\nmax_rows = 7\n"))
+
+    assert golden_path(settings) == CONFIG_FOLDER / "golden.jsonl"
+    assert behaviour_path(settings) == CONFIG_FOLDER / "behaviour"
+
+
+def test_files_beside_the_settings_go_before_the_shipped_ones(tmp_path):
+    (tmp_path / "golden.jsonl").touch()
+    (tmp_path / "own").mkdir()
+
+    settings = load(a_file(tmp_path, '[evaluation]\nbehaviour_folder = "own"\n'))
+
+    assert golden_path(settings) == tmp_path / "golden.jsonl"
+    assert behaviour_path(settings) == tmp_path / "own"
+
+
+def test_an_absolute_path_is_taken_as_it_is(tmp_path):
+    elsewhere = a_file(tmp_path, "", "elsewhere.jsonl")
+    (tmp_path / "site").mkdir()
+
+    settings = load(a_file(tmp_path / "site", f'[evaluation]\ngolden_file = "{elsewhere}"\n'))
+
+    assert golden_path(settings) == elsewhere
+
+
+def test_the_paths_do_not_depend_on_the_working_directory(tmp_path, monkeypatch):
+    path = a_file(tmp_path, '[evaluation]\ngolden_file = "mine.jsonl"\n')
+    (tmp_path / "mine.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert golden_path(load(Path(path.name))) == tmp_path / "mine.jsonl"
+
+
+def test_a_golden_set_that_is_nowhere_is_named_with_the_places_that_were_looked_at(tmp_path):
+    path = a_file(tmp_path, '[evaluation]\ngolden_file = "mine.jsonl"\n')
+
+    with pytest.raises(ConfigError, match=r"evaluation\.golden_file is 'mine\.jsonl'") as raised:
+        load(path)
+
+    assert f"nothing is at {tmp_path}/mine.jsonl and {CONFIG_FOLDER}/mine.jsonl" in str(
+        raised.value
+    )
+
+
+def test_a_fault_in_a_list_is_counted_from_one(tmp_path):
+    path = a_file(tmp_path, f'[trust]\ntrusted_keys = ["{"0" * 64}", "short"]\n')
+
+    with pytest.raises(ConfigError, match=r"trust\.trusted_keys\[2\]: "):
+        load(path)
 
 
 def test_a_missing_file_is_named_with_the_variable_to_set(tmp_path):

@@ -1,0 +1,89 @@
+"""Show which cases of the behavioural suite, and which golden reviews, a version gets wrong.
+
+    .venv/bin/python -m ops.behaviour             # the champion
+    .venv/bin/python -m ops.behaviour VERSION     # any trained version, promoted or not
+
+Buckets and files are those of the configuration in force. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import config
+from pipelines.behaviour import Case, Suite, failures, load_suite, score
+from pipelines.errors import LoopError
+from pipelines.golden import GoldenSet, load_golden
+
+Answer = Callable[[list[str]], NDArray[np.float64]]
+
+
+def report(suite: Suite, golden: GoldenSet, answer: Answer) -> Iterator[str]:
+    """Lines for people: a summary per capability, each failed case, each golden review missed.
+
+    Parameters
+    ----------
+    suite, golden : Suite, GoldenSet
+        What is asked.
+    answer : callable
+        Probabilities of the positive class of a list of texts, in its order.
+    """
+    texts = suite.texts()
+    probabilities = answer(texts)
+    for each in score(suite, probabilities).capabilities:
+        mark = "ABOVE" if each.failure_share > each.max_failure_share else "within"
+        yield (
+            f"{each.capability}: {each.failures} of {each.cases} fail ({each.failure_share:.0%}), "
+            f"{mark} the limit of {each.max_failure_share:.0%}"
+        )
+    found = dict(zip(texts, probabilities.tolist(), strict=True))
+    for name, cases in failures(suite, probabilities).items():
+        yield from (f"{name}: {_described(case, found)}" for case in cases)
+    yield from _golden_lines(golden, answer(list(golden.texts)))
+
+
+def _described(case: Case, found: dict[str, float]) -> str:
+    seen = " -> ".join(f"{found[text]:.2f} {text!r}" for text in case.texts)
+    return f"expected {case.expected}, got {seen}"
+
+
+def _golden_lines(golden: GoldenSet, probabilities: NDArray[np.float64]) -> Iterator[str]:
+    is_right = (probabilities >= 0.5) == (golden.labels == 1)
+    yield f"golden set: {int(is_right.sum())} of {len(is_right)} right ({is_right.mean():.1%})"
+    for row in np.flatnonzero(~is_right):
+        label = "positive" if golden.labels[row] else "negative"
+        yield f"golden set: expected {label}, got {probabilities[row]:.2f} {golden.texts[row]!r}"
+
+
+def _answers_of(version: str | None) -> Answer:
+    from pipelines.registry import Registry
+    from pipelines.serving import find_champion
+    from pipelines.store import open_stores
+    from pipelines.training import positive_probability
+
+    settings = config.load()
+    registry = Registry(open_stores(settings.store).models, settings.model.name)
+    model = registry.load(registry.manifest(version or find_champion(registry).version))
+    return lambda texts: positive_probability(model, texts)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the report; returns the exit code."""
+    try:
+        settings = config.load()
+        suite = load_suite(config.behaviour_path(settings))
+        golden = load_golden(config.golden_path(settings))
+        for line in report(suite, golden, _answers_of(arguments[0] if arguments else None)):
+            sys.stdout.write(line + "\n")
+    except LoopError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:2]))
