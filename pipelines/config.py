@@ -120,6 +120,7 @@ class GateSettings(_Section):
     max_slice_drop: float = Share
     max_golden_drop: float = Share
     max_behaviour_drop: float = Share
+    max_capability_drop: float = Share
     significance: float = Field(gt=0, lt=1)
     confidence: float = Field(gt=0.5, lt=1)
     bootstrap_repeats: int = Field(ge=100)
