@@ -186,7 +186,7 @@ def test_a_small_slice_is_named_with_what_to_do_about_it():
         ({"holdout": some_set(challenger=some_metrics(recall_negative=0.7999))}, "recall_floor"),
         ({"holdout": some_set(challenger=some_metrics(log_loss=0.4001))}, "log_loss_ceiling"),
         ({"holdout": some_set(challenger=some_metrics(calibration_error=0.051))}, "calibration"),
-        ({"golden": some_set("golden", challenger=some_metrics(accuracy=0.74))}, "golden_floor"),
+        ({"golden": some_set("golden", challenger=some_metrics(accuracy=0.69))}, "golden_floor"),
         ({"behaviour": some_behaviour(negation=8)}, "behaviour_floor"),  # 40 %, 10 + 25 allowed
     ],
 )
