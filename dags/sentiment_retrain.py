@@ -104,8 +104,9 @@ def sentiment_retrain() -> None:
     decided = task(steps.decide)(verified)
     ask = AskPerson(
         task_id="ask",
-        subject="Shall a model that the numbers alone do not let through become champion?",
+        subject="May this model become champion?",
         body="{{ describe_decision(ti.xcom_pull(task_ids='decide')) }}",
+        decision_uri=decided,
         settings=config.load().approval,
     )
     answered = task.short_circuit(task_id="record_answer")(steps.record_reply)(decided, ask.output)

@@ -15,8 +15,8 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~&#!$])")
 def describe(decision: Decision, *, timeout_hours: float) -> str:
     """Who asks to become champion, what was found, what each answer does; at most `MAX_CHARS`."""
     text = (
-        f"Version **{decision.version}** asks to become champion, and the numbers alone do not let "
-        f"it: the verdict is **{decision.verdict}**.\n\n> {escape(decision.why)}\n\n"
+        f"Version **{decision.version}** asks to become champion. It needs a person, because "
+        f"{_because(decision)}.\n\n> {escape(decision.why)}\n\n"
         f"{_answers(decision, timeout_hours)}\n\n"
     )
     return text + _table(decision, MAX_CHARS - len(text))
@@ -30,18 +30,24 @@ def escape(text: str) -> str:
     return _MARKUP.sub(r"\\\1", shown)
 
 
+def _because(decision: Decision) -> str:
+    first = "" if decision.champion_version else "there is no champion to compare it with"
+    unsure = "the numbers cannot tell" if decision.verdict == "INCONCLUSIVE" else ""
+    return f"{' and '.join(filter(None, [first, unsure]))} (verdict **{decision.verdict}**)"
+
+
 def _answers(decision: Decision, timeout_hours: float) -> str:
-    instead = (
-        f"in place of **{decision.champion_version}** (generation {decision.champion_generation})"
-        if decision.champion_version
-        else "and is the first one: until then nothing answers"
-    )
+    if decision.champion_version:
+        generation = f"generation {decision.champion_generation}"
+        instead = f"in place of **{decision.champion_version}** ({generation})"
+        stays = f"**{decision.champion_version}** stays champion"
+    else:
+        instead, stays = "the first one", "there still is no champion, so nothing answers"
     return (
-        f"- **Approve**: it becomes champion {instead}. Not if another version became champion "
-        "meanwhile: then your answer is void, and the gate decides again.\n"
-        "- **Reject**: the champion stays, and nobody is asked about this decision again.\n"
-        f"- **No answer within {timeout_hours:g} hours**: the champion stays. The next run of this "
-        "DAG may ask again."
+        f"- **Approve**: it becomes champion, {instead}. If another version became champion "
+        "meanwhile, your answer is void and the gate decides again.\n"
+        f"- **Reject**: {stays}, and nobody is asked about this decision again.\n"
+        f"- **No answer within {timeout_hours:g} hours**: {stays}. The next run may ask again."
     )
 
 

@@ -38,8 +38,9 @@ Answer = Literal["approve", "reject"]
 
 
 class Reply(TypedDict):
-    """What a person answered: who, what and why."""
+    """What a person answered: about which decision, what, who and why."""
 
+    decision_uri: str
     answer: Answer
     actor: str
     reason: str
@@ -338,11 +339,21 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
         The decision that somebody was asked about.
     reply : Reply, optional
         None when nobody replied in time. That is no answer: nothing is kept.
+
+    Raises
+    ------
+    PromotionError
+        If the reply is about another decision, or `record_answer` refuses it.
     """
     from pipelines import promotion
 
     if reply is not None:
-        return record_answer(decision_uri, **reply) == "approve"
+        if reply["decision_uri"] != decision_uri:
+            raise PromotionError(
+                f"{reply['actor']} was asked about {reply['decision_uri']}, and the decision now "
+                f"is {decision_uri}: the answer is void. Start a new run of sentiment_retrain"
+            )
+        return record_answer(**reply) == "approve"
     decision, registry = read_decision(decision_uri), _registry(_stores())
     if promotion.is_allowed(registry, decision):
         logger.info("Version %s was approved elsewhere meanwhile.", decision.version)

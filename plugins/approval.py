@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 
 from pipelines.config import ApprovalSettings
 from pipelines.steps import Answer, Reply
@@ -29,7 +29,9 @@ class AskPerson(HITLOperator):
     Airflow 3.3.2 loses when it comes within about a second of the question.
     """
 
-    def __init__(self, *, settings: ApprovalSettings, **kwargs: Any) -> None:
+    template_fields = (*HITLOperator.template_fields, "decision_uri")
+
+    def __init__(self, *, decision_uri: str, settings: ApprovalSettings, **kwargs: Any) -> None:
         kwargs.pop("params", None)  # the DAG's own: Airflow gives them to every operator
         super().__init__(
             options=[APPROVE, REJECT],
@@ -47,8 +49,30 @@ class AskPerson(HITLOperator):
             },
             **kwargs,
         )
+        self.decision_uri = decision_uri
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Reply | None:
+    def execute(self, context: Any) -> None:
+        """Put the question and wait, remembering which decision it is about.
+
+        Raises
+        ------
+        AirflowFailException
+            If the page shows an older question of this run, which Airflow never changes.
+        """
+        if shown_question(self, context) != self.body:
+            raise AirflowFailException(
+                "this run asked about another decision before, and Airflow goes on showing that "
+                "question. Nothing is promoted. Start a new run of sentiment_retrain: it asks anew."
+            )
+        try:
+            super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {"decision_uri": self.decision_uri}
+            raise
+
+    def execute_complete(
+        self, context: Any, event: dict[str, Any], decision_uri: str = ""
+    ) -> Reply | None:
         said = super().execute_complete(context, event)
         user = said["responded_by_user"]
         if user is None:
@@ -61,10 +85,32 @@ class AskPerson(HITLOperator):
                 f"{MIN_REASON_CHARS} characters. The question is asked again."
             )
         return Reply(
+            decision_uri=decision_uri,
             answer=ANSWERS[said["chosen_options"][0]],
             actor=f"{_shown(user)} on airflow {self.dag_id} {context['run_id']}",
             reason=reason,
         )
+
+
+def shown_question(task: HITLOperator, context: Any) -> str | None:
+    """Put the task's question unless it has one already; returns the text that people see."""
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    question = {
+        "ti_id": context["task_instance"].id,
+        "options": task.options,
+        "subject": task.subject,
+        "body": task.body,
+        "defaults": task.defaults,
+        "multiple": task.multiple,
+        "params": task.serialized_params,
+        "assigned_users": task.assigned_users or [],
+    }
+    # What `HITLOperator` sends itself, but it throws the answer away.
+    stored: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload.model_validate(question))
+    shown: str | None = stored.body
+    return shown
 
 
 def _shown(user: dict[str, str]) -> str:

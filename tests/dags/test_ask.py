@@ -2,10 +2,12 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import approval
 import pendulum
 import pytest
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import TriggerRule
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 from approval import MIN_REASON_CHARS, REASON, AskPerson
 from builders import deliver
 
@@ -27,7 +29,11 @@ def retrain(dagbag):
 
 def asking(**settings):
     return AskPerson(
-        task_id="ask", subject="?", settings=ApprovalSettings(**({"timeout_hours": 2} | settings))
+        task_id="ask",
+        subject="May it?",
+        body="It is good.",
+        decision_uri="s3://models/decision.json",
+        settings=ApprovalSettings(**({"timeout_hours": 2} | settings)),
     )
 
 
@@ -40,7 +46,7 @@ def answered(task, *, option="Approve", user=OPS, reason="it reads well", **chan
         "responded_by_user": user,
         "timedout": False,
     }
-    return task.execute_complete({"run_id": "manual__1"}, event | changes)
+    return task.execute_complete({"run_id": "manual__1"}, event | changes, "s3://decision")
 
 
 def test_only_these_tasks_follow_a_decision_and_a_promotion_comes_from_two_of_them(retrain):
@@ -85,6 +91,7 @@ def test_an_answer_says_who_gave_it_in_which_run_and_why(retrain, option, says, 
     reply = answered(retrain.task_dict["ask"], option=option, user=user, reason=" it reads well ")
 
     assert reply == {
+        "decision_uri": "s3://decision",
         "answer": says,
         "actor": f"{shown} on airflow sentiment_retrain manual__1",
         "reason": "it reads well",
@@ -103,6 +110,28 @@ def test_an_answer_without_a_reason_is_asked_for_again(retrain, params_input):
 
 def test_a_reason_of_the_least_length_is_enough(retrain):
     assert answered(retrain.task_dict["ask"], reason="x" * MIN_REASON_CHARS)["reason"] == "xxxxx"
+
+
+def test_the_question_waits_and_remembers_which_decision_it_is_about(monkeypatch):
+    monkeypatch.setattr(approval, "shown_question", lambda task, context: task.body)
+    monkeypatch.setattr(HITLOperator, "execute", parked)
+
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        asking().execute({})
+
+    assert waiting.value.kwargs == {"decision_uri": "s3://models/decision.json"}
+
+
+def parked(_task, _context):
+    raise TaskAwaitingInput(method_name="execute_complete")
+
+
+def test_a_run_that_asked_about_another_decision_before_does_not_ask_again(monkeypatch):
+    """Airflow goes on showing the first question of a task that was cleared."""
+    monkeypatch.setattr(approval, "shown_question", lambda task, context: "It is bad.")
+
+    with pytest.raises(AirflowFailException, match="Start a new run"):
+        asking().execute({})
 
 
 def test_the_question_holds_the_decision_and_what_it_holds_is_not_rendered(retrain, monkeypatch):
@@ -144,7 +173,11 @@ def run(dag, minute, **options):
 
 def answers(monkeypatch, says):
     """Stand in for the person and for Airflow's waiting, which `dag.test()` cannot do."""
-    monkeypatch.setattr(AskPerson, "execute", lambda _self, context: {"answer": says, **REPLY})
+    monkeypatch.setattr(
+        AskPerson,
+        "execute",
+        lambda task, context: {"decision_uri": task.decision_uri, "answer": says, **REPLY},
+    )
 
 
 def test_marking_the_question_as_done_approves_nothing_and_an_approval_promotes(

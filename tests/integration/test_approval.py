@@ -30,6 +30,12 @@ def promote(registry, key, decision, *, reason=""):
     return promotion.promote(registry, decision, key, actor="a run", reason=reason)
 
 
+def a_reply(decision_uri, says):
+    return steps.Reply(
+        decision_uri=decision_uri, answer=says, actor="ops on airflow", reason="I read its errors"
+    )
+
+
 def cli(*arguments):
     reply = CliRunner().invoke(app, [*arguments, "--json"])
     assert reply.exit_code == 0, reply.output
@@ -260,9 +266,9 @@ def test_what_follows_a_decision(registry, stores, approval, said, is_dry_run, f
 @pytest.mark.parametrize(("says", "is_approved"), [("approve", True), ("reject", False)])
 def test_a_reply_is_kept_and_says_whether_to_go_on(registry, stores, says, is_approved):
     key, _ = asked(registry)
-    reply = steps.Reply(answer=says, actor="ops on airflow", reason="I read its errors")
+    uri = stores.models.uri(key)
 
-    assert steps.record_reply(stores.models.uri(key), reply) is is_approved
+    assert steps.record_reply(uri, a_reply(uri, says)) is is_approved
 
     kept = registry.find_approval(key)
     assert (kept.answer, kept.actor, kept.reason) == (says, "ops on airflow", "I read its errors")
@@ -288,9 +294,21 @@ def test_without_a_reply_an_answer_given_elsewhere_counts(registry, stores, says
 def test_a_yes_after_somebody_elses_no_does_not_go_on(registry, stores):
     key, _ = asked(registry)
     answer(registry, key, "reject")
-    reply = steps.Reply(answer="approve", actor="ops on airflow", reason="I read its errors")
+    uri = stores.models.uri(key)
 
-    assert steps.record_reply(stores.models.uri(key), reply) is False
+    assert steps.record_reply(uri, a_reply(uri, "approve")) is False
+
+
+def test_a_reply_about_another_decision_is_void(registry, stores):
+    key, _ = asked(registry, "a")
+    other_key, _ = asked(registry, "b")
+    reply = a_reply(stores.models.uri(other_key), "approve")
+
+    with pytest.raises(PromotionError, match="the answer is void"):
+        steps.record_reply(stores.models.uri(key), reply)
+
+    assert registry.find_approval(key) is None
+    assert registry.find_approval(other_key) is None
 
 
 def test_the_question_of_a_step_is_that_of_its_decision_and_names_the_time(

@@ -43,15 +43,23 @@ def test_the_question_says_who_asks_against_whom_why_and_until_when():
 
     assert "a" * 20 in text
     assert f"in place of **{'c' * 20}** (generation 3)" in text
-    assert "**INCONCLUSIVE**" in text
+    assert "because the numbers cannot tell (verdict **INCONCLUSIVE**)." in text
     assert "> Too few rows." in text
     assert "within 20 hours" in text
 
 
-def test_without_a_champion_the_question_says_so():
-    text = described(a_decision(champion_generation=0, champion_version=None))
+@pytest.mark.parametrize(
+    ("verdict", "because"),
+    [
+        ("PROMOTE", "there is no champion to compare it with (verdict"),
+        ("INCONCLUSIVE", "there is no champion to compare it with and the numbers cannot tell"),
+    ],
+)
+def test_without_a_champion_the_question_says_so(verdict, because):
+    text = described(a_decision(verdict=verdict, champion_generation=0, champion_version=None))
 
-    assert "is the first one" in text
+    assert because in text
+    assert text.count("there still is no champion") == 2
     assert "in place of" not in text
 
 
