@@ -503,11 +503,15 @@ def decision_reject(
 
 
 def _open_decision_uri(version: str) -> str:
-    """The decision on a version; refuses one that was made against a former champion."""
+    """The decision on a version; refuses one that was made against a former champion.
+
+    One that was acted on already is no such: repeating a command must be safe.
+    """
     registry = _registry()
     decision, champion = _decision(version), registry.champion()
     generation = champion.generation if champion else 0
-    if decision.champion_generation != generation:
+    is_done = champion is not None and champion.decision_sha256 == decision.digest()
+    if decision.champion_generation != generation and not is_done:
         raise PromotionError(
             f"version {version} was decided on against champion generation "
             f"{decision.champion_generation}; it is generation {generation} now. Decide again: "

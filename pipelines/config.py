@@ -130,6 +130,11 @@ class GateSettings(_Section):
     ask_when_inconclusive: bool
 
 
+class ApprovalSettings(_Section):
+    timeout_hours: float = Field(gt=0, le=24 * 365)
+    approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+
 class Settings(_Section):
     """All sections of the configuration file."""
 
@@ -143,6 +148,7 @@ class Settings(_Section):
     evaluation: EvaluationSettings
     verification: VerificationSettings
     gate: GateSettings
+    approval: ApprovalSettings
     trust: TrustSettings
 
 

@@ -172,6 +172,30 @@ def test_a_clock_that_runs_backwards_does_not_turn_the_succession_around(registr
     assert second.at == first.at
 
 
+def test_the_command_line_pins_a_former_champion_and_the_champion_stays(registry, three_champions):
+    first, second, third = three_champions
+    reply = CliRunner().invoke(
+        app, ["champion", "pin", first.version, "--reason", "the last audited one", "--json"]
+    )
+
+    facts = json.loads(reply.stdout)
+    assert reply.exit_code == 0
+    assert (facts["kind"], facts["version"], facts["reference"]) == (
+        "pin", third.version, first.version,
+    )  # fmt: skip
+    assert facts["reason"] == "the last audited one"
+    assert registry.champion().generation == 4
+    assert second.version not in (facts["version"], facts["reference"])
+
+
+def test_the_command_line_pins_nothing_that_was_never_champion(registry, three_champions):
+    reply = CliRunner().invoke(app, ["champion", "pin", "f" * 20, "--reason", "why not"])
+
+    assert reply.exit_code == 1
+    assert "was never champion" in reply.stderr
+    assert registry.history() == three_champions
+
+
 def test_the_command_line_shows_first_and_acts_only_with_yes(registry, model_bytes):
     first = promoted(registry, "a", model=model_bytes)
     second = promoted(registry, "b", against=first, model=model_bytes)
