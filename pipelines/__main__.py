@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -235,7 +238,10 @@ def retrain(
         _print_json(facts)
         return
     if "rules" in facts:
-        _print_rules(facts["version"], facts["rules"])
+        from pipelines.judgement import GateRule
+
+        rules = [GateRule.model_validate(rule) for rule in facts["rules"]]
+        _print_rules(facts["version"], rules)
     out.print(
         Text.assemble((f"{facts['verdict']}: ", "bold"), printable(facts["why"])), soft_wrap=True
     )
@@ -243,16 +249,28 @@ def retrain(
         err.print(_HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
 
 
-def _print_rules(version: str, rules: list[dict[str, Any]]) -> None:
-    rows = [(_shown_answer(rule), rule["group"], rule["rule"], rule["sentence"]) for rule in rules]
-    _print_table(f"Version {version}", ("", "asks about", "rule", "what it saw"), rows)
+def _print_rules(version: str, rules: Sequence[Any]) -> None:
+    """Groups apart, names whole, and the sentences with the room that is left."""
+    table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
+    for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
+        table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
+    for group, members in itertools.groupby(rules, key=lambda rule: rule.group):
+        table.add_section()
+        for rule in members:
+            answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
+            name = _narrow(rule.rule.removeprefix(f"{group} "))
+            table.add_row(answer, Text(group), name, Text(printable(rule.sentence)))
+    out.print(table)
 
 
-def _shown_answer(rule: dict[str, Any]) -> str:
-    """A gain that is not there is no fault: it only means that nothing needs to change."""
-    if rule["group"] == "gain":
-        return "yes" if rule["is_passed"] else "no"
-    return "ok" if rule["is_passed"] else "FAIL"
+def _narrow(name: str, width: int = 22) -> Text:
+    """A rule's name, broken where it has a joint rather than anywhere."""
+    lines = [""]
+    for part in re.split(r"(?<=[ _=+])", printable(name)):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))
 
 
 def _retrain(
@@ -452,7 +470,7 @@ def decision_show(
     if as_json:
         _print_json(decision.model_dump(mode="json"))
         return
-    _print_rules(decision.version, [rule.model_dump() for rule in decision.rules])
+    _print_rules(decision.version, decision.rules)
     out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
     if decision.approval == "needed":
         _print_approval(decision)
