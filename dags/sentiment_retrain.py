@@ -95,6 +95,7 @@ def sentiment_retrain() -> None:
 
     task.short_circuit(steps.has_work)(planned) >> featurized >> trained
     may_promote(decided) >> promoted
+    task(steps.write_card)(decided)
     task(steps.confirm)(promoted)
 
 

@@ -284,7 +284,7 @@ def _retrain(
     version = plan_uri.rpartition("/")[2].removesuffix(".json")
     registry = _registry()
     if not steps.has_work(plan_uri):
-        _confirm_again(registry, version, on_step)
+        _finish_again(registry, version, on_step)
         why = "Nothing changed since this version was decided on: nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
     is_known = registry.find_version(version) is not None
@@ -295,6 +295,8 @@ def _retrain(
     evaluation_uri = steps.evaluate(manifest_uri)
     on_step("trying the model file in a clean process")
     decision_uri = steps.decide(steps.verify(evaluation_uri))
+    on_step("drawing the model card")
+    steps.write_card(decision_uri)
     decision, entry_uri = steps.read_decision(decision_uri), None
     next_step = steps.next_step(decision_uri, is_dry_run=is_dry_run)
     if next_step == "promote":
@@ -315,8 +317,14 @@ def _retrain(
     }
 
 
-def _confirm_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
-    """A run that was stopped between promoting and confirming is confirmed by the next one."""
+def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
+    """What a stopped run left out, the card or the confirmation, is done by the next one."""
+    from pipelines import card
+
+    for decision_key in registry.decision_keys(version):
+        if registry.models.find(card.file_key(decision_key, card.CARD)) is None:
+            on_step("drawing the model card")
+            steps.write_card(registry.models.uri(decision_key))
     champion = registry.champion()
     if champion is not None and champion.version == version:
         on_step("confirming the champion")
@@ -474,6 +482,45 @@ def decision_show(
     out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
     if decision.approval == "needed":
         _print_approval(decision)
+
+
+@decision_app.command("card")
+@reports_errors
+def decision_card(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose card. Default: the champion's.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write card and plots to; made if missing.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The model card of a decided version, in Markdown. With several decisions, of the last one."""
+    from pipelines import card
+
+    decision = _decision(version)
+    files = card.read(_stores().reviews, _registry(), decision)
+    if to is not None:
+        _write_files(to, files)
+    facts = {"version": decision.version, "verdict": decision.verdict, "files": list(files)}
+    text = files[card.CARD].decode("utf-8")
+    if as_json:
+        _print_json(facts | {"folder": None if to is None else str(to), "card": text})
+    elif to is not None:
+        _tell(facts | {"folder": str(to)}, as_json=False)
+    else:
+        sys.stdout.write(text)
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise SourceError(
+            f"cannot write to {folder}: {error.strerror}. Choose another folder."
+        ) from error
 
 
 def _print_approval(decision: Any) -> None:
