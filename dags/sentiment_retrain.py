@@ -116,6 +116,7 @@ def sentiment_retrain() -> None:
     chosen = choose(decided)
     chosen >> [promoted, ask, EmptyOperator(task_id="keep_champion")]
     answered >> promoted
+    task(steps.write_card)(decided)
     task(steps.confirm)(promoted)
 
 

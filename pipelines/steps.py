@@ -310,6 +310,18 @@ def decide(evaluation_uri: str) -> str:
     return models.uri(decision_key)
 
 
+def write_card(decision_uri: str) -> str:
+    """Draw the model card and its plots beside a decision; returns the card's URI.
+
+    Repeating it changes nothing.
+    """
+    from pipelines import card
+
+    stores = _stores()
+    models, key = stores.resolve(decision_uri)
+    return models.uri(card.write(stores.reviews, _registry(stores), key))
+
+
 def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
     """What follows a decision: promote, ask a person, or keep the champion."""
     from pipelines import promotion
@@ -420,6 +432,7 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             lost = error
             manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
             decision_uri = decide(verify(evaluate(manifest_uri)))
+            write_card(decision_uri)
         else:
             return stores.models.uri(registry.log_key(entry.generation))
     raise lost
