@@ -25,12 +25,6 @@ def cli(*arguments):
 
 
 @pytest.fixture
-def may_overlap(configure):
-    """Made-up reviews are much alike."""
-    configure(gate={"max_overlap_share": 0.2})
-
-
-@pytest.fixture
 def decision_keys(ingest_night, stores, registry):
     """Decisions on two champions, with cards; they saw real rows, but nothing was trained."""
     ingest_night(1)
@@ -61,7 +55,7 @@ def lose(registry, key, *names):
 
 
 def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
-    may_overlap, ingest_night, stores, registry
+    ingest_night, stores, registry
 ):
     ingest_night(1)
     first = cli("retrain", "--json")["version"]
@@ -96,9 +90,7 @@ def quoted(stores, manifest, files):
     return [text for text in texts if text[:30] in everything]
 
 
-def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(
-    may_overlap, ingest_night, stores, registry
-):
+def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, stores, registry):
     ingest_night(1)
     (key,) = registry.decision_keys(cli("retrain", "--json")["version"])
     files = files_beside(registry, key)
@@ -114,7 +106,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(
 
 
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
-    may_overlap, ingest_night, monkeypatch
+    ingest_night, monkeypatch
 ):
     monkeypatch.setattr(shell, "out", Console(width=100))
     ingest_night(1)

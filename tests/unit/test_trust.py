@@ -15,7 +15,8 @@ def an_entry(**changes):
     values = {
         "model_name": "sentiment", "generation": 1, "previous_entry_sha256": None,
         "kind": "promotion", "version": "a" * 20, "manifest_sha256": DIGEST, "decision_key": "key",
-        "decision_sha256": DIGEST, "holdout_accuracy": 0.9, "actor": "somebody", "reason": "",
+        "decision_sha256": DIGEST, "reference": "a" * 20, "reference_manifest_sha256": DIGEST,
+        "holdout_accuracy": 0.9, "holdout_log_loss": 0.3, "actor": "somebody", "reason": "",
         "token": DIGEST, "at": "2026-01-05T03:00:00+00:00",
     }  # fmt: skip
     return LogEntry(**(values | changes))
