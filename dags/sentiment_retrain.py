@@ -4,13 +4,22 @@
 
 **Does**: pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes
 (`plan`), compute what is missing of the features, train, score challenger and champion on the same
-held out reviews, try the model file in a clean process (`verify`), decide, and, if the verdict is
-PROMOTE, make the challenger champion and check that consumers get exactly the approved model.
+held out reviews, try the model file in a clean process (`verify`), decide, and `choose` what
+follows: `promote` and `confirm` that consumers get exactly the approved model, `ask` a person, or
+`keep_champion`.
+
+**`ask` waits for a person** when the model is the first one, or when the numbers cannot tell
+(INCONCLUSIVE). Answer under *Browse, Required Actions*: Approve or Reject, with a reason. The task
+waits without a worker for `approval.timeout_hours` (20 unless configured). **No answer is a no**:
+the champion stays, the run is green, and `record_answer` says so. If another version became
+champion meanwhile, the answer is void: `promote` has the gate decide again, and where that needs a
+person too, nothing is promoted and its log says so. How to decide: `docs/runbooks/approval.md`.
 
 **Skipped after `has_work`** means: nothing changed since the last decision. Nothing is trained.
 
-**Skipped after `may_promote`** means: the verdict was not PROMOTE, or this was a dry run. The log
-of `decide` says every rule with its numbers. This is a result, not a failure.
+**Green `keep_champion`** means: the verdict allows no promotion, a person said no before, or this
+was a dry run. The log of `decide` says every rule with its numbers. This is a result, not a
+failure.
 
 **Rerun** any task at any time: the same inputs give the same version, decision and log entry.
 What to do when it is red: `docs/runbooks/retrain-failed.md`.
@@ -21,7 +30,9 @@ from __future__ import annotations
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import Param, TriggerRule, dag, task
+from approval import AskPerson
 from loop_defaults import ACCEPTED, DEFAULT_ARGS
 
 from pipelines import config, steps
@@ -38,6 +49,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     max_active_runs=4,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
+    user_defined_macros={"describe_decision": steps.describe_decision},
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "candidates": Param(
@@ -77,12 +89,11 @@ def sentiment_retrain() -> None:
         chosen = params or {}
         return steps.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
 
-    @task.short_circuit
-    def may_promote(decision_uri: str, params: dict[str, Any] | None = None) -> bool:
-        is_dry_run = (params or {})["dry_run"]
-        return steps.next_step(decision_uri, is_dry_run=is_dry_run) == "promote"
+    @task.branch
+    def choose(decision_uri: str, params: dict[str, Any] | None = None) -> str:
+        return steps.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
         return steps.promote(decision_uri, actor, (params or {})["reason"] or "")
 
@@ -91,10 +102,21 @@ def sentiment_retrain() -> None:
     trained = task(max_active_tis_per_dag=1)(steps.train)(planned)
     verified = task(steps.verify)(task(steps.evaluate)(trained))
     decided = task(steps.decide)(verified)
+    ask = AskPerson(
+        task_id="ask",
+        subject="May this model become champion?",
+        body="{{ describe_decision(ti.xcom_pull(task_ids='decide')) }}",
+        decision_uri=decided,
+        settings=config.load().approval,
+    )
+    answered = task.short_circuit(task_id="record_answer")(steps.record_reply)(decided, ask.output)
     promoted = promote(decided, ACTOR)
 
     task.short_circuit(steps.has_work)(planned) >> featurized >> trained
-    may_promote(decided) >> promoted
+    chosen = choose(decided)
+    chosen >> [promoted, ask, EmptyOperator(task_id="keep_champion")]
+    answered >> promoted
+    task(steps.write_card)(decided)
     task(steps.confirm)(promoted)
 
 

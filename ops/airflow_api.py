@@ -106,6 +106,20 @@ class AirflowApi:
         reply = self._client.get(f"/api/v2{path}", params={"deserialize": "true"})
         return reply.json()["value"] if reply.is_success else None
 
+    def questions(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """What people are asked in a run and have not answered."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
+        found: list[dict[str, Any]] = self.get(path, response_received="false")["hitl_details"]
+        return found
+
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, option: str, **form: str
+    ) -> httpx.Response:
+        """Answer what a task asks; the reply says whether Airflow took the answer."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": form}
+        return self._client.patch(f"/api/v2{path}", json=body)
+
     def run_caused_by(self, dag_id: str, source_run_id: str) -> str | None:
         """The asset-triggered run that an event of another run started."""
         for run in self.runs(dag_id):

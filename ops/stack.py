@@ -49,6 +49,8 @@ class LocalStack:
         ``AWS_*`` variables of a store that runs already; without them moto is started.
     database_url : str
         Of an empty database for Airflow; without it a SQLite file is made.
+    roles : mapping
+        Airflow's users and their roles. Each one's password is the user's name.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class LocalStack:
     s3_port: int = 0
     given_s3: Mapping[str, str] | None = None
     database_url: str = ""
+    roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
 
     def __post_init__(self) -> None:
         self.ui_port = self.ui_port or free_port(USUAL_UI_PORT)
@@ -116,7 +119,9 @@ class LocalStack:
             "CORE__DAGS_FOLDER": str(PROJECT / "dags"),
             "CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.ui_url}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{name}:{role}" for name, role in self.roles.items()
+            ),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "API__BASE_URL": self.ui_url,
@@ -162,7 +167,8 @@ class LocalStack:
         """
         home = self.folder / "airflow"
         home.mkdir(parents=True, exist_ok=True)
-        (home / "passwords.json").write_text(json.dumps({"admin": self.password}))
+        passwords = {name: name for name in self.roles}  # loopback only, and said on the screen
+        (home / "passwords.json").write_text(json.dumps(passwords))
         if self.given_s3 is None:
             self.on_step("starting the S3 test server (moto)")
             self._spawn("s3", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -235,7 +238,10 @@ def retrain(
         _print_json(facts)
         return
     if "rules" in facts:
-        _print_rules(facts["version"], facts["rules"])
+        from pipelines.judgement import GateRule
+
+        rules = [GateRule.model_validate(rule) for rule in facts["rules"]]
+        _print_rules(facts["version"], rules)
     out.print(
         Text.assemble((f"{facts['verdict']}: ", "bold"), printable(facts["why"])), soft_wrap=True
     )
@@ -243,16 +249,28 @@ def retrain(
         err.print(_HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
 
 
-def _print_rules(version: str, rules: list[dict[str, Any]]) -> None:
-    rows = [(_shown_answer(rule), rule["group"], rule["rule"], rule["sentence"]) for rule in rules]
-    _print_table(f"Version {version}", ("", "asks about", "rule", "what it saw"), rows)
+def _print_rules(version: str, rules: Sequence[Any]) -> None:
+    """Groups apart, names whole, and the sentences with the room that is left."""
+    table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
+    for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
+        table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
+    for group, members in itertools.groupby(rules, key=lambda rule: rule.group):
+        table.add_section()
+        for rule in members:
+            answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
+            name = _narrow(rule.rule.removeprefix(f"{group} "))
+            table.add_row(answer, Text(group), name, Text(printable(rule.sentence)))
+    out.print(table)
 
 
-def _shown_answer(rule: dict[str, Any]) -> str:
-    """A gain that is not there is no fault: it only means that nothing needs to change."""
-    if rule["group"] == "gain":
-        return "yes" if rule["is_passed"] else "no"
-    return "ok" if rule["is_passed"] else "FAIL"
+def _narrow(name: str, width: int = 22) -> Text:
+    """A rule's name, broken where it has a joint rather than anywhere."""
+    lines = [""]
+    for part in re.split(r"(?<=[ _=+])", printable(name)):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))
 
 
 def _retrain(
@@ -266,7 +284,7 @@ def _retrain(
     version = plan_uri.rpartition("/")[2].removesuffix(".json")
     registry = _registry()
     if not steps.has_work(plan_uri):
-        _confirm_again(registry, version, on_step)
+        _finish_again(registry, version, on_step)
         why = "Nothing changed since this version was decided on: nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
     is_known = registry.find_version(version) is not None
@@ -277,6 +295,8 @@ def _retrain(
     evaluation_uri = steps.evaluate(manifest_uri)
     on_step("trying the model file in a clean process")
     decision_uri = steps.decide(steps.verify(evaluation_uri))
+    on_step("drawing the model card")
+    steps.write_card(decision_uri)
     decision, entry_uri = steps.read_decision(decision_uri), None
     next_step = steps.next_step(decision_uri, is_dry_run=is_dry_run)
     if next_step == "promote":
@@ -297,8 +317,14 @@ def _retrain(
     }
 
 
-def _confirm_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
-    """A run that was stopped between promoting and confirming is confirmed by the next one."""
+def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
+    """What a stopped run left out, the card or the confirmation, is done by the next one."""
+    from pipelines import card
+
+    for decision_key in registry.decision_keys(version):
+        if registry.models.find(card.file_key(decision_key, card.CARD)) is None:
+            on_step("drawing the model card")
+            steps.write_card(registry.models.uri(decision_key))
     champion = registry.champion()
     if champion is not None and champion.version == version:
         on_step("confirming the champion")
@@ -452,10 +478,49 @@ def decision_show(
     if as_json:
         _print_json(decision.model_dump(mode="json"))
         return
-    _print_rules(decision.version, [rule.model_dump() for rule in decision.rules])
+    _print_rules(decision.version, decision.rules)
     out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
     if decision.approval == "needed":
         _print_approval(decision)
+
+
+@decision_app.command("card")
+@reports_errors
+def decision_card(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose card. Default: the champion's.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write card and plots to; made if missing.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The model card of a decided version, in Markdown. With several decisions, of the last one."""
+    from pipelines import card
+
+    decision = _decision(version)
+    files = card.read(_stores().reviews, _registry(), decision)
+    if to is not None:
+        _write_files(to, files)
+    facts = {"version": decision.version, "verdict": decision.verdict, "files": list(files)}
+    text = files[card.CARD].decode("utf-8")
+    if as_json:
+        _print_json(facts | {"folder": None if to is None else str(to), "card": text})
+    elif to is not None:
+        _tell(facts | {"folder": str(to)}, as_json=False)
+    else:
+        sys.stdout.write(text)
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise SourceError(
+            f"cannot write to {folder}: {error.strerror}. Choose another folder."
+        ) from error
 
 
 def _print_approval(decision: Any) -> None:
@@ -503,11 +568,15 @@ def decision_reject(
 
 
 def _open_decision_uri(version: str) -> str:
-    """The decision on a version; refuses one that was made against a former champion."""
+    """The decision on a version; refuses one that was made against a former champion.
+
+    One that was acted on already is no such: repeating a command must be safe.
+    """
     registry = _registry()
     decision, champion = _decision(version), registry.champion()
     generation = champion.generation if champion else 0
-    if decision.champion_generation != generation:
+    is_done = champion is not None and champion.decision_sha256 == decision.digest()
+    if decision.champion_generation != generation and not is_done:
         raise PromotionError(
             f"version {version} was decided on against champion generation "
             f"{decision.champion_generation}; it is generation {generation} now. Decide again: "

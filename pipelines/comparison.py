@@ -14,7 +14,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
-from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from pipelines.judgement import DECIMALS, CalibrationBin, Metrics, PairedComparison
 
@@ -63,9 +62,9 @@ def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
     return Metrics(
         rows=len(labels),
         accuracy=rounded((hit + calm) / len(labels)),
-        f1=rounded(f1_score(labels, predicted)),
-        roc_auc=rounded(roc_auc_score(labels, probability)),
-        log_loss=rounded(log_loss(labels, probability, labels=[0, 1])),
+        f1=rounded(2 * hit / (2 * hit + alarm + miss)),
+        roc_auc=rounded(_roc_auc(truth, probability)),
+        log_loss=rounded(review_losses(labels, probability).mean()),
         calibration_error=calibration_error(bins),
         recall_positive=rounded(hit / (hit + miss)),
         recall_negative=rounded(calm / (calm + alarm)),
@@ -75,6 +74,14 @@ def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
         false_negative=miss,
         calibration=bins,
     )
+
+
+def _roc_auc(truth: Mask, probability: Probabilities) -> float:
+    """Share of pairs of a positive and a negative review in the right order; ties count half."""
+    positive, negative = probability[truth], np.sort(probability[~truth])
+    below = np.searchsorted(negative, positive, side="left")
+    not_above = np.searchsorted(negative, positive, side="right")
+    return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
 
 
 def calibration(labels: Labels, probability: Probabilities) -> tuple[CalibrationBin, ...]:

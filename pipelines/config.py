@@ -120,6 +120,7 @@ class GateSettings(_Section):
     max_slice_drop: float = Share
     max_golden_drop: float = Share
     max_behaviour_drop: float = Share
+    max_capability_drop: float = Share
     significance: float = Field(gt=0, lt=1)
     confidence: float = Field(gt=0.5, lt=1)
     bootstrap_repeats: int = Field(ge=100)
@@ -127,6 +128,11 @@ class GateSettings(_Section):
     refresh_after_nights: int = Field(ge=1)
     ask_for_first_model: bool
     ask_when_inconclusive: bool
+
+
+class ApprovalSettings(_Section):
+    timeout_hours: float = Field(gt=0, le=24 * 365)
+    approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Settings(_Section):
@@ -142,6 +148,7 @@ class Settings(_Section):
     evaluation: EvaluationSettings
     verification: VerificationSettings
     gate: GateSettings
+    approval: ApprovalSettings
     trust: TrustSettings
 
 

@@ -28,7 +28,10 @@ from pipelines.store import AnyRecord, Bucket
 
 _VERSION = re.compile(r"versions/([0-9a-f]{20})/(.+)")
 _MODEL = re.compile(r"model-[0-9a-f]{16}\.skops")
-_GATE = re.compile(r"gates/\d{8}-[0-9a-f]{16}/(evaluation|artefact_check|decision|approval)\.json")
+_GATE = re.compile(
+    r"gates/\d{8}-[0-9a-f]{16}/"
+    r"((evaluation|artefact_check|decision|approval)\.json|card\.md|(calibration|slices|history)\.svg)"
+)
 _NAMED_BY_DIGEST = re.compile(r"(plans|rollbacks)/([0-9a-f]{20})\.json")
 _LOG = re.compile(r"log/(\d{8})\.json")
 
@@ -183,6 +186,8 @@ class _Inspection:
                 yield Finding("note", self.prefix + name, "is a model that no manifest names")
 
     def _decision(self, key: str) -> Iterator[Finding]:
+        if key.replace("/decision.json", "/card.md").removeprefix(self.prefix) not in self.keys:
+            yield Finding("note", key, "has no model card: the run ended before it was drawn")
         decision, found = self._read(key, lambda: self.registry.decision(key))
         yield from found
         if decision is None:

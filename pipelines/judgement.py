@@ -184,6 +184,13 @@ class GateRule(Record):
     detectable: float | None = None
     sentence: str
 
+    @property
+    def answer(self) -> str:
+        """For people. A gain that is not there is no fault: then nothing needs to change."""
+        if self.group == "gain":
+            return "yes" if self.is_passed else "no"
+        return "ok" if self.is_passed else "FAIL"
+
 
 class Decision(SignedRecord):
     """The recorded verdict. Promotion acts on it, and on an approval where it asks for one."""

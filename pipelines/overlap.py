@@ -23,6 +23,9 @@ MIN_SHARED = 10
 MAX_HOLDERS = 64
 """A hash held by more reviews is of a common word, and says nothing about copying."""
 
+MIN_TELLING = 3
+"""Pairs that share fewer hashes of rarer words are not looked at."""
+
 _NO_HASH = np.uint64(2**64 - 1)
 
 
@@ -63,15 +66,17 @@ def sketches(reviews: Fingerprints) -> NDArray[np.uint64]:
 def _candidates(
     ours: NDArray[np.uint64], theirs: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of reviews that share a hash that few reviews hold."""
+    """Pairs of reviews that share `MIN_TELLING` hashes that few reviews hold."""
     hashes = theirs.ravel()
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes)
     hashes, holders = hashes[order], order // SKETCH
-    first = np.searchsorted(hashes, ours.ravel(), side="left")
-    count = np.searchsorted(hashes, ours.ravel(), side="right") - first
-    count[(count > MAX_HOLDERS) | (ours.ravel() == _NO_HASH)] = 0
-    rows = np.repeat(np.arange(ours.size) // SKETCH, count)
+    wanted = ours.ravel()
+    first = np.searchsorted(hashes, wanted, side="left")
+    count = np.searchsorted(hashes, wanted, side="right") - first
+    count[(count > MAX_HOLDERS) | (wanted == _NO_HASH)] = 0
+    rows = np.repeat(np.arange(len(wanted)) // SKETCH, count)
     offsets = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    pairs = np.stack([rows, holders[np.repeat(first, count) + offsets]], axis=1)
-    pairs = np.unique(pairs, axis=0)
-    return pairs[:, 0], pairs[:, 1]
+    pairs = rows * np.int64(len(theirs)) + holders[np.repeat(first, count) + offsets]
+    pairs, times = np.unique(pairs, return_counts=True)
+    left, right = np.divmod(pairs[times >= MIN_TELLING], max(1, len(theirs)))
+    return left, right

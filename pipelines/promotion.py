@@ -14,6 +14,7 @@ def promote(
 ) -> LogEntry:
     """Make the decided version champion, if the champion it was compared with still is.
 
+    Where a person approved it, the log names that person instead of ``actor``.
     Repeating it is safe: a promotion that already happened is recognised as our own.
 
     Raises
@@ -48,8 +49,8 @@ def promote(
             reference_manifest_sha256=reference_manifest,
             holdout_accuracy=scores.accuracy,
             holdout_log_loss=scores.log_loss,
-            actor=actor,
-            reason=reason or (approval.reason if approval else ""),
+            actor=approval.actor if approval else actor,
+            reason=_reason(reason, approval),
             token=decision.digest(),
             at=time_after(before),
         )
@@ -83,15 +84,7 @@ def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | No
         If what is kept beside the decision answers another one.
     """
     approval = registry.find_approval(registry.decision_key(decision))
-    if approval and (approval.decision_sha256, approval.version) != (
-        decision.digest(),
-        decision.version,
-    ):
-        raise PromotionError(
-            f"the approval by {approval.actor} answers another decision than this one on version "
-            f"{decision.version}: it is void"
-        )
-    return approval
+    return _checked_answer(approval, decision) if approval else None
 
 
 def answer(
@@ -102,7 +95,8 @@ def answer(
     Raises
     ------
     PromotionError
-        If the decision asks for no approval, or there is no reason.
+        If the decision asks for no approval, there is no reason, or what is kept beside the
+        decision answers another one.
     """
     decision = registry.decision(decision_key)
     if decision.approval != "needed":
@@ -112,18 +106,29 @@ def answer(
         )
     if not reason.strip():
         raise PromotionError("an answer needs a reason: whoever reads the log later will ask")
-    return registry.add_approval(
-        ApprovalRecord(
-            model_name=registry.name,
-            version=decision.version,
-            decision_key=decision_key,
-            decision_sha256=decision.digest(),
-            champion_generation=decision.champion_generation,
-            answer=says,
-            actor=actor,
-            reason=reason,
-        )
+    approval = ApprovalRecord(
+        model_name=registry.name,
+        version=decision.version,
+        decision_key=decision_key,
+        decision_sha256=decision.digest(),
+        champion_generation=decision.champion_generation,
+        answer=says,
+        actor=actor,
+        reason=reason,
     )
+    return _checked_answer(registry.add_approval(approval), decision)
+
+
+def _checked_answer(approval: ApprovalRecord, decision: Decision) -> ApprovalRecord:
+    """The approval, if it answers this very decision."""
+    found, wanted = approval.decision_sha256, decision.digest()
+    if (found, approval.version) != (wanted, decision.version):
+        raise PromotionError(
+            f"the approval by {approval.actor} answers decision {found[:16]}…, not {wanted[:16]}… "
+            f"on version {decision.version}: it is void. Find out who put it there: "
+            "python -m pipelines champion fsck"
+        )
+    return approval
 
 
 def _may_ever_be(registry: Registry, decision: Decision) -> bool:
@@ -153,6 +158,12 @@ def _checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord 
             f"python -m pipelines decision approve {decision.version} --reason ..."
         )
     return approval
+
+
+def _reason(reason: str, approval: ApprovalRecord | None) -> str:
+    """Why, in the words of who approved it and of who started the run."""
+    said = [approval.reason] if approval else []
+    return "; ".join(dict.fromkeys(part for part in [*said, reason] if part))
 
 
 def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, Evaluation]:

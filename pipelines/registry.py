@@ -4,7 +4,8 @@
     <name>/versions/<version>/model-<digest>.skops           named by its bytes
     <name>/versions/<version>/manifest.json                  written last: else it does not exist
     <name>/versions/<version>/gates/<generation>-<policy>/   evaluation and decision against one
-                                                             champion under one gate policy
+                                                             champion under one gate policy, and
+                                                             the model card
     <name>/log/<generation>.json                             THE truth about who is and was champion
     <name>/champion.json                                     a hint for others; never read here
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pipelines import config
 from pipelines.errors import (
@@ -35,6 +35,15 @@ MAX_REDECISIONS = 5
 
 NextStep = Literal["promote", "ask", "keep_champion"]
 Answer = Literal["approve", "reject"]
+
+
+class Reply(TypedDict):
+    """What a person answered: about which decision, what, who and why."""
+
+    decision_uri: str
+    answer: Answer
+    actor: str
+    reason: str
 
 
 # ── reviews_ingest ───────────────────────────────────────────────────────────────────────────
@@ -301,6 +310,18 @@ def decide(evaluation_uri: str) -> str:
     return models.uri(decision_key)
 
 
+def write_card(decision_uri: str) -> str:
+    """Draw the model card and its plots beside a decision; returns the card's URI.
+
+    Repeating it changes nothing.
+    """
+    from pipelines import card
+
+    stores = _stores()
+    models, key = stores.resolve(decision_uri)
+    return models.uri(card.write(stores.reviews, _registry(stores), key))
+
+
 def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
     """What follows a decision: promote, ask a person, or keep the champion."""
     from pipelines import promotion
@@ -311,6 +332,50 @@ def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
         logger.info("The champion stays: %s. %s", decision.verdict, decision.why)
         return "keep_champion"
     return "promote" if promotion.is_allowed(registry, decision) else "ask"
+
+
+def describe_decision(decision_uri: str) -> str:
+    """What a person is asked about a decision, as Markdown."""
+    from pipelines import question
+
+    hours = config.load().approval.timeout_hours
+    return question.describe(read_decision(decision_uri), timeout_hours=hours)
+
+
+def record_reply(decision_uri: str, reply: Reply | None) -> bool:
+    """Keep what a person replied in Airflow; returns whether the version may be promoted.
+
+    Parameters
+    ----------
+    decision_uri : str
+        The decision that somebody was asked about.
+    reply : Reply, optional
+        None when nobody replied in time. That is no answer: nothing is kept.
+
+    Raises
+    ------
+    PromotionError
+        If the reply is about another decision, or `record_answer` refuses it.
+    """
+    from pipelines import promotion
+
+    if reply is not None:
+        if reply["decision_uri"] != decision_uri:
+            raise PromotionError(
+                f"{reply['actor']} was asked about {reply['decision_uri']}, and the decision now "
+                f"is {decision_uri}: the answer is void. Start a new run of sentiment_retrain"
+            )
+        return record_answer(**reply) == "approve"
+    decision, registry = read_decision(decision_uri), _registry(_stores())
+    if promotion.is_allowed(registry, decision):
+        logger.info("Version %s was approved elsewhere meanwhile.", decision.version)
+        return True
+    logger.warning(
+        "Nobody approved version %s in time: the champion stays. Run sentiment_retrain again to "
+        "be asked again, or: python -m pipelines decision approve %s --reason ...",
+        decision.version, decision.version,
+    )  # fmt: skip
+    return False
 
 
 def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) -> Answer:
@@ -328,6 +393,11 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
     registry = _registry(stores)
     approval = promotion.answer(registry, key, answer, actor=actor, reason=reason)
     logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
+    if approval.answer != answer:
+        logger.warning(
+            "The first answer stands: %s said %s (%s), so %s by %s changes nothing.",
+            approval.actor, approval.answer, approval.reason, answer, actor,
+        )  # fmt: skip
     return approval.answer
 
 
@@ -350,22 +420,32 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
     for _ in range(MAX_REDECISIONS):
         decision = read_decision(decision_uri)
         if not promotion.is_allowed(registry, decision):
-            logger.info(
-                "Not promoted: %s, approval %s. %s",
-                decision.verdict, decision.approval, decision.why,
-            )  # fmt: skip
+            _log_not_promoted(decision)
             return None
         _, decision_key = stores.resolve(decision_uri)
         try:
             entry = promotion.promote(registry, decision, decision_key, actor=actor, reason=reason)
         except ChampionMovedError as error:
             logger.warning("%s", error)
+            if decision.approval == "needed":
+                logger.warning("The approval of version %s is void.", decision.version)
             lost = error
             manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
             decision_uri = decide(verify(evaluate(manifest_uri)))
+            write_card(decision_uri)
         else:
             return stores.models.uri(registry.log_key(entry.generation))
     raise lost
+
+
+def _log_not_promoted(decision: Decision) -> None:
+    logger.warning(
+        "Not promoted: version %s against champion generation %d is %s, a person's approval is %s. "
+        "%s", decision.version, decision.champion_generation, decision.verdict,
+        decision.approval.replace("_", " "), decision.why,
+    )  # fmt: skip
+    if decision.approval == "needed":
+        logger.warning("Nobody approved this decision. Run sentiment_retrain again to be asked.")
 
 
 def confirm(entry_uri: str | None) -> int:

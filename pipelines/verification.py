@@ -1,9 +1,9 @@
 """Prove, before anything is decided, that a consumer can use exactly this model file.
 
 The file is fetched from the store and its digest checked. Then a process that has nothing but the
-installed package (`pipelines.clean_room`) loads it and answers the check rows and the golden set as the
-evaluation did. What it measures goes into a record of its own: latencies differ from run to run,
-decisions do not.
+installed package (`pipelines.clean_room`) loads it, and must answer the check rows and the golden
+set as the evaluation did. What it measures goes into a record of its own: latencies differ from run
+to run, decisions do not.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pipelines.judgement import (
     ArtefactCheck,
     BehaviourScores,
     CapabilityScore,
+    Decision,
     Evaluation,
     Metrics,
     PairedComparison,
@@ -152,6 +153,27 @@ def a_first_model(**changes: Any) -> Evaluation:
             ),
         }
     )
+
+
+def a_decision_on(evaluation: Evaluation, **changes: Any) -> Decision:
+    """A decision to promote, with no rules unless given; it is not signed."""
+    values = {
+        "model_name": evaluation.model_name,
+        "version": evaluation.version,
+        "manifest_sha256": evaluation.manifest_sha256,
+        "evaluation_key": "evaluation.json",
+        "evaluation_sha256": DIGEST,
+        "champion_generation": evaluation.champion_generation,
+        "champion_version": evaluation.champion_version,
+        "reference_version": evaluation.reference_version,
+        "policy": evaluation.policy,
+        "verdict": "PROMOTE",
+        "approval": "not_needed",
+        "becomes_reference": True,
+        "why": "Because.",
+        "rules": (),
+    }
+    return Decision(**(values | changes))
 
 
 def a_check(**changes: Any) -> ArtefactCheck:

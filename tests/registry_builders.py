@@ -13,13 +13,18 @@ DIGEST = "d" * 64
 MODEL = b"not a model, but bytes with a digest"
 
 
-def a_version(registry: Registry, name: str, model: bytes | None = None) -> Manifest:
-    """A committed version named by ``name``; its model is arbitrary bytes unless given."""
+def a_version(
+    registry: Registry, name: str, model: bytes | None = None, snapshot: str | None = None
+) -> Manifest:
+    """A committed version named by ``name``; its model is arbitrary bytes unless given.
+
+    ``snapshot`` is the digest of one that exists; without it, it names one that does not.
+    """
     plan = Plan(
         model_name=registry.name,
-        snapshot_key="snapshots/none.json",
-        snapshot=sha256_of(name.encode()),
-        candidates={"some": {}},
+        snapshot_key=f"snapshots/{snapshot or 'none'}.json",
+        snapshot=snapshot or sha256_of(name.encode()),
+        candidates={"some": {"called": name}},
         min_training_rows=2,
         seed=1,
         code=DIGEST,
@@ -91,3 +96,26 @@ def promoted(
     """A version that became champion after the given one."""
     key, decision = decided(registry, a_version(registry, name, model), against=against)
     return promote(registry, decision, key, actor="test", reason="")
+
+
+def a_log_entry(generation: int, **changes: object) -> LogEntry:
+    """A line of a champion log that is nowhere stored and follows from nothing."""
+    values = {
+        "model_name": "sentiment",
+        "generation": generation,
+        "previous_entry_sha256": None,
+        "kind": "promotion",
+        "version": "c" * 20,
+        "manifest_sha256": DIGEST,
+        "decision_key": "decision.json",
+        "decision_sha256": DIGEST,
+        "reference": "d" * 20,
+        "reference_manifest_sha256": DIGEST,
+        "holdout_accuracy": 0.9,
+        "holdout_log_loss": 0.25,
+        "actor": "test",
+        "reason": "",
+        "token": DIGEST,
+        "at": "2026-01-05T00:00:00+00:00",
+    }
+    return LogEntry(**(values | changes))

@@ -116,6 +116,13 @@ def test_a_night_that_could_not_be_listed_is_red(dagbag):
     assert check.trigger_rule == TriggerRule.ALL_SUCCESS
 
 
+def test_nothing_waits_for_the_model_card(dagbag):
+    drawn = dagbag.dags["sentiment_retrain"].task_dict["write_card"]
+
+    assert drawn.upstream_task_ids == {"decide"}
+    assert drawn.downstream_task_ids == set()
+
+
 @pytest.mark.parametrize(
     ("context", "night"),
     [

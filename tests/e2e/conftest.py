@@ -55,7 +55,13 @@ def stack(
     }
     saved = dict(os.environ)
     with LocalStack(
-        folder, settings, given_s3=given if s3_server_if_given else None, database_url=database_url
+        folder,
+        settings,
+        given_s3=given if s3_server_if_given else None,
+        database_url=database_url,
+        roles={"admin": "admin", "ops": "op", "viewer": "viewer"},
+        # Seconds between two looks for questions whose time is up.
+        extra_environment={"AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2"},
     ) as running:
         os.environ.update(running.s3_environment)
         yield running

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines import trust
+from pipelines.artefacts import dump_model
+from pipelines.models import fingerprint_sgd
 from pipelines.registry import Registry
 from pipelines.store import Stores
 
@@ -14,3 +16,10 @@ def registry(stores: Stores) -> Registry:
     """The registry of the test's own models bucket; its signing key is there already."""
     trust.trusted_keys()
     return Registry(stores.models, "sentiment")
+
+
+@pytest.fixture(scope="session")
+def model() -> bytes:
+    """The file of a small model that can be loaded and answers."""
+    texts = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
+    return dump_model(fingerprint_sgd(seed=1, ngram_max=1).fit(texts, [1, 1, 0, 0] * 5))

@@ -9,10 +9,12 @@ from multiprocessing.synchronize import Barrier
 from typing import NamedTuple
 
 import pytest
-from registry_builders import a_version, decided
+from consumer import checked_champion
+from registry_builders import DIGEST, a_version, decided
 from unlucky import LosesAnswers
 
 from pipelines.errors import ChampionMovedError
+from pipelines.judgement import Decision
 from pipelines.promotion import promote
 from pipelines.registry import Registry
 from pipelines.store import open_stores
@@ -22,43 +24,52 @@ RACERS, ROUNDS = 16, 20
 LOST_SHARE = 0.16
 SECONDS = 180
 
+WON, LOST = "won", "must decide again"
+
 
 class Attempt(NamedTuple):
     """One racer's promotion in one round, which aims at one generation."""
 
     generation: int
     version: str
+    decision: str  # its digest
     outcome: str
 
 
-def compete(number: int, start: Barrier, told: Connection) -> None:
-    """Decide against the present champion and try to follow it, once per round."""
+def compete(number: int, model: bytes, start: Barrier, told: Connection) -> None:
+    """Try once per round to follow the champion. Who loses decides again on the same version."""
     registry = Registry(open_stores().models, "sentiment")
     unlucky = LosesAnswers(registry.models._client, share=LOST_SHARE, seed=number)
     registry.models._client = unlucky
     attempts = []
+    manifest = a_version(registry, f"racer {number}", model)
+    key, decision = decided(registry, manifest)
     for round_ in range(ROUNDS):
-        champion = registry.champion()
-        manifest = a_version(registry, f"racer {number}, round {round_}")
-        key, decision = decided(registry, manifest, against=champion)
-        start.wait(SECONDS)
-        try:
-            entry = promote(registry, decision, key, actor=f"racer {number}", reason="")
-            outcome = "won" if entry.version == manifest.version else "took another for its own"
-        except ChampionMovedError:
-            outcome = "must decide again"
-        attempts.append(Attempt(decision.champion_generation + 1, manifest.version, outcome))
-        start.wait(SECONDS)
+        start.wait(SECONDS)  # everybody has decided
+        attempts.append(attempt(registry, key, decision))
+        start.wait(SECONDS)  # everybody has tried
+        if attempts[-1].outcome == WON:
+            manifest = a_version(registry, f"racer {number}, after round {round_}", model)
+        key, decision = decided(registry, manifest, against=registry.champion())
     told.send((attempts, unlucky.lost))
 
 
-def race() -> tuple[list[Attempt], int]:
+def attempt(registry: Registry, key: str, decision: Decision) -> Attempt:
+    try:
+        entry = promote(registry, decision, key, actor="racer", reason="")
+        outcome = WON if entry.version == decision.version else "took another for its own"
+    except ChampionMovedError:
+        outcome = LOST
+    return Attempt(decision.champion_generation + 1, decision.version, decision.digest(), outcome)
+
+
+def race(model: bytes) -> tuple[list[Attempt], int]:
     """All attempts of all racers, and how many answers were lost."""
     start = FORK.Barrier(RACERS)
     racers, pipes = [], []
     for number in range(RACERS):
         receiving, sending = FORK.Pipe(duplex=False)
-        racer = FORK.Process(target=compete, args=(number, start, sending), daemon=True)
+        racer = FORK.Process(target=compete, args=(number, model, start, sending), daemon=True)
         racer.start()
         sending.close()
         racers.append(racer)
@@ -70,19 +81,30 @@ def race() -> tuple[list[Attempt], int]:
 
 
 @pytest.mark.needs("atomic_create")
-def test_of_sixteen_promotions_at_once_one_wins_whatever_answers_are_lost(registry):
-    attempts, lost = race()
+def test_of_sixteen_promotions_at_once_one_wins_whatever_answers_are_lost(registry, model):
+    attempts, lost = race(model)
 
     history = registry.history()  # raises when an entry does not follow from the one before
-    winners = {each.generation: each.version for each in attempts if each.outcome == "won"}
+    decisions = {(each.version, each.generation): each.decision for each in attempts}
+    winners = {each.generation: each.version for each in attempts if each.outcome == WON}
+    losers = [each for each in attempts if each.outcome == LOST]
     assert Counter(each.outcome for each in attempts) == {
-        "won": ROUNDS,
-        "must decide again": (RACERS - 1) * ROUNDS,
+        WON: ROUNDS,
+        LOST: (RACERS - 1) * ROUNDS,
     }
     assert Counter(each.generation for each in attempts) == dict.fromkeys(
         range(1, ROUNDS + 1), RACERS
     )
-    assert {entry.generation: entry.version for entry in history} == winners
     assert [entry.generation for entry in history] == list(range(1, ROUNDS + 1))
-    assert registry.champion() == history[-1]
+    assert {entry.generation: entry.version for entry in history} == winners
+    for entry in history:
+        assert entry.decision_sha256 == decisions[entry.version, entry.generation]
+    for loser in losers:
+        # Raises unless signed. The generation it lost is the one it is now compared with.
+        again = registry.find_decision(loser.version, loser.generation, DIGEST)
+        assert again.champion_version == winners[loser.generation]
+        # With that very decision it took part in the next round, unless this was the last one.
+        following = decisions.get((loser.version, loser.generation + 1))
+        assert following == (again.digest() if loser.generation < ROUNDS else None)
+    assert checked_champion(registry) == history[-1]
     assert lost > RACERS * ROUNDS * LOST_SHARE  # each attempt writes several times

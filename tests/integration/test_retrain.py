@@ -9,7 +9,7 @@ import pytest
 from builders import listing
 from typer.testing import CliRunner
 
-from pipelines import serving, steps
+from pipelines import config, serving, steps
 from pipelines.__main__ import app, printable
 from pipelines.errors import (
     ConfigError,
@@ -79,9 +79,13 @@ def test_champion_and_challenger_are_scored_on_the_same_rows(ingest_night, store
     )
 
     assert evaluation.champion_generation == 1
-    assert evaluation.champion.rows == evaluation.challenger.rows
-    assert evaluation.overlap_rows == 0
-    assert evaluation.paired is not None
+    for scores in (evaluation.holdout, evaluation.newest, evaluation.golden):
+        assert scores.champion.rows == scores.challenger.rows == scores.reference.rows
+        assert scores.against_champion.rows == scores.against_reference.rows == scores.rows
+    assert {part.name.partition("=")[0] for part in evaluation.slices} == set(
+        config.load().gate.slices
+    )
+    assert evaluation.newest.rows < evaluation.holdout.rows
 
 
 def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores):
@@ -232,8 +236,7 @@ def test_rows_that_the_champion_was_trained_on_do_not_judge_it(ingest_night, con
     keys = [key for key in listing(stores.models) if facts["version"] in key]
     key = next(key for key in keys if key.endswith("evaluation.json"))
     evaluation = stores.models.get_record(key, Evaluation)
-    scored = evaluation.positive_rows + evaluation.negative_rows
-    assert evaluation.seen_by_champion_rows > 2 * scored
+    assert evaluation.seen_rows > 2 * evaluation.holdout.rows
     assert facts["verdict"] == "INCONCLUSIVE"
 
 

@@ -139,7 +139,7 @@ def test_a_model_that_does_not_load_is_not_put_back(registry, model_bytes):
 
 
 def test_what_answered_then(registry, monkeypatch, model_bytes):
-    from pipelines import registry as module
+    from pipelines import promotion as module
 
     entries = []
     for name, hour in (("a", 3), ("b", 9)):
@@ -170,6 +170,30 @@ def test_a_clock_that_runs_backwards_does_not_turn_the_succession_around(registr
     second = promoted(registry, "b", against=first)
 
     assert second.at == first.at
+
+
+def test_the_command_line_pins_a_former_champion_and_the_champion_stays(registry, three_champions):
+    first, second, third = three_champions
+    reply = CliRunner().invoke(
+        app, ["champion", "pin", first.version, "--reason", "the last audited one", "--json"]
+    )
+
+    facts = json.loads(reply.stdout)
+    assert reply.exit_code == 0
+    assert (facts["kind"], facts["version"], facts["reference"]) == (
+        "pin", third.version, first.version,
+    )  # fmt: skip
+    assert facts["reason"] == "the last audited one"
+    assert registry.champion().generation == 4
+    assert second.version not in (facts["version"], facts["reference"])
+
+
+def test_the_command_line_pins_nothing_that_was_never_champion(registry, three_champions):
+    reply = CliRunner().invoke(app, ["champion", "pin", "f" * 20, "--reason", "why not"])
+
+    assert reply.exit_code == 1
+    assert "was never champion" in reply.stderr
+    assert registry.history() == three_champions
 
 
 def test_the_command_line_shows_first_and_acts_only_with_yes(registry, model_bytes):

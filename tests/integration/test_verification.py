@@ -59,6 +59,14 @@ def test_a_clean_process_answers_as_this_one_does(model):
     assert answer["peak_bytes"] > 10_000_000
 
 
+def test_the_memory_of_the_asking_process_does_not_count(model):
+    ballast = bytearray(b"x" * 900_000_000)
+
+    answer = ask_clean_room(dump_model(model), TEXTS, LIMITS)
+
+    assert answer["peak_bytes"] < len(ballast)
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -120,7 +128,9 @@ def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night,
 
     assert again == evaluation_uri
     assert check.answers_alike, check.why
-    assert check.rows == 64
+    evaluation = models.get_record(key, Evaluation)
+    assert len(evaluation.check_rows) == 64
+    assert check.rows == 64 + evaluation.golden.rows
     assert registry.find_check(models.get_record(key, Evaluation)) == check
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from pipelines.comparison import (
     Changes,
@@ -170,3 +171,16 @@ def test_the_same_comparison_twice_is_the_same_to_the_last_bit():
     )
 
     assert first.to_bytes() == second.to_bytes()
+
+
+@pytest.mark.parametrize("decimals", [16, 1])  # one decimal: many ties
+def test_scores_are_those_of_scikit_learn(decimals):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 500).astype(np.int8)
+    probability = np.clip(np.round(rng.random(500), decimals), 0.01, 0.99)
+
+    found = metrics(labels, probability)
+
+    assert found.f1 == pytest.approx(f1_score(labels, probability >= 0.5), abs=1e-9)
+    assert found.roc_auc == pytest.approx(roc_auc_score(labels, probability), abs=1e-9)
+    assert found.log_loss == pytest.approx(log_loss(labels, probability), abs=1e-9)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from judgement_builders import CHAMPION, a_check, a_first_model, an_evaluation
 
 from ops import config_docs
-from pipelines import errors
+from pipelines import config, errors, gate
+from pipelines.judgement import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -71,6 +73,23 @@ def test_the_runbook_has_a_section_for_every_error() -> None:
     # The four roots of the tree are never raised as such.
     wanted = named - {"LoopError", "PermanentError", "TransientError", "DataError"}
     assert set(re.findall(r"^### `(\w+)`", runbook, re.MULTILINE)) == wanted
+
+
+def test_the_page_on_the_gate_explains_every_rule_and_verdict() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([\w]+)(?: <name>)?`", page))
+    decisions = [
+        gate.decide(build(**changes), "key", config.load().gate, a_check())
+        for build, changes in (
+            (an_evaluation, {}),
+            (an_evaluation, {"reference_version": CHAMPION}),
+            (a_first_model, {}),
+        )
+    ]
+
+    asked = {rule.rule.partition(" ")[0] for one in decisions for rule in one.rules}
+    assert asked - explained == set()
+    assert [verdict for verdict in get_args(Verdict) if f"| {verdict} |" not in page] == []
 
 
 def test_every_runbook_that_is_named_exists() -> None:

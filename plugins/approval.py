@@ -1,0 +1,118 @@
+"""Ask a person through Airflow's own human-in-the-loop, and fail closed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
+
+from pipelines.config import ApprovalSettings
+from pipelines.steps import Answer, Reply
+
+APPROVE, REJECT = "Approve", "Reject"
+ANSWERS: dict[str, Answer] = {APPROVE: "approve", REJECT: "reject"}
+
+MIN_REASON_CHARS, MAX_REASON_CHARS = 5, 500
+
+# The form demands it because it is empty. It must not be called like a field of the DAG's own form:
+# Airflow would lay the value that the run was started with over it.
+REASON = "why"
+
+
+class AskPerson(HITLOperator):
+    """Ask to approve or reject; returns the reply, or None when nobody replied in time.
+
+    An answer without a reason fails the task, and its retry asks again. So does the answer that
+    Airflow 3.3.2 loses when it comes within about a second of the question.
+    """
+
+    template_fields = (*HITLOperator.template_fields, "decision_uri")
+
+    def __init__(self, *, decision_uri: str, settings: ApprovalSettings, **kwargs: Any) -> None:
+        kwargs.pop("params", None)  # the DAG's own: Airflow gives them to every operator
+        super().__init__(
+            options=[APPROVE, REJECT],
+            defaults=REJECT,
+            response_timeout=timedelta(hours=settings.timeout_hours),
+            assigned_users=[{"id": name, "name": name} for name in settings.approvers],
+            params={
+                REASON: Param(
+                    "",
+                    type="string",
+                    pattern=f"^(|.{{{MIN_REASON_CHARS},{MAX_REASON_CHARS}}})$",
+                    title="Reason",
+                    description="Kept with your answer for good. At least 5 characters.",
+                )
+            },
+            **kwargs,
+        )
+        self.decision_uri = decision_uri
+
+    def execute(self, context: Any) -> None:
+        """Put the question and wait, remembering which decision it is about.
+
+        Raises
+        ------
+        AirflowFailException
+            If the page shows an older question of this run, which Airflow never changes.
+        """
+        if shown_question(self, context) != self.body:
+            raise AirflowFailException(
+                "this run asked about another decision before, and Airflow goes on showing that "
+                "question. Nothing is promoted. Start a new run of sentiment_retrain: it asks anew."
+            )
+        try:
+            super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {"decision_uri": self.decision_uri}
+            raise
+
+    def execute_complete(
+        self, context: Any, event: dict[str, Any], decision_uri: str = ""
+    ) -> Reply | None:
+        said = super().execute_complete(context, event)
+        user = said["responded_by_user"]
+        if user is None:
+            self.log.warning("Nobody answered within %s.", self.response_timeout)
+            return None
+        reason = (said["params_input"].get(REASON) or "").strip()
+        if len(reason) < MIN_REASON_CHARS:
+            raise ParamValidationError(
+                f"{user['name']} answered with the reason {reason!r}; it must have at least "
+                f"{MIN_REASON_CHARS} characters. The question is asked again."
+            )
+        return Reply(
+            decision_uri=decision_uri,
+            answer=ANSWERS[said["chosen_options"][0]],
+            actor=f"{_shown(user)} on airflow {self.dag_id} {context['run_id']}",
+            reason=reason,
+        )
+
+
+def shown_question(task: HITLOperator, context: Any) -> str | None:
+    """Put the task's question unless it has one already; returns the text that people see."""
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    question = {
+        "ti_id": context["task_instance"].id,
+        "options": task.options,
+        "subject": task.subject,
+        "body": task.body,
+        "defaults": task.defaults,
+        "multiple": task.multiple,
+        "params": task.serialized_params,
+        "assigned_users": task.assigned_users or [],
+    }
+    # What `HITLOperator` sends itself, but it throws the answer away.
+    stored: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload.model_validate(question))
+    shown: str | None = stored.body
+    return shown
+
+
+def _shown(user: dict[str, str]) -> str:
+    """A user by name; with the id where that says something else."""
+    return user["name"] if user["name"] == user["id"] else f"{user['name']} (id {user['id']})"

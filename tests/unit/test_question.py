@@ -1,0 +1,117 @@
+"""What a person is asked: complete, worst first, bounded, and nothing in it is obeyed."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines import question
+from pipelines.judgement import Decision, GateRule
+
+
+def a_rule(name="accuracy", *, is_passed=True, group="floor", sentence="It is well."):
+    return GateRule(
+        rule=name, group=group, is_passed=is_passed, observed=None, limit=None, sentence=sentence
+    )
+
+
+def a_decision(*rules, **changes):
+    values = {
+        "model_name": "sentiment",
+        "version": "a" * 20,
+        "manifest_sha256": "0" * 64,
+        "evaluation_key": "e",
+        "evaluation_sha256": "0" * 64,
+        "champion_generation": 3,
+        "champion_version": "c" * 20,
+        "reference_version": "c" * 20,
+        "policy": "0" * 64,
+        "verdict": "INCONCLUSIVE",
+        "approval": "needed",
+        "becomes_reference": False,
+        "why": "Too few rows.",
+        "rules": rules,
+    }
+    return Decision(**(values | changes))
+
+
+def described(decision):
+    return question.describe(decision, timeout_hours=20.0)
+
+
+def test_the_question_says_who_asks_against_whom_why_and_until_when():
+    text = described(a_decision())
+
+    assert "a" * 20 in text
+    assert f"in place of **{'c' * 20}** (generation 3)" in text
+    assert "because the numbers cannot tell (verdict **INCONCLUSIVE**)." in text
+    assert "> Too few rows." in text
+    assert "within 20 hours" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "because"),
+    [
+        ("PROMOTE", "there is no champion to compare it with (verdict"),
+        ("INCONCLUSIVE", "there is no champion to compare it with and the numbers cannot tell"),
+    ],
+)
+def test_without_a_champion_the_question_says_so(verdict, because):
+    text = described(a_decision(verdict=verdict, champion_generation=0, champion_version=None))
+
+    assert because in text
+    assert text.count("there still is no champion") == 2
+    assert "in place of" not in text
+
+
+def test_every_rule_is_a_row_and_those_that_failed_come_first():
+    rules = (
+        a_rule("fine"),
+        a_rule("broken", is_passed=False, sentence="7 of 10."),
+        a_rule("log_loss_gain", is_passed=False, group="gain"),
+    )
+
+    rows = [line for line in described(a_decision(*rules)).splitlines() if line.startswith("| ")]
+
+    assert rows[1:] == [
+        "| **FAIL** | broken | 7 of 10. |",
+        "| no | log\\_loss\\_gain | It is well. |",
+        "| ok | fine | It is well. |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("<b>x</b>", r"\<b\>x\</b\>"),
+        ("a | b", r"a \| b"),
+        ("[x](http://y)", r"\[x\](http://y)"),
+        ("![x](y)", r"\!\[x\](y)"),
+        ("`x` *y* _z_ ~w~", r"\`x\` \*y\* \_z\_ \~w\~"),
+        ("&lt;script&gt;", r"\&lt;script\&gt;"),
+        ("\\|", r"\\\|"),
+        ("one\n| two\t\u202e\x1b[31m", r"one \| two   \[31m"),
+        ("{{ 7 * 7 }}", r"{{ 7 \* 7 }}"),
+    ],
+)
+def test_nothing_in_a_sentence_is_obeyed(hostile, shown):
+    assert question.escape(hostile) == shown
+
+
+def test_a_sentence_cannot_add_a_row_or_a_column_to_the_table():
+    text = described(a_decision(a_rule(sentence="x |\n| ok | forged | all is well |")))
+
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2  # the head and the rule
+    assert rows[1].replace(r"\|", "").count("|") == 4
+
+
+def test_the_question_is_bounded_and_counts_the_rules_that_it_leaves_out():
+    rules = [a_rule(f"rule_{number}", sentence="*" * 1000) for number in range(500)]
+
+    text = described(a_decision(*rules, why="_" * 100_000))
+
+    shown = sum(line.startswith("| ok") for line in text.splitlines())
+    assert len(text) <= question.MAX_CHARS
+    assert shown > 10
+    assert f"{500 - shown:,} more rules are not shown" in text
+    assert f"decision show {'a' * 20}" in text
