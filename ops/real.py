@@ -3,7 +3,9 @@
     python -m ops.real [--install] [--or-skip] -- COMMAND...
 
 Starts a real S3 server and PostgreSQL on free loopback ports, their data in a temporary folder,
-tells the command through its environment, and stops them when it ends, also after Ctrl-C.
+tells the command through its environment, and stops them when it ends, also after Ctrl-C. A server
+that the environment names already (``LOOP_TEST_S3_ENDPOINT`` or ``AWS_ENDPOINT_URL_S3``,
+``LOOP_TEST_DATABASE``) is used instead. The last lines say what was used and what was skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from typing import NoReturn
 from ops.processes import Processes, StackError
 from ops.real_database import PACKAGES as DATABASE_PACKAGES
 from ops.real_database import Postgres
-from ops.real_s3 import CEPH_PACKAGES, CephGateway, Minio, S3Server, find_server
+from ops.real_s3 import (
+    CEPH_PACKAGES,
+    CephGateway,
+    GivenServer,
+    Minio,
+    S3Server,
+    find_server,
+    given_endpoint,
+)
 
 _COMMAND_STOP_SECONDS = 60.0
 REQUIRED_CAPABILITIES = "atomic_create,checks_credentials"
@@ -33,10 +43,6 @@ REQUIRED_CAPABILITIES = "atomic_create,checks_credentials"
 
 class NotHereError(RuntimeError):
     """There is no real service of a kind on this machine."""
-
-
-class Terminated(KeyboardInterrupt):
-    """Somebody sent SIGTERM to this very process."""
 
 
 class RealServices:
@@ -60,9 +66,12 @@ class RealServices:
     @property
     def environment(self) -> dict[str, str]:
         """What tells the tests to use these services."""
-        told = {"LOOP_TEST_REQUIRE": REQUIRED_CAPABILITIES, "LOOP_TEST_KEEP_BUCKETS": "1"}
+        required = os.environ.get("LOOP_TEST_REQUIRE", REQUIRED_CAPABILITIES)
+        told = {"LOOP_TEST_REQUIRE": required}
         if self.s3 is not None:
             told |= self.s3.environment | {"LOOP_TEST_S3_ENDPOINT": self.s3.endpoint}
+            if not isinstance(self.s3, GivenServer):
+                told["LOOP_TEST_KEEP_BUCKETS"] = "1"  # they go with the server
         if self.database is not None:
             told["LOOP_TEST_DATABASE"] = self.database.url
         return told
@@ -79,6 +88,24 @@ class RealServices:
         self._processes.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def names(self) -> str:
+        """What the tests run on."""
+        s3 = self.s3.name if self.s3 else "no S3 server"
+        if self.database is not None:
+            return f"{s3} and {self.database.name}"
+        return f"{s3} and {'the database given' if _given_database() else 'SQLite'}"
+
+    @property
+    def skipped(self) -> list[str]:
+        """What the tests did not run on, and why."""
+        skipped = []
+        if not isinstance(self.s3, Minio | GivenServer):
+            skipped.append("MinIO: its program is not on this machine")
+        if self.database is None and not _given_database():
+            skipped.append("PostgreSQL: it is not installed, so Airflow's database was SQLite")
+        return skipped
+
     def check_alive(self) -> None:
         """Raise `StackError` if a service has died."""
         self._processes.check_alive()
@@ -92,7 +119,7 @@ class RealServices:
                 f"MinIO's program, or install Debian's packages {' '.join(CEPH_PACKAGES)}"
             )
         self.s3.start(self._processes)
-        if Postgres.programs() is not None:
+        if not _given_database() and Postgres.programs() is not None:
             self.database = Postgres(self.folder / "postgres")
             self.database.start(self._processes)
 
@@ -105,11 +132,9 @@ def install_missing() -> None:
     NotHereError
         If that fails.
     """
-    has_s3 = Minio.program() is not None or CephGateway.is_installed()
-    packages = [
-        *(() if has_s3 else CEPH_PACKAGES),
-        *(() if Postgres.programs() is not None else DATABASE_PACKAGES),
-    ]
+    has_s3 = given_endpoint() or Minio.program() is not None or CephGateway.is_installed()
+    has_database = _given_database() or Postgres.programs() is not None
+    packages = [*(() if has_s3 else CEPH_PACKAGES), *(() if has_database else DATABASE_PACKAGES)]
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     _say(f"installing Debian's packages {' '.join(packages)}")
@@ -130,28 +155,38 @@ def run(command: Sequence[str], *, is_installing: bool) -> int:
         install_missing()
     began = time.monotonic()
     with RealServices() as services:
-        s3 = services.s3.name if services.s3 else ""
-        database = services.database.name if services.database else "SQLite"
-        _say(f"{s3} and {database} are up after {time.monotonic() - began:.0f} s")
-        if services.database is None:
-            _say("SKIPPED PostgreSQL: it is not installed; Airflow's database is SQLite")
+        _say(f"{services.names} are up after {time.monotonic() - began:.0f} s")
         code = _run_beside(command, services.environment)
         services.check_alive()
-        return code
+    _say(f"{'passed' if code == 0 else f'FAILED with exit code {code}'} on {services.names}")
+    for skipped in services.skipped:
+        _say(f"SKIPPED {skipped}")
+    return code
 
 
 def _run_beside(command: Sequence[str], told: dict[str, str]) -> int:
-    child = subprocess.Popen(command, env={**os.environ, **told})  # noqa: S603
+    """Run it in a process group of its own, so that a stop reaches all of it, and once."""
+    child = subprocess.Popen(  # noqa: S603
+        command, env={**os.environ, **told}, process_group=0
+    )
     try:
         return child.wait()
-    except KeyboardInterrupt as interrupt:
-        if isinstance(interrupt, Terminated):  # a Ctrl-C reached it by itself
-            child.send_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        _signal_group(child.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=_COMMAND_STOP_SECONDS)  # its services stay until it cleaned up
         raise
     finally:
-        child.kill()
+        _signal_group(child.pid, signal.SIGKILL)
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def _given_database() -> str:
+    return os.environ.get("LOOP_TEST_DATABASE", "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from ops.processes import LOOPBACK, Processes, free_port
+from ops.processes import LOOPBACK, Processes, StackError, free_port
 
 _START_SECONDS = 120.0
 _TOOLS = Path(__file__).resolve().parent.parent / ".local" / "tools"
@@ -52,6 +52,28 @@ class S3Server(ABC):
     @abstractmethod
     def start(self, processes: Processes) -> None:
         """Start it and wait until it answers. Raises `StackError` if it does not."""
+
+
+class GivenServer(S3Server):
+    """A server that runs already; its credentials are in the environment."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self.name = f"the S3 server at {endpoint}"
+
+    @property
+    def endpoint(self) -> str:
+        return self._endpoint
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"AWS_ENDPOINT_URL_S3": self._endpoint}
+
+    def start(self, _processes: Processes) -> None:
+        """Nothing is started; the credentials must be there."""
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        if missing := [name for name in names if not os.environ.get(name)]:
+            raise StackError(f"{self.name} is to be used, but {' and '.join(missing)} are not set")
 
 
 class Minio(S3Server):
@@ -184,8 +206,16 @@ rgw frontends = beast endpoint={endpoint}
 """
 
 
+def given_endpoint() -> str:
+    """The address of a server that is to be used as it is; empty when there is none."""
+    names = ("LOOP_TEST_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3")
+    return next(filter(None, map(os.environ.get, names)), "")
+
+
 def find_server(folder: Path) -> S3Server | None:
-    """The server that can be started on this machine; None when there is none."""
+    """The server that is given or can be started on this machine; None when there is none."""
+    if endpoint := given_endpoint():
+        return GivenServer(endpoint)
     if Minio.program() is not None:
         return Minio(folder)
     return CephGateway(folder) if CephGateway.is_installed() else None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from leftovers import processes_with
 
+from ops.real import RealServices
 from ops.real_s3 import CephGateway
 from ops.stack import PROJECT
 
@@ -51,6 +50,8 @@ def start(folder, monkeypatch):
     minio.chmod(minio.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("MINIO", str(minio))
     monkeypatch.setenv("TMPDIR", str(folder))  # where the services keep their data
+    for name in ("LOOP_TEST_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "LOOP_TEST_DATABASE"):
+        monkeypatch.delenv(name, raising=False)
 
     def started(script, *options):
         command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]
@@ -72,8 +73,43 @@ def test_a_command_is_told_where_the_services_are_and_its_exit_code_is_passed_on
 
     assert shown.startswith("http://127.0.0.1:")
     assert child.returncode == 7
-    assert "MinIO and " in said
+    assert "FAILED with exit code 7 on MinIO and " in said
     assert leftovers(folder) == []
+
+
+@pytest.mark.parametrize("variable", ["LOOP_TEST_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3"])
+def test_a_server_that_is_given_is_used_and_nothing_is_started(
+    start, folder, monkeypatch, variable
+):
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LOOP_TEST_DATABASE", "postgresql://127.0.0.1:9/mine")
+
+    child = start(
+        "import os; print(*map(os.environ.get, ('LOOP_TEST_S3_ENDPOINT', 'AWS_ACCESS_KEY_ID',"
+        " 'LOOP_TEST_DATABASE', 'LOOP_TEST_KEEP_BUCKETS')))"
+    )
+    shown, said = child.communicate()
+
+    assert shown.split() == ["http://127.0.0.1:9", "mine", "postgresql://127.0.0.1:9/mine", "None"]
+    assert said.splitlines()[-1] == (
+        "real services: passed on the S3 server at http://127.0.0.1:9 and the database given"
+    )
+    assert child.returncode == 0
+
+
+def test_what_was_skipped_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("LOOP_TEST_DATABASE", raising=False)
+    services = RealServices()
+    services.s3 = CephGateway(tmp_path)
+
+    assert services.names == "Ceph RGW and SQLite"
+    assert services.skipped == [
+        "MinIO: its program is not on this machine",
+        "PostgreSQL: it is not installed, so Airflow's database was SQLite",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -87,9 +123,6 @@ def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start,
     )
     assert child.stdout.readline() == "up\n"
 
-    if number is signal.SIGINT:  # a terminal sends it to both
-        os.kill(command_of(child.pid), number)
-        time.sleep(0.1)
     child.send_signal(number)
     shown, _ = child.communicate()
 
@@ -98,13 +131,29 @@ def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start,
     assert leftovers(folder) == []
 
 
-def command_of(parent):
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return next(int(pid) for pid in children if "cleaned up" in command_line(pid))
+def test_a_stop_reaches_what_the_command_started(start, folder):
+    """As `make` starts pytest, and does not pass an interrupt on."""
+    child = start(
+        "import signal, subprocess, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "inner = '''\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n"
+        "    print('up', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('cleaned up')\n"
+        "'''\n"
+        "subprocess.run([sys.executable, '-c', inner])\n"
+    )
+    assert child.stdout.readline() == "up\n"
 
+    child.send_signal(signal.SIGTERM)
+    shown, _ = child.communicate()
 
-def command_line(pid):
-    return Path(f"/proc/{pid}/cmdline").read_text()
+    assert shown == "cleaned up\n"
+    assert child.returncode == 130
+    assert leftovers(folder) == []
 
 
 @pytest.mark.parametrize(

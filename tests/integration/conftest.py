@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import pytest
-from builders import deliver
+from builders import deliver, listing
 
-from pipelines import replayer, steps
+from pipelines import config, replayer, steps, trust
 from pipelines.made_up import make_reviews
+from pipelines.records import LogEntry
 from pipelines.registry import Registry
-from pipelines.store import Stores
+from pipelines.store import Bucket, Stores
 
 FIRST_NIGHT = date(2026, 1, 5)
 
@@ -47,3 +49,69 @@ def ingest_night(
         steps.accept(arrival, steps.validate(arrival))
 
     return ingest
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a night leaves behind: both buckets' objects, and the key that signed for them."""
+
+    reviews: dict[str, bytes]
+    models: dict[str, bytes]
+    signing_key: bytes
+
+
+@pytest.fixture(scope="session")
+def kept_worlds() -> dict[tuple[int, str], World]:
+    """Worlds by number of nights and settings, each put here by the first test that needs it."""
+    return {}
+
+
+@pytest.fixture
+def champions(
+    stores: Stores,
+    registry: Registry,
+    ingest_night: Callable[[int], None],
+    kept_worlds: dict[tuple[int, str], World],
+) -> Callable[[int], list[LogEntry]]:
+    """Nights that were ingested and retrained: ``champions(2)`` gives the entries of both.
+
+    That takes seconds, so it is done once, and then copied to other tests' buckets. No record
+    names a bucket, so the copies are what those tests would have made themselves.
+    """
+
+    def after(nights: int) -> list[LogEntry]:
+        world = (nights, config.load().model_dump_json(exclude={"store"}))
+        if world in kept_worlds:
+            _restore(kept_worlds[world], stores)
+        elif nights:
+            after(nights - 1)
+            ingest_night(nights)
+            _retrain()
+            kept_worlds[world] = _kept(stores)
+        return registry.history()
+
+    return after
+
+
+def _retrain() -> None:
+    plan = steps.plan(steps.take_snapshot())
+    evaluation = steps.evaluate(steps.train(plan))
+    decision = steps.decide(steps.verify(evaluation))
+    assert steps.promote(decision, actor="test")
+
+
+def _kept(stores: Stores) -> World:
+    def objects(bucket: Bucket) -> dict[str, bytes]:
+        return {key: bucket.get(key) for key in listing(bucket)}
+
+    signing_key = trust.development_key_path().read_bytes()
+    return World(objects(stores.reviews), objects(stores.models), signing_key)
+
+
+def _restore(world: World, stores: Stores) -> None:
+    for bucket, objects in ((stores.reviews, world.reviews), (stores.models, world.models)):
+        for key, data in objects.items():
+            bucket.put(key, data)
+    path = trust.development_key_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(world.signing_key)

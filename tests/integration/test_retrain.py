@@ -65,9 +65,10 @@ def test_the_succession_shows_both_champions_in_order(ingest_night):
     assert shown["version"] == second["version"]
 
 
-def test_champion_and_challenger_are_scored_on_the_same_rows(ingest_night, stores, registry):
-    ingest_night(1)
-    cli("retrain", "--json")
+def test_champion_and_challenger_are_scored_on_the_same_rows(
+    champions, ingest_night, stores, registry
+):
+    champions(1)
     ingest_night(2)
     version = cli("retrain", "--json")["version"]
 
@@ -112,9 +113,10 @@ def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores)
 
 
 @pytest.mark.parametrize("lost", ["features/", "champion.json", "both"])
-def test_deleting_the_cache_or_the_hint_changes_no_outcome(ingest_night, stores, registry, lost):
-    ingest_night(1)
-    cli("retrain", "--json")
+def test_deleting_the_cache_or_the_hint_changes_no_outcome(
+    champions, ingest_night, stores, registry, lost
+):
+    champions(1)
     ingest_night(2)
     steps.featurize(steps.plan(steps.take_snapshot()))
     for bucket in (stores.reviews, stores.models):
@@ -176,6 +178,25 @@ def test_a_dry_run_leaves_the_champion_alone_and_can_be_followed_by_a_real_one(
     assert registry.champion().version == dry["version"]
 
 
+def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
+    ingest_night, stores, registry
+):
+    """Two nights' versions were each compared with nobody; the second comes too late."""
+    versions, decisions = [], []
+    for night in (1, 2):
+        ingest_night(night)
+        versions.append(cli("retrain", "--json", "--dry-run")["version"])
+        decisions.append(stores.models.uri(registry.decision_keys(versions[-1])[-1]))
+
+    for decision in decisions:
+        steps.promote(decision, actor="test")
+
+    acted_on = [registry.decision(entry.decision_key) for entry in registry.history()]
+    assert [entry.version for entry in registry.history()] == versions
+    assert [each.champion_version for each in acted_on] == [None, versions[0]]
+    assert len(registry.decision_keys(versions[1])) == 2
+
+
 def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night, registry):
     ingest_night(1)
 
@@ -225,10 +246,9 @@ def test_another_gate_policy_decides_anew_without_training_again(ingest_night, c
     assert {k: t for k, t in listing(stores.models).items() if "model-" in k} == before
 
 
-def test_rows_that_the_champion_was_trained_on_do_not_judge_it(ingest_night, configure, stores):
+def test_rows_that_the_champion_was_trained_on_do_not_judge_it(champions, configure, stores):
     """With another salt most held out films were the champion's training films."""
-    ingest_night(1)
-    cli("retrain", "--json")
+    champions(1)
     configure(split={"salt": "another"})
 
     facts = cli("retrain", "--json")
@@ -306,9 +326,8 @@ def test_a_changed_partition_is_never_trained_on(ingest_night, stores):
 # ── The champion, as a consumer gets it ──────────────────────────────────────────────────────
 
 
-def test_a_pulled_champion_scores_like_the_one_in_the_store(ingest_night, tmp_path, registry):
-    ingest_night(1)
-    cli("retrain", "--json")
+def test_a_pulled_champion_scores_like_the_one_in_the_store(champions, tmp_path, registry):
+    champions(1)
     pulled = cli("champion", "pull", "--to", str(tmp_path / "champion"), "--json")
     file = tmp_path / "reviews.jsonl"
     texts = ["A superb film, never dull.", "Dreadful, not one good scene.", "", "<script>\u202e"]
@@ -324,9 +343,8 @@ def test_a_pulled_champion_scores_like_the_one_in_the_store(ingest_night, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["model.skops", "manifest.json", "champion.json"])
-def test_a_pulled_file_that_was_changed_is_refused(ingest_night, tmp_path, name):
-    ingest_night(1)
-    cli("retrain", "--json")
+def test_a_pulled_file_that_was_changed_is_refused(champions, tmp_path, name):
+    champions(1)
     cli("champion", "pull", "--to", str(tmp_path), "--json")
     (path,) = tmp_path.rglob(name)
     data = bytearray(path.read_bytes())
@@ -337,14 +355,10 @@ def test_a_pulled_file_that_was_changed_is_refused(ingest_night, tmp_path, name)
         serving.load_pulled(tmp_path)
 
 
-def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(
-    ingest_night, tmp_path, monkeypatch
-):
-    ingest_night(1)
-    first = cli("retrain", "--json")
+def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_path, monkeypatch):
+    (first,) = champions(1)
     cli("champion", "pull", "--to", str(tmp_path), "--json")
-    ingest_night(2)
-    cli("retrain", "--json")
+    champions(2)
     real = serving._replace
 
     def stopped(path, data):
@@ -356,12 +370,12 @@ def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(
     stopped_pull = CliRunner().invoke(app, ["champion", "pull", "--to", str(tmp_path)])
 
     assert stopped_pull.exit_code == 130
-    assert serving.load_pulled(tmp_path).entry.version == first["version"]
+    assert serving.load_pulled(tmp_path).entry.version == first.version
 
 
-def test_a_model_of_other_features_is_refused(ingest_night, registry):
-    ingest_night(1)
-    manifest = registry.manifest(cli("retrain", "--json")["version"])
+def test_a_model_of_other_features_is_refused(champions, registry):
+    (champion,) = champions(1)
+    manifest = registry.champion_manifest(champion)
 
     with pytest.raises(ModelFormatError, match="trained on features 'fp0'"):
         registry.load(manifest.model_copy(update={"featurizer": "fp0"}))
@@ -420,12 +434,11 @@ def test_what_a_terminal_obeys_is_spelled_out():
 
 
 def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
-    ingest_night, stores, registry
+    champions, stores, registry
 ):
-    ingest_night(1)
-    version = cli("retrain", "--json", "--dry-run")["version"]
+    (champion,) = champions(1)
     pickled = b"\x80\x04\x95canary."
-    forged = registry.manifest(version).model_copy(
+    forged = registry.champion_manifest(champion).model_copy(
         update={"model_sha256": sha256_of(pickled), "model_size_bytes": len(pickled)}
     )
     stores.models.put(forged.model_key, pickled)
@@ -434,11 +447,10 @@ def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
         registry.load(forged)
 
 
-def test_confirm_notices_a_consumer_that_answers_otherwise(ingest_night, stores, monkeypatch):
+def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, monkeypatch):
     from pipelines import training
 
-    ingest_night(1)
-    cli("retrain", "--json")
+    champions(1)
     honest = training.positive_probability
     monkeypatch.setattr(
         training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
@@ -449,51 +461,44 @@ def test_confirm_notices_a_consumer_that_answers_otherwise(ingest_night, stores,
 
 
 def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
-    ingest_night, stores, registry, monkeypatch
+    champions, stores, registry, monkeypatch
 ):
     from pipelines import training
 
-    ingest_night(1)
-    first = cli("retrain", "--json")
-    ingest_night(2)
-    second = cli("retrain", "--json")
+    first, second = champions(2)
     honest = training.positive_probability
     monkeypatch.setattr(
         training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
     )
 
     for _ in range(2):
-        with pytest.raises(ConfirmationError, match=f"{first['version']} was put back"):
+        with pytest.raises(ConfirmationError, match=f"{first.version} was put back"):
             steps.confirm(stores.models.uri("sentiment/log/00000002.json"))
 
     newest = registry.champion()
     assert [entry.kind for entry in registry.history()] == ["promotion", "promotion", "rollback"]
-    assert (newest.version, newest.subject) == (first["version"], second["version"])
+    assert (newest.version, newest.subject) == (first.version, second.version)
     assert newest.reason.startswith("confirm: ")
 
 
-def test_a_rolled_back_version_is_not_retrained_into_office(ingest_night, registry):
-    ingest_night(1)
-    cli("retrain", "--json")
-    ingest_night(2)
-    second = cli("retrain", "--json")
+def test_a_rolled_back_version_is_not_retrained_into_office(champions, registry):
+    _, second = champions(2)
     cli("champion", "rollback", "--reason", "it felt wrong", "--yes", "--json")
 
     again = cli("retrain", "--json")
 
-    assert (again["verdict"], again["version"]) == ("NOTHING_CHANGED", second["version"])
+    assert (again["verdict"], again["version"]) == ("NOTHING_CHANGED", second.version)
     assert registry.champion().kind == "rollback"
 
 
-def test_a_decision_can_be_shown_and_verified(ingest_night):
-    ingest_night(1)
-    version = cli("retrain", "--json")["version"]
+def test_a_decision_can_be_shown_and_verified(champions):
+    (champion,) = champions(1)
 
-    shown = cli("decision", "show", version, "--json")
+    shown = cli("decision", "show", champion.version, "--json")
     table = cli("decision", "show")
     verified = cli("decision", "verify", "--json")
 
-    assert (shown["version"], shown["verdict"]) == (version, "PROMOTE")
+    assert (shown["version"], shown["verdict"]) == (champion.version, "PROMOTE")
     assert all(rule["sentence"][:20] in " ".join(table.split()) for rule in shown["rules"])
     assert verified["evaluation_is_unchanged"]
     assert verified["decided_again"] == "PROMOTE"
@@ -513,9 +518,8 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
         ("b.jsonl", '{"text": ["x"]}\n', "'text' is no text"),
     ],
 )
-def test_a_file_that_cannot_be_scored_says_why(ingest_night, tmp_path, name, content, message):
-    ingest_night(1)
-    cli("retrain", "--json")
+def test_a_file_that_cannot_be_scored_says_why(champions, tmp_path, name, content, message):
+    champions(1)
     (tmp_path / name).write_text(content)
 
     error = failing_cli("score", str(tmp_path / name), "--output", str(tmp_path / "out"))
