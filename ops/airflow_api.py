@@ -106,6 +106,19 @@ class AirflowApi:
         reply = self._client.get(f"/api/v2{path}", params={"deserialize": "true"})
         return reply.json()["value"] if reply.is_success else None
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Have a task and all that follow it run again."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": True,
+            "only_failed": False,
+            "reset_dag_runs": True,
+            "dry_run": False,
+        }
+        path = f"/api/v2/dags/{dag_id}/clearTaskInstances"
+        self._client.post(path, json=body).raise_for_status()
+
     def questions(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """What people are asked in a run and have not answered."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"

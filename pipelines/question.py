@@ -13,10 +13,13 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~&#!$])")
 
 
 def describe(decision: Decision, *, timeout_hours: float) -> str:
-    """Who asks to become champion, what was found, what each answer does; at most `MAX_CHARS`."""
+    """Who asks to become champion, what was found, what each answer does; at most `MAX_CHARS`.
+
+    Its first line is the same if, and only if, the question is about the same decision.
+    """
     text = (
         f"Version **{decision.version}** asks to become champion. It needs a person, because "
-        f"{_because(decision)}.\n\n> {escape(decision.why)}\n\n"
+        f"{_because(decision)}. Decision {decision.digest()[:16]}.\n\n> {escape(decision.why)}\n\n"
         f"{_answers(decision, timeout_hours)}\n\n"
     )
     return text + _table(decision, MAX_CHARS - len(text))

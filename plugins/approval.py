@@ -59,7 +59,7 @@ class AskPerson(HITLOperator):
         AirflowFailException
             If the page shows an older question of this run, which Airflow never changes.
         """
-        if shown_question(self, context) != self.body:
+        if _first_line(shown_question(self, context)) != _first_line(self.body):
             raise AirflowFailException(
                 "this run asked about another decision before, and Airflow goes on showing that "
                 "question. Nothing is promoted. Start a new run of sentiment_retrain: it asks anew."
@@ -111,6 +111,11 @@ def shown_question(task: HITLOperator, context: Any) -> str | None:
     stored: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload.model_validate(question))
     shown: str | None = stored.body
     return shown
+
+
+def _first_line(question: str | None) -> str:
+    """What tells a question about one decision from that about another."""
+    return (question or "").partition("\n")[0]
 
 
 def _shown(user: dict[str, str]) -> str:

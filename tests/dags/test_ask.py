@@ -31,7 +31,7 @@ def asking(**settings):
     return AskPerson(
         task_id="ask",
         subject="May it?",
-        body="It is good.",
+        body="It is good.\n2 hours.",
         decision_uri="s3://models/decision.json",
         settings=ApprovalSettings(**({"timeout_hours": 2} | settings)),
     )
@@ -113,7 +113,7 @@ def test_a_reason_of_the_least_length_is_enough(retrain):
 
 
 def test_the_question_waits_and_remembers_which_decision_it_is_about(monkeypatch):
-    monkeypatch.setattr(approval, "shown_question", lambda task, context: task.body)
+    monkeypatch.setattr(approval, "shown_question", lambda task, context: "It is good.\n1 hour.")
     monkeypatch.setattr(HITLOperator, "execute", parked)
 
     with pytest.raises(TaskAwaitingInput) as waiting:
@@ -128,7 +128,7 @@ def parked(_task, _context):
 
 def test_a_run_that_asked_about_another_decision_before_does_not_ask_again(monkeypatch):
     """Airflow goes on showing the first question of a task that was cleared."""
-    monkeypatch.setattr(approval, "shown_question", lambda task, context: "It is bad.")
+    monkeypatch.setattr(approval, "shown_question", lambda task, context: "It is bad.\n2 hours.")
 
     with pytest.raises(AirflowFailException, match="Start a new run"):
         asking().execute({})

@@ -1,6 +1,6 @@
 """A model waits for a person in the real Airflow: nobody answers, one approves, one rejects.
 
-Three versions of a model that has no champion, so each of them asks.
+Two versions of a model that has no champion, so both of them ask.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RETRAIN, NAME = "sentiment_retrain", "asked"
 SECONDS = 540
 # Airflow 3.3.2 can lose an answer that comes sooner; `ask` then asks again half a minute later.
 PATIENCE_SECONDS = 3
-SILENT_SECONDS = 2  # how long the one question waits that nobody answers
+SILENT_SECONDS = 2  # how long the questions wait that nobody answers
 
 
 def wait_for(find, what):
@@ -72,19 +72,31 @@ def change_settings(stack):
 
 
 @pytest.fixture(scope="module")
-def runs(api, stores, change_settings):
-    """Run ids: two questions stay open, and one is put that nobody answers."""
+def silent_runs(api, stores, change_settings):
+    """Two runs of two versions, whose questions nobody answers in time."""
     plans = [replayer.NightPlan(date(2026, 2, 2), (replayer.DeliveryPlan("web", 600, "csv"),))]
     for delivery in replayer.replay(make_reviews(600, seed=5), plans, seed=0):
         arrival = steps.land(deliver(stores, delivery.key, delivery.body), "2026-02-02")
         steps.accept(arrival, steps.validate(arrival))
     wait_for(lambda: is_quiet(api), "runs of other tests go on")
-    change_settings(timeout_hours=20)
-    started = {says: start(api, seed) for seed, says in enumerate(("approved", "rejected"))}
-    for run_id in started.values():
-        question(api, run_id)
     change_settings(timeout_hours=SILENT_SECONDS / 3600)
-    return started | {"silent": start(api, seed=2)}
+    return [api.trigger(RETRAIN, logical_date=None, conf={"seed": seed}) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def open_runs(api, silent_runs, change_settings):
+    """The same runs, asking once more and with plenty of time."""
+    for run_id in silent_runs:
+        api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    change_settings(timeout_hours=20)
+    for run_id in silent_runs:
+        api.clear(RETRAIN, run_id, "ask")
+    return silent_runs
+
+
+@pytest.fixture
+def ops(stack):
+    return AirflowApi(stack.ui_url, username="ops", password="ops")
 
 
 def is_quiet(api):
@@ -94,8 +106,9 @@ def is_quiet(api):
     return all(api.questions(run["dag_id"], run["dag_run_id"]) for run in going_on)
 
 
-def start(api, seed):
-    return api.trigger(RETRAIN, logical_date=None, conf={"seed": seed})
+def decision_of(api, run_id, registry):
+    _, _, key = api.xcom(RETRAIN, run_id, "decide").partition(f"{registry.models.name}/")
+    return registry.decision(key)
 
 
 @pytest.fixture(scope="module")
@@ -103,42 +116,41 @@ def registry(stores):
     return Registry(stores.models, NAME)
 
 
-def test_no_answer_in_time_is_a_no_that_nobody_said(api, runs, registry):
-    state = api.wait(RETRAIN, runs["silent"], timeout_seconds=SECONDS)
+def test_no_answer_in_time_is_a_no_that_nobody_said(api, silent_runs, registry):
+    run_id = silent_runs[0]
+    state = api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
 
-    states = task_states(api, runs["silent"])
-    version = api.xcom(RETRAIN, runs["silent"], "plan").rpartition("/")[2].removesuffix(".json")
-    decision = registry.decision(registry.decision_keys(version)[-1])
+    states = task_states(api, run_id)
+    decision = decision_of(api, run_id, registry)
     assert state == "success"
     assert (states["ask"], states["record_answer"]) == ("success", "success")
     assert (states["promote"], states["confirm"]) == ("skipped", "skipped")
-    assert "Nobody approved version" in log_of(api, runs["silent"], "record_answer")
+    assert "Nobody approved version" in log_of(api, run_id, "record_answer")
     assert promotion.find_approval(registry, decision) is None
     assert promotion.is_open(registry, decision)
     assert registry.champion() is None
 
 
-def test_who_may_only_look_cannot_answer(api, stack, runs):
+def test_who_may_only_look_cannot_answer(api, stack, open_runs):
     viewer = AirflowApi(stack.ui_url, username="viewer", password="viewer")
-    asked = question(api, runs["approved"])
+    asked = question(api, open_runs[0])
 
-    refused = viewer.answer(RETRAIN, runs["approved"], "ask", "Approve", why="I would like it")
+    refused = viewer.answer(RETRAIN, open_runs[0], "ask", "Approve", why="I would like it")
 
     assert refused.status_code == 403
-    assert viewer.questions(RETRAIN, runs["approved"])[0]["subject"] == asked["subject"]
-    assert task_states(api, runs["approved"])["ask"] == "awaiting_input"
+    assert viewer.questions(RETRAIN, open_runs[0])[0]["subject"] == asked["subject"]
+    assert task_states(api, open_runs[0])["ask"] == "awaiting_input"
 
 
 def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_why(
-    api, stack, runs, registry
+    ops, open_runs, registry
 ):
-    ops = AirflowApi(stack.ui_url, username="ops", password="ops")
-    run_id = runs["approved"]
+    run_id = open_runs[0]
     asked = question(ops, run_id)
     champion_before = registry.champion()
 
     taken = ops.answer(RETRAIN, run_id, "ask", "Approve", why="errors are few and even")
-    state = api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    state = ops.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
 
     assert "no champion to compare it with (verdict **PROMOTE**)" in asked["body"]
     assert "| ok | accuracy\\_floor | Accuracy is " in asked["body"]
@@ -148,24 +160,21 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     assert entry.actor == f"ops on airflow {RETRAIN} {run_id}"
     assert entry.reason == "errors are few and even"
     assert entry.version in asked["body"]
-    approval = registry.find_approval(entry.decision_key)
-    assert approval.digest() == entry.approval_sha256
+    assert registry.find_approval(entry.decision_key).digest() == entry.approval_sha256
     assert ops.answer(RETRAIN, run_id, "ask", "Reject", why="too late now").status_code == 409
 
 
-def test_a_rejected_model_is_not_promoted_and_the_run_is_green(api, stack, runs, registry):
-    ops = AirflowApi(stack.ui_url, username="ops", password="ops")
-    run_id = runs["rejected"]
+def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, registry):
+    run_id = open_runs[1]
     asked = question(ops, run_id)
     before = registry.history()
 
     ops.answer(RETRAIN, run_id, "ask", "Reject", why="the other one is better")
-    state = api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    state = ops.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
 
-    states = task_states(api, run_id)
-    version = api.xcom(RETRAIN, run_id, "plan").rpartition("/")[2].removesuffix(".json")
-    approval = registry.find_approval(registry.decision_keys(version)[0])
-    assert version in asked["body"]
-    assert (state, states["promote"]) == ("success", "skipped")
+    decision = decision_of(ops, run_id, registry)
+    approval = promotion.find_approval(registry, decision)
+    assert decision.version in asked["body"]
+    assert (state, task_states(ops, run_id)["promote"]) == ("success", "skipped")
     assert (approval.answer, approval.reason) == ("reject", "the other one is better")
     assert registry.history() == before

@@ -48,6 +48,14 @@ def test_the_question_says_who_asks_against_whom_why_and_until_when():
     assert "within 20 hours" in text
 
 
+def test_the_first_line_tells_one_decision_from_another_and_nothing_else():
+    def first_line(hours=20.0, **changes):
+        return question.describe(a_decision(**changes), timeout_hours=hours).partition("\n")[0]
+
+    assert first_line() == first_line(hours=1.0)
+    assert len({first_line(), first_line(champion_generation=4), first_line(policy="1" * 64)}) == 3
+
+
 @pytest.mark.parametrize(
     ("verdict", "because"),
     [
