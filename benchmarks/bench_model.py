@@ -31,12 +31,12 @@ from rich.table import Table
 MODELS = {
     "lecture": "pipelines.models:lecture_notebook",
     "tfidf": "pipelines.models:tfidf_logistic",
-    "fingerprint": "pipelines.models:fingerprint_sgd",
+    "fingerprint": "pipelines.models:fingerprint_svm",
 }
 TITLES = {
     "lecture": "lecture notebook",
     "tfidf": "stock TF-IDF(1,2) + logistic regression",
-    "fingerprint": "fingerprint_sgd (default candidate)",
+    "fingerprint": "fingerprint_svm (default candidate)",
 }
 BASELINE = "tfidf"
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "skops", "pyarrow")

@@ -25,6 +25,7 @@ from pipelines.errors import ModelFormatError
 OWN_TYPES = (
     "pipelines.models.FingerprintVectorizer",
     "pipelines.models.LogCountRatio",
+    "pipelines.nbsvm.NaiveBayesSvm",
 )
 """Types a model file may hold besides those skops trusts. Never read from the file itself."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints
-from pipelines.identity import is_holdout, is_selection
+from pipelines.identity import folds_of, is_holdout, is_selection
 from pipelines.partitions import read_partition
 from pipelines.records import Snapshot, sha256_of
 from pipelines.store import Bucket
@@ -32,6 +32,8 @@ class Dataset:
         Row number among all rows of all partitions, duplicates included.
     text_id : ndarray of shape (n_reviews,)
         Hex digest of the normalized text.
+    split_key : ndarray of shape (n_reviews,)
+        The film, else the text id: reviews of equal keys are never parted.
     label : ndarray of shape (n_reviews,)
         1 positive, 0 negative.
     is_holdout, is_selection : ndarray of shape (n_reviews,)
@@ -44,6 +46,7 @@ class Dataset:
     snapshot: Snapshot
     position: Rows
     text_id: NDArray[np.str_]
+    split_key: NDArray[np.str_]
     label: NDArray[np.int8]
     is_holdout: NDArray[np.bool_]
     is_selection: NDArray[np.bool_]
@@ -56,6 +59,11 @@ class Dataset:
     @property
     def holdout_rows(self) -> Rows:
         return np.flatnonzero(self.is_holdout)
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """Fold of each review by film, 0 to ``count - 1``, shape (n_reviews,)."""
+        folds = folds_of(self.split_key.tolist(), count=count, salt=self.snapshot.salt)
+        return np.array([folds[key] for key in self.split_key.tolist()], dtype=np.int64)
 
     def holdout_id(self) -> str:
         """sha256 over the held out text ids: equal ids mean the same rows."""
@@ -118,6 +126,7 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
         snapshot=snapshot,
         position=position,
         text_id=text_id[position],
+        split_key=np.array(keys, dtype=np.str_),
         label=table.column("label").to_numpy().astype(np.int8)[position],
         is_holdout=np.array([held[key] for key in keys], dtype=np.bool_),
         is_selection=np.array([chosen[key] and not held[key] for key in keys], dtype=np.bool_),

@@ -37,6 +37,11 @@ def is_holdout(keys: Iterable[str], *, share: float, salt: str) -> dict[str, boo
     return {key: share_of(key, salt=f"holdout:{salt}") < share for key in set(keys)}
 
 
+def folds_of(keys: Iterable[str], *, count: int, salt: str) -> dict[str, int]:
+    """Fold of each training id, 0 to ``count - 1``, independent of holdout and selection."""
+    return {key: int(share_of(key, salt=f"fold:{salt}") * count) for key in set(keys)}
+
+
 def is_selection(keys: Iterable[str], *, share: float, salt: str) -> dict[str, bool]:
-    """Which of the training ids choose between candidates, independent of the holdout."""
+    """Which of the training ids calibrate a lone candidate, independent of the holdout."""
     return {key: share_of(key, salt=f"selection:{salt}") < share for key in set(keys)}
