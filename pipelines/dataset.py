@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints
-from pipelines.identity import folds_of, is_holdout, is_selection
+from pipelines.identity import fold_shares, is_holdout, is_selection
 from pipelines.partitions import read_partition
 from pipelines.records import Snapshot, sha256_of
 from pipelines.store import Bucket
@@ -32,8 +32,8 @@ class Dataset:
         Row number among all rows of all partitions, duplicates included.
     text_id : ndarray of shape (n_reviews,)
         Hex digest of the normalized text.
-    split_key : ndarray of shape (n_reviews,)
-        The film, else the text id: reviews of equal keys are never parted.
+    fold_share : ndarray of shape (n_reviews,)
+        In [0, 1), by film: reviews of one film are never in different folds.
     label : ndarray of shape (n_reviews,)
         1 positive, 0 negative.
     is_holdout, is_selection : ndarray of shape (n_reviews,)
@@ -46,7 +46,7 @@ class Dataset:
     snapshot: Snapshot
     position: Rows
     text_id: NDArray[np.str_]
-    split_key: NDArray[np.str_]
+    fold_share: NDArray[np.float64]
     label: NDArray[np.int8]
     is_holdout: NDArray[np.bool_]
     is_selection: NDArray[np.bool_]
@@ -62,8 +62,7 @@ class Dataset:
 
     def folds(self, count: int) -> NDArray[np.int64]:
         """Fold of each review by film, 0 to ``count - 1``, shape (n_reviews,)."""
-        folds = folds_of(self.split_key.tolist(), count=count, salt=self.snapshot.salt)
-        return np.array([folds[key] for key in self.split_key.tolist()], dtype=np.int64)
+        return (self.fold_share * count).astype(np.int64)
 
     def holdout_id(self) -> str:
         """sha256 over the held out text ids: equal ids mean the same rows."""
@@ -78,6 +77,28 @@ class Dataset:
         column = pa.concat_tables(tables).column("text").combine_chunks()
         texts: list[str] = column.take(pa.array(self.position[rows])).to_pylist()
         return texts
+
+    def fingerprints_by_partition(
+        self, rows: Rows, *, ngram_max: int, bits: int
+    ) -> Iterator[tuple[Rows, Fingerprints]]:
+        """The fingerprints of the given reviews, partition by partition, in the snapshot's order.
+
+        Yields
+        ------
+        rows, fingerprints : ndarray, Fingerprints
+            The reviews that lie in the next partition, ascending, and their fingerprints.
+        """
+        rows = np.sort(rows)
+        start = 0
+        for partition in self.snapshot.partitions:
+            low, high = np.searchsorted(self.position[rows], [start, start + partition.rows])
+            mine = rows[low:high]
+            if len(mine):
+                found = partition_fingerprints(
+                    self.reviews, partition, ngram_max=ngram_max, bits=bits
+                )
+                yield mine, found.take(self.position[mine] - start)
+            start += partition.rows
 
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
         """The fingerprints of the given reviews, in the given order."""
@@ -121,12 +142,13 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     keys = [split_by[row] for row in position]
     held = is_holdout(keys, share=snapshot.holdout_share, salt=snapshot.salt)
     chosen = is_selection(keys, share=snapshot.selection_share, salt=snapshot.salt)
+    shares = fold_shares(keys, salt=snapshot.salt)
     dataset = Dataset(
         reviews=reviews,
         snapshot=snapshot,
         position=position,
         text_id=text_id[position],
-        split_key=np.array(keys, dtype=np.str_),
+        fold_share=np.array([shares[key] for key in keys]),
         label=table.column("label").to_numpy().astype(np.int8)[position],
         is_holdout=np.array([held[key] for key in keys], dtype=np.bool_),
         is_selection=np.array([chosen[key] and not held[key] for key in keys], dtype=np.bool_),

@@ -37,9 +37,9 @@ def is_holdout(keys: Iterable[str], *, share: float, salt: str) -> dict[str, boo
     return {key: share_of(key, salt=f"holdout:{salt}") < share for key in set(keys)}
 
 
-def folds_of(keys: Iterable[str], *, count: int, salt: str) -> dict[str, int]:
-    """Fold of each training id, 0 to ``count - 1``, independent of holdout and selection."""
-    return {key: int(share_of(key, salt=f"fold:{salt}") * count) for key in set(keys)}
+def fold_shares(keys: Iterable[str], *, salt: str) -> dict[str, float]:
+    """Place of each training id among the folds, in [0, 1), independent of the holdout."""
+    return {key: share_of(key, salt=f"fold:{salt}") for key in set(keys)}
 
 
 def is_selection(keys: Iterable[str], *, share: float, salt: str) -> dict[str, bool]:

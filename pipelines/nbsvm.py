@@ -74,9 +74,14 @@ class Weighted:
 def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float) -> Weighted:
     """Weight rows by the log-count ratios of these very rows; positions are shared, not copied."""
     ratio = log_count_ratio(X, y == two_classes(y)[1], alpha)
-    rows = sparse.csr_array((X.data * ratio[X.indices], X.indices, X.indptr), shape=X.shape)
+    return Weighted(ratio, weighted_by(ratio, X))
+
+
+def weighted_by(ratio: NDArray[np.float32], X: sparse.csr_array) -> sparse.csr_array:
+    """Weight rows by given ratios and scale them to length 1."""
+    rows = sparse.csr_array((X.data * ratio.take(X.indices), X.indices, X.indptr), shape=X.shape)
     inplace_csr_row_normalize_l2(rows)
-    return Weighted(ratio, rows)
+    return rows
 
 
 class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -158,10 +163,11 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         ``weighted`` is what `weigh` makes of ``X`` and ``y``, if it is there already.
         """
-        X, labels = self._checked(X, y)
-        self.classes_ = two_classes(labels)
-        weighted = weighted or weigh(X, labels, self.alpha)
-        linear = self._descent(len(labels)).fit(weighted.rows, labels)
+        if weighted is None:
+            X, y = self._checked(X, y)
+            weighted = weigh(X, y, self.alpha)
+        self.classes_, self.n_features_in_ = two_classes(y), X.shape[1]
+        linear = self._descent(len(y)).fit(weighted.rows, y)
         self.ratio_ = weighted.ratio
         self.coef_ = linear.coef_[0].astype(np.float32)
         self.intercept_ = float(linear.intercept_[0])
@@ -186,6 +192,11 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ratio = self.ratio_.astype(np.float64)
         squares = sparse.csr_array((X.data * X.data, X.indices, X.indptr), shape=X.shape)
         return scaled(X @ (ratio * self.coef_), squares @ (ratio * ratio)) + self.intercept_
+
+    def margins_of_weighted(self, rows: sparse.csr_array) -> NDArray[np.float64]:
+        """As `margins`, to single precision, of rows that `weighted_by` made with ``ratio_``."""
+        sums: NDArray[np.float64] = (rows @ self.coef_).astype(np.float64)
+        return sums + self.intercept_
 
     def decision_function(self, X: sparse.csr_array) -> NDArray[np.float64]:
         """Log-odds of the second class per row."""

@@ -34,7 +34,7 @@ from sklearn.pipeline import Pipeline
 from pipelines.candidates import build, inputs_for
 from pipelines.dataset import Dataset
 from pipelines.errors import ConfigError, FitError
-from pipelines.nbsvm import NaiveBayesSvm, Weighted, weigh
+from pipelines.nbsvm import NaiveBayesSvm, Weighted, weigh, weighted_by
 from pipelines.records import CandidateScore, Plan
 
 logger = logging.getLogger(__name__)
@@ -160,36 +160,46 @@ def _run_fold(trials: list[_Trial], rows: _TrainingRows, is_out: NDArray[np.bool
         with _fitting(group[0].name, len(rows.rows)):
             _, X = rows.shared(group[0].model)
             inside, outside = X[~is_out], X[is_out]
-        weighted: dict[float, Weighted] = {}
+        fold = _Fold(inside, rows.labels[~is_out], outside, rows.labels[is_out])
         for trial in group:
             with _fitting(trial.name, inside.shape[0]):
-                _judge(trial, inside, rows.labels[~is_out], outside, rows.labels[is_out], weighted)
+                _judge(trial, fold)
 
 
-def _judge(
-    trial: _Trial,
-    inside: Any,
-    labels_inside: NDArray[np.int8],
-    outside: Any,
-    labels_outside: NDArray[np.int8],
-    weighted: dict[float, Weighted],
-) -> None:
+@dataclass(frozen=True)
+class _Fold:
+    """The rows inside and outside of a fit, and these weighted, once per smoothing count."""
+
+    inside: Any
+    labels_inside: NDArray[np.int8]
+    outside: Any
+    labels_outside: NDArray[np.int8]
+    _weighted: dict[float, tuple[Weighted, Any]] = field(default_factory=dict)
+
+    def weighted(self, alpha: float) -> tuple[Weighted, Any]:
+        if alpha not in self._weighted:
+            inside = weigh(self.inside, self.labels_inside, alpha)
+            self._weighted[alpha] = inside, weighted_by(inside.ratio, self.outside)
+        return self._weighted[alpha]
+
+
+def _judge(trial: _Trial, fold: _Fold) -> None:
     """Fit without a fold and score the fold."""
     last = _margin_step(trial.model)
     if last is None:
-        fitted = clone(trial.model[1:]).fit(inside, labels_inside)
-        probability = fitted.predict_proba(outside)[:, list(fitted.classes_).index(1)]
+        fitted = clone(trial.model[1:]).fit(fold.inside, fold.labels_inside)
+        column = list(fitted.classes_).index(1)
+        probability = fitted.predict_proba(fold.outside)[:, column]
     else:
-        if last.alpha not in weighted:
-            weighted[last.alpha] = weigh(inside, labels_inside, last.alpha)
-        svm = clone(last).fit_margin(inside, labels_inside, weighted[last.alpha])
-        margins = svm.margins(outside)
+        inside, outside = fold.weighted(last.alpha)
+        svm = clone(last).fit_margin(fold.inside, fold.labels_inside, inside)
+        margins = svm.margins_of_weighted(outside)
         # Slope and offset are two numbers learned from a whole fold: they hardly flatter.
-        svm.calibrate(margins, labels_outside)
+        svm.calibrate(margins, fold.labels_outside)
         probability = expit(svm.slope_ * margins + svm.offset_)
         trial.margins.append(margins)
-    trial.losses.append(float(log_loss(labels_outside, probability, labels=[0, 1])))
-    trial.accuracies.append(float(accuracy_score(labels_outside, probability >= 0.5)))
+    trial.losses.append(float(log_loss(fold.labels_outside, probability, labels=[0, 1])))
+    trial.accuracies.append(float(accuracy_score(fold.labels_outside, probability >= 0.5)))
 
 
 def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.identity import folds_of, is_holdout, is_selection, normalized, share_of, text_id
+from pipelines.identity import fold_shares, is_holdout, is_selection, normalized, share_of, text_id
 
 FILMS = [f"tt{number:07d}" for number in range(10_000)]
 
@@ -101,7 +101,8 @@ def test_another_salt_draws_other_films():
 
 
 def test_folds_are_about_equal_and_drawn_independently_of_the_holdout():
-    folds = folds_of(FILMS, count=4, salt="films")
+    shares = fold_shares(FILMS, salt="films")
+    folds = {film: int(4 * share) for film, share in shares.items()}
     held_out = is_holdout(FILMS, share=0.5, salt="films")
 
     in_first = [film for film in FILMS if folds[film] == 0]
