@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from pipelines.errors import ModelFormatError
 
 OWN_TYPES = (
+    "pipelines.hashed.HashedColumns",
     "pipelines.models.FingerprintVectorizer",
     "pipelines.models.LogCountRatio",
     "pipelines.nbsvm.NaiveBayesSvm",

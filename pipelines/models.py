@@ -32,12 +32,13 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from pipelines.fingerprints import Fingerprints, fingerprint
+from pipelines.fingerprints import Fingerprints
 from pipelines.nbsvm import NaiveBayesSvm, log_count_ratio, two_classes
-from pipelines.vocabulary import FingerprintIndex, known_columns, presence, presence_of, seen_in
+from pipelines.reading import FingerprintReader
+from pipelines.vocabulary import FingerprintIndex, known_columns, presence_of, seen_in
 
 
-class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class FingerprintVectorizer(FingerprintReader):
     """Say which known n-grams each review contains.
 
     Parameters
@@ -89,22 +90,17 @@ class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[mi
         self._keep(vocabulary, len(reviews))
         return ones
 
-    def transform(self, X: Iterable[str] | Fingerprints) -> sparse.csr_array:
-        """Return 1 where a review contains a known n-gram.
+    @property
+    def column_count(self) -> int:
+        return len(self.vocabulary_)
 
-        Parameters
-        ----------
-        X : iterable of str, or Fingerprints
-            The reviews.
+    def columns(self, reviews: Fingerprints) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the columns of the n-grams that are known, review after review, and bounds."""
+        return known_columns(self.index(), reviews)
 
-        Returns
-        -------
-        presence : csr_array of float32, shape (n_reviews, n_ngrams)
-            Zeros and ones, columns ascending in each row.
-        """
-        check_is_fitted(self)
-        columns, bounds = known_columns(self.index(), self.read(X))
-        return presence(columns, bounds, len(self.vocabulary_))
+    def learned(self) -> tuple[Any, ...]:
+        """Return the vocabulary: another one after each fit."""
+        return (self.vocabulary_,)
 
     def _check_min_df(self) -> None:
         if self.min_df < 1:
@@ -120,18 +116,6 @@ class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[mi
         self._index = FingerprintIndex(vocabulary, self.bits)
         return self
 
-    def read(self, X: Iterable[str] | Fingerprints) -> Fingerprints:
-        """Return the fingerprints of reviews, or check that these are of the right kind."""
-        if not isinstance(X, Fingerprints):
-            return fingerprint(X, ngram_max=self.ngram_max, bits=self.bits)
-        if X.parameters != (self.ngram_max, self.bits):
-            raise ValueError(
-                f"the fingerprints were made with (ngram_max, bits) = {X.parameters}, this model "
-                f"reads {(self.ngram_max, self.bits)}. Make them again: fingerprint(texts, "
-                f"ngram_max={self.ngram_max}, bits={self.bits})"
-            )
-        return X
-
     def index(self) -> FingerprintIndex:
         """Where each known n-gram is in the vocabulary; built on first use."""
         if getattr(self, "_index", None) is None:
@@ -143,12 +127,6 @@ class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[mi
         state = dict(super().__getstate__())
         state.pop("_index", None)
         return state
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags
 
 
 class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -319,7 +297,7 @@ def lecture_notebook(*, seed: int) -> Pipeline:
 
 def reads_fingerprints(model: object) -> bool:
     """Whether the model accepts `Fingerprints` in place of texts."""
-    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintVectorizer)
+    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)
 
 
 def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:

@@ -57,8 +57,13 @@ def log_count_ratio(
         ``log((p / |p|) / (q / |q|))`` of the smoothed counts in the second and the first class.
     """
     # float32 like X, so that X is not copied; counts are exact up to 2**24 reviews.
-    second = (X.T @ is_second.astype(np.float32)).astype(np.float64) + alpha
-    first = (X.T @ (~is_second).astype(np.float32)).astype(np.float64) + alpha
+    second = X.T @ is_second.astype(np.float32)
+    return ratio_of_counts(second, X.T @ (~is_second).astype(np.float32), alpha)
+
+
+def ratio_of_counts(second: NDArray[Any], first: NDArray[Any], alpha: float) -> NDArray[np.float32]:
+    """As `log_count_ratio`, of each feature's counts in the second and in the first class."""
+    second, first = second.astype(np.float64) + alpha, first.astype(np.float64) + alpha
     ratio: NDArray[np.float64] = np.log(second / second.sum()) - np.log(first / first.sum())
     return ratio.astype(np.float32)
 
@@ -151,7 +156,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             parameter or a count is out of range.
         """
         X, labels = self._checked(X, y)
-        held_out = _every_fifth(labels) if held_out is None else np.asarray(held_out, np.bool_)
+        held_out = every_fifth(labels) if held_out is None else np.asarray(held_out, np.bool_)
         judge = clone(self).fit_margin(X[~held_out], labels[~held_out])
         margins = judge.margins(X[held_out])
         return self.fit_margin(X, labels).calibrate(margins, labels[held_out])
@@ -166,9 +171,14 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if weighted is None:
             X, y = self._checked(X, y)
             weighted = weigh(X, y, self.alpha)
-        self.classes_, self.n_features_in_ = two_classes(y), X.shape[1]
-        linear = self._descent(len(y)).fit(weighted.rows, y)
-        self.ratio_ = weighted.ratio
+        linear = self.descent(len(y)).fit(weighted.rows, y)
+        return self.take_over(linear, weighted.ratio, two_classes(y))
+
+    def take_over(
+        self, linear: SGDClassifier, ratio: NDArray[np.float32], classes: NDArray[Any]
+    ) -> Self:
+        """Keep what `descent` learned from rows that were weighted by ``ratio``."""
+        self.classes_, self.n_features_in_, self.ratio_ = classes, len(ratio), ratio
         self.coef_ = linear.coef_[0].astype(np.float32)
         self.intercept_ = float(linear.intercept_[0])
         self.slope_, self.offset_ = 1.0, 0.0
@@ -220,7 +230,8 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_non_negative(X, "NaiveBayesSvm.fit")
         return sparse.csr_array(X), labels
 
-    def _descent(self, row_count: int) -> SGDClassifier:
+    def descent(self, row_count: int) -> SGDClassifier:
+        """Return the solver of the margin for so many rows, not fitted."""
         return SGDClassifier(
             loss="squared_hinge",
             alpha=self.penalty,
@@ -263,7 +274,7 @@ def two_classes(y: NDArray[Any]) -> NDArray[Any]:
     return classes
 
 
-def _every_fifth(y: NDArray[Any]) -> NDArray[np.bool_]:
+def every_fifth(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark every fifth row of each class, the first included."""
     is_marked = np.zeros(len(y), np.bool_)
     for label in two_classes(y):

@@ -26,7 +26,6 @@ from sklearn.utils.validation import check_is_fitted
 from pipelines.fingerprints import Fingerprints
 from pipelines.models import reads_fingerprints
 from pipelines.nbsvm import NaiveBayesSvm, scaled
-from pipelines.vocabulary import FingerprintIndex, known_columns
 
 CHUNK_CHARACTERS = 1 << 18
 """What one thread works on at once: about 200 reviews, whose fingerprints fit into its cache."""
@@ -70,7 +69,6 @@ class Scorer:
     """
 
     model: weakref.ref[Pipeline]
-    index: FingerprintIndex
     weights: NDArray[np.float64]
     squares: NDArray[np.float64]
     made_of: tuple[NDArray[Any], ...]
@@ -79,9 +77,8 @@ class Scorer:
     def of(cls, model: Pipeline) -> Scorer:
         """Prepare the learned arrays of a fitted model for `positive_probability`."""
         ratio = model[-1].ratio_.astype(np.float64)
-        index = FingerprintIndex(model[0].vocabulary_, model[0].bits)
         weights = ratio * model[-1].coef_
-        return cls(weakref.ref(model), index, weights, ratio * ratio, _learned(model))
+        return cls(weakref.ref(model), weights, ratio * ratio, _learned(model))
 
     def is_current(self, model: Pipeline) -> bool:
         """Whether the model was not fitted again since."""
@@ -101,7 +98,7 @@ class Scorer:
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
         reviews, head = model[0].read(chunk), model[-1]
-        columns, bounds = known_columns(self.index, reviews)
+        columns, bounds = model[0].columns(reviews)
         rows = np.repeat(np.arange(len(reviews)), np.diff(bounds))
         sums = _sums(rows, self.weights[columns], len(reviews))
         squared_lengths = _sums(rows, self.squares[columns], len(reviews))
@@ -135,7 +132,7 @@ def _sums(
 
 
 def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
-    return model[0].vocabulary_, model[-1].ratio_, model[-1].coef_
+    return *model[0].learned(), model[-1].ratio_, model[-1].coef_
 
 
 def _chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:

@@ -34,8 +34,9 @@ from sklearn.pipeline import Pipeline
 from pipelines.candidates import build, inputs_for
 from pipelines.dataset import Dataset
 from pipelines.errors import ConfigError, FitError
-from pipelines.nbsvm import NaiveBayesSvm, Weighted, weigh, weighted_by
+from pipelines.nbsvm import NaiveBayesSvm, Weighted, every_fifth, weigh, weighted_by
 from pipelines.records import CandidateScore, Plan
+from pipelines.streaming import fit_streamed, streams
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
         running = _compare(trials, rows, plan, on_step)
     best = min(running, key=lambda trial: (trial.losses and trial.loss, trial.name))
     on_step(f"fitting {best.name} on all training rows")
+    if len(trials) == 1 and streams(best.model):
+        return Found(best.name, _fit_streamed(best, dataset, rows), ())
     model = _fit_to_all(best, rows)
     scores = tuple(trial.score() for trial in trials) if len(trials) > 1 else ()
     return Found(best.name, model, scores)
@@ -216,6 +219,13 @@ def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
             rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]
     names = [name for name, _ in trial.model.steps]
     return Pipeline(list(zip(names, [first, *rest], strict=True)))
+
+
+def _fit_streamed(trial: _Trial, dataset: Dataset, rows: _TrainingRows) -> Pipeline:
+    held_out = _calibration_rows(rows)
+    with _fitting(trial.name, len(rows.rows)):
+        held_out = every_fifth(rows.labels) if held_out is None else held_out
+        return fit_streamed(trial.model, dataset, rows.rows, held_out)
 
 
 def _calibration_rows(rows: _TrainingRows) -> NDArray[np.bool_] | None:
