@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "skops", "pyarrow")
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.25
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Figures = dict[str, float]

@@ -102,11 +102,12 @@ class Dataset:
 
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
         """The fingerprints of the given reviews, in the given order."""
-        parts = [
-            partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
-            for partition in self.snapshot.partitions
-        ]
-        return Fingerprints.concat(parts).take(self.position[rows])
+        nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
+        parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
+        ascending = Fingerprints.concat([nothing, *(found for _, found in parts)])
+        if (np.diff(rows) >= 0).all():
+            return ascending
+        return ascending.take(np.argsort(np.argsort(rows, kind="stable"), kind="stable"))
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition digest and row number inside it of one review."""
