@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "skops", "pyarrow")
 SAMPLE_SECONDS = 0.25
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS, _PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 Figures = dict[str, float]
 
@@ -33,13 +33,13 @@ Figures = dict[str, float]
 def in_own_process(
     module: str, name: str, reviews: Path, *options: str, python: str = sys.executable
 ) -> Figures:
-    """Run one measurement; pages shared by several of its processes count once."""
+    """Run one measurement; what its processes share counts once."""
     command = [python, "-m", module, "--measure", name, "--reviews", str(reviews), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     started, peak_bytes = time.perf_counter(), 0
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     while child.poll() is None:
-        peak_bytes = max(peak_bytes, sum(map(_proportional_bytes, _descendants(child.pid))))
+        peak_bytes = max(peak_bytes, _resident_bytes(_descendants(child.pid)))
         time.sleep(SAMPLE_SECONDS)
     wall_seconds = time.perf_counter() - started
     output = child.stdout.read() if child.stdout else ""
@@ -142,12 +142,17 @@ def _cpu_seconds(pid: int) -> float:
     return sum(int(ticks) for ticks in fields[11:15]) / _TICKS  # own, and of reaped children
 
 
-def _proportional_bytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def _resident_bytes(pids: list[int]) -> int:
+    """Memory of a tree: what each process has to itself, and the largest of the shared parts."""
+    own, shared = 0, 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/statm").read_text().split()
+        except OSError:
+            continue
+        own += (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+        shared = max(shared, int(fields[2]) * _PAGE_BYTES)
+    return own + shared
 
 
 def _processor() -> str:
