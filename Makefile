@@ -77,6 +77,17 @@ bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
 
+.PHONY: bench-search bench-growth bench-peers
+bench-search: $(STAMP) ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...; minutes)
+	$(RUN) -m benchmarks.bench_search --reviews "$(REVIEWS)" --json benchmarks/results/search.json
+bench-growth: $(STAMP) ## A night with and without the cache, and up to 1M reviews (REVIEWS=...; an hour)
+	$(RUN) -m benchmarks.bench_growth --reviews "$(REVIEWS)" --json benchmarks/results/growth.json
+bench-peers: $(STAMP) ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
+	@$(PYTHON) -m venv .local/peers
+	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(RUN) -m benchmarks.bench_peers --reviews "$(REVIEWS)" --peers .local/peers/bin/python \
+	  --json benchmarks/results/peers.json
+
 .env:
 	@$(PYTHON) -m ops.make_env
 

@@ -23,8 +23,10 @@ from sklearn.pipeline import Pipeline
 from pipelines.errors import ModelFormatError
 
 OWN_TYPES = (
+    "pipelines.hashed.HashedColumns",
     "pipelines.models.FingerprintVectorizer",
     "pipelines.models.LogCountRatio",
+    "pipelines.nbsvm.NaiveBayesSvm",
 )
 """Types a model file may hold besides those skops trusts. Never read from the file itself."""
 

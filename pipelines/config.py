@@ -67,11 +67,18 @@ class ModelSettings(_Section):
 class TrainingSettings(_Section):
     candidates: tuple[str, ...] = Field(min_length=1)
     min_training_rows: int = Field(ge=2)
+    folds: int = Field(ge=2, le=20)
+    keep_share: float = Field(gt=0, le=1)
+    max_settings: int = Field(ge=1)
+
+
+GridValues = Annotated[tuple[int | float | str | bool, ...], Field(min_length=1)]
 
 
 class CandidateSettings(_Section):
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    grid: dict[str, GridValues] = Field(default_factory=dict)
 
 
 class EvaluationSettings(_Section):

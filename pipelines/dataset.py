@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints
-from pipelines.identity import is_holdout, is_selection
+from pipelines.identity import fold_shares, is_holdout, is_selection
 from pipelines.partitions import read_partition
 from pipelines.records import Snapshot, sha256_of
 from pipelines.slices import Described
@@ -33,6 +33,8 @@ class Dataset:
         Row number among all rows of all partitions, duplicates included.
     text_id : ndarray of shape (n_reviews,)
         Hex digest of the normalized text.
+    fold_share : ndarray of shape (n_reviews,)
+        In [0, 1), by film: reviews of one film are never in different folds.
     label : ndarray of shape (n_reviews,)
         1 positive, 0 negative.
     is_holdout, is_selection : ndarray of shape (n_reviews,)
@@ -45,6 +47,7 @@ class Dataset:
     snapshot: Snapshot
     position: Rows
     text_id: NDArray[np.str_]
+    fold_share: NDArray[np.float64]
     label: NDArray[np.int8]
     is_holdout: NDArray[np.bool_]
     is_selection: NDArray[np.bool_]
@@ -57,6 +60,10 @@ class Dataset:
     @property
     def holdout_rows(self) -> Rows:
         return np.flatnonzero(self.is_holdout)
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """Fold of each review by film, 0 to ``count - 1``, shape (n_reviews,)."""
+        return (self.fold_share * count).astype(np.int64)
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of the given reviews, in the given order."""
@@ -83,13 +90,36 @@ class Dataset:
         nights = np.array([partition.night for partition in partitions])
         return nights[np.searchsorted(ends, self.position[rows], side="right")]
 
+    def fingerprints_by_partition(
+        self, rows: Rows, *, ngram_max: int, bits: int
+    ) -> Iterator[tuple[Rows, Fingerprints]]:
+        """The fingerprints of the given reviews, partition by partition, in the snapshot's order.
+
+        Yields
+        ------
+        rows, fingerprints : ndarray, Fingerprints
+            The reviews that lie in the next partition, ascending, and their fingerprints.
+        """
+        rows = np.sort(rows)
+        start = 0
+        for partition in self.snapshot.partitions:
+            low, high = np.searchsorted(self.position[rows], [start, start + partition.rows])
+            mine = rows[low:high]
+            if len(mine):
+                found = partition_fingerprints(
+                    self.reviews, partition, ngram_max=ngram_max, bits=bits
+                )
+                yield mine, found.take(self.position[mine] - start)
+            start += partition.rows
+
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
         """The fingerprints of the given reviews, in the given order."""
-        parts = [
-            partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
-            for partition in self.snapshot.partitions
-        ]
-        return Fingerprints.concat(parts).take(self.position[rows])
+        nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
+        parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
+        ascending = Fingerprints.concat([nothing, *(found for _, found in parts)])
+        if (np.diff(rows) >= 0).all():
+            return ascending
+        return ascending.take(np.argsort(np.argsort(rows, kind="stable"), kind="stable"))
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition digest and row number inside it of one review."""
@@ -125,11 +155,13 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     keys = [split_by[row] for row in position]
     held = is_holdout(keys, share=snapshot.holdout_share, salt=snapshot.salt)
     chosen = is_selection(keys, share=snapshot.selection_share, salt=snapshot.salt)
+    shares = fold_shares(keys, salt=snapshot.salt)
     dataset = Dataset(
         reviews=reviews,
         snapshot=snapshot,
         position=position,
         text_id=text_id[position],
+        fold_share=np.array([shares[key] for key in keys]),
         label=table.column("label").to_numpy().astype(np.int8)[position],
         is_holdout=np.array([held[key] for key in keys], dtype=np.bool_),
         is_selection=np.array([chosen[key] and not held[key] for key in keys], dtype=np.bool_),

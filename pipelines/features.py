@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
+MAX_THREADS = 8
 _DIGEST_BYTES = 64
 
 
@@ -45,14 +48,24 @@ def fill_cache(
     bits: int,
     on_partition: Callable[[Partition], None] = lambda _partition: None,
 ) -> CacheUse:
-    """Make sure that every partition of the snapshot has its fingerprints in the cache."""
+    """Make sure that every partition of the snapshot has its fingerprints in the cache.
+
+    Several partitions are worked on at once, each by a thread of its own that holds nothing else,
+    so memory is bounded by the largest few.
+    """
+
+    def is_cached(partition: Partition) -> bool:
+        if _find(reviews, partition, ngram_max=ngram_max, bits=bits) is not None:
+            return True
+        _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
+        return False
+
     cached = 0
-    for partition in snapshot.partitions:
-        if _find(reviews, partition, ngram_max=ngram_max, bits=bits) is None:
-            _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
-        else:
-            cached += 1
-        on_partition(partition)
+    with ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
+        answers = pool.map(is_cached, snapshot.partitions)
+        for partition, was_cached in zip(snapshot.partitions, answers, strict=True):
+            cached += was_cached
+            on_partition(partition)
     use = CacheUse(cached=cached, computed=len(snapshot.partitions) - cached)
     logger.info("featurizer=%s cached=%d computed=%d", FEATURIZER_VERSION, use.cached, use.computed)
     return use

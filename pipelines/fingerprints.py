@@ -115,14 +115,21 @@ class Fingerprints:
 
     def bounds(self) -> NDArray[np.int64]:
         """Where each review begins in ``ids``, and the end of the last: n_reviews + 1 positions."""
-        return _bounds(self.lengths)
+        return bounds_of(self.lengths)
+
+    def __getitem__(self, rows: slice) -> Fingerprints:
+        """Return consecutive reviews without copying them."""
+        start, stop, _ = rows.indices(len(self))
+        bounds = self.bounds()
+        ids = self.ids[bounds[start] : bounds[max(start, stop)]]
+        return Fingerprints(ids, self.lengths[start:stop], *self.parameters)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]) -> Fingerprints:
         """Return the reviews at ``rows``, in that order; rows may repeat, or be a mask."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.intp)
         lengths = self.lengths[rows]
-        shifts = self.bounds()[:-1][rows] - _bounds(lengths)[:-1]
+        shifts = self.bounds()[:-1][rows] - bounds_of(lengths)[:-1]
         positions = np.repeat(shifts, lengths)
         positions += np.arange(len(positions))
         return Fingerprints(self.ids[positions], lengths, *self.parameters)
@@ -179,42 +186,8 @@ def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> 
     return Fingerprints(ids, lengths, ngram_max, bits)
 
 
-class FingerprintIndex:
-    """Find fingerprints in a sorted vocabulary, in a step or two each.
-
-    A table addressed by a fingerprint's top bits says where to start looking. It has two to four
-    slots per entry, so an average search reads less than one entry too many.
-
-    Parameters
-    ----------
-    vocabulary : ndarray of uint64, shape (n_entries,)
-        Ascending, distinct, each in [0, 2**bits).
-    bits : int
-        Bits per fingerprint.
-    """
-
-    def __init__(self, vocabulary: NDArray[np.uint64], bits: int) -> None:
-        top_bits = min(bits, len(vocabulary).bit_length() + 1)
-        self._shift = np.uint64(bits - top_bits)
-        slots = (vocabulary >> self._shift).astype(np.intp)
-        per_slot = np.bincount(slots, minlength=1 << top_bits)
-        self._first_in_slot = _bounds(per_slot).astype(np.int32)
-        # A last entry above every fingerprint ends each search inside the array.
-        self._entries = np.append(vocabulary, np.uint64(2**64 - 1))
-
-    def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return where each id is or would be in the vocabulary, and whether it is there."""
-        positions = self._first_in_slot[(ids >> self._shift).astype(np.int32)]
-        entries = self._entries[positions]
-        unsettled = np.flatnonzero(entries < ids)
-        while len(unsettled):
-            positions[unsettled] += 1
-            entries[unsettled] = self._entries[positions[unsettled]]
-            unsettled = unsettled[entries[unsettled] < ids[unsettled]]
-        return positions, entries == ids
-
-
-def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def bounds_of(lengths: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where each of the consecutive parts of these lengths begins, and the end of the last."""
     bounds = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=bounds[1:])
     return bounds

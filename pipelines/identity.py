@@ -37,6 +37,11 @@ def is_holdout(keys: Iterable[str], *, share: float, salt: str) -> dict[str, boo
     return {key: share_of(key, salt=f"holdout:{salt}") < share for key in set(keys)}
 
 
+def fold_shares(keys: Iterable[str], *, salt: str) -> dict[str, float]:
+    """Place of each training id among the folds, in [0, 1), independent of the holdout."""
+    return {key: share_of(key, salt=f"fold:{salt}") for key in set(keys)}
+
+
 def is_selection(keys: Iterable[str], *, share: float, salt: str) -> dict[str, bool]:
-    """Which of the training ids choose between candidates, independent of the holdout."""
+    """Which of the training ids calibrate a lone candidate, independent of the holdout."""
     return {key: share_of(key, salt=f"selection:{salt}") < share for key in set(keys)}

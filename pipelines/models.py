@@ -1,9 +1,11 @@
 """The models that can be trained: scikit-learn pipelines, made by factories.
 
-The default candidate, `fingerprint_sgd`, is the naive-Bayes weighted linear model of [1]_ with the
-longer n-grams of [2]_, on hashed n-grams (`pipelines.fingerprints`):
+The default candidate, `fingerprint_svm`, is the naive-Bayes weighted support vector machine of [1]_
+with the longer n-grams of [2]_, on hashed n-grams (`pipelines.fingerprints`):
 
-    fingerprints ──▶ log-count ratio, rows of length 1 ──▶ logistic regression by SGD
+    fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
+
+`fingerprint_sgd` has a logistic regression in its place.
 
 References
 ----------
@@ -30,10 +32,13 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from pipelines.fingerprints import FingerprintIndex, Fingerprints, fingerprint
+from pipelines.fingerprints import Fingerprints
+from pipelines.nbsvm import NaiveBayesSvm, log_count_ratio, two_classes
+from pipelines.reading import FingerprintReader
+from pipelines.vocabulary import FingerprintIndex, known_columns, presence_of, seen_in
 
 
-class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class FingerprintVectorizer(FingerprintReader):
     """Say which known n-grams each review contains.
 
     Parameters
@@ -73,63 +78,46 @@ class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[mi
             If a parameter is out of range, the fingerprints were made with other parameters, or
             no n-gram occurs often enough.
         """
+        self._check_min_df()
+        reviews = self.read(X)
+        return self._keep(seen_in(reviews.ids, self.min_df), len(reviews))
+
+    def fit_transform(self, X: Iterable[str] | Fingerprints, y: object = None) -> sparse.csr_array:  # noqa: ARG002
+        """Fit to the reviews and transform them, reading each once."""
+        self._check_min_df()
+        reviews = self.read(X)
+        vocabulary, ones = presence_of(reviews, self.min_df)
+        self._keep(vocabulary, len(reviews))
+        return ones
+
+    @property
+    def column_count(self) -> int:
+        return len(self.vocabulary_)
+
+    def columns(self, reviews: Fingerprints) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the columns of the n-grams that are known, review after review, and bounds."""
+        return known_columns(self.index(), reviews)
+
+    def learned(self) -> tuple[Any, ...]:
+        """Return the vocabulary: another one after each fit."""
+        return (self.vocabulary_,)
+
+    def _check_min_df(self) -> None:
         if self.min_df < 1:
             raise ValueError(f"min_df must be at least 1, got {self.min_df}")
-        reviews = self._read(X)
-        vocabulary = _seen_in(reviews.ids, self.min_df)
+
+    def _keep(self, vocabulary: NDArray[np.uint64], review_count: int) -> Self:
         if not len(vocabulary):
             raise ValueError(
-                f"none of the n-grams of {len(reviews)} reviews occurs in min_df={self.min_df} "
+                f"none of the n-grams of {review_count} reviews occurs in min_df={self.min_df} "
                 "of them. Pass more reviews or a lower min_df."
             )
         self.vocabulary_ = vocabulary
         self._index = FingerprintIndex(vocabulary, self.bits)
         return self
 
-    def fit_transform(self, X: Iterable[str] | Fingerprints, y: object = None) -> sparse.csr_array:
-        """Fit to the reviews and transform them, reading each once."""
-        reviews = self._read(X)
-        return self.fit(reviews, y).transform(reviews)
-
-    def transform(self, X: Iterable[str] | Fingerprints) -> sparse.csr_array:
-        """Return 1 where a review contains a known n-gram.
-
-        Parameters
-        ----------
-        X : iterable of str, or Fingerprints
-            The reviews.
-
-        Returns
-        -------
-        presence : csr_array of float32, shape (n_reviews, n_ngrams)
-            Zeros and ones, columns ascending in each row.
-        """
-        check_is_fitted(self)
-        reviews = self._read(X)
-        columns, is_known = self._vocabulary_index().find(reviews.ids)
-        known_before = np.zeros(len(is_known) + 1, np.int64)
-        np.cumsum(is_known, out=known_before[1:])
-        columns = columns[is_known]
-        row_bounds = known_before[reviews.bounds()]
-        # scikit-learn's solvers want 32-bit positions; beyond 2**31 of them, they say so.
-        row_bounds = row_bounds.astype(sparse.get_index_dtype(maxval=len(columns)))
-        return sparse.csr_array(
-            (np.ones(len(columns), np.float32), columns, row_bounds),
-            shape=(len(reviews), len(self.vocabulary_)),
-        )
-
-    def _read(self, X: Iterable[str] | Fingerprints) -> Fingerprints:
-        if not isinstance(X, Fingerprints):
-            return fingerprint(X, ngram_max=self.ngram_max, bits=self.bits)
-        if X.parameters != (self.ngram_max, self.bits):
-            raise ValueError(
-                f"the fingerprints were made with (ngram_max, bits) = {X.parameters}, this model "
-                f"reads {(self.ngram_max, self.bits)}. Make them again: fingerprint(texts, "
-                f"ngram_max={self.ngram_max}, bits={self.bits})"
-            )
-        return X
-
-    def _vocabulary_index(self) -> FingerprintIndex:
+    def index(self) -> FingerprintIndex:
+        """Where each known n-gram is in the vocabulary; built on first use."""
         if getattr(self, "_index", None) is None:
             self._index = FingerprintIndex(self.vocabulary_, self.bits)
         return self._index
@@ -139,12 +127,6 @@ class FingerprintVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[mi
         state = dict(super().__getstate__())
         state.pop("_index", None)
         return state
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags
 
 
 class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -197,10 +179,8 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"alpha must be above 0, got {self.alpha}")
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
         check_non_negative(X, "LogCountRatio.fit")
-        self.classes_ = _two_classes(labels)
-        in_second = self._smoothed_share(X, labels == self.classes_[1])
-        in_first = self._smoothed_share(X, labels == self.classes_[0])
-        self.ratio_ = np.log(in_second / in_first).astype(np.float32)
+        self.classes_ = two_classes(labels)
+        self.ratio_ = log_count_ratio(X, labels == self.classes_[1], self.alpha)
         return self
 
     def transform(self, X: sparse.csr_array) -> sparse.csr_array:
@@ -225,11 +205,6 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         inplace_csr_row_normalize_l2(weighted)
         return weighted
 
-    def _smoothed_share(self, X: sparse.csr_array, is_member: NDArray[np.bool_]) -> Any:
-        # float32 like X, so that X is not copied; counts are exact up to 2**24 reviews.
-        counts = (X.T @ is_member.astype(np.float32)).astype(np.float64) + self.alpha
-        return counts / counts.sum()
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -240,10 +215,35 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+def fingerprint_svm(
+    *,
+    seed: int,
+    ngram_max: int = 3,
+    min_df: int = 2,
+    alpha: float = 1.0,
+    step: float = 0.2,
+    epochs: int = 3,
+) -> Pipeline:
+    """Return the default candidate, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each epoch; the only randomness.
+    ngram_max, min_df : int
+        See `FingerprintVectorizer`.
+    alpha, step, epochs : float, float, int
+        See `NaiveBayesSvm`.
+    """
+    svm = NaiveBayesSvm(alpha=alpha, step=step, epochs=epochs, random_state=seed)
+    vectorizer = FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df)
+    return Pipeline([("fingerprints", vectorizer), ("svm", svm)])
+
+
 def fingerprint_sgd(
     *, seed: int, ngram_max: int = 3, min_df: int = 2, alpha: float = 1e-6, epochs: int = 10
 ) -> Pipeline:
-    """Return the default candidate, not fitted.
+    """Return the same n-grams with a logistic regression, not fitted.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def lecture_notebook(*, seed: int) -> Pipeline:
 
 def reads_fingerprints(model: object) -> bool:
     """Whether the model accepts `Fingerprints` in place of texts."""
-    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintVectorizer)
+    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)
 
 
 def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
@@ -311,26 +311,3 @@ def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
     if not reads_fingerprints(model):
         raise TypeError("the model reads texts, not fingerprints: check reads_fingerprints first")
     return model[0].ngram_max, model[0].bits
-
-
-def _seen_in(ids: NDArray[np.uint64], min_df: int) -> NDArray[np.uint64]:
-    """Return the distinct ids that occur at least ``min_df`` times, ascending."""
-    ids = np.sort(ids)
-    if len(ids) < min_df:
-        return ids[:0]
-    is_first = np.ones(len(ids), np.bool_)
-    np.not_equal(ids[1:], ids[:-1], out=is_first[1:])
-    candidates = ids[: len(ids) - min_df + 1]
-    # In sorted order, an id that is still there min_df - 1 places on occurs min_df times.
-    is_frequent: NDArray[np.bool_] = candidates == ids[min_df - 1 :]
-    return candidates[is_frequent & is_first[: len(candidates)]]
-
-
-def _two_classes(y: NDArray[Any]) -> NDArray[Any]:
-    classes = np.unique(y)
-    if len(classes) != 2:
-        raise ValueError(
-            f"a log-count ratio needs reviews of two classes, found {len(classes)} "
-            f"{'class' if len(classes) == 1 else 'classes'}: {classes[:5].tolist()}"
-        )
-    return classes

@@ -234,6 +234,8 @@ class Plan(Record):
     snapshot: Sha256
     candidates: dict[str, dict[str, Any]]
     min_training_rows: int
+    folds: int
+    keep_share: float
     seed: int
     code: Sha256
     environment: Sha256
@@ -248,6 +250,7 @@ class CandidateScore(Record):
     name: str
     log_loss: float
     accuracy: float
+    folds: int  # how many it was tried on before it was given up, or all
 
 
 class Manifest(SignedRecord):

@@ -6,30 +6,30 @@ reviews, code, settings, libraries and seed are the same version, which is not t
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipelines.artefacts import dump_model
+from pipelines.candidates import build, inputs_for, settings_to_try
 from pipelines.config import Settings
-from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
-from pipelines.errors import ConfigError, FitError, NoReviewsError, StalePlanError
-from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints
-from pipelines.models import fingerprint_parameters, reads_fingerprints
+from pipelines.dataset import Dataset, ids_digest, load_dataset
+from pipelines.errors import NoReviewsError, StalePlanError
+from pipelines.fingerprints import FEATURIZER_VERSION
+from pipelines.models import reads_fingerprints
+from pipelines.prediction import positive_probability
 from pipelines.provenance import code_digest, environment_digest, module_digest
-from pipelines.records import CandidateScore, Manifest, Plan, Snapshot, canonical_json, sha256_of
+from pipelines.records import Manifest, Plan, Snapshot, canonical_json, sha256_of
 from pipelines.registry import Registry
+from pipelines.search import Found, find_best
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
+
+__all__ = ["build", "inputs_for", "make_plan", "positive_probability", "train"]
 
 OnStep = Callable[[str], None]
 
@@ -40,69 +40,26 @@ def _quiet(_step: str) -> None:
 
 def make_plan(snapshot_key: str, snapshot: Snapshot, settings: Settings) -> Plan:
     """Everything that decides the bytes of the model to train."""
-    candidates = {
-        name: settings.candidates[name].model_dump(mode="json")
-        for name in settings.training.candidates
-    }
+    candidates = settings_to_try(settings)
     return Plan(
         model_name=settings.model.name,
         snapshot_key=snapshot_key,
         snapshot=snapshot.digest(),
         candidates=candidates,
         min_training_rows=settings.training.min_training_rows,
+        folds=settings.training.folds,
+        keep_share=settings.training.keep_share,
         seed=settings.model.seed,
         code=_code_of(candidates),
         environment=environment_digest(),
     )
 
 
-def build(plan: Plan, candidate: str) -> Pipeline:
-    """An unfitted model of the plan, from the factory that the configuration names.
-
-    Raises
-    ------
-    ConfigError
-        If the factory cannot be imported or does not take the parameters.
-    """
-    named = plan.candidates[candidate]
-    module, _, function = str(named["factory"]).partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), function)
-        return cast("Pipeline", factory(seed=plan.seed, **named["parameters"]))
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"candidates.{candidate}: {named['factory']} with {named['parameters']} "
-            f"cannot be built: {error}"
-        ) from error
-
-
-def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:
-    """What this model reads of the given rows: cached fingerprints if it can, else the texts."""
-    if reads_fingerprints(model):
-        ngram_max, bits = fingerprint_parameters(model)
-        return dataset.fingerprints(rows, ngram_max=ngram_max, bits=bits)
-    return dataset.texts(rows)
-
-
-def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
-    """Probability of the positive class per review, shape (n_reviews,)."""
-    column = list(model.classes_).index(1)
-    probabilities: NDArray[np.float64] = model.predict_proba(inputs)[:, column]
-    return probabilities
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    candidate: str
-    model: Pipeline
-    selection: tuple[CandidateScore, ...]
-
-
 def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = _quiet) -> Manifest:
     """Fit the plan's candidates and commit the best one as a version.
 
-    With several candidates each is fitted without the selection films and scored on them; the
-    one of lowest log loss is fitted again on all training rows. The holdout is never touched.
+    Several settings are compared by cross-validation over films (`pipelines.search`); the one of
+    lowest log loss is fitted to all training rows. The holdout is never touched.
 
     Raises
     ------
@@ -118,9 +75,9 @@ def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = 
     dataset = load_dataset(reviews, snapshot)
     _check_trainable(dataset, plan)
     with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
-        fitted = _fit_best(dataset, plan, on_step)
-    model = dump_model(fitted.model)
-    return registry.add_version(_manifest(registry, plan, dataset, fitted, model), model)
+        found = find_best(dataset, plan, on_step)
+    model = dump_model(found.model)
+    return registry.add_version(_manifest(registry, plan, dataset, found, model), model)
 
 
 def _check_current(plan: Plan) -> None:
@@ -157,52 +114,17 @@ def _check_trainable(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _fit_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> _Fitted:
-    names = sorted(plan.candidates)
-    scores: tuple[CandidateScore, ...] = ()
-    if len(names) > 1:
-        scores = tuple(_score_candidate(dataset, plan, name, on_step) for name in names)
-        names = [min(scores, key=lambda score: (score.log_loss, score.name)).name]
-    on_step(f"fitting {names[0]} on all training rows")
-    model = _fit(plan, names[0], dataset, dataset.training_rows)
-    return _Fitted(names[0], model, scores)
-
-
-def _score_candidate(dataset: Dataset, plan: Plan, name: str, on_step: OnStep) -> CandidateScore:
-    on_step(f"comparing candidate {name}")
-    chosen = np.flatnonzero(dataset.is_selection)
-    others = np.flatnonzero(~dataset.is_selection & ~dataset.is_holdout)
-    model = _fit(plan, name, dataset, others)
-    probability = positive_probability(model, inputs_for(model, dataset, chosen))
-    return CandidateScore(
-        name=name,
-        log_loss=float(log_loss(dataset.label[chosen], probability, labels=[0, 1])),
-        accuracy=float(accuracy_score(dataset.label[chosen], probability >= 0.5)),
-    )
-
-
-def _fit(plan: Plan, name: str, dataset: Dataset, rows: Rows) -> Pipeline:
-    model = build(plan, name)
-    inputs = inputs_for(model, dataset, rows)
-    try:
-        return cast("Pipeline", model.fit(inputs, dataset.label[rows]))
-    except ValueError as error:
-        raise FitError(
-            f"candidate {name} cannot be fitted on {len(rows):,} reviews: {error}"
-        ) from error
-
-
 def _manifest(
-    registry: Registry, plan: Plan, dataset: Dataset, fitted: _Fitted, model: bytes
+    registry: Registry, plan: Plan, dataset: Dataset, found: Found, model: bytes
 ) -> Manifest:
     sha256 = sha256_of(model)
     return Manifest(
         model_name=plan.model_name,
         version=plan.version,
         plan=plan,
-        candidate=fitted.candidate,
-        selection=fitted.selection,
-        featurizer=FEATURIZER_VERSION if reads_fingerprints(fitted.model) else None,
+        candidate=found.candidate,
+        selection=found.scores,
+        featurizer=FEATURIZER_VERSION if reads_fingerprints(found.model) else None,
         training_rows=len(dataset.training_rows),
         holdout_rows=len(dataset.holdout_rows),
         duplicate_rows=dataset.duplicate_rows,

@@ -26,6 +26,8 @@ def a_version(
         snapshot=snapshot or sha256_of(name.encode()),
         candidates={"some": {"called": name}},
         min_training_rows=2,
+        folds=3,
+        keep_share=0.5,
         seed=1,
         code=DIGEST,
         environment=DIGEST,

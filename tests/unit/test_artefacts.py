@@ -20,7 +20,7 @@ from test_models import LABELS, TEXTS, a_model
 from pipelines import artefacts
 from pipelines.artefacts import dump_model, load_model
 from pipelines.errors import ModelFormatError
-from pipelines.models import fingerprint_sgd, lecture_notebook, tfidf_logistic
+from pipelines.models import fingerprint_sgd, fingerprint_svm, lecture_notebook, tfidf_logistic
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ import hashlib, sys
 sys.path.insert(0, "tests/unit")
 from test_models import LABELS, TEXTS
 from pipelines import artefacts, models
-for factory in ("fingerprint_sgd", "tfidf_logistic", "lecture_notebook"):
+for factory in ("fingerprint_svm", "fingerprint_sgd", "tfidf_logistic", "lecture_notebook"):
     model = getattr(models, factory)(seed=7).fit(TEXTS, LABELS)
     print(hashlib.sha256(artefacts.dump_model(model)).hexdigest())
 """
@@ -48,7 +48,9 @@ def packed(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("factory", [fingerprint_sgd, tfidf_logistic, lecture_notebook])
+@pytest.mark.parametrize(
+    "factory", [fingerprint_svm, fingerprint_sgd, tfidf_logistic, lecture_notebook]
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_model_read_back_predicts_the_same(factory):
     model = factory(seed=3).fit(
@@ -83,7 +85,7 @@ def test_two_processes_write_the_same_bytes():
         for hash_seed in ("1", "2")
     ]
 
-    assert len(set(outputs[0].split())) == 3  # three models, three hashes
+    assert len(set(outputs[0].split())) == 4  # four models, four hashes
     assert outputs[0] == outputs[1]
 
 

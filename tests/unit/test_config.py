@@ -187,7 +187,7 @@ def test_other_candidates_leave_the_settings_they_came_from_alone():
     other = with_candidates(settings, ("tfidf_logistic", "fingerprint_sgd"))
 
     assert other.training.candidates == ("tfidf_logistic", "fingerprint_sgd")
-    assert load(CONFIG_FOLDER / "test.toml").training.candidates == ("fingerprint_sgd",)
+    assert load(CONFIG_FOLDER / "test.toml").training.candidates == ("fingerprint_svm",)
 
 
 @pytest.mark.parametrize("names", [(), ("nobody",), ("fingerprint_sgd", "fingerprint_sgd")])

@@ -1,10 +1,12 @@
 import io
+import threading
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.errors import DigestMismatchError
+from pipelines import features
+from pipelines.errors import DigestMismatchError, ObjectMissingError
 from pipelines.features import (
     CacheUse,
     cache_key,
@@ -27,7 +29,7 @@ def a_partition(stores, *, first: int, rows: int = 6) -> tuple[Partition, list[s
     day = {"written_on": pa.scalar(20_000, pa.date32()).as_py()}
     table = pa.Table.from_pylist(
         [{"text_id": f"{number:064d}", "text": text} | constant | day
-         for number, text in enumerate(texts)],
+         for number, text in enumerate(texts, start=first)],
         schema=ACCEPTED_SCHEMA,
     )  # fmt: skip
     return write_partition(stores.reviews, "accepted/date=2026-01-05", table), texts
@@ -91,6 +93,31 @@ def test_progress_is_told_per_partition(stores):
     fill_cache(stores.reviews, a_snapshot(one, two), **SIZE, on_partition=seen.append)
 
     assert seen == [one, two]
+
+
+def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
+    parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
+    fill_cache(stores.reviews, a_snapshot(*parts[:2]), **SIZE)
+    both_here = threading.Barrier(2, timeout=30)
+    compute = features.fingerprint
+
+    def meet(*arguments, **options):
+        both_here.wait()  # breaks, and fails the test, if one is computed after the other
+        return compute(*arguments, **options)
+
+    monkeypatch.setattr(features, "fingerprint", meet)
+    monkeypatch.setattr(features.os, "sched_getaffinity", lambda _pid: {0, 1})
+    use = fill_cache(stores.reviews, a_snapshot(*parts), **SIZE)
+
+    assert use == CacheUse(cached=2, computed=2)
+
+
+def test_an_error_in_one_partition_is_not_lost_among_the_others(stores):
+    parts = [a_partition(stores, first=6 * number)[0] for number in range(3)]
+    stores.reviews.delete(parts[1].key)
+
+    with pytest.raises(ObjectMissingError, match=parts[1].sha256[:12]):
+        fill_cache(stores.reviews, a_snapshot(*parts), **SIZE)
 
 
 def test_a_cached_entry_may_be_deleted_at_any_time(stores):

@@ -15,7 +15,6 @@ from pipelines import fingerprints
 from pipelines.fingerprints import (
     FEATURIZER_VERSION,
     MAX_REVIEW_BYTES,
-    FingerprintIndex,
     Fingerprints,
     fingerprint,
 )
@@ -271,6 +270,16 @@ def test_a_mask_takes_the_rows_it_marks():
     assert per_review(taken) == [reference_ids("one"), reference_ids("three")]
 
 
+def test_a_slice_is_a_view_of_consecutive_reviews():
+    prints = fingerprint(["good film", "", "dull", "good"])
+
+    part = prints[1:3]
+
+    assert per_review(part) == per_review(prints)[1:3]
+    assert np.shares_memory(part.ids, prints.ids)
+    assert len(prints[2:1]) == len(prints[9:]) == 0
+
+
 def test_a_row_that_is_not_there_cannot_be_taken():
     with pytest.raises(IndexError):
         fingerprint(["one"]).take([1])
@@ -321,23 +330,3 @@ def test_one_text_is_not_taken_for_many_letters():
 def test_what_is_not_text_is_refused_with_its_row(missing):
     with pytest.raises(TypeError, match="row 1, got"):
         fingerprint(["good", missing])
-
-
-# ------------------------------------------------------------------ FingerprintIndex
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.sets(st.integers(0, 2**16 - 1), max_size=60),
-    st.lists(st.integers(0, 2**16 - 1), max_size=60),
-)
-@example(set(range(2**16 - 5, 2**16)), [2**16 - 1, 0])
-def test_the_index_finds_what_a_set_finds(vocabulary, wanted):
-    entries = sorted(vocabulary)
-    ids = np.array([*wanted, *entries], np.uint64)
-
-    positions, is_known = FingerprintIndex(np.array(entries, np.uint64), 16).find(ids)
-
-    assert is_known.tolist() == [fp in vocabulary for fp in ids.tolist()]
-    found = zip(positions.tolist(), is_known, ids.tolist(), strict=True)
-    assert all(entries[at] == fp for at, known, fp in found if known)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timing import cpu_seconds
 
-from pipelines.identity import is_holdout, is_selection, normalized, share_of, text_id
+from pipelines.identity import fold_shares, is_holdout, is_selection, normalized, share_of, text_id
 
 FILMS = [f"tt{number:07d}" for number in range(10_000)]
 
@@ -100,7 +100,21 @@ def test_another_salt_draws_other_films():
     assert 4_800 <= agreeing <= 5_200
 
 
-def test_what_chooses_candidates_is_drawn_independently_of_the_holdout():
+def test_folds_are_about_equal_and_drawn_independently_of_the_holdout():
+    shares = fold_shares(FILMS, salt="films")
+    folds = {film: int(4 * share) for film, share in shares.items()}
+    held_out = is_holdout(FILMS, share=0.5, salt="films")
+
+    in_first = [film for film in FILMS if folds[film] == 0]
+    both = sum(held_out[film] for film in in_first)
+
+    # a quarter and an eighth of 10,000 by chance; standard deviations are 43 and 33
+    assert set(folds.values()) == {0, 1, 2, 3}
+    assert 2_328 <= len(in_first) <= 2_672
+    assert 1_118 <= both <= 1_382
+
+
+def test_what_calibrates_is_drawn_independently_of_the_holdout():
     held_out = is_holdout(FILMS, share=0.5, salt="films")
     selecting = is_selection(FILMS, share=0.5, salt="films")
 

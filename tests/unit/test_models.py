@@ -19,6 +19,7 @@ from pipelines.models import (
     LogCountRatio,
     fingerprint_parameters,
     fingerprint_sgd,
+    fingerprint_svm,
     lecture_notebook,
     reads_fingerprints,
     tfidf_logistic,
@@ -33,7 +34,7 @@ LABELS = np.array(([1] * 3 + [0] * 3) * 5)
 
 
 def a_model(seed: int = 7) -> Pipeline:
-    return fingerprint_sgd(seed=seed, ngram_max=2).fit(TEXTS, LABELS)
+    return fingerprint_svm(seed=seed, ngram_max=2).fit(TEXTS, LABELS)
 
 
 # ------------------------------------------------------------------ estimators
@@ -197,7 +198,7 @@ def test_another_number_of_features_is_refused():
 # ------------------------------------------------------------------ whole models
 
 
-@pytest.mark.parametrize("factory", [fingerprint_sgd, tfidf_logistic])
+@pytest.mark.parametrize("factory", [fingerprint_svm, fingerprint_sgd, tfidf_logistic])
 def test_a_model_tells_good_from_bad(factory):
     model = factory(seed=3).fit(TEXTS, LABELS)
 
@@ -214,7 +215,7 @@ def test_the_lecture_model_has_the_notebook_settings():
 def test_fitting_on_fingerprints_equals_fitting_on_texts():
     prints = fingerprint(TEXTS, ngram_max=2)
 
-    from_prints = fingerprint_sgd(seed=7, ngram_max=2).fit(prints, LABELS)
+    from_prints = fingerprint_svm(seed=7, ngram_max=2).fit(prints, LABELS)
 
     assert dump_model(from_prints) == dump_model(a_model())
 

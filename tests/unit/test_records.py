@@ -38,6 +38,8 @@ def a_plan(**changes) -> Plan:
         "snapshot": ZEROS,
         "candidates": {},
         "min_training_rows": 2,
+        "folds": 3,
+        "keep_share": 0.5,
         "seed": 1,
         "code": ZEROS,
         "environment": ZEROS,

@@ -1,0 +1,296 @@
+"""What a night costs as the corpus grows, with and without yesterday's cache.
+
+    python -m benchmarks.bench_growth --reviews imdb_reviews.parquet --json results/growth.json
+
+``night_*`` retrains on 50,000 real reviews in fifty nights, through the real stages on a folder in
+place of S3: once with nothing cached, once with the first forty-nine nights cached. ``stream_*``
+and ``tfidf_*`` grow the reviews beyond 50,000: copies drop 15 % of the words and take in new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measuring import (
+    Figures,
+    in_own_process,
+    machine_facts,
+    markdown_table,
+    medians,
+    parser,
+    split,
+    timed,
+    write_report,
+)
+
+NIGHT_ROWS = 1_000
+PARTITION_ROWS = 10_000
+SIZES = {"50k": 50_000, "200k": 200_000, "1m": 1_000_000}
+NAMES = ["night_scratch", "night_cached"]
+NAMES += [f"stream_{size}" for size in SIZES] + ["tfidf_50k", "tfidf_200k"]
+
+
+def main() -> None:
+    arguments = parser("benchmarks.bench_growth", __doc__, NAMES).parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.reviews)))
+        return
+    results = {
+        name: medians(
+            [
+                in_own_process("benchmarks.bench_growth", name, arguments.reviews)
+                for _ in range(arguments.repeats)
+            ]
+        )
+        for name in arguments.only
+    }
+    report = {"machine": machine_facts(), "nights": results}
+    write_report(arguments.json, report, as_markdown(results))
+
+
+def measure(name: str, reviews: Path) -> Figures:
+    kind, _, size = name.partition("_")
+    if kind == "night":
+        return _night(reviews, is_cached=size == "cached")
+    grown = Grown(*_all_reviews(reviews), SIZES[size])
+    return _stream(grown) if kind == "stream" else _tfidf(grown)
+
+
+# ── A night through the stages ───────────────────────────────────────────────────────────────
+
+
+class FolderBucket:
+    """As much of `pipelines.store.Bucket` as the stages need, on a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def uri(self, key: str) -> str:
+        return str(self._folder / key)
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        from pipelines.errors import ObjectMissingError
+
+        path = self._folder / key
+        if not path.exists():
+            raise ObjectMissingError(f"{path} is missing")
+        return path.read_bytes()[:max_bytes]
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    put_once = put
+
+
+def _night(reviews: Path, *, is_cached: bool) -> Figures:
+    from pipelines.artefacts import dump_model
+    from pipelines.dataset import load_dataset
+    from pipelines.features import fill_cache
+    from pipelines.models import fingerprint_svm
+
+    with tempfile.TemporaryDirectory() as folder:
+        bucket: Any = FolderBucket(Path(folder))
+        snapshot = _fifty_nights(bucket, reviews)
+        if is_cached:
+            yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
+            fill_cache(bucket, yesterday, ngram_max=3, bits=40)
+        _, features = timed(partial(fill_cache, bucket, snapshot, ngram_max=3, bits=40))
+        dataset, load = timed(lambda: load_dataset(bucket, snapshot))
+        rows = dataset.training_rows
+
+        def fit() -> bytes:
+            inputs = dataset.fingerprints(rows, ngram_max=3, bits=40)
+            held_out = dataset.is_selection[rows]
+            model = fingerprint_svm(seed=1)
+            return dump_model(model.fit(inputs, dataset.label[rows], svm__held_out=held_out))
+
+        _, fitted = timed(fit)
+    parts = {"features": features, "load": load, "fit": fitted}
+    figures = {f"{part}_cpu_seconds": seconds["cpu_seconds"] for part, seconds in parts.items()}
+    return figures | {
+        "cpu_seconds": sum(seconds["cpu_seconds"] for seconds in parts.values()),
+        "wall_seconds": sum(seconds["wall_seconds"] for seconds in parts.values()),
+    }
+
+
+def _fifty_nights(bucket: Any, reviews: Path) -> Any:
+    import datetime
+
+    import pyarrow as pa
+
+    from pipelines.identity import text_id
+    from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
+    from pipelines.records import Snapshot
+
+    texts, labels, films = _all_reviews(reviews)
+    day = datetime.date(2026, 1, 5)
+    partitions = []
+    for start in range(0, len(texts), NIGHT_ROWS):
+        rows = [
+            {
+                "text_id": text_id(texts[row]), "review_id": None, "movie_id": films[row],
+                "text": texts[row], "label": int(labels[row]), "rating": None,
+                "written_on": day, "source": "bench",
+            }
+            for row in range(start, start + NIGHT_ROWS)
+        ]  # fmt: skip
+        table = pa.Table.from_pylist(rows, schema=ACCEPTED_SCHEMA)
+        partitions.append(write_partition(bucket, "accepted/date=2026-01-05", table))
+    return Snapshot(
+        partitions=tuple(partitions),
+        rows=len(texts),
+        holdout_share=0.2,
+        selection_share=0.2,
+        salt="films-2026",
+    )
+
+
+def _all_reviews(reviews: Path) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
+    """Both splits, shuffled: 50,000 reviews."""
+    halves = [split(reviews, name) for name in ("train", "test")]
+    order = np.random.default_rng(0).permutation(sum(len(half[0]) for half in halves))
+    texts = [text for half in halves for text in half[0]]
+    labels = np.concatenate([half[1] for half in halves])
+    films = np.concatenate([half[2] for half in halves])
+    return [texts[row] for row in order], labels[order], films[order]
+
+
+# ── Growth ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Grown:
+    """Reviews beyond those there are: copies with words dropped and new words taken in."""
+
+    texts: list[str]
+    labels: NDArray[np.int8]
+    films: NDArray[np.str_]
+    count: int
+
+    @property
+    def label(self) -> NDArray[np.int8]:
+        return np.resize(self.labels, self.count)
+
+    @property
+    def is_selection(self) -> NDArray[np.bool_]:
+        """The films of about every fifth review."""
+        chosen = np.unique(self.films)[::5]
+        return np.resize(np.isin(self.films, chosen), self.count)
+
+    def partition(self, start: int) -> list[str]:
+        """The texts of `PARTITION_ROWS` reviews."""
+        stop = min(start + PARTITION_ROWS, self.count)
+        return [self._text(row) for row in range(start, stop)]
+
+    def _text(self, row: int) -> str:
+        copy, original = divmod(row, len(self.texts))
+        text = self.texts[original]
+        if not copy:
+            return text
+        words = re.findall(r"\S+", text)
+        rng = np.random.default_rng(row)
+        draws = rng.random(len(words))
+        news = rng.integers(0, 50_000 * copy, len(words))
+        return " ".join(
+            f"{word}{new}" if draw < 0.16 else word
+            for word, draw, new in zip(words, draws, news, strict=True)
+            if draw >= 0.15
+        )
+
+
+@dataclass(frozen=True)
+class CachedFingerprints:
+    """As much of a dataset as streaming needs: labels, and fingerprints in files."""
+
+    folder: Path
+    label: NDArray[np.int8]
+
+    def fingerprints_by_partition(
+        self, rows: NDArray[np.int64], *, ngram_max: int, bits: int
+    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        from pipelines.fingerprints import Fingerprints
+
+        start = 0
+        for file in sorted(self.folder.iterdir()):
+            with np.load(file) as arrays:
+                found = Fingerprints(arrays["ids"], arrays["lengths"], ngram_max, bits)
+            yield rows[start : start + len(found)], found
+            start += len(found)
+
+
+def _stream(grown: Grown) -> Figures:
+    from threadpoolctl import threadpool_limits
+
+    from pipelines.fingerprints import fingerprint
+    from pipelines.hashed import fingerprint_stream
+    from pipelines.streaming import fit_streamed
+
+    featurizing = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(limits=1):
+        for start in range(0, grown.count, PARTITION_ROWS):
+            texts = grown.partition(start)
+            found, seconds = timed(partial(fingerprint, texts, ngram_max=2))
+            featurizing = {key: featurizing[key] + seconds[key] for key in featurizing}
+            np.savez(Path(folder) / f"{start:09d}.npz", ids=found.ids, lengths=found.lengths)
+        dataset: Any = CachedFingerprints(Path(folder), grown.label)
+        model, rows = fingerprint_stream(seed=1), np.arange(grown.count)
+        _, fit = timed(lambda: fit_streamed(model, dataset, rows, grown.is_selection))
+    return {
+        "features_cpu_seconds": featurizing["cpu_seconds"],
+        "features_wall_seconds": featurizing["wall_seconds"],
+        "fit_cpu_seconds": fit["cpu_seconds"],
+        "cpu_seconds": featurizing["cpu_seconds"] + fit["cpu_seconds"],
+        "wall_seconds": fit["wall_seconds"],
+    }
+
+
+def _tfidf(grown: Grown) -> Figures:
+    from pipelines.models import tfidf_logistic
+
+    texts = [
+        text
+        for start in range(0, grown.count, PARTITION_ROWS)
+        for text in grown.partition(start)
+    ]  # fmt: skip
+    model = tfidf_logistic(seed=1)
+    words, features = timed(lambda: model[0].fit_transform(texts))
+    _, fit = timed(lambda: model[-1].fit(words, grown.label))
+    return {
+        "features_cpu_seconds": features["cpu_seconds"],
+        "features_wall_seconds": features["wall_seconds"],
+        "fit_cpu_seconds": fit["cpu_seconds"],
+        "cpu_seconds": features["cpu_seconds"] + fit["cpu_seconds"],
+        "wall_seconds": features["wall_seconds"] + fit["wall_seconds"],
+    }
+
+
+def as_markdown(results: dict[str, Figures]) -> str:
+    heads = ["night", "features CPU s", "fit CPU s", "all CPU s", "wall s", "peak MB"]
+    rows = [
+        [
+            name.replace("_", " "),
+            f"{figures['features_cpu_seconds']:.2f}",
+            f"{figures['fit_cpu_seconds']:.2f}",
+            f"{figures['cpu_seconds']:.2f}",
+            f"{figures['wall_seconds']:.1f}",
+            f"{figures['peak_mb']:.0f}",
+        ]
+        for name, figures in results.items()
+    ]
+    return markdown_table(heads, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Fit and ask our model, NB-SVM as published, fastText and Vowpal Wabbit on the official split.
+
+    python -m benchmarks.bench_peers --reviews imdb_reviews.parquet --peers .local/peers/bin/python
+
+Each is measured in a process of its own, from texts in memory to a fitted model, and then over the
+test texts. fastText and Vowpal Wabbit live in another environment (`benchmarks/requirements.txt`),
+whose Python is given with ``--peers``. Their settings are the best that a study of this data set
+found among those that their documentation describes: word n-grams, several passes, logistic loss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measuring import (
+    Figures,
+    in_own_process,
+    machine_facts,
+    markdown_table,
+    medians,
+    parser,
+    split,
+    timed,
+    write_report,
+)
+
+TITLES = {
+    "ours": "ours: `fingerprint_svm`, calibrated",
+    "nbsvm": "(d) NB-SVM(1,3) as published, scikit-learn",
+    "vw2": "(c) Vowpal Wabbit, bigrams, 22 bits, 5 passes",
+    "vw3": "(c) Vowpal Wabbit, trigrams, 24 bits, 5 passes",
+    "fasttext3": "(c) fastText, word trigrams, dim 10, 10 epochs",
+}
+ELSEWHERE = ("vw2", "vw3", "fasttext3")
+Asked = Callable[[list[str]], Iterable[float]]
+
+
+def main() -> None:
+    options = parser("benchmarks.bench_peers", __doc__, TITLES)
+    options.add_argument("--peers", type=Path, help="Python that has fastText and Vowpal Wabbit")
+    arguments = options.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.reviews)))
+        return
+    names = [name for name in arguments.only if arguments.peers or name not in ELSEWHERE]
+    results = {}
+    for name in names:
+        python = {"python": str(arguments.peers)} if name in ELSEWHERE else {}
+        runs = [
+            in_own_process("benchmarks.bench_peers", name, arguments.reviews, **python)
+            for _ in range(arguments.repeats)
+        ]
+        results[name] = medians(runs)
+    report = {"machine": machine_facts(), "models": results}
+    write_report(arguments.json, report, as_markdown(results))
+
+
+def measure(name: str, reviews: Path) -> Figures:
+    """Fit one model, then ask it for all test reviews at once."""
+    texts, labels, _ = split(reviews, "train")
+    fits: dict[str, Callable[[list[str], NDArray[np.int8]], Asked]] = {
+        "ours": _ours,
+        "nbsvm": _nbsvm,
+        "vw2": lambda texts, labels: _vowpal(texts, labels, ngram=2, bits=22),
+        "vw3": lambda texts, labels: _vowpal(texts, labels, ngram=3, bits=24),
+        "fasttext3": _fasttext,
+    }
+    ask, fit = timed(partial(fits[name], texts, labels))
+    unseen, truth, _ = split(reviews, "test")
+    ask(unseen[:5])
+    started, cpu = time.perf_counter(), time.process_time()
+    probability = np.fromiter(ask(unseen), np.float64, len(unseen))
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return {
+        "fit_cpu_seconds": fit["cpu_seconds"],
+        "fit_wall_seconds": fit["wall_seconds"],
+        "accuracy": float(np.mean((probability >= 0.5) == truth)),
+        "log_loss": _log_loss(truth, probability),
+        "reviews_per_second": len(unseen) / wall,
+        "reviews_per_cpu_second": len(unseen) / cpu,
+    }
+
+
+def _log_loss(truth: NDArray[np.int8], probability: NDArray[np.float64]) -> float:
+    right = np.clip(np.where(truth == 1, probability, 1 - probability), 1e-15, 1)
+    return float(-np.log(right).mean())
+
+
+def _ours(texts: list[str], labels: NDArray[np.int8]) -> Asked:
+    from pipelines.models import fingerprint_svm
+    from pipelines.prediction import positive_probability
+
+    model = fingerprint_svm(seed=20260105).fit(texts, labels)
+    return lambda unseen: positive_probability(model, unseen)
+
+
+def _nbsvm(texts: list[str], labels: NDArray[np.int8]) -> Asked:
+    """Binary counts times the ratio, no row norm, weights drawn towards their mean by 3/4."""
+    from scipy import sparse
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.svm import LinearSVC
+
+    from pipelines.nbsvm import log_count_ratio
+
+    words = CountVectorizer(
+        ngram_range=(1, 3), binary=True, tokenizer=str.split, token_pattern=None, dtype=np.float32
+    )
+    ones = words.fit_transform([_plain(text) for text in texts])
+    ratio = log_count_ratio(ones, labels == 1, 1.0)
+    linear = LinearSVC(C=0.01).fit(ones @ sparse.diags_array(ratio), labels)
+    coef = linear.coef_[0]
+    weights = ratio * (0.75 * np.abs(coef).mean() + 0.25 * coef)
+
+    def ask(unseen: list[str]) -> NDArray[np.float64]:
+        margin = words.transform([_plain(text) for text in unseen]) @ weights + linear.intercept_[0]
+        return 1 / (1 + np.exp(-margin))
+
+    return ask
+
+
+def _vowpal(texts: list[str], labels: NDArray[np.int8], *, ngram: int, bits: int) -> Asked:
+    from vowpalwabbit import Workspace
+
+    order = np.random.default_rng(0).permutation(len(texts))
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "train.vw"
+        with data.open("w", encoding="utf-8") as file:
+            for row in order:
+                file.write(f"{1 if labels[row] else -1} |w {_plain(texts[row])}\n")
+        options = f"--loss_function logistic --ngram w{ngram} -b {bits} --passes 5 --holdout_off"
+        model = Workspace(f"-d {data} -c -k {options} --quiet --link logistic")
+    return lambda unseen: (model.predict(f"|w {_plain(text)}") for text in unseen)
+
+
+def _fasttext(texts: list[str], labels: NDArray[np.int8]) -> Asked:
+    import fasttext
+
+    order = np.random.default_rng(0).permutation(len(texts))
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        for row in order:
+            file.write(f"__label__{labels[row]} {_plain(texts[row])}\n")
+        file.flush()
+        model = fasttext.train_supervised(
+            file.name, lr=0.5, epoch=10, wordNgrams=3, dim=10, bucket=2_000_000, thread=2, verbose=0
+        )
+
+    def ask(unseen: list[str]) -> list[float]:
+        found, shares = model.predict([_plain(text) for text in unseen])
+        return [
+            float(share[0]) if label[0] == "__label__1" else 1 - float(share[0])
+            for label, share in zip(found, shares, strict=True)
+        ]
+
+    return ask
+
+
+_TOKEN = re.compile(r"[\w']+|[!?.,;()\"]")
+
+
+def _plain(text: str) -> str:
+    """Tokens apart and in lower case, as both tools' tutorials prepare texts."""
+    tokens = _TOKEN.findall(text.replace("<br />", " ").lower())
+    return " ".join(tokens).replace(":", " ").replace("|", " ")
+
+
+def as_markdown(results: dict[str, Any]) -> str:
+    heads = ["model", "accuracy", "log loss", "fit CPU s", "fit wall s", "peak MB"]
+    heads += ["reviews/s", "reviews per CPU s"]
+    layouts = {"accuracy": ".4f", "log_loss": ".4f", "fit_cpu_seconds": ".1f"}
+    layouts |= {"fit_wall_seconds": ".1f", "peak_mb": ".0f", "reviews_per_second": ",.0f"}
+    layouts |= {"reviews_per_cpu_second": ",.0f"}
+    rows = [
+        [TITLES[name], *(format(figures[key], layout) for key, layout in layouts.items())]
+        for name, figures in results.items()
+    ]
+    return markdown_table(heads, rows)
+
+
+if __name__ == "__main__":
+    main()

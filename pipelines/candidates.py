@@ -1,0 +1,76 @@
+"""From a candidate of the configuration to models: what to try, how to build and feed them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, cast
+
+from sklearn.pipeline import Pipeline
+
+from pipelines.config import CandidateSettings, Settings
+from pipelines.dataset import Dataset, Rows
+from pipelines.errors import ConfigError
+from pipelines.fingerprints import Fingerprints
+from pipelines.models import fingerprint_parameters, reads_fingerprints
+from pipelines.records import Plan
+
+
+def settings_to_try(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Factory and parameters by name: each candidate once per combination of its grid.
+
+    Raises
+    ------
+    ConfigError
+        If they are more than the budget allows.
+    """
+    expanded: dict[str, dict[str, Any]] = {}
+    for name in settings.training.candidates:
+        expanded |= _combinations(name, settings.candidates[name])
+    budget = settings.training.max_settings
+    if len(expanded) > budget:
+        raise ConfigError(
+            f"the candidates and their grids make {len(expanded)} settings to try; "
+            f"training.max_settings allows {budget}. Shorten a grid or raise the budget."
+        )
+    return expanded
+
+
+def _combinations(name: str, candidate: CandidateSettings) -> dict[str, dict[str, Any]]:
+    grid = dict(sorted(candidate.grid.items()))
+    expanded = {}
+    for values in product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        label = " ".join([name, *(f"{key}={value}" for key, value in chosen.items())])
+        parameters = {**candidate.parameters, **chosen}
+        expanded[label] = {"factory": candidate.factory, "parameters": parameters}
+    return expanded
+
+
+def build(plan: Plan, candidate: str) -> Pipeline:
+    """An unfitted model of the plan, from the factory that the configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If the factory cannot be imported or does not take the parameters.
+    """
+    named: Mapping[str, Any] = plan.candidates[candidate]
+    module, _, function = str(named["factory"]).partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), function)
+        return cast("Pipeline", factory(seed=plan.seed, **named["parameters"]))
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"candidates.{candidate}: {named['factory']} with {named['parameters']} "
+            f"cannot be built: {error}"
+        ) from error
+
+
+def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:
+    """What this model reads of the given rows: cached fingerprints if it can, else the texts."""
+    if reads_fingerprints(model):
+        ngram_max, bits = fingerprint_parameters(model)
+        return dataset.fingerprints(rows, ngram_max=ngram_max, bits=bits)
+    return dataset.texts(rows)

@@ -1,0 +1,249 @@
+"""Choose between settings by cross-validation over films, and fit the best to all rows.
+
+What does not look at labels, the first step of every pipeline, is fitted once to all training rows
+and its matrix shared by all settings that agree on it, and by all folds. Within a fold, settings
+that agree on the log-count ratios share the weighted rows. After each fold the hopeless settings
+are given up: the worse part of those that are left, as in successive halving [1]_.
+
+The margins of the rows that were held out in turn then calibrate the model that is fitted to all
+rows, at no further cost.
+
+References
+----------
+.. [1] K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
+   Optimization", AISTATS, 2016.
+"""
+# ruff: noqa: N806  # X is what scikit-learn and its readers call the samples
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.pipeline import Pipeline
+
+from pipelines.candidates import build, inputs_for
+from pipelines.dataset import Dataset
+from pipelines.errors import ConfigError, FitError
+from pipelines.nbsvm import NaiveBayesSvm, Weighted, every_fifth, weigh, weighted_by
+from pipelines.records import CandidateScore, Plan
+from pipelines.streaming import fit_streamed, streams
+
+logger = logging.getLogger(__name__)
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The chosen setting, its model fitted to all training rows, and how all settings compared."""
+
+    candidate: str
+    model: Pipeline
+    scores: tuple[CandidateScore, ...]
+
+
+@dataclass
+class _Trial:
+    """One setting on its way through the folds."""
+
+    name: str
+    model: Pipeline
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    margins: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        return float(np.mean(self.losses))
+
+    def score(self) -> CandidateScore:
+        return CandidateScore(
+            name=self.name,
+            log_loss=self.loss,
+            accuracy=float(np.mean(self.accuracies)),
+            folds=len(self.losses),
+        )
+
+
+def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
+    """Fit the plan's best setting to all training rows; a lone one needs no comparison.
+
+    Raises
+    ------
+    ConfigError
+        If a candidate is not a pipeline of at least two steps.
+    FitError
+        If a candidate cannot be fitted to these reviews.
+    """
+    rows = _TrainingRows(dataset, plan.folds)
+    trials = [_Trial(name, _built(plan, name)) for name in sorted(plan.candidates)]
+    running = trials
+    if len(trials) > 1:
+        running = _compare(trials, rows, plan, on_step)
+    best = min(running, key=lambda trial: (trial.losses and trial.loss, trial.name))
+    on_step(f"fitting {best.name} on all training rows")
+    if len(trials) == 1 and streams(best.model):
+        return Found(best.name, _fit_streamed(best, dataset, rows), ())
+    model = _fit_to_all(best, rows)
+    scores = tuple(trial.score() for trial in trials) if len(trials) > 1 else ()
+    return Found(best.name, model, scores)
+
+
+def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
+    """The settings worth another fold: those of lowest log loss, at least one."""
+    ranked = sorted(losses, key=lambda name: (losses[name], name))
+    return set(ranked[: max(1, math.ceil(keep_share * len(ranked)))])
+
+
+class _TrainingRows:
+    """The training rows: their labels, their folds, and one matrix per kind of first step."""
+
+    def __init__(self, dataset: Dataset, fold_count: int) -> None:
+        self._dataset = dataset
+        self._shared: dict[str, tuple[Any, Any]] = {}
+        self.rows = dataset.training_rows
+        self.labels = dataset.label[self.rows]
+        self.folds = dataset.folds(fold_count)[self.rows]
+        self.is_selection = dataset.is_selection[self.rows]
+
+    def shared(self, model: Pipeline) -> tuple[Any, Any]:
+        """The first step fitted to all training rows, and what it makes of them."""
+        key = _key(model[0])
+        if key not in self._shared:
+            first = clone(model[0])
+            inputs = inputs_for(model, self._dataset, self.rows)
+            self._shared[key] = first, first.fit_transform(inputs)
+        return self._shared[key]
+
+
+def _built(plan: Plan, name: str) -> Pipeline:
+    model = build(plan, name)
+    if not isinstance(model, Pipeline) or len(model) < 2:
+        raise ConfigError(
+            f"candidates.{name}: {plan.candidates[name]['factory']} must return a Pipeline whose "
+            "first step makes a matrix of the reviews and whose last step classifies its rows"
+        )
+    return model
+
+
+def _key(estimator: Any) -> str:
+    """Equal for estimators that do the same."""
+    return f"{type(estimator).__qualname__} {sorted(estimator.get_params().items(), key=str)}"
+
+
+def _compare(
+    trials: list[_Trial], rows: _TrainingRows, plan: Plan, on_step: OnStep
+) -> list[_Trial]:
+    """Run the folds one after another; returns the settings that were tried on all of them."""
+    running = trials
+    for fold in range(plan.folds):
+        on_step(f"comparing {len(running)} settings on fold {fold + 1} of {plan.folds}")
+        _run_fold(running, rows, rows.folds == fold)
+        if fold < plan.folds - 1:
+            kept = survivors({trial.name: trial.loss for trial in running}, plan.keep_share)
+            running = [trial for trial in running if trial.name in kept]
+    for trial in running:
+        logger.info("setting=%s log_loss=%.5f folds=%d", trial.name, trial.loss, len(trial.losses))
+    return running
+
+
+def _run_fold(trials: list[_Trial], rows: _TrainingRows, is_out: NDArray[np.bool_]) -> None:
+    for key in dict.fromkeys(_key(trial.model[0]) for trial in trials):
+        group = [trial for trial in trials if _key(trial.model[0]) == key]
+        with _fitting(group[0].name, len(rows.rows)):
+            _, X = rows.shared(group[0].model)
+            inside, outside = X[~is_out], X[is_out]
+        fold = _Fold(inside, rows.labels[~is_out], outside, rows.labels[is_out])
+        for trial in group:
+            with _fitting(trial.name, inside.shape[0]):
+                _judge(trial, fold)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """The rows inside and outside of a fit, and these weighted, once per smoothing count."""
+
+    inside: Any
+    labels_inside: NDArray[np.int8]
+    outside: Any
+    labels_outside: NDArray[np.int8]
+    _weighted: dict[float, tuple[Weighted, Any]] = field(default_factory=dict)
+
+    def weighted(self, alpha: float) -> tuple[Weighted, Any]:
+        if alpha not in self._weighted:
+            inside = weigh(self.inside, self.labels_inside, alpha)
+            self._weighted[alpha] = inside, weighted_by(inside.ratio, self.outside)
+        return self._weighted[alpha]
+
+
+def _judge(trial: _Trial, fold: _Fold) -> None:
+    """Fit without a fold and score the fold."""
+    last = _margin_step(trial.model)
+    if last is None:
+        fitted = clone(trial.model[1:]).fit(fold.inside, fold.labels_inside)
+        column = list(fitted.classes_).index(1)
+        probability = fitted.predict_proba(fold.outside)[:, column]
+    else:
+        inside, outside = fold.weighted(last.alpha)
+        svm = clone(last).fit_margin(fold.inside, fold.labels_inside, inside)
+        margins = svm.margins_of_weighted(outside)
+        # Slope and offset are two numbers learned from a whole fold: they hardly flatter.
+        svm.calibrate(margins, fold.labels_outside)
+        probability = expit(svm.slope_ * margins + svm.offset_)
+        trial.margins.append(margins)
+    trial.losses.append(float(log_loss(fold.labels_outside, probability, labels=[0, 1])))
+    trial.accuracies.append(float(accuracy_score(fold.labels_outside, probability >= 0.5)))
+
+
+def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
+    last = _margin_step(trial.model)
+    with _fitting(trial.name, len(rows.rows)):
+        first, X = rows.shared(trial.model)
+        if last is None:
+            rest = trial.model[1:].fit(X, rows.labels)
+        elif trial.margins:
+            order = np.argsort(rows.folds, kind="stable")  # fold after fold, as the margins came
+            svm = last.fit_margin(X, rows.labels)
+            rest = [svm.calibrate(np.concatenate(trial.margins), rows.labels[order])]
+        else:
+            rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]
+    names = [name for name, _ in trial.model.steps]
+    return Pipeline(list(zip(names, [first, *rest], strict=True)))
+
+
+def _fit_streamed(trial: _Trial, dataset: Dataset, rows: _TrainingRows) -> Pipeline:
+    held_out = _calibration_rows(rows)
+    with _fitting(trial.name, len(rows.rows)):
+        held_out = every_fifth(rows.labels) if held_out is None else held_out
+        return fit_streamed(trial.model, dataset, rows.rows, held_out)
+
+
+def _calibration_rows(rows: _TrainingRows) -> NDArray[np.bool_] | None:
+    """The selection films, if both classes are found among them and among the others."""
+    kinds = np.unique(2 * rows.labels + rows.is_selection)
+    return rows.is_selection if len(kinds) == 4 else None
+
+
+def _margin_step(model: Pipeline) -> NaiveBayesSvm | None:
+    is_margin = len(model) == 2 and isinstance(model[-1], NaiveBayesSvm)
+    return cast("NaiveBayesSvm", model[-1]) if is_margin else None
+
+
+@contextmanager
+def _fitting(name: str, row_count: int) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise FitError(
+            f"candidate {name} cannot be fitted on {row_count:,} reviews: {error}"
+        ) from error

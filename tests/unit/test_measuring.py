@@ -1,0 +1,65 @@
+"""What the benchmarks say of a process is what it did."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+
+from benchmarks.measuring import in_own_process, markdown_table, medians, timed, tree_cpu_seconds
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def write(body: str) -> str:
+        (tmp_path / "work.py").write_text(textwrap.dedent(body))
+        return "work"
+
+    return write
+
+
+def test_the_peak_of_a_process_is_what_it_held(module, tmp_path):
+    name = module("""
+        import json, time
+        held = bytearray(200_000_000)
+        held[:: 4096] = bytes(len(held[:: 4096]))
+        time.sleep(1)
+        print(json.dumps({"answer": 42.0}))
+    """)
+
+    figures = in_own_process(name, "any", tmp_path)
+
+    assert figures["answer"] == 42.0
+    assert 200 < figures["peak_mb"] < 300
+
+
+def test_a_measurement_that_fails_is_no_measurement(module, tmp_path):
+    with pytest.raises(SystemExit, match="measuring any failed with exit code 3"):
+        in_own_process(module("raise SystemExit(3)"), "any", tmp_path)
+
+
+def test_the_time_of_helper_processes_counts():
+    import subprocess
+
+    def work() -> None:
+        burn = "import time\nwhile time.process_time() < 0.5: pass"
+        subprocess.run([sys.executable, "-c", burn], check=True)
+
+    before = tree_cpu_seconds()
+    _, seconds = timed(work)
+
+    assert seconds["cpu_seconds"] >= 0.49
+    assert tree_cpu_seconds() >= before + 0.49
+
+
+def test_medians_are_taken_figure_by_figure():
+    runs = [{"a": 1.0, "b": 9.0}, {"a": 2.0, "b": 7.0}, {"a": 30.0, "b": 8.0}]
+
+    assert medians(runs) == {"a": 2.0, "b": 8.0}
+
+
+def test_a_table_has_a_line_per_row():
+    assert markdown_table(["x", "y"], [["1", "2"]]) == "| x | y |\n| --- | ---: |\n| 1 | 2 |\n"

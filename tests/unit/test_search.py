@@ -1,0 +1,226 @@
+"""Settings are compared on the same films, and the shared way gives what the plain way gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from registry_builders import DIGEST
+from sklearn.base import clone
+from sklearn.metrics import log_loss
+
+from pipelines import search
+from pipelines.artefacts import dump_model
+from pipelines.candidates import build, settings_to_try
+from pipelines.config import CONFIG_FOLDER, CandidateSettings, Settings, load
+from pipelines.errors import ConfigError, FitError
+from pipelines.fingerprints import Fingerprints, fingerprint
+from pipelines.made_up import make_reviews
+from pipelines.models import FingerprintVectorizer, fingerprint_svm
+from pipelines.records import Plan
+from pipelines.search import find_best, survivors
+
+SVM = "pipelines.models:fingerprint_svm"
+
+
+@dataclass(frozen=True)
+class SomeReviews:
+    """What the search reads of a dataset."""
+
+    all_texts: list[str]
+    label: np.ndarray
+    fold: np.ndarray
+    is_selection: np.ndarray
+
+    @property
+    def training_rows(self) -> np.ndarray:
+        return np.arange(len(self.label))
+
+    def folds(self, count: int) -> np.ndarray:
+        return self.fold % count
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        return [self.all_texts[row] for row in rows]
+
+    def fingerprints(self, rows: np.ndarray, *, ngram_max: int, bits: int) -> Fingerprints:
+        return fingerprint(self.texts(rows), ngram_max=ngram_max, bits=bits)
+
+
+@pytest.fixture(scope="module")
+def reviews() -> SomeReviews:
+    table = make_reviews(400, seed=3)
+    labels = (np.array(table["label"].to_pylist()) == "positive").astype(np.int8)
+    fold = np.arange(400) // 7
+    return SomeReviews(table["text"].to_pylist(), labels, fold, fold % 5 == 0)
+
+
+def a_plan(candidates: dict[str, dict[str, Any]], **changes: Any) -> Plan:
+    values = {
+        "model_name": "sentiment",
+        "snapshot_key": "snapshots/one.json",
+        "snapshot": DIGEST,
+        "candidates": candidates,
+        "min_training_rows": 2,
+        "folds": 3,
+        "keep_share": 1.0,
+        "seed": 1,
+        "code": DIGEST,
+        "environment": DIGEST,
+    }
+    return Plan(**(values | changes))
+
+
+def steps(*values: float, factory: str = SVM) -> dict[str, dict[str, Any]]:
+    return {
+        f"step={value}": {"factory": factory, "parameters": {"ngram_max": 1, "step": value}}
+        for value in values
+    }
+
+
+def quiet(_step: str) -> None:
+    pass
+
+
+def with_grid(**grid: tuple[float, ...]) -> Settings:
+    settings = load(CONFIG_FOLDER / "test.toml")
+    mine = CandidateSettings(factory=SVM, parameters={"ngram_max": 1, "step": 9.0}, grid=grid)
+    training = settings.training.model_copy(
+        update={"candidates": ("mine", "tfidf_logistic"), "max_settings": 5}
+    )
+    candidates = {**settings.candidates, "mine": mine}
+    return settings.model_copy(update={"training": training, "candidates": candidates})
+
+
+def test_a_grid_is_tried_in_all_combinations_and_the_others_stay_as_they_are():
+    tried = settings_to_try(with_grid(step=(0.1, 0.2), alpha=(1.0, 2.0)))
+
+    assert list(tried) == [
+        "mine alpha=1.0 step=0.1", "mine alpha=1.0 step=0.2",
+        "mine alpha=2.0 step=0.1", "mine alpha=2.0 step=0.2",
+        "tfidf_logistic",
+    ]  # fmt: skip
+    assert tried["mine alpha=2.0 step=0.1"]["parameters"] == {
+        "ngram_max": 1, "alpha": 2.0, "step": 0.1,
+    }  # fmt: skip
+
+
+def test_a_search_over_the_budget_is_refused():
+    with pytest.raises(ConfigError, match=r"7 settings to try; training\.max_settings allows 5"):
+        settings_to_try(with_grid(step=(0.1, 0.2, 0.3), alpha=(1.0, 2.0)))
+
+
+def test_the_shared_search_scores_settings_as_separate_fits_do(reviews):
+    plan = a_plan(steps(0.05, 0.4))
+
+    found = find_best(reviews, plan, quiet)
+
+    for score in found.scores:
+        model = build(plan, score.name)
+        ones = model[0].fit_transform(fingerprint(reviews.all_texts, ngram_max=1))
+        losses = []
+        for fold in range(3):
+            is_out = reviews.folds(3) == fold
+            svm = clone(model[-1]).fit_margin(ones[~is_out], reviews.label[~is_out])
+            svm.calibrate(svm.margins(ones[is_out]), reviews.label[is_out])
+            losses.append(log_loss(reviews.label[is_out], svm.predict_proba(ones[is_out])))
+        assert score.log_loss == pytest.approx(np.mean(losses), abs=1e-6)
+        assert score.folds == 3
+
+
+def test_the_setting_of_lowest_log_loss_is_fitted_to_all_rows(reviews):
+    plan = a_plan(steps(0.0001, 0.4))
+
+    found = find_best(reviews, plan, quiet)
+
+    assert found.candidate == min(found.scores, key=lambda score: score.log_loss).name
+    whole = fingerprint_svm(seed=1, ngram_max=1, step=0.4)
+    ones = whole[0].fit_transform(reviews.all_texts)
+    assert np.array_equal(found.model[-1].coef_, whole[-1].fit_margin(ones, reviews.label).coef_)
+
+
+def test_held_out_margins_calibrate_the_final_model(reviews):
+    found = find_best(reviews, a_plan(steps(0.1, 0.4)), quiet)
+
+    fresh = make_reviews(600, seed=4)
+    labels = (np.array(fresh["label"].to_pylist()) == "positive").astype(int)
+    margins = found.model[-1].margins(found.model[0].transform(fresh["text"].to_pylist()))
+    as_margins = log_loss(labels, 1 / (1 + np.exp(-margins)))
+    calibrated = log_loss(labels, found.model.predict_proba(fresh["text"].to_pylist()))
+    assert calibrated < as_margins - 0.02
+
+
+def test_a_lone_setting_is_calibrated_on_the_selection_films(reviews):
+    found = find_best(reviews, a_plan(steps(0.2)), quiet)
+
+    plain = fingerprint_svm(seed=1, ngram_max=1, step=0.2)
+    plain.fit(reviews.all_texts, reviews.label, svm__held_out=reviews.is_selection)
+    assert dump_model(found.model) == dump_model(plain)
+    assert found.scores == ()
+
+
+def test_the_same_seed_gives_the_same_bytes(reviews):
+    one, same, other = (
+        dump_model(find_best(reviews, a_plan(steps(0.1, 0.2), seed=seed), quiet).model)
+        for seed in (1, 1, 2)
+    )
+
+    assert one == same != other
+
+
+def test_hopeless_settings_are_given_up_after_a_fold(reviews):
+    plan = a_plan(steps(1e-6, 2e-6, 0.1, 0.2), keep_share=0.5)
+
+    found = find_best(reviews, plan, quiet)
+
+    tried = {score.name: score.folds for score in found.scores}
+    assert tried["step=1e-06"] == tried["step=2e-06"] == 1
+    assert sorted(tried.values()) == [1, 1, 2, 3]
+    assert tried[found.candidate] == 3
+
+
+@pytest.mark.parametrize(
+    ("keep_share", "kept"), [(1.0, "abc"), (0.5, "ab"), (0.1, "a"), (0.34, "ab")]
+)
+def test_the_best_part_survives_ties_by_name(keep_share, kept):
+    assert survivors({"c": 0.3, "b": 0.2, "a": 0.2}, keep_share) == set(kept)
+
+
+def test_all_settings_share_one_matrix(reviews, monkeypatch):
+    made = []
+    original = FingerprintVectorizer.fit_transform
+    monkeypatch.setattr(
+        FingerprintVectorizer, "fit_transform",
+        lambda *arguments: made.append(1) or original(*arguments),
+    )  # fmt: skip
+
+    find_best(reviews, a_plan(steps(0.1, 0.2, 0.4)), quiet)
+
+    assert len(made) == 1
+
+
+def test_models_of_other_kinds_can_compete(reviews):
+    other = {"factory": "pipelines.models:tfidf_logistic", "parameters": {"ngram_max": 1}}
+    sgd = {"factory": "pipelines.models:fingerprint_sgd", "parameters": {"ngram_max": 1}}
+
+    found = find_best(reviews, a_plan({**steps(1e-6), "tfidf": other, "sgd": sgd}), quiet)
+
+    assert found.candidate in {"tfidf", "sgd"}
+    assert found.model.predict_proba(reviews.all_texts[:3]).shape == (3, 2)
+
+
+def test_a_candidate_that_is_one_step_is_refused(reviews, monkeypatch):
+    monkeypatch.setattr(search, "build", lambda *_: fingerprint_svm(seed=1)[1:])
+
+    with pytest.raises(ConfigError, match="must return a Pipeline whose first step"):
+        find_best(reviews, a_plan(steps(0.1)), quiet)
+
+
+def test_reviews_that_cannot_be_fitted_name_the_candidate(reviews):
+    one_class = SomeReviews(
+        reviews.all_texts, np.ones(400, np.int8), reviews.fold, reviews.is_selection
+    )
+
+    with pytest.raises(FitError, match=r"candidate step=0.1 cannot be fitted on \d+ reviews"):
+        find_best(one_class, a_plan(steps(0.1, 0.2)), quiet)
