@@ -73,6 +73,8 @@ def some_evidence(evaluation=None, *, nights=2, candidate=None, **changes) -> Ev
         snapshot=snapshot.digest(),
         candidates={"some": candidate or {"factory": "pipelines.models:fingerprint_sgd",
                                           "parameters": {"ngram_max": 3, "alpha": 1e-06}}},
+        folds=3,
+        keep_share=0.5,
         min_training_rows=2,
         seed=7,
         code="1" * 64,
