@@ -29,6 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
 
 _START_SECONDS = 240.0
+_PRELOAD = PROJECT / "ops" / "preload"
 
 
 @dataclass
@@ -189,7 +190,9 @@ class LocalStack:
         self.on_step("starting Airflow: api-server, scheduler, dag-processor, triggerer")
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
         self._spawn("api-server", "airflow", *api_server, "--workers", "1")
-        for name in ("scheduler", "dag-processor", "triggerer"):
+        paths = f"{_PRELOAD}{os.pathsep}{self.environment['PYTHONPATH']}"
+        self._spawn("scheduler", "airflow", "scheduler", changed={"PYTHONPATH": paths})
+        for name in ("dag-processor", "triggerer"):
             self._spawn(name, "airflow", name)
 
     def stop(self) -> None:
@@ -203,9 +206,12 @@ class LocalStack:
         """Raise `StackError` if a component has died."""
         self._processes.check_alive()
 
-    def _spawn(self, name: str, module: str, *arguments: str) -> None:
+    def _spawn(
+        self, name: str, module: str, *arguments: str, changed: Mapping[str, str] | None = None
+    ) -> None:
         command = [sys.executable, "-m", module, *arguments]
-        self._processes.spawn(name, command, environment=self.environment)
+        environment = self.environment | dict(changed or {})
+        self._processes.spawn(name, command, environment=environment)
 
     def _is_s3_up(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):

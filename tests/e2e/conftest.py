@@ -46,7 +46,10 @@ def stack(
     buckets = {name: f"{name}-{THIS_RUN}-e2e" for name in ("reviews", "models")}
     settings = write_settings(
         folder / "settings.toml",
-        {"store": {f"{name}_bucket": bucket for name, bucket in buckets.items()}},
+        {
+            "store": {f"{name}_bucket": bucket for name, bucket in buckets.items()},
+            "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
+        },
     )
     given = {
         "AWS_ENDPOINT_URL_S3": s3_server_if_given,

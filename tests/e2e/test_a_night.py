@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -149,6 +150,15 @@ def test_a_backfill_ingests_a_past_night_once(api, stores):
     counts = api.xcom(INGEST, new[0]["dag_run_id"], "summarize_night")
     assert (new[0]["run_type"], state) == ("backfill", "success")
     assert (counts["night"], counts["accepted_rows"]) == (night.isoformat(), 300)
+
+
+def test_the_scheduler_holds_the_libraries_that_its_task_processes_need(stack):
+    scheduler = stack._processes._children["scheduler"].pid
+
+    loaded = Path(f"/proc/{scheduler}/maps").read_text()
+
+    assert "/sklearn/" in loaded
+    assert "/pyarrow/" in loaded
 
 
 def test_no_secret_is_in_any_log(stack):
