@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pipelines.config import IntakeSettings
 from pipelines.errors import AlreadyExistsError, TrustError
@@ -26,6 +27,8 @@ from pipelines.records import Arrival, Delivery, NightSummary, Outcome, Receipt,
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
 
 _SPOOL_BYTES = 32 * 1024 * 1024
 _PARALLEL_READS = 8
@@ -155,6 +158,7 @@ def conclude(
         held_rows=validation.held_rows,
         accepted=validation.accepted,
         quarantined=validation.quarantined,
+        sketch=validation.sketch,
         validation_key=validation_key,
     )
     try:
@@ -210,10 +214,33 @@ def _why_duplicate(outcome: Outcome) -> str:
 
 
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
-    """Every ledger entry, sorted by delivery."""
+    """Every ledger entry, sorted by delivery.
+
+    Raises
+    ------
+    TrustError
+        If one of them cannot be read.
+    """
+    return _outcomes(reviews, lambda key: reviews.get_record(key, Outcome))
+
+
+def readable_outcomes(reviews: Bucket) -> list[Outcome]:
+    """The same without entries that were torn: one of them must not stop all later deliveries."""
+
+    def read(key: str) -> Outcome | None:
+        try:
+            return reviews.get_record(key, Outcome)
+        except TrustError as error:
+            logger.warning("%s It is left out of the history.", error)
+            return None
+
+    return [outcome for outcome in _outcomes(reviews, read) if outcome is not None]
+
+
+def _outcomes(reviews: Bucket, read: Callable[[str], Entry]) -> list[Entry]:
     keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
     with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))
+        return list(readers.map(read, keys))
 
 
 def summarize(reviews: Bucket, night: str) -> NightSummary:

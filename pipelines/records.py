@@ -24,7 +24,7 @@ VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
 ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
-Severity = Literal["critical", "row", "warning"]
+Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not judged
 EntryKind = Literal["promotion", "rollback", "release"]
 Verdict = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
 
@@ -140,6 +140,45 @@ class RuleResult(Record):
     sentence: str
 
 
+class Profile(Record):
+    """The rows of a delivery that break no row rule, as histograms (see `pipelines.profiles`)."""
+
+    rows: int
+    positive_rows: int
+    chars: tuple[int, ...]  # rows per bin of text length
+    ngrams: tuple[int, ...]  # distinct word n-grams per bin of their hash
+
+
+class Agreement(Record):
+    """How often the champion reads a delivery's texts as they are labelled."""
+
+    champion: VersionId
+    rows: int
+    agreeing_rows: int
+    expected: float  # share in the source's earlier deliveries, else in the champion's holdout
+    expected_rows: int  # which that share was counted on
+    is_own: bool  # whether it is the source's own
+
+
+class Basis(Record):
+    """All that a validation depends on beside the delivery: the same basis, the same findings."""
+
+    rules: Sha256  # settings, code and libraries
+    before: NightDate  # compared with what earlier nights counted
+    known: Sha256  # of the texts that counted already
+    trailing: tuple[str, ...]  # reports of the source's recent deliveries, oldest first
+    champion: VersionId | None  # whose reading of the labels was asked for
+
+
+class Example(Record):
+    """One row that breaks a row rule, cut short. The text is hostile: escape it."""
+
+    row: int  # position in the delivery, from 0
+    reasons: tuple[str, ...]
+    review_id: str
+    text: str
+
+
 class Validation(Record):
     """Everything validation found out about one delivery."""
 
@@ -147,15 +186,20 @@ class Validation(Record):
     delivery: Sha256
     verdict: DeliveryVerdict
     why: str
-    rules_digest: Sha256
+    basis: Basis
     delivered_rows: int
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
     reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
     rules: tuple[RuleResult, ...]
+    examples: tuple[Example, ...] = ()
+    profile: Profile | None = None  # None: no rows could be read
+    reference: Profile | None = None  # of the trailing deliveries together
+    agreement: Agreement | None = None
     accepted: Partition | None
     quarantined: Partition | None
+    sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
 
 
 class Outcome(Record):
@@ -176,6 +220,7 @@ class Outcome(Record):
     held_rows: int
     accepted: Partition | None
     quarantined: Partition | None
+    sketch: Partition | None = None
     validation_key: str
 
 

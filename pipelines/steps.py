@@ -70,7 +70,9 @@ def validate(arrival_uri: str) -> str:
     if outcome is not None:
         found_key = outcome.validation_key
     else:
-        found_key, found = validation.validate(reviews, delivery, config.load())
+        found_key, found = validation.validate(
+            reviews, delivery, config.load(), before=arrival.night
+        )
         if found.verdict == "HELD":
             outcome = deliveries.conclude(reviews, arrival, delivery, found, found_key)
     if outcome is not None and outcome.verdict == "HELD":
