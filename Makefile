@@ -67,6 +67,11 @@ bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
 
+.PHONY: bench-validation
+bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_validation --json benchmarks/results/validation.json
+
 .env:
 	@$(PYTHON) -m ops.make_env
 

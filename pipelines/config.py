@@ -121,6 +121,10 @@ class GateSettings(_Section):
     max_memory_bytes: int = Field(gt=0)
 
 
+class SourceSettings(_Section):
+    expected_every_days: int = Field(ge=1)
+
+
 class Settings(_Section):
     """All sections of the configuration file."""
 
@@ -134,6 +138,7 @@ class Settings(_Section):
     verification: VerificationSettings
     gate: GateSettings
     trust: TrustSettings
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
 
 def load(path: Path | None = None) -> Settings:

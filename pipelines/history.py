@@ -14,12 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipelines import deliveries, profiles, sketches
+from pipelines import profiles, sketches, standings
 from pipelines.config import ValidationSettings
 from pipelines.landing import checked_night
 from pipelines.partitions import read_partition
-from pipelines.records import Outcome, Partition, Profile, Validation, canonical_json, sha256_of
+from pipelines.records import Partition, Profile, Validation, canonical_json, sha256_of
 from pipelines.sketches import NOTHING_KNOWN, Known
+from pipelines.standings import Standing
 from pipelines.store import Bucket
 
 _PARALLEL_READS = 8
@@ -87,34 +88,32 @@ def collect(
     """
     day = checked_night(before)
     counted = [
-        outcome
-        for outcome in deliveries.readable_outcomes(reviews)
-        if outcome.delivery != delivery and outcome.accepted and outcome.counted_in < before
+        one
+        for one in standings.every(reviews, skips_torn=True)
+        if one.outcome.delivery != delivery and one.accepted and one.outcome.counted_in < before
     ]
     recent = _since(counted, day, settings.trailing_nights)
     known, digest = _known(reviews, _since(counted, day, settings.duplicate_nights), recent)
-    of_source = [outcome for outcome in recent if outcome.source == source]
-    of_source.sort(key=lambda outcome: (outcome.counted_in, outcome.delivery))
-    found = _in_parallel(
-        lambda outcome: reviews.get_record(outcome.validation_key, Validation), of_source
-    )
-    keys = [outcome.validation_key for outcome in of_source]
+    of_source = [one for one in recent if one.outcome.source == source]
+    of_source.sort(key=lambda one: (one.outcome.counted_in, one.outcome.delivery))
+    keys = [one.validation_key for one in of_source]
+    found = _in_parallel(lambda key: reviews.get_record(key, Validation), keys)
     return History(before, known, digest, tuple(zip(keys, found, strict=True)))
 
 
-def _since(outcomes: Iterable[Outcome], day: date, nights: int) -> list[Outcome]:
+def _since(found: Iterable[Standing], day: date, nights: int) -> list[Standing]:
     first = (day - timedelta(days=nights)).isoformat()
-    return [outcome for outcome in outcomes if outcome.counted_in >= first]
+    return [one for one in found if one.outcome.counted_in >= first]
 
 
 def _known(
-    reviews: Bucket, counted: Sequence[Outcome], recent: Sequence[Outcome]
+    reviews: Bucket, counted: Sequence[Standing], recent: Sequence[Standing]
 ) -> tuple[Known, str]:
     parts: dict[str, Partition] = {
-        outcome.sketch.sha256: outcome.sketch for outcome in counted if outcome.sketch
+        sketch.sha256: sketch for one in counted for sketch in one.sketches
     }
     names = sorted(parts)
-    is_recent = {outcome.sketch.sha256 for outcome in recent if outcome.sketch}
+    is_recent = {sketch.sha256 for one in recent for sketch in one.sketches}
     read = _in_parallel(
         lambda name: sketches.from_table(read_partition(reviews, parts[name])), names
     )

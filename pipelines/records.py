@@ -2,7 +2,8 @@
 
 A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
 records have equal digests. Object keys in records are relative to their bucket: the same work in
-another bucket writes the same bytes. Clocks appear in the champion log and nowhere else.
+another bucket writes the same bytes. Clocks appear where a person or a promotion decided, in the
+champion log and in replays, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
 ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
 Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not judged
+ReplayAction = Literal["release", "revalidate", "discard"]
+ReplayVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DISCARDED"]
 EntryKind = Literal["promotion", "rollback", "release"]
 Verdict = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
 
@@ -116,6 +119,15 @@ class Arrival(Record):
     landing_key: str
     version_tag: str
     night: NightDate
+    delivery: Sha256
+    conflicts_with: Sha256 | None = None  # the delivery that had this name first, with other bytes
+
+
+class NameClaim(Record):
+    """The first delivery that came under a landing key."""
+
+    schema_version: Literal[1] = 1
+    landing_key: str
     delivery: Sha256
 
 
@@ -238,13 +250,67 @@ class Receipt(Record):
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
+    conflicts_with: Sha256 | None = None
+
+
+class ReplayPlan(Record):
+    """What a person wants to become of rows that do not count, thought over and not done yet."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    number: int = Field(ge=1)
+    follows: Sha256  # digest of the ledger entry that it starts from
+    action: ReplayAction
+    verdict: ReplayVerdict
+    why: str
+    accept: tuple[int, ...]  # positions of the rows that will count
+    quarantine: tuple[tuple[int, tuple[str, ...]], ...]  # those that stay or go there, with reasons
+    discarded_rows: int  # of the delivery, afterwards
+    held_rows: int
+    validation_key: str
+    reason: str
+
+
+class Replay(Record):
+    """What became of a delivery's rows by a person's decision. Follows an outcome or a replay."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    number: int = Field(ge=1)
+    follows: Sha256
+    action: ReplayAction
+    verdict: ReplayVerdict
+    why: str
+    delivered_rows: int  # of the delivery as a whole, as are the next four, which add up to it
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    discarded_rows: int
+    accepted: Partition | None  # rows that count from here on, beside those of before
+    quarantined: Partition | None  # all that is still there
+    sketch: Partition | None  # of ``accepted``
+    validation_key: str
+    actor: str
+    reason: str
+    token: Sha256  # the same for every retry of the same plan
+    at: str  # ISO 8601, UTC, seconds
+
+
+class MissingDelivery(Record):
+    """A source that was overdue on a night."""
+
+    schema_version: Literal[1] = 1
+    night: NightDate
+    source: str
+    expected_every_days: int
+    last_delivered_for: NightDate | None  # None: it never delivered anything
 
 
 class NightSummary(Record):
     """What a night brought, counted from its receipts."""
 
     night: NightDate
-    status: Literal["NEW_REVIEWS", "NO_NEW_DATA", "ALL_HELD"]
+    status: Literal["NEW_REVIEWS", "NO_NEW_DATA", "ALL_HELD", "MISSING_DELIVERY"]
     deliveries: int
     held_deliveries: int
     duplicate_deliveries: int
@@ -252,6 +318,7 @@ class NightSummary(Record):
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
+    missing: tuple[MissingDelivery, ...] = ()
     receipts: tuple[Receipt, ...]
 
 

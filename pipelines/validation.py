@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines import checks, decoding, history, sketches
+from pipelines import checks, decoding, history, reports, sketches
 from pipelines.checks import Checked
 from pipelines.comparisons import Judge
 from pipelines.config import IntakeSettings, Settings
@@ -21,7 +21,7 @@ from pipelines.decoding import Rows
 from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.history import History
 from pipelines.landing import delivery_digest, parse_name
-from pipelines.metrics import POSITIVE
+from pipelines.metrics import POSITIVE, Measured
 from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
 from pipelines.provenance import rules_digest
 from pipelines.records import Basis, Delivery, Example, RuleResult, Validation
@@ -34,6 +34,11 @@ MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
 
 def validation_key(delivery: str, basis: Basis) -> str:
     return f"reports/{delivery}/{basis.digest()[:16]}/validation.json"
+
+
+def page_key(validation_key: str) -> str:
+    """Where the page for people is; the record beside it is for machines."""
+    return validation_key.replace("/validation.json", "/report.html")
 
 
 def validate(
@@ -84,11 +89,14 @@ def validate(
         )
         validation = _judged(reviews, delivery, rows, checked, (basis, past))
     key = validation_key(delivery.sha256, basis)
+    last_good = past.trailing[-1][1] if past.trailing else None
+    page = reports.render(validation, delivery, last_good)
+    reviews.put_once(page_key(key), page.encode("utf-8", "replace"))
     reviews.put_record(key, validation)
     logger.info(
         "delivery=%s verdict=%s read=%d good=%d quarantined=%d held=%d report=%s",
         delivery.sha256, validation.verdict, validation.delivered_rows, validation.accepted_rows,
-        validation.quarantined_rows, validation.held_rows, reviews.uri(key),
+        validation.quarantined_rows, validation.held_rows, reviews.uri(page_key(key)),
     )  # fmt: skip
     return key, validation
 
@@ -167,7 +175,7 @@ def _judged(
     reasons = checked.reasons
     results = (*checked.results, checks.extra_columns(rows))
     critical = [one for one in results if one.severity == "critical" and not one.is_passed]
-    quarantined = [] if critical else sorted(reasons)
+    quarantined = {} if critical else reasons
     good = [] if critical else [row for row in range(len(rows)) if row not in reasons]
     return Validation(
         delivery=delivery.sha256,
@@ -184,11 +192,11 @@ def _judged(
         profile=checked.profile,
         reference=past.reference,
         agreement=checked.agreement,
-        **store_rows(reviews, delivery, rows, checked, good=good, quarantined=quarantined),
+        **store_rows(reviews, delivery, rows, checked.measured, good=good, quarantined=quarantined),
     )
 
 
-def _why(critical: list[RuleResult], quarantined: list[int], rows: int) -> str:
+def _why(critical: list[RuleResult], quarantined: dict[int, list[str]], rows: int) -> str:
     if critical:
         return " ".join(result.sentence for result in critical)
     if quarantined:
@@ -222,15 +230,14 @@ def store_rows(
     reviews: Bucket,
     delivery: Delivery,
     rows: Rows,
-    checked: Checked,
+    measured: Measured,
     *,
     good: list[int],
-    quarantined: list[int],
+    quarantined: dict[int, list[str]],
 ) -> dict[str, Any]:
-    """Store rows that count and rows that do not; returns their partitions by name."""
-    measured = checked.measured
+    """Store rows that count, and rows that do not with their reasons; partitions by name."""
     accepted = _accepted_table(rows, good, text_ids=measured.text_ids, source=delivery.source)
-    rejects = _quarantine_table(rows, quarantined, checked.reasons)
+    rejects = _quarantine_table(rows, sorted(quarantined), quarantined)
     keys = sketches.text_keys([measured.text_ids[row] for row in good])
     sketch = sketches.as_table(keys, measured.signatures[good])
     return {

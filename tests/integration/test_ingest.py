@@ -68,7 +68,7 @@ def delivery_id(key: str, body: bytes) -> str:
 
 ROWS = some_rows(40, first=100)  # the damaged deliveries start from these
 OWN_PREFIXES = ("landing/", "deliveries/", "arrivals/", "reports/", "accepted/", "quarantine/",
-                "receipts/", "sketches/")  # fmt: skip
+                "receipts/", "sketches/", "names/")  # fmt: skip
 
 
 def ingest(night: str = NIGHT) -> Result:
@@ -861,10 +861,10 @@ def other_stores(configure, body: bytes, name: str) -> Stores:
 @pytest.mark.parametrize(
     ("body", "writes"),
     [
-        # raw, delivery, arrival; accepted, sketch, quarantine, report; outcome, receipt
-        pytest.param(as_csv(changed({"label": "maybe"}, rows=2)), 9, id="partly-accepted"),
+        # raw, delivery, name, arrival; accepted, sketch, quarantine, page, report; outcome, receipt
+        pytest.param(as_csv(changed({"label": "maybe"}, rows=2)), 11, id="partly-accepted"),
         # the same without the three partitions
-        pytest.param(as_csv(ROWS[:19]), 6, id="held"),
+        pytest.param(as_csv(ROWS[:19]), 8, id="held"),
     ],
 )
 def test_a_run_killed_before_any_write_ends_as_an_undisturbed_one(
@@ -896,7 +896,7 @@ def test_a_run_killed_before_its_receipt_was_given_is_finished_by_the_next_night
 ):
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
     with monkeypatch.context() as patch:
-        done = killed_before_write(patch, 7)  # and its sketch, too
+        done = killed_before_write(patch, 9)  # all but the receipt
         with pytest.raises(Killed):
             run_night()
     assert done[-1].endswith("/outcome.json")
