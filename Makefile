@@ -87,6 +87,10 @@ bench-peers: $(STAMP) ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...;
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(RUN) -m benchmarks.bench_peers --reviews "$(REVIEWS)" --peers .local/peers/bin/python \
 	  --json benchmarks/results/peers.json
+.PHONY: bench-validation
+bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_validation --json benchmarks/results/validation.json
 
 .env:
 	@$(PYTHON) -m ops.make_env

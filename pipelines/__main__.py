@@ -29,8 +29,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import config, provenance, rollback, steps, trust
+from pipelines import cli_deliveries, config, provenance, rollback, steps, trust
 from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError, SourceError
+from pipelines.records import ReplayAction
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
@@ -46,9 +47,13 @@ app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
+delivery_app = typer.Typer(
+    help="Deliveries: why held, which rows, and another look at them.", no_args_is_help=True
+)
 decision_app = typer.Typer(help="Why a version was promoted, or not.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys that sign and are trusted.", no_args_is_help=True)
 app.add_typer(champion_app, name="champion")
+app.add_typer(delivery_app, name="delivery")
 app.add_typer(decision_app, name="decision")
 app.add_typer(keys_app, name="keys")
 
@@ -163,8 +168,8 @@ def replay(
 def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     """Land, validate and accept or hold every delivery that is due.
 
-    Exit code 0: all that is due is accepted or there is nothing. 3: something is held, the rest
-    is accepted. 1: could not be done, nothing is lost; run it again.
+    Exit code 0: all that is due is accepted or there is nothing. 3: something is held or
+    overdue, the rest is accepted. 1: could not be done, nothing is lost; run it again.
     """
     day = _day(night).isoformat() if night else _yesterday().isoformat()
     due = steps.find_deliveries(day)
@@ -175,9 +180,9 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
             progress.update(bar, description=printable(landing_uri.rpartition("/")[2][:40]))
             _ingest_one(landing_uri, day, failures)
             progress.advance(bar)
-    from pipelines import deliveries
+    from pipelines import rhythm
 
-    summary = deliveries.summarize(_stores().reviews, day)
+    summary = rhythm.night_summary(_stores().reviews, day, config.load().sources)
     if as_json:
         _print_json(summary.model_dump(mode="json") | {"failures": failures})
     else:
@@ -194,7 +199,9 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
         for failure in failures:
             _complain(failure)
         raise typer.Exit(EXIT_ERROR)
-    if summary.held_deliveries:
+    for missing in summary.missing:
+        _complain(f"{rhythm.sentence(missing)}. See docs/runbooks/missing-delivery.md")
+    if summary.held_deliveries or summary.missing:
         raise typer.Exit(EXIT_HELD)
 
 
@@ -207,6 +214,103 @@ def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
         pass  # recorded: the table shows it
     except LoopError as error:
         failures.append(f"{landing_uri}: {error}")
+
+
+DeliveryId = Annotated[str, typer.Argument(help="Its sha256, or its first eight digits or more.")]
+ReplayReason = Annotated[str, typer.Option("--reason", help="Why. Kept in the ledger for good.")]
+ReplayRows = Annotated[
+    list[int] | None,
+    typer.Option("--row", help="A quarantined row, from 0; repeat it. Default: all of them."),
+]
+ForReal = Annotated[
+    bool, typer.Option("--yes", help="Do it. Without this only show what would be done.")
+]
+
+
+@delivery_app.command("list")
+@reports_errors
+def delivery_list(as_json: AsJson = False) -> None:
+    """Every delivery that is held or has rows in quarantine."""
+    found = cli_deliveries.unsettled()
+    if as_json:
+        _print_json(found)
+        return
+    columns = ("delivery", "landing_key", "verdict", "held_rows", "quarantined_rows", "why")
+    rows = [tuple(str(one[name]) for name in columns) for one in found]
+    _print_table("Not all of these counts", columns, rows)
+
+
+@delivery_app.command("show")
+@reports_errors
+def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
+    """How a delivery stands, and what people decided on it."""
+    _tell(cli_deliveries.facts(cli_deliveries.find(delivery)), as_json=as_json)
+
+
+@delivery_app.command("report")
+@reports_errors
+def delivery_report(
+    delivery: DeliveryId,
+    to: Annotated[Path, typer.Option(help="File to write the page to.")] = Path("report.html"),
+) -> None:
+    """Copy a delivery's report, to open it in a browser."""
+    out.print(Text(str(cli_deliveries.write_page(delivery, to))))
+
+
+@delivery_app.command("release")
+@reports_errors
+def delivery_release(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a held delivery, or quarantined rows, count although a rule says no."""
+    _replay_delivery(delivery, "release", row, reason, is_for_real, as_json)
+
+
+@delivery_app.command("revalidate")
+@reports_errors
+def delivery_revalidate(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a held delivery, or quarantined rows, by today's rules."""
+    _replay_delivery(delivery, "revalidate", row, reason, is_for_real, as_json)
+
+
+@delivery_app.command("discard")
+@reports_errors
+def delivery_discard(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give up a held delivery, or quarantined rows, for good."""
+    _replay_delivery(delivery, "discard", row, reason, is_for_real, as_json)
+
+
+def _replay_delivery(
+    delivery: str,
+    action: ReplayAction,
+    rows: list[int] | None,
+    reason: str,
+    is_for_real: bool,
+    as_json: bool,
+) -> None:
+    facts = cli_deliveries.replay(
+        delivery, action, rows=rows, reason=reason, is_for_real=is_for_real,
+        actor=f"shell {_user()}",
+    )  # fmt: skip
+    _tell(facts, as_json=as_json)
+    if not is_for_real:
+        err.print("This was a dry run. To do it, add --yes.")
 
 
 @app.command()

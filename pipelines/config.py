@@ -51,6 +51,23 @@ class ValidationSettings(_Section):
     warn_positive_share_high: float = Share
     balance_min_rows: int = Field(ge=1)
     max_future_days: int = Field(ge=0)
+    late_window_days: int = Field(ge=0)
+    max_age_days: int = Field(ge=0)
+    max_known_share: float = Share
+    duplicate_nights: int = Field(ge=0)
+    trailing_nights: int = Field(ge=0)
+    history_min_deliveries: int = Field(ge=1)
+    warn_row_count_factor: float = Field(ge=1)
+    max_row_count_factor: float = Field(ge=1)
+    drift_min_rows: int = Field(ge=1)
+    warn_positive_share_change: float = Share
+    max_positive_share_change: float = Share
+    warn_length_psi: float = Field(gt=0)
+    max_length_psi: float = Field(gt=0)
+    warn_vocabulary_psi: float = Field(gt=0)
+    max_vocabulary_psi: float = Field(gt=0)
+    warn_agreement_drop: float = Share
+    max_agreement_drop: float = Share
 
 
 class SplitSettings(_Section):
@@ -142,6 +159,10 @@ class ApprovalSettings(_Section):
     approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
+class SourceSettings(_Section):
+    expected_every_days: int = Field(ge=1)
+
+
 class Settings(_Section):
     """All sections of the configuration file."""
 
@@ -157,6 +178,7 @@ class Settings(_Section):
     gate: GateSettings
     approval: ApprovalSettings
     trust: TrustSettings
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
 
 def load(path: Path | None = None) -> Settings:

@@ -22,7 +22,15 @@ from pipelines.landing import (
     parse_name,
     receipt_key,
 )
-from pipelines.records import Arrival, Delivery, NightSummary, Outcome, Receipt, Validation
+from pipelines.records import (
+    Arrival,
+    Delivery,
+    NameClaim,
+    NightSummary,
+    Outcome,
+    Receipt,
+    Validation,
+)
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -53,12 +61,28 @@ def receive(
     version_tag, chunks = reviews.stream(landing_key)
     sha256 = _keep_bytes(reviews, landing_key, chunks, night=night, intake=intake)
     arrival = Arrival(
-        landing_key=landing_key, version_tag=version_tag, night=night, delivery=sha256
+        landing_key=landing_key,
+        version_tag=version_tag,
+        night=night,
+        delivery=sha256,
+        conflicts_with=_claim_name(reviews, landing_key, sha256),
     )
     key = f"arrivals/{night}/{arrival_id(landing_key, version_tag)}.json"
     reviews.put_record(key, arrival)
     logger.info("arrival=%s delivery=%s night=%s", key, sha256, night)
     return key, arrival
+
+
+def _claim_name(reviews: Bucket, landing_key: str, sha256: str) -> str | None:
+    """Other bytes that came under this name before, if any. The first claim stands."""
+    key = f"names/{arrival_id(landing_key, '')}.json"
+    try:
+        reviews.put_record(key, NameClaim(landing_key=landing_key, delivery=sha256))
+    except AlreadyExistsError:
+        first = reviews.get_record(key, NameClaim).delivery
+        logger.warning("landing_key=%r conflict: %s came first, now %s", landing_key, first, sha256)
+        return first
+    return None
 
 
 def _keep_bytes(
@@ -155,6 +179,7 @@ def conclude(
         held_rows=validation.held_rows,
         accepted=validation.accepted,
         quarantined=validation.quarantined,
+        sketch=validation.sketch,
         validation_key=validation_key,
     )
     try:
@@ -174,11 +199,12 @@ def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt
         night=arrival.night,
         delivery=arrival.delivery,
         verdict="DUPLICATE" if is_duplicate and not is_held else outcome.verdict,
-        why=_why_duplicate(outcome) if is_duplicate else outcome.why,
+        why=_conflict(arrival) + (_why_duplicate(outcome) if is_duplicate else outcome.why),
         delivered_rows=0 if is_duplicate else outcome.delivered_rows,
         accepted_rows=0 if is_duplicate else outcome.accepted_rows,
         quarantined_rows=0 if is_duplicate else outcome.quarantined_rows,
         held_rows=0 if is_duplicate else outcome.held_rows,
+        conflicts_with=arrival.conflicts_with,
     )
     key = receipt_key(
         arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
@@ -188,6 +214,15 @@ def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt
     except AlreadyExistsError:
         return reviews.get_record(key, Receipt)
     return receipt
+
+
+def _conflict(arrival: Arrival) -> str:
+    if arrival.conflicts_with is None:
+        return ""
+    return (
+        f"CONFLICT: this name was delivered before with other content, as delivery "
+        f"{arrival.conflicts_with}; each is judged by itself. "
+    )
 
 
 def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> bool:
@@ -210,7 +245,7 @@ def _why_duplicate(outcome: Outcome) -> str:
 
 
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
-    """Every ledger entry, sorted by delivery."""
+    """Every first conclusion, sorted by delivery; what people decided since is in `standings`."""
     keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
     with ThreadPoolExecutor(_PARALLEL_READS) as readers:
         return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))

@@ -10,6 +10,8 @@
     │   │   ├── DeliveryHeldError          validated, and held back as a whole
     │   │   ├── NightHeldError             the night is done, some of its deliveries are held
     │   │   ├── NightIncompleteError       a delivery of the night came to no conclusion
+    │   │   ├── MissingDeliveryError       a source is overdue
+    │   │   ├── ReplayError                a replay that cannot be done
     │   │   ├── NoReviewsError             nothing accepted to train or evaluate on
     │   │   └── FitError                   a candidate cannot be fitted on these reviews
     │   ├── TrustError                 bytes that are not what a record says they are
@@ -96,6 +98,14 @@ class NightHeldError(DataError):
 
 class NightIncompleteError(DataError):
     """A delivery of the night came to no conclusion: its task failed before one was recorded."""
+
+
+class MissingDeliveryError(DataError):
+    """Nothing is wrong with what came, but a source that should have delivered did not."""
+
+
+class ReplayError(DataError):
+    """A replay that cannot be done, or that something else overtook."""
 
 
 class NoReviewsError(DataError):

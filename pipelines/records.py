@@ -2,7 +2,8 @@
 
 A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
 records have equal digests. Object keys in records are relative to their bucket: the same work in
-another bucket writes the same bytes. Clocks appear in the champion log and nowhere else.
+another bucket writes the same bytes. Clocks appear where a person or a promotion decided, in the
+champion log and in replays, and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
 ReceiptVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DUPLICATE"]
-Severity = Literal["critical", "row", "warning"]
+Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not judged
+ReplayAction = Literal["release", "revalidate", "discard"]
+ReplayVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DISCARDED"]
 EntryKind = Literal["promotion", "rollback", "release", "pin"]
 
 
@@ -116,6 +119,15 @@ class Arrival(Record):
     version_tag: str
     night: NightDate
     delivery: Sha256
+    conflicts_with: Sha256 | None = None  # the delivery that had this name first, with other bytes
+
+
+class NameClaim(Record):
+    """The first delivery that came under a landing key."""
+
+    schema_version: Literal[1] = 1
+    landing_key: str
+    delivery: Sha256
 
 
 class Partition(Record):
@@ -144,6 +156,45 @@ class RuleResult(Record):
     sentence: str
 
 
+class Profile(Record):
+    """The rows of a delivery that break no row rule, as histograms (see `pipelines.profiles`)."""
+
+    rows: int
+    positive_rows: int
+    chars: tuple[int, ...]  # rows per bin of text length
+    ngrams: tuple[int, ...]  # distinct word n-grams per bin of their hash
+
+
+class Agreement(Record):
+    """How often the champion reads a delivery's texts as they are labelled."""
+
+    champion: VersionId
+    rows: int
+    agreeing_rows: int
+    expected: float  # share in the source's earlier deliveries, else in the champion's holdout
+    expected_rows: int  # which that share was counted on
+    is_own: bool  # whether it is the source's own
+
+
+class Basis(Record):
+    """All that a validation depends on beside the delivery: the same basis, the same findings."""
+
+    rules: Sha256  # settings, code and libraries
+    before: NightDate  # compared with what earlier nights counted
+    known: Sha256  # of the texts that counted already
+    trailing: tuple[str, ...]  # reports of the source's recent deliveries, oldest first
+    champion: VersionId | None  # whose reading of the labels was asked for
+
+
+class Example(Record):
+    """One row that breaks a row rule, cut short. The text is hostile: escape it."""
+
+    row: int  # position in the delivery, from 0
+    reasons: tuple[str, ...]
+    review_id: str
+    text: str
+
+
 class Validation(Record):
     """Everything validation found out about one delivery."""
 
@@ -151,15 +202,20 @@ class Validation(Record):
     delivery: Sha256
     verdict: DeliveryVerdict
     why: str
-    rules_digest: Sha256
+    basis: Basis
     delivered_rows: int
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
     reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
     rules: tuple[RuleResult, ...]
+    examples: tuple[Example, ...] = ()
+    profile: Profile | None = None  # None: no rows could be read
+    reference: Profile | None = None  # of the trailing deliveries together
+    agreement: Agreement | None = None
     accepted: Partition | None
     quarantined: Partition | None
+    sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
 
 
 class Outcome(Record):
@@ -180,6 +236,7 @@ class Outcome(Record):
     held_rows: int
     accepted: Partition | None
     quarantined: Partition | None
+    sketch: Partition | None = None
     validation_key: str
 
 
@@ -197,13 +254,67 @@ class Receipt(Record):
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
+    conflicts_with: Sha256 | None = None
+
+
+class ReplayPlan(Record):
+    """What a person wants to become of rows that do not count, thought over and not done yet."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    number: int = Field(ge=1)
+    follows: Sha256  # digest of the ledger entry that it starts from
+    action: ReplayAction
+    verdict: ReplayVerdict
+    why: str
+    accept: tuple[int, ...]  # positions of the rows that will count
+    quarantine: tuple[tuple[int, tuple[str, ...]], ...]  # those that stay or go there, with reasons
+    discarded_rows: int  # of the delivery, afterwards
+    held_rows: int
+    validation_key: str
+    reason: str
+
+
+class Replay(Record):
+    """What became of a delivery's rows by a person's decision. Follows an outcome or a replay."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    number: int = Field(ge=1)
+    follows: Sha256
+    action: ReplayAction
+    verdict: ReplayVerdict
+    why: str
+    delivered_rows: int  # of the delivery as a whole, as are the next four, which add up to it
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    discarded_rows: int
+    accepted: Partition | None  # rows that count from here on, beside those of before
+    quarantined: Partition | None  # all that is still there
+    sketch: Partition | None  # of ``accepted``
+    validation_key: str
+    actor: str
+    reason: str
+    token: Sha256  # the same for every retry of the same plan
+    at: str  # ISO 8601, UTC, seconds
+
+
+class MissingDelivery(Record):
+    """A source that was overdue on a night."""
+
+    schema_version: Literal[1] = 1
+    night: NightDate
+    source: str
+    expected_every_days: int
+    last_delivered_for: NightDate | None  # None: it never delivered anything
 
 
 class NightSummary(Record):
     """What a night brought, counted from its receipts."""
 
     night: NightDate
-    status: Literal["NEW_REVIEWS", "NO_NEW_DATA", "ALL_HELD"]
+    status: Literal["NEW_REVIEWS", "NO_NEW_DATA", "ALL_HELD", "MISSING_DELIVERY"]
     deliveries: int
     held_deliveries: int
     duplicate_deliveries: int
@@ -211,6 +322,7 @@ class NightSummary(Record):
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
+    missing: tuple[MissingDelivery, ...] = ()
     receipts: tuple[Receipt, ...]
 
 

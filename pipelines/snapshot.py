@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from pipelines import standings
 from pipelines.config import SplitSettings
-from pipelines.deliveries import all_outcomes
 from pipelines.errors import NoReviewsError
 from pipelines.records import Snapshot
 from pipelines.store import Bucket
@@ -27,9 +27,9 @@ def take(reviews: Bucket, split: SplitSettings) -> tuple[str, Snapshot]:
         If no delivery was ever accepted.
     """
     accepted = {
-        outcome.accepted.key: outcome.accepted
-        for outcome in all_outcomes(reviews)
-        if outcome.accepted is not None
+        partition.key: partition
+        for standing in standings.every(reviews)
+        for partition in standing.accepted
     }
     if not accepted:
         raise NoReviewsError(

@@ -16,6 +16,7 @@ from pipelines.errors import (
     ChampionMovedError,
     ConfirmationError,
     DeliveryHeldError,
+    MissingDeliveryError,
     NightHeldError,
     NightIncompleteError,
     PromotionError,
@@ -75,15 +76,19 @@ def validate(arrival_uri: str) -> str:
     DeliveryHeldError
         If the delivery is held back as a whole; that is recorded first.
     """
-    from pipelines import deliveries, validation
+    from pipelines import deliveries, judge, validation
 
-    reviews, key = _stores().resolve(arrival_uri)
+    stores = _stores()
+    reviews, key = stores.resolve(arrival_uri)
     arrival, delivery = deliveries.read_arrival(reviews, key)
     outcome = deliveries.find_outcome(reviews, delivery.sha256)
     if outcome is not None:
         found_key = outcome.validation_key
     else:
-        found_key, found = validation.validate(reviews, delivery, config.load())
+        found_key, found = validation.validate(
+            reviews, delivery, config.load(), before=arrival.night,
+            judge=judge.find(_registry(stores)),
+        )  # fmt: skip
         if found.verdict == "HELD":
             outcome = deliveries.conclude(reviews, arrival, delivery, found, found_key)
     if outcome is not None and outcome.verdict == "HELD":
@@ -93,7 +98,7 @@ def validate(arrival_uri: str) -> str:
                 landing_key=arrival.landing_key,
                 delivery=delivery.sha256,
                 why=outcome.why,
-                report_uri=reviews.uri(found_key),
+                report_uri=reviews.uri(validation.page_key(found_key)),
             )
     return reviews.uri(found_key)
 
@@ -117,9 +122,9 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
 
 def summarize_night(night: str) -> dict[str, Any]:
     """What the night brought, as counts that add up."""
-    from pipelines import deliveries
+    from pipelines import rhythm
 
-    summary = deliveries.summarize(_stores().reviews, night)
+    summary = rhythm.night_summary(_stores().reviews, night, config.load().sources)
     counts = summary.model_dump(mode="json", exclude={"receipts"})
     logger.info(" ".join(f"{name}={value}" for name, value in counts.items()))
     if summary.status == "NO_NEW_DATA":
@@ -142,12 +147,16 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
     NightIncompleteError
         If one that was due has no receipt: its task failed before anything was concluded.
     NightHeldError
-        If any delivery of the night is held. Everything else of the night counts already.
+        If any delivery of the night is held, and nobody replayed it since. Everything else of the
+        night counts already.
+    MissingDeliveryError
+        If all that came is fine, but a source is overdue.
     """
-    from pipelines import deliveries
+    from pipelines import rhythm, standings
 
     stores = _stores()
-    summary = deliveries.summarize(stores.reviews, night)
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
+    missing = "; ".join(rhythm.sentence(one) for one in summary.missing)
     dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     unfinished = [uri for uri in landing_uris if uri not in dealt_with]
     if unfinished:
@@ -156,13 +165,24 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
             f"conclusion: {unfinished[:5]}. Nothing of them counts, nothing is lost, and they are "
             "due again. Their own tasks say what failed: docs/runbooks/held-delivery.md"
         )
-    held = [receipt for receipt in summary.receipts if receipt.verdict == "HELD"]
+    held = [
+        receipt
+        for receipt in summary.receipts
+        if receipt.verdict == "HELD"
+        and (standing := standings.find(stores.reviews, receipt.delivery)) is not None
+        and standing.verdict == "HELD"
+    ]
     if held:
         named = "; ".join(f"{receipt.landing_key!r}: {receipt.why}" for receipt in held[:5])
         raise NightHeldError(
             f"{len(held)} of {summary.deliveries} deliveries of {night} are held, the others "
             f"count ({summary.accepted_rows:,} rows accepted). {named} "
-            "What to do: docs/runbooks/held-delivery.md"
+            f"What to do: docs/runbooks/held-delivery.md {missing}"
+        )
+    if missing:
+        raise MissingDeliveryError(
+            f"night {night}: {missing}. All that did come is dealt with. "
+            "What to do: docs/runbooks/missing-delivery.md"
         )
     return summary.status
 

@@ -17,7 +17,7 @@ from loop_defaults import NIGHT, RETRY_POLICY
 from pipelines.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
-EXPECTED = {"reviews_ingest", "sentiment_retrain", "sentiment_rollback"}
+EXPECTED = {"reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback"}
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 
 pytestmark = pytest.mark.airflow
@@ -65,7 +65,10 @@ def test_every_form_field_has_a_title_and_says_what_it_does(dagbag, dag_id):
 def test_a_form_can_be_sent_as_it_opens_unless_a_reason_must_be_given(dagbag, dag_id):
     """The page takes a field whose default is empty, but not null, for one that must be filled."""
     dag = dagbag.dags[dag_id]
-    must_be_filled = {"reason"} if dag_id == "sentiment_rollback" else set()
+    must_be_filled = {
+        "sentiment_rollback": {"reason"},
+        "reviews_replay": {"reason", "delivery"},
+    }.get(dag_id, set())
 
     blocking = {
         name
@@ -91,7 +94,7 @@ def test_parsing_the_dags_loads_nothing_heavy():
         "import airflow.sdk, pendulum\n"
         "from airflow.sdk import dag, task, task_group, Param, TriggerRule\n"
         "before = set(sys.modules)\n"
-        "import reviews_ingest, sentiment_retrain, sentiment_rollback\n"
+        "import reviews_ingest, reviews_replay, sentiment_retrain, sentiment_rollback\n"
         f"print(json.dumps(sorted((set(sys.modules) - before) & set({HEAVY!r}))))"
     )
 

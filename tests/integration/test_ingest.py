@@ -21,17 +21,16 @@ from click.testing import Result
 from great_expectations import expectations as gxe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_memory import InMemory
 from typer.testing import CliRunner
 
 from pipelines import config, deliveries, rules, steps, validation
 from pipelines.__main__ import app
 from pipelines.errors import (
-    AlreadyExistsError,
     DeliveryHeldError,
     DigestMismatchError,
     NightHeldError,
     NightIncompleteError,
-    ObjectMissingError,
     TrustError,
 )
 from pipelines.landing import delivery_digest, parse_name
@@ -69,7 +68,7 @@ def delivery_id(key: str, body: bytes) -> str:
 
 ROWS = some_rows(40, first=100)  # the damaged deliveries start from these
 OWN_PREFIXES = ("landing/", "deliveries/", "arrivals/", "reports/", "accepted/", "quarantine/",
-                "receipts/")  # fmt: skip
+                "receipts/", "sketches/", "names/")  # fmt: skip
 
 
 def ingest(night: str = NIGHT) -> Result:
@@ -185,8 +184,8 @@ RENAMED = table_of(ROWS).rename_columns({"text": "body"})
 NUMBERED = pa.array([int(row["label"] == "positive") for row in ROWS])
 CUT_CSV = as_csv(ROWS)[: as_csv(ROWS).rindex(b"cinema")]
 HUGE = {"text": "long " * 4_000_000}  # 20 MB
-NO_ROWS = {"row_count", "quarantined_share"}
-NOTHING_READ = ("text_missing", "label_missing", "date_invalid")
+NO_ROWS = {"row_count", "quarantined_share", "known_share"}
+NOTHING_READ = ("text_missing", "label_missing", "date_invalid", "review_id_missing")
 
 CASES = {
     "cut: gzip": unreadable("r.csv.gz", cut(as_file(ROWS, "csv.gz")), "truncated"),
@@ -701,26 +700,6 @@ def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
 # ── Every row is somewhere ───────────────────────────────────────────────────────────────────
 
 
-class InMemory(Bucket):
-    """A bucket without a server: keys are checked and nothing is overwritten, as in the real."""
-
-    def __init__(self) -> None:
-        super().__init__("memory", client=None)
-        self.objects: dict[str, bytes] = {}
-
-    def put_once(self, key: str, data: bytes) -> Any:
-        if self.objects.setdefault(checked_key(key), data) != data:
-            raise AlreadyExistsError(key)
-        return "created"
-
-    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
-        if key not in self.objects:
-            raise ObjectMissingError(key)
-        if max_bytes is not None and len(self.objects[key]) > max_bytes:
-            raise TrustError(key)
-        return self.objects[key]
-
-
 @settings(deadline=None, max_examples=12)
 @given(
     share=st.sampled_from([0.0, 0.02, 0.05, 0.06, 0.5, 1.0]),
@@ -882,10 +861,10 @@ def other_stores(configure, body: bytes, name: str) -> Stores:
 @pytest.mark.parametrize(
     ("body", "writes"),
     [
-        # raw, delivery, arrival; accepted, quarantine, report; outcome, receipt
-        pytest.param(as_csv(changed({"label": "maybe"}, rows=2)), 8, id="partly-accepted"),
-        # the same without the two partitions
-        pytest.param(as_csv(ROWS[:19]), 6, id="held"),
+        # raw, delivery, name, arrival; accepted, sketch, quarantine, page, report; outcome, receipt
+        pytest.param(as_csv(changed({"label": "maybe"}, rows=2)), 11, id="partly-accepted"),
+        # the same without the three partitions
+        pytest.param(as_csv(ROWS[:19]), 8, id="held"),
     ],
 )
 def test_a_run_killed_before_any_write_ends_as_an_undisturbed_one(
@@ -917,7 +896,7 @@ def test_a_run_killed_before_its_receipt_was_given_is_finished_by_the_next_night
 ):
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
     with monkeypatch.context() as patch:
-        done = killed_before_write(patch, 6)  # raw, delivery, arrival; accepted, report; outcome
+        done = killed_before_write(patch, 9)  # all but the receipt
         with pytest.raises(Killed):
             run_night()
     assert done[-1].endswith("/outcome.json")

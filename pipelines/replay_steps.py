@@ -1,0 +1,66 @@
+"""The steps of `reviews_replay`: an URI in, an URI out, the same for Airflow and the shell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines import config
+
+if TYPE_CHECKING:
+    from pipelines.records import Replay, ReplayAction
+    from pipelines.store import Stores
+
+logger = logging.getLogger(__name__)
+
+
+def plan_replay(
+    delivery: str, action: ReplayAction, reason: str, rows: Sequence[int] | None = None
+) -> str:
+    """Think a replay over; returns the plan's URI. Nothing is changed yet."""
+    from pipelines import judge, replays
+    from pipelines.registry import Registry
+
+    stores, settings = _stores(), config.load()
+    asked = action == "revalidate"
+    champion = judge.find(Registry(stores.models, settings.model.name)) if asked else None
+    key, plan = replays.make_plan(
+        stores.reviews, delivery, action, rows=rows or None, reason=reason, settings=settings,
+        judge=champion,
+    )  # fmt: skip
+    logger.info(
+        "%s delivery %s: would be %s. %s accept=%d quarantine=%d held=%d discarded=%d",
+        action, delivery, plan.verdict, plan.why, len(plan.accept), len(plan.quarantine),
+        plan.held_rows, plan.discarded_rows,
+    )  # fmt: skip
+    return stores.reviews.uri(key)
+
+
+def apply_replay(plan_uri: str, actor: str) -> str:
+    """Carry a plan out; returns the ledger entry's URI. Repeating it changes nothing."""
+    from pipelines import replays, standings
+    from pipelines.records import ReplayPlan
+
+    reviews, key = _stores().resolve(plan_uri)
+    plan = reviews.get_record(key, ReplayPlan)
+    done = replays.apply_plan(reviews, plan, config.load(), actor=actor)
+    return reviews.uri(standings.replay_key(done.delivery, done.number))
+
+
+def has_released_reviews(replay_uri: str) -> bool:
+    """Whether rows count from this replay on, so that the retraining must be told."""
+    return read_replay(replay_uri).accepted is not None
+
+
+def read_replay(replay_uri: str) -> Replay:
+    from pipelines.records import Replay
+
+    reviews, key = _stores().resolve(replay_uri)
+    return reviews.get_record(key, Replay)
+
+
+def _stores() -> Stores:
+    from pipelines.store import open_stores
+
+    return open_stores(config.load().store)

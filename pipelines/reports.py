@@ -1,0 +1,178 @@
+"""The page that says what a validation found: one file, no script, nothing from elsewhere.
+
+Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, and
+texts were cut short before they came here.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from pipelines.profiles import LENGTH_EDGES
+from pipelines.records import Delivery, Profile, RuleResult, Validation
+
+_WIDTH, _HEIGHT, _FOOT = 640, 160, 18
+_RUNBOOK = "docs/runbooks/held-delivery.md"
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{{ found.verdict }}: {{ delivery.landing_key }}</title>
+<style>
+body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem }
+th, td { border-bottom: 1px solid #ddd; padding: .2rem .8rem .2rem 0; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere }
+.HELD { color: #a40000 } .PARTLY_ACCEPTED { color: #8a6100 } .ACCEPTED { color: #12692d }
+.text { white-space: pre-wrap; font-family: monospace }
+.now { fill: #2b6cb0 } .usual { fill: #bbb }
+</style>
+</head>
+<body>
+<h1 class="{{ found.verdict }}">{{ found.verdict }}</h1>
+<p>{{ found.why }}</p>
+<table>
+<tr><th>file<td>{{ delivery.landing_key }}
+<tr><th>source, day<td>{{ delivery.source }}, {{ delivery.night }}
+<tr><th>delivery<td>{{ delivery.sha256 }}
+<tr><th>rows<td>{{ "{:,}".format(found.delivered_rows) }} delivered:
+{{ "{:,}".format(found.accepted_rows) }} accepted,
+{{ "{:,}".format(found.quarantined_rows) }} quarantined, {{ "{:,}".format(found.held_rows) }} held
+<tr><th>what to do<td>{{ runbook }}
+</table>
+{% macro table(rules) %}
+<table>
+<tr><th>rule<th>severity<th>what was found
+{% for rule in rules %}<tr><td>{{ rule.rule }}<td>{{ rule.severity }}<td>{{ rule.sentence }}
+{% endfor %}
+</table>
+{% endmacro %}
+<h2>Failed rules</h2>
+{% if failed %}{{ table(failed) }}{% else %}<p>None.</p>{% endif %}
+{% if found.examples %}
+<h2>Examples</h2>
+<p>The first rows of each reason, cut short. Positions count from 0.</p>
+<table>
+<tr><th>row<th>review<th>reasons<th>text
+{% for one in found.examples %}<tr><td>{{ one.row }}<td>{{ one.review_id }}
+<td>{{ one.reasons | join(", ") }}<td class="text">{{ one.text }}
+{% endfor %}
+</table>
+{% endif %}
+<h2>Beside the last good delivery of this source</h2>
+{% if differences %}
+<table>
+<tr><th><th>now<th>then
+{% for name, now, then in differences %}<tr><td>{{ name }}<td>{{ now }}<td>{{ then }}
+{% endfor %}
+</table>
+{% else %}<p>There is none within the trailing nights.</p>{% endif %}
+{% if bars %}
+<h2>Text lengths</h2>
+<p>Share of the rows per length in characters: this delivery in blue, the trailing nights in grey.</p>
+<svg viewBox="0 0 {{ width }} {{ height }}" width="{{ width }}" role="img">
+{% for bar in bars %}<rect class="{{ bar.kind }}" x="{{ bar.x }}" y="{{ bar.y }}"
+ width="{{ bar.width }}" height="{{ bar.height }}"><title>{{ bar.title }}</title></rect>
+{% endfor %}{% for x, label in labels %}<text x="{{ x }}" y="{{ height - 4 }}" font-size="10">{{ label }}</text>
+{% endfor %}</svg>
+{% endif %}
+<h2>Other rules</h2>
+{{ table(passed) }}
+<h2>Compared with</h2>
+<p>Deliveries that nights before {{ found.basis.before }} counted. Recent ones of this source:
+{{ found.basis.trailing | length }}. Champion: {{ found.basis.champion or "none" }}.</p>
+</body>
+</html>
+"""  # noqa: E501 - lines of HTML
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(autoescape=True, undefined=StrictUndefined)
+
+
+def render(found: Validation, delivery: Delivery, last_good: Validation | None) -> str:
+    """The page on one delivery.
+
+    Parameters
+    ----------
+    found : Validation
+        What was found.
+    delivery : Delivery
+        The delivery it was found in.
+    last_good : Validation or None
+        Of the last delivery of the same source that counts.
+    """
+    return _environment().from_string(_PAGE).render(
+        found=found,
+        delivery=delivery,
+        runbook=_RUNBOOK,
+        failed=[rule for rule in found.rules if not rule.is_passed],
+        passed=_in_order([rule for rule in found.rules if rule.is_passed]),
+        differences=_differences(found, last_good) if last_good else [],
+        bars=_bars(found.profile, found.reference),
+        labels=[(_x(bin_), edge) for bin_, edge in enumerate(LENGTH_EDGES) if bin_ % 2 == 0],
+        width=_WIDTH,
+        height=_HEIGHT,
+    )  # fmt: skip
+
+
+def _in_order(rules: list[RuleResult]) -> list[RuleResult]:
+    return sorted(rules, key=lambda rule: rule.severity != "note")
+
+
+def _differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]:
+    counts = [
+        ("rows delivered", now.delivered_rows, then.delivered_rows),
+        ("rows quarantined", now.quarantined_rows, then.quarantined_rows),
+        *(
+            (f"rows with {code}", now.reasons.get(code, 0), then.reasons.get(code, 0))
+            for code in sorted({*now.reasons, *then.reasons})
+        ),
+    ]
+    lines = [(name, f"{one:,}", f"{other:,}") for name, one, other in counts]
+    lines.append(("share of positive reviews", _positive(now.profile), _positive(then.profile)))
+    return lines
+
+
+def _positive(profile: Profile | None) -> str:
+    return f"{profile.positive_rows / profile.rows:.1%}" if profile and profile.rows else "-"
+
+
+def _bars(profile: Profile | None, reference: Profile | None) -> list[dict[str, Any]]:
+    """Two bars per length bin, scaled to the highest of them all."""
+    shares = {
+        kind: [count / one.rows for count in one.chars]
+        for kind, one in (("usual", reference), ("now", profile))
+        if one is not None and one.rows
+    }
+    highest = max((share for kind in shares.values() for share in kind), default=0.0)
+    return [
+        _bar(kind, bin_, share, highest)
+        for kind, of_kind in shares.items()
+        for bin_, share in enumerate(of_kind)
+        if share
+    ]
+
+
+def _bar(kind: str, bin_: int, share: float, highest: float) -> dict[str, Any]:
+    height = round(share / highest * (_HEIGHT - _FOOT), 1)
+    half = _WIDTH / len(LENGTH_EDGES) / 2 - 1
+    return {
+        "kind": kind,
+        "x": round(_x(bin_) + (half if kind == "now" else 0), 1),
+        "y": round(_HEIGHT - _FOOT - height, 1),
+        "width": round(half, 1),
+        "height": height,
+        "title": f"{LENGTH_EDGES[bin_]} and more characters: {share:.1%}",
+    }
+
+
+def _x(bin_: int) -> float:
+    return round(bin_ * _WIDTH / len(LENGTH_EDGES), 1)

@@ -1,0 +1,80 @@
+"""Which sources are overdue: a night without files is fine, a source that fell silent is not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+from pipelines import standings
+from pipelines.config import SourceSettings
+from pipelines.deliveries import summarize
+from pipelines.errors import AlreadyExistsError
+from pipelines.records import MissingDelivery, NightSummary
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+
+def night_summary(
+    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
+) -> NightSummary:
+    """What a night brought, and which sources were overdue; the latter is recorded, too."""
+    summary = summarize(reviews, night)
+    missing = tuple(_recorded(reviews, one) for one in overdue(reviews, night, sources))
+    if not missing:
+        return summary
+    is_empty = summary.status == "NO_NEW_DATA"
+    status = "MISSING_DELIVERY" if is_empty else summary.status
+    return summary.model_copy(update={"missing": missing, "status": status})
+
+
+def overdue(
+    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
+) -> list[MissingDelivery]:
+    """Sources of which nothing came within their rhythm, this night included.
+
+    A held delivery is a delivery: something came.
+    """
+    if not sources:
+        return []
+    days: dict[str, list[str]] = {}
+    for one in standings.every(reviews, skips_torn=True):
+        if one.outcome.night <= night:
+            days.setdefault(one.outcome.source, []).append(one.outcome.night)
+    found = []
+    for source, settings in sorted(sources.items()):
+        last = max(days.get(source, []), default=None)
+        first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
+        if last is None or last < first.isoformat():
+            found.append(
+                MissingDelivery(
+                    night=night,
+                    source=source,
+                    expected_every_days=settings.expected_every_days,
+                    last_delivered_for=last,
+                )
+            )
+    return found
+
+
+def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
+    """The first record of a night stands; the file may come late and make it history."""
+    key = f"missing/{missing.night}/{missing.source}.json"
+    logger.warning(
+        "night=%s source=%s is overdue: last=%s",
+        missing.night, missing.source, missing.last_delivered_for,
+    )  # fmt: skip
+    try:
+        reviews.put_record(key, missing)
+    except AlreadyExistsError:
+        return reviews.get_record(key, MissingDelivery)
+    return missing
+
+
+def sentence(missing: MissingDelivery) -> str:
+    last = missing.last_delivered_for or "never"
+    return (
+        f"source {missing.source!r} is overdue: expected every {missing.expected_every_days} days, "
+        f"last delivered for: {last}"
+    )

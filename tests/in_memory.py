@@ -1,0 +1,40 @@
+"""A bucket without a server: keys are checked and nothing is overwritten, as in the real one."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
+from pipelines.store import Bucket, ObjectInfo, checked_key
+
+
+class InMemory(Bucket):
+    """Enough of a bucket for all that is written once."""
+
+    def __init__(self) -> None:
+        super().__init__("memory", client=None)
+        self.objects: dict[str, bytes] = {}
+
+    def put_once(self, key: str, data: bytes) -> Any:
+        is_there = checked_key(key) in self.objects
+        if self.objects.setdefault(key, data) != data:
+            raise AlreadyExistsError(key)
+        return "identical" if is_there else "created"
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        if key not in self.objects:
+            raise ObjectMissingError(key)
+        if max_bytes is not None and len(self.objects[key]) > max_bytes:
+            raise TrustError(key)
+        return self.objects[key]
+
+    def find(self, key: str) -> ObjectInfo | None:
+        return self._info(key) if key in self.objects else None
+
+    def list(self, prefix: str) -> list[ObjectInfo]:
+        return [self._info(key) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    def _info(self, key: str) -> ObjectInfo:
+        data = self.objects[key]
+        return ObjectInfo(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())

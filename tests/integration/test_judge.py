@@ -1,0 +1,106 @@
+"""The champion as a judge of labels: from the log to the verdict on a delivery."""
+
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pipelines import deliveries, judge, steps
+from pipelines.__main__ import app
+from pipelines.errors import DigestMismatchError, StoreUnavailableError, TrustError
+from pipelines.made_up import make_reviews
+from pipelines.records import Validation
+from pipelines.registry import Registry
+from pipelines.store import Bucket, Stores
+from tests.builders import Row, as_csv, deliver, landing_key, listing
+
+NIGHT = "2026-01-06"
+
+
+def reviews_of_a_night(*, is_turned: bool = False) -> list[Row]:
+    turned = {"positive": "negative", "negative": "positive"}
+    rows = make_reviews(400, seed=29).to_pylist()
+    return [
+        {"review_id": f"j-{place}", "written_on": NIGHT, **row}
+        | ({"label": turned[row["label"]], "rating": None} if is_turned else {})
+        for place, row in enumerate(rows)
+    ]
+
+
+def a_champion(ingest_night: Any) -> Result:
+    ingest_night(1)
+    result = CliRunner().invoke(app, ["retrain", "--json"])
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def ingested(stores: Stores, rows: list[Row]) -> Validation:
+    deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(rows))
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
+    (receipt,) = deliveries.summarize(stores.reviews, NIGHT).receipts
+    outcome = deliveries.find_outcome(stores.reviews, receipt.delivery)
+    assert outcome is not None
+    return stores.reviews.get_record(outcome.validation_key, Validation)
+
+
+def failed(found: Validation) -> set[str]:
+    return {rule.rule for rule in found.rules if rule.severity == "critical" and not rule.is_passed}
+
+
+def test_labels_turned_round_are_held_once_there_is_a_champion(stores, ingest_night):
+    a_champion(ingest_night)
+
+    found = ingested(stores, reviews_of_a_night(is_turned=True))
+
+    assert (found.verdict, failed(found)) == ("HELD", {"label_agreement"})
+
+
+def test_a_good_night_agrees_with_the_champion_and_names_it(stores, ingest_night, registry):
+    a_champion(ingest_night)
+
+    found = ingested(stores, reviews_of_a_night())
+
+    assert failed(found) == set()
+    assert found.agreement.champion == found.basis.champion == registry.champion().version
+    assert found.agreement.expected_rows > 0
+
+
+def test_without_a_champion_labels_are_not_judged_and_it_is_said(stores):
+    found = ingested(stores, reviews_of_a_night(is_turned=True))
+
+    assert found.verdict == "ACCEPTED"
+    (note,) = [rule for rule in found.rules if rule.rule == "label_agreement"]
+    assert note.severity == "note"
+    assert "there is no champion" in note.sentence
+
+
+def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registry, monkeypatch):
+    usual = Bucket.list
+
+    def unreachable(bucket: Bucket, prefix: str) -> Any:
+        if bucket.name == stores.models.name:
+            raise StoreUnavailableError("the store did not answer")
+        return usual(bucket, prefix)
+
+    uri = deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(reviews_of_a_night()))
+    arrival = steps.land(uri, NIGHT)
+    monkeypatch.setattr(Bucket, "list", unreachable)
+
+    with pytest.raises(StoreUnavailableError):
+        steps.validate(arrival)
+
+    monkeypatch.undo()
+    assert not [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
+
+
+def test_a_champion_that_was_changed_judges_nothing(stores, ingest_night, registry: Registry):
+    a_champion(ingest_night)
+    manifest = registry.champion_manifest(registry.champion())
+    model = stores.models.get(manifest.model_key)
+    stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
+
+    with pytest.raises(TrustError) as raised:
+        judge.find(registry)
+
+    assert isinstance(raised.value, DigestMismatchError)

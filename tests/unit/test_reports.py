@@ -1,0 +1,114 @@
+"""The page on a delivery: complete, whole in itself, and safe to open whatever a review says."""
+
+import re
+from datetime import date
+from html.parser import HTMLParser
+
+import pytest
+
+from pipelines import reports
+from pipelines.records import Basis, Delivery, Example, Profile, RuleResult, Validation
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "</td></table><iframe src='javascript:alert(1)'>",
+    '"><svg/onload=alert(1)>',
+    "{{ 7 * 7 }} {% include '/etc/passwd' %}",
+    "lone \ud800 surrogate and \x00 NUL",
+]
+TAGS = {
+    "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "tr", "th", "td",
+    "svg", "rect", "text",
+}  # fmt: skip
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.found.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+
+def a_profile(rows: int, *, positive: int) -> Profile:
+    chars = (0, 0, 0, 0, rows, *[0] * 11)
+    return Profile(rows=rows, positive_rows=positive, chars=chars, ngrams=(1,) * 256)
+
+
+def a_validation(text: str = "A text.", **changes) -> Validation:
+    basis = Basis(rules="0" * 64, before="2026-01-09", known="1" * 64, trailing=(), champion=None)
+    rule = RuleResult(
+        rule="text_html", severity="row", is_passed=False, observed=1.0, limit=text, rows=1,
+        sentence=f"1 of 40 rows is odd: {text}",
+    )  # fmt: skip
+    facts = {
+        "delivery": "a" * 64, "verdict": "HELD", "why": f"Because: {text}", "basis": basis,
+        "delivered_rows": 40, "accepted_rows": 0, "quarantined_rows": 0, "held_rows": 40,
+        "reasons": {"text_html": 1}, "rules": (rule,), "accepted": None, "quarantined": None,
+        "examples": (Example(row=7, reasons=("text_html",), review_id=text, text=text),),
+        "profile": a_profile(40, positive=10), "reference": a_profile(80, positive=40),
+    }  # fmt: skip
+    return Validation(**(facts | changes))
+
+
+def a_delivery(name: str = "r.csv") -> Delivery:
+    return Delivery(
+        sha256="a" * 64, source="web", landing_key=f"landing/web/{date(2026, 1, 9)}/{name}",
+        file_format="csv", is_gzipped=False, size_bytes=1, night="2026-01-09", raw_key=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_hostile_becomes_markup(text):
+    page = reports.render(a_validation(text), a_delivery(text), a_validation(text))
+
+    tags = Tags()
+    tags.feed(page)
+    assert tags.found <= TAGS
+    assert not [name for name in tags.attributes if name.startswith("on")]
+    assert "49" not in page
+
+
+def test_the_page_asks_nobody_for_anything():
+    page = reports.render(a_validation(), a_delivery(), a_validation())
+
+    assert not re.search(r"[\s\"](src|href)=|url\(|https?:", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_page_says_what_failed_which_rows_and_what_to_do():
+    page = reports.render(a_validation("<b>odd</b>"), a_delivery(), None)
+
+    assert "1 of 40 rows is odd: &lt;b&gt;odd&lt;/b&gt;" in page
+    assert "<td>7<td>" in page
+    assert "docs/runbooks/held-delivery.md" in page
+    assert "There is none within the trailing nights." in page
+
+
+def test_the_difference_to_the_last_good_delivery_is_shown():
+    before = a_validation(
+        delivered_rows=80, reasons={"text_missing": 2}, profile=a_profile(80, positive=40)
+    )
+
+    page = reports.render(a_validation(), a_delivery(), before)
+
+    assert "<tr><td>rows delivered<td>40<td>80" in page
+    assert "<tr><td>rows with text_html<td>1<td>0" in page
+    assert "<tr><td>rows with text_missing<td>0<td>2" in page
+    assert "<tr><td>share of positive reviews<td>25.0%<td>50.0%" in page
+
+
+def test_a_file_that_could_not_be_read_has_a_page_without_a_chart():
+    page = reports.render(a_validation(profile=None, reference=None), a_delivery(), None)
+
+    assert "<rect" not in page
+
+
+def test_the_same_findings_give_the_same_page():
+    pages = {reports.render(a_validation(), a_delivery(), a_validation()) for _ in range(2)}
+
+    assert len(pages) == 1
