@@ -27,11 +27,11 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What a model is trained on."""
+    """What a model is trained on. The reviews are fetched only to train: they are large."""
 
     name: str
     kind: Kind
-    prints: Fingerprints
+    prints: Callable[[], Fingerprints]
     labels: Labels
     ids: NDArray[np.str_]
     seed: int
@@ -110,7 +110,7 @@ class Kitchen:
         return Recipe(
             name="held out reviews leaked",
             kind="leak",
-            prints=Fingerprints.concat([own.prints, leaked.prints]),
+            prints=lambda: Fingerprints.concat([own.prints, leaked.prints]),
             labels=np.concatenate([own.labels, leaked.labels]),
             ids=np.concatenate([own.ids, leaked.ids]),
             seed=self._model_seed(57),
@@ -140,13 +140,14 @@ class Kitchen:
         return self._recipe(f"negatives thinned to {share:.0%}", "bad", rows[is_kept], 52)
 
     def _cut(self, chars: int) -> Recipe:
-        own = self.training.take(self.champion_rows)
+        rows = self.champion_rows
+        texts = self.training.texts[rows]
         return Recipe(
             name=f"texts cut at {chars:,} characters",
             kind="bad",
-            prints=fingerprint(text[:chars] for text in own.texts),
-            labels=own.labels,
-            ids=own.ids,
+            prints=lambda: fingerprint(text[:chars] for text in texts),
+            labels=self.training.labels[rows],
+            ids=self.training.ids[rows],
             seed=self._model_seed(53),
         )
 
@@ -159,7 +160,7 @@ class Kitchen:
         return Recipe(
             name=name,
             kind=kind,
-            prints=self.training.prints.take(rows),
+            prints=lambda: self.training.prints.take(rows),
             labels=self.training.labels[rows] if labels is None else labels,
             ids=self.training.ids[rows],
             seed=self._model_seed(number),
@@ -174,8 +175,9 @@ class Kitchen:
 
 def trained(recipe: Recipe, pool: Reviews) -> Challenger:
     """Fit the default model by a recipe and ask it about the pool."""
-    model = fingerprint_sgd(seed=recipe.seed).fit(recipe.prints, recipe.labels)
-    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(pool.prints, recipe.prints)
+    prints = recipe.prints()
+    model = fingerprint_sgd(seed=recipe.seed).fit(prints, recipe.labels)
+    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(pool.prints, prints)
     return Challenger(
         name=recipe.name,
         kind=recipe.kind,
