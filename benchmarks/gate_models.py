@@ -108,7 +108,7 @@ class Kitchen:
         own = self.training.take(self.champion_rows)
         leaked = self.pool.take(chosen)
         return Recipe(
-            name="held out reviews leaked",
+            name="held out rows leaked",
             kind="leak",
             prints=lambda: Fingerprints.concat([own.prints, leaked.prints]),
             labels=np.concatenate([own.labels, leaked.labels]),
@@ -132,7 +132,7 @@ class Kitchen:
         rows = self.champion_rows
         labels = self.training.labels[rows].copy()
         labels[(labels == 0) & (self._rng(5).random(len(rows)) < share)] = 1
-        return self._recipe(f"{share:.0%} of negatives flipped", "bad", rows, 51, labels)
+        return self._recipe(f"{share:.0%} negatives flipped", "bad", rows, 51, labels)
 
     def _thinned(self, share: float) -> Recipe:
         rows = self.champion_rows
@@ -143,7 +143,7 @@ class Kitchen:
         rows = self.champion_rows
         texts = self.training.texts[rows]
         return Recipe(
-            name=f"texts cut at {chars:,} characters",
+            name=f"cut at {chars:,} characters",
             kind="bad",
             prints=lambda: fingerprint(text[:chars] for text in texts),
             labels=self.training.labels[rows],

@@ -19,7 +19,7 @@ from benchmarks.gate_models import Challenger, Kitchen
 from benchmarks.gate_resampling import Outcome, Pool, case_of, draws, measure
 from benchmarks.gate_reviews import Reviews, read_sides
 from benchmarks.gate_rivals import is_higher, is_higher_by_margin, is_significant
-from benchmarks.gate_sheets import Sheet, per_year
+from benchmarks.gate_sheets import Sheet, of_erosion, per_year
 from benchmarks.gate_simulation import Model, Nights, Tally, challengers, fault, holdouts, year
 from benchmarks.gate_world import WEIGHTS, World, accuracy_of, calibrated, signed_logits
 from pipelines import config, gate
@@ -383,6 +383,15 @@ def test_a_sheet_is_a_markdown_table():
     assert text.splitlines()[2:] == ["| gate | figure |", "|---|---:|", "| ours | 1 |"]
 
 
+def test_what_was_lost_to_erosion_is_said_in_points():
+    """Of a fifth and of nothing; a loss of less than nothing is no minus zero."""
+    found = [Erosion("ours", 3, 0.002, 0.002), Erosion("ours", None, -0.00001, -0.00001)]
+
+    (line,) = of_erosion(found, nights=4, size=5000).lines
+
+    assert line == ("ours", "4", "never", "50", "0.10", "0.20", "0.10", "0.20")
+
+
 # ── The whole ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -445,5 +454,5 @@ def test_the_whole_benchmark_runs_on_few_made_up_reviews(reviews, tmp_path, monk
     assert titles == ["Real models, holdouts of 300 reviews", "Erosion",
                       "What the simulation is calibrated on", "Simulation"]  # fmt: skip
     text = (tmp_path / "gate.md").read_text()
-    assert "| held out reviews leaked | 1 |" in text
+    assert "| held out rows leaked | 1 |" in text
     assert "| our gate |" in text
