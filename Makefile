@@ -77,6 +77,13 @@ bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
 
+.PHONY: bench-gate
+bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_reviews.parquet, QUICK=1)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-gate REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_gate --reviews "$(REVIEWS)" $(if $(QUICK),--quick) \
+	  --json benchmarks/results/gate.json --markdown benchmarks/results/gate.md
+
 .env:
 	@$(PYTHON) -m ops.make_env
 
