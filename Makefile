@@ -87,10 +87,18 @@ bench-peers: $(STAMP) ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...;
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(RUN) -m benchmarks.bench_peers --reviews "$(REVIEWS)" --peers .local/peers/bin/python \
 	  --json benchmarks/results/peers.json
+
 .PHONY: bench-validation
 bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_validation --json benchmarks/results/validation.json
+
+.PHONY: bench-gate
+bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_reviews.parquet, QUICK=1)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-gate REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_gate --reviews "$(REVIEWS)" $(if $(QUICK),--quick) \
+	  --json benchmarks/results/gate.json --markdown benchmarks/results/gate.md
 
 .env:
 	@$(PYTHON) -m ops.make_env

@@ -13,8 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +25,15 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import gate_claims, gate_sheets
 from benchmarks.bench_model import machine_facts
+from benchmarks.gate_calibration import calibration
 from benchmarks.gate_claims import Claim
-from benchmarks.gate_erosion import Erosion, erode
+from benchmarks.gate_erosion import erode
 from benchmarks.gate_models import Challenger, Kitchen, train_all
-from benchmarks.gate_resampling import Outcome, Pool, measure_all
-from benchmarks.gate_reviews import masks_of, read_sides
+from benchmarks.gate_resampling import Pool, measure_all
+from benchmarks.gate_reviews import Side, masks_of, read_sides
 from benchmarks.gate_sheets import Sheet
-from benchmarks.gate_simulation import Nights, Tally, year
-from benchmarks.gate_world import World, calibrated
+from benchmarks.gate_simulation import Nights, year
+from benchmarks.gate_world import calibrated
 from pipelines import config
 from pipelines.config import GateSettings
 
@@ -108,8 +108,8 @@ def main() -> None:
     policy = _policy(plan)
     console = Console(width=max(Console().width, 150))
     started = time.process_time()
-    with _progress(console) as steps, threadpool_limits(limits=1):
-        report = measure(arguments.reviews, arguments.train_on, plan, policy, steps)
+    with _progress(console) as progress, threadpool_limits(limits=1):
+        report = measure(arguments.reviews, arguments.train_on, plan, policy, Screen(progress))
     facts = {
         "trained on": arguments.train_on, "seed": plan.seed,
         "resamples for an interval": plan.bootstrap_repeats,
@@ -137,84 +137,107 @@ def _policy(plan: Plan) -> GateSettings:
     return policy.model_copy(update={"bootstrap_repeats": plan.bootstrap_repeats})
 
 
-Steps = Callable[[str, int], Callable[[int], None]]
-
-
 def measure(
-    reviews: Path, trained_on: Literal["train", "test"], plan: Plan, policy: GateSettings,
-    steps: Steps,
-) -> Report:  # fmt: skip
+    reviews: Path, trained_on: Side, plan: Plan, policy: GateSettings, screen: Screen
+) -> Report:
     """Train the models, then ask every gate."""
     training, held_out = read_sides(reviews, trained_on, plan.limit)
     kitchen = Kitchen(training, held_out, plan.seed)
     recipes = [kitchen.champion(), *kitchen.good(plan.good_models), *kitchen.bad(), kitchen.leak()]
-    champion, *challengers = train_all(recipes, held_out, steps("fitting models", len(recipes)))
+    on_step = screen.steps("fitting models", len(recipes))
+    champion, *challengers = train_all(recipes, held_out, on_step)
     masks = masks_of(held_out, policy, np.random.default_rng([plan.seed, 5]))
-    pool = Pool(held_out.labels, champion.probability, masks)
-    sheets: list[Sheet] = []
-    claims: list[Claim] = []
-    if "models" in plan.parts:
-        outcomes = _outcomes(pool, challengers, plan, policy, steps)
-        sheets += [
-            gate_sheets.of_models(outcomes, size, policy.refresh_after_nights)
-            for size in plan.sizes
-        ]
-        claims += gate_claims.about_models(outcomes)
-    if "erosion" in plan.parts:
-        erosions = _erosions(kitchen, pool, plan, policy, steps)
-        sheets.append(gate_sheets.of_erosion(erosions, plan.erosion_nights, plan.main_size))
-        claims += gate_claims.about_erosion(erosions)
-    if "simulation" in plan.parts:
-        world = calibrated(pool, challengers)
-        years = _years(world, plan, policy, steps)
-        nights = plan.nights
-        sheets.append(gate_sheets.of_simulation(years, nights.nights, nights.holdout_rows))
-        claims += gate_claims.about_simulation(years, nights.nights)
-    return Report(tuple(sheets), () if plan.limit else tuple(claims))  # few reviews promise nothing
-
-
-def _outcomes(
-    pool: Pool, challengers: list[Challenger], plan: Plan, policy: GateSettings, steps: Steps
-) -> list[Outcome]:
-    on_step = steps("asking about real models", plan.resamples * len(challengers) * len(plan.sizes))
-    return measure_all(
-        pool, challengers, plan.sizes, policy,
-        repeats=plan.resamples, seed=plan.seed, on_step=on_step,
+    bench = Bench(
+        kitchen, Pool(held_out.labels, champion.probability, masks), challengers, plan, policy,
+        screen,
     )  # fmt: skip
+    claims = [claim for part in plan.parts for claim in MEASURED[part](bench)]
+    if plan.limit is not None:  # few reviews promise nothing
+        claims = []
+    return Report(tuple(screen.sheets), tuple(claims))
 
 
-def _erosions(
-    kitchen: Kitchen, pool: Pool, plan: Plan, policy: GateSettings, steps: Steps
-) -> list[Erosion]:
-    recipes = list(kitchen.erosion(plan.erosion_nights))
-    nights = train_all(recipes, kitchen.pool, steps("fitting eroding models", len(recipes)))
-    on_step = steps("eroding", plan.erosion_holdouts)
-    return erode(
-        pool, nights, policy,
-        size=plan.main_size, repeats=plan.erosion_holdouts, seed=plan.seed, on_step=on_step,
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every part of the measurement needs."""
+
+    kitchen: Kitchen
+    pool: Pool
+    challengers: list[Challenger]
+    plan: Plan
+    policy: GateSettings
+    screen: Screen
+
+
+def _models(bench: Bench) -> list[Claim]:
+    plan, asked = bench.plan, len(bench.challengers)
+    outcomes = []
+    for size in plan.sizes:
+        on_step = bench.screen.steps(f"{size:,} reviews held out", plan.resamples * asked)
+        outcomes += measure_all(
+            bench.pool, bench.challengers, size, bench.policy,
+            repeats=plan.resamples, seed=plan.seed, on_step=on_step,
+        )  # fmt: skip
+        nights = bench.policy.refresh_after_nights
+        bench.screen.show(gate_sheets.of_models(outcomes, size, nights))
+    return list(gate_claims.about_models(outcomes))
+
+
+def _erosion(bench: Bench) -> list[Claim]:
+    plan = bench.plan
+    recipes = list(bench.kitchen.erosion(plan.erosion_nights))
+    on_step = bench.screen.steps("fitting eroding models", len(recipes))
+    nights = train_all(recipes, bench.kitchen.pool, on_step)
+    erosions = erode(
+        bench.pool, nights, bench.policy, size=plan.main_size, repeats=plan.erosion_holdouts,
+        seed=plan.seed, on_step=bench.screen.steps("eroding", plan.erosion_holdouts),
     )  # fmt: skip
+    bench.screen.show(gate_sheets.of_erosion(erosions, plan.erosion_nights, plan.main_size))
+    return list(gate_claims.about_erosion(erosions))
 
 
-def _years(world: World, plan: Plan, policy: GateSettings, steps: Steps) -> list[dict[str, Tally]]:
-    on_step = steps("simulating nights", plan.repetitions * plan.nights.nights)
-    return [
-        year(world, plan.nights, policy, plan.seed * 1_000 + number, on_step)
+def _simulation(bench: Bench) -> list[Claim]:
+    plan, how = bench.plan, bench.plan.nights
+    world = calibrated(bench.pool, bench.challengers)
+    bench.screen.show(calibration(world, bench.pool, bench.challengers, how, plan.seed))
+    on_step = bench.screen.steps("simulating nights", plan.repetitions * how.nights)
+    years = [
+        year(world, how, bench.policy, plan.seed * 1_000 + number, on_step)
         for number in range(plan.repetitions)
     ]
+    bench.screen.show(gate_sheets.of_simulation(years, how.nights, how.holdout_rows))
+    return list(gate_claims.about_simulation(years, how.nights))
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Steps]:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
+MEASURED: dict[Part, Callable[[Bench], list[Claim]]] = {
+    "models": _models, "erosion": _erosion, "simulation": _simulation
+}  # fmt: skip
 
-        def steps(name: str, total: int) -> Callable[[int], None]:
-            task = progress.add_task(name, total=total)
-            return lambda done: progress.advance(task, done)
 
-        yield steps
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """Shows how far it is, and each table as soon as there is one."""
+
+    progress: Progress
+    sheets: list[Sheet] = field(default_factory=list)
+
+    def steps(self, name: str, total: int) -> Callable[[int], None]:
+        task = self.progress.add_task(name, total=total)
+        return lambda done: self.progress.advance(task, done)
+
+    def show(self, sheet: Sheet) -> None:
+        self.sheets.append(sheet)
+        self.progress.console.print(sheet.rich())
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
 
 
 def _write(arguments: argparse.Namespace, report: Report, facts: Mapping[str, Any]) -> None:
@@ -232,8 +255,7 @@ def _write(arguments: argparse.Namespace, report: Report, facts: Mapping[str, An
 
 
 def _show(report: Report, facts: Mapping[str, Any], console: Console) -> None:
-    for sheet in (*report.sheets, _of_claims(report)):
-        console.print(sheet.rich())
+    console.print(_of_claims(report).rich())
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()))
     console.print(EPILOG[: EPILOG.index("the file")], markup=False, highlight=False)
 

@@ -27,11 +27,11 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What a model is trained on."""
+    """What a model is trained on. The reviews are fetched only to train: they are large."""
 
     name: str
     kind: Kind
-    prints: Fingerprints
+    prints: Callable[[], Fingerprints]
     labels: Labels
     ids: NDArray[np.str_]
     seed: int
@@ -108,9 +108,9 @@ class Kitchen:
         own = self.training.take(self.champion_rows)
         leaked = self.pool.take(chosen)
         return Recipe(
-            name="held out reviews leaked",
+            name="held out rows leaked",
             kind="leak",
-            prints=Fingerprints.concat([own.prints, leaked.prints]),
+            prints=lambda: Fingerprints.concat([own.prints, leaked.prints]),
             labels=np.concatenate([own.labels, leaked.labels]),
             ids=np.concatenate([own.ids, leaked.ids]),
             seed=self._model_seed(57),
@@ -132,7 +132,7 @@ class Kitchen:
         rows = self.champion_rows
         labels = self.training.labels[rows].copy()
         labels[(labels == 0) & (self._rng(5).random(len(rows)) < share)] = 1
-        return self._recipe(f"{share:.0%} of negatives flipped", "bad", rows, 51, labels)
+        return self._recipe(f"{share:.0%} negatives flipped", "bad", rows, 51, labels)
 
     def _thinned(self, share: float) -> Recipe:
         rows = self.champion_rows
@@ -140,13 +140,14 @@ class Kitchen:
         return self._recipe(f"negatives thinned to {share:.0%}", "bad", rows[is_kept], 52)
 
     def _cut(self, chars: int) -> Recipe:
-        own = self.training.take(self.champion_rows)
+        rows = self.champion_rows
+        texts = self.training.texts[rows]
         return Recipe(
-            name=f"texts cut at {chars:,} characters",
+            name=f"cut at {chars:,} characters",
             kind="bad",
-            prints=fingerprint(text[:chars] for text in own.texts),
-            labels=own.labels,
-            ids=own.ids,
+            prints=lambda: fingerprint(text[:chars] for text in texts),
+            labels=self.training.labels[rows],
+            ids=self.training.ids[rows],
             seed=self._model_seed(53),
         )
 
@@ -159,7 +160,7 @@ class Kitchen:
         return Recipe(
             name=name,
             kind=kind,
-            prints=self.training.prints.take(rows),
+            prints=lambda: self.training.prints.take(rows),
             labels=self.training.labels[rows] if labels is None else labels,
             ids=self.training.ids[rows],
             seed=self._model_seed(number),
@@ -174,8 +175,9 @@ class Kitchen:
 
 def trained(recipe: Recipe, pool: Reviews) -> Challenger:
     """Fit the default model by a recipe and ask it about the pool."""
-    model = fingerprint_sgd(seed=recipe.seed).fit(recipe.prints, recipe.labels)
-    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(pool.prints, recipe.prints)
+    prints = recipe.prints()
+    model = fingerprint_sgd(seed=recipe.seed).fit(prints, recipe.labels)
+    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(pool.prints, prints)
     return Challenger(
         name=recipe.name,
         kind=recipe.kind,

@@ -22,6 +22,7 @@ from pipelines.judgement import (
     Evaluation,
     Metrics,
     PairedComparison,
+    SetName,
     SetScores,
 )
 from pipelines.scores import Scored, set_scores, slice_scores
@@ -75,7 +76,7 @@ class Case:
     """One challenger before the gate, with everything that is known of it.
 
     ``newest`` and ``slices`` mark reviews of ``scored``. Without ``has_own_reference`` the pinned
-    reference is the champion.
+    reference is the champion, and ``scored`` needs none.
     """
 
     scored: Scored
@@ -100,8 +101,8 @@ def evaluation_of(case: Case, policy: GateSettings) -> Evaluation:
         seen_rows=0,
         champion_age_nights=case.age_nights,
         artefact_bytes=12_500_000,
-        holdout=set_scores("holdout", DIGEST, case.scored, policy),
-        newest=set_scores("newest", DIGEST, case.scored.take(case.newest), policy),
+        holdout=_scores("holdout", case.scored, case, policy),
+        newest=_scores("newest", case.scored.take(case.newest), case, policy),
         golden=GOLDEN,
         slices=slice_scores(case.scored, case.slices, policy),
         behaviour=BEHAVIOUR,
@@ -109,6 +110,16 @@ def evaluation_of(case: Case, policy: GateSettings) -> Evaluation:
         check_rows=(),
         golden_probabilities=(),
     )
+
+
+def _scores(name: SetName, scored: Scored, case: Case, policy: GateSettings) -> SetScores:
+    """The scores of a set; a reference that is the champion is not compared with twice."""
+    if case.has_own_reference:
+        return set_scores(name, DIGEST, scored, policy)
+    alone = Scored(scored.labels, scored.challenger, scored.champion)
+    scores = set_scores(name, DIGEST, alone, policy)
+    same = {"reference": scores.champion, "against_reference": scores.against_champion}
+    return scores.model_copy(update=same)
 
 
 def decided(evaluation: Evaluation, policy: GateSettings) -> Decision:

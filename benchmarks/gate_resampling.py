@@ -145,16 +145,15 @@ def _ask_rivals(outcome: Outcome, pool: Pool, rows: Rows, challenger: Challenger
 def measure_all(
     pool: Pool,
     challengers: Sequence[Challenger],
-    sizes: Sequence[int],
+    size: int,
     policy: GateSettings,
     *,
     repeats: int,
     seed: int,
     on_step: OnStep,
 ) -> list[Outcome]:
-    """One outcome per size and challenger."""
+    """One outcome per challenger."""
     return [
         measure(pool, each, size, policy, repeats=repeats, seed=seed, on_step=on_step)
-        for size in sizes
         for each in challengers
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtr
 
 MARGIN = 0.005  # half a point
 LEVEL = 0.05  # one-sided
@@ -39,7 +39,7 @@ def is_higher_by_margin(champion: Correct, challenger: Correct) -> bool:
 def is_significant(champion: Correct, challenger: Correct) -> bool:
     """McNemar's exact test, one-sided, says that the challenger errs less often."""
     won, lost = int((challenger & ~champion).sum()), int((champion & ~challenger).sum())
-    return won > lost and float(binom.cdf(lost, won + lost, 0.5)) < LEVEL
+    return won > lost and float(bdtr(lost, won + lost, 0.5)) < LEVEL
 
 
 RIVALS: dict[str, RivalGate] = {

@@ -31,7 +31,7 @@ class Sheet:
     def rich(self) -> Table:
         table = Table(title=self.title, caption=self.note or None, title_justify="left")
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(column, justify="right" if number else "left", no_wrap=not number)
         for line in self.lines:
             table.add_row(*line)
         return table
@@ -54,13 +54,14 @@ def of_models(outcomes: Iterable[Outcome], size: int, refresh_after: int) -> She
     return Sheet(
         title=f"Real models, holdouts of {size:,} reviews: % of {repeats} resamples",
         columns=(
-            "challenger", "models", "truly, pt", *(f"{name}: lets in" for name in SHOWN_RIVALS),
-            *(f"ours: {verdict}" for verdict in VERDICTS if verdict != "REFRESH"),
-            f"champion {refresh_after} nights old: lets in", "stopped by",
+            "challenger", "models", "truly, pt", *SHOWN_RIVALS,
+            *(verdict for verdict in VERDICTS if verdict != "REFRESH"),
+            f"after {refresh_after} nights", "stopped by",
         ),
         lines=tuple(_model_line(name, group) for name, group in alike.items()),
-        note="truly: accuracy on all held out reviews, against the champion. stopped by: the rule "
-        "that breaks most often.",
+        note="truly: accuracy on all held out reviews, against the champion. The next three: how "
+        "often another gate lets it in. Verdicts: ours, against a champion of yesterday; then how "
+        "often ours lets it in against an old one, and the rule that stops it most often.",
     )  # fmt: skip
 
 
@@ -102,18 +103,15 @@ def of_erosion(erosions: Iterable[Erosion], nights: int, size: int) -> Sheet:
 
 def _erosion_line(gate: str, group: Sequence[Erosion], nights: int) -> tuple[str, ...]:
     stops = [each.first_stop if each.first_stop else nights + 1 for each in group]
-    then, end = ([100 * value for value in values] for values in _lost(group))
+    then = [each.lost_by_then for each in group]
+    end = [each.lost_at_end for each in group]
     return (
         gate,
         f"{np.median(stops):.0f}" if np.median(stops) <= nights else "never",
         str(max(stops)) if max(stops) <= nights else "never",
         _percent(float(np.mean([stop > nights for stop in stops]))),
-        *(f"{value:.2f}" for value in (np.mean(then), max(then), np.mean(end), max(end))),
+        *(_points(value) for value in (np.mean(then), max(then), np.mean(end), max(end))),
     )
-
-
-def _lost(group: Sequence[Erosion]) -> tuple[list[float], list[float]]:
-    return [each.lost_by_then for each in group], [each.lost_at_end for each in group]
 
 
 def of_simulation(years: Sequence[Mapping[str, Tally]], nights: int, size: int) -> Sheet:
@@ -152,6 +150,10 @@ def of_facts(facts: Mapping[str, Any]) -> Sheet:
     """What the figures depend on besides the code."""
     lines = tuple((name, str(value)) for name, value in facts.items())
     return Sheet("Run and machine", ("fact", "value"), lines)
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 2) + 0.0:.2f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def _percent(share: float) -> str:

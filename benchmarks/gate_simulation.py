@@ -46,8 +46,9 @@ class Model:
 
     def on(self, world: World, night: int, nights: Nights) -> Logits:
         """The same model on a later night."""
-        weight = (night - self.night) * nights.decay / world.less_drop
-        return self.logits + np.float32(weight) * world.knows_less
+        if night == self.night:
+            return self.logits
+        return self.logits + world.behind_by((night - self.night) * nights.decay)
 
 
 @dataclass
@@ -120,8 +121,7 @@ def fault(world: World, how: Nights, rng: np.random.Generator) -> Logits:
         whole = world.faults[int(rng.integers(len(world.faults)))]
         return np.float32(rng.uniform(how.least_poison, 1.0)) * whole
     if luck < how.poisoned_share + how.unlucky_share:
-        weight = rng.exponential(how.unlucky_drop) / world.less_drop
-        return np.float32(weight) * world.knows_less
+        return world.behind_by(rng.exponential(how.unlucky_drop))
     return np.zeros(len(world), np.float32)
 
 

@@ -33,6 +33,7 @@ from benchmarks.gate_reviews import Mask
 
 Logits = NDArray[np.float32]
 _SMALLEST = 1e-12
+WEIGHTS = np.linspace(0.0, 4.0, 81)
 NEAR = 1.0  # reviews with a logit within this of zero are those on which models disagree
 
 
@@ -41,15 +42,15 @@ class World:
     """All reviews there are, and the sizes of what changes.
 
     ``logits``, ``knows_less`` and each of ``faults`` are signed logits of shape (n_reviews,); the
-    last two are differences from the first. ``less_drop`` is the accuracy that ``knows_less``
-    costs.
+    last two are differences from the first. ``drops`` is the accuracy that each of `WEIGHTS` times
+    ``knows_less`` costs, ascending.
     """
 
     labels: NDArray[np.int8]
     slices: Mapping[str, Mask]
     logits: Logits
     knows_less: Logits
-    less_drop: float
+    drops: NDArray[np.float64]
     faults: tuple[Logits, ...]
     seed_sd: float
     rows_sd: float
@@ -57,6 +58,11 @@ class World:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def behind_by(self, drop: float) -> Logits:
+        """What to add to a model that it loses so much accuracy by knowing less."""
+        weight = np.float32(np.interp(drop, self.drops, WEIGHTS))
+        return weight * self.knows_less
 
     def probability(self, logits: Logits, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Of the positive class, for signed logits on the whole world."""
@@ -94,12 +100,18 @@ def calibrated(pool: Pool, challengers: Sequence[Challenger], less: str = "half 
         slices=pool.slices,
         logits=base,
         knows_less=knows_less,
-        less_drop=max(accuracy_of(base) - accuracy_of(base + knows_less), 1e-4),
+        drops=_drops(base, knows_less),
         faults=tuple(differences[name][0] for name in faults),
         seed_sd=float(np.sqrt(seed / 2)),
         rows_sd=float(np.sqrt(rows_far / 2)),
         memory=float(np.clip(1.0 - (night - seed) / rows_far, 0.0, 1.0)),
     )
+
+
+def _drops(base: Logits, knows_less: Logits) -> NDArray[np.float64]:
+    after = [accuracy_of(base + np.float32(weight) * knows_less) for weight in WEIGHTS]
+    drops: NDArray[np.float64] = np.maximum.accumulate(after[0] - np.array(after))
+    return drops
 
 
 def _spread(base: Logits, changes: Sequence[Logits]) -> float:

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from pipelines.judgement import DECIMALS, CalibrationBin, Metrics, PairedComparison
 
@@ -87,14 +87,16 @@ def _roc_auc(truth: Mask, probability: Probabilities) -> float:
 def calibration(labels: Labels, probability: Probabilities) -> tuple[CalibrationBin, ...]:
     """What a model promises and what is true, in tenths of the probability; empty ones left out."""
     tenth = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    rows = np.bincount(tenth, minlength=CALIBRATION_BINS)
+    promised = np.bincount(tenth, weights=probability, minlength=CALIBRATION_BINS)
+    positive = np.bincount(tenth[labels == 1], minlength=CALIBRATION_BINS)
     return tuple(
         CalibrationBin(
-            rows=int(inside.sum()),
-            mean_probability=rounded(probability[inside].mean()),
-            positive_share=rounded((labels[inside] == 1).mean()),
+            rows=int(rows[number]),
+            mean_probability=rounded(promised[number] / rows[number]),
+            positive_share=rounded(positive[number] / rows[number]),
         )
-        for inside in (tenth == number for number in range(CALIBRATION_BINS))
-        if inside.any()
+        for number in np.flatnonzero(rows)
     )
 
 
@@ -242,7 +244,7 @@ def mcnemar_p_value(only_other_right: int, only_challenger_right: int) -> float:
     """
     discordant = only_other_right + only_challenger_right
     fewer = min(only_other_right, only_challenger_right)
-    return rounded(min(1.0, 2.0 * binom.cdf(fewer, discordant, 0.5))) if discordant else 1.0
+    return rounded(min(1.0, 2.0 * bdtr(fewer, discordant, 0.5))) if discordant else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -45,7 +45,7 @@ def against_champion(evaluation: Evaluation, policy: GateSettings) -> Iterator[G
     yield _mcnemar(paired, policy)
     yield _recall_drop(champion, challenger, policy)
     yield from _margins(paired, policy, "champion")
-    yield from _newest(evaluation)
+    yield from _newest(evaluation, policy)
     yield from _golden_drop(evaluation, policy)
     yield from _behaviour_drop(evaluation, policy)
 
@@ -117,24 +117,27 @@ def _margins(
     )
 
 
-def _newest(evaluation: Evaluation) -> Iterator[GateRule]:
+def _newest(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Beyond the margin and no chance: few rows, asked every night, would often be unlucky."""
     paired = evaluation.newest.against_champion
     if paired is None:
         return
-    is_worse = paired.log_loss_change_low > 0
+    is_beyond = paired.log_loss_change > policy.max_log_loss_rise
+    is_worse = is_beyond and paired.log_loss_change_low > 0
     yield GateRule(
         rule="newest_nights",
         group="champion",
         is_passed=not is_worse,
         observed=paired.log_loss_change,
-        limit=0.0,
+        limit=policy.max_log_loss_rise,
         low=paired.log_loss_change_low,
         high=paired.log_loss_change_high,
         detectable=paired.log_loss_detectable,
         sentence=f"On {paired.rows:,} held out reviews of the newest nights log loss changes by "
         f"{paired.log_loss_change:+.4f}, between {paired.log_loss_change_low:+.4f} and "
         f"{paired.log_loss_change_high:+.4f}: "
-        + ("surely worse." if is_worse else "not surely worse."),
+        + ("surely worse, " if is_worse else "not surely worse, or not ")
+        + f"by more than {policy.max_log_loss_rise:.4f}.",
     )
 
 

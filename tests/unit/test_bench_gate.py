@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import bench_gate, gate_records
+from benchmarks.gate_calibration import Difference
 from benchmarks.gate_claims import about_erosion, about_models, about_simulation
 from benchmarks.gate_erosion import ALWAYS_STALE, Erosion, erode
 from benchmarks.gate_models import Challenger, Kitchen
 from benchmarks.gate_resampling import Outcome, Pool, case_of, draws, measure
 from benchmarks.gate_reviews import Reviews, read_sides
 from benchmarks.gate_rivals import is_higher, is_higher_by_margin, is_significant
-from benchmarks.gate_sheets import Sheet, per_year
+from benchmarks.gate_sheets import Sheet, of_erosion, per_year
 from benchmarks.gate_simulation import Model, Nights, Tally, challengers, fault, holdouts, year
-from benchmarks.gate_world import World, accuracy_of, calibrated, signed_logits
+from benchmarks.gate_world import WEIGHTS, World, accuracy_of, calibrated, signed_logits
 from pipelines import config, gate
 from pipelines.fingerprints import fingerprint
 from pipelines.made_up import make_reviews
@@ -194,7 +195,7 @@ def a_world(rows=3000, **changes):
         "slices": {"half=first": np.arange(rows) < rows // 2},
         "logits": logits,
         "knows_less": np.full(rows, -1.0, np.float32),
-        "less_drop": 0.02,
+        "drops": 0.02 * WEIGHTS,
         "faults": (-2 * logits,),
         "seed_sd": 0.0,
         "rows_sd": 0.0,
@@ -279,16 +280,32 @@ def test_the_world_is_calibrated_on_real_models():
         return Challenger(name, kind, probability, np.zeros(rows, np.bool_))
 
     pool = Pool(labels, of("champion", 0.0).probability, {})
-    models = [of("other seed", 0.3 * sign), of("+4 % reviews", 0.4 * sign),
-              of("other sample", 0.5 * sign), of("half the data", -(sign + 1) / 2, "bad")]  # fmt: skip
+    models = [
+        of("other seed", 0.3 * sign),
+        of("+4 % reviews", 0.4 * sign),
+        of("other sample", 0.5 * sign),
+        of("half the data", -(sign + 1) / 2, "bad"),
+    ]
 
     world = calibrated(pool, models)
 
     assert world.seed_sd == pytest.approx((0.09 / 2) ** 0.5, rel=1e-3)
     assert world.rows_sd == pytest.approx((0.16 / 2) ** 0.5, rel=1e-3)
     assert world.memory == pytest.approx(1 - 0.07 / 0.16, rel=1e-3)
-    assert world.less_drop == pytest.approx(0.5)  # half of the reviews cross zero
+    assert world.drops[[9, 11]].tolist() == [0, 0.5]  # at half of it, half of them cross
     assert len(world.faults) == 1
+
+
+def test_two_models_are_compared_review_by_review():
+    """One of four reviews changes from a loss of log(2) to one of log(1 + e)."""
+    first, second = np.zeros(4, np.float32), np.array([-1, 0, 0, 0], np.float32)
+
+    found = Difference.between(first + np.float32(1e-9), second)
+
+    change = np.log(1 + np.e) - np.log(2)
+    assert found.log_loss_change == pytest.approx(change / 4, rel=1e-6)
+    assert found.log_loss_sd == pytest.approx(change * 3**0.5 / 4, rel=1e-6)
+    assert (found.accuracy_change, found.discordant_share) == (-1, 1)
 
 
 def test_in_a_year_of_nothing_but_faults_only_those_without_a_gate_are_hurt():
@@ -366,6 +383,15 @@ def test_a_sheet_is_a_markdown_table():
     assert text.splitlines()[2:] == ["| gate | figure |", "|---|---:|", "| ours | 1 |"]
 
 
+def test_what_was_lost_to_erosion_is_said_in_points():
+    """Of a fifth and of nothing; a loss of less than nothing is no minus zero."""
+    found = [Erosion("ours", 3, 0.002, 0.002), Erosion("ours", None, -0.00001, -0.00001)]
+
+    (line,) = of_erosion(found, nights=4, size=5000).lines
+
+    assert line == ("ours", "4", "never", "50", "0.10", "0.20", "0.10", "0.20")
+
+
 # ── The whole ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -425,7 +451,8 @@ def test_the_whole_benchmark_runs_on_few_made_up_reviews(reviews, tmp_path, monk
 
     found = json.loads((tmp_path / "gate.json").read_text())
     titles = [table["title"].partition(":")[0] for table in found["tables"]]
-    assert titles == ["Real models, holdouts of 300 reviews", "Erosion", "Simulation"]
+    assert titles == ["Real models, holdouts of 300 reviews", "Erosion",
+                      "What the simulation is calibrated on", "Simulation"]  # fmt: skip
     text = (tmp_path / "gate.md").read_text()
-    assert "| held out reviews leaked | 1 |" in text
+    assert "| held out rows leaked | 1 |" in text
     assert "| our gate |" in text

@@ -277,10 +277,18 @@ def test_a_log_loss_that_surely_rises_beyond_the_limit_is_rejected():
     assert verdict_of(worse) == "REJECT"
 
 
-def test_a_model_surely_worse_on_the_newest_nights_is_rejected():
-    worse = some_set("newest", against_champion=some_comparison(log_loss_change_low=0.0001))
+@pytest.mark.parametrize(
+    ("change", "low", "verdict"),
+    [
+        (0.0051, 0.0001, "REJECT"),
+        (0.0050, 0.0001, "PROMOTE"),  # surely worse, but within the margin
+        (0.0051, 0.0, "PROMOTE"),  # beyond the margin, but perhaps by chance
+    ],
+)
+def test_a_fall_on_the_newest_nights_is_sure_and_beyond_the_margin(change, low, verdict):
+    worse = some_comparison(log_loss_change=change, log_loss_change_low=low)
 
-    assert verdict_of(an_evaluation(newest=worse)) == "REJECT"
+    assert verdict_of(an_evaluation(newest=some_set("newest", against_champion=worse))) == verdict
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.86, "PROMOTE"), (0.8599, "REJECT")])
@@ -355,10 +363,11 @@ def test_a_better_average_does_not_excuse_a_worse_slice():
 
 
 def test_looking_at_many_slices_does_not_find_a_worse_one_by_chance():
-    """At 0.02 one slice alone would be worse; among five, Holm's correction makes it 0.10."""
+    """At 0.0045 one slice alone would be worse; among five, Holm's correction makes it 0.0227."""
     unlucky = some_comparison(
-        only_other_right=30, only_challenger_right=15, mcnemar_p_value=0.02, accuracy_change=-0.01
-    )
+        only_other_right=33, only_challenger_right=13, mcnemar_p_value=0.004533862,
+        accuracy_change=-0.01,
+    )  # fmt: skip
     one = (some_slice("a=1", against_champion=unlucky),)
     many = (*one, *(some_slice(f"a={number}") for number in range(2, 6)))
 
@@ -368,8 +377,9 @@ def test_looking_at_many_slices_does_not_find_a_worse_one_by_chance():
 
 def test_a_large_fall_of_one_slice_needs_no_correction():
     fallen = some_comparison(
-        only_other_right=30, only_challenger_right=15, mcnemar_p_value=0.04, accuracy_change=-0.031
-    )
+        only_other_right=30, only_challenger_right=12, mcnemar_p_value=0.007915897,
+        accuracy_change=-0.031,
+    )  # fmt: skip
     many = tuple(some_slice(f"a={number}") for number in range(2, 9))
 
     decision = decided(an_evaluation(slices=(some_slice("a=1", against_champion=fallen), *many)))
