@@ -342,7 +342,9 @@ def test_a_download_that_breaks_off_is_refused_and_not_kept(site: Site, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("body", "arrived"), [(ARCHIVE[:100], "100"), (ARCHIVE + b"?", f"more than {len(ARCHIVE):,}")]
+    ("body", "arrived"),
+    [(ARCHIVE[:100], "100"), (ARCHIVE + b"?", f"more than {len(ARCHIVE):,}")],
+    ids=["too-short", "too-long"],  # the bytes hold the time they were made
 )
 def test_a_file_of_another_size_is_refused_with_both_sizes(
     site: Site, tmp_path: Path, body: bytes, arrived: str
