@@ -13,8 +13,10 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from pipelines.errors import ObjectMissingError
 from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 MAX_THREADS = 8
 _DIGEST_BYTES = 64
+_DAMAGED = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,11 @@ def fill_cache(
     """
 
     def is_cached(partition: Partition) -> bool:
-        if _find(reviews, partition, ngram_max=ngram_max, bits=bits) is not None:
+        data = _get(reviews, cache_key(partition, ngram_max=ngram_max, bits=bits))
+        if data is not None and is_whole(data, partition, ngram_max=ngram_max, bits=bits):
             return True
+        if data is not None:
+            logger.warning("partition=%s has a corrupt or foreign cache entry", partition.sha256)
         _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
         return False
 
@@ -93,14 +99,20 @@ def _find(
     reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
 ) -> Fingerprints | None:
     key = cache_key(partition, ngram_max=ngram_max, bits=bits)
-    try:
-        data = reviews.get(key)
-    except ObjectMissingError:
+    data = _get(reviews, key)
+    if data is None:
         return None
     found = decode(data, partition, ngram_max=ngram_max, bits=bits)
     if found is None:
         logger.warning("cache=%s is corrupt or foreign; computing it again", key)
     return found
+
+
+def _get(reviews: Bucket, key: str) -> bytes | None:
+    try:
+        return reviews.get(key)
+    except ObjectMissingError:
+        return None
 
 
 def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
@@ -122,22 +134,41 @@ def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
 
 def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> Fingerprints | None:
     """The fingerprints in a cache entry, or None when it is not this partition's, whole."""
-    digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    if digest != sha256_of(payload).encode():
-        return None
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            expected = _made_of(partition, ngram_max=ngram_max, bits=bits)
-            if not np.array_equal(arrays["made_of"], expected):
+        with _opened(data) as arrays:
+            if not _is_of(arrays, partition, ngram_max=ngram_max, bits=bits):
                 return None
             ids = arrays["high"].astype(np.uint64) << np.uint64(32)
             ids |= arrays["low"]
             lengths = arrays["lengths"].astype(np.int64)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+        return Fingerprints(ids=ids, lengths=lengths, ngram_max=ngram_max, bits=bits)
+    except _DAMAGED:
         return None
-    if len(lengths) != partition.rows or int(lengths.sum()) != len(ids):
-        return None
-    return Fingerprints(ids=ids, lengths=lengths, ngram_max=ngram_max, bits=bits)
+
+
+def is_whole(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> bool:
+    """Whether a cache entry is this partition's and undamaged; its ids are hashed, not decoded."""
+    try:
+        with _opened(data) as arrays:
+            return _is_of(arrays, partition, ngram_max=ngram_max, bits=bits)
+    except _DAMAGED:
+        return False
+
+
+def _opened(data: bytes) -> Any:
+    """The arrays of an entry whose bytes are those that were written."""
+    digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if digest != sha256_of(payload).encode():
+        raise ValueError("the bytes do not have the digest they begin with")
+    arrays = np.load(io.BytesIO(payload), allow_pickle=False)
+    if not isinstance(arrays, NpzFile):
+        raise ValueError("one array instead of several with names")  # noqa: TRY004
+    return arrays
+
+
+def _is_of(arrays: Any, partition: Partition, *, ngram_max: int, bits: int) -> bool:
+    made_of = _made_of(partition, ngram_max=ngram_max, bits=bits)
+    return np.array_equal(arrays["made_of"], made_of) and len(arrays["lengths"]) == partition.rows
 
 
 def _made_of(partition: Partition, *, ngram_max: int, bits: int) -> np.ndarray:

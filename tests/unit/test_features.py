@@ -60,6 +60,24 @@ def pickled() -> bytes:
     return file.getvalue()
 
 
+def lone_array() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.arange(3))
+    return file.getvalue()
+
+
+def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
+    partition, texts = a_partition(stores, first=0)
+    file = io.BytesIO()
+    with np.load(io.BytesIO(encode(fingerprint(texts, **SIZE), partition)[64:])) as arrays:
+        np.savez(file, **{**arrays, "low": arrays["low"][1:], "high": arrays["high"][1:]})
+
+    stores.reviews.put(cache_key(partition, **SIZE), signed(file.getvalue()))
+
+    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    assert plain(found) == plain(fingerprint(texts, **SIZE))
+
+
 def test_fingerprints_are_computed_once_per_partition(stores):
     (one, _), (two, _) = a_partition(stores, first=0), a_partition(stores, first=6)
 
@@ -154,6 +172,7 @@ def changed_at(share: float):
         pytest.param(lambda *_: signed(b""), id="signed-and-empty"),
         pytest.param(lambda *_: signed(b"PK\3\4 no zip file"), id="signed-and-no-zip-file"),
         pytest.param(lambda *_: signed(pickled()), id="signed-and-pickled"),
+        pytest.param(lambda *_: signed(lone_array()), id="signed-and-one-array"),
     ],
 )
 def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
