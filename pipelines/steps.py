@@ -6,6 +6,7 @@ names its functions parses quickly; the worker that runs a step pays for what th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from pipelines.errors import (
     ChampionMovedError,
     ConfirmationError,
     DeliveryHeldError,
+    LoopError,
     MissingDeliveryError,
     NightHeldError,
     NightIncompleteError,
@@ -452,7 +454,8 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             lost = error
             manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
             decision_uri = decide(verify(evaluate(manifest_uri)))
-            write_card(decision_uri)
+            with contextlib.suppress(LoopError):  # a card speaks of a decision and stops none
+                write_card(decision_uri)
         else:
             return stores.models.uri(registry.log_key(entry.generation))
     raise lost

@@ -15,8 +15,8 @@ from pipelines.config import CONFIG_FOLDER
 from pipelines.store import Stores, open_stores
 
 PROJECT = CONFIG_FOLDER.parent
-# Measured afresh, or with a clock in it; everything else must be the same.
-MEASURED = ("artefact_check.json", "/log/", "champion.json", "probes/")
+# Measured afresh (a card shows the latency), or with a clock in it; all else must be the same.
+MEASURED = ("artefact_check.json", "card.md", "/log/", "champion.json", "probes/")
 
 
 def copied_project(folder: Path) -> Path:
