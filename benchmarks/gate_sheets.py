@@ -110,7 +110,7 @@ def _erosion_line(gate: str, group: Sequence[Erosion], nights: int) -> tuple[str
         f"{np.median(stops):.0f}" if np.median(stops) <= nights else "never",
         str(max(stops)) if max(stops) <= nights else "never",
         _percent(float(np.mean([stop > nights for stop in stops]))),
-        *(_points(value) for value in (np.mean(then), max(then), np.mean(end), max(end))),
+        *(_points(each) for each in (_mean(then), max(then), _mean(end), max(end))),
     )
 
 
@@ -150,6 +150,10 @@ def of_facts(facts: Mapping[str, Any]) -> Sheet:
     """What the figures depend on besides the code."""
     lines = tuple((name, str(value)) for name, value in facts.items())
     return Sheet("Run and machine", ("fact", "value"), lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def _points(share: float) -> str:
