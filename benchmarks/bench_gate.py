@@ -249,13 +249,15 @@ def _write(arguments: argparse.Namespace, report: Report, facts: Mapping[str, An
         }
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if arguments.markdown:
-        sheets = [*report.sheets, _of_claims(report), gate_sheets.of_facts(facts)]
+        promises = [_of_claims(report)] if report.claims else []
+        sheets = [*report.sheets, *promises, gate_sheets.of_facts(facts)]
         text = "\n".join(sheet.markdown() for sheet in sheets)
         arguments.markdown.write_text(f"# The gate, measured\n\n{text}", encoding="utf-8")
 
 
 def _show(report: Report, facts: Mapping[str, Any], console: Console) -> None:
-    console.print(_of_claims(report).rich())
+    if report.claims:
+        console.print(_of_claims(report).rich())
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()))
     console.print(EPILOG[: EPILOG.index("the file")], markup=False, highlight=False)
 
