@@ -55,8 +55,8 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 	$(PYTEST) tests/e2e
 
 # What depends on the store or the database; CONTRIBUTING.md says why these.
-REAL_STORE := $(patsubst %,tests/integration/test_%.py,store registry promotion rollback fsck ingest)
-REAL_LOOP  := tests/faults tests/e2e/test_a_night.py
+REAL_STORE := $(patsubst %,tests/integration/test_%.py,store registry promotion rollback fsck ingest replays)
+REAL_LOOP  := tests/faults/test_races.py tests/faults/test_kills.py tests/e2e/test_a_night.py
 # REAL="--install --or-skip" passes where there is no real S3 server.
 REAL       ?= --install
 # The last sources that MinIO published; it gives out no programs any more.

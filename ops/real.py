@@ -138,15 +138,23 @@ def install_missing() -> None:
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     _say(f"installing Debian's packages {' '.join(packages)}")
-    quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
-    for command in (["apt-get", "update", "-qq"], install):
-        reply = subprocess.run(  # noqa: S603
-            command, env=quietly, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        if reply.returncode != 0:
-            raise NotHereError(f"{' '.join(command)} failed: {reply.stderr.strip()[-500:]}")
+    _apt("update")  # should it fail, the lists that are there may do
+    install = ("install", "-y", "--no-install-recommends", *packages)
+    if complaint := _apt(*install):
+        raise NotHereError(f"apt-get {' '.join(install)} failed: {complaint}")
+
+
+def _apt(*arguments: str) -> str:
+    """Run apt-get; returns the end of what it complained about, or nothing if it succeeded."""
+    reply = subprocess.run(  # noqa: S603
+        ["apt-get", "-qq", *arguments],  # noqa: S607
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "" if reply.returncode == 0 else reply.stderr.strip()[-500:] or "without a word"
 
 
 def run(command: Sequence[str], *, is_installing: bool) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pytest
 from builders import deliver, listing
 
-from pipelines import config, replayer, steps, trust
+from pipelines import config, replayer, steps, trust, verification
+from pipelines.config import VerificationSettings
 from pipelines.made_up import make_reviews
-from pipelines.records import LogEntry
+from pipelines.records import LogEntry, sha256_of
 from pipelines.registry import Registry
 from pipelines.store import Bucket, Stores
 
@@ -49,6 +51,32 @@ def ingest_night(
         steps.accept(arrival, steps.validate(arrival))
 
     return ingest
+
+
+@pytest.fixture(scope="session")
+def clean_room_answers() -> dict[tuple[str, ...], dict[str, Any]]:
+    """What clean processes said, by the model and all else that they were given."""
+    return {}
+
+
+@pytest.fixture
+def one_clean_room_per_model(
+    monkeypatch: pytest.MonkeyPatch, clean_room_answers: dict[tuple[str, ...], dict[str, Any]]
+) -> None:
+    """A clean process that was asked about a model is not asked the very same again.
+
+    Starting one takes seconds, and most tests that retrain train the same model. For modules whose
+    subject is something else; what depends on the process itself is in test_verification.
+    """
+    ask = verification.ask_clean_room
+
+    def ask_once(model: bytes, texts: list[str], settings: VerificationSettings) -> dict[str, Any]:
+        question = (sha256_of(model), *texts, settings.model_dump_json())
+        if question not in clean_room_answers:
+            clean_room_answers[question] = ask(model, texts, settings)
+        return clean_room_answers[question]
+
+    monkeypatch.setattr(verification, "ask_clean_room", ask_once)
 
 
 @dataclass(frozen=True)

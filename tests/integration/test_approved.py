@@ -12,6 +12,8 @@ from pipelines import fsck, promotion, question, steps, trust
 from pipelines.__main__ import app
 from pipelines.errors import PromotionError, SignatureError, TrustError
 
+pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
+
 ASKED = pytest.mark.parametrize("verdict", ["PROMOTE", "INCONCLUSIVE"])
 # Made-up reviews are alike, so many of those held out resemble one that was trained on.
 ASK_FOR_FIRST = {"ask_for_first_model": True, "max_overlap_share": 1.0}

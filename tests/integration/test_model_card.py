@@ -17,6 +17,8 @@ from pipelines.errors import DigestMismatchError
 from pipelines.partitions import read_partition
 from pipelines.records import Snapshot
 
+pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
+
 
 def cli(*arguments):
     reply = CliRunner().invoke(shell.app, list(arguments))

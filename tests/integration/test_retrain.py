@@ -24,6 +24,8 @@ from pipelines.errors import (
 from pipelines.judgement import Evaluation
 from pipelines.records import Manifest, Plan, Snapshot, sha256_of
 
+pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
+
 
 def cli(*arguments):
     reply = CliRunner().invoke(app, list(arguments))
