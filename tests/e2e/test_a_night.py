@@ -86,8 +86,9 @@ def test_a_night_by_rest_goes_from_landing_to_champion_and_only_the_broken_deliv
     assert states["check_night", -1] == "failed"
     assert counts["held_deliveries"] == 1
     assert counts["delivered_rows"] == 1000
-    assert counts["quarantined_rows"] == 15  # 3 % of 500
-    assert counts["accepted_rows"] == 985
+    # 3 % of 500, and one made-up review whose made-up names read like another language.
+    assert counts["quarantined_rows"] == 15 + 1
+    assert counts["accepted_rows"] == 984
     assert retrain_state == "success"
     entry = Registry(stores.models, "sentiment").champion()
     assert entry.generation == 1
