@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -46,6 +47,8 @@ def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_ru
 
 def _take_terminal():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # A shell that started the tests in its background had them ignore Ctrl-C; a terminal does not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_until(terminal, words, is_over=lambda: False):
