@@ -34,6 +34,7 @@ from benchmarks.measuring import (
 )
 
 NIGHT_ROWS = 1_000
+COUNTED = {"min_df": 2, "ngram_max": 3, "bits": 40}
 PARTITION_ROWS = 10_000
 SIZES = {"50k": 50_000, "200k": 200_000, "1m": 1_000_000}
 NAMES = ["night_scratch", "night_cached"]
@@ -93,6 +94,17 @@ class FolderBucket:
 
     put_once = put
 
+    def list(self, prefix: str) -> list[Any]:
+        from pipelines.store import ObjectInfo
+
+        folder = self._folder / prefix
+        files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+        keys = sorted(str(path.relative_to(self._folder)) for path in files)
+        return [ObjectInfo(key, 0, "") for key in keys]
+
+    def delete(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
 
 def _night(reviews: Path, *, is_cached: bool) -> Figures:
     from pipelines.artefacts import dump_model
@@ -106,18 +118,21 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
         if is_cached:
             yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
             fill_cache(bucket, yesterday, ngram_max=3, bits=40)
+            before = load_dataset(bucket, yesterday)
+            before.corpus(before.training_rows, **COUNTED)
         _, features = timed(partial(fill_cache, bucket, snapshot, ngram_max=3, bits=40))
-        dataset, load = timed(lambda: load_dataset(bucket, snapshot))
+        dataset, load = timed(partial(load_dataset, bucket, snapshot))
         rows = dataset.training_rows
+        corpus, counts = timed(lambda: dataset.corpus(rows, **COUNTED))
 
         def fit() -> bytes:
-            inputs = dataset.fingerprints(rows, ngram_max=3, bits=40)
-            held_out = dataset.is_selection[rows]
             model = fingerprint_svm(seed=1)
-            return dump_model(model.fit(inputs, dataset.label[rows], svm__held_out=held_out))
+            ones = model[0].fit_transform(corpus)
+            model[-1].fit(ones, dataset.label[rows], held_out=dataset.is_selection[rows])
+            return dump_model(model)
 
         _, fitted = timed(fit)
-    parts = {"features": features, "load": load, "fit": fitted}
+    parts = {"features": features, "load": load, "counts": counts, "fit": fitted}
     figures = {f"{part}_cpu_seconds": seconds["cpu_seconds"] for part, seconds in parts.items()}
     return figures | {
         "cpu_seconds": sum(seconds["cpu_seconds"] for seconds in parts.values()),

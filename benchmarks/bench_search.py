@@ -64,11 +64,13 @@ class OfficialTrain:
         shares = fold_shares(self.film.tolist(), salt="films-2026")
         return np.array([int(shares[film] * count) for film in self.film.tolist()])
 
-    def fingerprints(self, rows: NDArray[np.int64], *, ngram_max: int, bits: int) -> Any:
-        from pipelines.fingerprints import fingerprint
+    def corpus(self, rows: NDArray[np.int64], *, min_df: int, ngram_max: int, bits: int) -> Any:
+        from pipelines.corpus import Corpus
+        from pipelines.fingerprints import fingerprint_parts
 
         assert len(rows) == len(self.reviews)
-        return fingerprint(self.reviews, ngram_max=ngram_max, bits=bits)
+        empty = Corpus.empty(min_df=min_df, ngram_max=ngram_max, bits=bits)
+        return empty.extended(fingerprint_parts(self.reviews, ngram_max=ngram_max, bits=bits))
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ def in_own_process(
 
 def split(reviews: Path, name: str) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
     """Texts, labels and films of the official train or test split."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["text", "label", "movie_id"]
@@ -58,7 +59,10 @@ def split(reviews: Path, name: str) -> tuple[list[str], NDArray[np.int8], NDArra
         reviews, columns=columns, filters=[("split", "=", name)], use_threads=False
     )
     films = np.array(table["movie_id"].to_pylist(), np.str_)
-    return table["text"].to_pylist(), table["label"].to_numpy().astype(np.int8), films
+    texts, labels = table["text"].to_pylist(), table["label"].to_numpy().astype(np.int8)
+    del table
+    pa.default_memory_pool().release_unused()  # what was read belongs to no rival's memory
+    return texts, labels, films
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, Figures]:

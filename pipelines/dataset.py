@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines import corpora
+from pipelines.corpus import Corpus
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints
 from pipelines.identity import fold_shares, is_holdout, is_selection
 from pipelines.partitions import read_partition
-from pipelines.records import Snapshot, sha256_of
+from pipelines.records import Partition, Snapshot, sha256_of
 from pipelines.slices import Described
 from pipelines.store import Bucket
 
@@ -100,17 +102,24 @@ class Dataset:
         rows, fingerprints : ndarray, Fingerprints
             The reviews that lie in the next partition, ascending, and their fingerprints.
         """
-        rows = np.sort(rows)
+        for partition, mine, local in self._by_partition(np.sort(rows)):
+            found = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
+            yield mine, found.take(local)
+
+    def _by_partition(self, rows: Rows) -> Iterator[tuple[Partition, Rows, Rows]]:
+        """Partitions with the given ascending reviews in them, and their rows inside of it."""
         start = 0
         for partition in self.snapshot.partitions:
             low, high = np.searchsorted(self.position[rows], [start, start + partition.rows])
             mine = rows[low:high]
             if len(mine):
-                found = partition_fingerprints(
-                    self.reviews, partition, ngram_max=ngram_max, bits=bits
-                )
-                yield mine, found.take(self.position[mine] - start)
+                yield partition, mine, self.position[mine] - start
             start += partition.rows
+
+    def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
+        """Which of the given ascending reviews contains which n-gram; yesterday's is extended."""
+        parts = [(partition, local) for partition, _, local in self._by_partition(rows)]
+        return corpora.grown(self.reviews, parts, min_df=min_df, ngram_max=ngram_max, bits=bits)
 
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
         """The fingerprints of the given reviews, in the given order."""

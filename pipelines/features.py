@@ -39,8 +39,12 @@ class CacheUse:
     computed: int
 
 
+def cache_folder(*, ngram_max: int, bits: int) -> str:
+    return f"features/{FEATURIZER_VERSION}-n{ngram_max}-b{bits}"
+
+
 def cache_key(partition: Partition, *, ngram_max: int, bits: int) -> str:
-    return f"features/{FEATURIZER_VERSION}-n{ngram_max}-b{bits}/{partition.sha256}.npz"
+    return f"{cache_folder(ngram_max=ngram_max, bits=bits)}/{partition.sha256}.npz"
 
 
 def fill_cache(
@@ -54,15 +58,15 @@ def fill_cache(
     """Make sure that every partition of the snapshot has its fingerprints in the cache.
 
     Several partitions are worked on at once, each by a thread of its own that holds nothing else,
-    so memory is bounded by the largest few.
+    so memory is bounded by the largest few. What is there already is not read: whoever reads it
+    computes it again if it is not right.
     """
+    folder = cache_folder(ngram_max=ngram_max, bits=bits)
+    there = {info.key for info in reviews.list(f"{folder}/")}
 
     def is_cached(partition: Partition) -> bool:
-        data = _get(reviews, cache_key(partition, ngram_max=ngram_max, bits=bits))
-        if data is not None and is_whole(data, partition, ngram_max=ngram_max, bits=bits):
+        if cache_key(partition, ngram_max=ngram_max, bits=bits) in there:
             return True
-        if data is not None:
-            logger.warning("partition=%s has a corrupt or foreign cache entry", partition.sha256)
         _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
         return False
 
@@ -144,15 +148,6 @@ def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> F
         return Fingerprints(ids=ids, lengths=lengths, ngram_max=ngram_max, bits=bits)
     except _DAMAGED:
         return None
-
-
-def is_whole(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> bool:
-    """Whether a cache entry is this partition's and undamaged; its ids are hashed, not decoded."""
-    try:
-        with _opened(data) as arrays:
-            return _is_of(arrays, partition, ngram_max=ngram_max, bits=bits)
-    except _DAMAGED:
-        return False
 
 
 def _opened(data: bytes) -> Any:

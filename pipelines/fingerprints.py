@@ -176,17 +176,25 @@ def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> 
     ValueError
         If ``ngram_max`` or ``bits`` is out of range.
     """
+    nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
+    parts = fingerprint_parts(texts, ngram_max=ngram_max, bits=bits)
+    return Fingerprints.concat([nothing, *parts])
+
+
+def fingerprint_parts(
+    texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40
+) -> Iterator[Fingerprints]:
+    """As `fingerprint`, some hundred reviews at a time, each made when it is asked for."""
     _check_range("ngram_max", ngram_max, NGRAM_RANGE)
     _check_range("bits", bits, BITS_RANGE)
     if isinstance(texts, str):
         raise TypeError("expected an iterable of texts, got one str: pass [text]")
-    parts = [_fingerprint_block(block, ngram_max, bits) for block in _blocks(texts)]
-    ids = np.concatenate([np.empty(0, np.uint64), *(ids for ids, _ in parts)])
-    lengths = np.concatenate([np.empty(0, np.int64), *(lengths for _, lengths in parts)])
-    return Fingerprints(ids, lengths, ngram_max, bits)
+    for block in _blocks(texts):
+        ids, lengths = _fingerprint_block(block, ngram_max, bits)
+        yield Fingerprints(ids, lengths, ngram_max, bits)
 
 
-def bounds_of(lengths: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+def bounds_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
     """Where each of the consecutive parts of these lengths begins, and the end of the last."""
     bounds = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=bounds[1:])

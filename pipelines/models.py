@@ -32,10 +32,11 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from pipelines.fingerprints import Fingerprints
+from pipelines.corpus import Corpus
+from pipelines.fingerprints import Fingerprints, fingerprint_parts
 from pipelines.nbsvm import NaiveBayesSvm, log_count_ratio, two_classes
 from pipelines.reading import FingerprintReader
-from pipelines.vocabulary import FingerprintIndex, known_columns, presence_of, seen_in
+from pipelines.vocabulary import FingerprintIndex, known_columns
 
 
 class FingerprintVectorizer(FingerprintReader):
@@ -54,7 +55,8 @@ class FingerprintVectorizer(FingerprintReader):
     Attributes
     ----------
     vocabulary_ : ndarray of uint64, shape (n_ngrams,)
-        Fingerprints of the n-grams kept, ascending: the columns of what `transform` returns.
+        The fingerprint of each column of what `transform` returns, in the order of
+        `pipelines.corpus`.
     """
 
     def __init__(self, *, ngram_max: int = 3, min_df: int = 2, bits: int = 40) -> None:
@@ -62,12 +64,12 @@ class FingerprintVectorizer(FingerprintReader):
         self.min_df = min_df
         self.bits = bits
 
-    def fit(self, X: Iterable[str] | Fingerprints, y: object = None) -> Self:  # noqa: ARG002
+    def fit(self, X: Iterable[str] | Fingerprints | Corpus, y: object = None) -> Self:  # noqa: ARG002
         """Keep the n-grams that occur in at least ``min_df`` reviews.
 
         Parameters
         ----------
-        X : iterable of str, or Fingerprints
+        X : iterable of str, Fingerprints, or Corpus
             The reviews.
         y : object
             Not used.
@@ -78,17 +80,18 @@ class FingerprintVectorizer(FingerprintReader):
             If a parameter is out of range, the fingerprints were made with other parameters, or
             no n-gram occurs often enough.
         """
-        self._check_min_df()
-        reviews = self.read(X)
-        return self._keep(seen_in(reviews.ids, self.min_df), len(reviews))
+        self._keep(self._corpus(X))
+        return self
 
-    def fit_transform(self, X: Iterable[str] | Fingerprints, y: object = None) -> sparse.csr_array:  # noqa: ARG002
+    def fit_transform(
+        self,
+        X: Iterable[str] | Fingerprints | Corpus,
+        y: object = None,  # noqa: ARG002
+    ) -> sparse.csr_array:
         """Fit to the reviews and transform them, reading each once."""
-        self._check_min_df()
-        reviews = self.read(X)
-        vocabulary, ones = presence_of(reviews, self.min_df)
-        self._keep(vocabulary, len(reviews))
-        return ones
+        corpus = self._corpus(X)
+        self._keep(corpus)
+        return corpus.presence()
 
     @property
     def column_count(self) -> int:
@@ -102,25 +105,34 @@ class FingerprintVectorizer(FingerprintReader):
         """Return the vocabulary: another one after each fit."""
         return (self.vocabulary_,)
 
-    def _check_min_df(self) -> None:
+    def _corpus(self, X: Iterable[str] | Fingerprints | Corpus) -> Corpus:
         if self.min_df < 1:
             raise ValueError(f"min_df must be at least 1, got {self.min_df}")
+        wanted = {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
+        if isinstance(X, Corpus):
+            if X.parameters != wanted:
+                raise ValueError(f"the corpus was made with {X.parameters}, this reads {wanted}")
+            return X
+        if isinstance(X, Fingerprints):
+            return Corpus.of(self.read(X), min_df=self.min_df)
+        parts = fingerprint_parts(X, ngram_max=self.ngram_max, bits=self.bits)
+        return Corpus.empty(**wanted).extended(parts)
 
-    def _keep(self, vocabulary: NDArray[np.uint64], review_count: int) -> Self:
-        if not len(vocabulary):
+    def _keep(self, corpus: Corpus) -> None:
+        if not len(corpus.vocabulary):
             raise ValueError(
-                f"none of the n-grams of {review_count} reviews occurs in min_df={self.min_df} "
+                f"none of the n-grams of {len(corpus)} reviews occurs in min_df={self.min_df} "
                 "of them. Pass more reviews or a lower min_df."
             )
-        self.vocabulary_ = vocabulary
-        self._index = FingerprintIndex(vocabulary, self.bits)
-        return self
+        self.vocabulary_ = corpus.vocabulary
+        self._index: FingerprintIndex | None = None
 
     def index(self) -> FingerprintIndex:
         """Where each known n-gram is in the vocabulary; built on first use."""
-        if getattr(self, "_index", None) is None:
-            self._index = FingerprintIndex(self.vocabulary_, self.bits)
-        return self._index
+        index = getattr(self, "_index", None)
+        if index is None:
+            index = self._index = FingerprintIndex(self.vocabulary_, self.bits)
+        return index
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the index: it follows from the vocabulary, and is rebuilt when needed."""

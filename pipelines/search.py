@@ -34,6 +34,7 @@ from sklearn.pipeline import Pipeline
 from pipelines.candidates import build, inputs_for
 from pipelines.dataset import Dataset
 from pipelines.errors import ConfigError, FitError
+from pipelines.models import FingerprintVectorizer
 from pipelines.nbsvm import NaiveBayesSvm, Weighted, every_fifth, weigh, weighted_by
 from pipelines.records import CandidateScore, Plan
 from pipelines.streaming import fit_streamed, streams
@@ -121,9 +122,13 @@ class _TrainingRows:
         key = _key(model[0])
         if key not in self._shared:
             first = clone(model[0])
-            inputs = inputs_for(model, self._dataset, self.rows)
-            self._shared[key] = first, first.fit_transform(inputs)
+            self._shared[key] = first, first.fit_transform(self._inputs(model))
         return self._shared[key]
+
+    def _inputs(self, model: Pipeline) -> Any:
+        if not isinstance(model[0], FingerprintVectorizer):
+            return inputs_for(model, self._dataset, self.rows)
+        return self._dataset.corpus(self.rows, **model[0].get_params())
 
 
 def _built(plan: Plan, name: str) -> Pipeline:
@@ -162,10 +167,9 @@ def _run_fold(trials: list[_Trial], rows: _TrainingRows, is_out: NDArray[np.bool
         group = [trial for trial in trials if _key(trial.model[0]) == key]
         with _fitting(group[0].name, len(rows.rows)):
             _, X = rows.shared(group[0].model)
-            inside, outside = X[~is_out], X[is_out]
-        fold = _Fold(inside, rows.labels[~is_out], outside, rows.labels[is_out])
+        fold = _Fold(X, rows.labels, is_out)
         for trial in group:
-            with _fitting(trial.name, inside.shape[0]):
+            with _fitting(trial.name, int(np.sum(~is_out))):
                 _judge(trial, fold)
 
 
@@ -173,16 +177,24 @@ def _run_fold(trials: list[_Trial], rows: _TrainingRows, is_out: NDArray[np.bool
 class _Fold:
     """The rows inside and outside of a fit, and these weighted, once per smoothing count."""
 
-    inside: Any
-    labels_inside: NDArray[np.int8]
-    outside: Any
-    labels_outside: NDArray[np.int8]
+    X: Any
+    labels: NDArray[np.int8]
+    is_out: NDArray[np.bool_]
     _weighted: dict[float, tuple[Weighted, Any]] = field(default_factory=dict)
 
+    @property
+    def labels_inside(self) -> NDArray[np.int8]:
+        return self.labels[~self.is_out]
+
+    @property
+    def labels_outside(self) -> NDArray[np.int8]:
+        return self.labels[self.is_out]
+
     def weighted(self, alpha: float) -> tuple[Weighted, Any]:
+        """The rows inside and outside; those that are not weighted are not kept beside them."""
         if alpha not in self._weighted:
-            inside = weigh(self.inside, self.labels_inside, alpha)
-            self._weighted[alpha] = inside, weighted_by(inside.ratio, self.outside)
+            inside = weigh(self.X[~self.is_out], self.labels_inside, alpha)
+            self._weighted[alpha] = inside, weighted_by(inside.ratio, self.X[self.is_out])
         return self._weighted[alpha]
 
 
@@ -190,12 +202,12 @@ def _judge(trial: _Trial, fold: _Fold) -> None:
     """Fit without a fold and score the fold."""
     last = _margin_step(trial.model)
     if last is None:
-        fitted = clone(trial.model[1:]).fit(fold.inside, fold.labels_inside)
+        fitted = clone(trial.model[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)
         column = list(fitted.classes_).index(1)
-        probability = fitted.predict_proba(fold.outside)[:, column]
+        probability = fitted.predict_proba(fold.X[fold.is_out])[:, column]
     else:
         inside, outside = fold.weighted(last.alpha)
-        svm = clone(last).fit_margin(fold.inside, fold.labels_inside, inside)
+        svm = clone(last).fit_weighted(inside, fold.labels_inside)
         margins = svm.margins_of_weighted(outside)
         # Slope and offset are two numbers learned from a whole fold: they hardly flatter.
         svm.calibrate(margins, fold.labels_outside)

@@ -15,6 +15,7 @@ from pipelines import search
 from pipelines.artefacts import dump_model
 from pipelines.candidates import build, settings_to_try
 from pipelines.config import CONFIG_FOLDER, CandidateSettings, Settings, load
+from pipelines.corpus import Corpus
 from pipelines.errors import ConfigError, FitError
 from pipelines.fingerprints import Fingerprints, fingerprint
 from pipelines.made_up import make_reviews
@@ -46,6 +47,9 @@ class SomeReviews:
 
     def fingerprints(self, rows: np.ndarray, *, ngram_max: int, bits: int) -> Fingerprints:
         return fingerprint(self.texts(rows), ngram_max=ngram_max, bits=bits)
+
+    def corpus(self, rows: np.ndarray, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
+        return Corpus.of(self.fingerprints(rows, ngram_max=ngram_max, bits=bits), min_df=min_df)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,142 @@
+"""Corpora of earlier nights, kept on S3 so that a night is added to them.
+
+A corpus is named by a chain of digests over its partitions, and over which rows of them are in it.
+So the corpus of any earlier night is found under the name that a prefix of today's chain has. It is
+a cache like that of the fingerprints: it may be deleted at any time, and what is corrupt or foreign
+is made again.
+
+A corpus is kept only when it outgrew the one it began with by an eighth. That bounds what all
+nights together write, and a night adds at most an eighth again to what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.corpus import Corpus
+from pipelines.errors import ObjectMissingError
+from pipelines.features import cache_folder, partition_fingerprints
+from pipelines.records import Partition, sha256_of
+from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
+
+Selected = tuple[Partition, NDArray[np.int64]]
+"""A partition, and which of its rows are in a corpus, ascending."""
+
+GROWTH_TO_KEEP = 1.125
+_ALIGNMENT = 64
+_DIGEST_BYTES = 64
+_ARRAYS = {
+    "vocabulary": np.uint64, "columns": np.int32, "lengths": np.int32, "rare": np.uint64,
+}  # fmt: skip
+_DAMAGED = (ValueError, KeyError, TypeError)
+
+
+def grown(
+    reviews: Bucket, parts: Sequence[Selected], *, min_df: int, ngram_max: int, bits: int
+) -> Corpus:
+    """The corpus of the selected rows: the longest one that is kept of a part of them, extended."""
+    folder = f"{cache_folder(ngram_max=ngram_max, bits=bits)}/corpora-df{min_df}"
+    empty = Corpus.empty(min_df=min_df, ngram_max=ngram_max, bits=bits)
+    chain = _chain(parts)
+    kept = {info.key for info in reviews.list(f"{folder}/")}
+    count, before = _longest(reviews, folder, chain, kept, empty)
+    corpus = before.extended(
+        partition_fingerprints(reviews, partition, ngram_max=ngram_max, bits=bits).take(rows)
+        for partition, rows in parts[count:]
+    )
+    logger.info("corpus rows=%d of which were kept=%d", len(corpus), len(before))
+    if len(corpus) > GROWTH_TO_KEEP * len(before):
+        begun_with = {_key(folder, name) for name in chain[:count][-1:]}
+        _keep(reviews, _key(folder, chain[-1]), encode(corpus, chain[-1]), kept - begun_with)
+    return corpus
+
+
+def _chain(parts: Sequence[Selected]) -> list[str]:
+    """Name the corpora of the first part, of the first two, and so on."""
+    names, digest = [], ""
+    for partition, rows in parts:
+        chosen = np.ascontiguousarray(rows, np.int64).tobytes()
+        digest = sha256(f"{digest} {partition.sha256} ".encode() + chosen).hexdigest()
+        names.append(digest)
+    return names
+
+
+def _key(folder: str, name: str) -> str:
+    return f"{folder}/{name}.corpus"
+
+
+def _longest(
+    reviews: Bucket, folder: str, chain: list[str], kept: set[str], empty: Corpus
+) -> tuple[int, Corpus]:
+    """How many parts the longest corpus that is kept covers, and that corpus."""
+    for count in range(len(chain), 0, -1):
+        key = _key(folder, chain[count - 1])
+        if key in kept:
+            found = _read(reviews, key, chain[count - 1], empty)
+            if found is not None:
+                return count, found
+    return 0, empty
+
+
+def _read(reviews: Bucket, key: str, name: str, empty: Corpus) -> Corpus | None:
+    try:
+        data = reviews.get(key)
+    except ObjectMissingError:  # deleted since it was listed
+        return None
+    found = decode(data, name, empty.parameters)
+    if found is None:
+        logger.warning("cache=%s is corrupt or foreign; making it again", key)
+    return found
+
+
+def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
+    """Keep a corpus, and no others but the one it began with."""
+    reviews.put(key, data)
+    for other in sorted(outdated - {key}):
+        reviews.delete(other)
+
+
+def encode(corpus: Corpus, name: str) -> bytes:
+    """Bytes of a kept corpus: their own sha256, a line of JSON, then the arrays."""
+    arrays = [np.ascontiguousarray(vars(corpus)[field], kind) for field, kind in _ARRAYS.items()]
+    head = {"made_of": name, **corpus.parameters, "counts": [len(array) for array in arrays]}
+    line = json.dumps(head).encode()
+    line += b" " * (-(_DIGEST_BYTES + len(line) + 1) % _ALIGNMENT) + b"\n"
+    payload = b"".join([line, *(_padded(array.tobytes()) for array in arrays)])
+    return sha256_of(payload).encode() + payload
+
+
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % _ALIGNMENT)
+
+
+def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
+    """The corpus in these bytes, or None when it is not the one of this name, whole."""
+    try:
+        if data[:_DIGEST_BYTES] != sha256(memoryview(data)[_DIGEST_BYTES:]).hexdigest().encode():
+            return None
+        start = data.index(b"\n", _DIGEST_BYTES) + 1
+        head = json.loads(data[_DIGEST_BYTES:start])
+        if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
+            return None
+        vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
+        return Corpus(vocabulary, columns, lengths, rare, **parameters)
+    except _DAMAGED:
+        return None
+
+
+def _views(data: bytes, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """The arrays that begin at ``start``; they are looked at, not copied."""
+    for kind, count in zip(_ARRAYS.values(), counts, strict=True):
+        view: NDArray[Any] = np.frombuffer(data, kind, count, start)
+        start += view.nbytes + -view.nbytes % _ALIGNMENT
+        yield view

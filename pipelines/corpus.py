@@ -1,0 +1,332 @@
+"""Which review contains which n-gram; new reviews are added without a look at the others.
+
+An n-gram becomes a column when the ``min_df``-th review that contains it arrives. Until then it is
+*rare*, and remembered with the rows it occurs in. Columns are numbered in the order in which they
+became so. Hence reviews that are added later only add columns at the end, and a corpus that grew
+night by night is, bit for bit, the one that is made of all reviews at once. Labels play no part.
+
+The order has a second use: n-grams that many reviews contain come first, so what a pass over the
+rows reads and writes most often stays in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pipelines.fingerprints import Fingerprints, bounds_of
+from pipelines.vocabulary import FingerprintIndex, presence
+
+CHUNK_OCCURRENCES = 1 << 20
+"""What is worked on at once, so that what is needed on the way is small and soon used again."""
+
+Ids = NDArray[np.uint64]
+Rows = NDArray[np.int32]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """The columns of each review, and what it takes to go on.
+
+    Attributes
+    ----------
+    vocabulary : ndarray of uint64, shape (n_columns,)
+        The fingerprint of each column.
+    columns : ndarray of int32, shape (n_marks,)
+        The columns of each review, one review after the other, each ascending.
+    lengths : ndarray of int32, shape (n_reviews,)
+        How many of them each review has.
+    rare : ndarray of uint64
+        Occurrences of n-grams in fewer than ``min_df`` reviews, ascending: the fingerprint in the
+        upper ``bits`` bits, the row below.
+    min_df, ngram_max, bits : int
+        See `FingerprintVectorizer`.
+    """
+
+    vocabulary: Ids
+    columns: NDArray[np.int32]
+    lengths: Rows
+    rare: Ids
+    min_df: int
+    ngram_max: int = 3
+    bits: int = 40
+
+    @classmethod
+    def empty(cls, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
+        nothing = np.empty(0, np.int32)
+        ids = np.empty(0, np.uint64)
+        return cls(ids, nothing, nothing, ids, min_df, ngram_max, bits)
+
+    @classmethod
+    def of(cls, reviews: Fingerprints, *, min_df: int) -> Corpus:
+        """Return the corpus of these reviews alone."""
+        empty = cls.empty(min_df=min_df, ngram_max=reviews.ngram_max, bits=reviews.bits)
+        return empty.extended([reviews])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """What two corpora must agree on to be comparable."""
+        return {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
+
+    @property
+    def row_bits(self) -> int:
+        """Bits below a fingerprint in an occurrence: for at most two to this power reviews."""
+        return 64 - self.bits
+
+    def presence(self) -> sparse.csr_array:
+        """Ones of float32 where a review contains an n-gram, shape (n_reviews, n_columns)."""
+        return presence(self.columns, bounds_of(self.lengths), len(self.vocabulary))
+
+    def extended(self, parts: Iterable[Fingerprints]) -> Corpus:
+        """Return this corpus with the reviews of all parts behind its own.
+
+        Raises
+        ------
+        ValueError
+            If the parts were made with other parameters, or there are too many reviews.
+        """
+        occurrences, counts = self._occurrences(parts)
+        if not len(counts):
+            return self
+        found = self._sort_out(occurrences)
+        del occurrences  # the largest array of all is not needed any more
+        return self._joined(found, len(counts))
+
+    def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
+        """All occurrences in new reviews, ascending, and how many there are in each review."""
+        keys, counts, row = np.empty(0, np.uint64), [np.empty(0, np.int64)], len(self)
+        for part in parts:
+            self._check(part, row)
+            start = len(keys)
+            keys.resize(start + len(part.ids), refcheck=False)  # grows in place
+            np.left_shift(part.ids, np.uint64(self.row_bits), out=keys[start:])
+            keys[start:] |= np.repeat(
+                np.arange(row, row + len(part), dtype=np.uint64), part.lengths
+            )
+            counts.append(part.lengths)
+            row += len(part)
+        keys.sort()
+        return keys, np.concatenate(counts)
+
+    def _check(self, part: Fingerprints, row: int) -> None:
+        if part.parameters != (self.ngram_max, self.bits):
+            raise ValueError(
+                f"fingerprints of (ngram_max, bits) = {part.parameters} cannot be added to a "
+                f"corpus of {(self.ngram_max, self.bits)}. Make them again with the same ones."
+            )
+        most = 1 << self.row_bits
+        if row + len(part) > most:
+            raise ValueError(
+                f"{row + len(part):,} reviews do not fit beside {self.bits} bits; at most {most:,} "
+                "do. Use fewer bits, or a model that streams."
+            )
+
+    def _sort_out(self, occurrences: Ids) -> _Found:
+        """Find known, new and rare n-grams among new occurrences, a stretch of them at a time.
+
+        What is rare is moved to the front of ``occurrences``, which nobody needs any more.
+        """
+        gathered = {
+            name: [array] for name, array in vars(_Found.nothing()).items() if name != "rare"
+        }
+        rare = 0
+        for start, stop in pairwise(_cuts(occurrences, self.row_bits)):
+            found = self._sort_out_some(occurrences[start:stop])
+            occurrences[rare : rare + len(found.rare)] = found.rare
+            rare += len(found.rare)
+            for name, arrays in gathered.items():
+                arrays.append(vars(found)[name])
+        occurrences.resize(rare, refcheck=False)
+        joined = {name: np.concatenate(gathered.pop(name)) for name in list(gathered)}
+        return _Found(**joined, rare=occurrences)
+
+    def _sort_out_some(self, keys: Ids) -> _Found:
+        """As `_sort_out`, of keys that hold all new occurrences of their n-grams."""
+        ids = keys >> np.uint64(self.row_bits)
+        starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+        counts = np.diff(starts, append=len(ids))
+        ids = ids[starts]
+        if not len(self.vocabulary):
+            return self._promoted(keys, ids, counts)
+        columns = self._columns_of(ids)
+        is_known = columns >= 0
+        is_known_key = np.repeat(is_known, counts)
+        fresh = self._promoted(keys[~is_known_key], ids[~is_known], counts[~is_known])
+        return replace(
+            fresh,
+            known_rows=self._rows(keys[is_known_key]),
+            known_columns=np.repeat(columns[is_known], counts[is_known]),
+        )
+
+    def _columns_of(self, ids: Ids) -> NDArray[np.int32]:
+        """The columns of ascending ids; -1 where there is none.
+
+        The long vocabulary is looked up among the few ids, not the other way round: so no index
+        of the vocabulary has to be made.
+        """
+        columns = np.full(len(ids), -1, np.int32)
+        near = np.flatnonzero((self.vocabulary >= ids[0]) & (self.vocabulary <= ids[-1]))
+        at, is_there = FingerprintIndex(ids, self.bits).find(self.vocabulary[near])
+        columns[at[is_there]] = near[is_there]
+        return columns
+
+    def _promoted(self, keys: Ids, ids: Ids, counts: Counts) -> _Found:
+        """Which n-grams without a column get one, counting where they were rare before."""
+        starts, before = self._rare_before(ids)
+        is_promoted = before + counts >= self.min_df
+        is_promoted_key = np.repeat(is_promoted, counts)
+        moved = _ranges(starts[is_promoted], before[is_promoted])
+        occurrences = keys[is_promoted_key]
+        if len(moved):
+            occurrences = np.sort(np.concatenate([self.rare[moved], occurrences]))
+        counts = (before + counts)[is_promoted]
+        rows = self._rows(occurrences)
+        return _Found(
+            ids=ids[is_promoted],
+            counts=counts,
+            rows=rows,
+            births=rows[bounds_of(counts)[:-1] + self.min_df - 1],
+            moved=moved,
+            rare=keys[~is_promoted_key],
+        )
+
+    def _rare_before(self, ids: Ids) -> tuple[NDArray[np.intp], Counts]:
+        """Where the rare occurrences of ascending ids begin, and how many there are."""
+        starts = np.searchsorted(self.rare, ids << np.uint64(self.row_bits))
+        before = np.zeros(len(ids), np.int64)
+        if len(self.rare):
+            for place in range(self.min_df - 1):  # if there were more, they would not be rare
+                at = self.rare.take(starts + place, mode="clip")
+                before += (starts + place < len(self.rare)) & (
+                    at >> np.uint64(self.row_bits) == ids
+                )
+        return starts, before
+
+    def _rows(self, keys: Ids) -> Rows:
+        return (keys & np.uint64((1 << self.row_bits) - 1)).astype(np.int32)
+
+    def _joined(self, found: _Found, new_reviews: int) -> Corpus:
+        order = _stable_order(found.births)  # the ids ascend, and so they do where births are equal
+        marks = self._new_marks(found, order, new_reviews)
+        columns, lengths = self._merged_marks(marks, new_reviews)
+        return Corpus(
+            vocabulary=np.concatenate([self.vocabulary, found.ids[order]]),
+            columns=columns,
+            lengths=lengths,
+            rare=self._still_rare(found),
+            min_df=self.min_df,
+            ngram_max=self.ngram_max,
+            bits=self.bits,
+        )
+
+    def _still_rare(self, found: _Found) -> Ids:
+        if not len(self.rare):
+            return found.rare
+        rare = np.delete(self.rare, found.moved)
+        return np.insert(rare, np.searchsorted(rare, found.rare), found.rare)
+
+    def _new_marks(
+        self, found: _Found, order: NDArray[np.intp], new_reviews: int
+    ) -> sparse.csr_array:
+        """What is new in all reviews, columns ascending in each."""
+        by_column = _stable_order(found.known_columns)
+        known_counts = np.bincount(found.known_columns, minlength=len(self.vocabulary))
+        starts = bounds_of(found.counts)[:-1]
+        rows = _gathered(found.rows, starts[order], found.counts[order])
+        if len(by_column):
+            rows = np.concatenate([found.known_rows[by_column], rows])
+        bounds = bounds_of(np.concatenate([known_counts, found.counts[order]]))
+        marks = sparse.csc_array(
+            (np.ones(len(rows), np.uint8), rows, bounds.astype(np.int32)),
+            shape=(len(self) + new_reviews, len(bounds) - 1),
+        )
+        return marks.tocsr()
+
+    def _merged_marks(
+        self, marks: sparse.csr_array, new_reviews: int
+    ) -> tuple[NDArray[np.int32], Rows]:
+        """New marks behind the old ones of the same review: new columns have higher numbers."""
+        added = np.diff(marks.indptr)
+        if not len(self):
+            return marks.indices, added
+        lengths = np.concatenate([self.lengths, np.zeros(new_reviews, np.int32)])
+        is_added = np.repeat(
+            np.tile([False, True], len(lengths)), np.column_stack([lengths, added]).ravel()
+        )
+        columns = np.empty(len(is_added), np.int32)
+        columns[is_added] = marks.indices
+        columns[~is_added] = self.columns
+        return columns, lengths + added
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What new occurrences mean.
+
+    ``ids`` get columns: ``counts`` occurrences each, in ``rows``, and ``births`` is the row that
+    brought the one that was missing. ``moved`` are positions in ``Corpus.rare`` that are no longer
+    rare, ``rare`` the new rare occurrences. ``known_rows`` contain columns that were there before.
+    """
+
+    ids: Ids
+    counts: Counts
+    rows: Rows
+    births: Rows
+    moved: NDArray[np.int64]
+    rare: Ids
+    known_rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
+    known_columns: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    @classmethod
+    def nothing(cls) -> _Found:
+        ids, rows, counts = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64)
+        return cls(ids, counts, rows, rows, counts, ids)
+
+
+def _cuts(keys: Ids, row_bits: int) -> Iterator[int]:
+    """Where to cut ascending keys into stretches, never between two of the same n-gram."""
+    start = 0
+    while start < len(keys):
+        yield start
+        start += CHUNK_OCCURRENCES
+        if start < len(keys):
+            last = keys[start - 1] | np.uint64((1 << row_bits) - 1)
+            start += int(np.searchsorted(keys[start:], last, side="right"))
+    if len(keys):
+        yield len(keys)
+
+
+def _stable_order(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """As a stable ``argsort`` of values that are not negative, in a quarter of its time."""
+    keys = values.astype(np.int64) << 32
+    keys |= np.arange(len(values))
+    keys.sort()
+    keys &= 0xFFFF_FFFF
+    return keys
+
+
+def _ranges(starts: NDArray[np.intp], counts: Counts) -> NDArray[np.int64]:
+    """``starts[i], starts[i] + 1, ...``, ``counts[i]`` of them, one range after the other."""
+    positions = np.repeat(starts - bounds_of(counts)[:-1], counts)
+    positions += np.arange(len(positions))
+    return positions
+
+
+def _gathered(rows: Rows, starts: Counts, counts: Counts) -> Rows:
+    """The rows of each range, one range after the other."""
+    bounds = bounds_of(counts)
+    gathered = np.empty(bounds[-1], np.int32)
+    cuts = np.searchsorted(bounds, np.arange(0, bounds[-1], CHUNK_OCCURRENCES))
+    for start, stop in pairwise([*np.unique(cuts).tolist(), len(counts)]):
+        chosen = _ranges(starts[start:stop], counts[start:stop])
+        gathered[bounds[start] : bounds[stop]] = rows[chosen]
+    return gathered
