@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,19 +104,15 @@ class Corpus:
 
     def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
         """All occurrences in new reviews, ascending, and how many there are in each review."""
-        keys, counts, row = np.empty(0, np.uint64), [np.empty(0, np.int64)], len(self)
+        keys, counts, row = _Growing(np.uint64), _Growing(np.int64), len(self)
         for part in parts:
             self._check(part, row)
-            start = len(keys)
-            keys.resize(start + len(part.ids), refcheck=False)  # grows in place
-            np.left_shift(part.ids, np.uint64(self.row_bits), out=keys[start:])
-            keys[start:] |= np.repeat(
-                np.arange(row, row + len(part), dtype=np.uint64), part.lengths
-            )
+            rows = np.repeat(np.arange(row, row + len(part), dtype=np.uint64), part.lengths)
+            keys.append((part.ids << np.uint64(self.row_bits)) | rows)
             counts.append(part.lengths)
             row += len(part)
-        keys.sort()
-        return keys, np.concatenate(counts)
+        keys.array.sort()
+        return keys.array, counts.array
 
     def _check(self, part: Fingerprints, row: int) -> None:
         if part.parameters != (self.ngram_max, self.bits):
@@ -135,19 +132,18 @@ class Corpus:
 
         What is rare is moved to the front of ``occurrences``, which nobody needs any more.
         """
-        gathered = {
-            name: [array] for name, array in vars(_Found.nothing()).items() if name != "rare"
-        }
+        nothing = vars(_Found.nothing())
+        gathered = {name: _Growing(array.dtype) for name, array in nothing.items()}
         rare = 0
         for start, stop in pairwise(_cuts(occurrences, self.row_bits)):
             found = self._sort_out_some(occurrences[start:stop])
             occurrences[rare : rare + len(found.rare)] = found.rare
             rare += len(found.rare)
-            for name, arrays in gathered.items():
-                arrays.append(vars(found)[name])
+            for name in gathered.keys() - {"rare"}:
+                gathered[name].append(vars(found)[name])
         occurrences.resize(rare, refcheck=False)
-        joined = {name: np.concatenate(gathered.pop(name)) for name in list(gathered)}
-        return _Found(**joined, rare=occurrences)
+        gathered["rare"].array = occurrences
+        return _Found(**{name: each.array for name, each in gathered.items()})
 
     def _sort_out_some(self, keys: Ids) -> _Found:
         """As `_sort_out`, of keys that hold all new occurrences of their n-grams."""
@@ -266,6 +262,18 @@ class Corpus:
         columns[is_added] = marks.indices
         columns[~is_added] = self.columns
         return columns, lengths + added
+
+
+class _Growing:
+    """An array that grows in place: what is appended is copied once, and never held twice."""
+
+    def __init__(self, kind: Any) -> None:
+        self.array = np.empty(0, kind)
+
+    def append(self, values: NDArray[Any]) -> None:
+        start = len(self.array)
+        self.array.resize(start + len(values), refcheck=False)
+        self.array[start:] = values
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         presence : csr_array of float32, shape (n_reviews, n_columns)
-            Zeros and ones, columns ascending in each row.
+            Zeros and ones.
         """
         check_is_fitted(self)
         columns, bounds = self.columns(self.read(X))

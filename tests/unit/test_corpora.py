@@ -1,0 +1,168 @@
+"""A kept corpus saves work and never changes an answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines import corpora
+from pipelines.corpora import decode, encode, grown
+from pipelines.corpus import Corpus
+from pipelines.errors import ObjectMissingError
+from pipelines.features import cache_folder, partition_fingerprints
+from tests.unit.test_corpus import plain
+from tests.unit.test_features import a_partition
+
+SIZE = {"ngram_max": 2, "bits": 40}
+COUNTED = {"min_df": 2, **SIZE}
+FOLDER = f"{cache_folder(**SIZE)}/corpora-df2/"
+
+
+@pytest.fixture
+def nights(stores):
+    """Five partitions of six reviews; of each all rows but the first are selected."""
+    parts = [a_partition(stores, first=6 * number)[0] for number in range(5)]
+    return [(partition, np.arange(1, 6)) for partition in parts]
+
+
+def anew(stores, parts) -> Corpus:
+    """What is made without any cache of corpora."""
+    found = [
+        partition_fingerprints(stores.reviews, partition, **SIZE).take(rows)
+        for partition, rows in parts
+    ]
+    return Corpus.empty(**COUNTED).extended(found)
+
+
+def kept(stores) -> list[str]:
+    return [info.key for info in stores.reviews.list(FOLDER)]
+
+
+@pytest.fixture
+def looked_at(monkeypatch) -> list[str]:
+    """The partitions whose fingerprints were read."""
+    seen: list[str] = []
+    read = corpora.partition_fingerprints
+
+    def note(reviews, partition, **size):
+        seen.append(partition.sha256)
+        return read(reviews, partition, **size)
+
+    monkeypatch.setattr(corpora, "partition_fingerprints", note)
+    return seen
+
+
+def test_only_the_new_night_is_looked_at(stores, nights, looked_at):
+    grown(stores.reviews, nights[:4], **COUNTED)
+    looked_at.clear()
+
+    found = grown(stores.reviews, nights, **COUNTED)
+
+    assert looked_at == [nights[4][0].sha256]
+    assert plain(found) == plain(anew(stores, nights))
+
+
+def test_the_longest_kept_corpus_is_extended(stores, nights, looked_at):
+    grown(stores.reviews, nights[:2], **COUNTED)
+    grown(stores.reviews, nights[:3], **COUNTED)
+    looked_at.clear()
+
+    grown(stores.reviews, nights, **COUNTED)
+
+    assert looked_at == [partition.sha256 for partition, _ in nights[3:]]
+
+
+def test_a_late_delivery_in_the_middle_is_no_reason_to_trust_what_came_after(
+    stores, nights, looked_at
+):
+    in_time = [*nights[:2], *nights[3:]]
+    grown(stores.reviews, nights[:2], **COUNTED)
+    grown(stores.reviews, in_time, **COUNTED)
+    looked_at.clear()
+
+    found = grown(stores.reviews, nights, **COUNTED)
+
+    assert looked_at == [partition.sha256 for partition, _ in nights[2:]]
+    assert plain(found) == plain(anew(stores, nights))
+
+
+def test_other_rows_of_the_same_partitions_are_another_corpus(stores, nights):
+    grown(stores.reviews, nights, **COUNTED)
+    others = [(partition, np.arange(5)) for partition, _ in nights]
+
+    assert plain(grown(stores.reviews, others, **COUNTED)) == plain(anew(stores, others))
+
+
+def test_a_corpus_that_hardly_grew_is_not_written_again(stores, nights):
+    all_but_one_row = [*nights[:4], (nights[4][0], np.arange(1, 5))]
+    grown(stores.reviews, nights[:4], **COUNTED)
+    first = kept(stores)
+    grown(stores.reviews, [*nights[:4], (nights[4][0], np.array([1]))], **COUNTED)
+    assert kept(stores) == first  # 21 rows after 20
+
+    grown(stores.reviews, all_but_one_row, **COUNTED)
+    assert len(kept(stores)) == 2  # 24 rows: more than an eighth
+
+
+def test_only_the_newest_and_the_one_it_began_with_are_kept(stores, nights):
+    for count in range(1, 6):
+        grown(stores.reviews, nights[:count], **COUNTED)
+
+    assert len(kept(stores)) == 2
+
+
+def test_kept_corpora_may_be_deleted_at_any_time(stores, nights, monkeypatch):
+    grown(stores.reviews, nights[:4], **COUNTED)
+    get = stores.reviews.get
+
+    def gone(key, **options):
+        if key.startswith(FOLDER):
+            raise ObjectMissingError(key)
+        return get(key, **options)
+
+    monkeypatch.setattr(stores.reviews, "get", gone)
+
+    assert plain(grown(stores.reviews, nights, **COUNTED)) == plain(anew(stores, nights))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda data: data[:-1], id="cut"),
+        pytest.param(lambda data: b"", id="emptied"),
+        pytest.param(lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:], id="changed"),
+        pytest.param(lambda data: b"0" * 64 + data[64:], id="unsigned"),
+        pytest.param(lambda data: signed(b"no json\n"), id="signed-and-no-json"),
+        pytest.param(lambda data: signed(b"[]\n"), id="signed-and-a-list"),
+        pytest.param(lambda data: signed(b"{}\n"), id="signed-and-nothing-named"),
+        pytest.param(lambda data: signed(b"no line at all"), id="signed-and-one-line"),
+        pytest.param(lambda data: signed(data[64:-64]), id="signed-and-too-short"),
+        pytest.param(lambda data: signed(data[64:].replace(b'"min_df": 2', b'"min_df": 3')),
+                     id="of-another-count"),
+        pytest.param(lambda data: signed(data[64:].replace(b'"made_of": "', b'"made_of": "0')),
+                     id="of-other-rows"),
+    ],
+)  # fmt: skip
+def test_a_kept_corpus_that_is_not_right_is_made_again(stores, nights, spoil, caplog):
+    grown(stores.reviews, nights[:4], **COUNTED)
+    (key,) = kept(stores)
+    stores.reviews.put(key, spoil(stores.reviews.get(key)))
+
+    found = grown(stores.reviews, nights, **COUNTED)
+
+    assert plain(found) == plain(anew(stores, nights))
+    assert "corrupt or foreign" in caplog.text
+
+
+def signed(payload: bytes) -> bytes:
+    return corpora.sha256_of(payload).encode() + payload
+
+
+def test_what_is_kept_is_read_back_without_copies(stores, nights):
+    made = anew(stores, nights)
+
+    back = decode(encode(made, "a" * 64), "a" * 64, made.parameters)
+
+    assert back is not None
+    assert plain(back) == plain(made)
+    assert not back.columns.flags.owndata
