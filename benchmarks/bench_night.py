@@ -1,0 +1,197 @@
+"""A night of 5,000 reviews on top of 45,000: through Airflow, beside the same steps in one process.
+
+    python -m benchmarks.bench_night --reviews imdb_reviews.parquet --json results/night.json
+
+Both work on one S3 test server, in buckets of their own, and both find yesterday's caches. Wall
+seconds of Airflow's night run from the start of the ingest to the end of the retraining. What it
+takes longer than one process is its share: scheduling, starting processes, imports, XComs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.measuring import (
+    Figures,
+    machine_facts,
+    markdown_table,
+    medians,
+    parser,
+    timed,
+    write_report,
+)
+from ops.airflow_api import AirflowApi
+from ops.stack import PROJECT, LocalStack
+
+INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
+ROWS = (45_000, 5_000)
+NIGHT_SECONDS = 900.0
+NAMES = ["plain"]
+
+
+def main() -> None:
+    arguments = parser("benchmarks.bench_night", __doc__, NAMES).parse_args()
+    if arguments.measure:
+        print(json.dumps(_plain_night(os.environ["BENCH_NIGHT"])))
+        return
+    nights = [_both_ways(arguments.reviews) for _ in range(arguments.repeats)]
+    results = {name: medians([night[name] for night in nights]) for name in nights[0]}
+    report = {"machine": machine_facts(), "nights": results}
+    write_report(arguments.json, report, as_markdown(results))
+
+
+def _both_ways(reviews: Path) -> dict[str, Figures]:
+    with tempfile.TemporaryDirectory(prefix="bench-night-") as folder:
+        config = PROJECT / "config" / "demo.toml"
+        with LocalStack(Path(folder) / "stack", config) as stack:
+            plain = Path(folder) / "plain.toml"
+            plain.write_text(_other_buckets(config), encoding="utf-8")
+            with _environment(stack.s3_environment):
+                nights = _drop(reviews, config, plain)
+                through_airflow = _through_airflow(stack, nights)
+                for night in nights:
+                    figures = _in_one_process(night, reviews, plain)
+    return {"airflow": through_airflow, "plain": figures}
+
+
+def _other_buckets(config: Path) -> str:
+    buckets = '[store]\nreviews_bucket = "reviews-plain"\nmodels_bucket = "models-plain"\n\n'
+    return buckets + config.read_text(encoding="utf-8")
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    saved = dict(os.environ)
+    os.environ.update(values)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
+
+
+def _drop(reviews: Path, *configs: Path) -> list[date]:
+    """Put both nights' deliveries into the landing of each configuration."""
+    from pipelines import config, replayer, sources
+    from pipelines.store import open_stores
+
+    nights = [datetime.now(UTC).date() - timedelta(days=days) for days in (4, 3)]
+    plans = [
+        replayer.NightPlan(night, (replayer.DeliveryPlan("web", rows, "parquet"),))
+        for night, rows in zip(nights, ROWS, strict=True)
+    ]
+    table = sources.open_source(
+        str(reviews), cache_dir=reviews.parent, made_up_rows=0, seed=0
+    ).table
+    for path in configs:
+        stores = open_stores(config.load(path).store)
+        for bucket in (stores.reviews, stores.models):
+            bucket.create_if_missing()
+        for delivery in replayer.replay(source.table, plans, seed=7):
+            stores.reviews.put(delivery.key, delivery.body)
+    return nights
+
+
+def _through_airflow(stack: LocalStack, nights: list[date]) -> Figures:
+    api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
+    api.wait_for_dags([INGEST, RETRAIN], timeout_seconds=240, on_poll=stack.check_alive)
+    for dag_id in (RETRAIN, INGEST):
+        api.unpause(dag_id)
+    while not (runs := api.runs(INGEST)):  # the scheduler's own, for the night that has passed
+        time.sleep(0.3)
+    api.wait(INGEST, runs[0]["dag_run_id"], timeout_seconds=NIGHT_SECONDS)
+    for night in nights:
+        figures = _airflow_night(api, night)
+    return figures
+
+
+def _airflow_night(api: AirflowApi, night: date) -> Figures:
+    started = time.perf_counter()
+    ingest = api.trigger_night(INGEST, night)
+    api.wait(INGEST, ingest, timeout_seconds=NIGHT_SECONDS)
+    while not (retrain := api.run_caused_by(RETRAIN, ingest)):
+        if time.perf_counter() - started > NIGHT_SECONDS:
+            sys.exit(f"no retraining was started by {ingest}")
+        time.sleep(0.1)
+    state = api.wait(RETRAIN, retrain, timeout_seconds=NIGHT_SECONDS)
+    wall_seconds = time.perf_counter() - started
+    if state != "success":
+        sys.exit(f"the retraining {retrain} ended as {state}")
+    tasks = [*api.tasks(INGEST, ingest), *api.tasks(RETRAIN, retrain)]
+    ran = [task for task in tasks if task["state"] == "success"]
+    return {
+        "wall_seconds": wall_seconds,
+        "tasks": float(len(ran)),
+        "in_tasks_seconds": sum(float(task["duration"] or 0) for task in ran),
+    }
+
+
+def _in_one_process(night: date, reviews: Path, config: Path) -> Figures:
+    command = [sys.executable, "-m", "benchmarks.bench_night", "--measure", "plain"]
+    environment = {
+        **os.environ, "LOOP_CONFIG": str(config), "BENCH_NIGHT": night.isoformat(),
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    }  # fmt: skip
+    done = subprocess.run(
+        [*command, "--reviews", str(reviews)], env=environment, check=True, capture_output=True
+    )
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _plain_night(night: str) -> Figures:
+    """Do what the tasks of both DAGs do, one after the other."""
+    seconds = {}
+    for name, stage in {"ingest": _ingest, "retrain": _retrain}.items():
+        seconds[name] = timed(lambda stage=stage: stage(night))[1]
+    return {
+        "wall_seconds": sum(each["wall_seconds"] for each in seconds.values()),
+        "cpu_seconds": sum(each["cpu_seconds"] for each in seconds.values()),
+    }
+
+
+def _ingest(night: str) -> None:
+    from pipelines import steps
+
+    due = steps.find_deliveries(night)
+    for uri in due:
+        arrival = steps.land(uri, night)
+        steps.accept(arrival, steps.validate(arrival))
+    steps.summarize_night(night)
+    steps.check_night(night, due)
+
+
+def _retrain(_night: str) -> None:
+    from pipelines import steps
+
+    plan = steps.plan(steps.take_snapshot())
+    steps.featurize(plan)
+    decision = steps.decide(steps.verify(steps.evaluate(steps.train(plan))))
+    steps.write_card(decision)
+    if steps.next_step(decision, is_dry_run=False) == "promote":
+        promoted = steps.promote(decision, "bench", "")
+        if promoted is not None:
+            steps.confirm(promoted)
+
+
+def as_markdown(results: dict[str, Figures]) -> str:
+    airflow, plain = results["airflow"], results["plain"]
+    share = airflow["wall_seconds"] - plain["wall_seconds"]
+    rows = [
+        ["the night through Airflow's scheduler", f"{airflow['wall_seconds']:.1f}",
+         f"{airflow['tasks']:.0f}"],
+        ["the same steps in one process", f"{plain['wall_seconds']:.1f}", "-"],
+        ["Airflow's share", f"{share:.1f}", "-"],
+    ]  # fmt: skip
+    return markdown_table(["5,000 reviews on top of 45,000", "wall s", "tasks"], rows)
+
+
+if __name__ == "__main__":
+    main()
