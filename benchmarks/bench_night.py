@@ -87,9 +87,7 @@ def _drop(reviews: Path, *configs: Path) -> list[date]:
         replayer.NightPlan(night, (replayer.DeliveryPlan("web", rows, "parquet"),))
         for night, rows in zip(nights, ROWS, strict=True)
     ]
-    table = sources.open_source(
-        str(reviews), cache_dir=reviews.parent, made_up_rows=0, seed=0
-    ).table
+    source = sources.open_source(str(reviews), cache_dir=reviews.parent, made_up_rows=0, seed=0)
     for path in configs:
         stores = open_stores(config.load(path).store)
         for bucket in (stores.reviews, stores.models):
