@@ -114,7 +114,7 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
 
     with tempfile.TemporaryDirectory() as folder:
         bucket: Any = FolderBucket(Path(folder))
-        snapshot = _fifty_nights(bucket, reviews)
+        snapshot = fifty_nights(bucket, reviews)
         if is_cached:
             yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
             fill_cache(bucket, yesterday, ngram_max=3, bits=40)
@@ -140,7 +140,7 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
     }
 
 
-def _fifty_nights(bucket: Any, reviews: Path) -> Any:
+def fifty_nights(bucket: Any, reviews: Path) -> Any:
     import datetime
 
     import pyarrow as pa
