@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipelines import alert_steps, rollback
 from pipelines.__main__ import app
+from pipelines.alert_steps import MAX_HELD_ALERTS
 from pipelines.alerts import Run
 from pipelines.artefacts import dump_model
 from pipelines.models import fingerprint_sgd
@@ -68,6 +69,21 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
     assert alert["kind"] == "ingest_incomplete"
     assert alert["sentences"][0] == "1 of 2 deliveries came to no conclusion."
     assert alert["sentences"][1] == f"Due again: {stores.reviews.uri(due)}"
+
+
+def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_are_counted(
+    stores, told
+):
+    for number in range(MAX_HELD_ALERTS + 3):
+        key = landing_key(f"{number}.csv", night=NIGHT)
+        deliver(stores, key, f"no,such,columns\n{number},2,3\n".encode())
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST, NIGHT, [])
+    alert_steps.alert_night(INGEST, NIGHT, [])
+
+    assert len(told()) == MAX_HELD_ALERTS + 1
+    assert told()[-1]["title"] == f"3 more deliveries of the night {NIGHT} are held"
 
 
 def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
