@@ -30,21 +30,18 @@ from pipelines.store import Bucket
 
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
-REPLAY_DAG, INGEST_DAG = "reviews_replay", "reviews_ingest"
 _SEVERITIES = ("critical", "row", "warning")
 
 Found = TypeVar("Found")
-Parameters = dict[str, str | bool]
 
 
 @dataclass(frozen=True)
-class Button:
-    """A form that a person may open, filled in but for the reason."""
+class Remedy:
+    """What a person may do about a delivery's rows."""
 
     label: str
-    effect: str  # one sentence: what pressing it would lead to
-    dag_id: str
-    params: Parameters
+    action: ReplayAction
+    effect: str  # half a sentence
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Look:
     differences: tuple[tuple[str, str, str], ...] = ()
     beside: NightBeside | None = None
     conflict: str | None = None
-    buttons: tuple[Button, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
 
     @property
     def failed(self) -> list[RuleResult]:
@@ -100,7 +97,6 @@ class MissingLook:
     champion: LogEntry | None
     missing: MissingDelivery | None = None
     beside: NightBeside | None = None
-    buttons: tuple[Button, ...] = ()
 
 
 @dataclass
@@ -148,7 +144,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
         delivery=delivery, standing=standing, found=found,
         last_good=last_good, differences=tuple(lines),
         beside=_night(receipts, night, sha256) if night else None,
-        conflict=_conflict(receipts, sha256), buttons=_replays(standing),
+        conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
     )  # fmt: skip
 
 
@@ -190,7 +186,7 @@ def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | No
     return next((one.conflicts_with for one in own if one.conflicts_with), None)
 
 
-def _replays(standing: Standing | None) -> tuple[Button, ...]:
+def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
     if standing is None or (standing.verdict != "HELD" and standing.quarantined is None):
         return ()
     is_held = standing.verdict == "HELD"
@@ -199,19 +195,11 @@ def _replays(standing: Standing | None) -> tuple[Button, ...]:
     )
     but = "but for those that break a row rule" if is_held else "although a rule says no"
     effects: tuple[tuple[str, ReplayAction, str], ...] = (
-        ("Judge again", "revalidate", f"Judges {rows} by today's rules and limits."),
-        ("Release", "release", f"Lets {rows} count, {but}."),
-        ("Discard", "discard", f"Gives {rows} up for good."),
+        ("Judge again", "revalidate", f"judges {rows} by today's rules and limits"),
+        ("Release", "release", f"lets {rows} count, {but}"),
+        ("Discard", "discard", f"gives {rows} up for good"),
     )
-    return tuple(
-        Button(label, effect, REPLAY_DAG, replay_params(standing.outcome.delivery, action))
-        for label, action, effect in effects
-    )
-
-
-def replay_params(delivery: str, action: ReplayAction) -> Parameters:
-    """The form of `reviews_replay`, all but the reason: a dry run unless somebody says no."""
-    return {"delivery": delivery, "action": action, "dry_run": True}
+    return tuple(Remedy(*effect) for effect in effects)
 
 
 def look_at_missing(
@@ -230,17 +218,10 @@ def look_at_missing(
         return None
     read = _Reader()
     missing = read(lambda: reviews.get_record(key, MissingDelivery))
-    ingest = Button(
-        "Ingest this night again",
-        "Takes up what has landed since. What was concluded stays as it is.",
-        INGEST_DAG,
-        {"night": night},
-    )
     return MissingLook(
         MISSING_RUNBOOK,
         champion=read.champion(registry),
         problems=tuple(read.problems),
         missing=missing,
         beside=_night(_receipts(reviews, night), night),
-        buttons=(ingest,),
     )

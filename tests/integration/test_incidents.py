@@ -208,17 +208,14 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     assert (found.state, found.problems, found.champion) == ("open", (), None)
 
 
-def test_the_forms_are_filled_in_but_for_the_reason_and_change_nothing_by_themselves(stores):
+def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
 
-    buttons = looked_at(stores, held).buttons
+    remedies = looked_at(stores, held).remedies
 
-    assert [(one.dag_id, one.params) for one in buttons] == [
-        ("reviews_replay", {"delivery": held, "action": action, "dry_run": True})
-        for action in ("revalidate", "release", "discard")
-    ]
-    assert buttons[1].effect == "Lets the 40 rows count, but for those that break a row rule."
+    assert [one.action for one in remedies] == ["revalidate", "release", "discard"]
+    assert remedies[1].effect == "lets the 40 rows count, but for those that break a row rule"
 
 
 def test_a_settled_delivery_has_nothing_to_press(stores):
@@ -228,7 +225,7 @@ def test_a_settled_delivery_has_nothing_to_press(stores):
 
     found = looked_at(stores, held)
 
-    assert (found.state, found.buttons) == ("settled", ())
+    assert (found.state, found.remedies) == ("settled", ())
     assert REASON in found.settled_by
 
 
@@ -240,7 +237,7 @@ def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     found = looked_at(stores, held)
 
     assert only(stores).state == found.state == "settled"
-    assert found.buttons[2].effect == "Gives the 3 rows up for good."
+    assert found.remedies[2].effect == "gives the 3 rows up for good"
 
 
 @pytest.mark.parametrize("is_gone", [True, False])
@@ -279,9 +276,6 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
         night=SECOND, source="web", expected_every_days=1, last_delivered_for=NIGHT
     )
     assert found.beside.accepted_rows == 40
-    assert [(one.dag_id, one.params) for one in found.buttons] == [
-        ("reviews_ingest", {"night": SECOND})
-    ]
     assert on_call.look_at_missing(stores.reviews, registry, THIRD, "web") is None
 
 
