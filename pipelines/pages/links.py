@@ -1,0 +1,71 @@
+"""Where a page leads. Links start at Airflow's root; templates put its prefix before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from pipelines.records import canonical_json
+
+ROOT = "/retraining"
+
+INGEST, REPLAY = "reviews_ingest", "reviews_replay"
+RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
+DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK)
+
+FormValue = str | int | bool | None | list[int] | list[str]
+
+
+def form_link(dag_id: str, params: Mapping[str, FormValue] | None = None) -> str:
+    """The form that starts a run of a DAG, with these fields filled in.
+
+    Airflow 3.3.2 cannot open its own form with values from a link, so the form is one of our pages.
+    A text goes into the link as it is, anything else as JSON.
+    """
+    filled = {
+        name: value if isinstance(value, str) else canonical_json(value).decode().strip()
+        for name, value in (params or {}).items()
+        if value is not None
+    }
+    return f"{ROOT}/forms/{quote(dag_id, safe='')}" + (f"?{urlencode(filled)}" if filled else "")
+
+
+def run_link(dag_id: str, run_id: str) -> str:
+    """A run in Airflow's own pages."""
+    return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def run_of(actor: str) -> str | None:
+    """The link to the run that an actor such as ``airflow <dag> <run>`` names; else None."""
+    words = actor.partition("airflow ")[2].split(" ")
+    if len(words) == 2 and words[0] in DAGS and words[1]:
+        return run_link(words[0], words[1])
+    return None
+
+
+def champion_link() -> str:
+    return f"{ROOT}/champion"
+
+
+def decisions_link() -> str:
+    return f"{ROOT}/decisions"
+
+
+def decision_link(decision_key: str) -> str:
+    """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``."""
+    _, _, version, _, folder, _ = decision_key.split("/")
+    return f"{ROOT}/decisions/{quote(version, safe='')}/{quote(folder, safe='')}"
+
+
+def card_link(decision_key: str) -> str:
+    return f"{decision_link(decision_key)}/card"
+
+
+def report_link(validation_key: str) -> str:
+    """A validation report, by the key of the ``validation.json`` beside it."""
+    _, delivery, basis, _ = validation_key.split("/")
+    return f"{ROOT}/reports/{quote(delivery, safe='')}/{quote(basis, safe='')}"
+
+
+def incidents_link(delivery: str = "") -> str:
+    return f"{ROOT}/incidents" + (f"/{quote(delivery, safe='')}" if delivery else "")
