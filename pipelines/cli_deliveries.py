@@ -25,7 +25,7 @@ def facts(standing: Standing) -> dict[str, Any]:
         "verdict": standing.verdict,
         "why": newest.why,
         "delivered_rows": newest.delivered_rows,
-        "accepted_rows": sum(part.rows for part in standing.accepted),
+        "accepted_rows": standing.accepted_rows,
         "quarantined_rows": newest.quarantined_rows,
         "held_rows": newest.held_rows,
         "discarded_rows": standing.discarded_rows,

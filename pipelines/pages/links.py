@@ -69,3 +69,19 @@ def report_link(validation_key: str) -> str:
 
 def incidents_link(delivery: str = "") -> str:
     return f"{ROOT}/incidents" + (f"/{quote(delivery, safe='')}" if delivery else "")
+
+
+def incidents_until_link(night: str) -> str:
+    """The list of incidents, going back from a night."""
+    return f"{incidents_link()}?{urlencode({'until': night})}"
+
+
+def missing_link(night: str, source: str) -> str:
+    """A source that was overdue on a night."""
+    return f"{incidents_link()}/missing/{quote(night, safe='')}/{quote(source, safe='')}"
+
+
+def runbook_link(path: str) -> str:
+    """A runbook, by its path in the project: ``docs/runbooks/<name>.md``."""
+    name = path.rpartition("/")[2].removesuffix(".md")
+    return f"{ROOT}/runbooks/{quote(name, safe='')}"

@@ -8,13 +8,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines.pages import links
+from pipelines.pages import incidents, links, runbooks
 from pipelines.pages.site import Site, respond
 
 
 def router(site: Site) -> APIRouter:
     found = APIRouter(include_in_schema=False)
     _champion(found, site)
+    incidents.add(found, site)
+    runbooks.add(found, site)
     return found
 
 

@@ -5,41 +5,19 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from typer.testing import CliRunner
+from builders import NIGHT, some_rows
+from incident_builders import REASON, SECOND, THIRD, ingest, odd_rows, replay, sent
 
-from pipelines import deliveries, incidents, on_call, replay_steps, standings
-from pipelines.__main__ import app
+from pipelines import deliveries, incidents, on_call, standings
 from pipelines.incidents import Incident, Listing
-from pipelines.landing import delivery_digest, parse_name
 from pipelines.on_call import Look
 from pipelines.records import LogEntry, MissingDelivery, Receipt
 from pipelines.registry import Registry
 from pipelines.store import Bucket, Stores
-from tests.builders import NIGHT, Row, as_csv, deliver, landing_key, some_rows
-
-SECOND, THIRD = "2026-01-06", "2026-01-07"
-REASON = "upstream says so"
 
 
 def night_of(number: int) -> str:
     return (date.fromisoformat(NIGHT) + timedelta(days=number)).isoformat()
-
-
-def sent(stores: Stores, rows: list[Row], name: str, *, source="web", night=NIGHT) -> str:
-    """Drop a file; returns its delivery."""
-    key, body = landing_key(name, source=source, night=night), as_csv(rows)
-    deliver(stores, key, body)
-    return delivery_digest(parse_name(key), body).hexdigest()
-
-
-def ingest(night: str = NIGHT) -> None:
-    CliRunner().invoke(app, ["ingest", "--night", night, "--json"])
-
-
-def odd_rows(count: int, *, first: int = 0, night: str = NIGHT) -> list[Row]:
-    """Forty rows; the first ``count`` have a label that nobody knows. Three are over the budget."""
-    rows = some_rows(40, first=first, night=night)
-    return [row | ({"label": "?"} if place < count else {}) for place, row in enumerate(rows)]
 
 
 def listed(stores: Stores, until: str | None = None) -> Listing:
@@ -72,7 +50,7 @@ def test_open_ones_come_first_and_the_newest_of_them_at_the_top(stores):
     quarantined = sent(stores, odd_rows(1, first=200, night=SECOND), "q.csv", night=SECOND)
     newer = sent(stores, odd_rows(3, first=300, night=SECOND), "newer.csv", night=SECOND)
     ingest(SECOND)
-    replay_steps.apply_replay(replay_steps.plan_replay(settled, "discard", REASON), "tester")
+    replay(settled, "discard")
 
     found = listed(stores).incidents
 
@@ -221,7 +199,7 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
 def test_a_settled_delivery_has_nothing_to_press(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
-    replay_steps.apply_replay(replay_steps.plan_replay(held, "discard", REASON), "tester")
+    replay(held, "discard")
 
     found = looked_at(stores, held)
 
@@ -232,7 +210,7 @@ def test_a_settled_delivery_has_nothing_to_press(stores):
 def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
-    replay_steps.apply_replay(replay_steps.plan_replay(held, "release", REASON), "tester")
+    replay(held, "release")
 
     found = looked_at(stores, held)
 
