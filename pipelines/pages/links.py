@@ -35,6 +35,11 @@ def run_link(dag_id: str, run_id: str) -> str:
     return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
+def report_of_run_link(dag_id: str, run_id: str) -> str:
+    """What a run did, told by us."""
+    return f"{ROOT}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+
+
 def run_of(actor: str) -> str | None:
     """The link to the run that an actor such as ``airflow <dag> <run>`` names; else None."""
     words = actor.partition("airflow ")[2].split(" ")
