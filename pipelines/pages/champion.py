@@ -25,8 +25,7 @@ class Line(View):
     version: str
     kind: str
     at: str
-    actor: str
-    run: str | None  # link to the Airflow run that did it
+    actor: links.Actor
     reason: str
     accuracy: str
     log_loss: str
@@ -44,8 +43,7 @@ class Present(View):
     generation: int
     kind: str
     since: str
-    actor: str
-    run: str | None
+    actor: links.Actor
     reason: str
     verdict: str
     why: str
@@ -75,7 +73,6 @@ class Succession(View):
     page: int
     pages: int
     entries: int
-    may_roll_back: bool
     buttons: tuple[Button, ...]
 
 
@@ -125,7 +122,6 @@ def succession(evidence: Evidence, viewer: Viewer, page: int = 1) -> Succession:
         page=page,
         pages=pages_of(len(history)),
         entries=len(history),
-        may_roll_back=viewer.may_start(links.ROLLBACK),
         buttons=_buttons(bool(evidence.former), viewer),
     )
 
@@ -146,8 +142,7 @@ def _line(entry: LogEntry, evidence: Evidence, viewer: Viewer) -> Line:
         version=entry.version,
         kind=entry.kind,
         at=clock(entry.at),
-        actor=entry.actor,
-        run=links.run_of(entry.actor),
+        actor=links.actor(entry.actor),
         reason=entry.reason,
         accuracy=f"{entry.holdout_accuracy:.2%}",
         log_loss=f"{entry.holdout_log_loss:.4f}",
@@ -182,8 +177,7 @@ def _present(evidence: Evidence) -> Present:
         generation=began.generation,
         kind=began.kind,
         since=clock(began.at),
-        actor=began.actor,
-        run=links.run_of(began.actor),
+        actor=links.actor(began.actor),
         reason=began.reason,
         verdict=decided.decision.verdict if decided else NOTHING,
         why=decided.decision.why if decided else unread,

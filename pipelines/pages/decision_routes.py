@@ -76,8 +76,7 @@ def _add_decision(found: APIRouter, site: Site) -> None:
             standing=decisions.standing(judged), digest=decision.digest(),
             followed=decisions.followed(decision, key, approval, entry),
             answer=decisions.answer(approval), card=links.card_link(key),
-            run=links.run_of(entry.actor) if entry and is_promotion else None,
-            actor=entry.actor if entry else "",
+            promoted_by=links.actor(entry.actor) if entry and is_promotion else None,
             groups=decisions.grouped(decision.rules),
             drawings=decisions.drawings(judged), tables=decisions.tables(judged),
         )  # fmt: skip

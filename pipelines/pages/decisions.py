@@ -70,8 +70,7 @@ class Answer(View):
     """What a person said to a decision that asked for one."""
 
     answer: str
-    actor: str
-    run: str | None
+    actor: links.Actor
     reason: str
 
 
@@ -168,8 +167,7 @@ def answer(approval: ApprovalRecord | None) -> Answer | None:
         return None
     return Answer(
         answer="approved" if approval.answer == "approve" else "rejected",
-        actor=approval.actor,
-        run=links.run_of(approval.actor),
+        actor=links.actor(approval.actor),
         reason=approval.reason,
     )
 

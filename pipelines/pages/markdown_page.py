@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ATTRIBUTES = (  # a page allows no style of an element's own
+    ("<th>", '<th scope="col">'),
+    ('<th style="text-align:right">', '<th scope="col" class="number">'),
+    ('<td style="text-align:right">', '<td class="number">'),
+)
 _IMAGE = re.compile(r'<img src="([a-z]+\.svg)"[^>]*>')
 
 
@@ -25,6 +30,8 @@ def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:
         ),
         made,
     )
+    for theirs, ours in _ATTRIBUTES:
+        made = made.replace(theirs, ours)
     made = _IMAGE.sub(lambda found: str(drawn.get(found[1], "")), made)
     return Markup(made)  # noqa: S704 - the parser escapes, and knows no HTML
 
