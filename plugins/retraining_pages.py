@@ -17,11 +17,12 @@ from airflow.plugins_manager import AirflowPlugin
 from pipelines.pages import links
 
 _BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+_AIRFLOW = "retraining.airflow"
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
-    """The app, as soon as somebody asks."""
-    await app()(scope, receive, send)
+    """The app, as soon as somebody asks. It is told which app it is part of: Airflow's own."""
+    await app()({**scope, _AIRFLOW: scope.get("app")}, receive, send)
 
 
 @functools.cache
@@ -44,6 +45,7 @@ def _site() -> Any:
         view_as=_view_as(),
         ask=_ask,
         stores=functools.cache(lambda: open_stores(settings)),
+        secret=lambda: conf.get_mandatory_value("api", "secret_key"),
     )
 
 
@@ -72,7 +74,7 @@ def _view_as() -> Callable[..., Any]:
                 details=DagDetails(id=dag_id), user=user,
             )  # fmt: skip
 
-        return Viewer(may_start=may_start)
+        return Viewer(name=str(user.get_id()), may_start=may_start)
 
     return view_as
 
@@ -80,7 +82,6 @@ def _view_as() -> Callable[..., Any]:
 async def _ask(request: Any, method: str, path: str, body: Any) -> Any:
     """Ask Airflow's public API, in this process, with the reader's own credentials."""
     import httpx
-    from airflow.api_fastapi.app import cached_app
 
     from pipelines.pages.site import Reply
 
@@ -88,7 +89,7 @@ async def _ask(request: Any, method: str, path: str, body: Any) -> Any:
         name: request.headers[name] for name in ("cookie", "authorization")
         if name in request.headers
     }  # fmt: skip
-    transport = httpx.ASGITransport(app=cached_app(), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=request.scope[_AIRFLOW], raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
         reply = await client.request(method, f"/api/v2{path}", json=body, headers=carried)
     is_json = reply.headers.get("content-type", "").startswith("application/json")

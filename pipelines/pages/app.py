@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from pipelines.pages import routes
+from pipelines.pages import (
+    champion_routes,
+    decision_routes,
+    form_routes,
+    incident_routes,
+    run_routes,
+    runbook_routes,
+)
 from pipelines.pages.faults import answer_faults
 from pipelines.pages.site import Site
+
+_PARTS = (
+    champion_routes, decision_routes, incident_routes, run_routes, form_routes, runbook_routes,
+)  # fmt: skip
 
 
 def build(site: Site) -> FastAPI:
     """The app. It describes itself to nobody: no schema, no interactive documentation."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.include_router(routes.router(site))
+    for routes in _PARTS:
+        app.include_router(routes.router(site))
     answer_faults(app)
     return app

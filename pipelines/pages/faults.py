@@ -138,7 +138,10 @@ async def _refused(request: Request, error: Exception) -> HTMLResponse:
     return tell(request, status, *_REFUSALS.get(status, _NO_PAGE))
 
 
-async def _malformed(request: Request, _error: Exception) -> HTMLResponse:
+async def _malformed(request: Request, error: Exception) -> HTMLResponse:
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    if any(fault["loc"][0] == "path" for fault in faults):
+        return tell(request, 404, *_NO_PAGE)
     what = "A value in the address has the wrong form."
     return tell(request, 400, "Not understood", what, FOLLOW_A_LINK)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from pipelines.records import canonical_json
@@ -35,12 +36,26 @@ def run_link(dag_id: str, run_id: str) -> str:
     return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
-def run_of(actor: str) -> str | None:
-    """The link to the run that an actor such as ``airflow <dag> <run>`` names; else None."""
-    words = actor.partition("airflow ")[2].split(" ")
-    if len(words) == 2 and words[0] in DAGS and words[1]:
-        return run_link(words[0], words[1])
-    return None
+def report_of_run_link(dag_id: str, run_id: str) -> str:
+    """What a run did, told by us."""
+    return f"{ROOT}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+
+
+class Actor(NamedTuple):
+    """Who did something: in words, and the Airflow run in which it was done, if any."""
+
+    words: str
+    run: str | None
+
+
+def actor(recorded: str) -> Actor:
+    """What a record says of who did it, e.g. ``vera on airflow <dag> <run>``."""
+    before, _, named = recorded.partition("airflow ")
+    dag_id, _, run_id = named.partition(" ")
+    if dag_id not in DAGS or not run_id or " " in run_id:
+        return Actor(recorded, None)
+    person = before.removesuffix(" on ")
+    return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
 
 
 def champion_link() -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from pipelines.store import Stores
 class Viewer:
     """The person who reads, as Airflow knows them."""
 
+    name: str
     may_start: Callable[[str], bool]  # a run of this DAG
 
-    def button(self, label: str, dag_id: str, params: dict[str, links.FormValue]) -> Button:
+    def button(self, label: str, dag_id: str, params: Mapping[str, links.FormValue]) -> Button:
         return Button(
             label=label,
             link=links.form_link(dag_id, params),
@@ -60,12 +61,15 @@ class Site:
         Asks Airflow's public API as this reader, with their rights and nobody else's.
     stores : callable
         Opens the buckets.
+    secret : callable
+        What all processes of the api-server share and nobody else knows.
     """
 
     reads: Callable[[str | None], Callable[..., Any]]
     view_as: Callable[..., Any]
     ask: Ask
     stores: Callable[[], Stores]
+    secret: Callable[[], str]
 
     def may_read(self, dag_id: str | None = None) -> Any:
         """For ``dependencies`` of a route: every route has it, a test says."""

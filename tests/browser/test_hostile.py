@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import hostile
 import pytest
 
@@ -33,16 +35,56 @@ def test_the_watch_would_notice(visit, stack):
     assert not is_inert(visitor)
 
 
+def texts_of(visitor, page):
+    """The page's text, once nothing else has come of it."""
+    assert is_inert(visitor)
+    assert page.locator("img, iframe, object, embed, meta[http-equiv=refresh]").count() == 0
+    body = page.locator("body").inner_text()
+    assert not {"\u202e", "\u2066", "\u200b", "\x07", "\x1b"} & set(body)
+    return body
+
+
 def test_it_is_text_in_the_list_and_on_its_own_page(visit, world, ingest_run):
     ingest_run()
     visitor = visit("admin")
 
-    for path in ("/incidents", f"/incidents/{world.hostile}"):
-        page = visitor.open(path)
-        assert is_inert(visitor)
-        assert page.locator("img, iframe, object, embed, svg, meta[http-equiv]").count() == 0
-        body = page.locator("body").inner_text()
-        assert "\u202e" not in body
-        assert "onerror=" in body
-    assert "{{7*7}}" in body
+    listed = texts_of(visitor, visitor.open("/incidents"))
+    shown = texts_of(visitor, visitor.open(f"/incidents/{world.hostile}"))
+
+    assert "onerror=" in listed
+    assert "{{7*7}}" in shown
     assert visitor.seen.violations == []
+
+
+def test_it_is_text_in_the_report_of_the_run_that_held_it(visit, ingest_run):
+    run_id = ingest_run()
+    visitor = visit("admin")
+
+    shown = texts_of(visitor, visitor.open(f"/runs/reviews_ingest/{quote(run_id, safe='')}"))
+
+    assert "onerror=" in shown
+    assert visitor.seen.violations == []
+
+
+def test_it_is_text_in_the_full_report(visit, world, ingest_run):
+    ingest_run()
+    visitor = visit("admin")
+    page = visitor.open(f"/incidents/{world.hostile}")
+
+    page.get_by_role("link", name="the full report").click()
+
+    page.get_by_role("heading", name="HELD").wait_for()
+    assert is_inert(visitor)
+    assert page.locator("img, iframe, script").count() == 0
+    assert "onerror=" in page.locator("body").inner_text()
+
+
+def test_it_is_a_value_and_no_more_in_the_form(visit):
+    visitor = visit("operator")
+    sent = quote(hostile.MARKUP[2], safe="")
+
+    page = visitor.open(f"/forms/reviews_replay?delivery={sent}&reason={sent}&action={sent}")
+
+    assert is_inert(visitor)
+    assert page.get_by_label("Delivery").input_value() == hostile.MARKUP[2]
+    assert page.get_by_label("Reason").input_value() == hostile.MARKUP[2]

@@ -6,7 +6,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery"]
+PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/champion", "/decisions",
+         "decision", "card", "form"]  # fmt: skip
 NARROW = {"width": 360, "height": 740}
 
 # The lowest contrast of any text of the page with what is behind it (WCAG 2.2, 1.4.3).
@@ -57,7 +58,13 @@ FOCUSED = """() => {
 @pytest.fixture(params=PAGES)
 def path(request, world):
     night, source = world.missing
-    named = {"held": f"/incidents/{world.held}", "missing": f"/incidents/missing/{night}/{source}"}
+    named = {
+        "held": f"/incidents/{world.worse}",
+        "missing": f"/incidents/missing/{night}/{source}",
+        "decision": f"/decisions/{world.decision}",
+        "card": f"/decisions/{world.decision}/card",
+        "form": f"/forms/reviews_replay?delivery={world.held}&action=release",
+    }
     return named.get(request.param, request.param)
 
 

@@ -21,12 +21,14 @@ SOURCES = {"partner": {"expected_every_days": 1}}  # which never delivers
 class World:
     """Deliveries by what happened to them."""
 
-    held: str
+    held: str  # one test releases it
+    worse: str  # held as well, for looking at
     quarantined: str
     discarded: str
     conflicting: str
     hostile: str
     missing: tuple[str, str]  # night, source
+    decision: str  # the last one: version/folder
 
 
 def build(stores: Stores) -> World:
@@ -38,11 +40,12 @@ def build(stores: Stores) -> World:
     for delivery in replayer.replay(make_reviews(2000, seed=11), plans, seed=2):
         deliver(stores, delivery.key, delivery.body)
         ingest(delivery.night.isoformat())
-        _retrain()
-    return _with_troubles(stores)
+        decision_uri = _retrain()
+    _, version, _, folder, _ = decision_uri.rsplit("/", 4)
+    return _with_troubles(stores, f"{version}/{folder}")
 
 
-def _with_troubles(stores: Stores) -> World:
+def _with_troubles(stores: Stores, decision: str) -> World:
     """Two more nights, in which most goes wrong that can."""
     discarded = sent(stores, odd_rows(4, first=400, night=THIRD), "old.csv", night=THIRD)
     sent(stores, some_rows(40, first=700, night=THIRD), "twice.csv", night=THIRD)
@@ -53,12 +56,16 @@ def _with_troubles(stores: Stores) -> World:
         stores, odd_rows(1, first=500, night=FOURTH), "one.csv", source="app", night=FOURTH
     )
     held = sent(stores, odd_rows(3, first=100, night=FOURTH), "bad.csv", night=FOURTH)
+    worse = sent(stores, odd_rows(5, first=300, night=FOURTH), "worse.csv", night=FOURTH)
     ingest(FOURTH)
     evil = sent(stores, hostile.rows(FOURTH), hostile.FILE_NAME, source="<script>", night=FOURTH)
-    return World(held, quarantined, discarded, conflicting, evil, (FOURTH, "partner"))
+    missing = (FOURTH, "partner")
+    return World(held, worse, quarantined, discarded, conflicting, evil, missing, decision)
 
 
-def _retrain() -> None:
+def _retrain() -> str:
     plan = steps.plan(steps.take_snapshot())
     evaluation = steps.evaluate(steps.train(plan))
-    steps.promote(steps.decide(steps.verify(evaluation)), actor="test")
+    decision = steps.decide(steps.verify(evaluation))
+    steps.promote(decision, actor="test")
+    return decision

@@ -8,34 +8,17 @@ from html.parser import HTMLParser
 
 import pytest
 from builders import NIGHT, some_rows
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from incident_builders import REASON, SECOND, ingest, odd_rows, replay, sent
-
-from pipelines.pages.app import build
-from pipelines.pages.site import Site, Viewer
+from page_site import Pages
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} \u202e =1+1\x07"
 
 
-def app_for(stores, *, may_start=True) -> FastAPI:
-    async def ask(*_):
-        raise AssertionError("reading a page asks Airflow for nothing")
-
-    return build(
-        Site(
-            reads=lambda _dag: lambda: None,
-            view_as=lambda: Viewer(may_start=lambda _dag: may_start),
-            ask=ask,
-            stores=lambda: stores,
-        )
-    )
-
-
 @pytest.fixture
 def page(stores):
-    def read(path: str, status: int = 200, **who) -> str:
-        reply = TestClient(app_for(stores, **who)).get(path)
+    def read(path: str, status: int = 200, *, may_start: bool = True) -> str:
+        site = Pages(open_stores=lambda: stores, may_start=lambda _dag: may_start)
+        reply = site.get(path)
         assert reply.status_code == status, reply.text
         return reply.text
 
@@ -168,7 +151,7 @@ def test_a_source_that_fell_silent_has_a_page_with_the_form_of_the_ingest(stores
 def test_what_is_not_known_is_not_found_and_what_is_misspelt_is_not_looked_for(page):
     page(f"/incidents/{'0' * 64}", 404)
     page(f"/incidents/missing/{NIGHT}/web", 404)
-    page("/incidents/abc", 400)
+    page("/incidents/abc", 404)
     page("/incidents?until=yesterday", 400)
 
 

@@ -38,15 +38,16 @@ class Remedy:
     effect: str
 
 
-def add(found: APIRouter, site: Site) -> None:
-    """Add the routes of this module."""
+def router(site: Site) -> APIRouter:
+    found = APIRouter(dependencies=[site.may_read(links.INGEST)])
     _add_list(found, site)
     _add_missing(found, site)
     _add_delivery(found, site)
+    return found
 
 
 def _add_list(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents", dependencies=[site.may_read(links.INGEST)])
+    @found.get("/incidents")
     def incidents_page(request: Request, until: Night = None) -> HTMLResponse:
         listing = incidents.recent(site.stores().reviews, until=until)
         return respond(
@@ -75,7 +76,7 @@ def link_to(incident: Incident) -> str:
 
 
 def _add_delivery(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/{delivery}", dependencies=[site.may_read(links.INGEST)])
+    @found.get("/incidents/{delivery}")
     def incident_page(
         request: Request, delivery: Delivery, viewer: Viewer = site.viewer
     ) -> HTMLResponse:
@@ -114,7 +115,7 @@ def remedies(look: Look, viewer: Viewer) -> list[Remedy]:
 
 
 def _add_missing(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/missing/{night}/{source}", dependencies=[site.may_read(links.INGEST)])
+    @found.get("/incidents/missing/{night}/{source}")
     def missing_page(
         request: Request, night: NightInPath, source: Source, viewer: Viewer = site.viewer
     ) -> HTMLResponse:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
-from markupsafe import escape
 
 from pipelines import config
 from pipelines.pages import links
 from pipelines.pages.faults import no_such
+from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Site, respond
 
 FOLDER = config.CONFIG_FOLDER.parent / "docs" / "runbooks"
@@ -18,8 +18,8 @@ FOLDER = config.CONFIG_FOLDER.parent / "docs" / "runbooks"
 Name = Annotated[str, Path(pattern=r"^[a-z][a-z-]{0,40}$")]
 
 
-def add(found: APIRouter, site: Site) -> None:
-    """Add the route of this module."""
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
 
     @found.get("/runbooks/{name}", dependencies=[site.may_read(links.INGEST)])
     def runbook_page(request: Request, name: Name) -> HTMLResponse:
@@ -28,6 +28,6 @@ def add(found: APIRouter, site: Site) -> None:
         except FileNotFoundError as error:
             raise no_such(f"docs/runbooks/{name}.md is not installed here.") from error
         title, _, body = text.partition("\n")
-        return respond(
-            request, "runbook.html.jinja", title=title.lstrip("# "), text=escape(body.strip())
-        )
+        return respond(request, "runbook.html.jinja", title=title.lstrip("# "), text=html(body))
+
+    return found
