@@ -56,6 +56,10 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
+.PHONY: screens
+screens: $(STAMP) ## Take the pictures in docs/screens again
+	$(RUN) -m ops.browser --install -- $(PYTEST) tests/browser/screens.py
+
 # What depends on the store or the database; CONTRIBUTING.md says why these.
 REAL_STORE := $(patsubst %,tests/integration/test_%.py,store registry promotion rollback fsck ingest replays)
 REAL_LOOP  := tests/faults/test_races.py tests/faults/test_kills.py tests/e2e/test_a_night.py

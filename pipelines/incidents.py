@@ -73,6 +73,13 @@ class Incident:
     conflicts_with: str | None = None
 
     @property
+    def when(self) -> str:
+        """The nights in few words."""
+        if len(self.nights) <= 3:
+            return ", ".join(self.nights)
+        return f"{len(self.nights)} nights from {self.nights[0]} to {self.nights[-1]}"
+
+    @property
     def path(self) -> str:
         """Where its own page is, below the list; empty for what cannot be read."""
         return "" if self.kind == "UNREADABLE" and "/" in self.subject else self.subject
@@ -246,7 +253,8 @@ def settled_by(standing: Standing) -> str:
     if not standing.replays:
         return ""
     last = standing.replays[-1]
-    return f"{last.action}: {last.verdict} at {last.at} by {last.actor}, because: {last.reason}"
+    at = f"{last.at[:10]} {last.at[11:19]} UTC"
+    return f"{last.action}: {last.verdict} on {at} by {last.actor}, because: {last.reason}"
 
 
 # ── Sources that fell silent ─────────────────────────────────────────────────────────────────

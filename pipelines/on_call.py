@@ -56,6 +56,11 @@ class NightBeside:
     def accepted_rows(self) -> int:
         return sum(one.accepted_rows for one in self.others)
 
+    @property
+    def held(self) -> int:
+        """How many of the others are held, too."""
+        return sum(one.verdict == "HELD" for one in self.others)
+
 
 @dataclass(frozen=True)
 class Look:

@@ -171,7 +171,7 @@ def _agreeing(agreement: Agreement | None) -> str:
 
 
 def _distances(now: Profile | None, then: Profile | None) -> list[tuple[str, str, str]]:
-    """How far lengths and words moved, with what chance alone would do as the other side."""
+    """How far lengths and words moved, and how far chance alone would move them."""
     if now is None or then is None or not now.rows or not then.rows:
         return []
     pairs = (

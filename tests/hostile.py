@@ -22,12 +22,13 @@ FILE_NAME = f'=1+1 <img src=x onerror="window.{SENTINEL}=1">{{{{7*7}}}}\u202e.cs
 
 
 def rows(night: str) -> list[Row]:
-    """Forty rows that hold nothing else; so many break a rule that the delivery is held."""
+    """Forty rows that hold nothing else, each kind of them among the rows that break a rule."""
     return [
         row | {
             "text": f"{MARKUP[place % len(MARKUP)]} {row['text']}",
             "review_id": f"{MARKUP[(place + 1) % len(MARKUP)]} {place}",
             "movie_id": MARKUP[(place + 2) % len(MARKUP)],
+            "label": "?" if place % len(MARKUP) >= len(MARKUP) - 3 else row["label"],
         }
         for place, row in enumerate(some_rows(40, first=9_000, night=night))
     ]  # fmt: skip

@@ -89,7 +89,7 @@ def _add_delivery(found: APIRouter, site: Site) -> None:
             report=links.report_link(look.standing.validation_key) if look.standing else "",
             runbook=links.runbook_link(look.runbook),
             conflict=links.incidents_link(look.conflict) if look.conflict else "",
-            champion=links.champion_link(),
+            champion=links.champion_link(), actor=links.actor,
         )  # fmt: skip
 
 

@@ -52,7 +52,8 @@ def test_it_is_text_in_the_list_and_on_its_own_page(visit, world, ingest_run):
     shown = texts_of(visitor, visitor.open(f"/incidents/{world.hostile}"))
 
     assert "onerror=" in listed
-    assert "{{7*7}}" in shown
+    for said in ("{{7*7}} {% for x in [] %}", "\\u202eright to left\\u202c", "=HYPERLINK("):
+        assert said in shown
     assert visitor.seen.violations == []
 
 

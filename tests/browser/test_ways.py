@@ -28,7 +28,7 @@ def test_from_the_champion_to_its_decision_and_back(visit):
     page = visit("viewer").open("/champion")
     version = page.locator("main strong.code").first.inner_text()
 
-    go(page, "decision")
+    page.get_by_role("main").get_by_role("link", name="decision", exact=True).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Decision on {version}")
     assert page.get_by_text("PROMOTE").first.is_visible()
     page.get_by_role("navigation", name="Retraining").get_by_role("link", name="Champion").click()

@@ -60,7 +60,7 @@ def test_open_ones_come_first_and_the_newest_of_them_at_the_top(stores):
         (quarantined, "QUARANTINED", "look"),
         (settled, "HELD", "settled"),
     ]
-    assert found[-1].sentence.startswith("discard: DISCARDED at 20")
+    assert found[-1].sentence.startswith("discard: DISCARDED on 20")
     assert found[-1].sentence.endswith(f"by tester, because: {REASON}")
 
 
