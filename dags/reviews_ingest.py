@@ -15,6 +15,11 @@ reason. It is due again in the next run.
 
 **Green and short** means: nothing new was delivered.
 
+**`alert`** tells people what is held, missing or unfinished, once, if `[alerts]` is configured. It
+does not make the run red or green. A run that takes longer than `alerts.ingest_late_minutes` is
+told, too: `docs/runbooks/night-late.md`. After a delivery without conclusion:
+`docs/runbooks/ingest-incomplete.md`.
+
 **Rerun** any task at any time: what was concluded stays concluded, nothing is counted twice.
 """
 
@@ -22,9 +27,10 @@ from __future__ import annotations
 
 import pendulum
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task, task_group
+from alerting import alert_failed_run, alert_task, late_after
 from loop_defaults import ACCEPTED, DEFAULT_ARGS, NIGHT
 
-from pipelines import steps
+from pipelines import alert_steps, config, steps
 
 
 @dag(
@@ -34,6 +40,8 @@ from pipelines import steps
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert_failed_run,
+    deadline=late_after(config.load().alerts.ingest_late_minutes),
     doc_md=__doc__,
     tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
@@ -63,8 +71,10 @@ def reviews_ingest() -> None:
     def announce() -> None:
         """Tell the retraining that there is something new."""
 
-    done >> summary >> is_new >> announce()
+    announced = announce()
+    done >> summary >> is_new >> announced
     summary >> checked
+    [announced, checked] >> alert_task(alert_steps.alert_night, NIGHT, due)
 
 
 reviews_ingest()

@@ -11,7 +11,8 @@ its log what would become of how many rows, and nothing is changed.
 - `discard`: give them up for good.
 
 The replay is added to the delivery's own ledger with the reason and who did it (`apply_replay`). If
-rows count that did not before, the retraining starts (`announce`).
+rows count that did not before, the retraining starts (`announce`). If it fails, `alert` tells
+people, where `[alerts]` is configured.
 
 **Rerun** any task at any time: a plan is carried out once. A plan that another replay overtook
 fails and does nothing; start a new run. When it is red: `docs/runbooks/replay.md`.
@@ -23,9 +24,10 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import Param, dag, task
+from alerting import alert_failed_run, alert_task
 from loop_defaults import ACCEPTED, DEFAULT_ARGS
 
-from pipelines import replay_steps
+from pipelines import alert_steps, replay_steps
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -36,6 +38,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert_failed_run,
     doc_md=__doc__,
     tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
@@ -93,7 +96,9 @@ def reviews_replay() -> None:
     planned = plan_replay()
     applied = task(replay_steps.apply_replay)(planned, ACTOR)
     planned >> is_for_real() >> applied
-    task.short_circuit(replay_steps.has_released_reviews)(applied) >> announce()
+    announced = announce()
+    task.short_circuit(replay_steps.has_released_reviews)(applied) >> announced
+    announced >> alert_task(alert_steps.alert_replay)
 
 
 reviews_replay()

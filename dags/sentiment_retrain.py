@@ -21,6 +21,11 @@ person too, nothing is promoted and its log says so. How to decide: `docs/runboo
 was a dry run. The log of `decide` says every rule with its numbers. This is a result, not a
 failure.
 
+**`alert`** tells people of a failure and of a champion that was put back, once, if `[alerts]` is
+configured; `ask` tells that somebody is waited for. Neither makes the run red. A run that takes
+longer than `alerts.retrain_late_minutes` and waits for nobody is told, too:
+`docs/runbooks/night-late.md`.
+
 **Rerun** any task at any time: the same inputs give the same version, decision and log entry.
 What to do when it is red: `docs/runbooks/retrain-failed.md`.
 """
@@ -32,10 +37,11 @@ from typing import Any
 import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, TriggerRule, dag, task
+from alerting import alert_failed_run, alert_task, late_after
 from approval import AskPerson
 from loop_defaults import ACCEPTED, DEFAULT_ARGS
 
-from pipelines import config, steps
+from pipelines import alert_steps, config, steps
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -48,6 +54,8 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
     max_active_runs=4,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert_failed_run,
+    deadline=late_after(config.load().alerts.retrain_late_minutes),
     doc_md=__doc__,
     user_defined_macros={"describe_decision": steps.describe_decision},
     tags=["sentiment", "owner:ml-platform", "tier:1"],
@@ -114,10 +122,11 @@ def sentiment_retrain() -> None:
 
     task.short_circuit(steps.has_work)(planned) >> featurized >> trained
     chosen = choose(decided)
-    chosen >> [promoted, ask, EmptyOperator(task_id="keep_champion")]
+    keep_champion = EmptyOperator(task_id="keep_champion")
+    chosen >> [promoted, ask, keep_champion]
     answered >> promoted
-    task(steps.write_card)(decided)
-    task(steps.confirm)(promoted)
+    ends = [keep_champion, task(steps.write_card)(decided), task(steps.confirm)(promoted)]
+    ends >> alert_task(alert_steps.alert_retrain)
 
 
 sentiment_retrain()

@@ -6,7 +6,7 @@ its log which version would be put back, and nothing is changed.
 **Does**: find the former champion and prove that its files are whole and load (`plan_rollback`),
 append it to the champion log (`apply_rollback`), and check that consumers get exactly that model
 (`confirm`). The version that is rolled back cannot be promoted again until somebody releases it:
-`python -m pipelines champion release`.
+`python -m pipelines champion release`. Where `[alerts]` is configured, `alert` tells people.
 
 **Rerun** any task at any time: a plan is carried out once. A plan that a promotion overtook fails
 and does nothing; start a new run. When it is red: `docs/runbooks/rollback.md`.
@@ -18,9 +18,10 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import Param, dag, task
+from alerting import alert_failed_run, alert_task
 from loop_defaults import DEFAULT_ARGS
 
-from pipelines import steps
+from pipelines import alert_steps, steps
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -31,6 +32,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=alert_failed_run,
     doc_md=__doc__,
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
@@ -69,7 +71,7 @@ def sentiment_rollback() -> None:
     planned = plan_rollback()
     applied = task(steps.apply_rollback)(planned, ACTOR)
     planned >> is_for_real() >> applied
-    task(steps.confirm)(applied)
+    task(steps.confirm)(applied) >> alert_task(alert_steps.alert_rollback)
 
 
 sentiment_rollback()

@@ -119,6 +119,11 @@ class AirflowApi:
         path = f"/api/v2/dags/{dag_id}/clearTaskInstances"
         self._client.post(path, json=body).raise_for_status()
 
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Give a task a state without running it."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._client.patch(path, json={"new_state": state}).raise_for_status()
+
     def questions(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """What people are asked in a run and have not answered."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"

@@ -29,7 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import cli_deliveries, config, provenance, rollback, steps, trust
+from pipelines import cli_alerts, cli_deliveries, config, provenance, rollback, steps, trust
 from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError, SourceError
 from pipelines.records import ReplayAction
 from pipelines.visible import visible
@@ -52,10 +52,12 @@ delivery_app = typer.Typer(
     help="Deliveries: why held, which rows, and another look at them.", no_args_is_help=True
 )
 decision_app = typer.Typer(help="Why a version was promoted, or not.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Who is told of incidents, and was.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys that sign and are trusted.", no_args_is_help=True)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")
 app.add_typer(decision_app, name="decision")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(keys_app, name="keys")
 
 out, err = Console(), Console(stderr=True)
@@ -753,6 +755,44 @@ def keys_new(
 def keys_show(as_json: AsJson = False) -> None:
     """The keys whose signature counts here."""
     _tell({"trusted_keys": sorted(trust.trusted_keys())}, as_json=as_json)
+
+
+@alerts_app.command("check")
+@reports_errors
+def alerts_check(as_json: AsJson = False) -> None:
+    """Send a test by every channel that is switched on, and say what happened.
+
+    Exit code 0: all of them work. 1: one does not, or alerts are off.
+    """
+    lines = cli_alerts.check()
+    if as_json:
+        _print_json(lines)
+    else:
+        rows = [
+            (one["channel"], "sent" if one["is_sent"] else "FAILED", one["why"]) for one in lines
+        ]
+        _print_table("Alerts", ("channel", "test", "why"), rows)
+    if not lines:
+        _complain("alerts are off: no channel of [alerts] is switched on in the configuration")
+    if not lines or not all(one["is_sent"] for one in lines):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@alerts_app.command("list")
+@reports_errors
+def alerts_list(
+    only_untold: Annotated[
+        bool, typer.Option("--untold", help="Only what was not sent, or not surely.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every incident that was told, by which channel, and what could not be sent."""
+    lines = cli_alerts.told(only_untold=only_untold)
+    if as_json:
+        _print_json(lines)
+        return
+    names = ("kind", "title", "channel", "state", "attempts", "why", "runbook")
+    _print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])
 
 
 @champion_app.command("pull")

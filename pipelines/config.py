@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.alerts import AlertName, AlertSeverity
 from pipelines.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "config"
@@ -159,6 +160,32 @@ class ApprovalSettings(_Section):
     approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
+class ChannelSettings(_Section):
+    is_enabled: bool
+    severities: tuple[AlertSeverity, ...] = Field(min_length=1)
+    kinds: tuple[AlertName, ...] = ()
+    timeout_seconds: float = Field(gt=0, le=60)
+
+
+MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")]
+
+
+class MailSettings(ChannelSettings):
+    sender: Literal[""] | MailAddress
+    recipients: tuple[MailAddress, ...] = ()
+
+
+class AlertSettings(_Section):
+    airflow_url: str = Field(pattern=r"^(|https?://\S+)$")
+    ingest_late_minutes: float = Field(gt=0)
+    retrain_late_minutes: float = Field(gt=0)
+    retry_after_minutes: float = Field(ge=0)
+    max_attempts: int = Field(ge=1, le=100)
+    mail: MailSettings
+    slack: ChannelSettings
+    webhook: ChannelSettings
+
+
 class SourceSettings(_Section):
     expected_every_days: int = Field(ge=1)
 
@@ -178,6 +205,7 @@ class Settings(_Section):
     gate: GateSettings
     approval: ApprovalSettings
     trust: TrustSettings
+    alerts: AlertSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
 

@@ -27,7 +27,8 @@
     │       └── UnsafeStoreError           the store ignores create-if-absent
     └── TransientError                 the same call may succeed later
         ├── StoreUnavailableError
-        └── ChampionMovedError         somebody promoted first: decide again, then retry
+        ├── ChampionMovedError         somebody promoted first: decide again, then retry
+        └── AlertChannelError          a way to send alerts does not work
 
 Each message says what happened, with the values, and what to do next.
 """
@@ -192,4 +193,15 @@ class ChampionMovedError(TransientError):
             f"the decision was made against champion generation {decided_against}, but generation "
             f"{champion_is} has been promoted since. Evaluate against the new champion and decide "
             "again: python -m pipelines retrain"
+        )
+
+
+class AlertChannelError(TransientError):
+    """An alert could not be sent. Never says to which address: that is a secret."""
+
+    def __init__(self, *, channel: str, why: str) -> None:
+        self.channel, self.why = channel, why
+        super().__init__(
+            f"alerts cannot be sent by {channel}: {why}. Nothing else is affected. Try it: "
+            "python -m pipelines alerts check. What to do: docs/runbooks/dead-alert-channel.md"
         )

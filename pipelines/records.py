@@ -3,7 +3,7 @@
 A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
 records have equal digests. Object keys in records are relative to their bucket: the same work in
 another bucket writes the same bytes. Clocks appear where a person or a promotion decided, in the
-champion log and in replays, and nowhere else.
+champion log and in replays, and where somebody was told, in alerts; nowhere else.
 """
 
 from __future__ import annotations

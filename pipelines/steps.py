@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -124,7 +125,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
 
 def summarize_night(night: str) -> dict[str, Any]:
     """What the night brought, as counts that add up."""
-    from pipelines import rhythm
+    from pipelines import alert_ledger, rhythm
 
     summary = rhythm.night_summary(_stores().reviews, night, config.load().sources)
     counts = summary.model_dump(mode="json", exclude={"receipts"})
@@ -133,6 +134,7 @@ def summarize_night(night: str) -> dict[str, Any]:
         logger.info(
             "No new reviews for %s: nothing is accepted and nothing will be trained.", night
         )
+    alert_ledger.warn_of_untold(alert_ledger.open_teller(config.load(), os.environ))
     return counts
 
 
@@ -165,7 +167,7 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
         raise NightIncompleteError(
             f"{len(unfinished)} of {len(landing_uris)} deliveries due on {night} came to no "
             f"conclusion: {unfinished[:5]}. Nothing of them counts, nothing is lost, and they are "
-            "due again. Their own tasks say what failed: docs/runbooks/held-delivery.md"
+            "due again. Their own tasks say what failed: docs/runbooks/ingest-incomplete.md"
         )
     held = [
         receipt

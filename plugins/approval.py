@@ -9,6 +9,8 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 
+from pipelines import alert_steps
+from pipelines.alerts import Run
 from pipelines.config import ApprovalSettings
 from pipelines.steps import Answer, Reply
 
@@ -52,13 +54,16 @@ class AskPerson(HITLOperator):
         self.decision_uri = decision_uri
 
     def execute(self, context: Any) -> None:
-        """Put the question and wait, remembering which decision it is about.
+        """Tell people, put the question and wait, remembering which decision it is about.
 
         Raises
         ------
         AirflowFailException
             If the page shows an older question of this run, which Airflow never changes.
         """
+        # Before the question: an answer that comes before the task waits would be lost.
+        run = Run(dag_id=self.dag_id, run_id=context.get("run_id", ""))
+        alert_steps.alert_waiting(run, self.decision_uri)
         if _first_line(shown_question(self, context)) != _first_line(self.body):
             raise AirflowFailException(
                 "this run asked about another decision before, and Airflow goes on showing that "

@@ -7,6 +7,11 @@ from urllib.parse import quote
 import hostile
 import pytest
 
+from pipelines import alert_mail, alert_words, config, deliveries
+from pipelines.alerts import Run
+from pipelines.records import Outcome, Validation
+from pipelines.store import open_stores
+
 pytestmark = pytest.mark.e2e
 
 
@@ -78,6 +83,28 @@ def test_it_is_text_in_the_full_report(visit, world, ingest_run):
     assert is_inert(visitor)
     assert page.locator("img, iframe, script").count() == 0
     assert "onerror=" in page.locator("body").inner_text()
+
+
+def test_it_is_text_in_the_mail_that_tells_of_it(visit, stack, world, ingest_run, tmp_path):
+    run = Run(dag_id="reviews_ingest", run_id=ingest_run(), failed_tasks=("delivery.validate",))
+    reviews = open_stores(config.load(stack.config).store).reviews
+    outcome = reviews.get_record(deliveries.outcome_key(world.hostile), Outcome)
+    found = reviews.get_record(outcome.validation_key, Validation)
+    alert = alert_words.held(outcome, found, f"javascript:{outcome.why}", run, stack.ui_url)
+    mail = tmp_path / "mail.html"
+    mail.write_text(alert_mail.html(alert), encoding="utf-8")
+    visitor = visit("")
+
+    visitor.page.goto(mail.as_uri())
+
+    visitor.page.wait_for_timeout(200)
+    assert visitor.page.evaluate(f"typeof window.{hostile.SENTINEL}") == "undefined"
+    assert (visitor.seen.dialogs, visitor.seen.errors) == ([], [])
+    assert visitor.seen.foreign == [mail.as_uri()]  # the mail itself, and nothing else
+    assert visitor.page.locator("script, img, iframe").count() == 0
+    assert "onerror=" in visitor.page.locator("body").inner_text()
+    links = visitor.page.locator("a").evaluate_all("all => all.map((one) => one.href)")
+    assert [one for one in links if not one.startswith(f"{stack.ui_url}/")] == []
 
 
 def test_it_is_a_value_and_no_more_in_the_form(visit):

@@ -34,10 +34,17 @@ def airflow_db():
 
 @pytest.fixture(scope="session")
 def dagbag(airflow_db):
-    """All DAGs of the project, parsed as the dag-processor parses them."""
+    """All DAGs of the project, parsed as the dag-processor parses them, without deadlines.
+
+    `dag.test()` of Airflow 3.3.2 looks a run's deadlines up in a table that it did not fill, and
+    fails. What deadlines do is tested end to end.
+    """
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(str(PROJECT / "dags"))
+    bag = DagBag(str(PROJECT / "dags"))
+    for dag in bag.dags.values():
+        dag.deadline = None
+    return bag
 
 
 @pytest.fixture(scope="session", autouse=True)

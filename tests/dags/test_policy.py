@@ -123,7 +123,19 @@ def test_nothing_waits_for_the_model_card(dagbag):
     drawn = dagbag.dags["sentiment_retrain"].task_dict["write_card"]
 
     assert drawn.upstream_task_ids == {"decide"}
-    assert drawn.downstream_task_ids == set()
+    assert drawn.downstream_task_ids == {"alert"}
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_the_last_task_tells_people_and_changes_the_colour_of_no_run(dagbag, dag_id):
+    """A teardown runs whatever happened before, and a run is as red as the tasks before it."""
+    dag = dagbag.dags[dag_id]
+    alert = dag.task_dict["alert"]
+
+    others = {task.task_id for task in dag.tasks} - {"alert"}
+    assert alert.is_teardown
+    assert not alert.on_failure_fail_dagrun
+    assert alert.get_flat_relative_ids(upstream=True) == others
 
 
 @pytest.mark.parametrize(

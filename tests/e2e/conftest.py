@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy
+from alert_servers import Posts, web_server
 from leftovers import processes_with
 from s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
 from settings_file import write_settings
@@ -38,8 +39,18 @@ def database_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def posts() -> Iterator[Posts]:
+    """The webhook that gets all alerts of this run."""
+    with web_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str, s3_server_if_given: str
+    tmp_path_factory: pytest.TempPathFactory,
+    database_url: str,
+    s3_server_if_given: str,
+    posts: Posts,
 ) -> Iterator[LocalStack]:
     """Airflow's four components and an S3 server, running; gone afterwards, or the test fails."""
     folder = tmp_path_factory.mktemp("stack")
@@ -49,6 +60,8 @@ def stack(
         {
             "store": {f"{name}_bucket": bucket for name, bucket in buckets.items()},
             "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
+            # Every night takes longer than these two seconds.
+            "alerts": {"webhook": {"is_enabled": True}, "ingest_late_minutes": 0.03},
         },
     )
     given = {
@@ -63,8 +76,11 @@ def stack(
         given_s3=given if s3_server_if_given else None,
         database_url=database_url,
         roles={"admin": "admin", "ops": "op", "viewer": "viewer"},
-        # Seconds between two looks for questions whose time is up.
-        extra_environment={"AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2"},
+        extra_environment={
+            # Seconds between two looks for questions whose time is up.
+            "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+            "LOOP_WEBHOOK_URL": posts.url,
+        },
     ) as running:
         os.environ.update(running.s3_environment)
         yield running

@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from ops import make_env
+from pipelines import alert_channels
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -138,7 +139,7 @@ def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -
 def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
     for found in VARIABLE.finditer(text.replace("$${HOSTNAME}", "")):
         assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
-            r":-\d+", found["rest"]
+            r":-\d*", found["rest"]
         ), found[0]
 
 
@@ -149,6 +150,13 @@ def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
         for name, value in service.get("environment", {}).items():
             if secret.search(name):
                 assert VARIABLE.search(value), name
+
+
+def test_all_airflow_services_can_send_alerts_and_none_has_to(services: dict[str, Any]) -> None:
+    for name in alert_channels.VARIABLES:
+        for service in AIRFLOW_SERVICES:
+            assert services[service]["environment"][name] == f"${{{name}:-}}"
+        assert names_in(make_env.EXAMPLE.read_text(encoding="utf-8"))[name] == '""'
 
 
 def test_no_secret_is_written_into_the_example() -> None:

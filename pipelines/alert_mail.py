@@ -1,0 +1,112 @@
+"""An alert as a mail: text and HTML, in which nothing of it is ever more than text."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from jinja2 import Environment, StrictUndefined
+
+from pipelines.alerts import Alert, Link, plain
+
+# No script, no style sheet, no picture, nothing from elsewhere. The policy binds where a mail is
+# opened in a browser.
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<title>{{ alert.title }}</title>
+</head>
+<body style="font: 15px/1.5 sans-serif; max-width: 40rem; overflow-wrap: anywhere">
+<p><strong>{{ alert.severity }}</strong> &middot; {{ alert.kind }}</p>
+<h1 style="font-size: 1.2rem">{{ alert.title }}</h1>
+{% for sentence in alert.sentences %}<p>{{ sentence }}</p>
+{% endfor %}<table>
+{% for name, value in facts %}<tr><th style="text-align: left; padding-right: 1rem">{{ name }}</th>\
+<td>{{ value }}</td></tr>
+{% endfor %}{% for link in links %}<tr><th style="text-align: left">{{ link.name }}</th><td>\
+{% if is_web(link) %}<a href="{{ link.url }}" rel="noreferrer">{{ link.url }}</a>\
+{% else %}{{ link.url }}{% endif %}</td></tr>
+{% endfor %}</table>
+</body>
+</html>
+"""
+
+
+def message(
+    alert: Alert, *, sender: str, recipients: Sequence[str], at: datetime | None = None
+) -> EmailMessage:
+    """The whole mail, ready to be sent or to be opened.
+
+    Parameters
+    ----------
+    alert : Alert
+        What to tell.
+    sender, recipients : str, sequence of str
+        Mail addresses.
+    at : datetime, optional
+        For the header ``Date``; with a time zone. Without it there is none.
+
+    Raises
+    ------
+    ValueError
+        If an address holds a line break: no header can be smuggled in.
+    """
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = f"[{alert.severity}] {alert.title}"
+    mail["From"] = sender
+    mail["To"] = ", ".join(recipients)
+    if at is not None:
+        mail["Date"] = format_datetime(at)
+    # The same incident has the same id, so a mail that is sent twice is shown once by many readers.
+    mail["Message-ID"] = f"<{alert.key}@{sender.rpartition('@')[2].strip('<> ')}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Loop-Alert"] = f"{alert.kind} {alert.key}"
+    mail.set_content(text(alert))
+    mail.add_alternative(html(alert), subtype="html")
+    return mail
+
+
+def text(alert: Alert) -> str:
+    """The alert for readers of plain text."""
+    lines = [alert.title, "", *alert.sentences, ""]
+    lines += [f"{name}: {value}" for name, value in facts(alert)]
+    lines += [f"{link.name}: {link.url}" for link in alert.links]
+    return "\n".join(lines) + "\n"
+
+
+def html(alert: Alert) -> str:
+    """The alert as a page of its own."""
+    template = _environment().from_string(_PAGE)
+    return template.render(alert=alert, facts=facts(alert), links=alert.links, is_web=is_web)
+
+
+def facts(alert: Alert) -> list[tuple[str, str]]:
+    """What is known of the incident beside its sentences; empty facts are left out."""
+    named = [
+        ("what to do", alert.runbook),
+        ("owner", alert.owner),
+        ("night", alert.night or ""),
+        ("DAG", alert.dag_id),
+        ("run", alert.run_id),
+        ("delivery", alert.delivery or ""),
+        ("incident", alert.key[:12]),
+    ]
+    return [(name, plain(value, most=300)) for name, value in named if value]
+
+
+def is_web(link: Link) -> bool:
+    """Whether it may be clickable: never ``javascript:``, ``data:`` or a store's address."""
+    return link.url.startswith(("http://", "https://"))
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(autoescape=True, undefined=StrictUndefined)

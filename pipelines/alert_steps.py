@@ -1,0 +1,224 @@
+"""The steps that look how a run ended and tell people. They change nothing else, ever.
+
+Each looks at the stores, which are the truth, and not only at the colours of tasks. Repeating one
+tells nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines import alert_words, config
+from pipelines.alerts import Alert, Run
+from pipelines.errors import LoopError, TrustError
+
+if TYPE_CHECKING:
+    from pipelines.alert_ledger import Teller
+    from pipelines.records import NightSummary
+    from pipelines.store import Stores
+
+logger = logging.getLogger(__name__)
+
+
+def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
+    """Tell what a night left behind: held, missing and unfinished deliveries.
+
+    Parameters
+    ----------
+    run : Run
+        That ingested the night.
+    night : str
+        ``YYYY-MM-DD``.
+    landing_uris : sequence of str, optional
+        The files that were due; None when even that could not be found out.
+    """
+    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris))
+
+
+def alert_retrain(run: Run) -> None:
+    """Tell that a retraining failed, and of a champion that was put back."""
+    _look(run, lambda stores: run_alerts(stores, run))
+
+
+def alert_rollback(run: Run) -> None:
+    """Tell of the champion that was put back, or that it was not."""
+    _look(run, lambda stores: run_alerts(stores, run))
+
+
+def alert_replay(run: Run) -> None:
+    """Tell that a replay failed."""
+    _look(run, lambda _stores: failed_alerts(run))
+
+
+def alert_failed_run(run: Run, why: str) -> None:
+    """Tell that a run failed whose own alert task never got to say so."""
+    from pipelines import alert_ledger
+
+    if not (teller := _teller()).is_on:
+        return
+    try:
+        if alert_ledger.has_looked(teller.reviews, run):
+            return
+    except LoopError as error:
+        logger.warning("whether %s was looked at is not known: %s", run.run_id, error)
+    teller.tell(alert_words.failed_run(run, _airflow_url(), why))
+
+
+def alert_late(run: Run, minutes: float) -> None:
+    """Tell that a run takes too long, unless all it does is wait for a person."""
+    from pipelines import alert_ledger
+
+    if not (teller := _teller()).is_on:
+        return
+    question = Alert(
+        kind="approval_waiting", identity=alert_words.approval_key(run), title="", sentences=()
+    )
+    try:
+        if alert_ledger.was_told(teller.reviews, question.key):
+            logger.info("run=%s is not late: it waits for a person", run.run_id)
+            return
+    except LoopError as error:
+        logger.warning("whether %s waits for a person is not known: %s", run.run_id, error)
+    teller.tell(alert_words.late(run, minutes, _airflow_url()))
+
+
+def alert_waiting(run: Run, decision_uri: str) -> None:
+    """Tell that a model waits for a person. Whatever goes wrong, the question is put all the same.
+
+    It is called just before the question opens, so that the run can be answered once it waits.
+    """
+    from pipelines import steps
+
+    try:
+        if not (teller := _teller()).is_on:
+            return
+        decision = steps.read_decision(decision_uri)
+        hours = config.load().approval.timeout_hours
+        alert = alert_words.waiting(decision.version, decision.why, hours, run, _airflow_url())
+        teller.tell(alert)
+    except LoopError as error:
+        logger.warning("nobody was told that the run waits for a person: %s", error)
+
+
+# ── What there is to tell ────────────────────────────────────────────────────────────────────
+
+
+def night_alerts(
+    stores: Stores, run: Run, night: str, landing_uris: Sequence[str] | None
+) -> Iterator[Alert]:
+    """One alert per held delivery and silent source, and one for all that came to no conclusion."""
+    from pipelines import rhythm
+
+    url = _airflow_url()
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
+    yield from _held_alerts(stores, summary, run)
+    for one in summary.missing:
+        yield alert_words.missing(one, rhythm.sentence(one), run, url)
+    if landing_uris is None:
+        why = "Which files were due could not be found out."
+        yield alert_words.unfinished(night, (), why, run, url)
+        return
+    dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
+    if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
+        why = f"{len(unfinished)} of {len(landing_uris)} deliveries came to no conclusion."
+        yield alert_words.unfinished(night, unfinished, why, run, url)
+
+
+def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:
+    from pipelines import standings, validation
+    from pipelines.records import Validation
+
+    for receipt in summary.receipts:
+        if receipt.verdict != "HELD":
+            continue
+        standing = standings.find(stores.reviews, receipt.delivery)
+        if standing is None or standing.verdict != "HELD":
+            continue
+        key = standing.validation_key
+        found = stores.reviews.find_record(key, Validation)
+        report = stores.reviews.uri(validation.page_key(key))
+        yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
+
+
+def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
+    """A failed run, and what the champion log says."""
+    from pipelines.registry import Registry
+
+    yield from failed_alerts(run)
+    name = config.load().model.name
+    try:
+        history = Registry(stores.models, name).history()
+    except TrustError as error:
+        yield alert_words.broken_log(name, str(error), run, _airflow_url())
+        return
+    named = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    if named and named[-1].kind == "rollback":
+        yield alert_words.put_back(named[-1], run, _airflow_url())
+
+
+def failed_alerts(run: Run) -> Iterator[Alert]:
+    if run.failed_tasks:
+        yield alert_words.failed_run(run, _airflow_url())
+
+
+# ── How it is told ───────────────────────────────────────────────────────────────────────────
+
+
+def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
+    """Tell what is found, after what earlier runs could not tell.
+
+    What cannot be looked at is an incident of its own: the run is then told as failed.
+    """
+    from pipelines import alert_ledger
+    from pipelines.store import open_stores
+
+    if not (teller := _teller()).is_on:
+        logger.info("Alerts are off: [alerts] in the configuration switches them on.")
+        return
+    try:
+        teller.sweep()
+    except LoopError as error:
+        logger.warning("what earlier runs could not tell stays untold: %s", error)
+    try:
+        for alert in find(open_stores(config.load().store)):
+            teller.tell(alert)
+        alert_ledger.mark_looked(teller.reviews, run)
+    except LoopError as error:
+        logger.warning("how the run ended cannot be looked at: %s", error)
+        teller.tell(alert_words.unseen_run(run, _airflow_url(), str(error)))
+
+
+def every_alert() -> list[dict[str, Any]]:
+    """The newest attempt to tell each incident by each channel, for people and for machines."""
+    from pipelines import alert_ledger
+    from pipelines.store import open_stores
+
+    reviews = open_stores(config.load().store).reviews
+    return [
+        {
+            "incident": attempt.incident,
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "title": alert.title,
+            "channel": attempt.channel,
+            "state": attempt.state,
+            "attempts": attempt.number,
+            "why": alert_ledger.why_failed(reviews, attempt),
+            "runbook": alert.runbook,
+        }
+        for attempt in alert_ledger.attempts(reviews)
+        for alert in [alert_ledger.read_alert(reviews, attempt.incident)]
+    ]
+
+
+def _teller() -> Teller:
+    from pipelines import alert_ledger
+
+    return alert_ledger.open_teller(config.load(), os.environ)
+
+
+def _airflow_url() -> str:
+    return config.load().alerts.airflow_url

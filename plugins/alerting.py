@@ -1,0 +1,65 @@
+"""How Airflow has alerts sent: a last task, a backstop when a run failed, and a deadline.
+
+All of them may tell the same incident. It is told once: see `pipelines.alert_ledger`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from pipelines import alert_steps
+from pipelines.alerts import Run
+
+_FAILED = "failed"
+
+
+def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
+    """The last task of a run: look how it ended, and tell people.
+
+    It is a teardown without a setup. So it runs whatever happened before, also when somebody marks
+    the run as failed, and the run is as red or green as it would be without it.
+    """
+
+    @task(task_id="alert")
+    def alert(given: list[Any], ti: Any = None) -> None:
+        look(Run(dag_id=ti.dag_id, run_id=ti.run_id, failed_tasks=_failed_tasks(ti)), *given)
+
+    return alert(list(inputs)).as_teardown(on_failure_fail_dagrun=False)
+
+
+def _failed_tasks(ti: Any) -> tuple[str, ...]:
+    states = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    return tuple(sorted(name for name, state in states.items() if state == _FAILED))
+
+
+def alert_failed_run(context: Any) -> None:
+    """Backstop of a failed run, called by the dag-processor: no worker is needed for it."""
+    dag = context["dag"]
+    run = Run(dag_id=dag.dag_id, run_id=context["run_id"])
+    alert_steps.alert_failed_run(run, f"Airflow says: {context.get('reason', '')}")
+
+
+async def alert_late(minutes: float, context: Any = None) -> None:
+    """Called by the triggerer when a run's time is up: no worker is needed for it, either."""
+    dag_run = context["dag_run"]
+    if dag_run["state"] in {"success", _FAILED}:
+        return  # it came to an end; if a bad one, that was told
+    run = Run(dag_id=dag_run["dag_id"], run_id=dag_run["dag_run_id"])
+    await asyncio.to_thread(alert_steps.alert_late, run, minutes)
+
+
+def late_after(minutes: float) -> DeadlineAlert:
+    """Tell that a run is late, so many minutes after it was queued."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=minutes),
+        name="late",
+        callback=AsyncCallback(alert_late, kwargs={"minutes": minutes}),
+    )

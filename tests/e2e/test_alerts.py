@@ -1,0 +1,70 @@
+"""Alerts of the real Airflow: from a run's last task, from its deadline, and from the backstop."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import date
+
+import pytest
+from builders import deliver
+
+pytestmark = pytest.mark.e2e
+
+INGEST = "reviews_ingest"
+SECONDS = 240
+HELD_NIGHT, UNTOLD_NIGHT = date(2026, 3, 20), date(2026, 3, 21)
+
+
+def told(posts, run_id):
+    every = [json.loads(one.body) for one in posts.received]
+    return sorted(one["kind"] for one in every if one["run_id"] == run_id)
+
+
+def wait_until_told(posts, run_id, kind):
+    deadline = time.monotonic() + SECONDS
+    while kind not in told(posts, run_id):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{run_id} has told {told(posts, run_id)}, and not {kind}")
+        time.sleep(0.3)
+
+
+def deliver_broken(stores, night):
+    deliver(stores, f"landing/web/{night}/a.csv", b"no,such,columns\n1,2,3\n" + str(night).encode())
+
+
+@pytest.fixture(scope="module")
+def held_run(api, stores):
+    deliver_broken(stores, HELD_NIGHT)
+    return api.trigger_night(INGEST, HELD_NIGHT)
+
+
+def test_a_held_delivery_and_a_late_night_are_told_once_each(api, posts, held_run):
+    """The first by the last task in a worker, the second by the deadline in the triggerer."""
+    state = api.wait(INGEST, held_run, timeout_seconds=SECONDS)
+    wait_until_told(posts, held_run, "night_late")
+
+    assert state == "failed"
+    assert told(posts, held_run) == ["held_delivery", "night_late"]
+
+
+def test_clearing_the_run_tells_nothing_again(api, posts, held_run):
+    api.clear(INGEST, held_run, "summarize_night")
+
+    state = api.wait(INGEST, held_run, timeout_seconds=SECONDS)
+
+    assert state == "failed"
+    assert told(posts, held_run) == ["held_delivery", "night_late"]
+
+
+def test_a_failed_run_whose_last_task_did_not_run_is_told_by_the_dag_processor(api, stores, posts):
+    deliver_broken(stores, UNTOLD_NIGHT)
+    run_id = api.trigger_night(INGEST, UNTOLD_NIGHT)
+    api.mark(INGEST, run_id, "alert", "skipped")
+
+    state = api.wait(INGEST, run_id, timeout_seconds=SECONDS)
+    wait_until_told(posts, run_id, "ingest_incomplete")
+
+    states = {task["task_id"]: task["state"] for task in api.tasks(INGEST, run_id)}
+    assert (state, states["alert"]) == ("failed", "skipped")
+    assert "held_delivery" not in told(posts, run_id)

@@ -1,0 +1,168 @@
+"""What each alert says, and which incident it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines import alert_words
+from pipelines.alerts import Link, Run
+from pipelines.records import Basis, LogEntry, MissingDelivery, Outcome, RuleResult, Validation
+
+DELIVERY, DIGEST, VERSION, OTHER = "a" * 64, "b" * 64, "c" * 20, "d" * 20
+RUN = Run(dag_id="reviews_ingest", run_id="scheduled__2026-01-06T02:00:00+00:00")
+OTHERS_COUNT = (
+    "Not affected: the other deliveries of the night, and the champion, which goes on answering."
+)
+REPORT = "s3://reviews/reports/r/report.html"
+
+
+def an_outcome(**changes):
+    values = {
+        "delivery": DELIVERY,
+        "source": "web",
+        "night": "2026-01-05",
+        "landing_key": "landing/web/2026-01-05/a.csv",
+        "version_tag": "1",
+        "counted_in": "2026-01-05",
+        "verdict": "HELD",
+        "why": "labels disagree.",
+        "delivered_rows": 1000,
+        "accepted_rows": 0,
+        "quarantined_rows": 0,
+        "held_rows": 1000,
+        "accepted": None,
+        "quarantined": None,
+        "validation_key": "reports/r/validation.json",
+    }
+    return Outcome.model_validate(values | changes)
+
+
+def a_validation(*broken):
+    rules = [
+        RuleResult(
+            rule=name, severity=severity, is_passed=False, observed=1.0, limit="0", rows=0,
+            sentence="It is outside.",
+        )
+        for name, severity in broken
+    ]  # fmt: skip
+    return Validation(
+        delivery=DELIVERY, verdict="HELD", why="labels disagree.",
+        basis=Basis(rules=DIGEST, before="2026-01-05", known=DIGEST, trailing=(), champion=None),
+        delivered_rows=1000, accepted_rows=0, quarantined_rows=0, held_rows=1000, reasons={},
+        rules=tuple(rules), accepted=None, quarantined=None,
+    )  # fmt: skip
+
+
+def held(*broken, run=RUN, url="", **changes):
+    return alert_words.held(an_outcome(**changes), a_validation(*broken), REPORT, run, url)
+
+
+def test_a_held_delivery_says_which_file_why_and_what_is_not_affected():
+    alert = held(("row_count", "critical"), ("class_balance_unusual", "warning"))
+
+    assert alert.kind == "held_delivery"
+    assert alert.title == "A delivery of source 'web' is held (2026-01-05)"
+    assert alert.sentences == (
+        "File: landing/web/2026-01-05/a.csv",
+        "Why: labels disagree.",
+        "Failed: row_count.",
+        "None of its 1,000 rows count.",
+        OTHERS_COUNT,
+    )
+    assert alert.links == (Link(name="report", url=REPORT),)
+
+
+def test_labels_that_the_champion_reads_otherwise_are_a_poison_alarm_that_names_the_source():
+    alert = held(("row_count", "critical"), ("label_agreement", "critical"))
+
+    assert (alert.kind, alert.severity) == ("poison_alarm", "critical")
+    assert alert.title == (
+        "Labels of source 'web' may be wrong or poisoned: a delivery is held (2026-01-05)"
+    )
+    assert alert.runbook == "docs/runbooks/poisoned-labels.md"
+
+
+def test_a_mere_warning_about_labels_is_no_alarm():
+    assert held(("row_count", "critical"), ("label_agreement_unusual", "warning")).kind == (
+        "held_delivery"
+    )
+
+
+def test_a_file_that_could_not_be_read_is_told_without_a_validation():
+    alert = alert_words.held(an_outcome(), None, REPORT, RUN, "")
+
+    assert alert.sentences[2] == "Failed: it could not be read."
+
+
+def test_the_same_delivery_is_one_incident_in_whatever_run_and_night():
+    one = held(("row_count", "critical"))
+    other = held(("row_count", "critical"), run=Run(dag_id="x", run_id="y"), night="2026-01-06")
+
+    assert one.key == other.key
+    assert one.key != held(("row_count", "critical"), delivery="e" * 64).key
+    assert one.key != held(("label_agreement", "critical")).key
+
+
+def test_a_silence_is_one_incident_until_the_source_delivers():
+    def silent(night, last):
+        found = MissingDelivery(
+            night=night, source="web", expected_every_days=1, last_delivered_for=last
+        )
+        return alert_words.missing(found, "it is overdue", RUN, "").key
+
+    assert silent("2026-01-05", None) == silent("2026-01-06", None)
+    assert silent("2026-01-06", None) != silent("2026-01-08", "2026-01-07")
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "kind"),
+    [
+        ("reviews_ingest", "ingest_incomplete"),
+        ("reviews_replay", "replay_failed"),
+        ("sentiment_retrain", "retrain_failed"),
+        ("sentiment_rollback", "rollback_failed"),
+    ],
+)
+def test_a_failed_run_is_told_once_with_what_failed(dag_id, kind):
+    run = Run(dag_id=dag_id, run_id="r", failed_tasks=("plan", "train"))
+
+    alert = alert_words.failed_run(run, "")
+
+    assert (alert.kind, alert.sentences[0]) == (kind, "Failed: plan, train.")
+    assert alert.sentences[-1] == "Not affected: the champion, which goes on answering."
+    assert alert.key == alert_words.failed_run(run, "", "Airflow says: task failure").key
+
+
+def test_nobody_is_told_that_the_champion_is_fine_when_that_is_not_known():
+    confirm = Run(dag_id="sentiment_retrain", run_id="r", failed_tasks=("confirm",))
+    unknown = Run(dag_id="sentiment_retrain", run_id="r")
+
+    assert "look at the champion first" in alert_words.failed_run(confirm, "").sentences[-1]
+    assert "champion show" in alert_words.failed_run(unknown, "").sentences[-1]
+
+
+def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
+    def entry(generation):
+        return LogEntry(
+            model_name="sentiment", generation=generation, previous_entry_sha256=None,
+            kind="rollback", subject=OTHER, version=VERSION, manifest_sha256=DIGEST,
+            decision_key="k", decision_sha256=DIGEST, reference=VERSION,
+            reference_manifest_sha256=DIGEST, holdout_accuracy=0.9, holdout_log_loss=0.3,
+            actor="confirm", reason="answers differ", token=DIGEST, at="2026-01-06T03:00:00Z",
+        )  # fmt: skip
+
+    alert = alert_words.put_back(entry(3), RUN, "")
+
+    assert alert.title == f"Version {VERSION} was put back as champion of sentiment"
+    assert "By: confirm" in alert.sentences[1]
+    assert alert.key != alert_words.put_back(entry(5), RUN, "").key
+
+
+def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_known():
+    told = held(("row_count", "critical"), url="https://airflow.example.org/")
+
+    assert told.links[0].url == (
+        "https://airflow.example.org/dags/reviews_ingest/runs/"
+        "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
+    )
+    assert alert_words.links(RUN, "javascript:alert(1)") == ()
