@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -14,6 +15,7 @@ from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Site, respond
 
 FOLDER = config.CONFIG_FOLDER.parent / "docs" / "runbooks"
+_PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)")  # of pages that the reader is in already
 
 Name = Annotated[str, Path(pattern=r"^[a-z][a-z-]{0,40}$")]
 
@@ -28,6 +30,11 @@ def router(site: Site) -> APIRouter:
         except FileNotFoundError as error:
             raise no_such(f"docs/runbooks/{name}.md is not installed here.") from error
         title, _, body = text.partition("\n")
-        return respond(request, "runbook.html.jinja", title=title.lstrip("# "), text=html(body))
+        return respond(
+            request,
+            "runbook.html.jinja",
+            title=title.lstrip("# "),
+            text=html(_PICTURE.sub("", body)),
+        )
 
     return found

@@ -37,7 +37,9 @@ def test_the_named_browser_goes_before_the_one_on_the_path(programs, monkeypatch
 
 @pytest.mark.parametrize("name", ["chromium", "google-chrome", "chromium-browser"])
 def test_a_browser_on_the_path_is_found(programs, name):
-    assert browser.find() == a_program(programs / name)
+    there = a_program(programs / name)
+
+    assert browser.find() == there
 
 
 def test_a_named_browser_that_is_not_there_is_no_reason_to_take_another(programs, monkeypatch):
