@@ -156,10 +156,10 @@ def _rule(rule: GateRule) -> RuleLine:
 
 
 def _number(value: float | None) -> str:
-    """At most five digits that mean something, without an exponent for what people count."""
+    """At most four digits that mean something, without an exponent for what people count."""
     if value is None:
         return NOTHING
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.5g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def answer(approval: ApprovalRecord | None) -> Answer | None:

@@ -82,8 +82,12 @@ def night_sentence(receipts: Sequence[Receipt]) -> str:
         return "Nothing was delivered. Nothing is trained because of this night."
     held = sum(one.verdict == "HELD" for one in receipts)
     accepted = sum(one.accepted_rows for one in receipts)
-    said = f"{len(receipts):,} files dealt with, {accepted:,} rows count."
-    return said if not held else f"{said} {held:,} held: none of their rows count."
+    said = f"{_files(len(receipts))} dealt with, {accepted:,} rows count."
+    return said if not held else f"{said} {_files(held)} held: none of those rows count."
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
@@ -120,7 +124,7 @@ def not_affected(receipts: Sequence[Receipt]) -> str | None:
         return None
     rows = sum(one.accepted_rows for one in others)
     return (
-        f"Not affected: the other {len(others):,} files, of which {rows:,} rows count. The "
+        f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count. The "
         "champion goes on answering, and retraining goes on with what counts."
     )
 
