@@ -791,7 +791,7 @@ def alerts_list(
     if as_json:
         _print_json(lines)
         return
-    names = ("kind", "title", "channel", "state", "attempts", "why", "runbook")
+    names = ("kind", "title", "channel", "state", "attempts", "why")
     _print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])
 
 
