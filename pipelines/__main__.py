@@ -247,7 +247,7 @@ def delivery_list(as_json: AsJson = False) -> None:
 @reports_errors
 def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
     """How a delivery stands, and what people decided on it."""
-    _tell(cli_deliveries.facts(cli_deliveries.find(delivery)), as_json=as_json)
+    _tell(cli_deliveries.shown(delivery), as_json=as_json)
 
 
 @delivery_app.command("report")

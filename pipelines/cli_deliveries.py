@@ -37,6 +37,16 @@ def facts(standing: Standing) -> dict[str, Any]:
     }
 
 
+def shown(prefix: str) -> dict[str, Any]:
+    """How one delivery stands, and what its rules found, as its page says it."""
+    from pipelines import on_call
+    from pipelines.records import Validation
+
+    standing = find(prefix)
+    found = _reviews().get_record(standing.validation_key, Validation)
+    return facts(standing) | {"failed": [rule.sentence for rule in on_call.failed_rules(found)]}
+
+
 def unsettled() -> list[dict[str, Any]]:
     """Every delivery that is held or has rows in quarantine."""
     from pipelines import standings

@@ -27,13 +27,15 @@ from pipelines.standings import Standing
 from pipelines.store import Bucket
 
 Kind = Literal["HELD", "MISSING_DELIVERY", "UNREADABLE", "CONFLICT", "QUARANTINED"]
-State = Literal["open", "look", "settled"]
+State = Literal["open", "look", "settled", "routine"]
 
 STATES: dict[State, str] = {
     "open": "Needs a person",
     "look": "Worth a look when there is time",
     "settled": "Settled",
+    "routine": "A few rows in quarantine, the others count",
 }
+ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 MISSING_PREFIX = "missing/"
 NIGHTS_PER_PAGE = 30
 MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
@@ -221,6 +223,8 @@ def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
             "UNREADABLE", "open", first.delivery, nights, first.landing_key, source, why
         )
     kind, state = kind_of(standing), state_of(standing)
+    if state == "routine" and conflict:
+        state = "look"
     return Incident(
         kind, state, first.delivery, nights, first.landing_key, standing.outcome.source,
         _sentence(standing, first, kind), standing, conflict,
@@ -239,7 +243,10 @@ def state_of(standing: Standing) -> State:
     if standing.verdict == "HELD":
         return "open"
     is_decided = standing.outcome.verdict == "HELD" or standing.quarantined is None
-    return "settled" if standing.replays and is_decided else "look"
+    if standing.replays and is_decided:
+        return "settled"
+    few = ROUTINE_SHARE * standing.newest.delivered_rows
+    return "routine" if 0 < standing.newest.quarantined_rows <= few else "look"
 
 
 def _sentence(standing: Standing, receipt: Receipt, kind: Kind) -> str:

@@ -23,7 +23,12 @@ def taken(page, name):
     ("name", "path", "how"),
     [
         ("champion", "/champion", {}),
+        ("champion-dark", "/champion", {"color_scheme": "dark"}),
+        ("champion-narrow", "/champion", {"viewport": NARROW}),
         ("decision", "/decisions/{decision}", {}),
+        ("decision-narrow", "/decisions/{decision}", {"viewport": NARROW}),
+        ("decisions-dark", "/decisions", {"color_scheme": "dark"}),
+        ("rollback-form", "/forms/sentiment_rollback", {}),
         ("incidents", "/incidents", {}),
         ("incident", "/incidents/{worse}", {}),
         ("incident-dark", "/incidents/{worse}", {"color_scheme": "dark"}),

@@ -72,6 +72,17 @@ def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, 
     assert REASON in words(shown)
 
 
+def test_routine_quarantine_is_folded_away_and_still_leads_to_its_page(stores, page):
+    rows = some_rows(100)
+    routine = sent(stores, [rows[0] | {"label": "?"}, *rows[1:]], "few.csv")
+    ingest()
+
+    shown = page("/incidents")
+
+    assert "details" in Elements(shown).tags
+    assert f"/retraining/incidents/{routine}" in Elements(shown).links
+
+
 def test_a_held_delivery_says_all_that_is_needed_at_night(stores, page):
     sent(stores, some_rows(40), "good.csv")
     ingest()

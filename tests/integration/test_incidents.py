@@ -64,6 +64,21 @@ def test_open_ones_come_first_and_the_newest_of_them_at_the_top(stores):
     assert found[-1].sentence.endswith(f"by tester, because: {REASON}")
 
 
+def test_a_few_rows_in_quarantine_are_routine_and_more_are_worth_a_look(stores):
+    few, more = (
+        [row | ({"label": "?"} if place < count else {}) for place, row in enumerate(rows)]
+        for count, rows in ((1, some_rows(100)), (2, some_rows(100, first=200)))
+    )
+    sent(stores, few, "few.csv")
+    sent(stores, more, "more.csv")
+    ingest()
+
+    assert [(one.title[-8:], one.state) for one in listed(stores).incidents] == [
+        ("more.csv", "look"),
+        ("/few.csv", "routine"),
+    ]
+
+
 def test_a_held_file_that_is_sent_again_is_one_incident_of_two_nights(stores):
     rows = odd_rows(3)
     sent(stores, rows, "r.csv")
