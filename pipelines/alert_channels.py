@@ -202,16 +202,7 @@ def within(name: ChannelName, seconds: float, send: Callable[[], None]) -> None:
         errors hold addresses.
     """
     ended: queue.Queue[Exception | None] = queue.Queue()
-
-    def attempt() -> None:
-        try:
-            send()
-        except Exception as error:  # noqa: BLE001 - whatever it is, a night must not end by it
-            ended.put(error)
-        else:
-            ended.put(None)
-
-    threading.Thread(target=attempt, name=f"alert-{name}", daemon=True).start()
+    threading.Thread(target=_attempt, args=(send, ended), daemon=True).start()
     try:
         failed = ended.get(timeout=seconds)
     except queue.Empty:
@@ -221,6 +212,15 @@ def within(name: ChannelName, seconds: float, send: Callable[[], None]) -> None:
         raise failed
     if failed is not None:
         raise AlertChannelError(channel=name, why=_kind_of(failed)) from None
+
+
+def _attempt(send: Callable[[], None], ended: queue.Queue[Exception | None]) -> None:
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001 - whatever it is, a night must not end by it
+        ended.put(error)
+    else:
+        ended.put(None)
 
 
 def _kind_of(error: Exception) -> str:

@@ -116,13 +116,21 @@ class Teller:
         by_name = {one.name: one for one in self.channels}
         for last in attempts(self.reviews):
             channel = by_name.get(last.channel)
-            if channel is None or last.state == "sent" or not self._is_due(last):
+            if channel is None or last.state == "sent":
                 continue
-            alert = read_alert(self.reviews, last.incident)
-            claim = self._claim(alert, channel.name, last.number + 1)
-            if claim is not None:
-                self._attempt(channel, alert, claim)
+            try:
+                self._again(channel, last)
+            except LoopError as error:  # one that cannot be read must not silence the others
+                logger.warning("incident=%s stays untold: %s", last.incident, error)
         self._report_dead()
+
+    def _again(self, channel: Channel, last: Attempt) -> None:
+        if not self._is_due(last):
+            return
+        alert = read_alert(self.reviews, last.incident)
+        claim = self._claim(alert, channel.name, last.number + 1)
+        if claim is not None:
+            self._attempt(channel, alert, claim)
 
     def _is_due(self, last: Attempt) -> bool:
         if last.number >= self.settings.max_attempts:

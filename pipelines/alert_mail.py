@@ -47,10 +47,8 @@ def message(
 
     Parameters
     ----------
-    alert : Alert
-        What to tell.
-    sender, recipients : str, sequence of str
-        Mail addresses.
+    alert, sender, recipients : Alert, str, sequence of str
+        What to tell, and from which mail address to which.
     at : datetime, optional
         For the header ``Date``; with a time zone. Without it there is none.
 
@@ -59,18 +57,22 @@ def message(
     ValueError
         If an address holds a line break: no header can be smuggled in.
     """
-    mail = EmailMessage(policy=SMTP)
-    mail["Subject"] = f"[{alert.severity}] {alert.title}"
-    mail["From"] = sender
-    mail["To"] = ", ".join(recipients)
+    mail = _addressed(alert, sender)
+    mail["From"], mail["To"] = sender, ", ".join(recipients)
     if at is not None:
         mail["Date"] = format_datetime(at)
+    mail.set_content(text(alert))
+    mail.add_alternative(html(alert), subtype="html")
+    return mail
+
+
+def _addressed(alert: Alert, sender: str) -> EmailMessage:
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = f"[{alert.severity}] {alert.title}"
     # The same incident has the same id, so a mail that is sent twice is shown once by many readers.
     mail["Message-ID"] = f"<{alert.key}@{sender.rpartition('@')[2].strip('<> ')}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Loop-Alert"] = f"{alert.kind} {alert.key}"
-    mail.set_content(text(alert))
-    mail.add_alternative(html(alert), subtype="html")
     return mail
 
 

@@ -23,11 +23,9 @@ def slack(alert: Alert) -> dict[str, Any]:
     markup can come of it. The line for notifications, which can have none, is escaped instead.
     """
     title = f"{alert.severity}: {alert.title}"
-    told = "\n".join((*alert.sentences, *(f"{name}: {value}" for name, value in facts(alert))))
-    told += "".join(f"\n{link.name}: {link.url}" for link in alert.links if not is_web(link))
     blocks = [
         {"type": "header", "text": _plain_text(plain(title, most=_MAX_HEADER_CHARS))},
-        {"type": "section", "text": _plain_text(told[:_MAX_SECTION_CHARS])},
+        {"type": "section", "text": _plain_text(_told(alert)[:_MAX_SECTION_CHARS])},
     ]
     if clickable := [f"<{_address(link.url)}|{link.name}>" for link in alert.links if is_web(link)]:
         blocks.append(
@@ -42,6 +40,12 @@ def slack(alert: Alert) -> dict[str, Any]:
         "unfurl_media": False,
         "blocks": blocks,
     }
+
+
+def _told(alert: Alert) -> str:
+    lines = [*alert.sentences, *(f"{name}: {value}" for name, value in facts(alert))]
+    lines += [f"{link.name}: {link.url}" for link in alert.links if not is_web(link)]
+    return "\n".join(lines)
 
 
 def inert(text: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others
+
 
 def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
     """Tell what a night left behind: held, missing and unfinished deliveries.
@@ -114,7 +116,10 @@ def night_alerts(
 
     url = _airflow_url()
     summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
-    yield from _held_alerts(stores, summary, run)
+    held = sorted(_held_alerts(stores, summary, run), key=lambda alert: alert.kind, reverse=True)
+    yield from held[:MAX_HELD_ALERTS]  # a poison alarm comes before a mere held delivery
+    if (rest := len(held) - MAX_HELD_ALERTS) > 0:
+        yield alert_words.more_held(rest, night, run, url)
     for one in summary.missing:
         yield alert_words.missing(one, rhythm.sentence(one), run, url)
     if landing_uris is None:

@@ -27,7 +27,7 @@ def links(run: Run | None, airflow_url: str, *more: Link) -> tuple[Link, ...]:
     if run is None or not run.run_id or not _WEB.fullmatch(airflow_url):
         return more
     path = f"dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
-    return (Link(name="run", url=f"{airflow_url.rstrip('/')}/{path}"), *more)
+    return (Link(name="run page", url=f"{airflow_url.rstrip('/')}/{path}"), *more)
 
 
 def held(
@@ -38,17 +38,11 @@ def held(
         rule.rule for rule in (found.rules if found else ())
         if rule.severity == "critical" and not rule.is_passed
     ]  # fmt: skip
-    kinds = {RULE_ALERTS.get(rule, "held_delivery") for rule in broken}
-    kind: AlertName = "poison_alarm" if "poison_alarm" in kinds else "held_delivery"
-    what = (
-        f"Labels of source {outcome.source!r} may be wrong or poisoned: a delivery is held"
-        if kind == "poison_alarm"
-        else f"A delivery of source {outcome.source!r} is held"
-    )
+    is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
     return make_alert(
-        kind,
+        "poison_alarm" if is_poison else "held_delivery",
         outcome.delivery,
-        f"{what} ({outcome.night})",
+        _held_title(outcome, is_poison=is_poison),
         (
             f"File: {outcome.landing_key}",
             f"Why: {outcome.why}",
@@ -60,6 +54,26 @@ def held(
         night=outcome.night,
         delivery=outcome.delivery,
         links=links(run, airflow_url, Link(name="report", url=report_uri)),
+    )
+
+
+def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
+    source, night = repr(outcome.source), outcome.night
+    if is_poison:
+        return f"Labels of source {source} may be wrong or poisoned: a delivery is held ({night})"
+    return f"A delivery of source {source} is held ({night})"
+
+
+def more_held(count: int, night: str, run: Run, airflow_url: str) -> Alert:
+    """The rest of a night in which many deliveries are held: nobody reads a thousand alerts."""
+    return make_alert(
+        "held_delivery",
+        f"{night} and more",
+        f"{count:,} more deliveries of the night {night} are held",
+        ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
+        run=run,
+        night=night,
+        links=links(run, airflow_url),
     )
 
 

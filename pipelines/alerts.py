@@ -80,7 +80,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     "retrain_failed": AlertKind(
         "critical", "retrain-failed.md", ("sentiment_retrain.alert", "sentiment_retrain.failed"),
-        "a retraining failed; the champion stays",
+        "a retraining failed",
     ),
     "approval_waiting": AlertKind(
         "warning", "approval.md", ("sentiment_retrain.ask",),

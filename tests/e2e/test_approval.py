@@ -5,6 +5,7 @@ Two versions of a model that has no champion, so both of them ask.
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import date
 
@@ -63,6 +64,7 @@ def change_settings(stack):
         "store": {"reviews_bucket": store.reviews_bucket, "models_bucket": store.models_bucket},
         "model": {"name": NAME},
         "gate": {"ask_for_first_model": True, **NO_FLOORS},
+        "alerts": {"webhook": {"is_enabled": True}},
     }
 
     def change(*, timeout_hours):
@@ -163,6 +165,14 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     assert entry.version in asked["body"]
     assert registry.find_approval(entry.decision_key).digest() == entry.approval_sha256
     assert ops.answer(RETRAIN, run_id, "ask", "Reject", why="too late now").status_code == 409
+
+
+def test_somebody_was_told_once_per_run_that_it_waits_though_it_asked_twice(posts, open_runs):
+    every = [json.loads(one.body) for one in posts.received]
+    told = {run_id: [one["kind"] for one in every if one["run_id"] == run_id]
+            for run_id in open_runs}  # fmt: skip
+
+    assert told == {run_id: ["approval_waiting"] for run_id in open_runs}
 
 
 def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, registry):

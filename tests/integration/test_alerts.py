@@ -154,6 +154,20 @@ def test_an_alert_is_given_up_after_so_many_attempts(stores, configure):
     assert states(stores) == {("webhook", 3): "failed"}
 
 
+def test_an_alert_that_cannot_be_read_does_not_silence_the_others(stores, hook, monkeypatch):
+    url = hook.url
+    monkeypatch.setenv("LOOP_WEBHOOK_URL", "")
+    torn, whole = sorted([an_alert(), an_alert(identity="b" * 64)], key=lambda one: one.key)
+    for alert in (torn, whole):
+        a_teller().tell(alert)
+    stores.reviews.put(f"{PREFIX}{torn.key}/alert.json", b"{")
+    monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
+
+    a_teller().sweep()
+
+    assert [json.loads(one.body)["incident"] for one in hook.received] == [whole.key]
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 

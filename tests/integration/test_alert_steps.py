@@ -1,0 +1,128 @@
+"""What runs leave behind in the stores, and what people are told of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from alert_servers import web_server
+from builders import as_csv, deliver, landing_key
+from registry_builders import promoted
+from test_judge import a_champion, reviews_of_a_night
+from typer.testing import CliRunner
+
+from pipelines import alert_steps, rollback
+from pipelines.__main__ import app
+from pipelines.alert_steps import MAX_HELD_ALERTS
+from pipelines.alerts import Run
+from pipelines.artefacts import dump_model
+from pipelines.models import fingerprint_sgd
+
+NIGHT = "2026-01-06"
+INGEST = Run(dag_id="reviews_ingest", run_id="night")
+RETRAIN = Run(dag_id="sentiment_retrain", run_id="retrain")
+
+
+@pytest.fixture
+def told(stores, configure, monkeypatch):
+    """What the webhook got so far, as a function."""
+    configure(alerts={"webhook": {"is_enabled": True, "timeout_seconds": 30.0}})
+    with web_server() as posts:
+        monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
+        yield lambda: [json.loads(one.body) for one in posts.received]
+
+
+@pytest.fixture
+def two_champions(registry):
+    texts = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
+    model = dump_model(fingerprint_sgd(seed=1, ngram_max=1).fit(texts, [1, 1, 0, 0] * 5))
+    first = promoted(registry, "a", model=model)
+    return first, promoted(registry, "b", against=first, model=model)
+
+
+def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, ingest_night, told):
+    a_champion(ingest_night)
+    key = landing_key("r.csv", night=NIGHT)
+    deliver(stores, key, as_csv(reviews_of_a_night(is_turned=True)))
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST, NIGHT, [stores.reviews.uri(key)])
+
+    (alarm,) = told()
+    assert alarm["kind"] == "poison_alarm"
+    assert f"source {key.split('/')[1]!r}" in alarm["title"]
+    assert "Failed: label_agreement." in alarm["sentences"]
+
+
+def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_not(stores, told):
+    held, due = (landing_key(name, night=NIGHT) for name in ("held.csv", "due.csv"))
+    deliver(stores, held, b"no,such,columns\n1,2,3\n")
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+    listed = CliRunner().invoke(app, ["delivery", "list", "--json"]).stdout
+    (delivery,) = [one["delivery"] for one in json.loads(listed)]
+    given_up = ["delivery", "discard", delivery, "--reason", "it is no use", "--yes"]
+    assert CliRunner().invoke(app, given_up).exit_code == 0
+
+    alert_steps.alert_night(INGEST, NIGHT, [stores.reviews.uri(key) for key in (held, due)])
+
+    (alert,) = told()
+    assert alert["kind"] == "ingest_incomplete"
+    assert alert["sentences"][0] == "1 of 2 deliveries came to no conclusion."
+    assert alert["sentences"][1] == f"Due again: {stores.reviews.uri(due)}"
+
+
+def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_are_counted(
+    stores, told
+):
+    for number in range(MAX_HELD_ALERTS + 3):
+        key = landing_key(f"{number}.csv", night=NIGHT)
+        deliver(stores, key, f"no,such,columns\n{number},2,3\n".encode())
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST, NIGHT, [])
+    alert_steps.alert_night(INGEST, NIGHT, [])
+
+    assert len(told()) == MAX_HELD_ALERTS + 1
+    assert told()[-1]["title"] == f"3 more deliveries of the night {NIGHT} are held"
+
+
+def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
+    alert_steps.alert_night(INGEST, NIGHT, None)
+
+    (alert,) = told()
+    assert alert["kind"] == "ingest_incomplete"
+    assert alert["sentences"][0] == "Which files were due could not be found out."
+
+
+def test_a_champion_in_good_order_is_nothing_to_tell(two_champions, told):
+    alert_steps.alert_retrain(RETRAIN)
+
+    assert told() == []
+
+
+def test_a_champion_that_was_put_back_is_told_once_whoever_notices(registry, two_champions, told):
+    first, second = two_champions
+    rollback.undo(registry, second.generation, reason="confirm: it answers otherwise")
+
+    alert_steps.alert_retrain(RETRAIN)
+    alert_steps.alert_rollback(Run(dag_id="sentiment_rollback", run_id="later"))
+
+    (alert,) = told()
+    assert (alert["kind"], alert["run_id"]) == ("champion_put_back", "retrain")
+    assert first.version in alert["title"]
+    assert second.version in alert["sentences"][0]
+    assert "By: confirm" in alert["sentences"][1]
+
+
+def test_a_log_that_was_changed_by_hand_is_told_and_nothing_is_promoted(
+    stores, registry, two_champions, told
+):
+    key = registry.log_key(1)
+    stores.models.put(key, stores.models.get(key) + b" ")
+
+    alert_steps.alert_retrain(RETRAIN)
+    alert_steps.alert_retrain(Run(dag_id="sentiment_retrain", run_id="the next one"))
+
+    (alert,) = told()
+    assert alert["kind"] == "champion_log_broken"
+    assert key in alert["sentences"][0]
