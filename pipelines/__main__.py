@@ -795,6 +795,17 @@ def alerts_list(
     _print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])
 
 
+@keys_app.command("export")
+@reports_errors
+def keys_export(
+    file: Annotated[Path, typer.Argument(help="Where to write them; an older file is replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the trusted public keys for LOOP_TRUSTED_KEYS_FILE of processes that only read."""
+    exported = sorted(trust.export_trusted_keys(file))
+    _tell({"file": str(file), "trusted_keys": exported}, as_json=as_json)
+
+
 @champion_app.command("pull")
 @reports_errors
 def champion_pull(

@@ -1,7 +1,7 @@
 """The page that says what a validation found: one file, no script, nothing from elsewhere.
 
-Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, and
-texts were cut short before they came here.
+Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, what
+hides or turns lines round is spelled out, and texts were cut short before they came here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from pipelines import profiles
 from pipelines.profiles import LENGTH_EDGES
 from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation
+from pipelines.visible import shown
 
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
@@ -96,7 +97,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .2rem .8rem .2rem 0; text-align
 
 @functools.cache
 def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined)
+    return Environment(autoescape=True, undefined=StrictUndefined, finalize=shown)
 
 
 def render(found: Validation, delivery: Delivery, last_good: Validation | None) -> str:

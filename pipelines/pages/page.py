@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.drawing import without_style
 from pipelines.pages import links
-from pipelines.visible import visible
+from pipelines.visible import shown
 
 Section = Literal["champion", "decisions", "incidents", "run", "form", ""]
 
@@ -129,11 +129,6 @@ def _hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _shown(value: Any) -> Any:
-    """Whatever is filled in, with nothing in it that hides."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
-
-
 def _count(value: int) -> str:
     return f"{value:,}"
 
@@ -142,7 +137,7 @@ def _count(value: int) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipelines"), autoescape=True, undefined=StrictUndefined,
-        finalize=_shown, trim_blocks=True, lstrip_blocks=True,
+        finalize=shown, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["count"] = _count
     return environment

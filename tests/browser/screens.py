@@ -22,10 +22,10 @@ def taken(page, name):
 @pytest.mark.parametrize(
     ("name", "path", "how"),
     [
-        ("champion", "/champion", {}),
+        ("champion-light", "/champion", {}),
         ("champion-dark", "/champion", {"color_scheme": "dark"}),
         ("champion-narrow", "/champion", {"viewport": NARROW}),
-        ("decision", "/decisions/{decision}", {}),
+        ("decision-light", "/decisions/{decision}", {}),
         ("decision-narrow", "/decisions/{decision}", {"viewport": NARROW}),
         ("decisions-dark", "/decisions", {"color_scheme": "dark"}),
         ("rollback-form", "/forms/sentiment_rollback", {}),
@@ -52,4 +52,4 @@ def test_picture_of_the_run_report_in_airflow(visit, stack, ingest_run):
     page.goto(f"{stack.ui_url}/dags/reviews_ingest/runs/{run_id}/plugin/run-report")
     page.frame_locator("iframe").get_by_role("heading", name="Run report").wait_for()
 
-    page.screenshot(path=FOLDER / "run-report.png")
+    page.screenshot(path=FOLDER / "run-report-light.png")

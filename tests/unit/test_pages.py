@@ -286,10 +286,14 @@ def test_an_actor_that_is_no_run_of_ours_is_shown_as_recorded(recorded):
     assert links.actor(recorded) == (recorded, None)
 
 
-def test_the_service_that_shows_the_pages_can_read_the_store():
-    """All of Airflow's services in compose share one environment, with the store's address."""
-    compose = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
+def test_the_service_that_shows_the_pages_can_read_the_store_and_check_signatures():
+    services = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())["services"]
+    server, init = services["api-server"], services["init"]
 
-    assert {"AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(
-        compose["services"]["api-server"]["environment"]
-    )
+    has = set(server["environment"])
+    assert {"AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= has
+    assert "LOOP_SIGNING_KEY" not in has
+    assert server["environment"]["LOOP_TRUSTED_KEYS_FILE"] == "/opt/airflow/trusted/keys"
+    assert "python -m pipelines keys export /opt/airflow/trusted/keys" in init["command"][0]
+    assert "trusted-keys:/opt/airflow/trusted" in init["volumes"]
+    assert "trusted-keys:/opt/airflow/trusted:ro" in server["volumes"]
