@@ -28,7 +28,7 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
 .PHONY: test
-test: check unit integration faults dags e2e ## Run every check and every test
+test: check unit integration faults dags e2e browser ## Run every check and every test
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers
@@ -42,7 +42,7 @@ PYTEST   := $(RUN) -m pytest -q
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: unit integration faults dags e2e
+.PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
 	$(PYTEST) $(PARALLEL) tests/unit
 integration: $(STAMP) ## Tests against an S3 server
@@ -53,6 +53,12 @@ dags: $(STAMP) ## Tests of the DAGs, in process
 	$(PYTEST) $(PARALLEL) tests/dags
 e2e: $(STAMP) ## Tests with real Airflow processes
 	$(PYTEST) tests/e2e
+browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
+	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
+
+.PHONY: screens
+screens: $(STAMP) ## Take the pictures in docs/screens again
+	$(RUN) -m ops.browser --install -- $(PYTEST) tests/browser/screens.py
 
 # What depends on the store or the database; CONTRIBUTING.md says why these.
 REAL_STORE := $(patsubst %,tests/integration/test_%.py,store registry promotion rollback fsck ingest replays)

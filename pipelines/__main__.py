@@ -32,6 +32,7 @@ from rich.text import Text
 from pipelines import cli_alerts, cli_deliveries, config, provenance, rollback, steps, trust
 from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError, SourceError
 from pipelines.records import ReplayAction
+from pipelines.visible import visible
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
@@ -179,7 +180,7 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     with _progress() as progress:
         bar = progress.add_task(f"night {day}", total=len(due))
         for landing_uri in due:
-            progress.update(bar, description=printable(landing_uri.rpartition("/")[2][:40]))
+            progress.update(bar, description=visible(landing_uri.rpartition("/")[2][:40]))
             _ingest_one(landing_uri, day, failures)
             progress.advance(bar)
     from pipelines import rhythm
@@ -246,7 +247,7 @@ def delivery_list(as_json: AsJson = False) -> None:
 @reports_errors
 def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
     """How a delivery stands, and what people decided on it."""
-    _tell(cli_deliveries.facts(cli_deliveries.find(delivery)), as_json=as_json)
+    _tell(cli_deliveries.shown(delivery), as_json=as_json)
 
 
 @delivery_app.command("report")
@@ -349,7 +350,7 @@ def retrain(
         rules = [GateRule.model_validate(rule) for rule in facts["rules"]]
         _print_rules(facts["version"], rules)
     out.print(
-        Text.assemble((f"{facts['verdict']}: ", "bold"), printable(facts["why"])), soft_wrap=True
+        Text.assemble((f"{facts['verdict']}: ", "bold"), visible(facts["why"])), soft_wrap=True
     )
     if facts.get("needs_approval"):
         err.print(_HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
@@ -365,14 +366,14 @@ def _print_rules(version: str, rules: Sequence[Any]) -> None:
         for rule in members:
             answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
             name = _narrow(rule.rule.removeprefix(f"{group} "))
-            table.add_row(answer, Text(group), name, Text(printable(rule.sentence)))
+            table.add_row(answer, Text(group), name, Text(visible(rule.sentence)))
     out.print(table)
 
 
 def _narrow(name: str, width: int = 22) -> Text:
     """A rule's name, broken where it has a joint rather than anywhere."""
     lines = [""]
-    for part in re.split(r"(?<=[ _=+])", printable(name)):
+    for part in re.split(r"(?<=[ _=+])", visible(name)):
         if lines[-1] and len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part
@@ -637,7 +638,7 @@ def _print_approval(decision: Any) -> None:
         err.print(_HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
         return
     said = f"{approval.actor} said {approval.answer}: {approval.reason}"
-    out.print(Text(printable(said)), soft_wrap=True)
+    out.print(Text(visible(said)), soft_wrap=True)
 
 
 @decision_app.command("approve")
@@ -794,6 +795,17 @@ def alerts_list(
     _print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])
 
 
+@keys_app.command("export")
+@reports_errors
+def keys_export(
+    file: Annotated[Path, typer.Argument(help="Where to write them; an older file is replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the trusted public keys for LOOP_TRUSTED_KEYS_FILE of processes that only read."""
+    exported = sorted(trust.export_trusted_keys(file))
+    _tell({"file": str(file), "trusted_keys": exported}, as_json=as_json)
+
+
 @champion_app.command("pull")
 @reports_errors
 def champion_pull(
@@ -923,20 +935,12 @@ def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(Text(name.replace("_", " "), style="dim"), Text(printable(str(value))))
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(visible(str(value))))
     out.print(table)
 
 
-def printable(text: str) -> str:
-    """The text without anything a terminal obeys: control and bidi characters are spelled out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
 def _complain(message: str) -> None:
-    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
 
 
 def _print_json(facts: Any) -> None:
@@ -948,7 +952,7 @@ def _print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str,
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     out.print(table)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipelines.card_words import Evidence, kind_of, others
+from pipelines.card_words import Evidence, Judged, kind_of, others
 from pipelines.judgement import (
     ArtefactCheck,
     Decision,
@@ -92,7 +92,7 @@ def _memory(check: ArtefactCheck | None) -> str:
 # Scores
 
 
-def scores(evidence: Evidence) -> Markdown:
+def scores(evidence: Judged) -> Markdown:
     """Every compared model on every set."""
     evaluation = evidence.evaluation
     rows: list[Sequence[object]] = []
@@ -125,7 +125,7 @@ def _metrics(found: Metrics | None) -> tuple[str, ...]:
     )
 
 
-def changes(evidence: Evidence) -> Markdown:
+def changes(evidence: Judged) -> Markdown:
     """The paired comparisons, as far as there are any."""
     evaluation, rows = evidence.evaluation, []
     for one in (evaluation.holdout, evaluation.newest, evaluation.golden):
@@ -154,7 +154,7 @@ def _change(paired: PairedComparison) -> tuple[str, ...]:
     )
 
 
-def confusion(evidence: Evidence) -> Markdown:
+def confusion(evidence: Judged) -> Markdown:
     holdout = evidence.evaluation.holdout
     models = [("challenger", holdout.challenger), ("champion", holdout.champion)]
     rows: list[Sequence[object]] = []
@@ -175,7 +175,7 @@ def _cells(found: Metrics | None) -> tuple[str, str, str, str]:
     )
 
 
-def slices(evidence: Evidence) -> Markdown:
+def slices(evidence: Judged) -> Markdown:
     rows = [
         (
             code(part.name),
@@ -194,7 +194,7 @@ def _share(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2%}"
 
 
-def behaviour(evidence: Evidence) -> Markdown:
+def behaviour(evidence: Judged) -> Markdown:
     evaluation = evidence.evaluation
     if evaluation.behaviour is None:
         return Markdown("Not tested: an answer was no number.")

@@ -17,15 +17,21 @@ from pipelines.records import LogEntry, Manifest, Outcome, Snapshot
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Judged:
+    """A decision, and the evaluation that it was made on."""
+
+    decision: Decision
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Evidence(Judged):
     """All records that a card is drawn from.
 
     ``outcomes`` are the ledger's entries on the snapshot's partitions; ``history`` is the champion
     log up to the generation that was decided against, oldest first.
     """
 
-    decision: Decision
-    evaluation: Evaluation
     manifest: Manifest
     snapshot: Snapshot
     outcomes: tuple[Outcome, ...]
@@ -36,7 +42,7 @@ class Evidence:
 # Standing and limits
 
 
-def standing(evidence: Evidence) -> Iterator[Markdown]:
+def standing(evidence: Judged) -> Iterator[Markdown]:
     """Who it was compared with, and what may follow, one sentence each."""
     decision = evidence.decision
     if decision.champion_version is None:

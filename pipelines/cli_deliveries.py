@@ -25,7 +25,7 @@ def facts(standing: Standing) -> dict[str, Any]:
         "verdict": standing.verdict,
         "why": newest.why,
         "delivered_rows": newest.delivered_rows,
-        "accepted_rows": sum(part.rows for part in standing.accepted),
+        "accepted_rows": standing.accepted_rows,
         "quarantined_rows": newest.quarantined_rows,
         "held_rows": newest.held_rows,
         "discarded_rows": standing.discarded_rows,
@@ -35,6 +35,16 @@ def facts(standing: Standing) -> dict[str, Any]:
             for one in standing.replays
         ],
     }
+
+
+def shown(prefix: str) -> dict[str, Any]:
+    """How one delivery stands, and what its rules found, as its page says it."""
+    from pipelines import on_call
+    from pipelines.records import Validation
+
+    standing = find(prefix)
+    found = _reviews().get_record(standing.validation_key, Validation)
+    return facts(standing) | {"failed": [rule.sentence for rule in on_call.failed_rules(found)]}
 
 
 def unsettled() -> list[dict[str, Any]]:

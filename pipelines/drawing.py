@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -109,6 +111,20 @@ def draw(
         **parts,
     )
 
+
+def without_style(svg: str) -> str:
+    """The plot for a page that holds `plot_style` already."""
+    return _STYLE.sub("", svg)
+
+
+@functools.cache
+def plot_style() -> str:
+    """The style that each plot carries: the same in all of them, because nothing is filled in."""
+    source, _, _ = PackageLoader("pipelines").get_source(_TEMPLATES, "plot.svg.jinja")
+    return "".join(_STYLE.findall(source))
+
+
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 _TEMPLATES = Environment(
     loader=PackageLoader("pipelines"), autoescape=True, undefined=StrictUndefined,

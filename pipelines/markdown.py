@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from pipelines.visible import visible
+
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&$#]")
 # What some readers turn into links or mentions without any markup.
 _LINKED = re.compile(r"(?i)(?<=[a-z])(:)(?=//)|(@)|(?<=www)(\.)")
@@ -24,11 +26,7 @@ def escaped(value: object) -> Markdown:
     """
     if isinstance(value, Markdown):
         return value
-    text = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in str(value)
-    )
-    text = _MARKUP.sub(lambda found: f"\\{found[0]}", text)
+    text = _MARKUP.sub(lambda found: f"\\{found[0]}", visible(str(value)))
     return Markdown(_LINKED.sub(lambda found: f"&#{ord(found[0])};", text))
 
 

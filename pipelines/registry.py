@@ -16,6 +16,7 @@ the other must decide again against the new champion.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -71,6 +72,24 @@ def time_after(before: LogEntry | None) -> str:
     """Now, in UTC; never earlier than the entry before, whatever this machine's clock says."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return max(now, before.at) if before else now
+
+
+def answering_at(history: Sequence[LogEntry], moment: datetime) -> LogEntry | None:
+    """Who was champion at a moment; None before the first promotion."""
+    wanted = moment.astimezone(UTC).isoformat(timespec="seconds")
+    before = [entry for entry in history if entry.at <= wanted]
+    return before[-1] if before else None
+
+
+def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:
+    """Versions that were rolled back and not released since, with the entry that says so."""
+    withdrawn: dict[str, LogEntry] = {}
+    for entry in history:
+        if entry.kind == "rollback" and entry.subject is not None:
+            withdrawn[entry.subject] = entry
+        elif entry.kind == "release" and entry.subject is not None:
+            withdrawn.pop(entry.subject, None)
+    return withdrawn
 
 
 class Registry:
@@ -233,19 +252,11 @@ class Registry:
 
     def champion_at(self, moment: datetime) -> LogEntry | None:
         """Who was champion at a moment; None before the first promotion."""
-        wanted = moment.astimezone(UTC).isoformat(timespec="seconds")
-        before = [entry for entry in self.history() if entry.at <= wanted]
-        return before[-1] if before else None
+        return answering_at(self.history(), moment)
 
     def withdrawn(self) -> dict[str, LogEntry]:
         """Versions that were rolled back and not released since, with the entry that says so."""
-        withdrawn: dict[str, LogEntry] = {}
-        for entry in self.history():
-            if entry.kind == "rollback" and entry.subject is not None:
-                withdrawn[entry.subject] = entry
-            elif entry.kind == "release" and entry.subject is not None:
-                withdrawn.pop(entry.subject, None)
-        return withdrawn
+        return withdrawn_among(self.history())
 
     # Promotion
 

@@ -347,7 +347,7 @@ def _replay(
         stored = validation.store_rows(
             reviews, delivery, rows, measured, good=list(plan.accept), quarantined=reasons
         )
-    accepted = sum(part.rows for part in standing.accepted) + len(plan.accept)
+    accepted = standing.accepted_rows + len(plan.accept)
     found = reviews.get_record(plan.validation_key, Validation)
     counted = accepted + len(plan.quarantine) + plan.held_rows + plan.discarded_rows
     if counted != found.delivered_rows:

@@ -1,18 +1,21 @@
 """The page that says what a validation found: one file, no script, nothing from elsewhere.
 
-Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, and
-texts were cut short before they came here.
+Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, what
+hides or turns lines round is spelled out, and texts were cut short before they came here.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from pipelines import profiles
 from pipelines.profiles import LENGTH_EDGES
-from pipelines.records import Delivery, Profile, RuleResult, Validation
+from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation
+from pipelines.visible import shown
 
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
@@ -94,7 +97,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .2rem .8rem .2rem 0; text-align
 
 @functools.cache
 def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined)
+    return Environment(autoescape=True, undefined=StrictUndefined, finalize=shown)
 
 
 def render(found: Validation, delivery: Delivery, last_good: Validation | None) -> str:
@@ -115,7 +118,7 @@ def render(found: Validation, delivery: Delivery, last_good: Validation | None) 
         runbook=_RUNBOOK,
         failed=[rule for rule in found.rules if not rule.is_passed],
         passed=_in_order([rule for rule in found.rules if rule.is_passed]),
-        differences=_differences(found, last_good) if last_good else [],
+        differences=differences(found, last_good) if last_good else [],
         bars=_bars(found.profile, found.reference),
         labels=[(_x(bin_), edge) for bin_, edge in enumerate(LENGTH_EDGES) if bin_ % 2 == 0],
         width=_WIDTH,
@@ -127,7 +130,8 @@ def _in_order(rules: list[RuleResult]) -> list[RuleResult]:
     return sorted(rules, key=lambda rule: rule.severity != "note")
 
 
-def _differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]:
+def differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]:
+    """What a delivery is like beside another one: what is compared, now, then."""
     counts = [
         ("rows delivered", now.delivered_rows, then.delivered_rows),
         ("rows quarantined", now.quarantined_rows, then.quarantined_rows),
@@ -137,12 +141,53 @@ def _differences(now: Validation, then: Validation) -> list[tuple[str, str, str]
         ),
     ]
     lines = [(name, f"{one:,}", f"{other:,}") for name, one, other in counts]
-    lines.append(("share of positive reviews", _positive(now.profile), _positive(then.profile)))
-    return lines
+    return [
+        *lines,
+        ("share of positive reviews", _positive(now.profile), _positive(then.profile)),
+        ("usual length in characters", _usual_length(now.profile), _usual_length(then.profile)),
+        ("labels as the champion reads them", _agreeing(now.agreement), _agreeing(then.agreement)),
+        *_distances(now.profile, then.profile),
+    ]
 
 
 def _positive(profile: Profile | None) -> str:
     return f"{profile.positive_rows / profile.rows:.1%}" if profile and profile.rows else "-"
+
+
+def _usual_length(profile: Profile | None) -> str:
+    """The length that half of the texts stay below, as far as the histogram tells."""
+    if profile is None or not profile.rows:
+        return "-"
+    counted = itertools.accumulate(profile.chars)
+    middle = next(bin_ for bin_, rows in enumerate(counted) if 2 * rows >= profile.rows)
+    if middle + 1 == len(LENGTH_EDGES):
+        return f"{LENGTH_EDGES[-1]:,} and more"
+    return f"{LENGTH_EDGES[middle]:,} to {LENGTH_EDGES[middle + 1]:,}"
+
+
+def _agreeing(agreement: Agreement | None) -> str:
+    if agreement is None or not agreement.rows:
+        return "-"
+    return f"{agreement.agreeing_rows / agreement.rows:.1%}"
+
+
+def _distances(now: Profile | None, then: Profile | None) -> list[tuple[str, str, str]]:
+    """How far lengths and words moved, and how far chance alone would move them."""
+    if now is None or then is None or not now.rows or not then.rows:
+        return []
+    pairs = (
+        ("drift of text lengths", now.chars, then.chars),
+        ("drift of words", now.ngrams, then.ngrams),
+    )
+    return [
+        (
+            name,
+            f"{profiles.distance(one, other):.3f}",
+            f"{profiles.chance(one, other):.3f} by chance",
+        )
+        for name, one, other in pairs
+        if sum(one) and sum(other)
+    ]
 
 
 def _bars(profile: Profile | None, reference: Profile | None) -> list[dict[str, Any]]:

@@ -50,6 +50,11 @@ class Standing:
         return [entry.accepted for entry in self._entries if entry.accepted is not None]
 
     @property
+    def accepted_rows(self) -> int:
+        """How many of its rows count by now."""
+        return sum(part.rows for part in self.accepted)
+
+    @property
     def sketches(self) -> list[Partition]:
         return [entry.sketch for entry in self._entries if entry.sketch is not None]
 

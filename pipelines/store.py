@@ -14,7 +14,8 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC
 from typing import IO, Any, Literal, TypeVar
 
 from pipelines import config
@@ -54,6 +55,9 @@ class ObjectInfo:
     key: str
     size_bytes: int
     version_tag: str
+    stored_at: str = field(
+        default="", compare=False
+    )  # by the store's clock, ISO 8601 in UTC; only listings say
 
 
 class Bucket:
@@ -128,7 +132,7 @@ class Bucket:
             found.clear()
             for page in pages.paginate(Bucket=self.name, Prefix=prefix):
                 found.extend(
-                    ObjectInfo(line["Key"], int(line["Size"]), _tag(line))
+                    ObjectInfo(line["Key"], int(line["Size"]), _tag(line), _stored_at(line))
                     for line in page.get("Contents", ())
                 )
 
@@ -415,6 +419,11 @@ def _addressing_style() -> str:
 
 def _tag(reply: Any) -> str:
     return str(reply["ETag"]).strip('"')
+
+
+def _stored_at(line: Any) -> str:
+    moment = line.get("LastModified")
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else ""
 
 
 def _code(error: Any) -> str:

@@ -3,8 +3,9 @@
 The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names, or 32 random bytes as 64 hex
 digits in ``LOOP_SIGNING_KEY``; only the retraining needs it.
 Public keys are no secret: ``trust.trusted_keys`` in the configuration lists those whose word
-counts. Without either, a development key is made on first use, and every process that uses it
-says so loudly: whoever can run code on this machine can sign with it.
+counts, or the file that ``LOOP_TRUSTED_KEYS_FILE`` names, for processes that only read. Without
+any, a development key is made on first use, and every process that uses it says so loudly: whoever
+can run code on this machine can sign with it.
 
 References
 ----------
@@ -16,6 +17,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 KEY_VARIABLE = "LOOP_SIGNING_KEY_FILE"
 SEED_VARIABLE = "LOOP_SIGNING_KEY"
+TRUSTED_VARIABLE = "LOOP_TRUSTED_KEYS_FILE"
+
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 
 Signed = TypeVar("Signed", bound=SignedRecord)
 
@@ -84,7 +89,43 @@ def check(record: SignedRecord, *, uri: str) -> None:
 def trusted_keys() -> frozenset[str]:
     """Public keys whose signature counts, 64 hex digits each."""
     configured = config.load().trust.trusted_keys
-    return frozenset(configured) if configured else frozenset({_public_hex(_private_key())})
+    if configured:
+        return frozenset(configured)
+    if named := os.environ.get(TRUSTED_VARIABLE):
+        return _listed_keys(Path(named))
+    return frozenset({_public_hex(_private_key())})
+
+
+def _listed_keys(path: Path) -> frozenset[str]:
+    """Public keys from a file, one a line; unreadable or empty is an error, never "nobody"."""
+    try:
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the keys that {TRUSTED_VARIABLE} names: {error}") from error
+    if not lines or not all(_PUBLIC_KEY.fullmatch(line) for line in lines):
+        raise ConfigError(
+            f"{path}, which {TRUSTED_VARIABLE} names, must hold public keys of 64 hex digits, one "
+            "a line. Write it anew where the signing key is: python -m pipelines keys export FILE"
+        )
+    return frozenset(lines)
+
+
+def export_trusted_keys(path: Path) -> frozenset[str]:
+    """Write the trusted keys to a file for processes that have no signing key.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be written.
+    """
+    keys = trusted_keys()
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text("".join(f"{key}\n" for key in sorted(keys)), encoding="ascii")
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write trusted keys to {path}: {error.strerror}") from error
+    return keys
 
 
 def own_key_id() -> str:

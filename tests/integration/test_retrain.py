@@ -10,7 +10,7 @@ from builders import listing
 from typer.testing import CliRunner
 
 from pipelines import config, serving, steps
-from pipelines.__main__ import app, printable
+from pipelines.__main__ import app
 from pipelines.errors import (
     ConfigError,
     ConfirmationError,
@@ -429,10 +429,6 @@ def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
 
     assert len(confirmed) == 1
     assert confirmed[0].endswith("/sentiment/log/00000001.json")
-
-
-def test_what_a_terminal_obeys_is_spelled_out():
-    assert printable("a\x1b]0;x\x07\u202eb é 日本") == "a\\x1b]0;x\\x07\\u202eb é 日本"
 
 
 def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(

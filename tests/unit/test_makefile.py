@@ -23,7 +23,7 @@ def test_make_test_runs_every_folder_of_tests_as_a_whole():
 
     run = re.findall(r"-m pytest .*?tests/(\S+)$", commands_of("test"), re.MULTILINE)
 
-    assert folders == {"unit", "integration", "faults", "dags", "e2e"}
+    assert folders == {"unit", "integration", "faults", "dags", "e2e", "browser"}
     assert sorted(run) == sorted(folders)
 
 

@@ -112,3 +112,10 @@ def test_the_same_findings_give_the_same_page():
     pages = {reports.render(a_validation(), a_delivery(), a_validation()) for _ in range(2)}
 
     assert len(pages) == 1
+
+
+def test_what_hides_or_turns_a_line_round_in_a_review_is_spelled_out():
+    page = reports.render(a_validation("good\u202e\u2066\x07 film"), a_delivery(), None)
+
+    assert not {"\u202e", "\u2066", "\x07"} & set(page)
+    assert "good\\u202e\\u2066\\x07 film" in page

@@ -167,3 +167,31 @@ def test_a_signed_record_in_another_spelling_is_refused(key):
 
     with pytest.raises(TrustError, match="not in canonical form"):
         LogEntry.from_bytes(spaced, uri="here")
+
+
+def test_who_only_reads_checks_with_exported_public_keys(key, tmp_path, monkeypatch):
+    signed = trust.sign(an_entry())
+    trust.export_trusted_keys(tmp_path / "keys")
+    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-development-key"))
+    monkeypatch.setenv("LOOP_TRUSTED_KEYS_FILE", str(tmp_path / "keys"))
+
+    trust.check(signed, uri="here")
+
+    assert (tmp_path / "keys").read_text() == f"{key}\n"
+    assert not (tmp_path / "no-development-key").exists()
+    with pytest.raises(SignatureError):
+        trust.check(signed.model_copy(update={"actor": "me"}), uri="here")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"abc\n", b"\xff", b"A" * 64])
+def test_an_unusable_file_of_trusted_keys_trusts_nobody_and_says_so(
+    key, tmp_path, monkeypatch, content
+):
+    signed = trust.sign(an_entry())
+    if content is not None:
+        (tmp_path / "keys").write_bytes(content)
+    monkeypatch.setenv("LOOP_TRUSTED_KEYS_FILE", str(tmp_path / "keys"))
+
+    with pytest.raises(ConfigError, match="LOOP_TRUSTED_KEYS_FILE"):
+        trust.check(signed, uri="here")

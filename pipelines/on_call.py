@@ -1,0 +1,232 @@
+"""One incident for a person woken at 3 a.m.: what failed, which rows, since when, what to press.
+
+All of it comes from stored records. Each record that cannot be read becomes a sentence under
+``problems``, and the rest is shown all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pipelines import deliveries, incidents, reports, standings
+from pipelines.errors import LoopError, ObjectMissingError, TrustError
+from pipelines.incidents import Unreadable, read_all
+from pipelines.landing import RECEIPTS_PREFIX, checked_night
+from pipelines.records import (
+    Delivery,
+    LogEntry,
+    MissingDelivery,
+    Outcome,
+    Receipt,
+    ReplayAction,
+    RuleResult,
+    Validation,
+)
+from pipelines.registry import Registry
+from pipelines.standings import Standing
+from pipelines.store import Bucket
+
+HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
+MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
+_SEVERITIES = ("critical", "row", "warning")
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What a person may do about a delivery's rows."""
+
+    label: str
+    action: ReplayAction
+    effect: str  # half a sentence
+
+
+@dataclass(frozen=True)
+class NightBeside:
+    """What the night brought besides the incident: not affected by it."""
+
+    night: str
+    others: tuple[Receipt, ...] = ()
+    unreadable: int = 0
+
+    @property
+    def accepted_rows(self) -> int:
+        return sum(one.accepted_rows for one in self.others)
+
+    @property
+    def held(self) -> int:
+        """How many of the others are held, too."""
+        return sum(one.verdict == "HELD" for one in self.others)
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that the page on one delivery says."""
+
+    sha256: str
+    runbook: str
+    problems: tuple[str, ...]
+    champion: LogEntry | None
+    delivery: Delivery | None = None
+    standing: Standing | None = None
+    found: Validation | None = None
+    last_good: Outcome | None = None
+    differences: tuple[tuple[str, str, str], ...] = ()
+    beside: NightBeside | None = None
+    conflict: str | None = None
+    remedies: tuple[Remedy, ...] = ()
+
+    @property
+    def failed(self) -> list[RuleResult]:
+        """Rules that did not pass, those that hold first."""
+        return failed_rules(self.found) if self.found else []
+
+    @property
+    def state(self) -> str:
+        return incidents.state_of(self.standing) if self.standing else "open"
+
+    @property
+    def settled_by(self) -> str:
+        return incidents.settled_by(self.standing) if self.standing else ""
+
+
+@dataclass(frozen=True)
+class MissingLook:
+    """All that the page on a source that fell silent says."""
+
+    runbook: str
+    problems: tuple[str, ...]
+    champion: LogEntry | None
+    missing: MissingDelivery | None = None
+    beside: NightBeside | None = None
+
+
+@dataclass
+class _Reader:
+    """Reads what can be read, and keeps the sentences on what cannot."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def __call__(self, read: Callable[[], Found]) -> Found | None:
+        try:
+            return read()
+        except (TrustError, ObjectMissingError) as error:
+            self.problems.append(str(error))
+            return None
+
+    def champion(self, registry: Registry) -> LogEntry | None:
+        """The champion, from another bucket: it may be out of reach when this one is not."""
+        try:
+            return registry.champion()
+        except LoopError as error:
+            self.problems.append(f"Whether a champion answers is not known: {error}")
+            return None
+
+
+def failed_rules(found: Validation) -> list[RuleResult]:
+    """Rules that did not pass, those that hold first."""
+    failed = [rule for rule in found.rules if not rule.is_passed and rule.severity in _SEVERITIES]
+    return sorted(failed, key=lambda rule: _SEVERITIES.index(rule.severity))
+
+
+def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
+    """All about one delivery; None when the ledger does not know it."""
+    if not reviews.list(f"deliveries/{sha256}/"):
+        return None
+    read = _Reader()
+    delivery = read(lambda: reviews.get_record(deliveries.delivery_key(sha256), Delivery))
+    standing = read(lambda: standings.find(reviews, sha256))
+    found = read(lambda: _validation(reviews, standing))
+    last_good, lines = _beside_last_good(reviews, read, found)
+    night = standing.outcome.counted_in if standing else None
+    receipts = _receipts(reviews, night) if night else []
+    return Look(
+        sha256, HELD_RUNBOOK,
+        champion=read.champion(registry), problems=tuple(read.problems),
+        delivery=delivery, standing=standing, found=found,
+        last_good=last_good, differences=tuple(lines),
+        beside=_night(receipts, night, sha256) if night else None,
+        conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
+    )  # fmt: skip
+
+
+def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None:
+    return reviews.get_record(standing.validation_key, Validation) if standing else None
+
+
+def _beside_last_good(
+    reviews: Bucket, read: _Reader, found: Validation | None
+) -> tuple[Outcome | None, list[tuple[str, str, str]]]:
+    """The source's last delivery that counted before, and what is different since."""
+    if found is None or not found.basis.trailing:
+        return None, []
+    key = found.basis.trailing[-1]
+    then = read(lambda: reviews.get_record(key, Validation))
+    if then is None:
+        return None, []
+    outcome = read(lambda: reviews.get_record(deliveries.outcome_key(then.delivery), Outcome))
+    return outcome, reports.differences(found, then)
+
+
+def _night(receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = "") -> NightBeside:
+    others = [one for one in receipts if isinstance(one, Receipt) and one.delivery != sha256]
+    return NightBeside(
+        night,
+        tuple(sorted(others, key=lambda one: one.landing_key)),
+        sum(isinstance(one, Unreadable) for one in receipts),
+    )
+
+
+def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
+    keys = [info.key for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/")]
+    return read_all(reviews, keys, Receipt)
+
+
+def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | None:
+    """The delivery that had the same name first, as the receipt says."""
+    own = (one for one in receipts if isinstance(one, Receipt) and one.delivery == sha256)
+    return next((one.conflicts_with for one in own if one.conflicts_with), None)
+
+
+def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
+    if standing is None or (standing.verdict != "HELD" and standing.quarantined is None):
+        return ()
+    is_held = standing.verdict == "HELD"
+    rows = (
+        f"the {standing.newest.held_rows if is_held else standing.newest.quarantined_rows:,} rows"
+    )
+    but = "but for those that break a row rule" if is_held else "although a rule says no"
+    effects: tuple[tuple[str, ReplayAction, str], ...] = (
+        ("Judge again", "revalidate", f"judges {rows} by today's rules and limits"),
+        ("Release", "release", f"lets {rows} count, {but}"),
+        ("Discard", "discard", f"gives {rows} up for good"),
+    )
+    return tuple(Remedy(*effect) for effect in effects)
+
+
+def look_at_missing(
+    reviews: Bucket, registry: Registry, night: str, source: str
+) -> MissingLook | None:
+    """All about a source that was overdue on a night; None when there is no such record.
+
+    Raises
+    ------
+    DataError
+        If ``night`` is not a day.
+    """
+    checked_night(night)
+    key = f"{incidents.MISSING_PREFIX}{night}/{source}.json"
+    if reviews.find(key) is None:
+        return None
+    read = _Reader()
+    missing = read(lambda: reviews.get_record(key, MissingDelivery))
+    return MissingLook(
+        MISSING_RUNBOOK,
+        champion=read.champion(registry),
+        problems=tuple(read.problems),
+        missing=missing,
+        beside=_night(_receipts(reviews, night), night),
+    )

@@ -1,0 +1,29 @@
+"""All routes in one app, to be mounted under `links.ROOT`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from pipelines.pages import (
+    champion_routes,
+    decision_routes,
+    form_routes,
+    incident_routes,
+    run_routes,
+    runbook_routes,
+)
+from pipelines.pages.faults import answer_faults
+from pipelines.pages.site import Site
+
+_PARTS = (
+    champion_routes, decision_routes, incident_routes, run_routes, form_routes, runbook_routes,
+)  # fmt: skip
+
+
+def build(site: Site) -> FastAPI:
+    """The app. It describes itself to nobody: no schema, no interactive documentation."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for routes in _PARTS:
+        app.include_router(routes.router(site))
+    answer_faults(app)
+    return app

@@ -1,0 +1,69 @@
+"""*Champion*: who answers, since when and why.
+
+Plain functions, here and in the other routes: reading S3 blocks, so FastAPI runs them in threads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from pipelines import plots
+from pipelines.pages import links, read
+from pipelines.pages.champion import (
+    Answering,
+    Evidence,
+    answering,
+    newest_first,
+    pages_of,
+    succession,
+)
+from pipelines.pages.faults import no_such
+from pipelines.pages.page import plot
+from pipelines.pages.site import Site, Viewer, respond
+from pipelines.records import LogEntry
+
+Page = Annotated[int, Query(ge=1, le=100_000)]
+
+
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
+
+    @found.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
+    def champion(
+        request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
+    ) -> HTMLResponse:
+        registry = site.registry()
+        history = registry.history()
+        if page > pages_of(len(history)):
+            raise no_such(f"The succession has no page {page}.")
+        shown = newest_first(history, page)
+        evidence = Evidence(
+            history=history,
+            judged=read.each(
+                lambda key: read.judged(registry, key),
+                (one.decision_key for one in [*shown, *history[-1:]]),
+            ),
+            manifest=read.champion_manifest(registry, history),
+        )
+        answered, problem = _answer(history, at)
+        return respond(
+            request, "champion.html.jinja", title="Champion", section="champion",
+            status=400 if problem else 200,
+            shown=succession(evidence, viewer, page),
+            plot=plot(plots.succession(history)) if history and page == 1 else None,
+            here=links.champion_link(), asked=at, answered=answered, problem=problem,
+        )  # fmt: skip
+
+    return found
+
+
+def _answer(history: list[LogEntry], at: str) -> tuple[Answering | None, str]:
+    if not at:
+        return None, ""
+    try:
+        return answering(history, at), ""
+    except (ValueError, OverflowError):
+        return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."

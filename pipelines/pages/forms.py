@@ -1,0 +1,161 @@
+"""Forms that start a run, made from the fields that the DAG itself declares.
+
+Airflow 3.3.2 has no link that opens its own form with values in it, so this is one of our pages.
+The run is started through Airflow's public API, as the person who presses the button.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pipelines.pages.page import View
+
+MOST_BYTES = 64 * 1024
+
+Kind = Literal["text", "number", "date", "choice", "check", "json"]
+Values = Mapping[str, str]
+
+
+class Field(View):
+    """One field of the form, as filled in so far."""
+
+    name: str
+    label: str
+    hint: str
+    kind: Kind
+    value: str
+    choices: tuple[str, ...] = ()
+    is_required: bool = False
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+class Form(View):
+    """A form, and what is wrong with it."""
+
+    dag_id: str
+    about: str
+    is_paused: bool
+    fields: tuple[Field, ...]
+    problem: str | None = None
+
+
+class FieldError(ValueError):
+    """What was typed cannot be what the DAG asks for."""
+
+
+def form(details: Mapping[str, Any], filled: Values, problem: str | None = None) -> Form:
+    """The form of a DAG, from what Airflow's API says about it.
+
+    Parameters
+    ----------
+    details : mapping
+        Airflow's answer to ``/dags/<dag>/details``.
+    filled : mapping
+        Texts by field; a field that is not named has the DAG's own default.
+    problem : str or None
+        Why it could not be sent.
+    """
+    params: Mapping[str, Any] = details.get("params") or {}
+    about = str(details.get("doc_md") or "").strip().splitlines()
+    return Form(
+        dag_id=str(details["dag_id"]),
+        about=about[0].lstrip("# ") if about else "",
+        is_paused=bool(details.get("is_paused")),
+        fields=tuple(_field(name, param, filled) for name, param in params.items()),
+        problem=problem,
+    )
+
+
+def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
+    schema: Mapping[str, Any] = param.get("schema") or {}
+    kind = _kind(schema)
+    default = "" if param.get("value") is None else _text(param["value"])
+    return Field(
+        name=name,
+        label=str(schema.get("title") or name),
+        hint=str(param.get("description") or ""),
+        kind=kind,
+        value=filled.get(name, default),
+        choices=tuple(map(str, schema.get("enum") or ())),
+        is_required="null" not in _types(schema) and kind != "check",
+        min_length=schema.get("minLength"),
+        max_length=schema.get("maxLength"),
+        pattern=schema.get("pattern"),
+    )
+
+
+def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    types = schema.get("type") or "string"
+    return (types,) if isinstance(types, str) else tuple(types)
+
+
+def _kind(schema: Mapping[str, Any]) -> Kind:
+    types = set(_types(schema)) - {"null"}
+    if schema.get("enum"):
+        return "choice"
+    if types == {"boolean"}:
+        return "check"
+    if types <= {"integer", "number"}:
+        return "number"
+    if types == {"string"}:
+        return "date" if schema.get("format") == "date" else "text"
+    return "json"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
+    """What to start the run with. Airflow itself checks it against the DAG once more.
+
+    Raises
+    ------
+    FieldError
+        If a text is not of the kind that its field takes.
+    """
+    params: Mapping[str, Any] = details.get("params") or {}
+    return {name: _value(name, param, sent) for name, param in params.items()}
+
+
+def _value(name: str, param: Mapping[str, Any], sent: Values) -> Any:
+    schema: Mapping[str, Any] = param.get("schema") or {}
+    kind, text = _kind(schema), sent.get(name, "").strip()
+    if kind == "check":
+        return text == "true"
+    if not text and "null" in _types(schema):
+        return None
+    if kind in {"number", "json"}:
+        try:
+            return json.loads(text)
+        except ValueError:
+            label = schema.get("title") or name
+            raise FieldError(f"{label}: {text!r} is not {_WANTED[kind]}.") from None
+    return text
+
+
+_WANTED = {"number": "a number", "json": 'a list such as [0, 7] or ["one", "two"]'}
+
+
+def refusal(body: Any) -> str:
+    """Why Airflow did not start the run, in its own words."""
+    detail = body.get("detail") if isinstance(body, dict) else None
+    if isinstance(detail, list):
+        detail = "; ".join(str(one.get("msg", one)) for one in detail if isinstance(one, dict))
+    return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
+
+
+def seal(secret: str, reader: str, dag_id: str) -> str:
+    """What only our own form, shown to this reader for this DAG, can send back."""
+    said = "\n".join(("retraining form", reader, dag_id)).encode()
+    return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()
+
+
+def is_sealed(sent: str, secret: str, reader: str, dag_id: str) -> bool:
+    return hmac.compare_digest(sent.encode(), seal(secret, reader, dag_id).encode())

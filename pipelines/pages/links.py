@@ -1,0 +1,102 @@
+"""Where a page leads. Links start at Airflow's root; templates put its prefix before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote, urlencode
+
+from pipelines.records import canonical_json
+
+ROOT = "/retraining"
+
+INGEST, REPLAY = "reviews_ingest", "reviews_replay"
+RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
+DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK)
+
+FormValue = str | int | bool | None | list[int] | list[str]
+
+
+def form_link(dag_id: str, params: Mapping[str, FormValue] | None = None) -> str:
+    """The form that starts a run of a DAG, with these fields filled in.
+
+    Airflow 3.3.2 cannot open its own form with values from a link, so the form is one of our pages.
+    A text goes into the link as it is, anything else as JSON.
+    """
+    filled = {
+        name: value if isinstance(value, str) else canonical_json(value).decode().strip()
+        for name, value in (params or {}).items()
+        if value is not None
+    }
+    return f"{ROOT}/forms/{quote(dag_id, safe='')}" + (f"?{urlencode(filled)}" if filled else "")
+
+
+def run_link(dag_id: str, run_id: str) -> str:
+    """A run in Airflow's own pages."""
+    return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def report_of_run_link(dag_id: str, run_id: str) -> str:
+    """What a run did, told by us."""
+    return f"{ROOT}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+
+
+class Actor(NamedTuple):
+    """Who did something: in words, and the Airflow run in which it was done, if any."""
+
+    words: str
+    run: str | None
+
+
+def actor(recorded: str) -> Actor:
+    """What a record says of who did it, e.g. ``vera on airflow <dag> <run>``."""
+    before, _, named = recorded.partition("airflow ")
+    dag_id, _, run_id = named.partition(" ")
+    if dag_id not in DAGS or not run_id or " " in run_id:
+        return Actor(recorded, None)
+    person = before.removesuffix(" on ")
+    return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
+
+
+def champion_link() -> str:
+    return f"{ROOT}/champion"
+
+
+def decisions_link() -> str:
+    return f"{ROOT}/decisions"
+
+
+def decision_link(decision_key: str) -> str:
+    """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``."""
+    _, _, version, _, folder, _ = decision_key.split("/")
+    return f"{ROOT}/decisions/{quote(version, safe='')}/{quote(folder, safe='')}"
+
+
+def card_link(decision_key: str) -> str:
+    return f"{decision_link(decision_key)}/card"
+
+
+def report_link(validation_key: str) -> str:
+    """A validation report, by the key of the ``validation.json`` beside it."""
+    _, delivery, basis, _ = validation_key.split("/")
+    return f"{ROOT}/reports/{quote(delivery, safe='')}/{quote(basis, safe='')}"
+
+
+def incidents_link(delivery: str = "") -> str:
+    return f"{ROOT}/incidents" + (f"/{quote(delivery, safe='')}" if delivery else "")
+
+
+def incidents_until_link(night: str) -> str:
+    """The list of incidents, going back from a night."""
+    return f"{incidents_link()}?{urlencode({'until': night})}"
+
+
+def missing_link(night: str, source: str) -> str:
+    """A source that was overdue on a night."""
+    return f"{incidents_link()}/missing/{quote(night, safe='')}/{quote(source, safe='')}"
+
+
+def runbook_link(path: str) -> str:
+    """A runbook, by its path in the project: ``docs/runbooks/<name>.md``."""
+    name = path.rpartition("/")[2].removesuffix(".md")
+    return f"{ROOT}/runbooks/{quote(name, safe='')}"

@@ -1,0 +1,44 @@
+"""Our own Markdown, such as a model card, as part of a page. HTML in it stays text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ATTRIBUTES = (  # a page allows no style of an element's own
+    ("<th>", '<th scope="col">'),
+    ('<th style="text-align:right">', '<th scope="col" class="number">'),
+    ('<td style="text-align:right">', '<td class="number">'),
+)
+_IMAGE = re.compile(r'<img src="([a-z]+\.svg)"[^>]*>')
+
+
+def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:
+    """The text as HTML; a picture named in ``plots`` is put in its place, others are left out."""
+    drawn = plots or {}
+    made = _parser().render(text)
+    made = _TABLE.sub(
+        lambda found: (
+            f'<div class="scroll" role="region" aria-label="A table" tabindex="0">{found[0]}</div>'
+        ),
+        made,
+    )
+    for theirs, ours in _ATTRIBUTES:
+        made = made.replace(theirs, ours)
+    made = _IMAGE.sub(lambda found: str(drawn.get(found[1], "")), made)
+    return Markup(made)  # noqa: S704 - the parser escapes, and knows no HTML
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    # Links are left as text: a card has none, so one could only come from somebody's name.
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink"])

@@ -1,0 +1,95 @@
+"""What the pages read from the stores. In a list a broken record leaves a gap, and others show."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from pipelines.card_words import Judged
+from pipelines.deliveries import find_outcome
+from pipelines.errors import DigestMismatchError, ObjectMissingError, TrustError
+from pipelines.judgement import Evaluation
+from pipelines.records import LogEntry, Manifest, MissingDelivery, Outcome, Receipt
+from pipelines.registry import Registry
+from pipelines.store import Bucket, ObjectInfo
+
+logger = logging.getLogger(__name__)
+
+_PARALLEL_READS = 8
+
+Name = TypeVar("Name")
+Found = TypeVar("Found")
+
+
+def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
+    """What was read; None, with a line in the log, where it is missing or cannot be trusted."""
+    try:
+        return read(name)
+    except (ObjectMissingError, TrustError) as error:
+        logger.warning("page shows a gap: %s", error)
+        return None
+
+
+def each(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
+    """Everything that could be read, by name."""
+    wanted = list(dict.fromkeys(names))
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        found = list(readers.map(lambda name: or_none(read, name), wanted))
+    return {name: one for name, one in zip(wanted, found, strict=True) if one is not None}
+
+
+def judged(registry: Registry, key: str) -> Judged:
+    """A decision by its key, and the evaluation that it names.
+
+    Raises
+    ------
+    DigestMismatchError
+        If the evaluation was changed since.
+    """
+    decision = registry.decision(key)
+    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
+    if evaluation.digest() != decision.evaluation_sha256:
+        raise DigestMismatchError(
+            uri=registry.models.uri(decision.evaluation_key),
+            expected=decision.evaluation_sha256,
+            found=evaluation.digest(),
+        )
+    return Judged(decision, evaluation)
+
+
+def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:
+    return or_none(registry.champion_manifest, history[-1]) if history else None
+
+
+def decisions(registry: Registry) -> list[ObjectInfo]:
+    """Every decision that was ever stored, newest first."""
+    found = [
+        info
+        for info in registry.models.list(f"{registry.name}/versions/")
+        if info.key.endswith("/decision.json") and "/gates/" in info.key
+    ]
+    return sorted(found, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
+
+
+def _folder(key: str) -> str:
+    """``<generation>-<policy>``: the order among those of the same second."""
+    return key.split("/")[-2]
+
+
+def receipts(reviews: Bucket, night: str) -> list[Receipt]:
+    keys = [info.key for info in reviews.list(f"receipts/{night}/")]
+    found = each(lambda key: reviews.get_record(key, Receipt), keys)
+    return sorted(found.values(), key=lambda receipt: receipt.landing_key)
+
+
+def outcomes(reviews: Bucket, deliveries: Iterable[str]) -> dict[str, Outcome]:
+    found = each(lambda delivery: find_outcome(reviews, delivery), deliveries)
+    return {delivery: one for delivery, one in found.items() if one is not None}
+
+
+def missing(reviews: Bucket, night: str) -> list[MissingDelivery]:
+    """Sources that were overdue, as the night recorded it."""
+    keys = [info.key for info in reviews.list(f"missing/{night}/")]
+    return list(each(lambda key: reviews.get_record(key, MissingDelivery), keys).values())

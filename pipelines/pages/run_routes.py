@@ -1,0 +1,167 @@
+"""*Run report*, and the validation reports that it leads to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi.responses import HTMLResponse
+
+from pipelines.errors import ObjectMissingError
+from pipelines.judgement import Decision
+from pipelines.pages import links, read, runs
+from pipelines.pages.champion import clock
+from pipelines.pages.faults import no_such
+from pipelines.pages.page import inert_headers
+from pipelines.pages.site import Reply, Site, respond
+from pipelines.records import LogEntry, Replay, ReplayPlan
+from pipelines.store import Bucket
+
+DagId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]+$", max_length=250)]
+RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.~:+@-]+$", max_length=250)]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
+
+_MOST_REPORT_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Airflow knows of a run: its state, and what its tasks returned."""
+
+    run: dict[str, Any]
+    results: dict[str, Any]
+
+
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
+    _add_run(found, site)
+    _add_report(found, site)
+    return found
+
+
+def _add_run(found: APIRouter, site: Site) -> None:
+    from fastapi import Depends
+
+    async def told(request: Request, dag_id: DagId, run_id: RunId) -> Told:
+        where = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+        run = checked(await site.ask(request, "GET", where, None))
+        if run is None:
+            raise no_such(f"DAG {dag_id} has no run {run_id}.")
+        results = {}
+        for task in runs.TELLING.get(dag_id, ()):
+            entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
+            found_entry = checked(await site.ask(request, "GET", entry, None))
+            if found_entry is not None:
+                results[task] = found_entry.get("value")
+        return Told(run=run, results=results)
+
+    @found.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
+    def run_report(
+        request: Request,
+        dag_id: DagId,
+        run_id: RunId,
+        known: Told = Depends(told),  # noqa: B008
+    ) -> HTMLResponse:
+        parts = _REPORTS.get(dag_id, _foreign)(site, known.results)
+        started = str(known.run.get("start_date") or "")
+        report = runs.Report(
+            dag_id=dag_id,
+            run_id=run_id,
+            state=str(known.run.get("state")),
+            started=clock(started) if started else "",
+            **parts,
+        )
+        return respond(
+            request, "run.html.jinja", title="Run report", section="run", report=report,
+            run=links.run_link(dag_id, run_id),
+        )  # fmt: skip
+
+
+def checked(reply: Reply) -> Any:
+    """What Airflow answered; None when it says that there is no such thing."""
+    if reply.status == 404:
+        return None
+    if reply.status >= 400:
+        raise HTTPException(reply.status)
+    return reply.body
+
+
+def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
+    return {"sentence": "This DAG is not part of the retraining loop: nothing is known of it here."}
+
+
+def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    summary = results.get("summarize_night")
+    night = summary.get("night") if isinstance(summary, dict) else None
+    if not isinstance(night, str):
+        return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
+    reviews = site.stores().reviews
+    receipts = read.receipts(reviews, night)
+    outcomes = read.outcomes(reviews, (one.delivery for one in receipts))
+    lines = tuple(runs.delivered(one, outcomes.get(one.delivery)) for one in receipts)
+    return {
+        "sentence": f"Night {night}: {runs.night_sentence(receipts)}",
+        "deliveries": lines,
+        "totals": runs.totals(lines) if lines else None,
+        "nothing_affected": runs.not_affected(receipts),
+        "notes": runs.overdue(read.missing(reviews, night)),
+    }
+
+
+def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    registry = site.registry()
+    key = runs.uri_key(results.get("decide"), registry.models.name)
+    decision = _record(registry.models, key, Decision)
+    entry = _entry(site, results.get("promote"))
+    sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
+    snapshot = results.get("take_snapshot")
+    pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
+    return {"sentence": sentence, "facts": (*pinned, *facts)}
+
+
+def _rollback(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    sentence, facts = runs.rollback_facts(_entry(site, results.get("apply_rollback")))
+    return {"sentence": sentence, "facts": facts}
+
+
+def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    reviews = site.stores().reviews
+    plan = _record(reviews, runs.uri_key(results.get("plan_replay"), reviews.name), ReplayPlan)
+    done = _record(reviews, runs.uri_key(results.get("apply_replay"), reviews.name), Replay)
+    sentence, facts = runs.replay_facts(plan, done)
+    return {"sentence": sentence, "facts": facts}
+
+
+_REPORTS = {
+    links.INGEST: _ingest,
+    links.RETRAIN: _retrain,
+    links.ROLLBACK: _rollback,
+    links.REPLAY: _replay,
+}
+
+
+def _record(bucket: Bucket, key: str | None, kind: Any) -> Any:
+    return bucket.find_record(key, kind) if key else None
+
+
+def _entry(site: Site, uri: Any) -> LogEntry | None:
+    """The log entry behind the URI that a task returned, its signature checked."""
+    registry = site.registry()
+    key = runs.uri_key(uri, registry.models.name) or ""
+    number = key.rpartition("/")[2].removesuffix(".json")
+    if not number.isdecimal() or key != registry.log_key(int(number)):
+        return None
+    return registry.find_entry(int(number))
+
+
+def _add_report(found: APIRouter, site: Site) -> None:
+    @found.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
+    def validation_report(delivery: Digest, basis: Digest) -> Response:
+        key = f"reports/{delivery}/{basis}/report.html"
+        try:
+            page = site.stores().reviews.get(key, max_bytes=_MOST_REPORT_BYTES)
+        except ObjectMissingError as error:
+            raise no_such("There is no such validation report.") from error
+        return HTMLResponse(page, headers=inert_headers())

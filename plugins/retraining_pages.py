@@ -1,0 +1,114 @@
+"""The pages Champion, Decisions and Incidents, and the tab *Run report* of each run.
+
+Every component of Airflow imports this file, so it imports next to nothing: the app is built by
+the api-server, when the first reader comes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
+from airflow.plugins_manager import AirflowPlugin
+
+from pipelines.pages import links
+
+_BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+_AIRFLOW = "retraining.airflow"
+
+
+async def pages(scope: Any, receive: Any, send: Any) -> None:
+    """The app, as soon as somebody asks. It is told which app it is part of: Airflow's own."""
+    await app()({**scope, _AIRFLOW: scope.get("app")}, receive, send)
+
+
+@functools.cache
+def app() -> Any:
+    from pipelines.pages.app import build
+
+    return build(_site())
+
+
+def _site() -> Any:
+    from pipelines import config
+    from pipelines.pages.site import Site
+    from pipelines.store import open_stores
+
+    # A reader waits; a task can wait longer.
+    hurried = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2}
+    settings = config.load().store.model_copy(update=hurried)
+    return Site(
+        reads=_reads,
+        view_as=_view_as(),
+        ask=_ask,
+        stores=functools.cache(lambda: open_stores(settings)),
+        secret=lambda: conf.get_mandatory_value("api", "secret_key"),
+    )
+
+
+def _reads(dag_id: str | None) -> Callable[..., None]:
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+    from airflow.api_fastapi.core_api.security import requires_access_dag
+
+    return requires_access_dag("GET", DagAccessEntity.RUN, dag_id)
+
+
+def _view_as() -> Callable[..., Any]:
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import (
+        DagAccessEntity,
+        DagDetails,
+    )
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import Depends
+
+    from pipelines.pages.site import Viewer
+
+    def view_as(user: Any = Depends(get_user)) -> Viewer:  # noqa: B008 - how FastAPI is told
+        def may_start(dag_id: str) -> bool:
+            return get_auth_manager().is_authorized_dag(
+                method="POST", access_entity=DagAccessEntity.RUN,
+                details=DagDetails(id=dag_id), user=user,
+            )  # fmt: skip
+
+        return Viewer(name=str(user.get_id()), may_start=may_start)
+
+    return view_as
+
+
+async def _ask(request: Any, method: str, path: str, body: Any) -> Any:
+    """Ask Airflow's public API, in this process, with the reader's own credentials."""
+    import httpx
+
+    from pipelines.pages.site import Reply
+
+    carried = {
+        name: request.headers[name] for name in ("cookie", "authorization")
+        if name in request.headers
+    }  # fmt: skip
+    transport = httpx.ASGITransport(app=request.scope[_AIRFLOW], raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
+        reply = await client.request(method, f"/api/v2{path}", json=body, headers=carried)
+    is_json = reply.headers.get("content-type", "").startswith("application/json")
+    return Reply(status=reply.status_code, body=reply.json() if is_json else None)
+
+
+def _view(name: str, link: str, **more: str) -> dict[str, str]:
+    return {"name": name, "href": f"{_BASE}{link}", **more}
+
+
+class RetrainingPages(AirflowPlugin):
+    """Tells Airflow where the pages are."""
+
+    name = "retraining_pages"
+    fastapi_apps = [{"app": pages, "url_prefix": links.ROOT, "name": "Retraining"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012 - Airflow's own convention
+        _view("Champion", links.champion_link(), url_route="champion", category="browse"),
+        _view("Decisions", links.decisions_link(), url_route="decisions", category="browse"),
+        _view("Incidents", links.incidents_link(), url_route="incidents", category="browse"),
+        _view("Run report", f"{links.ROOT}/runs/{{DAG_ID}}/{{RUN_ID}}",
+              url_route="run-report", destination="dag_run"),
+    ]  # fmt: skip

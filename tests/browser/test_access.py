@@ -1,0 +1,72 @@
+"""Who is let in: nobody without a login, a viewer to read, an operator to act."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from page_site import Pages
+
+pytestmark = pytest.mark.e2e
+
+
+VALUES = {
+    "{version}": "a" * 20,
+    "{folder}": f"00000000-{'d' * 16}",
+    "{dag_id}": "reviews_replay",
+    "{run_id}": "x",
+    "{delivery}": "e" * 64,
+    "{basis}": "f" * 16,
+    "{night}": "2026-01-05",
+    "{source}": "web",
+    "{name}": "held-delivery",
+}
+
+
+def routes():
+    return [
+        (method, re.sub(r"{\w+}", lambda found: VALUES[found[0]], route.path))
+        for route in Pages().app.routes
+        for method in sorted(route.methods)
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), routes())
+def test_no_route_answers_who_is_not_logged_in(stack, api, method, path):
+    reply = httpx.request(method, f"{stack.ui_url}/retraining{path}", timeout=30)
+
+    assert reply.status_code == 401
+    assert "Not logged in" in reply.text
+
+
+def test_a_viewer_reads_a_held_delivery_and_gets_no_button(visit, world):
+    page = visit("viewer").open(f"/incidents/{world.held}")
+
+    assert page.get_by_text("None of its rows count").is_visible()
+    assert page.locator("a.button, button").count() == 0
+    assert page.get_by_text("Release: needs the right to start runs").is_visible()
+
+
+def test_a_viewer_cannot_start_a_replay_past_the_pages_either(stack, tokens, world):
+    reply = httpx.post(
+        f"{stack.ui_url}/api/v2/dags/reviews_replay/dagRuns",
+        headers={"Authorization": f"Bearer {tokens['viewer']}"},
+        json={"logical_date": None, "conf": {"delivery": world.held, "reason": "because"}},
+        timeout=30,
+    )
+
+    assert reply.status_code == 403
+
+
+def test_a_viewer_cannot_send_the_form_of_the_pages_either(visit, world):
+    visitor = visit("viewer")
+    page = visitor.open(f"/forms/reviews_replay?delivery={world.held}&action=discard")
+
+    assert page.locator("form").count() == 0
+    assert page.get_by_text("You may look, and not start it").is_visible()
+    reply = page.request.post(
+        f"{visitor.origin}/retraining/forms/reviews_replay",
+        form={"delivery": world.held, "action": "discard", "reason": "because I can"},
+    )
+    assert reply.status == 403
