@@ -24,6 +24,7 @@ from pipelines.pages.faults import no_such
 from pipelines.pages.page import plot
 from pipelines.pages.site import Site, Viewer, respond
 from pipelines.records import LogEntry
+from pipelines.registry import Registry
 
 Page = Annotated[int, Query(ge=1, le=100_000)]
 
@@ -39,15 +40,7 @@ def router(site: Site) -> APIRouter:
         history = registry.history()
         if page > pages_of(len(history)):
             raise no_such(f"The succession has no page {page}.")
-        shown = newest_first(history, page)
-        evidence = Evidence(
-            history=history,
-            judged=read.each(
-                lambda key: read.judged(registry, key),
-                (one.decision_key for one in [*shown, *history[-1:]]),
-            ),
-            manifest=read.champion_manifest(registry, history),
-        )
+        evidence = _evidence(registry, history, page)
         answered, problem = _answer(history, at)
         return respond(
             request, "champion.html.jinja", title="Champion", section="champion",
@@ -58,6 +51,17 @@ def router(site: Site) -> APIRouter:
         )  # fmt: skip
 
     return found
+
+
+def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidence:
+    shown = [*newest_first(history, page), *history[-1:]]
+    return Evidence(
+        history=history,
+        judged=read.each(
+            lambda key: read.judged(registry, key), (one.decision_key for one in shown)
+        ),
+        manifest=read.champion_manifest(registry, history),
+    )
 
 
 def _answer(history: list[LogEntry], at: str) -> tuple[Answering | None, str]:

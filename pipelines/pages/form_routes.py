@@ -19,24 +19,36 @@ SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
 def router(site: Site) -> APIRouter:
     found = APIRouter()
+    known = _asks_airflow(site)
+    _add_form(found, site, known)
+    _add_start(found, site, known)
+    return found
+
+
+def _asks_airflow(site: Site) -> Any:
+    """A dependency that gives what Airflow knows of the DAG in the path."""
 
     async def details(request: Request, dag_id: DagId) -> dict[str, Any]:
-        path = f"/dags/{quote(dag_id, safe='')}/details"
-        known = (
-            checked(await site.ask(request, "GET", path, None)) if dag_id in links.DAGS else None
-        )
+        known = None
+        if dag_id in links.DAGS:
+            path = f"/dags/{quote(dag_id, safe='')}/details"
+            known = checked(await site.ask(request, "GET", path, None))
         if not isinstance(known, dict):
             raise no_such(f"The loop has no DAG {dag_id}.")
         return known
 
-    known = Depends(details)
+    return Depends(details)
 
+
+def _add_form(found: APIRouter, site: Site, known: Any) -> None:
     @found.get("/forms/{dag_id}", dependencies=[site.may_read()])
     def form(
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
     ) -> HTMLResponse:
         return _page(request, site, viewer, forms.form(about, dict(request.query_params)))
 
+
+def _add_start(found: APIRouter, site: Site, known: Any) -> None:
     @found.post("/forms/{dag_id}", dependencies=[site.may_read()])
     async def start(
         request: Request, dag_id: DagId, viewer: Viewer = site.viewer, about: dict[str, Any] = known
@@ -55,8 +67,6 @@ def router(site: Site) -> APIRouter:
             return _again(request, site, viewer, about, sent, forms.refusal(reply.body))
         run = links.report_of_run_link(dag_id, str(reply.body["dag_run_id"]))
         return RedirectResponse(f"{base_of(request)}{run}", status_code=303, headers=headers())
-
-    return found
 
 
 async def _sent(request: Request) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
 from pipelines.errors import ObjectMissingError
@@ -41,8 +41,8 @@ def router(site: Site) -> APIRouter:
     return found
 
 
-def _add_run(found: APIRouter, site: Site) -> None:
-    from fastapi import Depends
+def _asks_airflow(site: Site) -> Any:
+    """A dependency that gives what Airflow knows of the run in the path."""
 
     async def told(request: Request, dag_id: DagId, run_id: RunId) -> Told:
         where = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
@@ -52,17 +52,20 @@ def _add_run(found: APIRouter, site: Site) -> None:
         results = {}
         for task in runs.TELLING.get(dag_id, ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
-            found_entry = checked(await site.ask(request, "GET", entry, None))
-            if found_entry is not None:
-                results[task] = found_entry.get("value")
+            result = checked(await site.ask(request, "GET", entry, None))
+            if result is not None:
+                results[task] = result.get("value")
         return Told(run=run, results=results)
+
+    return Depends(told)
+
+
+def _add_run(found: APIRouter, site: Site) -> None:
+    told = _asks_airflow(site)
 
     @found.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
     def run_report(
-        request: Request,
-        dag_id: DagId,
-        run_id: RunId,
-        known: Told = Depends(told),  # noqa: B008
+        request: Request, dag_id: DagId, run_id: RunId, known: Told = told
     ) -> HTMLResponse:
         parts = _REPORTS.get(dag_id, _foreign)(site, known.results)
         started = str(known.run.get("start_date") or "")

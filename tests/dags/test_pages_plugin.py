@@ -127,7 +127,9 @@ def test_an_operator_starts_a_run_under_their_own_name(served, known_dag):
 
     run = served.get(answer.headers["location"], headers=as_user(served, "vera"))
     runs = served.get(f"/api/v2/dags/{known_dag}/dagRuns", headers=as_user(served, "ada")).json()
+    log = served.get("/api/v2/eventLogs", headers=as_user(served, "ada")).json()["event_logs"]
     assert answer.status_code == 303
+    assert ("trigger_dag_run", "olga") in {(one["event"], one["owner"]) for one in log}
     assert runs["dag_runs"][-1]["triggering_user_name"] == "olga"
     assert runs["dag_runs"][-1]["conf"] == {"to": "previous", "reason": "to see", "dry_run": True}
     assert "Nothing was changed: a dry run, or it is not done." in run.text

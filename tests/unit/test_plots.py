@@ -295,3 +295,35 @@ def test_ids_of_two_versions_do_not_clash_on_one_page():
 
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)) == 12
+
+
+# The succession alone
+
+
+def test_the_succession_shows_the_newest_sixty_generations_and_what_was_rolled_back():
+    entries = [a_log_entry(number) for number in range(1, 62)]
+    entries[-1] = a_log_entry(61, kind="rollback", holdout_accuracy=0.875)
+
+    drawn = plots.succession(entries)
+
+    texts = [text for _, _, text in marks(drawn, "other")]
+    assert len(texts) == 2 * 60
+    assert "generations 2 to 61" in drawn
+    assert "put back by a rollback" in drawn
+    assert "generation 61, rollback of cccccccc: accuracy, % 87.5" in texts
+    assert not any("challenger" in text for text in texts)
+
+
+def test_nothing_is_drawn_of_an_empty_log():
+    with pytest.raises(ValueError, match="the champion log is empty"):
+        plots.succession([])
+
+
+def test_a_plot_within_a_page_takes_the_pages_style():
+    drawn = plots.succession([a_log_entry(1)])
+
+    bare = drawing.without_style(drawn)
+
+    assert "<style>" not in bare
+    assert f"<style>{drawing.plot_style()}</style>" in drawn
+    assert parsed(bare).get("role") == "img"
