@@ -19,6 +19,7 @@ from settings_file import write_settings
 
 from ops import browser as browsers
 from ops.airflow_api import AirflowApi
+from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines import config
 from pipelines.store import open_stores
@@ -49,7 +50,8 @@ def started(
         "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
     }
-    stack = LocalStack(folder, settings, given_s3=given, roles=ROLES)
+    # Not the usual port: another Airflow on this machine would answer in place of this one.
+    stack = LocalStack(folder, settings, given_s3=given, roles=ROLES, ui_port=free_port())
     saved = dict(os.environ)
     os.environ.update(stack.s3_environment)
     stores = open_stores(config.load(settings).store)

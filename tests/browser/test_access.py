@@ -41,7 +41,7 @@ def test_no_route_answers_who_is_not_logged_in(stack, api, method, path):
 
 
 def test_a_viewer_reads_a_held_delivery_and_gets_no_button(visit, world):
-    page = visit("viewer").open(f"/incidents/{world.held}")
+    page = visit("viewer").open(f"/incidents/{world.worse}")
 
     assert page.get_by_text("None of its rows count").is_visible()
     assert page.locator("a.button, button").count() == 0
@@ -52,7 +52,7 @@ def test_a_viewer_cannot_start_a_replay_past_the_pages_either(stack, tokens, wor
     reply = httpx.post(
         f"{stack.ui_url}/api/v2/dags/reviews_replay/dagRuns",
         headers={"Authorization": f"Bearer {tokens['viewer']}"},
-        json={"logical_date": None, "conf": {"delivery": world.held, "reason": "because"}},
+        json={"logical_date": None, "conf": {"delivery": world.worse, "reason": "because"}},
         timeout=30,
     )
 
@@ -61,12 +61,12 @@ def test_a_viewer_cannot_start_a_replay_past_the_pages_either(stack, tokens, wor
 
 def test_a_viewer_cannot_send_the_form_of_the_pages_either(visit, world):
     visitor = visit("viewer")
-    page = visitor.open(f"/forms/reviews_replay?delivery={world.held}&action=discard")
+    page = visitor.open(f"/forms/reviews_replay?delivery={world.worse}&action=discard")
 
     assert page.locator("form").count() == 0
     assert page.get_by_text("You may look, and not start it").is_visible()
     reply = page.request.post(
         f"{visitor.origin}/retraining/forms/reviews_replay",
-        form={"delivery": world.held, "action": "discard", "reason": "because I can"},
+        form={"delivery": world.worse, "action": "discard", "reason": "because I can"},
     )
     assert reply.status == 403
