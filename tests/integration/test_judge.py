@@ -1,15 +1,17 @@
 """The champion as a judge of labels: from the log to the verdict on a delivery."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines import deliveries, judge, steps
+from pipelines import config, deliveries, judge, snapshot, steps
 from pipelines.__main__ import app
 from pipelines.errors import DigestMismatchError, StoreUnavailableError, TrustError
 from pipelines.made_up import make_reviews
+from pipelines.partitions import read_partition
 from pipelines.records import Validation
 from pipelines.registry import Registry
 from pipelines.store import Bucket, Stores
@@ -54,6 +56,29 @@ def test_labels_turned_round_are_held_once_there_is_a_champion(stores, ingest_ni
     found = ingested(stores, reviews_of_a_night(is_turned=True))
 
     assert (found.verdict, failed(found)) == ("HELD", {"label_agreement"})
+
+
+def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, ingest_night):
+    a_champion(ingest_night)
+    parts = reviews_of_a_night(is_turned=True)[:250], reviews_of_a_night()[250:]
+    for source, rows in zip(("app", "web"), parts, strict=True):
+        deliver(stores, landing_key("r.csv", source=source, night=NIGHT), as_csv(rows))
+
+    result = CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
+    poisoned, good = deliveries.summarize(stores.reviews, NIGHT).receipts
+
+    assert result.exit_code == 3
+    assert (poisoned.verdict, poisoned.held_rows) == ("HELD", 250)
+    assert "source 'app'" in poisoned.why
+    assert (good.verdict, good.accepted_rows) == ("ACCEPTED", 150)
+    assert trained_on(stores) == {"web": 1_050}
+
+
+def trained_on(stores: Stores) -> dict[str, int]:
+    """How many reviews of each source the next retraining would see."""
+    _, pinned = snapshot.take(stores.reviews, config.load().split)
+    tables = [read_partition(stores.reviews, part) for part in pinned.partitions]
+    return dict(Counter(source for one in tables for source in one["source"].to_pylist()))
 
 
 def test_a_good_night_agrees_with_the_champion_and_names_it(stores, ingest_night, registry):
