@@ -131,7 +131,10 @@ def main(
         bool, typer.Option("--once", help="Stop everything at the end, also on a terminal.")
     ] = False,
     nights: Annotated[
-        int, typer.Option(min=1, max=len(STORIES), help="Play only the first of the nights.")
+        int,
+        typer.Option(
+            min=0, max=len(STORIES), help="Play only the first of the nights; 0 only starts all."
+        ),
     ] = len(STORIES),
     folder: Annotated[Path, typer.Option(help="Where to put logs and the summary.")] = FOLDER,
 ) -> None:

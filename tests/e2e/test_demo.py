@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700)]
 
 def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_running(tmp_path):
     folder = tmp_path / "demo"
-    command = [sys.executable, "-m", "ops.demo", "--reviews", "made-up", "--nights", "1"]
+    command = [sys.executable, "-m", "ops.demo", "--reviews", "made-up", "--nights", "0"]
     terminal, inside = pty.openpty()
     demo = subprocess.Popen(
         [*command, "--folder", str(folder)],
