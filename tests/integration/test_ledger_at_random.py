@@ -42,7 +42,7 @@ from pipelines import (
 from pipelines.config import CONFIG_FOLDER
 from pipelines.errors import NoReviewsError, ReplayError
 from pipelines.partitions import read_partition
-from pipelines.records import Receipt, ReplayPlan
+from pipelines.records import Receipt, ReplayPlan, Validation
 from pipelines.standings import Standing
 from tests.builders import Row, as_csv, landing_key, some_rows
 
@@ -156,6 +156,18 @@ class Ledger(RuleBasedStateMachine):
         for key in due:
             self.attempt(0 if is_whole else calls, dies_after, lambda key=key: self.ingest(key))
 
+    @rule(content=st.sampled_from(sorted(CONTENTS)))
+    def the_same_bytes_come_under_two_names_at_once(self, content: str) -> None:
+        """Both tasks find nothing concluded, then both conclude."""
+        night = self.night.isoformat()
+        names = [landing_key(name, night=night) for name in ("a.csv", "b.csv")]
+        for name in names:
+            self.reviews.put(name, CONTENTS[content])
+        arrivals = [self.land(name) for name in names]
+        found = [self.validated(arrival) for arrival in arrivals]
+        for arrival, one in zip(arrivals, found, strict=True):
+            self.enter(arrival, one)
+
     @rule(data=st.data(), calls=st.integers(0, 15), dies_after=st.booleans())
     @precondition(lambda self: self.arrivals)
     def a_task_is_repeated(self, data: st.DataObject, calls: int, dies_after: bool) -> None:
@@ -236,22 +248,34 @@ class Ledger(RuleBasedStateMachine):
         return plan
 
     def ingest(self, key: str) -> None:
+        self.conclude(self.land(key))
+
+    def land(self, key: str) -> str:
         night = self.night.isoformat()
         arrival_key, _ = deliveries.receive(
             self.reviews, key, night=night, intake=self.rules.intake
         )
         self.arrivals.add(arrival_key)
-        self.conclude(arrival_key)
+        return arrival_key
 
     def conclude(self, arrival_key: str) -> None:
         """As the steps `validate` and `accept` do."""
+        self.enter(arrival_key, self.validated(arrival_key))
+
+    def validated(self, arrival_key: str) -> tuple[str, Validation] | None:
+        """What a task finds in a delivery; None if it was concluded before."""
         arrival, delivery = deliveries.read_arrival(self.reviews, arrival_key)
-        outcome = deliveries.find_outcome(self.reviews, delivery.sha256)
-        if outcome is None:
-            key, found = validation.validate(
-                self.reviews, delivery, self.rules, before=arrival.night
-            )
-            outcome = deliveries.conclude(self.reviews, arrival, delivery, found, key)
+        if deliveries.find_outcome(self.reviews, delivery.sha256) is not None:
+            return None
+        return validation.validate(self.reviews, delivery, self.rules, before=arrival.night)
+
+    def enter(self, arrival_key: str, found: tuple[str, Validation] | None) -> None:
+        arrival, delivery = deliveries.read_arrival(self.reviews, arrival_key)
+        if found is None:
+            outcome = deliveries.find_outcome(self.reviews, delivery.sha256)
+        else:
+            outcome = deliveries.conclude(self.reviews, arrival, delivery, found[1], found[0])
+        assert outcome is not None
         deliveries.give_receipt(self.reviews, arrival, outcome)
 
     def apply(self, plan: ReplayPlan) -> None:
