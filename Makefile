@@ -99,6 +99,12 @@ bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_validation --json benchmarks/results/validation.json
 
+.PHONY: bench-poison
+bench-poison: $(STAMP) ## Say how many turned labels are noticed (REVIEWS=imdb_reviews.parquet)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-poison REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_poison --reviews "$(REVIEWS)" --json benchmarks/results/poison.json
+
 .PHONY: bench-gate
 bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_reviews.parquet, QUICK=1)
 	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-gate REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }

@@ -20,10 +20,11 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines import checks, config
+from pipelines.damage import DELIVERED_SCHEMA
 from pipelines.decoding import Rows, decode
 from pipelines.expectations import Finding, run_rules
 from pipelines.made_up import make_reviews
-from pipelines.replayer import DELIVERED_SCHEMA, encode
+from pipelines.replayer import encode
 from pipelines.rules import LABELS, Rule
 
 NIGHT = date(2026, 1, 5)

@@ -1,26 +1,40 @@
 """### Ingest a night's reviews: landing, validation, accept or hold
 
-**Starts** every night at 02:00 UTC for the day before; also by backfill, by REST, and by hand.
+#### When it runs
 
-**For each delivered file** that has not been dealt with: copy it to its immutable place (`land`),
+Every night at 02:00 UTC for the day before; also by backfill, by REST, and by hand. The form takes
+a past night; empty means the last complete day.
+
+#### What it does
+
+For each delivered file that has not been dealt with: copy it to its immutable place (`land`),
 check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Rows that break a
-row rule go to quarantine, with reasons; the others count.
-
-**Red** means: a delivery is *held*, none of its rows count. Its own `validate` task is red and its
-error says why. The other deliveries of the night count all the same, and the model is retrained on
-them. What to do: `docs/runbooks/held-delivery.md`.
-
-Also red is a delivery that came to **no conclusion**, because a task of it failed for another
-reason. It is due again in the next run.
+row rule go to quarantine, with reasons; the others count, and the retraining is told (`announce`).
 
 **Green and short** means: nothing new was delivered.
 
+#### When it is red
+
+- A delivery is *held*: none of its rows count. Its own `validate` is red and its error says why and
+  where the report is. The other deliveries of the night count all the same, and the model is
+  retrained on them.
+- A delivery came to *no conclusion*, because a task of it failed for another reason. It is due
+  again in the next run.
+- A source is *overdue*: what came is dealt with, and `check_night` says who is missing.
+
 **`alert`** tells people what is held, missing or unfinished, once, if `[alerts]` is configured. It
 does not make the run red or green. A run that takes longer than `alerts.ingest_late_minutes` is
-told, too: `docs/runbooks/night-late.md`. After a delivery without conclusion:
-`docs/runbooks/ingest-incomplete.md`.
+told, too.
 
-**Rerun** any task at any time: what was concluded stays concluded, nothing is counted twice.
+#### How to rerun
+
+Any task at any time: what was concluded stays concluded, nothing is counted twice. A held delivery
+stays held, however often it is cleared; `reviews_replay` lets it count.
+
+#### Runbook
+
+Held: `docs/runbooks/held-delivery.md`. No conclusion: `docs/runbooks/ingest-incomplete.md`.
+Overdue: `docs/runbooks/missing-delivery.md`. Late: `docs/runbooks/night-late.md`.
 """
 
 from __future__ import annotations
@@ -28,7 +42,7 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task, task_group
 from alerting import alert_failed_run, alert_task, late_after
-from loop_defaults import ACCEPTED, DEFAULT_ARGS, NIGHT
+from loop_defaults import ACCEPTED, DEFAULT_ARGS, NIGHT, named
 
 from pipelines import alert_steps, config, steps
 
@@ -43,6 +57,7 @@ from pipelines import alert_steps, config, steps
     on_failure_callback=alert_failed_run,
     deadline=late_after(config.load().alerts.ingest_late_minutes),
     doc_md=__doc__,
+    description="Take in a night's reviews: land, validate, accept or hold.",
     tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
         "night": Param(
@@ -55,19 +70,25 @@ from pipelines import alert_steps, config, steps
     },
 )
 def reviews_ingest() -> None:
-    @task_group
+    @task_group(group_display_name="Each delivery")
     def delivery(landing_uri: str) -> None:
-        arrival = task(steps.land)(landing_uri, NIGHT)
-        task(steps.accept)(arrival, task(steps.validate)(arrival))
+        """One file that upstream dropped: landed, validated, then accepted or held."""
+        arrival = named("Land the file")(steps.land)(landing_uri, NIGHT)
+        validated = named("Validate its rows")(steps.validate)(arrival)
+        named("Accept the rows that count")(steps.accept)(arrival, validated)
 
-    due = task(steps.find_deliveries)(NIGHT)
+    due = named("Find deliveries that are due")(steps.find_deliveries)(NIGHT)
     done = delivery.expand(landing_uri=due)
     # These two run although a delivery of the night was held: the others count.
-    summary = task(trigger_rule=TriggerRule.ALL_DONE)(steps.summarize_night)(NIGHT)
-    is_new = task.short_circuit(steps.has_new_reviews)(summary)
-    checked = task(steps.check_night)(NIGHT, due)
+    summary = named("Summarize the night", trigger_rule=TriggerRule.ALL_DONE)(
+        steps.summarize_night
+    )(NIGHT)
+    is_new = task.short_circuit(task_display_name="Has new reviews?")(steps.has_new_reviews)(
+        summary
+    )
+    checked = named("Check that nothing is held or overdue")(steps.check_night)(NIGHT, due)
 
-    @task(outlets=[ACCEPTED])
+    @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:
         """Tell the retraining that there is something new."""
 

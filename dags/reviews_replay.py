@@ -1,9 +1,13 @@
 """### Look again at rows that do not count
 
-**Starts** by hand only. It is a **dry run unless you say otherwise**: `plan_replay` then says in
-its log what would become of how many rows, and nothing is changed.
+#### When it runs
 
-**Does**, to a held delivery or to quarantined rows of another one:
+By hand only. It is a **dry run unless you say otherwise**: `plan_replay` then says in its log what
+would become of how many rows, and nothing is changed.
+
+#### What it does
+
+To a held delivery, or to quarantined rows of another one:
 
 - `revalidate`: judge them by today's rules, for when a rule or a limit was wrong and was mended.
 - `release`: let them count although a rule says no. What breaks a row rule in a held delivery
@@ -14,8 +18,19 @@ The replay is added to the delivery's own ledger with the reason and who did it 
 rows count that did not before, the retraining starts (`announce`). If it fails, `alert` tells
 people, where `[alerts]` is configured.
 
-**Rerun** any task at any time: a plan is carried out once. A plan that another replay overtook
-fails and does nothing; start a new run. When it is red: `docs/runbooks/replay.md`.
+#### When it is red
+
+The replay was not done: the delivery cannot be released, or another replay overtook this one. The
+error says which.
+
+#### How to rerun
+
+Any task at any time: a plan is carried out once. A plan that another replay overtook fails and does
+nothing; start a new run.
+
+#### Runbook
+
+`docs/runbooks/replay.md`.
 """
 
 from __future__ import annotations
@@ -25,7 +40,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import Param, dag, task
 from alerting import alert_failed_run, alert_task
-from loop_defaults import ACCEPTED, DEFAULT_ARGS
+from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
 
 from pipelines import alert_steps, replay_steps
 
@@ -40,6 +55,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     default_args=DEFAULT_ARGS,
     on_failure_callback=alert_failed_run,
     doc_md=__doc__,
+    description="Release, revalidate or discard rows that do not count.",
     tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
         "delivery": Param(
@@ -78,26 +94,27 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     },
 )
 def reviews_replay() -> None:
-    @task
+    @named("Plan the replay")
     def plan_replay(params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
         return replay_steps.plan_replay(
             chosen["delivery"], chosen["action"], chosen["reason"], chosen["rows"]
         )
 
-    @task.short_circuit
+    @task.short_circuit(task_display_name="Is it for real, or a dry run?")
     def is_for_real(params: dict[str, Any] | None = None) -> bool:
         return not (params or {})["dry_run"]
 
-    @task(outlets=[ACCEPTED])
+    @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:
         """Tell the retraining that there is something new."""
 
     planned = plan_replay()
-    applied = task(replay_steps.apply_replay)(planned, ACTOR)
+    applied = named("Apply the replay")(replay_steps.apply_replay)(planned, ACTOR)
     planned >> is_for_real() >> applied
     announced = announce()
-    task.short_circuit(replay_steps.has_released_reviews)(applied) >> announced
+    has_released = task.short_circuit(task_display_name="Has released reviews?")
+    has_released(replay_steps.has_released_reviews)(applied) >> announced
     announced >> alert_task(alert_steps.alert_replay)
 
 

@@ -1,11 +1,15 @@
 """### Retrain the sentiment classifier, and promote it if it is better
 
-**Starts** when `reviews_ingest` accepted new reviews; also by REST and by hand.
+#### When it runs
 
-**Does**: pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes
-(`plan`), compute what is missing of the features, train, score challenger and champion on the same
-held out reviews, try the model file in a clean process (`verify`), decide, and `choose` what
-follows: `promote` and `confirm` that consumers get exactly the approved model, `ask` a person, or
+When `reviews_ingest` or `reviews_replay` let new reviews count; also by REST and by hand.
+
+#### What it does
+
+Pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes (`plan`),
+compute what is missing of the features, train, score challenger and champion on the same held out
+reviews, try the model file in a clean process (`verify`), decide, and `choose` what follows:
+`promote` and `confirm` that consumers get exactly the approved model, `ask` a person, or
 `keep_champion`.
 
 **`ask` waits for a person** when the model is the first one, or when the numbers cannot tell
@@ -21,13 +25,23 @@ person too, nothing is promoted and its log says so. How to decide: `docs/runboo
 was a dry run. The log of `decide` says every rule with its numbers. This is a result, not a
 failure.
 
+#### When it is red
+
+Something could not be done, and the champion is as it was. A model that is not good enough is not
+red.
+
 **`alert`** tells people of a failure and of a champion that was put back, once, if `[alerts]` is
 configured; `ask` tells that somebody is waited for. Neither makes the run red. A run that takes
-longer than `alerts.retrain_late_minutes` and waits for nobody is told, too:
-`docs/runbooks/night-late.md`.
+longer than `alerts.retrain_late_minutes` and waits for nobody is told, too.
 
-**Rerun** any task at any time: the same inputs give the same version, decision and log entry.
-What to do when it is red: `docs/runbooks/retrain-failed.md`.
+#### How to rerun
+
+Any task at any time: the same inputs give the same version, decision and log entry.
+
+#### Runbook
+
+`docs/runbooks/retrain-failed.md`; when a model waits for a person: `docs/runbooks/approval.md`;
+when it is late: `docs/runbooks/night-late.md`.
 """
 
 from __future__ import annotations
@@ -39,7 +53,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, TriggerRule, dag, task
 from alerting import alert_failed_run, alert_task, late_after
 from approval import AskPerson
-from loop_defaults import ACCEPTED, DEFAULT_ARGS
+from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
 
 from pipelines import alert_steps, config, steps
 
@@ -58,6 +72,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     deadline=late_after(config.load().alerts.retrain_late_minutes),
     doc_md=__doc__,
     user_defined_macros={"describe_decision": steps.describe_decision},
+    description="Train a challenger, judge it beside the champion, promote it if it is better.",
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "candidates": Param(
@@ -92,40 +107,47 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     },
 )
 def sentiment_retrain() -> None:
-    @task
+    @named("Plan the version")
     def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
         return steps.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
 
-    @task.branch
+    @task.branch(task_display_name="Choose what follows")
     def choose(decision_uri: str, params: dict[str, Any] | None = None) -> str:
         return steps.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
 
-    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
         return steps.promote(decision_uri, actor, (params or {})["reason"] or "")
 
-    planned = plan(task(steps.take_snapshot)())
-    featurized = task(steps.featurize)(planned)
-    trained = task(max_active_tis_per_dag=1)(steps.train)(planned)
-    verified = task(steps.verify)(task(steps.evaluate)(trained))
-    decided = task(steps.decide)(verified)
+    planned = plan(named("Take a snapshot of what counts")(steps.take_snapshot)())
+    featurized = named("Featurize what is new")(steps.featurize)(planned)
+    trained = named("Train the challenger", max_active_tis_per_dag=1)(steps.train)(planned)
+    evaluated = named("Evaluate it beside the champion")(steps.evaluate)(trained)
+    verified = named("Verify it in a clean process")(steps.verify)(evaluated)
+    decided = named("Decide by the rules of the gate")(steps.decide)(verified)
     ask = AskPerson(
         task_id="ask",
+        task_display_name="Ask a person",
         subject="May this model become champion?",
         body="{{ describe_decision(ti.xcom_pull(task_ids='decide')) }}",
         decision_uri=decided,
         settings=config.load().approval,
     )
-    answered = task.short_circuit(task_id="record_answer")(steps.record_reply)(decided, ask.output)
+    record_answer = task.short_circuit(
+        task_id="record_answer", task_display_name="Record the person's answer"
+    )
+    answered = record_answer(steps.record_reply)(decided, ask.output)
     promoted = promote(decided, ACTOR)
 
-    task.short_circuit(steps.has_work)(planned) >> featurized >> trained
+    has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
+    has_work(steps.has_work)(planned) >> featurized >> trained
+    keep_champion = EmptyOperator(task_id="keep_champion", task_display_name="Keep the champion")
     chosen = choose(decided)
-    keep_champion = EmptyOperator(task_id="keep_champion")
     chosen >> [promoted, ask, keep_champion]
     answered >> promoted
-    ends = [keep_champion, task(steps.write_card)(decided), task(steps.confirm)(promoted)]
+    card = named("Write the model card")(steps.write_card)(decided)
+    ends = [keep_champion, card, named("Confirm what consumers get")(steps.confirm)(promoted)]
     ends >> alert_task(alert_steps.alert_retrain)
 
 

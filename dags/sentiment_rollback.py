@@ -1,15 +1,29 @@
 """### Put an older champion back
 
-**Starts** by hand only. It is a **dry run unless you say otherwise**: `plan_rollback` then shows in
-its log which version would be put back, and nothing is changed.
+#### When it runs
 
-**Does**: find the former champion and prove that its files are whole and load (`plan_rollback`),
-append it to the champion log (`apply_rollback`), and check that consumers get exactly that model
+By hand only. It is a **dry run unless you say otherwise**: `plan_rollback` then shows in its log
+which version would be put back, and nothing is changed.
+
+#### What it does
+
+Find the former champion and prove that its files are whole and load (`plan_rollback`), append it
+to the champion log (`apply_rollback`), and check that consumers get exactly that model
 (`confirm`). The version that is rolled back cannot be promoted again until somebody releases it:
 `python -m pipelines champion release`. Where `[alerts]` is configured, `alert` tells people.
 
-**Rerun** any task at any time: a plan is carried out once. A plan that a promotion overtook fails
-and does nothing; start a new run. When it is red: `docs/runbooks/rollback.md`.
+#### When it is red
+
+Nothing was put back, or consumers would not get what was put back: then `confirm` is red.
+
+#### How to rerun
+
+Any task at any time: a plan is carried out once. A plan that a promotion overtook fails and does
+nothing; start a new run.
+
+#### Runbook
+
+`docs/runbooks/rollback.md`.
 """
 
 from __future__ import annotations
@@ -19,7 +33,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import Param, dag, task
 from alerting import alert_failed_run, alert_task
-from loop_defaults import DEFAULT_ARGS
+from loop_defaults import DEFAULT_ARGS, named
 
 from pipelines import alert_steps, steps
 
@@ -34,6 +48,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     default_args=DEFAULT_ARGS,
     on_failure_callback=alert_failed_run,
     doc_md=__doc__,
+    description="Put an older champion back, with a reason.",
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "to": Param(
@@ -59,19 +74,20 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     },
 )
 def sentiment_rollback() -> None:
-    @task
+    @named("Plan the rollback")
     def plan_rollback(params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
         return steps.plan_rollback(chosen["to"], chosen["reason"])
 
-    @task.short_circuit
+    @task.short_circuit(task_display_name="Is it for real, or a dry run?")
     def is_for_real(params: dict[str, Any] | None = None) -> bool:
         return not (params or {})["dry_run"]
 
     planned = plan_rollback()
-    applied = task(steps.apply_rollback)(planned, ACTOR)
+    applied = named("Apply the rollback")(steps.apply_rollback)(planned, ACTOR)
     planned >> is_for_real() >> applied
-    task(steps.confirm)(applied) >> alert_task(alert_steps.alert_rollback)
+    confirmed = named("Confirm what consumers get")(steps.confirm)(applied)
+    confirmed >> alert_task(alert_steps.alert_rollback)
 
 
 sentiment_rollback()

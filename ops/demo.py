@@ -1,4 +1,4 @@
-"""The whole loop on this machine, through the real scheduler, in five nights.
+"""The whole loop on this machine, through the real scheduler, in seven nights.
 
 Starts an S3 test server and Airflow on free ports, drops each night's deliveries, starts the
 night's run, waits for the retraining it causes, and shows what came of it. On a terminal it then
@@ -31,7 +31,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ops import held
 from ops.airflow_api import AirflowApi
+from ops.held import REPLAY, Alarm, ReplayResult
 from ops.processes import StackError
 from ops.stack import PROJECT, LocalStack
 from pipelines.errors import LoopError
@@ -48,8 +50,11 @@ STORIES = (
     "more reviews: a better model",
     "3 % dirty rows: those are quarantined",
     "a changed schema and a cut file beside a good one",
+    "labels turned round in one source: poison",
+    "night 4's file repaired, with old reviews in it: held, then released",
     "nothing new",
 )
+RELEASE_REASON = "night 4's file repaired; what counts already stays out"
 
 # Piped output has no width of its own; the table needs more than the usual guess.
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -57,7 +62,10 @@ console = Console(width=None if sys.stdout.isatty() else 150)
 
 @dataclass(frozen=True)
 class NightResult:
-    """What one night of the demo came to. Row counts are of that night alone."""
+    """What one night of the demo came to.
+
+    Row counts are of that night alone, after the replay if there was one; the alarms are of before.
+    """
 
     night: str
     story: str
@@ -66,6 +74,8 @@ class NightResult:
     quarantined: int
     held: int
     held_deliveries: int
+    alarms: tuple[Alarm, ...]
+    replay: ReplayResult | None
     ingest_state: str
     retrain_state: str | None
     verdict: str
@@ -121,11 +131,14 @@ def main(
         bool, typer.Option("--once", help="Stop everything at the end, also on a terminal.")
     ] = False,
     nights: Annotated[
-        int, typer.Option(min=1, max=len(STORIES), help="Play only the first of the nights.")
+        int,
+        typer.Option(
+            min=0, max=len(STORIES), help="Play only the first of the nights; 0 only starts all."
+        ),
     ] = len(STORIES),
     folder: Annotated[Path, typer.Option(help="Where to put logs and the summary.")] = FOLDER,
 ) -> None:
-    """Run the loop for five nights and show what came of each."""
+    """Run the loop for seven nights and show what came of each."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop_like_ctrl_c)
@@ -250,7 +263,7 @@ class Nights:
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
 
     def run(self, nights: int) -> list[NightResult]:
-        """Play the first nights; the last of all five is the day before yesterday."""
+        """Play the first nights; the last of all seven is the day before yesterday."""
         from pipelines import replayer
 
         self._prepare()
@@ -269,7 +282,8 @@ class Nights:
                 if delivery.night == plan.night:
                     self.stores.reviews.put(delivery.key, delivery.body)
                     self.display.line(f"  delivered {delivery.key}  {delivery.rows:,} rows")
-            results.append(self._play(plan.night, story))
+            is_released = any(one.again for one in plan.deliveries)
+            results.append(self._play(plan.night, story, is_released=is_released))
             self.display.line("  " + _sentence(results[-1]))
         return results
 
@@ -278,9 +292,9 @@ class Nights:
             bucket.create_if_missing()
         self.display.status("waiting for Airflow to read the DAGs")
         self.api.wait_for_dags(
-            [INGEST, RETRAIN], timeout_seconds=120, on_poll=self.stack.check_alive
+            [INGEST, RETRAIN, REPLAY], timeout_seconds=120, on_poll=self.stack.check_alive
         )
-        for dag_id in (RETRAIN, INGEST):
+        for dag_id in (RETRAIN, REPLAY, INGEST):
             self.api.unpause(dag_id)
         # Unpaused, the scheduler at once runs the night that has just passed.
         while not (runs := self.api.runs(INGEST)):
@@ -289,25 +303,27 @@ class Nights:
         state = self._wait(INGEST, run_id)
         self.display.line(f"The scheduler's own run for last night found an empty landing: {state}")
 
-    def _play(self, night: date, story: str) -> NightResult:
+    def _play(self, night: date, story: str, *, is_released: bool) -> NightResult:
         started = time.monotonic()
-        ingest_run = self.api.trigger_night(INGEST, night)
-        ingest_state = self._wait(INGEST, ingest_run)
-        counts = self.api.xcom(INGEST, ingest_run, "summarize_night") or {}
+        cause = self.api.trigger_night(INGEST, night)
+        ingest_state = self._wait(INGEST, cause)
+        counts = self.api.xcom(INGEST, cause, "summarize_night") or {}
+        alarms, replay = self._alarms(night), None
+        if is_released and alarms:
+            cause, replay = self._release(alarms[0])
+            counts |= _after(replay)
         retrain_state, verdict, why = None, counts.get("status", "UNKNOWN"), ""
         if counts.get("accepted_rows"):
-            retrain_run = self._retrain_run(ingest_run)
+            retrain_run = self._retrain_run(cause)
             retrain_state = self._wait(RETRAIN, retrain_run)
             verdict, why = self._verdict(retrain_run, retrain_state)
         champion = self.registry.champion()
         return NightResult(
             night=night.isoformat(),
             story=story,
-            delivered=counts.get("delivered_rows", 0),
-            accepted=counts.get("accepted_rows", 0),
-            quarantined=counts.get("quarantined_rows", 0),
-            held=counts.get("held_rows", 0),
-            held_deliveries=counts.get("held_deliveries", 0),
+            **_rows(counts),
+            alarms=alarms,
+            replay=replay,
             ingest_state=ingest_state,
             retrain_state=retrain_state,
             verdict=verdict,
@@ -317,6 +333,20 @@ class Nights:
             holdout_accuracy=champion.holdout_accuracy if champion else None,
             seconds=round(time.monotonic() - started, 1),
         )
+
+    def _alarms(self, night: date) -> tuple[Alarm, ...]:
+        found = tuple(held.alarms(self.stores.reviews, night))
+        for alarm in found:
+            self.display.line(f"  ALARM source {alarm.source}, {alarm.landing_key}: {alarm.why}")
+        return found
+
+    def _release(self, alarm: Alarm) -> tuple[str, ReplayResult]:
+        run_id, done = held.release(self.api, alarm, RELEASE_REASON, wait=self._wait)
+        self.display.line(
+            f"  released through {REPLAY}: {done.accepted_rows:,} rows count from now on, "
+            f"{done.quarantined_rows:,} go to quarantine; recorded in {done.record}"
+        )
+        return run_id, done
 
     def _retrain_run(self, ingest_run: str) -> str:
         deadline = time.monotonic() + 60
@@ -348,12 +378,34 @@ class Nights:
         return self.api.wait(dag_id, run_id, timeout_seconds=NIGHT_SECONDS, on_poll=show)
 
 
+def _after(replay: ReplayResult) -> dict[str, int]:
+    """The counts of a night that brought one delivery, once that was replayed."""
+    return {
+        "accepted_rows": replay.accepted_rows,
+        "quarantined_rows": replay.quarantined_rows,
+        "held_rows": replay.held_rows,
+        "held_deliveries": int(bool(replay.held_rows)),
+    }
+
+
+def _rows(counts: dict[str, int]) -> dict[str, int]:
+    return {
+        "delivered": counts.get("delivered_rows", 0),
+        "accepted": counts.get("accepted_rows", 0),
+        "quarantined": counts.get("quarantined_rows", 0),
+        "held": counts.get("held_rows", 0),
+        "held_deliveries": counts.get("held_deliveries", 0),
+    }
+
+
 def _task_name(task: dict[str, Any]) -> str:
     return str(task["task_id"]).rpartition(".")[2]
 
 
 def _sentence(result: NightResult) -> str:
     parts = [f"ingest {result.ingest_state}"]
+    if result.replay:
+        parts.append("replay success")
     if result.retrain_state:
         parts.append(f"retrain {result.retrain_state}")
     parts.append(f"{result.verdict} {result.why}".strip())
@@ -386,9 +438,12 @@ def _table(results: list[NightResult]) -> Table:
 
 
 def _held(result: NightResult) -> str:
+    if result.replay:
+        return f"{result.replay.action}d"
     if not result.held_deliveries:
         return "-"
-    return f"{result.held_deliveries} files, {result.held:,} rows"
+    files = "1 file" if result.held_deliveries == 1 else f"{result.held_deliveries} files"
+    return f"{files}, {result.held:,} rows"
 
 
 def _write_summary(

@@ -1,11 +1,13 @@
 """Run a command on real services instead of test doubles, and leave nothing behind.
 
     python -m ops.real [--install] [--or-skip] -- COMMAND...
+    python -m ops.real --install
 
 Starts a real S3 server and PostgreSQL on free loopback ports, their data in a temporary folder,
 tells the command through its environment, and stops them when it ends, also after Ctrl-C. A server
 that the environment names already (``LOOP_TEST_S3_ENDPOINT`` or ``AWS_ENDPOINT_URL_S3``,
 ``LOOP_TEST_DATABASE``) is used instead. The last lines say what was used and what was skipped.
+Without a command it only installs what is missing.
 """
 
 from __future__ import annotations
@@ -158,9 +160,11 @@ def _apt(*arguments: str) -> str:
 
 
 def run(command: Sequence[str], *, is_installing: bool) -> int:
-    """Run a command on real services; returns its exit code."""
+    """Run a command, if there is one, on real services; returns its exit code."""
     if is_installing:
         install_missing()
+    if not command:
+        return 0
     began = time.monotonic()
     with RealServices() as services:
         _say(f"{services.names} are up after {time.monotonic() - began:.0f} s")
@@ -203,8 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--install", action="store_true", help="install what is missing, as root")
     parser.add_argument("--or-skip", action="store_true", help="without an S3 server: say so, pass")
-    parser.add_argument("command", nargs="+")
+    parser.add_argument("command", nargs="*")
     chosen = parser.parse_args(arguments)
+    if not chosen.command and not chosen.install:
+        parser.error("name a command, or --install")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(chosen.command, is_installing=chosen.install)

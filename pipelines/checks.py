@@ -93,7 +93,7 @@ def check_rows(
     compared = [
         comparisons.freshness(newest, night, settings),
         *comparisons.with_history(profile, len(rows), history, settings),
-        comparisons.with_champion(agreed, settings),
+        comparisons.with_champion(agreed, settings, source=history.source),
     ]
     findings += run_rules(_facts_frame(compared), comparisons.as_rules(compared))
     notes = tuple(comparisons.notes(compared))

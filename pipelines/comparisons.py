@@ -145,8 +145,10 @@ def agreement(
     )
 
 
-def with_champion(agreement: Agreement | None, settings: ValidationSettings) -> Compared:
-    """Whether the labels still agree with the champion as they used to: a poison alarm."""
+def with_champion(
+    agreement: Agreement | None, settings: ValidationSettings, *, source: str
+) -> Compared:
+    """Whether a source's labels agree with the champion as they used to: a poison alarm."""
     name = "label_agreement"
     if agreement is None:
         return Compared(name, "", why_not="there is no champion that could read the texts")
@@ -155,11 +157,15 @@ def with_champion(agreement: Agreement | None, settings: ValidationSettings) -> 
         return Compared(name, "", why_not=f"{agreement.rows:,} rows, {needed:,} are needed")
     now, usual = agreement.agreeing_rows / agreement.rows, agreement.expected
     by_chance = CHANCE_FACTOR * _standard_error(usual, agreement.rows, agreement.expected_rows)
-    of_whom = "this source's labels" if agreement.is_own else "labels in its own evaluation"
+    of_source = f" of source {source!r}" if source else ""
+    beside = (
+        f"of these labels and with {usual:.1%} of the labels{of_source} before"
+        if agreement.is_own
+        else f"of these labels{of_source} and with {usual:.1%} of labels in its own evaluation"
+    )
     return Compared(
         name,
-        f"the drop of agreement with the champion, which agrees with {now:.1%} of these labels "
-        f"and with {usual:.1%} of {of_whom} before",
+        f"the drop of agreement with the champion, which agrees with {now:.1%} {beside}",
         usual - now,
         usual_high=max(settings.warn_agreement_drop, by_chance),
         high=max(settings.max_agreement_drop, by_chance),

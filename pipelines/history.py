@@ -43,12 +43,15 @@ class History:
         Of everything ``known`` was read from.
     trailing : tuple of (str, Validation)
         Key and record of the recent deliveries of the same source, oldest first.
+    source : str
+        Which source that is; empty when nothing is compared.
     """
 
     before: str
     known: Known
     digest: str
     trailing: tuple[tuple[str, Validation], ...]
+    source: str = ""
 
     @property
     def reference(self) -> Profile | None:
@@ -98,7 +101,8 @@ def collect(
     of_source.sort(key=lambda one: (one.outcome.counted_in, one.outcome.delivery))
     keys = [one.validation_key for one in of_source]
     found = _in_parallel(lambda key: reviews.get_record(key, Validation), keys)
-    return History(before, known, digest, tuple(zip(keys, found, strict=True)))
+    trailing = tuple(zip(keys, found, strict=True))
+    return History(before, known, digest, trailing, source)
 
 
 def _since(found: Iterable[Standing], day: date, nights: int) -> list[Standing]:

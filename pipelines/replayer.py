@@ -1,7 +1,7 @@
 """Replay a source as nightly deliveries: the files an upstream site would drop into ``landing/``.
 
-A delivery can be damaged on purpose, in whole (`Fault`) or in part (``dirty_share``), so that what
-comes after can be shown and tested on known damage.
+A delivery can be damaged on purpose, in whole (`Fault`) or in part (``dirty_share``), or poisoned
+(``flipped_share``), so that what comes after can be shown and tested on known damage.
 """
 
 import dataclasses
@@ -13,56 +13,46 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from pipelines.damage import DELIVERED_SCHEMA, damage, flip_labels, with_changed_schema
 from pipelines.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
 Format = Literal["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet", "parquet.gz"]
 Fault = Literal["schema_changed", "truncated"]
-DamageKind = Literal[
-    "empty_text",
-    "null_text",
-    "unknown_label",
-    "contradicting_label",
-    "html",
-    "mojibake",
-    "duplicate_text",
-    "future_date",
-]
-Row = dict[str, Any]
-
-DELIVERED_SCHEMA: Final = pa.schema(
-    [
-        pa.field("review_id", pa.string()),
-        pa.field("movie_id", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("rating", pa.int8()),
-        pa.field("written_on", pa.string()),
-    ]
-)
 SHARE_LEFT_WHEN_TRUNCATED: Final = 0.6
-FUTURE_DATE: Final = "2999-01-01"
-ACCENTED_SENTENCE: Final = " It’s the café scene, “naïve” and a little déjà vu."  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class Again:
+    """The first rows a source delivered some nights before, without what was wrong with them."""
+
+    nights_ago: int
+    rows: int
 
 
 @dataclass(frozen=True)
 class DeliveryPlan:
-    """One file to deliver: how many rows, in which format, and what is wrong with it."""
+    """One file to deliver: how many rows, in which format, and what is wrong with it.
+
+    ``rows`` are new ones. Those of ``again`` come after them; the file is then delivered for the
+    day of the first of these nights.
+    """
 
     source: str
     rows: int
     file_format: Format
     fault: Fault | None = None
     dirty_share: float = 0.0  # of the rows, in [0, 1]
+    flipped_share: float = 0.0  # of the rows, in [0, 1]; see `flip_labels`
+    again: tuple[Again, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,10 @@ class NightPlan:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The bytes of one file and the key they belong under; ``rows`` is its count before faults."""
+    """The bytes of one file and the key they belong under; ``rows`` is its count before faults.
+
+    ``night`` is when upstream drops it; the day in its key is the one it is delivered for.
+    """
 
     key: str
     body: bytes
@@ -104,18 +97,33 @@ def replay(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iterat
 def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[Delivery]:
     order = np.random.default_rng(seed).permutation(table.num_rows)
     files: Counter[tuple[str, date]] = Counter()
+    whole: dict[tuple[str, date], list[pa.Table]] = {}
     dealt = 0
     for night, plan in ((each.night, plan) for each in nights for plan in each.deliveries):
-        files[plan.source, night] += 1
-        name = f"reviews-{files[plan.source, night]}.{plan.file_format}"
         reviews = table.take(pa.array(order[dealt : dealt + plan.rows]))
         rows = _as_delivered(reviews, source=plan.source, night=night, first_number=dealt + 1)
+        whole.setdefault((plan.source, night), []).append(rows)
+        rows = pa.concat_tables([rows, *_once_more(plan, night, whole)])
         # Seeded per delivery: what happens to one does not depend on those before it.
         body = _body(rows, plan, np.random.default_rng([seed, dealt]))
         dealt += plan.rows
-        key = f"landing/{plan.source}/{night.isoformat()}/{name}"
-        logger.info("delivery=%s rows=%d bytes=%d fault=%s", key, plan.rows, len(body), plan.fault)
-        yield Delivery(key=key, body=body, rows=plan.rows, night=night)
+        day = night - timedelta(days=plan.again[0].nights_ago if plan.again else 0)
+        files[plan.source, day] += 1
+        name = f"reviews-{files[plan.source, day]}.{plan.file_format}"
+        key = f"landing/{plan.source}/{day.isoformat()}/{name}"
+        logger.info(
+            "delivery=%s rows=%d bytes=%d fault=%s", key, rows.num_rows, len(body), plan.fault
+        )
+        yield Delivery(key=key, body=body, rows=rows.num_rows, night=night)
+
+
+def _once_more(
+    plan: DeliveryPlan, night: date, whole: dict[tuple[str, date], list[pa.Table]]
+) -> list[pa.Table]:
+    return [
+        pa.concat_tables(whole[plan.source, night - timedelta(days=one.nights_ago)])[: one.rows]
+        for one in plan.again
+    ]
 
 
 def _as_delivered(reviews: pa.Table, *, source: str, night: date, first_number: int) -> pa.Table:
@@ -131,19 +139,13 @@ def _as_delivered(reviews: pa.Table, *, source: str, night: date, first_number: 
 
 def _body(rows: pa.Table, plan: DeliveryPlan, rng: np.random.Generator) -> bytes:
     damaged, _ = damage(rows, share=plan.dirty_share, rng=rng)
+    damaged = flip_labels(damaged, share=plan.flipped_share, rng=rng)
     if plan.fault == "schema_changed":
-        damaged = _with_changed_schema(damaged)
+        damaged = with_changed_schema(damaged)
     body = encode(damaged, plan.file_format)
     if plan.fault == "truncated":
         body = body[: int(len(body) * SHARE_LEFT_WHEN_TRUNCATED)]
     return body
-
-
-def _with_changed_schema(rows: pa.Table) -> pa.Table:
-    """``text`` is called ``body``, and labels are the integers 0 and 1."""
-    labels = pc.equal(rows["label"], "positive").cast(pa.int8())
-    changed = rows.set_column(rows.column_names.index("label"), "label", labels)
-    return changed.rename_columns({"text": "body"})
 
 
 # ── Formats ──────────────────────────────────────────────────────────────────────────────────
@@ -182,65 +184,10 @@ def _as_parquet(rows: pa.Table) -> bytes:
     return file.getvalue()
 
 
-# ── Damage ───────────────────────────────────────────────────────────────────────────────────
-
-
-def damage(
-    rows: pa.Table, *, share: float, rng: np.random.Generator
-) -> tuple[pa.Table, list[tuple[int, str]]]:
-    """Spoil a share, in [0, 1], of the rows, each in one way, going round all kinds of damage.
-
-    The first row always stays whole, so that a repeated text has an earlier one to repeat.
-
-    Returns
-    -------
-    damaged : Table of ``DELIVERED_SCHEMA``
-    what : list of (int, str)
-        Index and `DamageKind` of each damaged row, by index.
-    """
-    count = min(round(share * rows.num_rows), max(rows.num_rows - 1, 0))
-    if count == 0:
-        return rows, []
-    places = np.sort(rng.choice(np.arange(1, rows.num_rows), size=count, replace=False)).tolist()
-    kinds = get_args(DamageKind)
-    what = [(place, kinds[turn % len(kinds)]) for turn, place in enumerate(places)]
-    whole = rows.to_pylist()
-    spoiled = list(whole)
-    untouched = sorted(set(range(rows.num_rows)) - set(places))
-    for place, kind in what:
-        earlier = untouched[int(rng.integers(np.searchsorted(untouched, place)))]
-        spoiled[place] = {**whole[place], **_DAMAGES[kind](whole[place], whole[earlier])}
-    return pa.Table.from_pylist(spoiled, schema=DELIVERED_SCHEMA), what
-
-
-def _sent_twice(_row: Row, earlier: Row) -> Row:
-    return {name: earlier[name] for name in ("movie_id", "text", "label", "rating")}
-
-
-def _mojibake(row: Row, _earlier: Row) -> Row:
-    """UTF-8 read as Windows-1252, with a sentence added in which that shows."""
-    accented = f"{row['text']}{ACCENTED_SENTENCE}"
-    return {"text": accented.encode().decode("cp1252", errors="replace")}
-
-
-# What each kind changes in a row; the second row is a whole one delivered earlier.
-_DAMAGES: Final[dict[str, Callable[[Row, Row], Row]]] = {
-    "empty_text": lambda _row, _earlier: {"text": ""},
-    "null_text": lambda _row, _earlier: {"text": None},
-    "unknown_label": lambda _row, _earlier: {"label": "maybe"},
-    "contradicting_label": lambda _row, _earlier: {"label": "positive", "rating": 1},
-    "html": lambda row, _earlier: {
-        "text": f'<div class="x"><script>alert(1)</script>{row["text"]}</div>'
-    },
-    "mojibake": _mojibake,
-    "duplicate_text": _sent_twice,
-    "future_date": lambda _row, _earlier: {"written_on": FUTURE_DATE},
-}
-
-
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────
 
-FEWEST_DEMO_ROWS: Final = 200  # per delivery: fewer could not be told from a broken delivery
+# Per delivery: with fewer than 200 rows that count, its labels would not be judged.
+FEWEST_DEMO_ROWS: Final = 250
 _DEMO: Final[tuple[tuple[DeliveryPlan, ...], ...]] = (
     (
         DeliveryPlan("web", 10_000, "csv.gz"),
@@ -254,26 +201,29 @@ _DEMO: Final[tuple[tuple[DeliveryPlan, ...], ...]] = (
         DeliveryPlan("app", 1_000, "jsonl.gz", fault="schema_changed"),
         DeliveryPlan("partner", 1_000, "csv.gz", fault="truncated"),
     ),
+    (DeliveryPlan("web", 1_000, "csv.gz", flipped_share=0.3),),
+    (DeliveryPlan("app", 0, "jsonl.gz", again=(Again(2, 1_000), Again(3, 500))),),
     (),
 )
 
 
 def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, ...]:
-    """Five nights to show the loop with: a start, more, dirty rows, broken files, and nothing.
+    """Seven nights to show the loop with.
 
-    They take 35,000 reviews. With fewer available, what each delivery has above 200 rows shrinks
-    in proportion.
+    A start, more, dirty rows, broken files, labels turned round, a broken file that comes again
+    repaired but with old reviews in it, and nothing. They take 36,000 reviews. With fewer
+    available, what each delivery has above 250 rows shrinks in proportion.
 
     Raises
     ------
     SourceError
-        With fewer than 200 rows for each of the eight deliveries.
+        With fewer than 250 rows for each of the nine deliveries of new reviews.
     """
-    full = [plan.rows for plans in _DEMO for plan in plans]
+    full = [plan.rows for plans in _DEMO for plan in plans if plan.rows]
     fewest = FEWEST_DEMO_ROWS * len(full)
     if available_rows < fewest:
         raise SourceError(
-            f"the demo makes {len(full)} deliveries of at least {FEWEST_DEMO_ROWS} reviews "
+            f"the demo makes {len(full)} deliveries of at least {FEWEST_DEMO_ROWS} new reviews "
             f"({fewest:,}), the source has {available_rows:,}. Use a larger source."
         )
     scale = min(1.0, (available_rows - fewest) / (sum(full) - fewest))
@@ -284,8 +234,12 @@ def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, .
 
 
 def _shrunk(plan: DeliveryPlan, scale: float) -> DeliveryPlan:
-    rows = FEWEST_DEMO_ROWS + int((plan.rows - FEWEST_DEMO_ROWS) * scale)
-    return dataclasses.replace(plan, rows=rows)
+    again = tuple(Again(one.nights_ago, _shrunk_rows(one.rows, scale)) for one in plan.again)
+    return dataclasses.replace(plan, rows=_shrunk_rows(plan.rows, scale), again=again)
+
+
+def _shrunk_rows(rows: int, scale: float) -> int:
+    return FEWEST_DEMO_ROWS + int((rows - FEWEST_DEMO_ROWS) * scale) if rows else 0
 
 
 def even_nights(

@@ -27,7 +27,7 @@ def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
     the run as failed, and the run is as red or green as it would be without it.
     """
 
-    @task(task_id="alert")
+    @task(task_id="alert", task_display_name="Alert people once")
     def alert(given: list[Any], ti: Any = None) -> None:
         look(Run(dag_id=ti.dag_id, run_id=ti.run_id, failed_tasks=_failed_tasks(ti)), *given)
 

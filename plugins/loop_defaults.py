@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, task
+
+if TYPE_CHECKING:
+    from airflow.sdk.bases.decorator import Task
 
 OWNER = "ml-platform"
+
+Inputs = ParamSpec("Inputs")
+Result = TypeVar("Result")
 
 # Rows were accepted: there is something new to train on. The ledger in S3 is the truth; this event
 # only says when to look, so losing or doubling one loses and doubles nothing.
@@ -36,6 +43,14 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
 }
+
+
+def named(
+    display_name: str, **options: Any
+) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]]:
+    """`task`, shown under a name that reads as a sentence and starts as the task's id does."""
+    return task(task_display_name=display_name, **options)
+
 
 # The day whose deliveries are complete. A scheduled or backfilled run of 02:00 covers the day its
 # interval starts on. Runs by REST or by an asset may have no interval at all: they take the last

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
-from pipelines.replayer import DELIVERED_SCHEMA, Format, encode
+from pipelines.damage import DELIVERED_SCHEMA
+from pipelines.replayer import Format, encode
 from pipelines.store import Bucket, Stores
 
 NIGHT = "2026-01-05"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
 from pipelines.store import Bucket, ObjectInfo, checked_key
 
 
 class InMemory(Bucket):
-    """Enough of a bucket for all that is written once."""
+    """Enough of a bucket for an ingest; what upstream and the ledger's copies need is replaced."""
 
     def __init__(self) -> None:
         super().__init__("memory", client=None)
@@ -22,12 +23,22 @@ class InMemory(Bucket):
             raise AlreadyExistsError(key)
         return "identical" if is_there else "created"
 
+    def put(self, key: str, data: bytes) -> None:
+        self.objects[checked_key(key)] = data
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        self.put(key, file.read())
+
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         if key not in self.objects:
             raise ObjectMissingError(key)
         if max_bytes is not None and len(self.objects[key]) > max_bytes:
             raise TrustError(key)
         return self.objects[key]
+
+    def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
+        data = self.get(key)
+        return self._info(key).version_tag, iter([data])
 
     def find(self, key: str) -> ObjectInfo | None:
         return self._info(key) if key in self.objects else None

@@ -61,6 +61,49 @@ def test_every_form_field_has_a_title_and_says_what_it_does(dagbag, dag_id):
         assert field.description.endswith("."), name
 
 
+HEADINGS = [
+    "When it runs", "What it does", "When it is red", "How to rerun", "Runbook",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_dag_has_a_manual_with_the_same_headings(dagbag, dag_id):
+    dag = dagbag.dags[dag_id]
+
+    sections = re.split(r"^#### (.+)$", dag.doc_md, flags=re.MULTILINE)
+
+    assert sections[1::2] == HEADINGS
+    assert all(len(text.strip()) > 20 for text in sections[2::2])
+    assert dag.description.endswith(".")
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_task_is_shown_as_a_sentence_that_starts_as_its_id_does(dagbag, dag_id):
+    for task in dagbag.dags[dag_id].tasks:
+        verb = task.task_id.rpartition(".")[2].split("_")[0]
+        words = task.task_display_name.split()
+        assert words[0] == verb.capitalize(), task.task_id
+        assert len(words) > 1, task.task_id
+
+
+def test_the_group_of_tasks_says_what_it_is_about(dagbag):
+    group = dagbag.dags["reviews_ingest"].task_group.children["delivery"]
+
+    assert group.label == "Each delivery"
+    assert group.tooltip.endswith("accepted or held.")
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_every_form_field_is_bounded_or_has_choices(dagbag, dag_id):
+    """What a person types is refused by the form, not by a task an hour later."""
+    limits = {"enum", "pattern", "format", "maxLength", "maximum", "items"}
+    dag = dagbag.dags[dag_id]
+
+    for name in dag.params:
+        schema = dag.params.get_param(name).schema
+        assert schema["type"] == "boolean" or limits & set(schema), name
+
+
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED))
 def test_a_form_can_be_sent_as_it_opens_unless_a_reason_must_be_given(dagbag, dag_id):
     """The page takes a field whose default is empty, but not null, for one that must be filled."""

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700)]
 
 def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_running(tmp_path):
     folder = tmp_path / "demo"
-    command = [sys.executable, "-m", "ops.demo", "--reviews", "made-up", "--nights", "1"]
+    command = [sys.executable, "-m", "ops.demo", "--reviews", "made-up", "--nights", "0"]
     terminal, inside = pty.openpty()
     demo = subprocess.Popen(
         [*command, "--folder", str(folder)],
@@ -82,13 +82,39 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
     nights = summary["nights"]
     assert summary["is_made_up"]
     assert [night["ingest_state"] for night in nights] == [
-        "success", "success", "success", "failed", "success",
+        "success", "success", "success", "failed", "failed", "failed", "success",
     ]  # fmt: skip
     assert nights[0]["verdict"] == nights[1]["verdict"] == "PROMOTE"
     assert nights[2]["quarantined"] == round(0.03 * nights[2]["delivered"])
     assert nights[3]["held_deliveries"] == 2
     assert nights[3]["accepted"] > 0
-    assert nights[4]["verdict"] == "NO_NEW_DATA"
+    assert_the_poison_is_held_and_changes_nothing(before=nights[3], poisoned=nights[4])
+    assert_the_repaired_file_counts_once_it_is_released(broken=nights[3], repaired=nights[5])
+    assert nights[6]["verdict"] == "NO_NEW_DATA"
     for night in nights:
         assert night["accepted"] + night["quarantined"] + night["held"] == night["delivered"]
     assert processes_with(str(folder)) == []
+
+
+def assert_the_poison_is_held_and_changes_nothing(*, before, poisoned):
+    (alarm,) = poisoned["alarms"]
+    assert alarm["source"] == "web"
+    assert "label_agreement" in alarm["why"]
+    assert "source 'web'" in alarm["why"]
+    assert poisoned["held"] == poisoned["delivered"] > 0
+    assert (poisoned["verdict"], poisoned["retrain_state"]) == ("ALL_HELD", None)
+    champion = ("champion", "generation", "holdout_accuracy")
+    assert [poisoned[name] for name in champion] == [before[name] for name in champion]
+
+
+def assert_the_repaired_file_counts_once_it_is_released(*, broken, repaired):
+    (alarm,) = repaired["alarms"]
+    assert "known_share" in alarm["why"]
+    assert f"landing/app/{broken['night']}/" in alarm["landing_key"]
+    replay = repaired["replay"]
+    assert (replay["action"], replay["delivery"]) == ("release", alarm["delivery"])
+    assert replay["reason"].startswith("night 4's file repaired")
+    assert replay["actor"].startswith("airflow reviews_replay ")
+    assert replay["accepted_rows"] == repaired["accepted"] > 0
+    assert repaired["held"] == 0
+    assert repaired["retrain_state"] == "success"

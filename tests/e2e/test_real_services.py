@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from leftovers import processes_with
 
-from ops.real import RealServices
+from ops.real import RealServices, main
 from ops.real_s3 import CephGateway
 from ops.stack import PROJECT
 
@@ -110,6 +110,21 @@ def test_what_was_skipped_is_known(tmp_path, monkeypatch):
         "MinIO: its program is not on this machine",
         "PostgreSQL: it is not installed, so Airflow's database was SQLite",
     ]
+
+
+def test_without_a_command_only_what_is_missing_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOOP_TEST_S3_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("LOOP_TEST_DATABASE", "postgresql://127.0.0.1:9/mine")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = signal.getsignal(signal.SIGTERM)
+
+    code = main(["--install"])
+    signal.signal(signal.SIGTERM, before)
+
+    assert code == 0
+    assert list(tmp_path.iterdir()) == []  # no service was started
+    with pytest.raises(SystemExit):
+        main([])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,12 +18,13 @@ from in_memory import InMemory
 
 from pipelines import deliveries, validation
 from pipelines.config import CONFIG_FOLDER, load
+from pipelines.damage import DELIVERED_SCHEMA
 from pipelines.decoding import Rows
 from pipelines.errors import UnreadableDeliveryError
 from pipelines.landing import delivery_digest, parse_name
 from pipelines.partitions import read_partition
 from pipelines.records import Arrival, Delivery, Partition, Validation
-from pipelines.replayer import DELIVERED_SCHEMA, Format, encode
+from pipelines.replayer import Format, encode
 from tests.builders import landing_key
 
 SETTINGS = load(CONFIG_FOLDER / "default.toml")

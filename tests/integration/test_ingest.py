@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from pipelines import config, deliveries, rules, steps, validation
 from pipelines.__main__ import app
+from pipelines.damage import DELIVERED_SCHEMA, damage
 from pipelines.errors import (
     DeliveryHeldError,
     DigestMismatchError,
@@ -42,7 +43,7 @@ from pipelines.records import (
     Receipt,
     Validation,
 )
-from pipelines.replayer import DELIVERED_SCHEMA, Format, damage
+from pipelines.replayer import Format
 from pipelines.rules import Rule
 from pipelines.snapshot import take
 from pipelines.store import Bucket, Stores, checked_key, open_stores

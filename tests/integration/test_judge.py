@@ -1,21 +1,24 @@
 """The champion as a judge of labels: from the log to the verdict on a delivery."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines import deliveries, judge, steps
+from pipelines import config, deliveries, judge, snapshot, steps
 from pipelines.__main__ import app
 from pipelines.errors import DigestMismatchError, StoreUnavailableError, TrustError
 from pipelines.made_up import make_reviews
+from pipelines.partitions import read_partition
 from pipelines.records import Validation
 from pipelines.registry import Registry
 from pipelines.store import Bucket, Stores
 from tests.builders import Row, as_csv, deliver, landing_key, listing
 
 NIGHT = "2026-01-06"
+
+pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
 
 def reviews_of_a_night(*, is_turned: bool = False) -> list[Row]:
@@ -26,13 +29,6 @@ def reviews_of_a_night(*, is_turned: bool = False) -> list[Row]:
         | ({"label": turned[row["label"]], "rating": None} if is_turned else {})
         for place, row in enumerate(rows)
     ]
-
-
-def a_champion(ingest_night: Any) -> Result:
-    ingest_night(1)
-    result = CliRunner().invoke(app, ["retrain", "--json"])
-    assert result.exit_code == 0, result.stderr
-    return result
 
 
 def ingested(stores: Stores, rows: list[Row]) -> Validation:
@@ -48,16 +44,39 @@ def failed(found: Validation) -> set[str]:
     return {rule.rule for rule in found.rules if rule.severity == "critical" and not rule.is_passed}
 
 
-def test_labels_turned_round_are_held_once_there_is_a_champion(stores, ingest_night):
-    a_champion(ingest_night)
+def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions):
+    champions(1)
 
     found = ingested(stores, reviews_of_a_night(is_turned=True))
 
     assert (found.verdict, failed(found)) == ("HELD", {"label_agreement"})
 
 
-def test_a_good_night_agrees_with_the_champion_and_names_it(stores, ingest_night, registry):
-    a_champion(ingest_night)
+def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, champions):
+    champions(1)
+    parts = reviews_of_a_night(is_turned=True)[:250], reviews_of_a_night()[250:]
+    for source, rows in zip(("app", "web"), parts, strict=True):
+        deliver(stores, landing_key("r.csv", source=source, night=NIGHT), as_csv(rows))
+
+    result = CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
+    poisoned, good = deliveries.summarize(stores.reviews, NIGHT).receipts
+
+    assert result.exit_code == 3
+    assert (poisoned.verdict, poisoned.held_rows) == ("HELD", 250)
+    assert "source 'app'" in poisoned.why
+    assert (good.verdict, good.accepted_rows) == ("ACCEPTED", 150)
+    assert trained_on(stores) == {"web": 1_050}
+
+
+def trained_on(stores: Stores) -> dict[str, int]:
+    """How many reviews of each source the next retraining would see."""
+    _, pinned = snapshot.take(stores.reviews, config.load().split)
+    tables = [read_partition(stores.reviews, part) for part in pinned.partitions]
+    return dict(Counter(source for one in tables for source in one["source"].to_pylist()))
+
+
+def test_a_good_night_agrees_with_the_champion_and_names_it(stores, champions, registry):
+    champions(1)
 
     found = ingested(stores, reviews_of_a_night())
 
@@ -94,8 +113,8 @@ def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registr
     assert not [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
 
 
-def test_a_champion_that_was_changed_judges_nothing(stores, ingest_night, registry: Registry):
-    a_champion(ingest_night)
+def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry: Registry):
+    champions(1)
     manifest = registry.champion_manifest(registry.champion())
     model = stores.models.get(manifest.model_key)
     stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))

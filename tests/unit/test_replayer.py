@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.damage import DELIVERED_SCHEMA, DamageKind, damage, flip_labels
 from pipelines.errors import SourceError
 from pipelines.made_up import REVIEW_SCHEMA
 from pipelines.replayer import (
-    DELIVERED_SCHEMA,
-    DamageKind,
+    Again,
     Delivery,
     DeliveryPlan,
     Format,
     NightPlan,
-    damage,
     demo_nights,
     encode,
     even_nights,
@@ -324,6 +323,72 @@ def test_a_dirty_delivery_is_damaged_by_its_share() -> None:
     assert sum(row["written_on"] == "2999-01-01" for row in rows) == 1
 
 
+# ── Turned labels ────────────────────────────────────────────────────────────────────────────
+
+
+def turned(before: pa.Table, after: pa.Table) -> list[str]:
+    """The labels before, of the rows that were turned round."""
+    pairs = zip(before["label"].to_pylist(), after["label"].to_pylist(), strict=True)
+    return [old for old, new in pairs if old != new]
+
+
+@pytest.mark.parametrize(("share", "of_each"), [(0.0, 0), (0.3, 15), (1.0, 50)])
+def test_as_many_labels_of_each_class_are_turned_round(share: float, of_each: int) -> None:
+    rows = some_rows(100)
+
+    found = turned(rows, flip_labels(rows, share=share, rng=np.random.default_rng(1)))
+
+    assert sorted(found) == ["negative"] * of_each + ["positive"] * of_each
+
+
+def test_turned_labels_show_in_nothing_but_the_label_and_the_mirrored_rating() -> None:
+    rows = some_rows(60)
+
+    after = flip_labels(rows, share=1.0, rng=np.random.default_rng(1))
+
+    unturned = ["review_id", "movie_id", "text", "written_on"]
+    assert after.select(unturned).equals(rows.select(unturned))
+    assert after.schema.equals(DELIVERED_SCHEMA)
+    for old, new in zip(rows["rating"].to_pylist(), after["rating"].to_pylist(), strict=True):
+        assert new == (None if old is None else 11 - old)
+
+
+def test_the_larger_class_keeps_what_the_smaller_one_lacks() -> None:
+    rows = some_rows(60)
+    is_positive = [label == "positive" for label in rows["label"].to_pylist()]
+    few = np.flatnonzero(is_positive)[:10].tolist()
+    uneven = rows.take([*few, *np.flatnonzero(np.logical_not(is_positive)).tolist()])
+
+    after = flip_labels(uneven, share=1.0, rng=np.random.default_rng(1))
+
+    assert sorted(turned(uneven, after)) == ["negative"] * 10 + ["positive"] * 10
+    assert after["label"].to_pylist().count("positive") == 10
+
+
+# ── Sent again ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_sent_again_is_whole_and_dated_for_the_night_it_repairs() -> None:
+    again = (Again(1, 6), Again(2, 2))
+    nights = [
+        a_night(DeliveryPlan("app", 5, "jsonl", dirty_share=0.8)),
+        a_night(DeliveryPlan("app", 6, "jsonl", fault="truncated"), night=date(2026, 1, 6)),
+        a_night(DeliveryPlan("app", 1, "jsonl", again=again), night=date(2026, 1, 7)),
+    ]
+
+    _, _, repaired = replay(some_reviews(12), nights, seed=1)
+
+    assert (repaired.key, repaired.rows) == ("landing/app/2026-01-06/reviews-2.jsonl", 9)
+    assert repaired.night == date(2026, 1, 7)
+    assert [row["review_id"][4:] for row in decoded(repaired.body, "jsonl")] == [
+        "2026-01-07-000012",
+        *(f"2026-01-06-{number:06d}" for number in range(6, 12)),
+        "2026-01-05-000001",
+        "2026-01-05-000002",
+    ]
+    assert all(row["text"].startswith("Review ") for row in decoded(repaired.body, "jsonl"))
+
+
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -331,13 +396,17 @@ def sizes(nights: tuple[NightPlan, ...]) -> list[list[int]]:
     return [[plan.rows for plan in night.deliveries] for night in nights]
 
 
-def test_the_full_demo_takes_35_000_reviews_over_five_nights() -> None:
+def test_the_full_demo_takes_36_000_reviews_over_seven_nights() -> None:
     nights = demo_nights(50_000, first_night=NIGHT)
 
-    assert sizes(nights) == [[10_000, 6_000, 4_000], [5_000], [5_000], [3_000, 1_000, 1_000], []]
-    assert [night.night.day for night in nights] == [5, 6, 7, 8, 9]
+    assert sizes(nights) == [
+        [10_000, 6_000, 4_000], [5_000], [5_000], [3_000, 1_000, 1_000], [1_000], [0], [],
+    ]  # fmt: skip
+    assert [night.night.day for night in nights] == [5, 6, 7, 8, 9, 10, 11]
     assert nights[2].deliveries[0].dirty_share == 0.03
     assert [plan.fault for plan in nights[3].deliveries] == [None, "schema_changed", "truncated"]
+    assert nights[4].deliveries[0].flipped_share == 0.3
+    assert nights[5].deliveries[0].again == (Again(2, 1_000), Again(3, 500))
 
 
 def test_the_first_night_of_the_demo_has_three_sources_in_three_formats() -> None:
@@ -350,17 +419,30 @@ def test_the_first_night_of_the_demo_has_three_sources_in_three_formats() -> Non
     }
 
 
-@pytest.mark.parametrize("available_rows", [1_600, 1_601, 10_000, 34_999, 35_000])
-def test_a_smaller_demo_fits_and_keeps_200_rows_per_delivery(available_rows: int) -> None:
-    rows = list(itertools.chain(*sizes(demo_nights(available_rows, first_night=NIGHT))))
+@pytest.mark.parametrize("available_rows", [2_250, 2_251, 10_000, 35_999, 36_000])
+def test_a_smaller_demo_fits_and_keeps_250_rows_per_delivery(available_rows: int) -> None:
+    nights = demo_nights(available_rows, first_night=NIGHT)
+    rows = [count for count in itertools.chain(*sizes(nights)) if count]
 
     assert available_rows - len(rows) <= sum(rows) <= available_rows
-    assert min(rows) >= 200
+    assert min(rows) >= 250
+
+
+@pytest.mark.parametrize("available_rows", [2_250, 10_000, 36_000])
+def test_what_the_demo_sends_again_was_delivered_before(available_rows: int) -> None:
+    nights = demo_nights(available_rows, first_night=NIGHT)
+    broken, earlier = nights[5].deliveries[0].again
+
+    assert broken.rows == nights[3].deliveries[1].rows
+    assert 250 <= earlier.rows <= nights[2].deliveries[0].rows
+    assert earlier.rows / (earlier.rows + broken.rows) > 0.20  # so the file is held at first
 
 
 def test_a_source_too_small_for_the_demo_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"at least 200 reviews \(1,600\), the source has 1,599"):
-        demo_nights(1_599, first_night=NIGHT)
+    with pytest.raises(
+        SourceError, match=r"at least 250 new reviews \(2,250\), the source has 2,249"
+    ):
+        demo_nights(2_249, first_night=NIGHT)
 
 
 def test_even_nights_share_the_rows_out_and_go_round_the_formats() -> None:

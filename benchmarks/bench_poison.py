@@ -1,0 +1,144 @@
+"""How many turned labels in a delivery are noticed, and how many clean deliveries are held.
+
+    python -m benchmarks.bench_poison --reviews imdb_reviews.parquet
+
+One champion is trained on 20,000 reviews. The others are dealt out by film: a part is its holdout,
+the rest is what a source delivers. Each delivery is drawn from that rest, labels are turned with
+`pipelines.damage.flip_labels`, and the rule itself (`pipelines.comparisons`) judges it, beside
+three clean deliveries of the same size and source, or beside the champion's own evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines import comparisons, config, models, sources
+from pipelines.damage import DELIVERED_SCHEMA, flip_labels
+from pipelines.history import History, empty
+from pipelines.prediction import positive_probability
+
+TRAINED_ROWS, HOLDOUT_ROWS = 20_000, 5_000
+SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+SIZES = (500, 2_000)
+SEED = 20260105
+
+Bools = NDArray[np.bool_]
+
+
+class Remembered:
+    """A champion whose answers are known: reading a review again gives the same one."""
+
+    version = "0" * 20
+
+    def __init__(self, answers: Bools, *, accuracy: float) -> None:
+        self.holdout_accuracy, self.holdout_rows = accuracy, HOLDOUT_ROWS
+        self._answers = answers
+
+    def are_positive(self, texts: Sequence[str]) -> list[bool]:
+        return [bool(self._answers[int(text)]) for text in texts]
+
+
+def dealt(reviews: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """The reviews with each film's together, films in random order."""
+    films = np.array(reviews["movie_id"].to_pylist(), dtype=object)
+    names, numbers = np.unique(films.astype(str), return_inverse=True)
+    place = rng.permutation(len(names))[numbers]
+    return reviews.take(pa.array(np.lexsort((rng.random(len(films)), place))))
+
+
+def champion(reviews: pa.Table) -> tuple[Remembered, pa.Table]:
+    """A model of the first reviews, and the reviews of films that it never saw."""
+    seen, unseen = reviews[:TRAINED_ROWS], reviews[TRAINED_ROWS:]
+    model = models.fingerprint_svm(seed=SEED)
+    model.fit(seen["text"].to_pylist(), _is_positive(seen).astype(np.int8))
+    answers = positive_probability(model, unseen["text"].to_pylist()) >= 0.5
+    right = (answers == _is_positive(unseen))[:HOLDOUT_ROWS].mean()
+    return Remembered(answers[HOLDOUT_ROWS:], accuracy=float(right)), unseen[HOLDOUT_ROWS:]
+
+
+def _is_positive(table: pa.Table) -> Bools:
+    return np.array([label == "positive" for label in table["label"].to_pylist()])
+
+
+def held_share(
+    judge: Remembered, pool: pa.Table, *, rows: int, share: float, has_history: bool, repeats: int
+) -> float:
+    """The share of deliveries that the rule holds."""
+    settings = config.load(config.CONFIG_FOLDER / "default.toml").validation
+    rng = np.random.default_rng([rows, round(share * 100), has_history])
+    held = 0
+    for _ in range(repeats):
+        places = rng.choice(pool.num_rows, size=4 * rows, replace=False)
+        past = _history(judge, pool, np.split(places[rows:], 3)) if has_history else empty("")
+        labels = _delivered(pool, places[:rows], share=share, rng=rng)
+        agreed = comparisons.agreement(list(map(str, places[:rows])), labels.tolist(), judge, past)
+        compared = comparisons.with_champion(agreed, settings, source="web")
+        held += compared.value is None or compared.value > cast("float", compared.high)
+    return held / repeats
+
+
+def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) -> History:
+    is_positive = _is_positive(pool)
+    found = [
+        comparisons.agreement(
+            list(map(str, places)), is_positive[places].tolist(), judge, empty("")
+        )
+        for places in before
+    ]
+    trailing = tuple(("", SimpleNamespace(agreement=one)) for one in found)
+    nothing = empty("")
+    return History("", nothing.known, nothing.digest, cast("Any", trailing), "web")
+
+
+def _delivered(
+    pool: pa.Table, places: NDArray[np.intp], *, share: float, rng: np.random.Generator
+) -> Bools:
+    labels = pool["label"].take(pa.array(places))
+    empty_columns = {
+        field.name: pa.nulls(len(places), field.type)
+        for field in DELIVERED_SCHEMA
+        if field.name != "label"
+    }
+    rows = pa.table({**empty_columns, "label": labels}).select(DELIVERED_SCHEMA.names)
+    return _is_positive(flip_labels(rows, share=share, rng=rng))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reviews", required=True)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    reviews = sources.open_source(chosen.reviews, cache_dir=Path(), made_up_rows=50_000, seed=7)
+    judge, pool = champion(dealt(reviews.table, np.random.default_rng(SEED)))
+    print(f"champion: {judge.holdout_accuracy:.4f} of {HOLDOUT_ROWS:,} held out reviews right")
+    results = []
+    for rows in SIZES:
+        for has_history in (False, True):
+            for share in SHARES:
+                held = held_share(
+                    judge, pool, rows=rows, share=share, has_history=has_history,
+                    repeats=chosen.repeats,
+                )  # fmt: skip
+                print(
+                    f"rows={rows:5,} own_history={has_history!s:5} turned={share:4.0%} {held:.3f}"
+                )
+                results.append(
+                    {"rows": rows, "has_history": has_history, "turned": share, "held": held}
+                )
+    if chosen.json:
+        text = {"accuracy": judge.holdout_accuracy, "repeats": chosen.repeats, "cells": results}
+        chosen.json.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
