@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from pipelines.alerts import RULE_ALERTS, Alert, AlertName, ChannelName, Link, Run, make_alert
+from pipelines.links import incidents_link, missing_link, run_link
 from pipelines.records import LogEntry, MissingDelivery, Outcome, Validation
 
 _DAG_ALERTS: dict[str, AlertName] = {
@@ -24,10 +24,16 @@ _WEB = re.compile(r"https?://[^\s]+")
 
 def links(run: Run | None, airflow_url: str, *more: Link) -> tuple[Link, ...]:
     """The run's page, if Airflow's address is known, and more places to look."""
-    if run is None or not run.run_id or not _WEB.fullmatch(airflow_url):
+    if run is None or not run.run_id:
         return more
-    path = f"dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
-    return (Link(name="run page", url=f"{airflow_url.rstrip('/')}/{path}"), *more)
+    return (*_page(airflow_url, "run page", run_link(run.dag_id, run.run_id)), *more)
+
+
+def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
+    """A page of Airflow or beside it, if Airflow's address is known."""
+    if not _WEB.fullmatch(airflow_url):
+        return ()
+    return (Link(name=name, url=airflow_url.rstrip("/") + link),)
 
 
 def held(
@@ -53,7 +59,10 @@ def held(
         run=run,
         night=outcome.night,
         delivery=outcome.delivery,
-        links=links(run, airflow_url, Link(name="report", url=report_uri)),
+        links=(
+            *_page(airflow_url, "incident page", incidents_link(outcome.delivery)),
+            *links(run, airflow_url, Link(name="report", url=report_uri)),
+        ),
     )
 
 
@@ -86,7 +95,10 @@ def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Al
         (f"{said}.", "Everything that did come counts.", _CHAMPION_STAYS),
         run=run,
         night=found.night,
-        links=links(run, airflow_url),
+        links=(
+            *_page(airflow_url, "incident page", missing_link(found.night, found.source)),
+            *links(run, airflow_url),
+        ),
     )
 
 

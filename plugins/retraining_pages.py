@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from pipelines.pages import links
+from pipelines import links
 
 _BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 _AIRFLOW = "retraining.airflow"

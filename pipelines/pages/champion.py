@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from pipelines import links
 from pipelines.card_words import Judged
-from pipelines.pages import links
 from pipelines.pages.page import Button, View
 from pipelines.pages.site import Viewer
 from pipelines.records import LogEntry, Manifest

@@ -10,8 +10,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import plots
-from pipelines.pages import links, read
+from pipelines import links, plots
+from pipelines.pages import read
 from pipelines.pages.champion import (
     Answering,
     Evidence,

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import card, plots
+from pipelines import card, links, plots
 from pipelines.errors import ObjectMissingError
-from pipelines.pages import decisions, links, read
+from pipelines.pages import decisions, read
 from pipelines.pages.champion_routes import Page
 from pipelines.pages.faults import no_such
 from pipelines.pages.markdown_page import html

@@ -7,11 +7,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from pipelines import card_tables, card_words, plots
+from pipelines import card_tables, card_words, links, plots
 from pipelines.card_words import Judged
 from pipelines.judgement import ApprovalRecord, Decision, GateRule, RuleGroup, Verdict
 from pipelines.markdown import Markdown
-from pipelines.pages import links
 from pipelines.pages.champion import NOTHING, clock
 from pipelines.pages.markdown_page import html
 from pipelines.pages.page import View, plot

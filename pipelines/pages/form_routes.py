@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, quote
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from pipelines.pages import forms, links
+from pipelines import links
+from pipelines.pages import forms
 from pipelines.pages.faults import Unanswerable, no_such
 from pipelines.pages.page import headers
 from pipelines.pages.run_routes import DagId, checked

@@ -8,10 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import incidents, on_call
+from pipelines import incidents, links, on_call
 from pipelines.incidents import Incident, Listing
 from pipelines.on_call import Look
-from pipelines.pages import links
 from pipelines.pages.faults import no_such
 from pipelines.pages.page import Button
 from pipelines.pages.site import Site, Viewer, respond

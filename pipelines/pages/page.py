@@ -17,8 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
+from pipelines import links
 from pipelines.drawing import without_style
-from pipelines.pages import links
 from pipelines.visible import shown
 
 Section = Literal["champion", "decisions", "incidents", "run", "form", ""]

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
+from pipelines import links
 from pipelines.errors import ObjectMissingError
 from pipelines.judgement import Decision
-from pipelines.pages import links, read, runs
+from pipelines.pages import read, runs
 from pipelines.pages.champion import clock
 from pipelines.pages.faults import no_such
 from pipelines.pages.page import inert_headers

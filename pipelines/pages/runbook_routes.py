@@ -8,8 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import config
-from pipelines.pages import links
+from pipelines import config, links
 from pipelines.pages.faults import no_such
 from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Site, respond

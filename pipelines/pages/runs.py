@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pipelines import links
 from pipelines.judgement import Decision
-from pipelines.pages import links
 from pipelines.pages.page import View
 from pipelines.records import LogEntry, MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
 from pipelines.rhythm import sentence as overdue_sentence

@@ -12,8 +12,7 @@ from typing import Any
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import config
-from pipelines.pages import links
+from pipelines import config, links
 from pipelines.pages.page import Button, Section, headers, render
 from pipelines.registry import Registry
 from pipelines.store import Stores

@@ -72,6 +72,13 @@ def test_a_held_delivery_says_which_file_why_and_what_is_not_affected():
     assert alert.links == (Link(name="report", url=REPORT),)
 
 
+def test_a_held_delivery_leads_to_its_incident_page_and_to_the_run_where_airflow_is_known():
+    alert = held(("row_count", "critical"), url="https://airflow.example/")
+
+    assert alert.links[0].url == (f"https://airflow.example/retraining/incidents/{alert.delivery}")
+    assert [link.name for link in alert.links] == ["incident page", "run page", "report"]
+
+
 def test_labels_that_the_champion_reads_otherwise_are_a_poison_alarm_that_names_the_source():
     alert = held(("row_count", "critical"), ("label_agreement", "critical"))
 

@@ -5,8 +5,9 @@ from judgement_builders import a_decision_on, an_evaluation
 from page_site import DELIVERY, Pages, a_succession
 from registry_builders import a_log_entry, a_version, decided, promoted
 
+from pipelines import links
 from pipelines.judgement import ApprovalRecord, GateRule
-from pipelines.pages import champion, decisions, forms, links, runs
+from pipelines.pages import champion, decisions, forms, runs
 from pipelines.pages.champion import Evidence
 from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Reply, Viewer

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from page_site import BASIS, DELIVERY, Outline, Pages, a_succession, links_of
 from registry_builders import a_version, decided, promoted
 
+from pipelines import links
 from pipelines.errors import BucketMissingError, StoreRefusedError, StoreUnavailableError
-from pipelines.pages import links
 from pipelines.pages.site import Reply
 
 PROJECT = Path(__file__).resolve().parents[2]
