@@ -168,7 +168,7 @@ def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
 def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_known():
     told = held(("row_count", "critical"), url="https://airflow.example.org/")
 
-    assert told.links[0].url == (
+    assert told.links[1].url == (
         "https://airflow.example.org/dags/reviews_ingest/runs/"
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )
