@@ -77,22 +77,29 @@ on-real-services: $(STAMP)
 minio: ## Build MinIO with Go, for test-real
 	GOBIN="$${XDG_CACHE_HOME:-$$HOME/.cache}/retraining-loop/tools" go install $(MINIO_SOURCE)
 
-.PHONY: bench
-bench: $(STAMP) ## Compare the model with what people use (REVIEWS=imdb_reviews.parquet)
-	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+# Each prints a table and writes it, with the machine's facts, to benchmarks/results/. Best alone on the machine.
+BENCH = $(RUN) -m benchmarks.bench_$(1) --reviews "$(REVIEWS)" --json benchmarks/results/$(1).json
+.PHONY: reviews-given
+reviews-given: $(STAMP)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make $(MAKECMDGOALS) REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
 	@mkdir -p benchmarks/results
-	$(RUN) -m benchmarks.bench_model --reviews "$(REVIEWS)" --json benchmarks/results/model.json
 
-.PHONY: bench-search bench-growth bench-peers
-bench-search: $(STAMP) ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...; minutes)
-	$(RUN) -m benchmarks.bench_search --reviews "$(REVIEWS)" --json benchmarks/results/search.json
-bench-growth: $(STAMP) ## A night with and without the cache, and up to 1M reviews (REVIEWS=...; an hour)
-	$(RUN) -m benchmarks.bench_growth --reviews "$(REVIEWS)" --json benchmarks/results/growth.json
-bench-peers: $(STAMP) ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
+.PHONY: bench bench-model bench-search bench-peers bench-warm-start bench-night bench-growth
+bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth ## Speed, memory and accuracy beside what people use (REVIEWS=...; half an hour)
+bench-model: reviews-given ## The default candidate beside TF-IDF and the lecture's notebook (REVIEWS=...)
+	$(call BENCH,model)
+bench-search: reviews-given ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...)
+	$(call BENCH,search)
+bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
 	@$(PYTHON) -m venv .local/peers
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	$(RUN) -m benchmarks.bench_peers --reviews "$(REVIEWS)" --peers .local/peers/bin/python \
-	  --json benchmarks/results/peers.json
+	$(call BENCH,peers) --peers .local/peers/bin/python
+bench-warm-start: reviews-given ## Is a start from yesterday's weights worth it? (REVIEWS=...)
+	$(call BENCH,warm_start)
+bench-night: reviews-given ## A night through Airflow beside the same steps in one process (REVIEWS=...)
+	$(call BENCH,night)
+bench-growth: reviews-given ## A night with and without the cache, and up to 1M reviews (REVIEWS=...)
+	$(call BENCH,growth)
 
 .PHONY: bench-validation
 bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas

@@ -1,0 +1,56 @@
+"""The tables of the benchmarks show ratios of one run, and leave out what was not measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from benchmarks import bench_growth, bench_night, bench_warm_start
+
+
+def some_figures(**values: float) -> dict[str, float]:
+    return defaultdict(lambda: 1.0, values)
+
+
+def test_a_nights_ratios_are_those_of_nothing_cached_to_yesterdays_cache():
+    nights = {
+        "night_scratch": some_figures(counted_cpu_seconds=8.0, cpu_seconds=12.0),
+        "night_cached": some_figures(counted_cpu_seconds=0.5, cpu_seconds=3.0),
+    }
+
+    table = bench_growth.as_markdown(nights)
+
+    assert "16.0 (both)" in table  # 8 / 0.5
+    assert "| 4.0 |" in table  # 12 / 3
+
+
+def test_a_night_that_was_measured_alone_has_no_ratio():
+    assert "times less" not in bench_growth.as_markdown({"night_cached": some_figures()})
+
+
+def test_growth_is_compared_with_tfidf_of_the_same_size():
+    corpora = {
+        "stream_200k": some_figures(wall_seconds=20.0, fit_wall_seconds=10.0),
+        "tfidf_200k": some_figures(wall_seconds=120.0),
+        "stream_1m": some_figures(wall_seconds=100.0, fit_wall_seconds=50.0),
+    }
+
+    ours, rival, larger = bench_growth.as_markdown(corpora).splitlines()[2:]
+
+    assert "| 6.0 | 12.0 |" in ours
+    assert "| - | - |" in rival
+    assert "| - | - |" in larger
+
+
+def test_airflows_share_is_what_its_night_takes_longer():
+    nights = {"airflow": some_figures(wall_seconds=50.0, tasks=20.0),
+              "plain": some_figures(wall_seconds=31.5)}  # fmt: skip
+
+    assert "| Airflow's share | 18.5 | - |" in bench_night.as_markdown(nights)
+
+
+def test_each_start_is_shown_under_its_name():
+    starts = {name: some_figures(accuracy=0.9217) for name in bench_warm_start.TITLES}
+
+    table = bench_warm_start.as_markdown(starts)
+
+    assert table.count("0.9217") == len(bench_warm_start.TITLES)
