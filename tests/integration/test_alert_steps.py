@@ -8,7 +8,7 @@ import pytest
 from alert_servers import web_server
 from builders import as_csv, deliver, landing_key
 from registry_builders import promoted
-from test_judge import a_champion, reviews_of_a_night
+from test_judge import reviews_of_a_night
 from typer.testing import CliRunner
 
 from pipelines import alert_steps, rollback
@@ -40,8 +40,8 @@ def two_champions(registry):
     return first, promoted(registry, "b", against=first, model=model)
 
 
-def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, ingest_night, told):
-    a_champion(ingest_night)
+def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, champions, told):
+    champions(1)
     key = landing_key("r.csv", night=NIGHT)
     deliver(stores, key, as_csv(reviews_of_a_night(is_turned=True)))
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
