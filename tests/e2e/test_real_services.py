@@ -56,8 +56,10 @@ def start(folder, monkeypatch):
     def started(script, *options):
         command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]
         return subprocess.Popen(
-            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # A job that a shell started in the background hears no Ctrl-C, nor do its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        )  # fmt: skip
 
     return started
 
