@@ -27,8 +27,14 @@ install: $(STAMP) ## Make the virtual environment with the locked requirements
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
-.PHONY: test
-test: check unit integration faults dags e2e browser ## Run every check and every test
+# Tests with a whole Airflow mostly wait, so the others are run beside them.
+.PHONY: test tests-in-process tests-with-airflow
+test: check ## Run every check and every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line tests-in-process tests-with-airflow
+tests-in-process:
+	@$(MAKE) --no-print-directory --jobs=1 unit integration faults dags
+tests-with-airflow:
+	@$(MAKE) --no-print-directory --jobs=1 e2e browser
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers
