@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others
 
+# Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
+_RED_BY_DELIVERIES = ("delivery.", "check_night")
+
 
 def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
     """Tell what a night left behind: held, missing and unfinished deliveries.
@@ -111,17 +114,29 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
 def night_alerts(
     stores: Stores, run: Run, night: str, landing_uris: Sequence[str] | None
 ) -> Iterator[Alert]:
-    """One alert per held delivery and silent source, and one for all that came to no conclusion."""
+    """One alert per held delivery and silent source, and one for all that came to no conclusion.
+
+    A run that is red for any other reason is told as failed.
+    """
     from pipelines import rhythm
 
     url = _airflow_url()
     summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
     held = sorted(_held_alerts(stores, summary, run), key=lambda alert: alert.kind, reverse=True)
-    yield from held[:MAX_HELD_ALERTS]  # a poison alarm comes before a mere held delivery
+    found = held[:MAX_HELD_ALERTS]  # a poison alarm comes before a mere held delivery
     if (rest := len(held) - MAX_HELD_ALERTS) > 0:
-        yield alert_words.more_held(rest, night, run, url)
-    for one in summary.missing:
-        yield alert_words.missing(one, rhythm.sentence(one), run, url)
+        found.append(alert_words.more_held(rest, night, run, url))
+    found += [alert_words.missing(one, rhythm.sentence(one), run, url) for one in summary.missing]
+    found += _unfinished_alerts(stores, summary, run, landing_uris)
+    yield from found
+    if not _is_explained(run, found):
+        yield alert_words.failed_run(run, url)
+
+
+def _unfinished_alerts(
+    stores: Stores, summary: NightSummary, run: Run, landing_uris: Sequence[str] | None
+) -> Iterator[Alert]:
+    night, url = summary.night, _airflow_url()
     if landing_uris is None:
         why = "Which files were due could not be found out."
         yield alert_words.unfinished(night, (), why, run, url)
@@ -130,6 +145,12 @@ def night_alerts(
     if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
         why = f"{len(unfinished)} of {len(landing_uris)} deliveries came to no conclusion."
         yield alert_words.unfinished(night, unfinished, why, run, url)
+
+
+def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
+    """Whether all that is red in the run follows from what is told of its deliveries."""
+    explained = _RED_BY_DELIVERIES if found else ()
+    return all(name.startswith(explained) for name in run.failed_tasks)
 
 
 def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:

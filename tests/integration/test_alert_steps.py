@@ -8,7 +8,7 @@ import pytest
 from alert_servers import web_server
 from builders import as_csv, deliver, landing_key
 from registry_builders import promoted
-from test_judge import a_champion, reviews_of_a_night
+from test_judge import reviews_of_a_night
 from typer.testing import CliRunner
 
 from pipelines import alert_steps, rollback
@@ -40,8 +40,8 @@ def two_champions(registry):
     return first, promoted(registry, "b", against=first, model=model)
 
 
-def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, ingest_night, told):
-    a_champion(ingest_night)
+def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, champions, told):
+    champions(1)
     key = landing_key("r.csv", night=NIGHT)
     deliver(stores, key, as_csv(reviews_of_a_night(is_turned=True)))
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
@@ -92,6 +92,33 @@ def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
     assert alert["sentences"][0] == "Which files were due could not be found out."
+
+
+@pytest.mark.parametrize(
+    "task", ["summarize_night", "has_new_reviews", "announce", "check_night", "delivery.accept"]
+)
+def test_a_red_run_whose_deliveries_are_all_dealt_with_is_told(stores, told, task):
+    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": (task,)}), NIGHT, [])
+
+    (alert,) = told()
+    assert (alert["kind"], alert["run_id"]) == ("ingest_incomplete", "night")
+    assert alert["sentences"][0] == f"Failed: {task}."
+
+
+@pytest.mark.parametrize(
+    ("red", "kinds"),
+    [
+        (("check_night", "delivery.validate"), ["held_delivery"]),
+        (("announce", "check_night"), ["held_delivery", "ingest_incomplete"]),
+    ],
+)
+def test_what_a_held_delivery_does_not_explain_is_told_beside_it(stores, told, red, kinds):
+    deliver(stores, landing_key("held.csv", night=NIGHT), b"no,such,columns\n1,2,3\n")
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
+
+    assert [one["kind"] for one in told()] == kinds
 
 
 def test_a_champion_in_good_order_is_nothing_to_tell(two_champions, told):
