@@ -60,12 +60,12 @@ def alert_replay(run: Run) -> None:
 
 def alert_failed_run(run: Run, why: str) -> None:
     """Tell that a run failed whose own alert task never got to say so."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
 
     if not (teller := _teller()).is_on:
         return
     try:
-        if alert_ledger.has_looked(teller.reviews, run):
+        if alert_records.has_looked(teller.reviews, run):
             return
     except LoopError as error:
         logger.warning("whether %s was looked at is not known: %s", run.run_id, error)
@@ -74,7 +74,7 @@ def alert_failed_run(run: Run, why: str) -> None:
 
 def alert_late(run: Run, minutes: float) -> None:
     """Tell that a run takes too long, unless all it does is wait for a person."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
 
     if not (teller := _teller()).is_on:
         return
@@ -82,7 +82,7 @@ def alert_late(run: Run, minutes: float) -> None:
         kind="approval_waiting", identity=alert_words.approval_key(run), title="", sentences=()
     )
     try:
-        if alert_ledger.was_told(teller.reviews, question.key):
+        if alert_records.was_told(teller.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
     except LoopError as error:
@@ -198,7 +198,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
 
     What cannot be looked at is an incident of its own: the run is then told as failed.
     """
-    from pipelines import alert_ledger
+    from pipelines import alert_records
     from pipelines.store import open_stores
 
     if not (teller := _teller()).is_on:
@@ -211,7 +211,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
     try:
         for alert in find(open_stores(config.load().store)):
             teller.tell(alert)
-        alert_ledger.mark_looked(teller.reviews, run)
+        alert_records.mark_looked(teller.reviews, run)
     except LoopError as error:
         logger.warning("how the run ended cannot be looked at: %s", error)
         teller.tell(alert_words.unseen_run(run, _airflow_url(), str(error)))
@@ -219,7 +219,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
 
 def every_alert() -> list[dict[str, Any]]:
     """The newest attempt to tell each incident by each channel, for people and for machines."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
     from pipelines.store import open_stores
 
     reviews = open_stores(config.load().store).reviews
@@ -232,11 +232,11 @@ def every_alert() -> list[dict[str, Any]]:
             "channel": attempt.channel,
             "state": attempt.state,
             "attempts": attempt.number,
-            "why": alert_ledger.why_failed(reviews, attempt),
+            "why": alert_records.why_failed(reviews, attempt),
             "runbook": alert.runbook,
         }
-        for attempt in alert_ledger.attempts(reviews)
-        for alert in [alert_ledger.read_alert(reviews, attempt.incident)]
+        for attempt in alert_records.attempts(reviews)
+        for alert in [alert_records.read_alert(reviews, attempt.incident)]
     ]
 
 

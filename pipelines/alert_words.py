@@ -227,6 +227,17 @@ def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
     )  # fmt: skip
 
 
+def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
+    """A channel that works, but not for every alert or recipient. Told once per day by all."""
+    return make_alert(
+        "dead_channel",
+        f"{name} {day} in part",
+        f"Not everything sent by {name} arrives",
+        (why, "A refused alert is tried again by the next runs, a refused recipient is not.",
+         "Not affected: the night, and all other alerts."),
+    )  # fmt: skip
+
+
 def trial(token: str) -> Alert:
     """A test."""
     return make_alert(

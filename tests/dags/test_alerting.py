@@ -34,7 +34,7 @@ def test_a_dead_webhook_leaves_the_night_as_it_is_and_a_held_delivery_is_told_on
 ):
     ingest, form = dagbag.dags["reviews_ingest"], {"night": NIGHT}
     deliver_night(stores, rows=300)
-    configure(alerts={"webhook": ON})
+    configure(alerts={"webhook": ON, "retry_after_minutes": 0})
     with web_server(status=500) as dead:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", dead.url)
         first = run(ingest, at=at(1), conf=form)
