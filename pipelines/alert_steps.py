@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import alert_words, config
 from pipelines.alerts import Alert, Run
-from pipelines.errors import LoopError, TrustError
+from pipelines.errors import LoopError, ObjectMissingError, TrustError
 
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
-    from pipelines.records import NightSummary
-    from pipelines.store import Stores
+    from pipelines.records import NightSummary, Receipt, Validation
+    from pipelines.store import Bucket, Stores
 
 logger = logging.getLogger(__name__)
 
-MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others
+MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others. Poison: all
 
 # Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
 _RED_BY_DELIVERIES = ("delivery.", "check_night")
@@ -121,16 +121,23 @@ def night_alerts(
     from pipelines import rhythm
 
     url = _airflow_url()
-    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
-    held = sorted(_held_alerts(stores, summary, run), key=lambda alert: alert.kind, reverse=True)
-    found = held[:MAX_HELD_ALERTS]  # a poison alarm comes before a mere held delivery
-    if (rest := len(held) - MAX_HELD_ALERTS) > 0:
-        found.append(alert_words.more_held(rest, night, run, url))
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources, skips_torn=True)
+    found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
     found += [alert_words.missing(one, rhythm.sentence(one), run, url) for one in summary.missing]
     found += _unfinished_alerts(stores, summary, run, landing_uris)
     yield from found
     if not _is_explained(run, found):
         yield alert_words.failed_run(run, url)
+
+
+def _named_or_counted(held: Sequence[Alert], night: str, run: Run) -> Iterator[Alert]:
+    """Every poison alarm by name, of the others a few, and one alert that counts the rest."""
+    alarms = [one for one in held if one.kind == "poison_alarm"]
+    others = [one for one in held if one.kind != "poison_alarm"]
+    room = max(MAX_HELD_ALERTS - len(alarms), 0)
+    yield from (*alarms, *others[:room])
+    if counted := [one.key for one in others[room:]]:
+        yield alert_words.more_held(counted, night, run, _airflow_url())
 
 
 def _unfinished_alerts(
@@ -154,19 +161,36 @@ def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
 
 
 def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:
+    for receipt in summary.receipts:
+        if receipt.verdict == "HELD":
+            yield from _held_alert(stores.reviews, receipt, run)
+
+
+def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
+    """At most one; a torn record of this delivery is told, and silences no other."""
     from pipelines import standings, validation
+
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except (TrustError, ObjectMissingError) as error:
+        yield alert_words.unreadable(receipt, str(error), run, _airflow_url())
+        return
+    if standing is None or standing.verdict != "HELD":
+        return
+    key = standing.validation_key
+    report = reviews.uri(validation.page_key(key))
+    found = _find_validation(reviews, key)
+    yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
+
+
+def _find_validation(reviews: Bucket, key: str) -> Validation | None:
     from pipelines.records import Validation
 
-    for receipt in summary.receipts:
-        if receipt.verdict != "HELD":
-            continue
-        standing = standings.find(stores.reviews, receipt.delivery)
-        if standing is None or standing.verdict != "HELD":
-            continue
-        key = standing.validation_key
-        found = stores.reviews.find_record(key, Validation)
-        report = stores.reviews.uri(validation.page_key(key))
-        yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
+    try:
+        return reviews.find_record(key, Validation)
+    except TrustError as error:
+        logger.warning("it is told without its validation: %s", error)
+        return None
 
 
 def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
