@@ -132,8 +132,12 @@ class Post:
         headers = {"Content-Type": "application/json", "Idempotency-Key": alert.key}
         if self.secret:
             headers["X-Loop-Signature"] = alert_posts.signature(body, self.secret)
+        # A proxy would get an address on this machine, and with it the secret, in the clear.
+        by_proxy = not is_loopback(urlsplit(self.url).hostname or "")
         with (
-            httpx.Client(timeout=self.settings.timeout_seconds, verify=_trusted()) as client,
+            httpx.Client(
+                timeout=self.settings.timeout_seconds, verify=_trusted(), trust_env=by_proxy
+            ) as client,
             client.stream("POST", self.url, content=body, headers=headers) as reply,
         ):
             status = reply.status_code

@@ -9,6 +9,7 @@ alerts/runs/<run>.json                          a run's own alert task looked at
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -17,6 +18,10 @@ from pipelines.records import Record, Sha256, sha256_of
 from pipelines.store import Bucket
 
 PREFIX = "alerts/"
+_ATTEMPT = re.compile(
+    rf"{PREFIX}([0-9a-f]{{64}})/({'|'.join(get_args(ChannelName))})"
+    r"/([0-9]{3})(?:\.(sent|failed))?\.json"
+)
 
 State = Literal["sent", "failed", "unsettled"]
 
@@ -54,18 +59,13 @@ def attempts(reviews: Bucket) -> list[Attempt]:
     """The newest attempt of every incident and channel, in the order of their keys."""
     found: dict[tuple[str, str], Attempt] = {}
     for info in reviews.list(PREFIX):
-        incident, _, rest = info.key.removeprefix(PREFIX).partition("/")
-        channel, _, name = rest.partition("/")
-        number, _, ending = name.partition(".")
-        if channel not in get_args(ChannelName):
-            continue
+        if not (parts := _ATTEMPT.fullmatch(info.key)):
+            continue  # the alert, a run, or an object that is not ours
+        incident, channel, number, end = parts.groups()
         before = found.get((incident, channel))
-        state: State = "sent" if ending == "sent.json" else "failed"
-        if ending == "json":
-            state = "unsettled"
         # A claim is listed after its end, or before it: the end tells more.
         if before is None or int(number) > before.number or before.state == "unsettled":
-            named = cast("ChannelName", channel)
+            named, state = cast("ChannelName", channel), cast("State", end or "unsettled")
             found[incident, channel] = Attempt(incident, named, int(number), state)
     return list(found.values())
 

@@ -17,6 +17,7 @@ from pipelines.errors import LoopError, ObjectMissingError, TrustError
 
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
+    from pipelines.alert_records import Attempt
     from pipelines.records import NightSummary, Receipt, Validation
     from pipelines.store import Bucket, Stores
 
@@ -247,21 +248,32 @@ def every_alert() -> list[dict[str, Any]]:
     from pipelines.store import open_stores
 
     reviews = open_stores(config.load().store).reviews
-    return [
-        {
-            "incident": attempt.incident,
-            "kind": alert.kind,
-            "severity": alert.severity,
-            "title": alert.title,
-            "channel": attempt.channel,
-            "state": attempt.state,
-            "attempts": attempt.number,
-            "why": alert_records.why_failed(reviews, attempt),
-            "runbook": alert.runbook,
-        }
-        for attempt in alert_records.attempts(reviews)
-        for alert in [alert_records.read_alert(reviews, attempt.incident)]
-    ]
+    return [_line(reviews, attempt) for attempt in alert_records.attempts(reviews)]
+
+
+def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
+    """A record that cannot be read is said where its content would be: the others are listed."""
+    from pipelines import alert_records
+
+    known: dict[str, Any] = {"kind": "unreadable", "severity": "", "runbook": ""}
+    try:
+        alert = alert_records.read_alert(reviews, attempt.incident)
+        known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
+        title = alert.title
+    except (TrustError, ObjectMissingError) as error:
+        title = str(error)
+    try:
+        why = alert_records.why_failed(reviews, attempt)
+    except (TrustError, ObjectMissingError) as error:
+        why = str(error)
+    return known | {
+        "incident": attempt.incident,
+        "title": title,
+        "channel": attempt.channel,
+        "state": attempt.state,
+        "attempts": attempt.number,
+        "why": why,
+    }
 
 
 def _teller() -> Teller:

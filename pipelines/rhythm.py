@@ -34,17 +34,20 @@ def overdue(
 ) -> list[MissingDelivery]:
     """Sources of which nothing came within their rhythm, this night included.
 
-    A held delivery is a delivery: something came.
+    A held delivery is a delivery: something came. Before its first one a source is not overdue,
+    but one that never delivered at all is.
     """
     if not sources:
         return []
     days: dict[str, list[str]] = {}
     for one in standings.every(reviews, skips_torn=True):
-        if one.outcome.night <= night:
-            days.setdefault(one.outcome.source, []).append(one.outcome.night)
+        days.setdefault(one.outcome.source, []).append(one.outcome.night)
     found = []
     for source, settings in sorted(sources.items()):
-        last = max(days.get(source, []), default=None)
+        every = days.get(source, [])
+        last = max((day for day in every if day <= night), default=None)
+        if every and last is None:
+            continue  # an older night than its first
         first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
         if last is None or last < first.isoformat():
             found.append(

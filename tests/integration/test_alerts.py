@@ -457,6 +457,38 @@ def test_the_next_summary_warns_of_what_was_not_sent(stores, configure, caplog):
     assert "untold_alerts=1" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "key", ["{}/mail/x", "{}/webhook/note.txt", "{}/webhook/002.sent.json.bak", "x/mail/001.json"]
+)
+def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, key):
+    configure(alerts={"webhook": POST, "retry_after_minutes": 0})  # LOOP_WEBHOOK_URL is not set
+    teller = a_teller()
+    teller.tell(an_alert())
+    stores.reviews.put(PREFIX + key.format(an_alert().key), b"?")
+
+    alert_ledger.warn_of_untold(teller)
+    a_teller().sweep()
+
+    assert "untold_alerts=1" in caplog.text
+    assert states(stores) == {("webhook", 2): "failed"}
+
+
+@pytest.mark.parametrize("name", ["alert.json", "webhook/001.failed.json"])
+def test_the_list_goes_on_after_a_torn_record(stores, configure, name):
+    configure(alerts={"webhook": POST})  # LOOP_WEBHOOK_URL is not set
+    for identity in "ab":
+        a_teller().tell(an_alert(identity=identity))
+    torn, whole = an_alert(identity="a").key, an_alert(identity="b").key
+    stores.reviews.put(f"{PREFIX}{torn}/{name}", b"{")
+
+    listed = CliRunner().invoke(app, ["alerts", "list", "--json"])
+
+    lines = {one["incident"]: one for one in json.loads(listed.output)}
+    assert lines[whole]["kind"] == "held_delivery"
+    assert lines[torn]["state"] == "failed"
+    assert f"{torn}/{name} is not a readable" in lines[torn]["title"] + lines[torn]["why"]
+
+
 def test_no_key_of_an_alert_is_foreign_text(stores, hook):
     missing = MissingDelivery(
         night=NIGHT, source="../../x", expected_every_days=1, last_delivered_for=None

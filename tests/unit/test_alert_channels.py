@@ -144,6 +144,18 @@ def test_slack_gets_its_blocks_and_the_webhook_its_signed_json():
     )
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_sees_a_webhook_on_this_machine(monkeypatch, host):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with web_server() as proxy, web_server() as posts:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        slack(posts.url.replace("127.0.0.1", host)).send(an_alert())
+
+        assert (len(posts.received), proxy.received) == (1, [])
+
+
 def test_a_redirect_is_not_followed():
     with web_server() as elsewhere, web_server(status=302, location=elsewhere.url) as posts:
         why = refusal(slack(posts.url))
