@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipelines import alert_mail, alert_posts
@@ -132,12 +132,8 @@ class Post:
         headers = {"Content-Type": "application/json", "Idempotency-Key": alert.key}
         if self.secret:
             headers["X-Loop-Signature"] = alert_posts.signature(body, self.secret)
-        # A proxy would get an address on this machine, and with it the secret, in the clear.
-        by_proxy = not is_loopback(urlsplit(self.url).hostname or "")
         with (
-            httpx.Client(
-                timeout=self.settings.timeout_seconds, verify=_trusted(), trust_env=by_proxy
-            ) as client,
+            self._client(httpx) as client,
             client.stream("POST", self.url, content=body, headers=headers) as reply,
         ):
             status = reply.status_code
@@ -148,6 +144,12 @@ class Post:
                 is_dead=status not in _REFUSES_ONE_ALERT,
             )  # fmt: skip
         return ""
+
+    def _client(self, httpx: ModuleType) -> Any:
+        """Uses the proxy of the environment, but not to this machine: it would see the secret."""
+        is_here = is_loopback(urlsplit(self.url).hostname or "")
+        seconds = self.settings.timeout_seconds
+        return httpx.Client(timeout=seconds, verify=_trusted(), trust_env=not is_here)
 
 
 def open_channels(settings: AlertSettings, environment: Mapping[str, str]) -> list[Channel]:
