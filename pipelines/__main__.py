@@ -774,7 +774,7 @@ def alerts_check(as_json: AsJson = False) -> None:
         _print_table("Alerts", ("channel", "test", "why"), rows)
     if not lines:
         _complain("alerts are off: no channel of [alerts] is switched on in the configuration")
-    if not lines or not all(one["is_sent"] for one in lines):
+    if not lines or not all(one["is_sent"] and not one["why"] for one in lines):
         raise typer.Exit(EXIT_ERROR)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipelines import alert_mail, alert_posts
@@ -33,6 +33,7 @@ SECRET_VARIABLE = "LOOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 VARIABLES = (SMTP_VARIABLE, SLACK_VARIABLE, WEBHOOK_VARIABLE, SECRET_VARIABLE)
 
 _USUAL_PORTS = {"smtps": 465, "smtp": 587}
+_REFUSES_ONE_ALERT = {400, 413, 422}  # statuses about what was sent, not about who or where
 
 
 class Channel(Protocol):
@@ -41,8 +42,14 @@ class Channel(Protocol):
     @property
     def name(self) -> ChannelName: ...
 
-    def send(self, alert: Alert) -> None:
-        """Send it, or raise `AlertChannelError` within the configured seconds."""
+    def send(self, alert: Alert) -> str:
+        """Send it, or raise `AlertChannelError` within the configured seconds.
+
+        Returns
+        -------
+        complaint : str
+            What is wrong although it was sent; usually empty.
+        """
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Unusable:
     name: ChannelName
     why: str
 
-    def send(self, _alert: Alert) -> None:
+    def send(self, _alert: Alert) -> str:
         raise AlertChannelError(channel=self.name, why=self.why)
 
 
@@ -67,10 +74,10 @@ class Mail:
     address: SplitResult
     name: ChannelName = "mail"
 
-    def send(self, alert: Alert) -> None:
-        within(self.name, self.settings.timeout_seconds, lambda: self._send(alert))
+    def send(self, alert: Alert) -> str:
+        return within(self.name, self.settings.timeout_seconds, lambda: self._send(alert))
 
-    def _send(self, alert: Alert) -> None:
+    def _send(self, alert: Alert) -> str:
         mail = alert_mail.message(
             alert, sender=self.settings.sender, recipients=self.settings.recipients,
             at=datetime.now(UTC),
@@ -80,10 +87,9 @@ class Mail:
                 password = unquote(self.address.password or "")
                 server.login(unquote(self.address.username), password)
             refused = server.send_message(mail)
-        if refused:
-            raise AlertChannelError(
-                channel=self.name, why=f"{len(refused)} of the recipients were refused"
-            )
+        # The others have it, and to send it again would be to send it to them twice.
+        of_all = len(self.settings.recipients)
+        return f"it refused {len(refused)} of {of_all} recipients" if refused else ""
 
     def _connected(self) -> smtplib.SMTP:
         host, seconds = self.address.hostname or "", self.settings.timeout_seconds
@@ -111,12 +117,12 @@ class Post:
     url: str
     secret: str = ""
 
-    def send(self, alert: Alert) -> None:
+    def send(self, alert: Alert) -> str:
         import httpx  # before the clock starts: the first time takes a while on a busy machine
 
-        within(self.name, self.settings.timeout_seconds, lambda: self._send(alert, httpx))
+        return within(self.name, self.settings.timeout_seconds, lambda: self._send(alert, httpx))
 
-    def _send(self, alert: Alert, httpx: ModuleType) -> None:
+    def _send(self, alert: Alert, httpx: ModuleType) -> str:
         logging.getLogger("httpx").addFilter(_hide_requests)
         body = (
             json.dumps(alert_posts.slack(alert)).encode()
@@ -127,13 +133,23 @@ class Post:
         if self.secret:
             headers["X-Loop-Signature"] = alert_posts.signature(body, self.secret)
         with (
-            httpx.Client(timeout=self.settings.timeout_seconds, verify=_trusted()) as client,
+            self._client(httpx) as client,
             client.stream("POST", self.url, content=body, headers=headers) as reply,
         ):
             status = reply.status_code
         if not 200 <= status < 300:
             redirects = "; redirects are not followed" if 300 <= status < 400 else ""
-            raise AlertChannelError(channel=self.name, why=f"it answered {status}{redirects}")
+            raise AlertChannelError(
+                channel=self.name, why=f"it answered {status}{redirects}",
+                is_dead=status not in _REFUSES_ONE_ALERT,
+            )  # fmt: skip
+        return ""
+
+    def _client(self, httpx: ModuleType) -> Any:
+        """Uses the proxy of the environment, but not to this machine: it would see the secret."""
+        is_here = is_loopback(urlsplit(self.url).hostname or "")
+        seconds = self.settings.timeout_seconds
+        return httpx.Client(timeout=seconds, verify=_trusted(), trust_env=not is_here)
 
 
 def open_channels(settings: AlertSettings, environment: Mapping[str, str]) -> list[Channel]:
@@ -192,8 +208,8 @@ def _trusted() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def within(name: ChannelName, seconds: float, send: Callable[[], None]) -> None:
-    """Do it in so many seconds in all, however slowly the other side answers.
+def within(name: ChannelName, seconds: float, send: Callable[[], str]) -> str:
+    """What it returns, in so many seconds in all, however slowly the other side answers.
 
     Raises
     ------
@@ -201,26 +217,26 @@ def within(name: ChannelName, seconds: float, send: Callable[[], None]) -> None:
         If it took longer, or failed. The cause is named by its kind only: the texts of network
         errors hold addresses.
     """
-    ended: queue.Queue[Exception | None] = queue.Queue()
+    ended: queue.Queue[Exception | str] = queue.Queue()
     threading.Thread(target=_attempt, args=(send, ended), daemon=True).start()
     try:
-        failed = ended.get(timeout=seconds)
+        end = ended.get(timeout=seconds)
     except queue.Empty:
         why = f"it gave no answer within {seconds:g} seconds"
         raise AlertChannelError(channel=name, why=why) from None
-    if isinstance(failed, AlertChannelError):
-        raise failed
-    if failed is not None:
-        raise AlertChannelError(channel=name, why=_kind_of(failed)) from None
+    if isinstance(end, str):
+        return end
+    if isinstance(end, AlertChannelError):
+        raise end
+    is_dead = not isinstance(end, smtplib.SMTPDataError)  # which is about this mail's text
+    raise AlertChannelError(channel=name, why=_kind_of(end), is_dead=is_dead) from None
 
 
-def _attempt(send: Callable[[], None], ended: queue.Queue[Exception | None]) -> None:
+def _attempt(send: Callable[[], str], ended: queue.Queue[Exception | str]) -> None:
     try:
-        send()
+        ended.put(send())
     except Exception as error:  # noqa: BLE001 - whatever it is, a night must not end by it
         ended.put(error)
-    else:
-        ended.put(None)
 
 
 def _kind_of(error: Exception) -> str:

@@ -1,10 +1,5 @@
 """Tell each incident once: claims in the reviews bucket, one per incident, channel and attempt.
 
-alerts/<incident>/alert.json                    what is told
-alerts/<incident>/<channel>/<number>.json       claim: somebody is about to send it
-alerts/<incident>/<channel>/<number>.sent.json  it was sent; or .failed.json, with the reason
-alerts/runs/<run>.json                          a run's own alert task looked at how it ended
-
 A claim is created if absent, so of many that tell the same incident one sends it. An attempt that
 failed, or whose process was killed, is made again by `sweep`: better told twice than not at all.
 """
@@ -16,50 +11,25 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast, get_args
 
 from pipelines import alert_words
 from pipelines.alert_channels import Channel, open_channels
-from pipelines.alerts import Alert, ChannelName, Run
+from pipelines.alert_records import (
+    Attempt,
+    AttemptEnd,
+    Claim,
+    alert_key,
+    attempts,
+    claim_key,
+    end_key,
+    read_alert,
+)
+from pipelines.alerts import Alert, ChannelName
 from pipelines.config import AlertSettings, Settings
 from pipelines.errors import AlertChannelError, AlreadyExistsError, LoopError
-from pipelines.records import Record, Sha256, sha256_of
 from pipelines.store import Bucket, open_stores
 
 logger = logging.getLogger(__name__)
-
-PREFIX = "alerts/"
-
-State = Literal["sent", "failed", "unsettled"]
-
-
-class Claim(Record):
-    """Somebody is about to send an alert."""
-
-    schema_version: Literal[1] = 1
-    incident: Sha256
-    channel: ChannelName
-    number: int
-    token: str  # of the one process that may send
-    at: str  # ISO 8601, UTC; tells when a claim without an end was given up
-
-
-class AttemptEnd(Record):
-    """How an attempt ended."""
-
-    schema_version: Literal[1] = 1
-    why: str  # it failed; empty when sent
-    at: str
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The newest attempt to send one alert by one channel."""
-
-    incident: str
-    channel: ChannelName
-    number: int
-    state: State
 
 
 @dataclass
@@ -82,8 +52,9 @@ class Teller:
     channels: Sequence[Channel]
     settings: AlertSettings
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _dead: dict[ChannelName, str] = field(default_factory=dict)
-    _reported: set[ChannelName] = field(default_factory=set)
+    _dead: dict[ChannelName, str] = field(default_factory=dict)  # fail for any alert; and why
+    _trouble: dict[ChannelName, str] = field(default_factory=dict)  # work, but not for all
+    _reported: set[str] = field(default_factory=set)
 
     @property
     def is_on(self) -> bool:
@@ -100,7 +71,7 @@ class Teller:
         try:
             self._record(alert)
             # All claims first: if this process is killed, each of them is found and made again.
-            claims = [(one, self._claim(alert, one.name, 1)) for one in wanted]
+            claims = [(one, self._first_claim(alert, one.name)) for one in wanted]
         except LoopError as error:
             self._tell_unclaimed(alert, wanted, error)
         else:
@@ -125,7 +96,7 @@ class Teller:
         self._report_dead()
 
     def _again(self, channel: Channel, last: Attempt) -> None:
-        if not self._is_due(last):
+        if channel.name in self._dead or not self._is_due(last):
             return
         alert = read_alert(self.reviews, last.incident)
         claim = self._claim(alert, channel.name, last.number + 1)
@@ -135,10 +106,13 @@ class Teller:
     def _is_due(self, last: Attempt) -> bool:
         if last.number >= self.settings.max_attempts:
             return False
-        if last.state == "failed":
-            return True
-        claim = self.reviews.get_record(_claim_key(last.incident, last.channel, last.number), Claim)
-        age = self.now() - datetime.fromisoformat(claim.at)
+        where = (last.incident, last.channel, last.number)
+        newest = (
+            self.reviews.get_record(end_key(*where, "failed"), AttemptEnd)
+            if last.state == "failed"
+            else self.reviews.get_record(claim_key(*where), Claim)
+        )
+        age = self.now() - datetime.fromisoformat(newest.at)
         return age >= timedelta(minutes=self.settings.retry_after_minutes)
 
     def _wants(self, channel: Channel, alert: Alert) -> bool:
@@ -148,7 +122,7 @@ class Teller:
 
     def _record(self, alert: Alert) -> None:
         try:
-            self.reviews.put_record(_alert_key(alert.key), alert)
+            self.reviews.put_record(alert_key(alert.key), alert)
         except AlreadyExistsError:
             logger.debug("incident=%s is known in other words", alert.key)  # the first stand
 
@@ -158,29 +132,41 @@ class Teller:
             incident=alert.key, channel=channel, number=number, token=uuid.uuid4().hex, at=self._at
         )
         try:
-            self.reviews.put_record(_claim_key(alert.key, channel, number), claim)
+            self.reviews.put_record(claim_key(alert.key, channel, number), claim)
         except AlreadyExistsError:
             return None
         return claim
 
+    def _first_claim(self, alert: Alert, channel: ChannelName) -> Claim | None:
+        """The right to send first; a dead channel is only owed it, and loses no attempt."""
+        if channel not in self._dead:
+            return self._claim(alert, channel, 1)
+        self._note_end(alert, channel, 0, self._dead[channel])
+        return None
+
     def _attempt(self, channel: Channel, alert: Alert, claim: Claim) -> None:
-        why = self._send(channel, alert)
-        key = _end_key(claim.incident, claim.channel, claim.number, "failed" if why else "sent")
+        self._note_end(alert, channel.name, claim.number, self._send(channel, alert))
+
+    def _note_end(self, alert: Alert, channel: ChannelName, number: int, why: str) -> None:
+        key = end_key(alert.key, channel, number, "failed" if why else "sent")
         try:
             self.reviews.put_record(key, AttemptEnd(why=why, at=self._at))
         except LoopError as error:  # it is found without an end, and made again
-            logger.warning("alert=%s channel=%s has no end: %s", alert.kind, channel.name, error)
+            logger.warning("alert=%s channel=%s has no end: %s", alert.kind, channel, error)
 
     def _send(self, channel: Channel, alert: Alert) -> str:
         """Send it; returns why that failed, or the empty text."""
         if channel.name in self._dead:  # do not wait for it a second time
             return self._dead[channel.name]
         try:
-            channel.send(alert)
+            complaint = channel.send(alert)
         except AlertChannelError as error:
             logger.warning("alert=%s was not sent: %s", alert.kind, error)
-            self._dead[channel.name] = error.why
+            (self._dead if error.is_dead else self._trouble)[channel.name] = error.why
             return error.why
+        if complaint:
+            logger.warning("alert=%s channel=%s sent, but %s", alert.kind, channel.name, complaint)
+            self._trouble[channel.name] = complaint
         logger.info("alert=%s incident=%s channel=%s sent", alert.kind, alert.key, channel.name)
         return ""
 
@@ -193,14 +179,19 @@ class Teller:
             self._send(channel, told)
 
     def _report_dead(self) -> None:
-        """Tell by the other channels that one does not work."""
-        unreported = [name for name in self._dead if name not in self._reported]
-        for name in unreported:
-            self._reported.add(name)
+        """Tell by the channels that work that one does not, or not for all."""
+        day = self.now().date().isoformat()
+        found = [alert_words.dead_channel(name, why, day) for name, why in self._dead.items()]
+        found += [alert_words.flawed_channel(name, why, day) for name, why in self._trouble.items()]
+        for alert in found:
+            if alert.key in self._reported:
+                continue
+            self._reported.add(alert.key)
             alive = [one for one in self.channels if one.name not in self._dead]
-            day = self.now().date().isoformat()
-            others = Teller(self.reviews, alive, self.settings, self.now)
-            others.tell(alert_words.dead_channel(name, self._dead[name], day))
+            # It shares what was reported, so that a flawed channel does not report itself for ever.
+            Teller(self.reviews, alive, self.settings, self.now, _reported=self._reported).tell(
+                alert
+            )
 
     @property
     def _at(self) -> str:
@@ -228,66 +219,3 @@ def warn_of_untold(teller: Teller) -> None:
             "docs/runbooks/dead-alert-channel.md",
             len(untold),
         )
-
-
-def attempts(reviews: Bucket) -> list[Attempt]:
-    """The newest attempt of every incident and channel, in the order of their keys."""
-    found: dict[tuple[str, str], Attempt] = {}
-    for info in reviews.list(PREFIX):
-        incident, _, rest = info.key.removeprefix(PREFIX).partition("/")
-        channel, _, name = rest.partition("/")
-        number, _, ending = name.partition(".")
-        if channel not in get_args(ChannelName):
-            continue
-        before = found.get((incident, channel))
-        state: State = "sent" if ending == "sent.json" else "failed"
-        if ending == "json":
-            state = "unsettled"
-        # A claim is listed after its end, or before it: the end tells more.
-        if before is None or int(number) > before.number or before.state == "unsettled":
-            named = cast("ChannelName", channel)
-            found[incident, channel] = Attempt(incident, named, int(number), state)
-    return list(found.values())
-
-
-def read_alert(reviews: Bucket, incident: str) -> Alert:
-    return reviews.get_record(_alert_key(incident), Alert)
-
-
-def why_failed(reviews: Bucket, attempt: Attempt) -> str:
-    """Why an attempt failed; the empty text for any other."""
-    if attempt.state != "failed":
-        return ""
-    key = _end_key(attempt.incident, attempt.channel, attempt.number, "failed")
-    return reviews.get_record(key, AttemptEnd).why
-
-
-def was_told(reviews: Bucket, incident: str) -> bool:
-    """Whether anybody began to tell this incident."""
-    return reviews.find(_alert_key(incident)) is not None
-
-
-def mark_looked(reviews: Bucket, run: Run) -> None:
-    """Remember that a run's own alert task did its work."""
-    reviews.put_record(_run_key(run), Run(dag_id=run.dag_id, run_id=run.run_id))
-
-
-def has_looked(reviews: Bucket, run: Run) -> bool:
-    return reviews.find(_run_key(run)) is not None
-
-
-def _alert_key(incident: str) -> str:
-    return f"{PREFIX}{incident}/alert.json"
-
-
-def _claim_key(incident: str, channel: ChannelName, number: int) -> str:
-    return f"{PREFIX}{incident}/{channel}/{number:03d}.json"
-
-
-def _end_key(incident: str, channel: ChannelName, number: int, state: State) -> str:
-    return f"{PREFIX}{incident}/{channel}/{number:03d}.{state}.json"
-
-
-def _run_key(run: Run) -> str:
-    name = sha256_of(f"{run.dag_id}\n{run.run_id}".encode("utf-8", "backslashreplace"))
-    return f"{PREFIX}runs/{name}.json"

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import alert_words, config
 from pipelines.alerts import Alert, Run
-from pipelines.errors import LoopError, TrustError
+from pipelines.errors import LoopError, ObjectMissingError, TrustError
 
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
-    from pipelines.records import NightSummary
-    from pipelines.store import Stores
+    from pipelines.alert_records import Attempt
+    from pipelines.records import NightSummary, Receipt, Validation
+    from pipelines.store import Bucket, Stores
 
 logger = logging.getLogger(__name__)
 
-MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others
+MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others. Poison: all
+
+# Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
+_RED_BY_DELIVERIES = ("delivery.", "check_night")
 
 
 def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
@@ -57,12 +61,12 @@ def alert_replay(run: Run) -> None:
 
 def alert_failed_run(run: Run, why: str) -> None:
     """Tell that a run failed whose own alert task never got to say so."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
 
     if not (teller := _teller()).is_on:
         return
     try:
-        if alert_ledger.has_looked(teller.reviews, run):
+        if alert_records.has_looked(teller.reviews, run):
             return
     except LoopError as error:
         logger.warning("whether %s was looked at is not known: %s", run.run_id, error)
@@ -71,7 +75,7 @@ def alert_failed_run(run: Run, why: str) -> None:
 
 def alert_late(run: Run, minutes: float) -> None:
     """Tell that a run takes too long, unless all it does is wait for a person."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
 
     if not (teller := _teller()).is_on:
         return
@@ -79,7 +83,7 @@ def alert_late(run: Run, minutes: float) -> None:
         kind="approval_waiting", identity=alert_words.approval_key(run), title="", sentences=()
     )
     try:
-        if alert_ledger.was_told(teller.reviews, question.key):
+        if alert_records.was_told(teller.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
     except LoopError as error:
@@ -111,17 +115,36 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
 def night_alerts(
     stores: Stores, run: Run, night: str, landing_uris: Sequence[str] | None
 ) -> Iterator[Alert]:
-    """One alert per held delivery and silent source, and one for all that came to no conclusion."""
+    """One alert per held delivery and silent source, and one for all that came to no conclusion.
+
+    A run that is red for any other reason is told as failed.
+    """
     from pipelines import rhythm
 
     url = _airflow_url()
-    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
-    held = sorted(_held_alerts(stores, summary, run), key=lambda alert: alert.kind, reverse=True)
-    yield from held[:MAX_HELD_ALERTS]  # a poison alarm comes before a mere held delivery
-    if (rest := len(held) - MAX_HELD_ALERTS) > 0:
-        yield alert_words.more_held(rest, night, run, url)
-    for one in summary.missing:
-        yield alert_words.missing(one, rhythm.sentence(one), run, url)
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources, skips_torn=True)
+    found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
+    found += [alert_words.missing(one, rhythm.sentence(one), run, url) for one in summary.missing]
+    found += _unfinished_alerts(stores, summary, run, landing_uris)
+    yield from found
+    if not _is_explained(run, found):
+        yield alert_words.failed_run(run, url)
+
+
+def _named_or_counted(held: Sequence[Alert], night: str, run: Run) -> Iterator[Alert]:
+    """Every poison alarm by name, of the others a few, and one alert that counts the rest."""
+    alarms = [one for one in held if one.kind == "poison_alarm"]
+    others = [one for one in held if one.kind != "poison_alarm"]
+    room = max(MAX_HELD_ALERTS - len(alarms), 0)
+    yield from (*alarms, *others[:room])
+    if counted := [one.key for one in others[room:]]:
+        yield alert_words.more_held(counted, night, run, _airflow_url())
+
+
+def _unfinished_alerts(
+    stores: Stores, summary: NightSummary, run: Run, landing_uris: Sequence[str] | None
+) -> Iterator[Alert]:
+    night, url = summary.night, _airflow_url()
     if landing_uris is None:
         why = "Which files were due could not be found out."
         yield alert_words.unfinished(night, (), why, run, url)
@@ -132,20 +155,43 @@ def night_alerts(
         yield alert_words.unfinished(night, unfinished, why, run, url)
 
 
+def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
+    """Whether all that is red in the run follows from what is told of its deliveries."""
+    explained = _RED_BY_DELIVERIES if found else ()
+    return all(name.startswith(explained) for name in run.failed_tasks)
+
+
 def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:
+    for receipt in summary.receipts:
+        if receipt.verdict == "HELD":
+            yield from _held_alert(stores.reviews, receipt, run)
+
+
+def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
+    """At most one; a torn record of this delivery is told, and silences no other."""
     from pipelines import standings, validation
+
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except (TrustError, ObjectMissingError) as error:
+        yield alert_words.unreadable(receipt, str(error), run, _airflow_url())
+        return
+    if standing is None or standing.verdict != "HELD":
+        return
+    key = standing.validation_key
+    report = reviews.uri(validation.page_key(key))
+    found = _find_validation(reviews, key)
+    yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
+
+
+def _find_validation(reviews: Bucket, key: str) -> Validation | None:
     from pipelines.records import Validation
 
-    for receipt in summary.receipts:
-        if receipt.verdict != "HELD":
-            continue
-        standing = standings.find(stores.reviews, receipt.delivery)
-        if standing is None or standing.verdict != "HELD":
-            continue
-        key = standing.validation_key
-        found = stores.reviews.find_record(key, Validation)
-        report = stores.reviews.uri(validation.page_key(key))
-        yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
+    try:
+        return reviews.find_record(key, Validation)
+    except TrustError as error:
+        logger.warning("it is told without its validation: %s", error)
+        return None
 
 
 def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
@@ -177,7 +223,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
 
     What cannot be looked at is an incident of its own: the run is then told as failed.
     """
-    from pipelines import alert_ledger
+    from pipelines import alert_records
     from pipelines.store import open_stores
 
     if not (teller := _teller()).is_on:
@@ -190,7 +236,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
     try:
         for alert in find(open_stores(config.load().store)):
             teller.tell(alert)
-        alert_ledger.mark_looked(teller.reviews, run)
+        alert_records.mark_looked(teller.reviews, run)
     except LoopError as error:
         logger.warning("how the run ended cannot be looked at: %s", error)
         teller.tell(alert_words.unseen_run(run, _airflow_url(), str(error)))
@@ -198,25 +244,36 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
 
 def every_alert() -> list[dict[str, Any]]:
     """The newest attempt to tell each incident by each channel, for people and for machines."""
-    from pipelines import alert_ledger
+    from pipelines import alert_records
     from pipelines.store import open_stores
 
     reviews = open_stores(config.load().store).reviews
-    return [
-        {
-            "incident": attempt.incident,
-            "kind": alert.kind,
-            "severity": alert.severity,
-            "title": alert.title,
-            "channel": attempt.channel,
-            "state": attempt.state,
-            "attempts": attempt.number,
-            "why": alert_ledger.why_failed(reviews, attempt),
-            "runbook": alert.runbook,
-        }
-        for attempt in alert_ledger.attempts(reviews)
-        for alert in [alert_ledger.read_alert(reviews, attempt.incident)]
-    ]
+    return [_line(reviews, attempt) for attempt in alert_records.attempts(reviews)]
+
+
+def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
+    """A record that cannot be read is said where its content would be: the others are listed."""
+    from pipelines import alert_records
+
+    known: dict[str, Any] = {"kind": "unreadable", "severity": "", "runbook": ""}
+    try:
+        alert = alert_records.read_alert(reviews, attempt.incident)
+        known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
+        title = alert.title
+    except (TrustError, ObjectMissingError) as error:
+        title = str(error)
+    try:
+        why = alert_records.why_failed(reviews, attempt)
+    except (TrustError, ObjectMissingError) as error:
+        why = str(error)
+    return known | {
+        "incident": attempt.incident,
+        "title": title,
+        "channel": attempt.channel,
+        "state": attempt.state,
+        "attempts": attempt.number,
+        "why": why,
+    }
 
 
 def _teller() -> Teller:

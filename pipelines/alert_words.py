@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.alerts import RULE_ALERTS, Alert, AlertName, ChannelName, Link, Run, make_alert
 from pipelines.links import incidents_link, missing_link, run_link
-from pipelines.records import LogEntry, MissingDelivery, Outcome, Validation
+from pipelines.records import LogEntry, MissingDelivery, Outcome, Receipt, Validation, sha256_of
 
 _DAG_ALERTS: dict[str, AlertName] = {
     "reviews_ingest": "ingest_incomplete",
@@ -52,7 +52,7 @@ def held(
         (
             f"File: {outcome.landing_key}",
             f"Why: {outcome.why}",
-            f"Failed: {', '.join(broken) or 'it could not be read'}.",
+            f"Failed: {', '.join(broken)}." if found else "Its validation cannot be read.",
             f"None of its {outcome.delivered_rows:,} rows count.",
             _OTHERS_COUNT,
         ),
@@ -66,6 +66,20 @@ def held(
     )
 
 
+def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
+    """A delivery that was held, and whose entry in the ledger cannot be read now."""
+    return make_alert(
+        "held_delivery",
+        f"{receipt.delivery} unreadable",
+        f"Whether a held delivery of {receipt.night} still is cannot be told",
+        (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, _OTHERS_COUNT),
+        run=run,
+        night=receipt.night,
+        delivery=receipt.delivery,
+        links=links(run, airflow_url),
+    )
+
+
 def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
     source, night = repr(outcome.source), outcome.night
     if is_poison:
@@ -73,12 +87,16 @@ def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
     return f"A delivery of source {source} is held ({night})"
 
 
-def more_held(count: int, night: str, run: Run, airflow_url: str) -> Alert:
-    """The rest of a night in which many deliveries are held: nobody reads a thousand alerts."""
+def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) -> Alert:
+    """The rest of a night in which many deliveries are held: nobody reads a thousand alerts.
+
+    Which ones they are is the incident: one more that is held later is told, too.
+    """
+    which = sha256_of("\n".join(sorted(incidents)).encode())
     return make_alert(
         "held_delivery",
-        f"{night} and more",
-        f"{count:,} more deliveries of the night {night} are held",
+        f"{night} and more: {which}",
+        f"{len(incidents):,} more deliveries of the night {night} are held",
         ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
         run=run,
         night=night,
@@ -224,6 +242,17 @@ def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
         f"Alerts cannot be sent by {name}",
         (why, "What should have gone that way is tried again by the next runs.",
          "Not affected: the night, and the other ways."),
+    )  # fmt: skip
+
+
+def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
+    """A channel that works, but not for every alert or recipient. Told once per day by all."""
+    return make_alert(
+        "dead_channel",
+        f"{name} {day} in part",
+        f"Not everything sent by {name} arrives",
+        (why, "A refused alert is tried again by the next runs, a refused recipient is not.",
+         "Not affected: the night, and all other alerts."),
     )  # fmt: skip
 
 

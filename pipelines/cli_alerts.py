@@ -17,17 +17,18 @@ def check() -> list[dict[str, Any]]:
     Returns
     -------
     lines : list of dict
-        Per channel whether it ``is_sent``, and ``why`` not. Empty when alerts are off.
+        Per channel whether it ``is_sent``, and ``why`` not, or not to all. Empty when alerts are
+        off.
     """
     alert = alert_words.trial(uuid.uuid4().hex)
     lines = []
     for channel in open_channels(config.load().alerts, os.environ):
         try:
-            channel.send(alert)
+            complaint = channel.send(alert)
         except AlertChannelError as error:
             lines.append({"channel": channel.name, "is_sent": False, "why": error.why})
         else:
-            lines.append({"channel": channel.name, "is_sent": True, "why": ""})
+            lines.append({"channel": channel.name, "is_sent": True, "why": complaint})
     return lines
 
 

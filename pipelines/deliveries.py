@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.config import IntakeSettings
-from pipelines.errors import AlreadyExistsError, TrustError
+from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
 from pipelines.landing import (
     RECEIPTS_PREFIX,
     arrival_id,
@@ -251,12 +251,36 @@ def all_outcomes(reviews: Bucket) -> list[Outcome]:
         return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))
 
 
-def summarize(reviews: Bucket, night: str) -> NightSummary:
-    """What a night brought, counted from its receipts alone."""
+def _receipts(reviews: Bucket, night: str, *, skips_torn: bool) -> Iterator[Receipt]:
+    for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/"):
+        try:
+            yield reviews.get_record(info.key, Receipt)
+        except (TrustError, ObjectMissingError) as error:
+            if not skips_torn:
+                raise
+            logger.warning("night=%s is summed up without a receipt: %s", night, error)
+
+
+def summarize(reviews: Bucket, night: str, *, skips_torn: bool = False) -> NightSummary:
+    """What a night brought, counted from its receipts alone.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the receipts are.
+    night : str
+        ``YYYY-MM-DD``.
+    skips_torn : bool
+        Leave out, with a warning, what cannot be read: for those who must tell the others.
+
+    Raises
+    ------
+    TrustError
+        If a receipt cannot be read, unless it is to be left out.
+    """
     checked_night(night)
-    keys = [info.key for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/")]
     receipts = sorted(
-        (reviews.get_record(key, Receipt) for key in keys), key=lambda receipt: receipt.landing_key
+        _receipts(reviews, night, skips_torn=skips_torn), key=lambda receipt: receipt.landing_key
     )
     held = sum(receipt.verdict == "HELD" for receipt in receipts)
     accepted_rows = sum(receipt.accepted_rows for receipt in receipts)

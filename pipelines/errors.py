@@ -197,10 +197,18 @@ class ChampionMovedError(TransientError):
 
 
 class AlertChannelError(TransientError):
-    """An alert could not be sent. Never says to which address: that is a secret."""
+    """An alert could not be sent. Never says to which address: that is a secret.
 
-    def __init__(self, *, channel: str, why: str) -> None:
-        self.channel, self.why = channel, why
+    Parameters
+    ----------
+    channel, why : str
+        Which one, and what happened.
+    is_dead : bool
+        Whether the channel would fail for any alert; False when it refused this one.
+    """
+
+    def __init__(self, *, channel: str, why: str, is_dead: bool = True) -> None:
+        self.channel, self.why, self.is_dead = channel, why, is_dead
         super().__init__(
             f"alerts cannot be sent by {channel}: {why}. Nothing else is affected. Try it: "
             "python -m pipelines alerts check. What to do: docs/runbooks/dead-alert-channel.md"

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pipelines import standings
 from pipelines.config import SourceSettings
 from pipelines.deliveries import summarize
-from pipelines.errors import AlreadyExistsError
+from pipelines.errors import AlreadyExistsError, TrustError
 from pipelines.records import MissingDelivery, NightSummary
 from pipelines.store import Bucket
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def night_summary(
-    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
+    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings], *, skips_torn: bool = False
 ) -> NightSummary:
     """What a night brought, and which sources were overdue; the latter is recorded, too."""
-    summary = summarize(reviews, night)
+    summary = summarize(reviews, night, skips_torn=skips_torn)
     missing = tuple(_recorded(reviews, one) for one in overdue(reviews, night, sources))
     if not missing:
         return summary
@@ -34,17 +34,20 @@ def overdue(
 ) -> list[MissingDelivery]:
     """Sources of which nothing came within their rhythm, this night included.
 
-    A held delivery is a delivery: something came.
+    A held delivery is a delivery: something came. Before its first one a source is not overdue,
+    but one that never delivered at all is.
     """
     if not sources:
         return []
     days: dict[str, list[str]] = {}
     for one in standings.every(reviews, skips_torn=True):
-        if one.outcome.night <= night:
-            days.setdefault(one.outcome.source, []).append(one.outcome.night)
+        days.setdefault(one.outcome.source, []).append(one.outcome.night)
     found = []
     for source, settings in sorted(sources.items()):
-        last = max(days.get(source, []), default=None)
+        every = days.get(source, [])
+        last = max((day for day in every if day <= night), default=None)
+        if every and last is None:
+            continue  # an older night than its first
         first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
         if last is None or last < first.isoformat():
             found.append(
@@ -67,9 +70,14 @@ def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
     )  # fmt: skip
     try:
         reviews.put_record(key, missing)
+        return missing
     except AlreadyExistsError:
+        pass
+    try:
         return reviews.get_record(key, MissingDelivery)
-    return missing
+    except TrustError as error:  # the source is overdue all the same
+        logger.warning("what was recorded of source=%s is lost: %s", missing.source, error)
+        return missing
 
 
 def sentence(missing: MissingDelivery) -> str:

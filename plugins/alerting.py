@@ -17,7 +17,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from pipelines import alert_steps
 from pipelines.alerts import Run
 
-_FAILED = "failed"
+_FAILED, _BACKFILL = "failed", "backfill"
 
 
 def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
@@ -51,6 +51,8 @@ async def alert_late(minutes: float, context: Any = None) -> None:
     dag_run = context["dag_run"]
     if dag_run["state"] in {"success", _FAILED}:
         return  # it came to an end; if a bad one, that was told
+    if dag_run["run_type"] == _BACKFILL:
+        return  # all its nights are queued at once, and wait for each other
     run = Run(dag_id=dag_run["dag_id"], run_id=dag_run["dag_run_id"])
     await asyncio.to_thread(alert_steps.alert_late, run, minutes)
 

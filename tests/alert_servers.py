@@ -27,6 +27,8 @@ class Mails:
     port: int = 0
     received: list[bytes] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    refuses: str = ""  # the recipient it does not know
+    data_reply: str = "250 taken"
 
     @property
     def messages(self) -> list[EmailMessage]:
@@ -80,7 +82,9 @@ class _MailHandler(socketserver.StreamRequestHandler):
         elif word == "DATA":
             self._say("354 go on")
             self.server.mails.received.append(self._read_mail())
-            self._say("250 taken")
+            self._say(self.server.mails.data_reply)
+        elif word == "RCPT" and f"<{self.server.mails.refuses}>".encode() in line:
+            self._say("550 no such user")
         else:
             self._say("250 fine")
 
@@ -132,10 +136,10 @@ class _Quiet(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def mail_server(
-    tls: ssl.SSLContext | None = None, login_reply: str = "235 welcome"
+    tls: ssl.SSLContext | None = None, login_reply: str = "235 welcome", **answers: Any
 ) -> Iterator[Mails]:
     """A server that takes every mail; with a context it speaks TLS from the start."""
-    mails = Mails()
+    mails = Mails(**answers)
     with _Quiet(("127.0.0.1", 0), _MailHandler) as server:
         server.mails, server.login_reply = mails, login_reply  # type: ignore[attr-defined]
         _run(server, mails, tls)

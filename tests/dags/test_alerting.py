@@ -1,10 +1,12 @@
 """Alerts in whole runs, in process, with real webhooks on loopback."""
 
+import asyncio
 import json
 
 import pendulum
 import pytest
 from alert_servers import web_server
+from alerting import alert_late
 from builders import deliver
 from test_runs import deliver_night, run, states
 
@@ -34,7 +36,7 @@ def test_a_dead_webhook_leaves_the_night_as_it_is_and_a_held_delivery_is_told_on
 ):
     ingest, form = dagbag.dags["reviews_ingest"], {"night": NIGHT}
     deliver_night(stores, rows=300)
-    configure(alerts={"webhook": ON})
+    configure(alerts={"webhook": ON, "retry_after_minutes": 0})
     with web_server(status=500) as dead:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", dead.url)
         first = run(ingest, at=at(1), conf=form)
@@ -69,6 +71,29 @@ def test_a_green_night_tells_nobody(dagbag, stores, configure, monkeypatch):
 
     assert str(night.state) == "success"
     assert told(posts) == []
+
+
+@pytest.mark.parametrize(
+    ("run_type", "state", "is_late"),
+    [
+        ("scheduled", "running", True), ("scheduled", "queued", True), ("manual", "running", True),
+        ("scheduled", "success", False), ("scheduled", "failed", False),
+        ("backfill", "queued", False), ("backfill", "running", False),
+    ],
+)  # fmt: skip
+def test_a_night_of_a_backfill_that_waits_for_the_others_is_not_late(
+    stores, configure, monkeypatch, run_type, state, is_late
+):
+    from airflow.utils.types import DagRunType
+
+    configure(alerts={"webhook": ON})
+    facts = {"dag_id": "reviews_ingest", "dag_run_id": "r", "state": state}
+    with web_server() as posts:
+        monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
+        context = {"dag_run": facts | {"run_type": DagRunType(run_type).value}}
+        asyncio.run(alert_late(60, context=context))
+
+    assert [one["kind"] for one in told(posts)] == ["night_late"] * is_late
 
 
 def test_a_failed_retraining_is_told_with_the_tasks_that_failed(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
+from alert_builders import an_alert
 from alert_servers import web_server
 from builders import as_csv, deliver, landing_key
 from registry_builders import promoted
 from test_judge import reviews_of_a_night
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, rollback
+from pipelines import alert_steps, deliveries, rollback
 from pipelines.__main__ import app
 from pipelines.alert_steps import MAX_HELD_ALERTS
 from pipelines.alerts import Run
 from pipelines.artefacts import dump_model
+from pipelines.landing import receipt_key
 from pipelines.models import fingerprint_sgd
 
 NIGHT = "2026-01-06"
@@ -86,12 +88,103 @@ def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_ar
     assert told()[-1]["title"] == f"3 more deliveries of the night {NIGHT} are held"
 
 
+def test_one_more_held_delivery_is_told_although_others_were_only_counted(stores, told):
+    for number in range(MAX_HELD_ALERTS + 2):
+        if number > MAX_HELD_ALERTS:
+            alert_steps.alert_night(INGEST, NIGHT, [])
+        key = landing_key(f"{number}.csv", night=NIGHT)
+        deliver(stores, key, f"no,such,columns\n{number},2,3\n".encode())
+        CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST, NIGHT, [])
+
+    assert [one["title"][:6] for one in told()[MAX_HELD_ALERTS:]] == ["1 more", "2 more"]
+
+
+def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
+    run = INGEST.model_copy(update={"failed_tasks": ("check_night",)})
+    alarms = [an_alert("poison_alarm", str(number)) for number in range(MAX_HELD_ALERTS + 2)]
+    held = [an_alert("held_delivery", str(number)) for number in range(3)]
+    monkeypatch.setattr(alert_steps, "_held_alerts", lambda *_: iter([*held, *alarms]))
+
+    found = list(alert_steps.night_alerts(stores, run, NIGHT, []))
+
+    assert found[:-1] == alarms
+    assert found[-1].title == f"3 more deliveries of the night {NIGHT} are held"
+
+
+@pytest.mark.parametrize(
+    ("torn", "title", "sentence"),
+    [
+        (
+            "outcome",
+            f"Whether a held delivery of {NIGHT} still is cannot be told",
+            "Outcome record",
+        ),
+        ("validation", f"A delivery of source 'web' is held ({NIGHT})", "Its validation cannot"),
+        ("receipt", "A run of reviews_ingest failed", "Failed: check_night, summarize_night."),
+    ],
+)
+def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, title, sentence):
+    for name in ("a", "b", "c"):
+        key = landing_key(f"{name}.csv", night=NIGHT)
+        deliver(stores, key, f"no,such,columns\n{name},2,3\n".encode())
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+    receipt = deliveries.summarize(stores.reviews, NIGHT).receipts[1]
+    outcome = deliveries.find_outcome(stores.reviews, receipt.delivery)
+    key = {
+        "outcome": deliveries.outcome_key(receipt.delivery),
+        "validation": outcome.validation_key,
+        "receipt": receipt_key(
+            NIGHT, landing_key=receipt.landing_key, version_tag=receipt.version_tag
+        ),
+    }[torn]
+    stores.reviews.put(key, b"{")
+
+    red = ("check_night", "summarize_night") if torn == "receipt" else ("check_night",)
+    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
+
+    named = {f"File: {landing_key(f'{name}.csv', night=NIGHT)}" for name in "ac"}
+    others = [one for one in told() if one["sentences"][0] in named]
+    (about,) = [one for one in told() if one not in others]
+    assert [one["kind"] for one in others] == ["held_delivery"] * 2
+    assert about["title"] == title
+    assert sentence in " ".join(about["sentences"])
+
+
 def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
     alert_steps.alert_night(INGEST, NIGHT, None)
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
     assert alert["sentences"][0] == "Which files were due could not be found out."
+
+
+@pytest.mark.parametrize(
+    "task", ["summarize_night", "has_new_reviews", "announce", "check_night", "delivery.accept"]
+)
+def test_a_red_run_whose_deliveries_are_all_dealt_with_is_told(stores, told, task):
+    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": (task,)}), NIGHT, [])
+
+    (alert,) = told()
+    assert (alert["kind"], alert["run_id"]) == ("ingest_incomplete", "night")
+    assert alert["sentences"][0] == f"Failed: {task}."
+
+
+@pytest.mark.parametrize(
+    ("red", "kinds"),
+    [
+        (("check_night", "delivery.validate"), ["held_delivery"]),
+        (("announce", "check_night"), ["held_delivery", "ingest_incomplete"]),
+    ],
+)
+def test_what_a_held_delivery_does_not_explain_is_told_beside_it(stores, told, red, kinds):
+    deliver(stores, landing_key("held.csv", night=NIGHT), b"no,such,columns\n1,2,3\n")
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+
+    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
+
+    assert [one["kind"] for one in told()] == kinds
 
 
 def test_a_champion_in_good_order_is_nothing_to_tell(two_champions, told):

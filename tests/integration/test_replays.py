@@ -289,6 +289,24 @@ def test_a_source_that_falls_silent_turns_the_night_red_and_is_recorded(stores, 
         steps.check_night(NEXT_NIGHT, [])
 
 
+def test_before_its_first_delivery_a_source_is_not_overdue(stores, configure):
+    configure(sources={"web": {"expected_every_days": 1}, "app": {"expected_every_days": 1}})
+    delivered(stores, some_rows(40))
+    ingest()
+
+    before = json.loads(ingest("2025-12-01").stdout)["missing"]
+
+    assert [one["source"] for one in before] == ["app"]  # which never delivered at all
+
+
+def test_a_torn_record_of_a_silence_hides_no_silence(stores, configure):
+    configure(sources={"web": {"expected_every_days": 1}})
+    ingest()
+    stores.reviews.put(f"missing/{NIGHT}/web.json", b"{")
+
+    assert [one["source"] for one in json.loads(ingest().stdout)["missing"]] == ["web"]
+
+
 def test_a_held_delivery_is_no_missing_one(stores, configure):
     configure(sources={"web": {"expected_every_days": 1}})
     delivered(stores, with_unknown_labels(3))

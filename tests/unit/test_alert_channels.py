@@ -87,6 +87,44 @@ def test_a_refused_login_is_said_without_the_password():
     assert mails.received == []
 
 
+def test_a_mail_that_one_recipient_does_not_get_is_sent_and_that_is_said():
+    with mail_server(refuses="gone@example.org") as mails:
+        channel = mail(mails.port, recipients=["ops@example.org", "gone@example.org"])
+        complaint = channel.send(an_alert())
+
+        assert len(mails.received) == 1
+    assert complaint == "it refused 1 of 2 recipients"
+
+
+def test_a_mail_that_no_recipient_gets_is_not_sent():
+    with mail_server(refuses="ops@example.org") as mails:
+        assert refusal(mail(mails.port)) == "SMTPRecipientsRefused"
+
+        assert mails.received == []
+
+
+def test_a_refused_text_says_nothing_of_other_mails():
+    with (
+        mail_server(data_reply="554 this looks like spam") as mails,
+        pytest.raises(AlertChannelError) as refused,
+    ):
+        mail(mails.port).send(an_alert())
+
+    assert (refused.value.why, refused.value.is_dead) == ("SMTPDataError 554", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_dead"),
+    [(400, False), (413, False), (422, False),
+     (302, True), (401, True), (403, True), (404, True), (410, True), (429, True), (503, True)],
+)  # fmt: skip
+def test_an_answer_about_what_was_sent_says_nothing_of_other_alerts(status, is_dead):
+    with web_server(status=status) as posts, pytest.raises(AlertChannelError) as refused:
+        slack(posts.url).send(an_alert())
+
+    assert refused.value.is_dead == is_dead
+
+
 def test_slack_gets_its_blocks_and_the_webhook_its_signed_json():
     with web_server() as posts:
         environment = {
@@ -104,6 +142,18 @@ def test_slack_gets_its_blocks_and_the_webhook_its_signed_json():
     assert (
         generic.headers["Idempotency-Key"] == an_alert().key == to_slack.headers["Idempotency-Key"]
     )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_sees_a_webhook_on_this_machine(monkeypatch, host):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with web_server() as proxy, web_server() as posts:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        slack(posts.url.replace("127.0.0.1", host)).send(an_alert())
+
+        assert (len(posts.received), proxy.received) == (1, [])
 
 
 def test_a_redirect_is_not_followed():

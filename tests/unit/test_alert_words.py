@@ -95,10 +95,10 @@ def test_a_mere_warning_about_labels_is_no_alarm():
     )
 
 
-def test_a_file_that_could_not_be_read_is_told_without_a_validation():
+def test_a_held_delivery_is_told_also_without_its_validation():
     alert = alert_words.held(an_outcome(), None, REPORT, RUN, "")
 
-    assert alert.sentences[2] == "Failed: it could not be read."
+    assert alert.sentences[2] == "Its validation cannot be read."
 
 
 def test_the_same_delivery_is_one_incident_in_whatever_run_and_night():
