@@ -284,7 +284,42 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
     assert "Not affected: 1 file of this night, with 8 rows that count." in answer.text
     assert f"/retraining/incidents/{'f' * 64}" in answer.text
     assert "is overdue" in answer.text
+    assert 'href="/retraining/runbooks/missing-delivery"' in answer.text
+    assert "docs/runbooks" not in answer.text
     assert "started 2026-01-06 02:00:01 UTC" in answer.text
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
+    pages = Pages()
+    torn = "receipts/2026-01-05/torn.json"
+    pages.reviews.put(torn, b"{")
+    for number in range(others):
+        pages.reviews.put(f"receipts/2026-01-05/{number}.json", a_receipt().to_bytes())
+
+    text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
+
+    assert 'class="note bad"' in text
+    assert torn in text
+    assert "what became of 1 of them is not known" in text
+    assert text.count("landing/web/2026-01-05/a.csv") == others
+    assert "Nothing was delivered" not in text
+    assert "rows count" not in text
+    assert "<tfoot>" not in text
+
+
+@pytest.mark.parametrize(
+    "torn", [f"deliveries/{DELIVERY}/outcome.json", "missing/2026-01-05/app.json"]
+)
+def test_other_torn_records_of_a_night_are_named_beside_its_sums(torn):
+    pages = Pages()
+    pages.reviews.put("receipts/2026-01-05/0.json", a_receipt().to_bytes())
+    pages.reviews.put(torn, b"{")
+
+    text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
+
+    assert torn in text
+    assert "<tfoot>" in text
 
 
 def test_a_night_that_is_not_summed_up_yet_says_so():
@@ -311,12 +346,25 @@ def test_the_report_of_a_retraining_leads_to_its_decision_and_says_who_is_champi
     assert links.decision_link(entry.decision_key) in answer.text
 
 
+def test_the_report_of_a_retraining_shows_no_decision_that_was_changed():
+    pages = Pages()
+    key, _ = decided(pages.registry, a_version(pages.registry, "one"))
+    pages.models.objects[key] = pages.models.objects[key].replace(b"Because.", b"Perhaps.")
+
+    answer = a_run_of(pages, "sentiment_retrain", decide=f"s3://memory/{key}", has_work=True)
+
+    assert answer.status_code == 500
+    assert "A record cannot be trusted" in answer.text
+    assert "Perhaps." not in answer.text
+
+
 @pytest.mark.parametrize(
     ("dag_id", "results", "sentence"),
     [
         ("sentiment_retrain", {"has_work": False}, "so nothing was trained"),
         ("sentiment_retrain", {}, "It has not come to a decision."),
         ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "not come to a decision"),
+        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "not come to a decision"),
         ("sentiment_rollback", {"apply_rollback": "s3://memory/../x"}, "Nothing was changed"),
         ("reviews_replay", {}, "It has not come to a plan."),
         ("somebody_elses_dag", {}, "This DAG is not part of the retraining loop"),
