@@ -46,7 +46,8 @@ def _add_form(found: APIRouter, site: Site, known: Any) -> None:
     def form(
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
     ) -> HTMLResponse:
-        return _page(request, site, viewer, forms.form(about, dict(request.query_params)))
+        filled = forms.from_link(about, dict(request.query_params))
+        return _page(request, site, viewer, forms.form(about, filled))
 
 
 def _add_start(found: APIRouter, site: Site, known: Any) -> None:

@@ -72,6 +72,18 @@ def form(details: Mapping[str, Any], filled: Values, problem: str | None = None)
     )
 
 
+def from_link(details: Mapping[str, Any], asked: Values) -> dict[str, str]:
+    """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
+    params: Mapping[str, Any] = details.get("params") or {}
+    return {
+        name: text
+        for name, text in asked.items()
+        if name in params
+        and name != "reason"
+        and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
+    }
+
+
 def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
     schema: Mapping[str, Any] = param.get("schema") or {}
     kind = _kind(schema)

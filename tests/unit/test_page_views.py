@@ -431,6 +431,14 @@ def test_a_link_opens_the_form_filled_in_and_the_rest_has_the_dags_defaults():
     assert "This DAG is paused" in shown
 
 
+def test_a_link_switches_no_dry_run_off_and_gives_no_reason():
+    shown = form_pages().get("/forms/reviews_replay?dry_run=false&reason=all+fine&action=release")
+
+    assert 'name="dry_run" value="true" checked' in shown.text
+    assert "all fine" not in shown.text
+    assert '<option value="release" selected>' in shown.text
+
+
 def test_a_form_sends_what_the_dag_takes_and_leads_to_the_run():
     pages = form_pages()
 
