@@ -80,6 +80,23 @@ def test_a_store_that_does_not_answer_is_a_page_that_says_so(served):
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_a_configuration_that_cannot_be_used_is_a_page_that_says_so(served, monkeypatch, tmp_path):
+    import retraining_pages
+
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[store\n")
+    monkeypatch.setenv("LOOP_CONFIG", str(broken))
+    retraining_pages.app.cache_clear()
+    retraining_pages._stores.cache_clear()
+
+    answer = served.get("/retraining/champion", headers=as_user(served, "vera"))
+
+    assert answer.status_code == 500
+    assert "The configuration cannot be used" in answer.text
+    assert "LOOP_CONFIG" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 @pytest.fixture
 def known_dag(served, dagbag):
     """`sentiment_rollback` as the dag-processor would have stored it."""
