@@ -110,6 +110,11 @@ _REFUSALS = {
         ),
     ),
 }
+_UNWELL = (
+    "Airflow does not answer",
+    "Airflow could not say what this page needs. The loop is not affected.",
+    "Reload this page in a moment. If it stays like this, see whether Airflow's own pages work.",
+)
 _NO_PAGE = ("Not found", "There is no such page.", FOLLOW_A_LINK)
 
 
@@ -135,7 +140,8 @@ async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
 
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return tell(request, status, *_REFUSALS.get(status, _NO_PAGE))
+    said = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
+    return tell(request, status, *said)
 
 
 async def _malformed(request: Request, error: Exception) -> HTMLResponse:

@@ -145,11 +145,29 @@ def _value(name: str, param: Mapping[str, Any], sent: Values) -> Any:
         return None
     if kind in {"number", "json"}:
         try:
-            return json.loads(text)
-        except ValueError:
+            return _parsed(text, kind)
+        except (ValueError, RecursionError):
             label = schema.get("title") or name
-            raise FieldError(f"{label}: {text!r} is not {_WANTED[kind]}.") from None
+            raise FieldError(f"{label}: {text[:80]!r} is not {_WANTED[kind]}.") from None
     return text
+
+
+def _parsed(text: str, kind: Kind) -> Any:
+    """A number or a flat list, as JSON that can be sent on.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else: NaN, an infinity and half a character are no JSON, either.
+    RecursionError
+        If it is nested too deeply to be read.
+    """
+    value = json.loads(text)
+    parts = value if kind == "json" and isinstance(value, list) else [value]
+    if any(isinstance(one, list | dict) for one in parts):
+        raise ValueError(text)
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    return value
 
 
 _WANTED = {"number": "a number", "json": 'a list such as [0, 7] or ["one", "two"]'}

@@ -32,8 +32,9 @@ from pipelines.records import (
 from pipelines.registry import Registry
 from pipelines.store import Bucket
 
-DagId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]+$", max_length=250)]
-RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.~:+@-]+$", max_length=250)]
+# Not of dots alone: "." and ".." would lead to another path of Airflow's API.
+DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=250)]
+RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
 _DECISION_KEY = re.compile(r"versions/([0-9a-f]{20})/gates/(\d{8})-([0-9a-f]{16})/decision\.json")

@@ -229,6 +229,8 @@ def test_html_and_links_in_markdown_stay_text():
     page = html("<script>x</script> [a](javascript:alert(1)) ![b](http://evil.example/x.png)\n")
 
     assert "<script>" not in page
+    assert "<img" not in page
+    assert "evil.example" not in page
     assert "<a " not in page
     assert "javascript:alert(1)" in page
 
@@ -385,6 +387,18 @@ def test_a_run_that_airflow_does_not_show_to_this_reader_is_not_told_by_us(statu
     assert pages.get("/runs/reviews_ingest/run").status_code == status
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_airflow_that_does_not_answer_is_not_a_page_that_is_not_there(status):
+    pages = Pages()
+    pages.answers["GET", "/dags/reviews_ingest/dagRuns/run"] = Reply(status, None)
+
+    answer = pages.get("/runs/reviews_ingest/run")
+
+    assert answer.status_code == status
+    assert "Airflow does not answer" in answer.text
+    assert "There is no such page" not in answer.text
+
+
 # Forms
 
 DETAILS = {
@@ -463,6 +477,13 @@ def test_a_form_sends_what_the_dag_takes_and_leads_to_the_run():
         (Reply(422, {"detail": [{"msg": "no such field"}]}), {}, "no such field"),
         (None, {"rows": "first two"}, "rows: &#39;first two&#39; is not a list such as"),
         (None, {"seed": "seven"}, "seed: &#39;seven&#39; is not a number."),
+        (None, {"seed": "[7]"}, "seed: &#39;[7]&#39; is not a number."),
+        (None, {"seed": "NaN"}, "seed: &#39;NaN&#39; is not a number."),
+        (None, {"seed": "1e999"}, "seed: &#39;1e999&#39; is not a number."),
+        (None, {"rows": "[" * 20_000}, "[[[&#39; is not a list such as"),
+        (None, {"rows": "[[1]]"}, "rows: &#39;[[1]]&#39; is not a list such as"),
+        (None, {"rows": "[-Infinity]"}, "[-Infinity]&#39; is not a list such as"),
+        (None, {"rows": '["\\ud800"]'}, "is not a list such as"),
     ],
 )
 def test_what_is_wrong_is_said_beside_what_was_typed(reply, fields, said):

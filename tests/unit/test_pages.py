@@ -184,6 +184,17 @@ def test_what_is_not_there_is_a_page_that_says_so(path):
     assert "<script>alert" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/runs/%2e%2e/run", "/runs/%2e/run", "/runs/reviews_ingest/%2e%2e", "/runs/%2e%2e/%2e%2e"],
+)
+def test_a_path_of_dots_is_never_asked_of_airflow(path):
+    pages = Pages()
+
+    assert pages.get(path).status_code == 404
+    assert pages.asked == []
+
+
 # Texts stay texts
 
 
