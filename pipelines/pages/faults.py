@@ -129,7 +129,10 @@ def answer_faults(app: FastAPI) -> None:
 async def _fault(request: Request, error: Exception) -> HTMLResponse:
     status, title, todo = next(line[1:] for line in _TODO if isinstance(error, line[0]))
     logger.warning("page=%s status=%d error=%s", request.url.path, status, error)
-    return tell(request, status, title, str(error), todo)
+    names_the_store = isinstance(error, StoreRefusedError | TransientError)
+    is_told = isinstance(error, ObjectMissingError) or not names_the_store
+    # Where the store is, is not for everybody who may read a page.
+    return tell(request, status, title, str(error) if is_told else LOG_SAYS_MORE, todo)
 
 
 async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:

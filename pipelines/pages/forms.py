@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipelines.pages.page import View
 
 MOST_BYTES = 64 * 1024
+SEAL_HOURS = 12
+_SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
 
 Kind = Literal["text", "number", "date", "choice", "check", "json"]
 Values = Mapping[str, str]
@@ -181,11 +184,18 @@ def refusal(body: Any) -> str:
     return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
 
 
-def seal(secret: str, reader: str, dag_id: str) -> str:
-    """What only our own form, shown to this reader for this DAG, can send back."""
-    said = "\n".join(("retraining form", reader, dag_id)).encode()
-    return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()
+def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
+    """What only our own form, shown to this reader for this DAG, can send back.
+
+    ``until`` is when it ends to be good for anything, in seconds since 1970.
+    """
+    said = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
+    return f"{until}.{hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
 
 
-def is_sealed(sent: str, secret: str, reader: str, dag_id: str) -> bool:
-    return hmac.compare_digest(sent.encode(), seal(secret, reader, dag_id).encode())
+def is_sealed(sent: str, secret: str, reader: str, dag_id: str, now: float) -> bool:
+    """Whether this reader was shown the form, and not too long ago."""
+    named = _SEAL.fullmatch(sent)
+    if named is None or int(named[1]) < now:
+        return False
+    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(named[1])))

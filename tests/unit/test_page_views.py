@@ -1,5 +1,8 @@
 """What pages say of champions, decisions and runs, from records, and what forms send."""
 
+import re
+import time
+
 import pytest
 from judgement_builders import a_decision_on, an_evaluation
 from page_site import DELIVERY, Pages, a_succession
@@ -427,8 +430,12 @@ def form_pages(**changes):
     return pages
 
 
+def a_seal(key="secret", reader="vera", dag_id="reviews_replay", *, hours=1):
+    return forms.seal(key, reader, dag_id, int(time.time()) + hours * 3600)
+
+
 def send(pages, headers=None, **fields):
-    sealed = {"_seal": forms.seal("secret", "vera", "reviews_replay")}
+    sealed = {"_seal": a_seal()}
     return pages.client.post("/forms/reviews_replay", data=sealed | fields, headers=headers or {})
 
 
@@ -512,9 +519,12 @@ def test_a_reader_without_the_right_sees_no_form_and_can_send_none():
     [
         ({}, {"_seal": ""}),
         ({}, {"_seal": "é" * 64}),
-        ({}, {"_seal": forms.seal("secret", "olga", "reviews_replay")}),
-        ({}, {"_seal": forms.seal("secret", "vera", "sentiment_rollback")}),
-        ({}, {"_seal": forms.seal("guessed", "vera", "reviews_replay")}),
+        ({}, {"_seal": "9" * 5_000 + "." + "0" * 64}),
+        ({}, {"_seal": a_seal(reader="olga")}),
+        ({}, {"_seal": a_seal(dag_id="sentiment_rollback")}),
+        ({}, {"_seal": a_seal(key="guessed")}),
+        ({}, {"_seal": a_seal(hours=-1)}),
+        ({}, {"_seal": "9" * 12 + "." + a_seal(hours=-1).partition(".")[2]}),
         ({"sec-fetch-site": "cross-site"}, {}),
         ({"sec-fetch-site": "same-site"}, {}),
     ],
@@ -526,6 +536,17 @@ def test_what_another_site_or_another_reader_made_is_not_sent(headers, fields):
 
     assert answer.status_code == 403
     assert [method for method, _, _ in pages.asked if method == "POST"] == []
+
+
+def test_a_form_as_it_was_shown_can_be_sent_for_hours_and_not_for_ever():
+    pages = form_pages()
+    (shown,) = re.findall(r'name="_seal" value="([^"]+)"', pages.get("/forms/reviews_replay").text)
+    until = int(shown.partition(".")[0])
+    asked = (shown, "secret", "vera", "reviews_replay")
+
+    assert send(pages, _seal=shown, delivery=DELIVERY).status_code == 303
+    assert forms.is_sealed(*asked, now=until)
+    assert not forms.is_sealed(*asked, now=until + 1)
 
 
 def test_airflow_has_the_last_word_on_who_may_start_a_run():
