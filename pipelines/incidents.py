@@ -7,6 +7,7 @@ read is an incident itself; it hides nothing else.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,14 @@ from pipelines.landing import (
     RECEIPTS_PREFIX,
     arrival_id,
     checked_night,
+    is_night,
     parse_name,
 )
 from pipelines.records import MissingDelivery, Receipt, Record
 from pipelines.standings import Standing
 from pipelines.store import Bucket
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["HELD", "MISSING_DELIVERY", "UNREADABLE", "CONFLICT", "QUARANTINED"]
 State = Literal["open", "look", "settled", "routine"]
@@ -150,7 +154,11 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
     nights: dict[str, list[str]] = defaultdict(list)
     for prefix in (RECEIPTS_PREFIX, MISSING_PREFIX):
         for info in reviews.list(prefix):
-            nights[info.key.split("/")[1]].append(info.key)
+            night = info.key.split("/")[1]
+            if is_night(night):
+                nights[night].append(info.key)
+            else:
+                logger.warning("key=%s is below no night, and left out", info.key)
     return nights
 
 

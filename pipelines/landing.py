@@ -121,13 +121,17 @@ def checked_night(night: str) -> date:
     DataError
         If it is not ``YYYY-MM-DD``.
     """
-    try:
-        day = date.fromisoformat(night)
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != night:
+    if not is_night(night):
         raise DataError(f"night is {night!r}; it must be a day like 2026-01-05")
-    return day
+    return date.fromisoformat(night)
+
+
+def is_night(text: str) -> bool:
+    """Whether it is a day, written ``YYYY-MM-DD``."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _is_finished(info: ObjectInfo) -> bool:

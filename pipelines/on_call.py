@@ -6,7 +6,9 @@ All of it comes from stored records. Each record that cannot be read becomes a s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -28,8 +30,12 @@ from pipelines.registry import Registry
 from pipelines.standings import Standing
 from pipelines.store import Bucket
 
+logger = logging.getLogger(__name__)
+
+WHY = "Why, is said by: python -m pipelines champion show"
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
+_PARALLEL_READS = 8
 _SEVERITIES = ("critical", "row", "warning")
 
 Found = TypeVar("Found")
@@ -45,11 +51,27 @@ class Remedy:
 
 
 @dataclass(frozen=True)
+class Other:
+    """Another file of the night: its own rows, as they stand now."""
+
+    landing_key: str
+    delivery: str
+    verdict: str
+    delivered_rows: int = 0
+    accepted_rows: int = 0
+    quarantined_rows: int = 0
+    held_rows: int = 0
+
+
+@dataclass(frozen=True)
 class NightBeside:
-    """What the night brought besides the incident: not affected by it."""
+    """What the night brought besides the incident: not affected by it.
+
+    ``unreadable`` counts the files of which receipt or ledger entry cannot be read.
+    """
 
     night: str
-    others: tuple[Receipt, ...] = ()
+    others: tuple[Other, ...] = ()
     unreadable: int = 0
 
     @property
@@ -119,11 +141,15 @@ class _Reader:
 
     def champion(self, registry: Registry) -> LogEntry | None:
         """The champion, from another bucket: it may be out of reach when this one is not."""
+        unknown = "Whether a champion answers is not known:"
         try:
             return registry.champion()
-        except LoopError as error:
-            self.problems.append(f"Whether a champion answers is not known: {error}")
-            return None
+        except (TrustError, ObjectMissingError) as error:
+            self.problems.append(f"{unknown} {error}")
+        except LoopError as error:  # it names the store's address, which is not for every viewer
+            logger.warning("the champion cannot be read: %s", error)
+            self.problems.append(f"{unknown} its bucket cannot be read. {WHY}")
+        return None
 
 
 def failed_rules(found: Validation) -> list[RuleResult]:
@@ -148,7 +174,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
         champion=read.champion(registry), problems=tuple(read.problems),
         delivery=delivery, standing=standing, found=found,
         last_good=last_good, differences=tuple(lines),
-        beside=_night(receipts, night, sha256) if night else None,
+        beside=_night(reviews, receipts, night, sha256) if night else None,
         conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
     )  # fmt: skip
 
@@ -171,12 +197,38 @@ def _beside_last_good(
     return outcome, reports.differences(found, then)
 
 
-def _night(receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = "") -> NightBeside:
-    others = [one for one in receipts if isinstance(one, Receipt) and one.delivery != sha256]
+def _night(
+    reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
+) -> NightBeside:
+    beside = [one for one in receipts if isinstance(one, Unreadable) or one.delivery != sha256]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        found = list(readers.map(lambda one: _as_it_stands(reviews, one), beside))
+    others = [one for one in found if one is not None]
     return NightBeside(
         night,
         tuple(sorted(others, key=lambda one: one.landing_key)),
-        sum(isinstance(one, Unreadable) for one in receipts),
+        len(found) - len(others),
+    )
+
+
+def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:
+    """What became of a file's rows, replays included; None if that cannot be read."""
+    if isinstance(receipt, Unreadable):
+        return None
+    if receipt.verdict == "DUPLICATE":  # its rows are those of another file
+        return Other(receipt.landing_key, receipt.delivery, receipt.verdict)
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except (TrustError, ObjectMissingError):
+        return None
+    if standing is None:
+        return None
+    named = (receipt.landing_key, receipt.delivery, standing.verdict)
+    if not receipt.delivered_rows:
+        return Other(*named)
+    now = standing.newest
+    return Other(
+        *named, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
     )
 
 
@@ -228,5 +280,5 @@ def look_at_missing(
         champion=read.champion(registry),
         problems=tuple(read.problems),
         missing=missing,
-        beside=_night(_receipts(reviews, night), night),
+        beside=_night(reviews, _receipts(reviews, night), night),
     )

@@ -180,13 +180,9 @@ def _distances(now: Profile | None, then: Profile | None) -> list[tuple[str, str
         ("drift of words", now.ngrams, then.ngrams),
     )
     return [
-        (
-            name,
-            f"{profiles.distance(one, other):.3f}",
-            f"{profiles.chance(one, other):.3f} by chance",
-        )
-        for name, one, other in pairs
-        if sum(one) and sum(other)
+        (name, f"{profiles.distance(*both):.3f} (chance alone: {profiles.chance(*both):.3f})", "-")
+        for name, *both in pairs
+        if all(map(sum, both))
     ]
 
 

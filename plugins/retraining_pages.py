@@ -33,20 +33,26 @@ def app() -> Any:
 
 
 def _site() -> Any:
-    from pipelines import config
     from pipelines.pages.site import Site
-    from pipelines.store import open_stores
 
-    # A reader waits; a task can wait longer.
-    hurried = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2}
-    settings = config.load().store.model_copy(update=hurried)
     return Site(
         reads=_reads,
         view_as=_view_as(),
         ask=_ask,
-        stores=functools.cache(lambda: open_stores(settings)),
+        stores=_stores,
         secret=lambda: conf.get_mandatory_value("api", "secret_key"),
     )
+
+
+@functools.cache
+def _stores() -> Any:
+    """The buckets, when a page asks: what is wrong with the configuration is then a page, too."""
+    from pipelines import config
+    from pipelines.store import open_stores
+
+    # A reader waits; a task can wait longer.
+    hurried = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2}
+    return open_stores(config.load().store.model_copy(update=hurried))
 
 
 def _reads(dag_id: str | None) -> Callable[..., None]:

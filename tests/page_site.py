@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from in_memory import InMemory
 from registry_builders import a_log_entry
@@ -38,13 +38,15 @@ class Pages:
     """An app and what it looks at.
 
     ``answers`` are those of Airflow's API by method and path; what is not there is not found.
-    ``asked`` is what it was asked. ``refusal`` is the status for readers who may not read.
+    ``asked`` is what it was asked. ``refusal`` is the status for readers who may not read the runs
+    of the DAGs that ``refuses`` says.
     """
 
     models: Bucket = field(default_factory=Bucket)
     reviews: Bucket = field(default_factory=Bucket)
     may_start: Callable[[str], bool] = lambda _dag: True
     refusal: int | None = None
+    refuses: Callable[[str], bool] = lambda _dag: True
     answers: dict[tuple[str, str], Reply] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     open_stores: Callable[[], Stores] | None = None
@@ -69,9 +71,9 @@ class Pages:
     def get(self, path: str) -> Any:
         return self.client.get(path)
 
-    def _reads(self, _dag_id: str | None) -> Callable[[], None]:
-        def check() -> None:
-            if self.refusal:
+    def _reads(self, dag_id: str | None) -> Callable[[Request], None]:
+        def check(request: Request) -> None:
+            if self.refusal and self.refuses(dag_id or request.path_params["dag_id"]):
                 raise HTTPException(self.refusal)
 
         return check

@@ -110,6 +110,11 @@ _REFUSALS = {
         ),
     ),
 }
+_UNWELL = (
+    "Airflow does not answer",
+    "Airflow could not say what this page needs. The loop is not affected.",
+    "Reload this page in a moment. If it stays like this, see whether Airflow's own pages work.",
+)
 _NO_PAGE = ("Not found", "There is no such page.", FOLLOW_A_LINK)
 
 
@@ -124,7 +129,10 @@ def answer_faults(app: FastAPI) -> None:
 async def _fault(request: Request, error: Exception) -> HTMLResponse:
     status, title, todo = next(line[1:] for line in _TODO if isinstance(error, line[0]))
     logger.warning("page=%s status=%d error=%s", request.url.path, status, error)
-    return tell(request, status, title, str(error), todo)
+    names_the_store = isinstance(error, StoreRefusedError | TransientError)
+    is_told = isinstance(error, ObjectMissingError) or not names_the_store
+    # Where the store is, is not for everybody who may read a page.
+    return tell(request, status, title, str(error) if is_told else LOG_SAYS_MORE, todo)
 
 
 async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
@@ -135,7 +143,8 @@ async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
 
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return tell(request, status, *_REFUSALS.get(status, _NO_PAGE))
+    said = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
+    return tell(request, status, *said)
 
 
 async def _malformed(request: Request, error: Exception) -> HTMLResponse:

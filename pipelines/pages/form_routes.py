@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -46,7 +47,8 @@ def _add_form(found: APIRouter, site: Site, known: Any) -> None:
     def form(
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
     ) -> HTMLResponse:
-        return _page(request, site, viewer, forms.form(about, dict(request.query_params)))
+        filled = forms.from_link(about, dict(request.query_params))
+        return _page(request, site, viewer, forms.form(about, filled))
 
 
 def _add_start(found: APIRouter, site: Site, known: Any) -> None:
@@ -94,12 +96,13 @@ async def _sent(request: Request) -> dict[str, str]:
 def _refuse_foreign(request: Request, site: Site, viewer: Viewer, dag_id: str, sealed: str) -> None:
     """Refuse what another site made the reader's browser send."""
     came_from = request.headers.get("sec-fetch-site", "same-origin")
-    is_ours = forms.is_sealed(sealed, site.secret(), viewer.name, dag_id)
+    is_ours = forms.is_sealed(sealed, site.secret(), viewer.name, dag_id, time.time())
     if not viewer.may_start(dag_id):
         raise HTTPException(403)
     if came_from != "same-origin" or not is_ours:
         todo = "Open the form again and send it with its own button."
-        raise Unanswerable(403, "Not sent", "This did not come from our own form.", todo)
+        what = f"This did not come from our own form, or after more than {forms.SEAL_HOURS} hours."
+        raise Unanswerable(403, "Not sent", what, todo)
 
 
 def _again(
@@ -115,9 +118,10 @@ def _again(
 def _page(
     request: Request, site: Site, viewer: Viewer, form: forms.Form, status: int = 200
 ) -> HTMLResponse:
+    until = int(time.time()) + forms.SEAL_HOURS * 3600
     return respond(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
-        seal=forms.seal(site.secret(), viewer.name, form.dag_id),
+        seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
         here=links.form_link(form.dag_id),
     )  # fmt: skip

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipelines.pages.page import View
 
 MOST_BYTES = 64 * 1024
+SEAL_HOURS = 12
+_SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
 
 Kind = Literal["text", "number", "date", "choice", "check", "json"]
 Values = Mapping[str, str]
@@ -70,6 +73,18 @@ def form(details: Mapping[str, Any], filled: Values, problem: str | None = None)
         fields=tuple(_field(name, param, filled) for name, param in params.items()),
         problem=problem,
     )
+
+
+def from_link(details: Mapping[str, Any], asked: Values) -> dict[str, str]:
+    """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
+    params: Mapping[str, Any] = details.get("params") or {}
+    return {
+        name: text
+        for name, text in asked.items()
+        if name in params
+        and name != "reason"
+        and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
+    }
 
 
 def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
@@ -133,11 +148,29 @@ def _value(name: str, param: Mapping[str, Any], sent: Values) -> Any:
         return None
     if kind in {"number", "json"}:
         try:
-            return json.loads(text)
-        except ValueError:
+            return _parsed(text, kind)
+        except (ValueError, RecursionError):
             label = schema.get("title") or name
-            raise FieldError(f"{label}: {text!r} is not {_WANTED[kind]}.") from None
+            raise FieldError(f"{label}: {text[:80]!r} is not {_WANTED[kind]}.") from None
     return text
+
+
+def _parsed(text: str, kind: Kind) -> Any:
+    """A number or a flat list, as JSON that can be sent on.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else: NaN, an infinity and half a character are no JSON, either.
+    RecursionError
+        If it is nested too deeply to be read.
+    """
+    value = json.loads(text)
+    parts = value if kind == "json" and isinstance(value, list) else [value]
+    if any(isinstance(one, list | dict) for one in parts):
+        raise ValueError(text)
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    return value
 
 
 _WANTED = {"number": "a number", "json": 'a list such as [0, 7] or ["one", "two"]'}
@@ -151,11 +184,18 @@ def refusal(body: Any) -> str:
     return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
 
 
-def seal(secret: str, reader: str, dag_id: str) -> str:
-    """What only our own form, shown to this reader for this DAG, can send back."""
-    said = "\n".join(("retraining form", reader, dag_id)).encode()
-    return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()
+def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
+    """What only our own form, shown to this reader for this DAG, can send back.
+
+    ``until`` is when it ends to be good for anything, in seconds since 1970.
+    """
+    said = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
+    return f"{until}.{hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
 
 
-def is_sealed(sent: str, secret: str, reader: str, dag_id: str) -> bool:
-    return hmac.compare_digest(sent.encode(), seal(secret, reader, dag_id).encode())
+def is_sealed(sent: str, secret: str, reader: str, dag_id: str, now: float) -> bool:
+    """Whether this reader was shown the form, and not too long ago."""
+    named = _SEAL.fullmatch(sent)
+    if named is None or int(named[1]) < now:
+        return False
+    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(named[1])))

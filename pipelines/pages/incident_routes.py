@@ -7,16 +7,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import AfterValidator
 
 from pipelines import incidents, links, on_call
+from pipelines.errors import DataError
 from pipelines.incidents import Incident, Listing
+from pipelines.landing import checked_night
 from pipelines.on_call import Look
 from pipelines.pages.faults import no_such
 from pipelines.pages.page import Button
 from pipelines.pages.site import Site, Viewer, respond
 
-Night = Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-NightInPath = Annotated[str, Path(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+def _night(text: str) -> str:
+    try:
+        checked_night(text)
+    except DataError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Night = Annotated[str, AfterValidator(_night)]
+NightInPath = Annotated[Night, Path()]
 Source = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Delivery = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
@@ -47,7 +59,9 @@ def router(site: Site) -> APIRouter:
 
 def _add_list(found: APIRouter, site: Site) -> None:
     @found.get("/incidents")
-    def incidents_page(request: Request, until: Night = None) -> HTMLResponse:
+    def incidents_page(
+        request: Request, until: Annotated[Night | None, Query()] = None
+    ) -> HTMLResponse:
         listing = incidents.recent(site.stores().reviews, until=until)
         return respond(
             request, "incidents.html.jinja", title="Incidents", section="incidents",

@@ -17,7 +17,7 @@ _ATTRIBUTES = (  # a page allows no style of an element's own
     ('<th style="text-align:right">', '<th scope="col" class="number">'),
     ('<td style="text-align:right">', '<td class="number">'),
 )
-_IMAGE = re.compile(r'<img src="([a-z]+\.svg)"[^>]*>')
+_IMAGE = re.compile(r'<img src="([^"]*)"[^>]*>')
 
 
 def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from pipelines.card_words import Judged
-from pipelines.deliveries import find_outcome
 from pipelines.errors import DigestMismatchError, ObjectMissingError, TrustError
+from pipelines.incidents import AnyRecord, Unreadable, read_all
 from pipelines.judgement import Evaluation
-from pipelines.records import LogEntry, Manifest, MissingDelivery, Outcome, Receipt
+from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
 from pipelines.store import Bucket, ObjectInfo
 
@@ -78,18 +78,19 @@ def _folder(key: str) -> str:
     return key.split("/")[-2]
 
 
-def receipts(reviews: Bucket, night: str) -> list[Receipt]:
-    keys = [info.key for info in reviews.list(f"receipts/{night}/")]
-    found = each(lambda key: reviews.get_record(key, Receipt), keys)
-    return sorted(found.values(), key=lambda receipt: receipt.landing_key)
+def readable(
+    reviews: Bucket, keys: Iterable[str], kind: type[AnyRecord]
+) -> tuple[list[AnyRecord], list[str]]:
+    """The records under some keys, and those of the keys that cannot be read: never silent."""
+    found = read_all(reviews, list(keys), kind)
+    return (
+        [one for one in found if not isinstance(one, Unreadable)],
+        [one.key for one in found if isinstance(one, Unreadable)],
+    )
 
 
-def outcomes(reviews: Bucket, deliveries: Iterable[str]) -> dict[str, Outcome]:
-    found = each(lambda delivery: find_outcome(reviews, delivery), deliveries)
-    return {delivery: one for delivery, one in found.items() if one is not None}
-
-
-def missing(reviews: Bucket, night: str) -> list[MissingDelivery]:
-    """Sources that were overdue, as the night recorded it."""
-    keys = [info.key for info in reviews.list(f"missing/{night}/")]
-    return list(each(lambda key: reviews.get_record(key, MissingDelivery), keys).values())
+def of_night(
+    reviews: Bucket, prefix: str, night: str, kind: type[AnyRecord]
+) -> tuple[list[AnyRecord], list[str]]:
+    """The records that a night left below a prefix, and the keys that cannot be read."""
+    return readable(reviews, (info.key for info in reviews.list(f"{prefix}{night}/")), kind)

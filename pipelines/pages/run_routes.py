@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -10,20 +11,33 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
 from pipelines import links
+from pipelines.deliveries import outcome_key
 from pipelines.errors import ObjectMissingError
+from pipelines.incidents import MISSING_PREFIX
 from pipelines.judgement import Decision
+from pipelines.landing import RECEIPTS_PREFIX
 from pipelines.pages import read, runs
 from pipelines.pages.champion import clock
 from pipelines.pages.faults import no_such
 from pipelines.pages.page import inert_headers
 from pipelines.pages.site import Reply, Site, respond
-from pipelines.records import LogEntry, Replay, ReplayPlan
+from pipelines.records import (
+    LogEntry,
+    MissingDelivery,
+    Outcome,
+    Receipt,
+    Replay,
+    ReplayPlan,
+)
+from pipelines.registry import Registry
 from pipelines.store import Bucket
 
-DagId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]+$", max_length=250)]
-RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.~:+@-]+$", max_length=250)]
+# Not of dots alone: "." and ".." would lead to another path of Airflow's API.
+DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=250)]
+RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
+_DECISION_KEY = re.compile(r"versions/([0-9a-f]{20})/gates/(\d{8})-([0-9a-f]{16})/decision\.json")
 _MOST_REPORT_BYTES = 16 * 1024 * 1024
 
 
@@ -102,22 +116,24 @@ def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(night, str):
         return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
     reviews = site.stores().reviews
-    receipts = read.receipts(reviews, night)
-    outcomes = read.outcomes(reviews, (one.delivery for one in receipts))
-    lines = tuple(runs.delivered(one, outcomes.get(one.delivery)) for one in receipts)
+    receipts, torn = read.of_night(reviews, RECEIPTS_PREFIX, night, Receipt)
+    receipts.sort(key=lambda one: one.landing_key)
+    keys = sorted({outcome_key(one.delivery) for one in receipts})
+    outcomes, no_outcomes = read.readable(reviews, keys, Outcome)
+    missing, not_missing = read.of_night(reviews, MISSING_PREFIX, night, MissingDelivery)
+    reports = {one.delivery: one for one in outcomes}
+    lines = tuple(runs.delivered(one, reports.get(one.delivery)) for one in receipts)
     return {
-        "sentence": f"Night {night}: {runs.night_sentence(receipts)}",
+        "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn))}",
         "deliveries": lines,
-        "totals": runs.totals(lines) if lines else None,
-        "nothing_affected": runs.not_affected(receipts),
-        "notes": runs.overdue(read.missing(reviews, night)),
+        "totals": runs.totals(lines) if lines and not torn else None,
+        "nothing_affected": None if torn else runs.not_affected(receipts),
+        "notes": (*runs.unreadable([*torn, *no_outcomes, *not_missing]), *runs.overdue(missing)),
     }
 
 
 def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
-    registry = site.registry()
-    key = runs.uri_key(results.get("decide"), registry.models.name)
-    decision = _record(registry.models, key, Decision)
+    key, decision = _decision(site.registry(), results.get("decide"))
     entry = _entry(site, results.get("promote"))
     sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
     snapshot = results.get("take_snapshot")
@@ -148,6 +164,16 @@ _REPORTS = {
 
 def _record(bucket: Bucket, key: str | None, kind: Any) -> Any:
     return bucket.find_record(key, kind) if key else None
+
+
+def _decision(registry: Registry, uri: Any) -> tuple[str | None, Decision | None]:
+    """The decision behind the URI that a task returned, its signature checked, and its key."""
+    key = runs.uri_key(uri, registry.models.name) or ""
+    named = _DECISION_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
+    if named is None:
+        return None, None
+    version, generation, policy = named.groups()
+    return key, registry.find_decision(version, int(generation), policy)
 
 
 def _entry(site: Site, uri: Any) -> LogEntry | None:

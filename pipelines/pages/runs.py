@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pipelines import links
 from pipelines.judgement import Decision
+from pipelines.on_call import MISSING_RUNBOOK
 from pipelines.pages.page import View
 from pipelines.records import LogEntry, MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
 from pipelines.rhythm import sentence as overdue_sentence
@@ -22,6 +23,8 @@ TELLING: Final[Mapping[str, tuple[str, ...]]] = {
     links.ROLLBACK: ("plan_rollback", "apply_rollback"),
     links.REPLAY: ("plan_replay", "apply_replay"),
 }
+
+_NAMED = 5  # keys that a note spells out
 
 VERDICT_TONES: Final[Mapping[str, str]] = {
     "ACCEPTED": "good",
@@ -37,6 +40,15 @@ class Fact(View):
     name: str
     value: str
     link: str | None = None
+
+
+class Note(View):
+    """What a reader should not miss; ``link`` says under which words more is told."""
+
+    text: str
+    tone: str
+    link: str | None = None
+    label: str = ""
 
 
 class Delivered(View):
@@ -65,7 +77,7 @@ class Report(View):
     facts: tuple[Fact, ...] = ()
     deliveries: tuple[Delivered, ...] = ()
     totals: Delivered | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     nothing_affected: str | None = None
 
 
@@ -77,7 +89,11 @@ def uri_key(value: Any, bucket: str) -> str | None:
     return None
 
 
-def night_sentence(receipts: Sequence[Receipt]) -> str:
+def night_sentence(receipts: Sequence[Receipt], unreadable: int = 0) -> str:
+    """What a night brought; nothing is added up when some of its receipts cannot be read."""
+    if unreadable:
+        known = len(receipts) + unreadable
+        return f"{_files(known)} dealt with; what became of {unreadable:,} of them is not known."
     if not receipts:
         return "Nothing was delivered. Nothing is trained because of this night."
     held = sum(one.verdict == "HELD" for one in receipts)
@@ -129,8 +145,26 @@ def not_affected(receipts: Sequence[Receipt]) -> str | None:
     )
 
 
-def overdue(missing: Sequence[MissingDelivery]) -> tuple[str, ...]:
-    return tuple(f"{overdue_sentence(one)}. docs/runbooks/missing-delivery.md" for one in missing)
+def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:
+    link = links.runbook_link(MISSING_RUNBOOK)
+    return tuple(
+        Note(text=f"{overdue_sentence(one)}.", tone="warn", link=link, label="What to do")
+        for one in missing
+    )
+
+
+def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:
+    """A note on records that are torn or gone; the incident of each is in the list."""
+    if not keys:
+        return ()
+    more = f", and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
+    named = ", ".join(keys[:_NAMED]) + more
+    return (
+        Note(
+            text=f"Not readable, and left out here: {named}.",
+            tone="bad", link=links.incidents_link(), label="What is known of them",
+        ),
+    )  # fmt: skip
 
 
 def retrain_facts(

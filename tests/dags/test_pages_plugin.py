@@ -80,6 +80,22 @@ def test_a_store_that_does_not_answer_is_a_page_that_says_so(served):
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_a_configuration_that_cannot_be_used_is_a_page_that_says_so(served, monkeypatch, tmp_path):
+    import retraining_pages
+
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[store\n")
+    monkeypatch.setenv("LOOP_CONFIG", str(broken))
+    retraining_pages.app.cache_clear()
+
+    answer = served.get("/retraining/champion", headers=as_user(served, "vera"))
+
+    assert answer.status_code == 500
+    assert "The configuration cannot be used" in answer.text
+    assert "LOOP_CONFIG" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 @pytest.fixture
 def known_dag(served, dagbag):
     """`sentiment_rollback` as the dag-processor would have stored it."""
@@ -115,7 +131,7 @@ def test_an_operator_gets_the_dags_own_fields_and_a_viewer_is_told_why_not(serve
 
 def sealed(served, path, name):
     page = served.get(path, headers=as_user(served, name)).text
-    return re.findall(r'name="_seal" value="([0-9a-f]{64})"', page)
+    return re.findall(r'name="_seal" value="([0-9]+\.[0-9a-f]{64})"', page)
 
 
 def test_an_operator_starts_a_run_under_their_own_name(served, known_dag):

@@ -164,6 +164,15 @@ def test_what_is_not_known_is_not_found_and_what_is_misspelt_is_not_looked_for(p
     page(f"/incidents/missing/{NIGHT}/web", 404)
     page("/incidents/abc", 404)
     page("/incidents?until=yesterday", 400)
+    page("/incidents?until=2026-99-99", 400)
+    page("/incidents/missing/2026-99-99/web", 404)
+
+
+@pytest.mark.parametrize("key", ["receipts/zzz/x", "receipts/x", "missing/2026-99-99/web.json"])
+def test_what_lies_below_no_night_is_no_night(stores, page, key):
+    stores.reviews.put(key, b"{")
+
+    assert "No night has left a record." in words(page("/incidents"))
 
 
 def test_torn_records_are_shown_beside_what_can_be_read(stores, page):

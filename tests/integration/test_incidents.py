@@ -245,6 +245,7 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
     assert found.champion is None
     assert found.failed
     assert found.problems[-1].startswith("Whether a champion answers is not known:")
+    assert stores.models.endpoint not in str(found.problems)
 
 
 def test_the_champion_that_still_answers_is_named(stores, champions):
@@ -270,6 +271,37 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
     )
     assert found.beside.accepted_rows == 40
     assert on_call.look_at_missing(stores.reviews, registry, THIRD, "web") is None
+
+
+@pytest.mark.parametrize(
+    ("action", "verdict", "accepted", "quarantined"),
+    [("release", "PARTLY_ACCEPTED", 37, 3), ("discard", "DISCARDED", 0, 0)],
+)
+def test_what_people_decided_on_other_deliveries_of_the_night_is_counted(
+    stores, action, verdict, accepted, quarantined
+):
+    held = sent(stores, odd_rows(3), "bad.csv")
+    other = sent(stores, odd_rows(3, first=100), "replayed.csv", source="app")
+    ingest()
+    replay(other, action)
+
+    beside = looked_at(stores, held).beside
+
+    (one,) = beside.others
+    assert (one.delivery, one.verdict, one.delivered_rows) == (other, verdict, 40)
+    assert (one.accepted_rows, one.quarantined_rows, one.held_rows) == (accepted, quarantined, 0)
+    assert (beside.accepted_rows, beside.held) == (accepted, 0)
+
+
+def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(stores):
+    held = sent(stores, odd_rows(3), "bad.csv")
+    other = sent(stores, some_rows(40, first=100), "torn.csv", source="app")
+    ingest()
+    stores.reviews.put(deliveries.outcome_key(other), b"{")
+
+    beside = looked_at(stores, held).beside
+
+    assert (beside.others, beside.unreadable) == ((), 1)
 
 
 def test_a_delivery_that_nobody_knows_has_no_page(stores):

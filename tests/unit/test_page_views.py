@@ -1,5 +1,8 @@
 """What pages say of champions, decisions and runs, from records, and what forms send."""
 
+import re
+import time
+
 import pytest
 from judgement_builders import a_decision_on, an_evaluation
 from page_site import DELIVERY, Pages, a_succession
@@ -229,6 +232,8 @@ def test_html_and_links_in_markdown_stay_text():
     page = html("<script>x</script> [a](javascript:alert(1)) ![b](http://evil.example/x.png)\n")
 
     assert "<script>" not in page
+    assert "<img" not in page
+    assert "evil.example" not in page
     assert "<a " not in page
     assert "javascript:alert(1)" in page
 
@@ -284,7 +289,42 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
     assert "Not affected: 1 file of this night, with 8 rows that count." in answer.text
     assert f"/retraining/incidents/{'f' * 64}" in answer.text
     assert "is overdue" in answer.text
+    assert 'href="/retraining/runbooks/missing-delivery"' in answer.text
+    assert "docs/runbooks" not in answer.text
     assert "started 2026-01-06 02:00:01 UTC" in answer.text
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
+    pages = Pages()
+    torn = "receipts/2026-01-05/torn.json"
+    pages.reviews.put(torn, b"{")
+    for number in range(others):
+        pages.reviews.put(f"receipts/2026-01-05/{number}.json", a_receipt().to_bytes())
+
+    text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
+
+    assert 'class="note bad"' in text
+    assert torn in text
+    assert "what became of 1 of them is not known" in text
+    assert text.count("landing/web/2026-01-05/a.csv") == others
+    assert "Nothing was delivered" not in text
+    assert "rows count" not in text
+    assert "<tfoot>" not in text
+
+
+@pytest.mark.parametrize(
+    "torn", [f"deliveries/{DELIVERY}/outcome.json", "missing/2026-01-05/app.json"]
+)
+def test_other_torn_records_of_a_night_are_named_beside_its_sums(torn):
+    pages = Pages()
+    pages.reviews.put("receipts/2026-01-05/0.json", a_receipt().to_bytes())
+    pages.reviews.put(torn, b"{")
+
+    text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
+
+    assert torn in text
+    assert "<tfoot>" in text
 
 
 def test_a_night_that_is_not_summed_up_yet_says_so():
@@ -311,12 +351,25 @@ def test_the_report_of_a_retraining_leads_to_its_decision_and_says_who_is_champi
     assert links.decision_link(entry.decision_key) in answer.text
 
 
+def test_the_report_of_a_retraining_shows_no_decision_that_was_changed():
+    pages = Pages()
+    key, _ = decided(pages.registry, a_version(pages.registry, "one"))
+    pages.models.objects[key] = pages.models.objects[key].replace(b"Because.", b"Perhaps.")
+
+    answer = a_run_of(pages, "sentiment_retrain", decide=f"s3://memory/{key}", has_work=True)
+
+    assert answer.status_code == 500
+    assert "A record cannot be trusted" in answer.text
+    assert "Perhaps." not in answer.text
+
+
 @pytest.mark.parametrize(
     ("dag_id", "results", "sentence"),
     [
         ("sentiment_retrain", {"has_work": False}, "so nothing was trained"),
         ("sentiment_retrain", {}, "It has not come to a decision."),
         ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "not come to a decision"),
+        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "not come to a decision"),
         ("sentiment_rollback", {"apply_rollback": "s3://memory/../x"}, "Nothing was changed"),
         ("reviews_replay", {}, "It has not come to a plan."),
         ("somebody_elses_dag", {}, "This DAG is not part of the retraining loop"),
@@ -335,6 +388,18 @@ def test_a_run_that_airflow_does_not_show_to_this_reader_is_not_told_by_us(statu
     pages.answers["GET", "/dags/reviews_ingest/dagRuns/run"] = Reply(status, None)
 
     assert pages.get("/runs/reviews_ingest/run").status_code == status
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_airflow_that_does_not_answer_is_not_a_page_that_is_not_there(status):
+    pages = Pages()
+    pages.answers["GET", "/dags/reviews_ingest/dagRuns/run"] = Reply(status, None)
+
+    answer = pages.get("/runs/reviews_ingest/run")
+
+    assert answer.status_code == status
+    assert "Airflow does not answer" in answer.text
+    assert "There is no such page" not in answer.text
 
 
 # Forms
@@ -365,8 +430,12 @@ def form_pages(**changes):
     return pages
 
 
+def a_seal(key="secret", reader="vera", dag_id="reviews_replay", *, hours=1):
+    return forms.seal(key, reader, dag_id, int(time.time()) + hours * 3600)
+
+
 def send(pages, headers=None, **fields):
-    sealed = {"_seal": forms.seal("secret", "vera", "reviews_replay")}
+    sealed = {"_seal": a_seal()}
     return pages.client.post("/forms/reviews_replay", data=sealed | fields, headers=headers or {})
 
 
@@ -381,6 +450,14 @@ def test_a_link_opens_the_form_filled_in_and_the_rest_has_the_dags_defaults():
     assert '<option value="release" selected>' in shown
     assert 'name="dry_run" value="true" checked' in shown
     assert "This DAG is paused" in shown
+
+
+def test_a_link_switches_no_dry_run_off_and_gives_no_reason():
+    shown = form_pages().get("/forms/reviews_replay?dry_run=false&reason=all+fine&action=release")
+
+    assert 'name="dry_run" value="true" checked' in shown.text
+    assert "all fine" not in shown.text
+    assert '<option value="release" selected>' in shown.text
 
 
 def test_a_form_sends_what_the_dag_takes_and_leads_to_the_run():
@@ -407,6 +484,13 @@ def test_a_form_sends_what_the_dag_takes_and_leads_to_the_run():
         (Reply(422, {"detail": [{"msg": "no such field"}]}), {}, "no such field"),
         (None, {"rows": "first two"}, "rows: &#39;first two&#39; is not a list such as"),
         (None, {"seed": "seven"}, "seed: &#39;seven&#39; is not a number."),
+        (None, {"seed": "[7]"}, "seed: &#39;[7]&#39; is not a number."),
+        (None, {"seed": "NaN"}, "seed: &#39;NaN&#39; is not a number."),
+        (None, {"seed": "1e999"}, "seed: &#39;1e999&#39; is not a number."),
+        (None, {"rows": "[" * 20_000}, "[[[&#39; is not a list such as"),
+        (None, {"rows": "[[1]]"}, "rows: &#39;[[1]]&#39; is not a list such as"),
+        (None, {"rows": "[-Infinity]"}, "[-Infinity]&#39; is not a list such as"),
+        (None, {"rows": '["\\ud800"]'}, "is not a list such as"),
     ],
 )
 def test_what_is_wrong_is_said_beside_what_was_typed(reply, fields, said):
@@ -435,9 +519,12 @@ def test_a_reader_without_the_right_sees_no_form_and_can_send_none():
     [
         ({}, {"_seal": ""}),
         ({}, {"_seal": "é" * 64}),
-        ({}, {"_seal": forms.seal("secret", "olga", "reviews_replay")}),
-        ({}, {"_seal": forms.seal("secret", "vera", "sentiment_rollback")}),
-        ({}, {"_seal": forms.seal("guessed", "vera", "reviews_replay")}),
+        ({}, {"_seal": "9" * 5_000 + "." + "0" * 64}),
+        ({}, {"_seal": a_seal(reader="olga")}),
+        ({}, {"_seal": a_seal(dag_id="sentiment_rollback")}),
+        ({}, {"_seal": a_seal(key="guessed")}),
+        ({}, {"_seal": a_seal(hours=-1)}),
+        ({}, {"_seal": "9" * 12 + "." + a_seal(hours=-1).partition(".")[2]}),
         ({"sec-fetch-site": "cross-site"}, {}),
         ({"sec-fetch-site": "same-site"}, {}),
     ],
@@ -449,6 +536,17 @@ def test_what_another_site_or_another_reader_made_is_not_sent(headers, fields):
 
     assert answer.status_code == 403
     assert [method for method, _, _ in pages.asked if method == "POST"] == []
+
+
+def test_a_form_as_it_was_shown_can_be_sent_for_hours_and_not_for_ever():
+    pages = form_pages()
+    (shown,) = re.findall(r'name="_seal" value="([^"]+)"', pages.get("/forms/reviews_replay").text)
+    until = int(shown.partition(".")[0])
+    asked = (shown, "secret", "vera", "reviews_replay")
+
+    assert send(pages, _seal=shown, delivery=DELIVERY).status_code == 303
+    assert forms.is_sealed(*asked, now=until)
+    assert not forms.is_sealed(*asked, now=until + 1)
 
 
 def test_airflow_has_the_last_word_on_who_may_start_a_run():

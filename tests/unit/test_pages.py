@@ -13,7 +13,12 @@ from page_site import BASIS, DELIVERY, Outline, Pages, a_succession, links_of
 from registry_builders import a_version, decided, promoted
 
 from pipelines import links
-from pipelines.errors import BucketMissingError, StoreRefusedError, StoreUnavailableError
+from pipelines.errors import (
+    BucketMissingError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
 from pipelines.pages.site import Reply
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -57,6 +62,24 @@ def test_every_route_refuses_those_who_may_not_read(status):
 
     assert len(routes) >= 8
     assert set(answers.values()) == {status}, answers
+
+
+TOLD_OF = {
+    links.RETRAIN: {"champion", "decisions"},
+    links.INGEST: {"incidents", "reports", "runbooks"},
+    SAMPLES["{dag_id}"]: {"runs", "forms"},
+    links.REPLAY: set(),
+}
+
+
+@pytest.mark.parametrize("dag_id", links.DAGS)
+def test_a_route_asks_for_the_right_to_read_the_dag_that_it_tells_of(dag_id):
+    pages = Pages(refusal=403, refuses=lambda asked: asked == dag_id)
+
+    answers = {path: pages.client.request(method, path) for method, path in all_routes(pages.app)}
+
+    refused = {path for path, answer in answers.items() if answer.status_code == 403}
+    assert refused == {path for path in answers if path.split("/")[1] in TOLD_OF[dag_id]}
 
 
 def test_a_refusal_says_what_to_do():
@@ -126,7 +149,20 @@ def test_a_store_that_does_not_answer_is_said_with_what_to_do(error, status, tod
 
     assert answer.status_code == status
     assert todo in answer.text
-    assert str(error).split("'")[0] in answer.text
+
+
+@pytest.mark.parametrize(
+    "kind", [StoreUnavailableError, StoreRefusedError, UnsafeStoreError, BucketMissingError]
+)
+def test_no_page_says_where_the_store_is(kind, caplog):
+    def fail():
+        raise kind("the store at http://minio.internal:9000 refused it (AccessDenied)")
+
+    answer = Pages(open_stores=fail).get("/champion")
+
+    assert "minio.internal" not in answer.text
+    assert "The log of the api-server says more." in answer.text
+    assert "minio.internal:9000 refused it (AccessDenied)" in caplog.text
 
 
 def test_a_mistake_in_a_page_shows_no_stack_trace():
@@ -182,6 +218,17 @@ def test_what_is_not_there_is_a_page_that_says_so(path):
     assert answer.status_code == 404
     assert "Follow a link" in answer.text
     assert "<script>alert" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/runs/%2e%2e/run", "/runs/%2e/run", "/runs/reviews_ingest/%2e%2e", "/runs/%2e%2e/%2e%2e"],
+)
+def test_a_path_of_dots_is_never_asked_of_airflow(path):
+    pages = Pages()
+
+    assert pages.get(path).status_code == 404
+    assert pages.asked == []
 
 
 # Texts stay texts

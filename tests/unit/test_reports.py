@@ -102,6 +102,14 @@ def test_the_difference_to_the_last_good_delivery_is_shown():
     assert "<tr><td>share of positive reviews<td>25.0%<td>50.0%" in page
 
 
+def test_how_far_chance_alone_would_move_it_stands_beside_the_drift_of_now():
+    lines = reports.differences(a_validation(), a_validation())
+
+    # 40 and 40 texts in 16 bins: (16 - 1) * (1/40 + 1/40); 256 and 256 n-grams in 256 bins
+    assert ("drift of text lengths", "0.000 (chance alone: 0.750)", "-") in lines
+    assert ("drift of words", "0.000 (chance alone: 1.992)", "-") in lines
+
+
 def test_a_file_that_could_not_be_read_has_a_page_without_a_chart():
     page = reports.render(a_validation(profile=None, reference=None), a_delivery(), None)
 
