@@ -32,9 +32,13 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 test: check ## Run every check and every test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line tests-in-process tests-with-airflow
 tests-in-process:
-	@$(MAKE) --no-print-directory --jobs=1 unit integration faults dags
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory dags
 tests-with-airflow:
-	@$(MAKE) --no-print-directory --jobs=1 e2e browser
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory browser
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers

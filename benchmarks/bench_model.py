@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import markdown_table, write_report
 from pipelines.prediction import positive_probability
 
 MODELS = {
@@ -88,7 +89,16 @@ def main() -> None:
     report = {"machine": machine_facts(), "seed": arguments.seed, "models": results}
     _show(report, console)
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_report(arguments.json, report, as_markdown(results))
+
+
+def as_markdown(results: dict[str, dict[str, float]]) -> str:
+    heads = ["model", *(title for title, *_ in COLUMNS)]
+    rows = [
+        [TITLES[name], *(format(figures[key], layout) for _, key, layout, _ in COLUMNS)]
+        for name, figures in results.items()
+    ]
+    return markdown_table(heads, rows)
 
 
 def measure(name: str, reviews: Path, seed: int) -> dict[str, float]:
