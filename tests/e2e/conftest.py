@@ -22,6 +22,11 @@ from pipelines import config
 from pipelines.store import Stores, open_stores
 
 
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that bring an Airflow of their own come first: the shared one is not up yet then."""
+    items.sort(key=lambda item: "stack" in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A database of this run's own; the empty text stands for SQLite."""
