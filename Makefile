@@ -27,18 +27,8 @@ install: $(STAMP) ## Make the virtual environment with the locked requirements
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
-# Tests with a whole Airflow mostly wait, so the others are run beside them.
-.PHONY: test tests-in-process tests-with-airflow
-test: check ## Run every check and every test
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line tests-in-process tests-with-airflow
-tests-in-process:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory integration
-	@$(MAKE) --no-print-directory faults
-	@$(MAKE) --no-print-directory dags
-tests-with-airflow:
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory browser
+.PHONY: test
+test: check unit integration faults dags e2e browser ## Run every check and every test
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers
