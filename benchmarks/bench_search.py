@@ -93,6 +93,8 @@ def main() -> None:
 
 def measure(name: str, reviews: Path) -> Figures:
     """Search with one of the designs, then look at the test split once."""
+    import pipelines.search  # noqa: F401
+
     texts, labels, films = split(reviews, "train")
     data = OfficialTrain(texts, labels, films)
     designs: dict[str, Callable[[], Any]] = {
