@@ -129,9 +129,23 @@ def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
         if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
             return None
         vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
-        return Corpus(vocabulary, columns, lengths, rare, **parameters)
+        found = Corpus(vocabulary, columns, lengths, rare, **parameters)
+        return found if _fits_together(found) else None
     except _DAMAGED:
         return None
+
+
+def _fits_together(corpus: Corpus) -> bool:
+    """Whether the arrays can be one corpus: what walks over them does not look where it goes."""
+    columns, lengths = corpus.columns, corpus.lengths
+    rare_rows = corpus.rare & np.uint64((1 << corpus.row_bits) - 1)
+    return bool(
+        lengths.min(initial=0) >= 0
+        and lengths.sum(dtype=np.int64) == len(columns)
+        and columns.min(initial=0) >= 0
+        and columns.max(initial=-1) < len(corpus.vocabulary)
+        and (not len(rare_rows) or rare_rows.max() < len(corpus))
+    )
 
 
 def _views(data: bytes, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:

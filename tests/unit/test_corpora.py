@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -152,6 +154,26 @@ def test_a_kept_corpus_that_is_not_right_is_made_again(stores, nights, spoil, ca
 
     assert plain(found) == plain(anew(stores, nights))
     assert "corrupt or foreign" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("array", "change"),
+    [
+        pytest.param("columns", lambda columns: columns + 10_000, id="a-column-too-high"),
+        pytest.param("columns", lambda columns: columns - 10_000, id="a-column-below-none"),
+        pytest.param("lengths", lambda lengths: lengths + 1, id="rows-longer-than-the-columns"),
+        pytest.param("lengths", lambda lengths: lengths * 0 - 1, id="rows-of-less-than-nothing"),
+        pytest.param("vocabulary", lambda ids: ids[:1], id="columns-of-no-ngram"),
+        pytest.param("rare", lambda keys: keys | np.uint64(2**24 - 1), id="rare-in-no-review"),
+    ],
+)
+def test_arrays_that_cannot_be_one_corpus_are_not_taken_although_their_digest_is_right(
+    stores, nights, array, change
+):
+    made = anew(stores, nights)
+    spoiled = replace(made, **{array: change(getattr(made, array))})
+
+    assert decode(encode(spoiled, "a" * 64), "a" * 64, made.parameters) is None
 
 
 def signed(payload: bytes) -> bytes:
