@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from benchmarks.measuring import (
     write_report,
 )
 from ops.airflow_api import AirflowApi
-from ops.stack import PROJECT, LocalStack
+from ops.stack import PROJECT, LocalStack, environment
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 ROWS = (45_000, 5_000)
@@ -55,7 +53,7 @@ def _both_ways(reviews: Path) -> dict[str, Figures]:
         with LocalStack(Path(folder) / "stack", config) as stack:
             plain = Path(folder) / "plain.toml"
             plain.write_text(_other_buckets(config), encoding="utf-8")
-            with _environment(stack.s3_environment):
+            with environment(stack.s3_environment):
                 nights = _drop(reviews, config, plain)
                 through_airflow = _through_airflow(stack, nights)
                 for night in nights:
@@ -66,15 +64,6 @@ def _both_ways(reviews: Path) -> dict[str, Figures]:
 def _other_buckets(config: Path) -> str:
     buckets = '[store]\nreviews_bucket = "reviews-plain"\nmodels_bucket = "models-plain"\n\n'
     return buckets + config.read_text(encoding="utf-8")
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    saved = dict(os.environ)
-    os.environ.update(values)
-    yield
-    os.environ.clear()
-    os.environ.update(saved)
 
 
 def _drop(reviews: Path, *configs: Path) -> list[date]:
@@ -133,12 +122,12 @@ def _airflow_night(api: AirflowApi, night: date) -> Figures:
 
 def _in_one_process(night: date, reviews: Path, config: Path) -> Figures:
     command = [sys.executable, "-m", "benchmarks.bench_night", "--measure", "plain"]
-    environment = {
+    variables = {
         **os.environ, "LOOP_CONFIG": str(config), "BENCH_NIGHT": night.isoformat(),
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     done = subprocess.run(
-        [*command, "--reviews", str(reviews)], env=environment, check=True, capture_output=True
+        [*command, "--reviews", str(reviews)], env=variables, check=True, capture_output=True
     )
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures

@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ops.processes import complaint_of
+
 NAMES = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
 _HOW = (
     "Install Debian's package chromium, or run: .venv/bin/python -m playwright install chromium. "
@@ -70,17 +72,10 @@ def install() -> None:
 
 
 def _try(*command: str) -> bool:
-    reply = subprocess.run(  # noqa: S603
-        command,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if reply.returncode != 0:
-        _say(f"{' '.join(command)} failed: {reply.stderr.strip()[-300:] or 'without a word'}")
-    return reply.returncode == 0
+    complaint = complaint_of(*command)
+    if complaint:
+        _say(f"{' '.join(command)} failed: {complaint}")
+    return not complaint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ from ops import held
 from ops.airflow_api import AirflowApi
 from ops.held import REPLAY, Alarm, ReplayResult
 from ops.processes import StackError
-from ops.stack import PROJECT, LocalStack
+from ops.stack import PROJECT, LocalStack, environment
 from pipelines.errors import LoopError
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
@@ -170,7 +170,7 @@ def _play(
     display: Display, source: Any, folder: Path, *, nights: int, is_once: bool, started: float
 ) -> None:
     stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
-    with stack, _environment(stack.s3_environment):
+    with stack, environment(stack.s3_environment):
         display.line(f"Airflow is up: {stack.ui_url}  (login admin / {stack.password})", "bold")
         results = Nights(stack, display, source).run(nights)
         seconds = time.monotonic() - started
@@ -234,18 +234,6 @@ def _locked(folder: Path) -> IO[str]:
         elif child != marker:
             child.unlink()
     return lock
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """The S3 of the stack for this very process, too."""
-    saved = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
 
 
 class Nights:

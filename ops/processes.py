@@ -203,3 +203,16 @@ def _die_with_parent() -> None:
     """In the child: end when the parent is killed (Linux; elsewhere nothing happens)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def complaint_of(*command: str) -> str:
+    """Run an installer that asks nothing; returns the end of its complaint, or nothing."""
+    reply = subprocess.run(  # noqa: S603
+        command,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "" if reply.returncode == 0 else reply.stderr.strip()[-500:] or "without a word"

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ops.processes import Processes, StackError
+from ops.processes import Processes, StackError, complaint_of
 from ops.real_database import PACKAGES as DATABASE_PACKAGES
 from ops.real_database import Postgres
 from ops.real_s3 import (
@@ -148,15 +148,7 @@ def install_missing() -> None:
 
 def _apt(*arguments: str) -> str:
     """Run apt-get; returns the end of what it complained about, or nothing if it succeeded."""
-    reply = subprocess.run(  # noqa: S603
-        ["apt-get", "-qq", *arguments],  # noqa: S607
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return "" if reply.returncode == 0 else reply.stderr.strip()[-500:] or "without a word"
+    return complaint_of("apt-get", "-qq", *arguments)
 
 
 def run(command: Sequence[str], *, is_installing: bool) -> int:
