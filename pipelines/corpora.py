@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.corpus import Corpus
+from pipelines.corpus import Corpus, Rare
 from pipelines.errors import ObjectMissingError
 from pipelines.features import cache_folder, partition_fingerprints
 from pipelines.records import Partition, sha256_of
@@ -34,6 +34,7 @@ Selected = tuple[Partition, NDArray[np.int64]]
 GROWTH_TO_KEEP = 1.125
 _ALIGNMENT = 64
 _DIGEST_BYTES = 64
+_LOOK = 1 << 16
 _ARRAYS = {
     "vocabulary": np.uint64, "columns": np.int32, "lengths": np.int32, "rare": np.uint64,
 }  # fmt: skip
@@ -107,7 +108,8 @@ def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
 
 def encode(corpus: Corpus, name: str) -> bytes:
     """Bytes of a kept corpus: their own sha256, a line of JSON, then the arrays."""
-    arrays = [np.ascontiguousarray(vars(corpus)[field], kind) for field, kind in _ARRAYS.items()]
+    fields = vars(corpus) | {"rare": corpus.rare.in_order()}
+    arrays = [np.ascontiguousarray(fields[name], kind) for name, kind in _ARRAYS.items()]
     head = {"made_of": name, **corpus.parameters, "counts": [len(array) for array in arrays]}
     line = json.dumps(head).encode()
     line += b" " * (-(_DIGEST_BYTES + len(line) + 1) % _ALIGNMENT) + b"\n"
@@ -129,7 +131,7 @@ def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
         if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
             return None
         vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
-        found = Corpus(vocabulary, columns, lengths, rare, **parameters)
+        found = Corpus(vocabulary, columns, lengths, Rare(rare), **parameters)
         return found if _fits_together(found) else None
     except _DAMAGED:
         return None
@@ -137,14 +139,15 @@ def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
 
 def _fits_together(corpus: Corpus) -> bool:
     """Whether the arrays can be one corpus: what walks over them does not look where it goes."""
-    columns, lengths = corpus.columns, corpus.lengths
-    rare_rows = corpus.rare & np.uint64((1 << corpus.row_bits) - 1)
+    columns, lengths = corpus.columns.view(np.uint32), corpus.lengths  # below 0 is far too high
+    row = np.uint64((1 << corpus.row_bits) - 1)
+    rare = corpus.rare.in_order()
+    parts = (rare[start : start + _LOOK] for start in range(0, len(rare), _LOOK))
     return bool(
         lengths.min(initial=0) >= 0
         and lengths.sum(dtype=np.int64) == len(columns)
-        and columns.min(initial=0) >= 0
-        and columns.max(initial=-1) < len(corpus.vocabulary)
-        and (not len(rare_rows) or rare_rows.max() < len(corpus))
+        and (not len(columns) or columns.max() < len(corpus.vocabulary))
+        and all((part & row).max() < len(corpus) for part in parts)
     )
 
 

@@ -43,9 +43,8 @@ class Corpus:
         The columns of each review, one review after the other, each ascending.
     lengths : ndarray of int32, shape (n_reviews,)
         How many of them each review has.
-    rare : ndarray of uint64
-        Occurrences of n-grams in fewer than ``min_df`` reviews, ascending: the fingerprint in the
-        upper ``bits`` bits, the row below.
+    rare : Rare
+        Occurrences of n-grams in fewer than ``min_df`` reviews.
     min_df, ngram_max, bits : int
         See `FingerprintVectorizer`.
     """
@@ -53,7 +52,7 @@ class Corpus:
     vocabulary: Ids
     columns: NDArray[np.int32]
     lengths: Rows
-    rare: Ids
+    rare: Rare
     min_df: int
     ngram_max: int = 3
     bits: int = 40
@@ -62,7 +61,7 @@ class Corpus:
     def empty(cls, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
         nothing = np.empty(0, np.int32)
         ids = np.empty(0, np.uint64)
-        return cls(ids, nothing, nothing, ids, min_df, ngram_max, bits)
+        return cls(ids, nothing, nothing, Rare(ids), min_df, ngram_max, bits)
 
     @classmethod
     def of(cls, reviews: Fingerprints, *, min_df: int) -> Corpus:
@@ -167,23 +166,28 @@ class Corpus:
         """The columns of ascending ids; -1 where there is none.
 
         The long vocabulary is looked up among the few ids, not the other way round: so no index
-        of the vocabulary has to be made.
+        of the vocabulary has to be made. Most of it shares its top bits with none of them.
         """
         columns = np.full(len(ids), -1, np.int32)
-        near = np.flatnonzero((self.vocabulary >= ids[0]) & (self.vocabulary <= ids[-1]))
+        top_bits = min(self.bits, len(ids).bit_length() + 2)
+        shift = np.uint64(self.bits - top_bits)
+        is_like_one = np.zeros(1 << top_bits, np.bool_)
+        is_like_one[ids >> shift] = True
+        near = np.flatnonzero(is_like_one.take((self.vocabulary >> shift).view(np.int64)))
         at, is_there = FingerprintIndex(ids, self.bits).find(self.vocabulary[near])
         columns[at[is_there]] = near[is_there]
         return columns
 
     def _promoted(self, keys: Ids, ids: Ids, counts: Counts) -> _Found:
         """Which n-grams without a column get one, counting where they were rare before."""
-        starts, before = self._rare_before(ids)
+        rare = self.rare.in_order()
+        starts, before = self._rare_before(rare, ids)
         is_promoted = before + counts >= self.min_df
         is_promoted_key = np.repeat(is_promoted, counts)
         moved = _ranges(starts[is_promoted], before[is_promoted])
         occurrences = keys[is_promoted_key]
         if len(moved):
-            occurrences = np.sort(np.concatenate([self.rare[moved], occurrences]))
+            occurrences = np.sort(np.concatenate([rare[moved], occurrences]))
         counts = (before + counts)[is_promoted]
         rows = self._rows(occurrences)
         return _Found(
@@ -195,16 +199,14 @@ class Corpus:
             rare=keys[~is_promoted_key],
         )
 
-    def _rare_before(self, ids: Ids) -> tuple[NDArray[np.intp], Counts]:
+    def _rare_before(self, rare: Ids, ids: Ids) -> tuple[NDArray[np.intp], Counts]:
         """Where the rare occurrences of ascending ids begin, and how many there are."""
-        starts = np.searchsorted(self.rare, ids << np.uint64(self.row_bits))
+        starts = np.searchsorted(rare, ids << np.uint64(self.row_bits))
         before = np.zeros(len(ids), np.int64)
-        if len(self.rare):
+        if len(rare):
             for place in range(self.min_df - 1):  # if there were more, they would not be rare
-                at = self.rare.take(starts + place, mode="clip")
-                before += (starts + place < len(self.rare)) & (
-                    at >> np.uint64(self.row_bits) == ids
-                )
+                at = rare.take(starts + place, mode="clip")
+                before += (starts + place < len(rare)) & (at >> np.uint64(self.row_bits) == ids)
         return starts, before
 
     def _rows(self, keys: Ids) -> Rows:
@@ -213,22 +215,16 @@ class Corpus:
     def _joined(self, found: _Found, new_reviews: int) -> Corpus:
         order = _stable_order(found.births)  # the ids ascend, and so they do where births are equal
         marks = self._new_marks(found, order, new_reviews)
-        columns, lengths = self._merged_marks(marks, new_reviews)
+        columns, lengths = self._merged_marks(marks)
         return Corpus(
             vocabulary=np.concatenate([self.vocabulary, found.ids[order]]),
             columns=columns,
             lengths=lengths,
-            rare=self._still_rare(found),
+            rare=Rare(self.rare.in_order(), found.moved, found.rare),
             min_df=self.min_df,
             ngram_max=self.ngram_max,
             bits=self.bits,
         )
-
-    def _still_rare(self, found: _Found) -> Ids:
-        if not len(self.rare):
-            return found.rare
-        rare = np.delete(self.rare, found.moved)
-        return np.insert(rare, np.searchsorted(rare, found.rare), found.rare)
 
     def _new_marks(
         self, found: _Found, order: NDArray[np.intp], new_reviews: int
@@ -247,21 +243,54 @@ class Corpus:
         )
         return marks.tocsr()
 
-    def _merged_marks(
-        self, marks: sparse.csr_array, new_reviews: int
-    ) -> tuple[NDArray[np.int32], Rows]:
+    def _merged_marks(self, marks: sparse.csr_array) -> tuple[NDArray[np.int32], Rows]:
         """New marks behind the old ones of the same review: new columns have higher numbers."""
         added = np.diff(marks.indptr)
         if not len(self):
             return marks.indices, added
-        lengths = np.concatenate([self.lengths, np.zeros(new_reviews, np.int32)])
-        is_added = np.repeat(
-            np.tile([False, True], len(lengths)), np.column_stack([lengths, added]).ravel()
-        )
-        columns = np.empty(len(is_added), np.int32)
-        columns[is_added] = marks.indices
-        columns[~is_added] = self.columns
-        return columns, lengths + added
+        late = added[: len(self)]  # an old review gains an n-gram that was rare until now
+        gained = bounds_of(late)
+        ends = bounds_of(self.lengths)[1:]
+        columns = np.empty(len(self.columns) + len(marks.indices), np.int32)
+        columns[len(self.columns) + gained[-1] :] = marks.indices[gained[-1] :]
+        columns[np.repeat(ends, late) + np.arange(gained[-1])] = marks.indices[: gained[-1]]
+        gainers = np.flatnonzero(late)
+        cuts = [0, *ends[gainers].tolist(), len(self.columns)]
+        shifts = [0, *gained[1:][gainers].tolist()]
+        for (start, stop), shift in zip(pairwise(cuts), shifts, strict=True):
+            columns[start + shift : stop + shift] = self.columns[start:stop]
+        return columns, np.concatenate([self.lengths + late, added[len(self) :]])
+
+
+@dataclass(eq=False)
+class Rare:
+    """Occurrences of n-grams that are rare.
+
+    New ones are put among the others when somebody asks: a night that is not kept never does.
+
+    Attributes
+    ----------
+    occurrences : ndarray of uint64
+        Ascending: the fingerprint in the upper ``bits`` bits, the row below.
+    gone : ndarray of int64
+        Positions of those that are not rare any more.
+    new : ndarray of uint64
+        What is still to be put among them, ascending.
+    """
+
+    occurrences: Ids
+    gone: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    new: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    def in_order(self) -> Ids:
+        """Return all that are rare, ascending."""
+        if not len(self.occurrences):
+            self.occurrences, self.new = self.new, self.occurrences
+        elif len(self.gone) or len(self.new):
+            still = np.delete(self.occurrences, self.gone)
+            self.occurrences = np.insert(still, np.searchsorted(still, self.new), self.new)
+            self.gone, self.new = self.gone[:0], self.new[:0]
+        return self.occurrences
 
 
 class _Growing:
@@ -281,7 +310,7 @@ class _Found:
     """What new occurrences mean.
 
     ``ids`` get columns: ``counts`` occurrences each, in ``rows``, and ``births`` is the row that
-    brought the one that was missing. ``moved`` are positions in ``Corpus.rare`` that are no longer
+    brought the one that was missing. ``moved`` are positions in `Rare` that are no longer
     rare, ``rare`` the new rare occurrences. ``known_rows`` contain columns that were there before.
     """
 

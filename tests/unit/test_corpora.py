@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import corpora
 from pipelines.corpora import decode, encode, grown
-from pipelines.corpus import Corpus
+from pipelines.corpus import Corpus, Rare
 from pipelines.errors import ObjectMissingError
 from pipelines.features import cache_folder, partition_fingerprints
 from tests.unit.test_corpus import plain
@@ -164,9 +164,10 @@ def test_a_kept_corpus_that_is_not_right_is_made_again(stores, nights, spoil, ca
         pytest.param("lengths", lambda lengths: lengths + 1, id="rows-longer-than-the-columns"),
         pytest.param("lengths", lambda lengths: lengths * 0 - 1, id="rows-of-less-than-nothing"),
         pytest.param("vocabulary", lambda ids: ids[:1], id="columns-of-no-ngram"),
-        pytest.param("rare", lambda keys: keys | np.uint64(2**24 - 1), id="rare-in-no-review"),
+        pytest.param("rare", lambda rare: Rare(rare.in_order() | np.uint64(2**24 - 1)),
+                     id="rare-in-no-review"),
     ],
-)
+)  # fmt: skip
 def test_arrays_that_cannot_be_one_corpus_are_not_taken_although_their_digest_is_right(
     stores, nights, array, change
 ):
