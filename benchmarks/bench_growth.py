@@ -108,6 +108,7 @@ class FolderBucket:
 
 def _night(reviews: Path, *, is_cached: bool) -> Figures:
     from pipelines.artefacts import dump_model
+    from pipelines.corpus import Corpus
     from pipelines.dataset import load_dataset
     from pipelines.features import fill_cache
     from pipelines.models import fingerprint_svm
@@ -123,11 +124,12 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
         _, features = timed(partial(fill_cache, bucket, snapshot, ngram_max=3, bits=40))
         dataset, load = timed(partial(load_dataset, bucket, snapshot))
         rows = dataset.training_rows
-        corpus, counts = timed(lambda: dataset.corpus(rows, **COUNTED))
+        counted: list[Corpus] = []  # as the search does, the fit lets go of what it was made of
+        _, counts = timed(lambda: counted.append(dataset.corpus(rows, **COUNTED)))
 
         def fit() -> bytes:
             model = fingerprint_svm(seed=1)
-            ones = model[0].fit_transform(corpus)
+            ones = model[0].fit_transform(counted.pop())
             model[-1].fit(ones, dataset.label[rows], held_out=dataset.is_selection[rows])
             return dump_model(model)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pipelines.corpus import Corpus, Rare
 from pipelines.errors import ObjectMissingError
 from pipelines.features import cache_folder, partition_fingerprints
-from pipelines.records import Partition, sha256_of
+from pipelines.records import Partition
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ Selected = tuple[Partition, NDArray[np.int64]]
 
 GROWTH_TO_KEEP = 1.125
 _ALIGNMENT = 64
-_DIGEST_BYTES = 64
+_CHECKSUM_BYTES = 8
 _LOOK = 1 << 16
 _ARRAYS = {
     "vocabulary": np.uint64, "columns": np.int32, "lengths": np.int32, "rare": np.uint64,
@@ -107,14 +108,22 @@ def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
 
 
 def encode(corpus: Corpus, name: str) -> bytes:
-    """Bytes of a kept corpus: their own sha256, a line of JSON, then the arrays."""
+    """Bytes of a kept corpus: their own checksum, a line of JSON, then the arrays."""
     fields = vars(corpus) | {"rare": corpus.rare.in_order()}
     arrays = [np.ascontiguousarray(fields[name], kind) for name, kind in _ARRAYS.items()]
     head = {"made_of": name, **corpus.parameters, "counts": [len(array) for array in arrays]}
     line = json.dumps(head).encode()
-    line += b" " * (-(_DIGEST_BYTES + len(line) + 1) % _ALIGNMENT) + b"\n"
+    line += b" " * (-(_CHECKSUM_BYTES + len(line) + 1) % _ALIGNMENT) + b"\n"
     payload = b"".join([line, *(_padded(array.tobytes()) for array in arrays)])
-    return sha256_of(payload).encode() + payload
+    return _checksum(payload) + payload
+
+
+def _checksum(payload: bytes | memoryview) -> bytes:
+    """Tell damage, no more: whoever can write a corpus could write any digest of it, too.
+
+    It takes half the time of a sha256, which was a quarter of the time that a night's counts took.
+    """
+    return f"{zlib.crc32(payload):08x}".encode()
 
 
 def _padded(data: bytes) -> bytes:
@@ -124,10 +133,10 @@ def _padded(data: bytes) -> bytes:
 def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
     """The corpus in these bytes, or None when it is not the one of this name, whole."""
     try:
-        if data[:_DIGEST_BYTES] != sha256(memoryview(data)[_DIGEST_BYTES:]).hexdigest().encode():
+        if data[:_CHECKSUM_BYTES] != _checksum(memoryview(data)[_CHECKSUM_BYTES:]):
             return None
-        start = data.index(b"\n", _DIGEST_BYTES) + 1
-        head = json.loads(data[_DIGEST_BYTES:start])
+        start = data.index(b"\n", _CHECKSUM_BYTES) + 1
+        head = json.loads(data[_CHECKSUM_BYTES:start])
         if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
             return None
         vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
