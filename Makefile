@@ -42,17 +42,20 @@ PYTEST   := $(RUN) -m pytest -q
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal
 
+# SERVICES=real runs them beside a real S3 server and PostgreSQL where they can be had.
+BESIDE   := $(if $(filter real,$(SERVICES)),$(RUN) -m ops.real --install --or-doubles --)
+
 .PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
 	$(PYTEST) $(PARALLEL) tests/unit
-integration: $(STAMP) ## Tests against an S3 server
-	$(PYTEST) $(PARALLEL) tests/integration
-faults: $(STAMP) ## Races, lost answers and kills
-	$(PYTEST) tests/faults
+integration: $(STAMP) ## Tests against an S3 server (SERVICES=real)
+	$(BESIDE) $(PYTEST) $(PARALLEL) tests/integration
+faults: $(STAMP) ## Races, lost answers and kills (SERVICES=real)
+	$(BESIDE) $(PYTEST) tests/faults
 dags: $(STAMP) ## Tests of the DAGs, in process
 	$(PYTEST) $(PARALLEL) tests/dags
-e2e: $(STAMP) ## Tests with real Airflow processes
-	$(PYTEST) tests/e2e
+e2e: $(STAMP) ## Tests with real Airflow processes (SERVICES=real)
+	$(BESIDE) $(PYTEST) tests/e2e
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.processes import complaint_of
+from ops.processes import apt_complaint, complaint_of
 
 NAMES = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
 _HOW = (
@@ -64,18 +64,15 @@ def install() -> None:
     except NoBrowserError:
         if os.geteuid() == 0 and shutil.which("apt-get"):
             _say("installing Debian's package chromium")
-            _try("apt-get", "-qq", "update")  # should it fail, the lists that are there may do
-            if _try("apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium"):
+            apt_complaint("update")  # should it fail, the lists that are there may do
+            complaint = apt_complaint("install", "-y", "--no-install-recommends", "chromium")
+            if not complaint:
                 return
+            _say(f"apt-get failed: {complaint}")
         _say("installing playwright's Chromium")
-        _try(sys.executable, "-m", "playwright", "install", "chromium")
-
-
-def _try(*command: str) -> bool:
-    complaint = complaint_of(*command)
-    if complaint:
-        _say(f"{' '.join(command)} failed: {complaint}")
-    return not complaint
+        complaint = complaint_of(sys.executable, "-m", "playwright", "install", "chromium")
+        if complaint:
+            _say(f"playwright failed: {complaint}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -216,3 +216,8 @@ def complaint_of(*command: str) -> str:
         check=False,
     )
     return "" if reply.returncode == 0 else reply.stderr.strip()[-500:] or "without a word"
+
+
+def apt_complaint(*arguments: str) -> str:
+    """Run apt-get as `complaint_of` does; it waits for another one that is at work."""
+    return complaint_of("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *arguments)

@@ -1,6 +1,6 @@
 """Run a command on real services instead of test doubles, and leave nothing behind.
 
-    python -m ops.real [--install] [--or-skip] -- COMMAND...
+    python -m ops.real [--install] [--or-skip | --or-doubles] -- COMMAND...
     python -m ops.real --install
 
 Starts a real S3 server and PostgreSQL on free loopback ports, their data in a temporary folder,
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ops.processes import Processes, StackError, complaint_of
+from ops.processes import Processes, StackError, apt_complaint
 from ops.real_database import PACKAGES as DATABASE_PACKAGES
 from ops.real_database import Postgres
 from ops.real_s3 import (
@@ -140,15 +140,10 @@ def install_missing() -> None:
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     _say(f"installing Debian's packages {' '.join(packages)}")
-    _apt("update")  # should it fail, the lists that are there may do
+    apt_complaint("update")  # should it fail, the lists that are there may do
     install = ("install", "-y", "--no-install-recommends", *packages)
-    if complaint := _apt(*install):
+    if complaint := apt_complaint(*install):
         raise NotHereError(f"apt-get {' '.join(install)} failed: {complaint}")
-
-
-def _apt(*arguments: str) -> str:
-    """Run apt-get; returns the end of what it complained about, or nothing if it succeeded."""
-    return complaint_of("apt-get", "-qq", *arguments)
 
 
 def run(command: Sequence[str], *, is_installing: bool) -> int:
@@ -199,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--install", action="store_true", help="install what is missing, as root")
     parser.add_argument("--or-skip", action="store_true", help="without an S3 server: say so, pass")
+    parser.add_argument(
+        "--or-doubles", action="store_true", help="without an S3 server: run on test doubles"
+    )
     parser.add_argument("command", nargs="*")
     chosen = parser.parse_args(arguments)
     if not chosen.command and not chosen.install:
@@ -207,13 +205,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(chosen.command, is_installing=chosen.install)
     except NotHereError as error:
-        _say(f"{'SKIPPED' if chosen.or_skip else 'FAILED'} the tests on real services: {error}")
-        return 0 if chosen.or_skip else 1
+        return _without_services(chosen, error)
     except StackError as error:
         _say(f"FAILED: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _without_services(chosen: argparse.Namespace, error: NotHereError) -> int:
+    is_allowed = chosen.or_skip or chosen.or_doubles
+    _say(f"{'SKIPPED' if is_allowed else 'FAILED'} the tests on real services: {error}")
+    if not chosen.or_doubles or not chosen.command:
+        return 0 if is_allowed else 1
+    _say("running the tests on test doubles instead")
+    return _run_beside(chosen.command, {})
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,9 @@ class LocalStack:
     def __post_init__(self) -> None:
         self.ui_port = self.ui_port or free_port(USUAL_UI_PORT)
         self.s3_port = self.s3_port or free_port(USUAL_S3_PORT)
-        self.database_url = self.database_url or f"sqlite:///{self.folder}/airflow/airflow.db"
+        self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
+        # Writers wait for each other this many seconds before they say that it is locked.
+        self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=60"
         self._processes = Processes(self.folder)
         self.password = "admin"  # noqa: S105 - loopback only, and said on the screen
         self._secret_environment = {
@@ -199,6 +202,9 @@ class LocalStack:
         self._processes.run(
             "migrate", migrate, environment=self.environment, timeout_seconds=_START_SECONDS
         )
+        if self._sqlite:
+            with contextlib.closing(sqlite3.connect(self._sqlite)) as database:
+                database.execute("PRAGMA journal_mode=WAL")  # who reads keeps nobody from writing
         self.on_step("starting Airflow: api-server, scheduler, dag-processor, triggerer")
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
         self._spawn("api-server", "airflow", *api_server, "--workers", "1")

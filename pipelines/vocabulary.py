@@ -24,10 +24,10 @@ class FingerprintIndex:
     """
 
     def __init__(self, vocabulary: NDArray[np.uint64], bits: int) -> None:
-        order = np.argsort(vocabulary)
+        ascending, columns = _sorted(vocabulary, bits)
         # A last entry above every fingerprint ends each search inside the array.
-        self._entries = np.append(vocabulary[order], np.uint64(2**64 - 1))
-        self._columns = np.append(order, -1).astype(np.int32)
+        self._entries = np.append(ascending, np.uint64(2**64 - 1))
+        self._columns = np.append(columns, np.int32(-1))
         top_bits = min(bits, len(vocabulary).bit_length() + 1)
         self._shift = np.uint64(bits - top_bits)
         slots = (self._entries[:-1] >> self._shift).astype(np.intp)
@@ -45,6 +45,20 @@ class FingerprintIndex:
             entries[unsettled] = found = self._entries.take(here)
             unsettled = unsettled[found < wanted]
         return self._columns.take(positions), entries == ids
+
+
+def _sorted(
+    vocabulary: NDArray[np.uint64], bits: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The fingerprints, ascending, and their columns: as ``argsort``, in a fraction of its time."""
+    spare = np.uint64(64 - bits)
+    if len(vocabulary).bit_length() > spare:  # a column's number does not fit beside a fingerprint
+        order = np.argsort(vocabulary)
+        return vocabulary[order], order.astype(np.int32)
+    keys = vocabulary << spare
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return keys >> spare, (keys & ((np.uint64(1) << spare) - np.uint64(1))).astype(np.int32)
 
 
 def known_columns(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -160,6 +162,13 @@ def test_the_scheduler_holds_the_libraries_that_its_task_processes_need(stack):
 
     assert "/sklearn/" in loaded
     assert "/pyarrow/" in loaded
+
+
+def test_on_sqlite_who_reads_keeps_nobody_from_writing(stack):
+    if stack.database_url.startswith("postgresql"):
+        return  # nobody does there
+    with contextlib.closing(sqlite3.connect(stack.folder / "airflow" / "airflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_no_secret_is_in_any_log(stack):

@@ -174,10 +174,15 @@ def test_a_stop_reaches_what_the_command_started(start, folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "word"), [([], 1, "FAILED"), (["--or-skip"], 0, "SKIPPED")]
+    ("options", "code", "word", "printed"),
+    [
+        ([], 1, "FAILED", ""),
+        (["--or-skip"], 0, "SKIPPED", ""),
+        (["--or-doubles"], 0, "SKIPPED", "run\n"),
+    ],
 )
-def test_without_a_real_server_nothing_is_run_and_that_is_said(
-    start, folder, monkeypatch, options, code, word
+def test_without_a_real_server_nothing_is_run_on_one_and_that_is_said(
+    start, folder, monkeypatch, options, code, word, printed
 ):
     monkeypatch.setenv("MINIO", "/nowhere")
     monkeypatch.setenv("PATH", str(folder / "empty"))
@@ -189,6 +194,6 @@ def test_without_a_real_server_nothing_is_run_and_that_is_said(
     child = start("print('run')", *options)
     shown, said = child.communicate()
 
-    assert (shown, child.returncode) == ("", code)
+    assert (shown, child.returncode) == (printed, code)
     assert f"{word} the tests on real services: no real S3 server" in said
     assert leftovers(folder) == []

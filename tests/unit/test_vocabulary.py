@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,18 @@ def test_the_index_finds_what_a_set_finds_in_any_order(vocabulary, wanted):
     assert is_known.tolist() == [fp in vocabulary for fp in ids.tolist()]
     found = zip(positions.tolist(), is_known, ids.tolist(), strict=True)
     assert all(entries[at] == fp for at, known, fp in found if known)
+
+
+@pytest.mark.parametrize("bits", [40, 63, 64], ids=lambda bits: f"{64 - bits}-spare-bits")
+def test_the_index_finds_all_whether_or_not_a_column_fits_beside_a_fingerprint(bits):
+    vocabulary = np.random.default_rng(0).permutation(2**bits - 1 - 7 * np.arange(9, dtype=object))
+
+    positions, is_known = FingerprintIndex(vocabulary.astype(np.uint64), bits).find(
+        vocabulary.astype(np.uint64)
+    )
+
+    assert is_known.all()
+    assert positions.tolist() == list(range(9))
 
 
 @settings(max_examples=150, deadline=None)
