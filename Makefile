@@ -42,20 +42,17 @@ PYTEST   := $(RUN) -m pytest -q
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-# SERVICES=real runs them beside a real S3 server and PostgreSQL where they can be had.
-BESIDE   := $(if $(filter real,$(SERVICES)),$(RUN) -m ops.real --install --or-doubles --)
-
 .PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
 	$(PYTEST) $(PARALLEL) tests/unit
-integration: $(STAMP) ## Tests against an S3 server (SERVICES=real)
-	$(BESIDE) $(PYTEST) $(PARALLEL) tests/integration
-faults: $(STAMP) ## Races, lost answers and kills (SERVICES=real)
-	$(BESIDE) $(PYTEST) tests/faults
+integration: $(STAMP) ## Tests against an S3 server
+	$(PYTEST) $(PARALLEL) tests/integration
+faults: $(STAMP) ## Races, lost answers and kills
+	$(PYTEST) tests/faults
 dags: $(STAMP) ## Tests of the DAGs, in process
 	$(PYTEST) $(PARALLEL) tests/dags
-e2e: $(STAMP) ## Tests with real Airflow processes (SERVICES=real)
-	$(BESIDE) $(PYTEST) tests/e2e
+e2e: $(STAMP) ## Tests with real Airflow processes
+	$(PYTEST) tests/e2e
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
@@ -63,20 +60,14 @@ browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 screens: $(STAMP) ## Take the pictures in docs/screens again
 	$(RUN) -m ops.browser --install -- $(PYTEST) tests/browser/screens.py
 
-# What depends on the store or the database; CONTRIBUTING.md says why these.
-REAL_STORE := $(patsubst %,tests/integration/test_%.py,store registry promotion rollback fsck ingest replays)
-REAL_LOOP  := tests/faults/test_races.py tests/faults/test_kills.py tests/e2e/test_a_night.py
 # REAL="--install --or-skip" passes where there is no real S3 server.
-REAL       ?= --install
+REAL ?= --install
 # The last sources that MinIO published; it gives out no programs any more.
 MINIO_SOURCE := github.com/minio/minio@v0.0.0-20251015172955-9e49d5e7a648
 
-.PHONY: test-real on-real-services minio
+.PHONY: test-real minio
 test-real: $(STAMP) ## Run the tests on a real S3 server and PostgreSQL (installs them as root, with apt)
-	@$(RUN) -m ops.real $(REAL) -- $(MAKE) --no-print-directory on-real-services
-on-real-services: $(STAMP)
-	$(PYTEST) $(PARALLEL) $(REAL_STORE)
-	$(PYTEST) $(REAL_LOOP)
+	@$(RUN) -m ops.real $(REAL) -- $(MAKE) --no-print-directory integration faults e2e
 minio: ## Build MinIO with Go, for test-real
 	GOBIN="$${XDG_CACHE_HOME:-$$HOME/.cache}/retraining-loop/tools" go install $(MINIO_SOURCE)
 

@@ -14,8 +14,6 @@ import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-import httpx
-
 from ops.processes import LOOPBACK, Processes, StackError, free_port
 
 _START_SECONDS = 120.0
@@ -226,6 +224,8 @@ def _plain_environment() -> dict[str, str]:
 
 
 def _answers(url: str) -> bool:
+    import httpx  # installing the services needs nothing but Python
+
     with contextlib.suppress(httpx.HTTPError):
         return httpx.get(url, timeout=2).is_success
     return False
