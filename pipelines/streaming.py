@@ -1,20 +1,24 @@
 """Fit a model of hashed columns without ever holding the matrix.
 
-The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, each written once and
-read once per epoch. Memory holds one block, and a few numbers per column.
+The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`. A descent weighs each
+block once and reads it once per epoch; the next block is read while the solver is at work on one.
+Memory holds two blocks, and a few numbers per column.
 """
 # ruff: noqa: N806  # X is what scikit-learn and its readers call the samples
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -23,11 +27,13 @@ from pipelines.fingerprints import Fingerprints
 from pipelines.hashed import HashedColumns
 from pipelines.models import fingerprint_parameters
 from pipelines.nbsvm import NaiveBayesSvm, ratio_of_counts, two_classes, weighted_by
-from pipelines.vocabulary import presence
+from pipelines.vocabulary import csr, presence
 
 BLOCK_REVIEWS = 32_768
 
 Mask = NDArray[np.bool_]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def streams(model: Pipeline) -> bool:
@@ -61,50 +67,74 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
     columns, svm = model[0].fit(None), model[1]
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
-        judge = _descend(clone(svm), spool, is_inside=lambda held: ~held)
+        judge = _descend(clone(svm), spool, are_all=False)
         margins, labels = _judged(judge, spool)
-        _descend(svm, spool, is_inside=np.ones_like).calibrate(margins, labels)
+        _descend(svm, spool, are_all=True).calibrate(margins, labels)
     return model
 
 
 @dataclass(frozen=True)
-class _Block:
-    X: Any
-    labels: NDArray[np.int8]
-    held_out: Mask
-
-    def rows(self, chosen: Mask) -> tuple[Any, NDArray[np.int8]]:
-        return (self.X, self.labels) if chosen.all() else (self.X[chosen], self.labels[chosen])
-
-
-@dataclass(frozen=True)
 class _Spool:
-    """Blocks of columns on disk, and how many labels and held out rows they hold."""
+    """Blocks of reviews on disk, in each of which the held out ones come last.
 
-    files: tuple[Path, ...]
-    column_count: int
+    Attributes
+    ----------
+    folder : Path
+        Columns, bounds and labels of each block.
+    labels, held_out : ndarray of shape (n_reviews,)
+        Of all reviews.
+    fitted : tuple of int
+        How many reviews of each block are not held out.
+    counts : ndarray of int32, shape (2, 2, n_columns)
+        In how many reviews each column is: not held out and held out, of class 0 and of class 1.
+    """
+
+    folder: Path
     labels: NDArray[np.int8]
     held_out: Mask
+    fitted: tuple[int, ...]
+    counts: NDArray[np.int32]
 
     @classmethod
     def write(
         cls, folder: Path, columns: HashedColumns, dataset: Dataset, rows: Rows, held_out: Mask
     ) -> _Spool:
-        files = []
+        fitted, counts = [], np.zeros((2, 2, columns.column_count), np.int32)
         for number, (mine, reviews) in enumerate(_blocks(columns, dataset, rows)):
-            at, bounds = columns.columns(reviews)
-            file = folder / f"{number:06d}.npz"
-            which = np.searchsorted(rows, mine)
-            np.savez(
-                file, columns=at, bounds=bounds, labels=dataset.label[mine], held=held_out[which]
-            )
-            files.append(file)
-        return cls(tuple(files), columns.column_count, dataset.label[rows], held_out)
+            held, labels = held_out[np.searchsorted(rows, mine)], dataset.label[mine]
+            group = 2 * held + (labels == 1)
+            order = np.argsort(group, kind="stable")
+            at, bounds = columns.columns(reviews.take(order))
+            cuts = bounds[np.searchsorted(group[order], [1, 2, 3])]
+            for which, part in enumerate(np.split(at, cuts)):
+                counts[divmod(which, 2)] += np.bincount(part, minlength=columns.column_count)
+            np.save(folder / f"{number}-columns.npy", at)
+            np.save(folder / f"{number}-bounds.npy", bounds)
+            np.save(folder / f"{number}-labels.npy", labels[order])
+            fitted.append(len(held) - int(held.sum()))
+        return cls(folder, dataset.label[rows], held_out, tuple(fitted), counts)
 
-    def block(self, number: int) -> _Block:
-        with np.load(self.files[number], allow_pickle=False) as arrays:
-            ones = presence(arrays["columns"], arrays["bounds"], self.column_count)
-            return _Block(ones, arrays["labels"], arrays["held"])
+    def ratio(self, alpha: float, *, are_all: bool) -> NDArray[np.float32]:
+        """The log-count ratio in all reviews, or in those that are not held out."""
+        first, second = self.counts.sum(axis=0) if are_all else self.counts[0]
+        return ratio_of_counts(second, first, alpha)
+
+    def block(self, number: int, part: slice) -> _Block:
+        """Some consecutive reviews of a block."""
+        columns, bounds, labels = (
+            np.load(self.folder / f"{number}-{name}.npy")
+            for name in ("columns", "bounds", "labels")
+        )
+        start, stop, _ = part.indices(len(labels))
+        inside = slice(bounds[start], bounds[stop])
+        return _Block(columns[inside], bounds[start : stop + 1] - bounds[start], labels[part])
+
+
+@dataclass(frozen=True)
+class _Block:
+    columns: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    labels: NDArray[np.int8]
 
 
 def _blocks(
@@ -129,40 +159,54 @@ def _joined(parts: list[tuple[Rows, Fingerprints]]) -> tuple[Rows, Fingerprints]
     return rows, Fingerprints.concat(found for _, found in parts)
 
 
-def _descend(svm: NaiveBayesSvm, spool: _Spool, *, is_inside: Any) -> NaiveBayesSvm:
-    """Fit ratio and margin to the chosen rows, visiting the blocks in a new order each epoch."""
-    inside = is_inside(spool.held_out)
-    classes = two_classes(spool.labels[inside])
-    ratio = _ratio(svm, spool, is_inside)
-    linear = svm.descent(int(inside.sum()))
+def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesSvm:
+    """Fit ratio and margin, to all or without the held out, in a new order of blocks each epoch."""
+    labels = spool.labels if are_all else spool.labels[~spool.held_out]
+    classes = two_classes(labels)
+    ratio = spool.ratio(svm.alpha, are_all=are_all)
+    linear = svm.descent(len(labels))
     order = np.random.default_rng(svm.random_state)
-    for _ in range(svm.epochs):
-        for number in order.permutation(len(spool.files)):
-            block = spool.block(number)
-            X, labels = block.rows(is_inside(block.held_out))
-            if len(labels):
-                linear.partial_fit(weighted_by(ratio, X), labels, classes=classes)
+    with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
+        weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
+        for _ in range(svm.epochs):
+            for X, mine in _one_ahead(weighted, order.permutation(len(spool.fitted))):
+                if len(mine):
+                    linear.partial_fit(X, mine, classes=classes)
     return svm.take_over(linear, ratio, classes)
 
 
-def _ratio(svm: NaiveBayesSvm, spool: _Spool, is_inside: Any) -> NDArray[np.float32]:
-    counts = np.zeros((2, spool.column_count), np.int64)
-    for number in range(len(spool.files)):
-        block = spool.block(number)
-        X, labels = block.rows(is_inside(block.held_out))
-        is_second = np.repeat(labels == 1, np.diff(X.indptr))
-        for row, mask in enumerate((~is_second, is_second)):
-            counts[row] += np.bincount(X.indices[mask], minlength=spool.column_count)
-    return ratio_of_counts(counts[1], counts[0], svm.alpha)
+def _weighted(
+    spool: _Spool, ratio: NDArray[np.float32], folder: Path, are_all: bool, number: int
+) -> tuple[sparse.csr_array, NDArray[np.int8]]:
+    """The weighted rows of a block, and their labels; the weights are kept in the folder."""
+    block = spool.block(number, slice(None if are_all else spool.fitted[number]))
+    file = folder / f"{number}.npy"
+    if not file.exists():
+        ones = presence(block.columns, block.bounds, len(ratio))
+        np.save(file, weighted_by(ratio, ones).data)
+    weights = np.load(file)
+    return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
+
+
+def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Yield what is made of each item; the next one is made meanwhile."""
+    with ThreadPoolExecutor(1) as worker:
+        coming: Future[Made] | None = None
+        for item in items:
+            ready, coming = coming, worker.submit(make, item)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _judged(judge: NaiveBayesSvm, spool: _Spool) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Margins and labels of the held out rows."""
     margins, labels = [], []
-    for number in range(len(spool.files)):
-        block = spool.block(number)
-        X, mine = block.rows(block.held_out)
-        if len(mine):
-            margins.append(judge.margins(X))
-            labels.append(mine)
+    for number, fitted in enumerate(spool.fitted):
+        block = spool.block(number, slice(fitted, None))
+        if len(block.labels):
+            ones = presence(block.columns, block.bounds, judge.n_features_in_)
+            margins.append(judge.margins(ones))
+            labels.append(block.labels)
     return np.concatenate(margins), np.concatenate(labels)

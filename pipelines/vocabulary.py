@@ -73,9 +73,18 @@ def presence(
     columns: NDArray[np.int32], bounds: NDArray[np.int64], column_count: int
 ) -> sparse.csr_array:
     """Return ones in the given columns of each row."""
+    return csr(np.ones(len(columns), np.float32), columns, bounds, column_count)
+
+
+def csr(
+    values: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    column_count: int,
+) -> sparse.csr_array:
+    """Return the given values in the given columns of each row."""
     return sparse.csr_array(
-        (np.ones(len(columns), np.float32), columns, _as_indices(bounds)),
-        shape=(len(bounds) - 1, column_count),
+        (values, columns, _as_indices(bounds)), shape=(len(bounds) - 1, column_count)
     )
 
 
