@@ -50,13 +50,14 @@ def main() -> None:
 def _both_ways(reviews: Path) -> dict[str, Figures]:
     with tempfile.TemporaryDirectory(prefix="bench-night-") as folder:
         config = PROJECT / "config" / "demo.toml"
-        with LocalStack(Path(folder) / "stack", config) as stack:
+        with LocalStack(Path(folder) / "stack", config, on_step=_say) as stack:
             plain = Path(folder) / "plain.toml"
             plain.write_text(_other_buckets(config), encoding="utf-8")
             with environment(stack.s3_environment):
                 nights = _drop(reviews, config, plain)
                 through_airflow = _through_airflow(stack, nights)
-                for night in nights:
+                for night, rows in zip(nights, ROWS, strict=True):
+                    _say(f"{rows:,} reviews in one process")
                     figures = _in_one_process(night, reviews, plain)
     return {"airflow": through_airflow, "plain": figures}
 
@@ -94,7 +95,8 @@ def _through_airflow(stack: LocalStack, nights: list[date]) -> Figures:
     while not (runs := api.runs(INGEST)):  # the scheduler's own, for the night that has passed
         time.sleep(0.3)
     api.wait(INGEST, runs[0]["dag_run_id"], timeout_seconds=NIGHT_SECONDS)
-    for night in nights:
+    for night, rows in zip(nights, ROWS, strict=True):
+        _say(f"{rows:,} reviews through Airflow")
         figures = _airflow_night(api, night)
     return figures
 
@@ -166,6 +168,10 @@ def _retrain(_night: str) -> None:
         promoted = steps.promote(decision, "bench", "")
         if promoted is not None:
             steps.confirm(promoted)
+
+
+def _say(step: str) -> None:
+    sys.stderr.write(f"bench-night: {step}\n")
 
 
 def as_markdown(results: dict[str, Figures]) -> str:
