@@ -32,7 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops import held
-from ops.airflow_api import AirflowApi
+from ops.airflow_api import AirflowApi, last_complete_night
 from ops.held import REPLAY, Alarm, ReplayResult
 from ops.processes import StackError
 from ops.stack import PROJECT, LocalStack, environment
@@ -251,14 +251,12 @@ class Nights:
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
 
     def run(self, nights: int) -> list[NightResult]:
-        """Play the first nights; the last of all seven is the day before yesterday."""
+        """Play the first nights; the last of all seven is before the one that Airflow runs itself."""
         from pipelines import replayer
 
         self._prepare()
-        today = datetime.now(UTC).date()
-        plans = replayer.demo_nights(
-            self.source.table.num_rows, first_night=today - timedelta(days=len(STORIES) + 1)
-        )
+        first_night = last_complete_night(datetime.now(UTC)) - timedelta(days=len(STORIES))
+        plans = replayer.demo_nights(self.source.table.num_rows, first_night=first_night)
         played = list(zip(plans, STORIES, strict=True))[:nights]
         deliveries = list(
             replayer.replay(self.source.table, [plan for plan, _ in played], seed=SEED)

@@ -131,7 +131,7 @@ class CephGateway(S3Server):
         self._run("mkfs-osd", "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
         self._spawn("osd", "ceph-osd", "-i", "0", "-f")
         self._run(
-            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop",
+            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop", "--max-buckets=-1",
             f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
         )  # fmt: skip
         self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
@@ -200,7 +200,11 @@ osd objectstore = bluestore
 osd memory target = 939524096
 bluestore block size = 8589934592
 rgw data = {folder}/rgw
-rgw frontends = beast endpoint={endpoint}
+rgw override bucket index max shards = 1
+rgw dynamic resharding = false
+rgw enable usage log = false
+rgw enable ops log = false
+rgw frontends = beast endpoint={endpoint} tcp_nodelay=1
 """
 
 
