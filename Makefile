@@ -7,17 +7,21 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .PHONY: help
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(STAMP): requirements.txt
+$(STAMP): requirements.txt ops/installer.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed; $(PYTHON) is another one. Try: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing the locked requirements into $(VENV) (once; about two minutes)"
+	@echo "Installing the locked requirements into $(VENV) (once; about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(PIP) ops/installer.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements.txt || \
+	  { echo "uv could not; pip, which has settings of its own, tries (about three minutes)"; \
+	    $(PIP) requirements.txt; }
 	@touch $@
 
 .PHONY: install
@@ -131,6 +135,9 @@ docs: $(STAMP) ## Make the generated pages again
 lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
 	@$(PYTHON) -m venv .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@{ echo "# What installs the locked requirements. \`make lock\` makes this file, too."; \
+	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
 	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.txt

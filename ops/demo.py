@@ -251,7 +251,7 @@ class Nights:
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
 
     def run(self, nights: int) -> list[NightResult]:
-        """Play the first nights; the last of all seven is before the one that Airflow runs itself."""
+        """Play the first nights; the last of all seven is before the scheduler's own."""
         from pipelines import replayer
 
         self._prepare()

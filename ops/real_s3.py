@@ -131,7 +131,8 @@ class CephGateway(S3Server):
         self._run("mkfs-osd", "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
         self._spawn("osd", "ceph-osd", "-i", "0", "-f")
         self._run(
-            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop", "--max-buckets=-1",
+            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop",
+            "--max-buckets=100000",  # two for each test
             f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
         )  # fmt: skip
         self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
