@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.gate_reviews import Mask, Reviews, Rows
 from pipelines.fingerprints import Fingerprints, fingerprint
 from pipelines.models import fingerprint_sgd
-from pipelines.overlap import near_copies
+from pipelines.overlap import near_copies, sketches
 
 CHAMPION_SHARE = 0.8  # of the training side; the rest is there to come in later
 APPEND_SHARE, GROWTH_SHARE = 0.04, 0.20
@@ -177,7 +177,7 @@ def trained(recipe: Recipe, pool: Reviews) -> Challenger:
     """Fit the default model by a recipe and ask it about the pool."""
     prints = recipe.prints()
     model = fingerprint_sgd(seed=recipe.seed).fit(prints, recipe.labels)
-    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(pool.prints, prints)
+    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(sketches(pool.prints), sketches(prints))
     return Challenger(
         name=recipe.name,
         kind=recipe.kind,

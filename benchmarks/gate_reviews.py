@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.config import GateSettings
 from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.overlap import near_copies
+from pipelines.overlap import near_copies, sketches
 from pipelines.slices import Described, slice_masks
 
 COLUMNS = ("review_id", "text", "label", "split", "rating", "movie_id")
@@ -69,7 +69,9 @@ def read_sides(path: Path, trained_on: Side, limit: int | None = None) -> tuple[
     training = _read(path, trained_on, limit)
     pool = _read(path, held_out, limit)
     known = np.isin(pool.ids, training.ids) | np.isin(pool.films, training.films)
-    return training, pool.take(~(known | near_copies(pool.prints, training.prints)))
+    return training, pool.take(
+        ~(known | near_copies(sketches(pool.prints), sketches(training.prints)))
+    )
 
 
 def _read(path: Path, split: Side, limit: int | None) -> Reviews:

@@ -6,7 +6,8 @@ a cache like that of the fingerprints: it may be deleted at any time, and what i
 is made again.
 
 A corpus is kept only when it outgrew the one it began with by an eighth. That bounds what all
-nights together write, and a night adds at most an eighth again to what is kept.
+nights together write, and a night adds at most an eighth again to what is kept. At most two are
+kept, which bounds the bucket: retrainings that take other rows in turn gain nothing from them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus, Rare
-from pipelines.errors import ObjectMissingError
+from pipelines.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
 from pipelines.features import cache_folder, partition_fingerprints
 from pipelines.records import Partition
 from pipelines.store import Bucket
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 Selected = tuple[Partition, NDArray[np.int64]]
 """A partition, and which of its rows are in a corpus, ascending."""
 
+CORPUS_VERSION = "c1"
+"""Of what `pipelines.corpus` makes of fingerprints: a change there is a change here."""
+
 GROWTH_TO_KEEP = 1.125
 _ALIGNMENT = 64
 _CHECKSUM_BYTES = 8
@@ -39,14 +43,14 @@ _LOOK = 1 << 16
 _ARRAYS = {
     "vocabulary": np.uint64, "columns": np.int32, "lengths": np.int32, "rare": np.uint64,
 }  # fmt: skip
-_DAMAGED = (ValueError, KeyError, TypeError)
+_DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 def grown(
     reviews: Bucket, parts: Sequence[Selected], *, min_df: int, ngram_max: int, bits: int
 ) -> Corpus:
     """The corpus of the selected rows: the longest one that is kept of a part of them, extended."""
-    folder = f"{cache_folder(ngram_max=ngram_max, bits=bits)}/corpora-df{min_df}"
+    folder = f"{cache_folder(ngram_max=ngram_max, bits=bits)}/corpora-{CORPUS_VERSION}-df{min_df}"
     empty = Corpus.empty(min_df=min_df, ngram_max=ngram_max, bits=bits)
     chain = _chain(parts)
     kept = {info.key for info in reviews.list(f"{folder}/")}
@@ -101,10 +105,16 @@ def _read(reviews: Bucket, key: str, name: str, empty: Corpus) -> Corpus | None:
 
 
 def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
-    """Keep a corpus, and no others but the one it began with."""
-    reviews.put(key, data)
-    for other in sorted(outdated - {key}):
-        reviews.delete(other)
+    """Keep a corpus, and no others but the one it began with.
+
+    It is only a cache: where the store refuses that, the night goes on.
+    """
+    try:
+        reviews.put(key, data)
+        for other in sorted(outdated - {key}):
+            reviews.delete(other)
+    except (StoreRefusedError, StoreUnavailableError) as error:
+        logger.warning("cache=%s was not kept, or an older one not deleted: %s", key, error)
 
 
 def encode(corpus: Corpus, name: str) -> bytes:
@@ -147,21 +157,29 @@ def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
 
 
 def _fits_together(corpus: Corpus) -> bool:
-    """Whether the arrays can be one corpus: what walks over them does not look where it goes."""
+    """Whether the arrays can be one corpus: what walks over them does not look where it goes.
+
+    It notices what would lead out of them, not each wrong number: the cache is trusted as far as
+    those who may write to the bucket are.
+    """
     columns, lengths = corpus.columns.view(np.uint32), corpus.lengths  # below 0 is far too high
     row = np.uint64((1 << corpus.row_bits) - 1)
     rare = corpus.rare.in_order()
     parts = (rare[start : start + _LOOK] for start in range(0, len(rare), _LOOK))
     return bool(
-        lengths.min(initial=0) >= 0
+        corpus.vocabulary.max(initial=np.uint64(0)) >> np.uint64(corpus.bits) == 0
+        and lengths.min(initial=0) >= 0
         and lengths.sum(dtype=np.int64) == len(columns)
         and (not len(columns) or columns.max() < len(corpus.vocabulary))
+        and bool((rare[1:] > rare[:-1]).all())
         and all((part & row).max() < len(corpus) for part in parts)
     )
 
 
 def _views(data: bytes, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
     """The arrays that begin at ``start``; they are looked at, not copied."""
+    if min(counts) < 0:
+        raise ValueError("an array of less than nothing")
     for kind, count in zip(_ARRAYS.values(), counts, strict=True):
         view: NDArray[Any] = np.frombuffer(data, kind, count, start)
         start += view.nbytes + -view.nbytes % _ALIGNMENT

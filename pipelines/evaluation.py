@@ -22,7 +22,7 @@ from pipelines.config import Settings, behaviour_path, golden_path
 from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
 from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
-from pipelines.overlap import near_copies
+from pipelines.overlap import SKETCH, Sketches, near_copies, sketches
 from pipelines.records import LogEntry, Manifest, Snapshot
 from pipelines.registry import Registry
 from pipelines.scores import Scored, set_scores, slice_scores
@@ -118,12 +118,17 @@ def _fair_rows(reviews: Bucket, dataset: Dataset, standing: Standing) -> Fair:
 def _copies(dataset: Dataset) -> Mask:
     """Held out rows that are, word for word or nearly, among those trained on."""
     held, trained = dataset.holdout_rows, dataset.training_rows
-    prints = dataset.fingerprints(
-        np.concatenate([held, trained]), ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
-    )
-    is_held = np.arange(len(prints)) < len(held)
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    return is_copy | near_copies(prints.take(is_held), prints.take(~is_held))
+    return is_copy | near_copies(_sketches(dataset, held), _sketches(dataset, trained))
+
+
+def _sketches(dataset: Dataset, rows: Rows) -> Sketches:
+    """A line per given ascending review; only one partition's fingerprints are held at a time."""
+    parts = dataset.fingerprints_by_partition(
+        rows, ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
+    )
+    nothing = np.empty((0, SKETCH), np.uint64)
+    return np.concatenate([nothing, *(sketches(found) for _, found in parts)])
 
 
 def _trained_on(reviews: Bucket, manifest: Manifest) -> NDArray[np.str_]:

@@ -29,19 +29,22 @@ MIN_TELLING = 3
 _NO_HASH = np.uint64(2**64 - 1)
 
 
-def near_copies(held_out: Fingerprints, trained_on: Fingerprints) -> NDArray[np.bool_]:
+Sketches = NDArray[np.uint64]
+
+
+def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
     """Which held out reviews are nearly the same as one that was trained on.
 
     Parameters
     ----------
-    held_out, trained_on : Fingerprints
-        Made with the same parameters. Reviews of fewer than `SKETCH` n-grams are never near copies.
+    ours, theirs : ndarray of uint64, shape (n_held_out, SKETCH) and (n_trained_on, SKETCH)
+        What `sketches` makes of the held out reviews and of those trained on, of fingerprints with
+        the same parameters. Reviews of fewer than `SKETCH` n-grams are never near copies.
 
     Returns
     -------
     is_copy : ndarray of bool, shape (n_held_out,)
     """
-    ours, theirs = sketches(held_out), sketches(trained_on)
     left, right = _candidates(ours, theirs)
     shared = np.zeros(len(left), np.int64)
     for column in range(SKETCH):
@@ -51,7 +54,7 @@ def near_copies(held_out: Fingerprints, trained_on: Fingerprints) -> NDArray[np.
     return is_copy
 
 
-def sketches(reviews: Fingerprints) -> NDArray[np.uint64]:
+def sketches(reviews: Fingerprints) -> Sketches:
     """The smallest hashes of each review, shape (n_reviews, SKETCH).
 
     Fingerprints of a review are ascending already. Lines of shorter reviews are all `_NO_HASH`.
@@ -63,9 +66,7 @@ def sketches(reviews: Fingerprints) -> NDArray[np.uint64]:
     return found
 
 
-def _candidates(
-    ours: NDArray[np.uint64], theirs: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _candidates(ours: Sketches, theirs: Sketches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of reviews that share `MIN_TELLING` hashes that few reviews hold."""
     hashes = theirs.ravel()
     order = np.argsort(hashes)

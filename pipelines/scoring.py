@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -13,6 +14,7 @@ from typing import IO, cast
 from pipelines.errors import SourceError
 
 BATCH_ROWS = 2_000
+BATCH_CHARACTERS = 4_000_000
 _LONGEST_FIELD_BYTES = 64 * 1024 * 1024
 
 OnShare = Callable[[float], None]
@@ -41,7 +43,7 @@ def read_texts(path: Path, on_share: OnShare = lambda _share: None) -> Iterator[
             yield from _from_lines(path, on_share, is_csv=name.endswith(".csv"))
         else:
             raise SourceError(f"{path} ends in none of .csv, .jsonl, .parquet")
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, RecursionError, csv.Error, ValueError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
 
 
@@ -100,10 +102,12 @@ def _from_parquet(path: Path, on_share: OnShare) -> Iterator[list[str]]:
 
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
     batch: list[str] = []
+    characters = 0
     for text in texts:
         batch.append(text)
-        if len(batch) == BATCH_ROWS:
+        characters += len(text)
+        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
-            batch = []
+            batch, characters = [], 0
     if batch:
         yield batch

@@ -79,6 +79,9 @@ class _Trial:
 def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
     """Fit the plan's best setting to all training rows; a lone one needs no comparison.
 
+    Folds that lack a class, inside or outside, compare nothing and are left out. Where all do, the
+    first setting by name is fitted.
+
     Raises
     ------
     ConfigError
@@ -88,15 +91,15 @@ def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
     """
     rows = _TrainingRows(dataset, plan.folds)
     trials = [_Trial(name, _built(plan, name)) for name in sorted(plan.candidates)]
-    running = trials
-    if len(trials) > 1:
+    running, is_compared = trials, len(trials) > 1 and bool(rows.usable_folds)
+    if is_compared:
         running = _compare(trials, rows, plan, on_step)
     best = min(running, key=lambda trial: (trial.losses and trial.loss, trial.name))
     on_step(f"fitting {best.name} on all training rows")
     if len(trials) == 1 and streams(best.model):
         return Found(best.name, _fit_streamed(best, dataset, rows), ())
     model = _fit_to_all(best, rows)
-    scores = tuple(trial.score() for trial in trials) if len(trials) > 1 else ()
+    scores = tuple(trial.score() for trial in trials) if is_compared else ()
     return Found(best.name, model, scores)
 
 
@@ -116,6 +119,11 @@ class _TrainingRows:
         self.labels = dataset.label[self.rows]
         self.folds = dataset.folds(fold_count)[self.rows]
         self.is_selection = dataset.is_selection[self.rows]
+        self.usable_folds = [fold for fold in range(fold_count) if self._is_usable(fold)]
+
+    def _is_usable(self, fold: int) -> bool:
+        """Whether both classes are in the fold, and among the other rows."""
+        return len(np.unique(2 * self.labels + (self.folds == fold))) == 4
 
     def shared(self, model: Pipeline) -> tuple[Any, Any]:
         """The first step fitted to all training rows, and what it makes of them."""
@@ -150,11 +158,13 @@ def _compare(
     trials: list[_Trial], rows: _TrainingRows, plan: Plan, on_step: OnStep
 ) -> list[_Trial]:
     """Run the folds one after another; returns the settings that were tried on all of them."""
-    running = trials
-    for fold in range(plan.folds):
-        on_step(f"comparing {len(running)} settings on fold {fold + 1} of {plan.folds}")
+    running, count = trials, len(rows.usable_folds)
+    if count < plan.folds:
+        logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
+    for number, fold in enumerate(rows.usable_folds, start=1):
+        on_step(f"comparing {len(running)} settings on fold {number} of {count}")
         _run_fold(running, rows, rows.folds == fold)
-        if fold < plan.folds - 1:
+        if number < count:
             kept = survivors({trial.name: trial.loss for trial in running}, plan.keep_share)
             running = [trial for trial in running if trial.name in kept]
     for trial in running:
@@ -224,9 +234,9 @@ def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
         if last is None:
             rest = trial.model[1:].fit(X, rows.labels)
         elif trial.margins:
-            order = np.argsort(rows.folds, kind="stable")  # fold after fold, as the margins came
+            judged = np.concatenate([rows.labels[rows.folds == fold] for fold in rows.usable_folds])
             svm = last.fit_margin(X, rows.labels)
-            rest = [svm.calibrate(np.concatenate(trial.margins), rows.labels[order])]
+            rest = [svm.calibrate(np.concatenate(trial.margins), judged)]
         else:
             rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]
     names = [name for name, _ in trial.model.steps]

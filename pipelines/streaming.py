@@ -8,8 +8,9 @@ Memory holds two blocks, and a few numbers per column.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -165,13 +166,17 @@ def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesS
     classes = two_classes(labels)
     ratio = spool.ratio(svm.alpha, are_all=are_all)
     linear = svm.descent(len(labels))
+    # One state for all blocks and epochs: a seed would shuffle a block alike each time.
+    linear.set_params(random_state=np.random.RandomState(svm.random_state))
     order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
         weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
         for _ in range(svm.epochs):
-            for X, mine in _one_ahead(weighted, order.permutation(len(spool.fitted))):
-                if len(mine):
-                    linear.partial_fit(X, mine, classes=classes)
+            numbers = order.permutation(len(spool.fitted))
+            with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
+                for X, mine in blocks:
+                    if len(mine):
+                        linear.partial_fit(X, mine, classes=classes)
     return svm.take_over(linear, ratio, classes)
 
 
@@ -188,7 +193,7 @@ def _weighted(
     return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
 
 
-def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
     """Yield what is made of each item; the next one is made meanwhile."""
     with ThreadPoolExecutor(1) as worker:
         coming: Future[Made] | None = None

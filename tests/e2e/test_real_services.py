@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import stat
@@ -50,8 +51,9 @@ def start(folder, monkeypatch):
     minio.chmod(minio.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("MINIO", str(minio))
     monkeypatch.setenv("TMPDIR", str(folder))  # where the services keep their data
-    for name in ("LOOP_TEST_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "LOOP_TEST_DATABASE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*filter(lambda name: name.startswith("LOOP_TEST_"), os.environ)]:
+        monkeypatch.delenv(name)  # these tests may run beside real services themselves
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
 
     def started(script, *options):
         command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]

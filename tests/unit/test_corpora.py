@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import replace
 
@@ -11,14 +12,14 @@ import pytest
 from pipelines import corpora
 from pipelines.corpora import decode, encode, grown
 from pipelines.corpus import Corpus, Rare
-from pipelines.errors import ObjectMissingError
+from pipelines.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
 from pipelines.features import cache_folder, partition_fingerprints
 from tests.unit.test_corpus import plain
 from tests.unit.test_features import a_partition
 
 SIZE = {"ngram_max": 2, "bits": 40}
 COUNTED = {"min_df": 2, **SIZE}
-FOLDER = f"{cache_folder(**SIZE)}/corpora-df2/"
+FOLDER = f"{cache_folder(**SIZE)}/corpora-{corpora.CORPUS_VERSION}-df2/"
 
 
 @pytest.fixture
@@ -114,6 +115,29 @@ def test_only_the_newest_and_the_one_it_began_with_are_kept(stores, nights):
     assert len(kept(stores)) == 2
 
 
+@pytest.mark.parametrize("refused", ["put", "delete"])
+@pytest.mark.parametrize("error", [StoreRefusedError, StoreUnavailableError])
+def test_a_store_that_keeps_or_deletes_no_corpus_costs_no_night(
+    stores, nights, monkeypatch, caplog, refused, error
+):
+    for count in (1, 2):
+        grown(stores.reviews, nights[:count], **COUNTED)
+
+    does = getattr(stores.reviews, refused)
+
+    def refuse(key, *data):
+        if key.startswith(FOLDER):
+            raise error(f"{key}: not yours")
+        return does(key, *data)
+
+    monkeypatch.setattr(stores.reviews, refused, refuse)
+
+    found = grown(stores.reviews, nights, **COUNTED)
+
+    assert plain(found) == plain(anew(stores, nights))
+    assert "not yours" in caplog.text
+
+
 def test_kept_corpora_may_be_deleted_at_any_time(stores, nights, monkeypatch):
     grown(stores.reviews, nights[:4], **COUNTED)
     get = stores.reviews.get
@@ -128,6 +152,14 @@ def test_kept_corpora_may_be_deleted_at_any_time(stores, nights, monkeypatch):
     assert plain(grown(stores.reviews, nights, **COUNTED)) == plain(anew(stores, nights))
 
 
+def signed(payload: bytes) -> bytes:
+    return f"{zlib.crc32(payload):08x}".encode() + payload
+
+
+def with_first_count(count: bytes):
+    return lambda data: signed(re.sub(rb'"counts": \[\d+', b'"counts": [' + count, data[8:]))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -138,6 +170,9 @@ def test_kept_corpora_may_be_deleted_at_any_time(stores, nights, monkeypatch):
         pytest.param(lambda data: signed(b"no json\n"), id="signed-and-no-json"),
         pytest.param(lambda data: signed(b"[]\n"), id="signed-and-a-list"),
         pytest.param(lambda data: signed(b"{}\n"), id="signed-and-nothing-named"),
+        pytest.param(lambda data: signed(b"[" * 100_000 + b"\n"), id="signed-and-deep"),
+        pytest.param(with_first_count(b"-1"), id="signed-and-less-than-nothing"),
+        pytest.param(with_first_count(b"9" * 30), id="signed-and-more-than-fits"),
         pytest.param(lambda data: signed(b"no line at all"), id="signed-and-one-line"),
         pytest.param(lambda data: signed(data[8:-64]), id="signed-and-too-short"),
         pytest.param(lambda data: signed(data[8:].replace(b'"min_df": 2', b'"min_df": 3')),
@@ -165,6 +200,8 @@ def test_a_kept_corpus_that_is_not_right_is_made_again(stores, nights, spoil, ca
         pytest.param("lengths", lambda lengths: lengths + 1, id="rows-longer-than-the-columns"),
         pytest.param("lengths", lambda lengths: lengths * 0 - 1, id="rows-of-less-than-nothing"),
         pytest.param("vocabulary", lambda ids: ids[:1], id="columns-of-no-ngram"),
+        pytest.param("vocabulary", lambda ids: ids + np.uint64(2**40), id="of-too-many-bits"),
+        pytest.param("rare", lambda rare: Rare(rare.in_order()[::-1]), id="rare-out-of-order"),
         pytest.param("rare", lambda rare: Rare(rare.in_order() | np.uint64(2**24 - 1)),
                      id="rare-in-no-review"),
     ],
@@ -176,10 +213,6 @@ def test_arrays_that_cannot_be_one_corpus_are_not_taken_although_their_checksum_
     spoiled = replace(made, **{array: change(getattr(made, array))})
 
     assert decode(encode(spoiled, "a" * 64), "a" * 64, made.parameters) is None
-
-
-def signed(payload: bytes) -> bytes:
-    return f"{zlib.crc32(payload):08x}".encode() + payload
 
 
 def test_what_is_kept_is_read_back_without_copies(stores, nights):

@@ -36,6 +36,18 @@ def test_the_peak_of_a_process_is_what_it_held(module, tmp_path):
     assert 200 < figures["peak_mb"] < 300
 
 
+def test_a_short_peak_is_not_missed_and_much_output_does_not_hang(module, tmp_path):
+    name = module("""
+        import json
+        held = b"1" * 200_000_000
+        del held
+        print("." * 1_000_000)
+        print(json.dumps({}))
+    """)
+
+    assert 200 < in_own_process(name, "any", tmp_path)["peak_mb"] < 300
+
+
 def test_a_measurement_that_fails_is_no_measurement(module, tmp_path):
     with pytest.raises(SystemExit, match="measuring any failed with exit code 3"):
         in_own_process(module("raise SystemExit(3)"), "any", tmp_path)

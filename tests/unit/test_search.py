@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,28 @@ def test_the_shared_search_scores_settings_as_separate_fits_do(reviews):
             losses.append(log_loss(reviews.label[is_out], svm.predict_proba(ones[is_out])))
         assert score.log_loss == pytest.approx(np.mean(losses), abs=1e-6)
         assert score.folds == 3
+
+
+def test_a_fold_of_one_class_or_of_no_reviews_is_left_out(reviews):
+    folds = np.where(reviews.folds(3) == 2, 1, reviews.folds(3))  # none in the third
+    folds[reviews.label == 1] = 0  # the second has one class
+    odd = replace(reviews, fold=folds)
+
+    found = find_best(odd, a_plan(steps(0.05, 0.4)), quiet)
+
+    assert found.scores == ()
+    assert found.candidate == "step=0.05"
+    found.model.predict_proba(odd.all_texts[:2])
+
+
+def test_the_folds_that_can_be_used_compare_and_calibrate(reviews):
+    folds = np.where(reviews.folds(3) == 2, 1, reviews.folds(3))
+    odd = replace(reviews, fold=folds)
+
+    found = find_best(odd, a_plan(steps(0.0001, 0.4)), quiet)
+
+    assert [score.folds for score in found.scores] == [2, 2]
+    assert found.candidate == "step=0.4"
 
 
 def test_the_setting_of_lowest_log_loss_is_fitted_to_all_rows(reviews):
