@@ -43,16 +43,15 @@ def in_own_process(
     started, peak_bytes = time.perf_counter(), 0
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen(command, stdout=output, env=environment)
-        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-            peak_bytes = max(peak_bytes, _resident_bytes(_descendants(child.pid)))
+        while child.poll() is None:
+            tree_bytes = _resident_bytes(_descendants(child.pid))
+            peak_bytes = max(peak_bytes, tree_bytes, _high_water_bytes(child.pid))
             time.sleep(SAMPLE_SECONDS)
         wall_seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(ended[1])
         if child.returncode:
             sys.exit(f"measuring {name} failed with exit code {child.returncode}; see above")
         output.seek(0)
         figures: Figures = json.loads(output.read().splitlines()[-1])
-    peak_bytes = max(peak_bytes, ended[2].ru_maxrss * 1024)
     return {"process_wall_seconds": wall_seconds, "peak_mb": peak_bytes / 1e6, **figures}
 
 
@@ -164,6 +163,15 @@ def _resident_bytes(pids: list[int]) -> int:
         own += (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
         shared = max(shared, int(fields[2]) * _PAGE_BYTES)
     return own + shared
+
+
+def _high_water_bytes(pid: int) -> int:
+    """The most that a process has held so far, by the system's own account."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _processor() -> str:

@@ -38,10 +38,11 @@ def test_the_peak_of_a_process_is_what_it_held(module, tmp_path):
 
 def test_a_short_peak_is_not_missed_and_much_output_does_not_hang(module, tmp_path):
     name = module("""
-        import json
+        import json, time
         held = b"1" * 200_000_000
         del held
         print("." * 1_000_000)
+        time.sleep(0.2)
         print(json.dumps({}))
     """)
 
