@@ -16,8 +16,7 @@ NIGHTLY_RUN = clock(2, 0, tzinfo=UTC)
 
 def last_complete_night(now: datetime) -> date:
     """The night that the scheduler runs by itself as soon as the DAG is unpaused."""
-    end = now if now.time() >= NIGHTLY_RUN.replace(tzinfo=None) else now - timedelta(days=1)
-    return end.date() - timedelta(days=1)
+    return (now - timedelta(days=1, hours=NIGHTLY_RUN.hour)).date()
 
 
 class AirflowApi:

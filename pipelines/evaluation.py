@@ -119,13 +119,14 @@ def _copies(dataset: Dataset) -> Mask:
     """Held out rows that are, word for word or nearly, among those trained on."""
     held, trained = dataset.holdout_rows, dataset.training_rows
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    return is_copy | near_copies(_sketches(dataset, held), _sketches(dataset, trained))
+    found, is_held = _sketches(dataset), dataset.is_holdout
+    return is_copy | near_copies(found[is_held], found[~is_held])
 
 
-def _sketches(dataset: Dataset, rows: Rows) -> Sketches:
-    """A line per given ascending review; only one partition's fingerprints are held at a time."""
+def _sketches(dataset: Dataset) -> Sketches:
+    """A line per review; only one partition's fingerprints are held at a time."""
     parts = dataset.fingerprints_by_partition(
-        rows, ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
+        np.arange(len(dataset.label)), ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
     )
     nothing = np.empty((0, SKETCH), np.uint64)
     return np.concatenate([nothing, *(sketches(found) for _, found in parts)])

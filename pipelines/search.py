@@ -123,7 +123,7 @@ class _TrainingRows:
 
     def _is_usable(self, fold: int) -> bool:
         """Whether both classes are in the fold, and among the other rows."""
-        return len(np.unique(2 * self.labels + (self.folds == fold))) == 4
+        return _are_both_classes_on_both_sides(self.labels, self.folds == fold)
 
     def shared(self, model: Pipeline) -> tuple[Any, Any]:
         """The first step fitted to all training rows, and what it makes of them."""
@@ -252,8 +252,12 @@ def _fit_streamed(trial: _Trial, dataset: Dataset, rows: _TrainingRows) -> Pipel
 
 def _calibration_rows(rows: _TrainingRows) -> NDArray[np.bool_] | None:
     """The selection films, if both classes are found among them and among the others."""
-    kinds = np.unique(2 * rows.labels + rows.is_selection)
-    return rows.is_selection if len(kinds) == 4 else None
+    is_fit = _are_both_classes_on_both_sides(rows.labels, rows.is_selection)
+    return rows.is_selection if is_fit else None
+
+
+def _are_both_classes_on_both_sides(labels: NDArray[np.int8], is_out: NDArray[np.bool_]) -> bool:
+    return len(np.unique(2 * labels + is_out)) == 4
 
 
 def _margin_step(model: Pipeline) -> NaiveBayesSvm | None:

@@ -123,7 +123,7 @@ class _Spool:
     def block(self, number: int, part: slice) -> _Block:
         """Some consecutive reviews of a block."""
         columns, bounds, labels = (
-            np.load(self.folder / f"{number}-{name}.npy")
+            np.load(self.folder / f"{number}-{name}.npy", allow_pickle=False)
             for name in ("columns", "bounds", "labels")
         )
         start, stop, _ = part.indices(len(labels))
@@ -186,11 +186,12 @@ def _weighted(
     """The weighted rows of a block, and their labels; the weights are kept in the folder."""
     block = spool.block(number, slice(None if are_all else spool.fitted[number]))
     file = folder / f"{number}.npy"
-    if not file.exists():
-        ones = presence(block.columns, block.bounds, len(ratio))
-        np.save(file, weighted_by(ratio, ones).data)
-    weights = np.load(file)
-    return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
+    if file.exists():
+        weights = np.load(file, allow_pickle=False)
+        return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
+    rows = weighted_by(ratio, presence(block.columns, block.bounds, len(ratio)))
+    np.save(file, rows.data)
+    return rows, block.labels
 
 
 def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
