@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import (
     Figures,
+    end_of_work,
     in_own_process,
     machine_facts,
     markdown_table,
@@ -104,6 +105,7 @@ def measure(name: str, reviews: Path) -> Figures:
         "ours_all": lambda: _ours(data, keep_share=1.0),
     }
     model, seconds = timed(designs[name])
+    end_of_work()
     return {f"search_{key}": value for key, value in seconds.items()} | _test(model, reviews)
 
 

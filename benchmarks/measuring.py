@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "skops", "pyarrow")
 SAMPLE_SECONDS = 0.02
+_END = "BENCHMARK_END_OF_WORK"
 _TICKS, _PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 Figures = dict[str, float]
@@ -36,39 +37,56 @@ def in_own_process(
 ) -> Figures:
     """Run one measurement; what its processes share counts once.
 
-    The peak of the process itself is the system's own; of a tree it is the largest sample.
+    The peak of the process itself is the system's own; of a tree it is the largest sample. Both end
+    where the process says `end_of_work`, if it does.
     """
     command = [python, "-m", module, "--measure", name, "--reviews", str(reviews), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     started, peak_bytes = time.perf_counter(), 0
-    with tempfile.TemporaryFile("w+") as output:
-        child = subprocess.Popen(command, stdout=output, env=environment)
+    with tempfile.TemporaryDirectory(prefix="measuring-") as folder:
+        end, output = Path(folder) / "end", Path(folder) / "output"
+        environment = {
+            **os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # gives back what the reading of a file took
+            _END: str(end),
+        }  # fmt: skip
+        with output.open("w") as stdout:
+            child = subprocess.Popen(command, stdout=stdout, env=environment)
         while child.poll() is None:
             tree_bytes = _resident_bytes(_descendants(child.pid))
-            peak_bytes = max(peak_bytes, tree_bytes, _high_water_bytes(child.pid))
+            sample_bytes = max(tree_bytes, _high_water_bytes(child.pid))
+            peak_bytes = peak_bytes if end.exists() else max(peak_bytes, sample_bytes)
             time.sleep(SAMPLE_SECONDS)
         wall_seconds = time.perf_counter() - started
         if child.returncode:
             sys.exit(f"measuring {name} failed with exit code {child.returncode}; see above")
-        output.seek(0)
-        figures: Figures = json.loads(output.read().splitlines()[-1])
+        if end.exists():
+            peak_bytes = max(peak_bytes, int(end.read_text()))
+        figures: Figures = json.loads(output.read_text().splitlines()[-1])
     return {"process_wall_seconds": wall_seconds, "peak_mb": peak_bytes / 1e6, **figures}
+
+
+def end_of_work() -> None:
+    """Say, in the process that is measured, that its peak is not to be looked for any longer."""
+    if _END in os.environ:
+        Path(os.environ[_END]).write_text(str(_high_water_bytes(os.getpid())))
 
 
 def split(reviews: Path, name: str) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
     """Texts, labels and films of the official train or test split."""
-    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    columns = ["text", "label", "movie_id"]
-    table = pq.read_table(
-        reviews, columns=columns, filters=[("split", "=", name)], use_threads=False
-    )
-    films = np.array(table["movie_id"].to_pylist(), np.str_)
-    texts, labels = table["text"].to_pylist(), table["label"].to_numpy().astype(np.int8)
-    del table
-    pa.default_memory_pool().release_unused()  # what was read belongs to no rival's memory
-    return texts, labels, films
+    texts: list[str] = []
+    labels: list[int] = []
+    films: list[str] = []
+    columns = ["text", "label", "movie_id", "split"]
+    with pq.ParquetFile(reviews) as file:
+        for batch in file.iter_batches(batch_size=1_000, columns=columns, use_threads=False):
+            rows = batch.filter(pc.equal(batch["split"], name))
+            texts += rows["text"].to_pylist()
+            labels += rows["label"].to_pylist()
+            films += rows["movie_id"].to_pylist()
+    return texts, np.array(labels, np.int8), np.array(films, np.str_)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, Figures]:

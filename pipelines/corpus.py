@@ -23,8 +23,8 @@ from scipy import sparse
 from pipelines.fingerprints import Fingerprints, bounds_of
 from pipelines.vocabulary import FingerprintIndex, presence
 
-CHUNK_OCCURRENCES = 1 << 20
-"""What is worked on at once, so that what is needed on the way is small and soon used again."""
+CHUNK_OCCURRENCES = 1 << 17
+"""What is worked on at once: what is needed on the way stays in the processor's cache."""
 
 Ids = NDArray[np.uint64]
 Rows = NDArray[np.int32]
@@ -83,8 +83,9 @@ class Corpus:
         return 64 - self.bits
 
     def presence(self) -> sparse.csr_array:
-        """Ones of float32 where a review contains an n-gram, shape (n_reviews, n_columns)."""
-        return presence(self.columns, bounds_of(self.lengths), len(self.vocabulary))
+        """Ones of uint8 where a review contains an n-gram, shape (n_reviews, n_columns)."""
+        bounds = bounds_of(self.lengths)
+        return presence(self.columns, bounds, len(self.vocabulary), np.uint8)
 
     def extended(self, parts: Iterable[Fingerprints]) -> Corpus:
         """Return this corpus with the reviews of all parts behind its own.
@@ -97,9 +98,7 @@ class Corpus:
         occurrences, counts = self._occurrences(parts)
         if not len(counts):
             return self
-        found = self._sort_out(occurrences)
-        del occurrences  # the largest array of all is not needed any more
-        return self._joined(found, len(counts))
+        return self._joined(self._sort_out(occurrences), len(counts))
 
     def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
         """All occurrences in new reviews, ascending, and how many there are in each review."""
@@ -129,20 +128,16 @@ class Corpus:
     def _sort_out(self, occurrences: Ids) -> _Found:
         """Find known, new and rare n-grams among new occurrences, a stretch of them at a time.
 
-        What is rare is moved to the front of ``occurrences``, which nobody needs any more.
+        The last stretch goes first, and its memory is given back: the occurrences are not held
+        beside all that is found in them.
         """
-        nothing = vars(_Found.nothing())
-        gathered = {name: _Growing(array.dtype) for name, array in nothing.items()}
-        rare = 0
-        for start, stop in pairwise(_cuts(occurrences, self.row_bits)):
-            found = self._sort_out_some(occurrences[start:stop])
-            occurrences[rare : rare + len(found.rare)] = found.rare
-            rare += len(found.rare)
-            for name in gathered.keys() - {"rare"}:
-                gathered[name].append(vars(found)[name])
-        occurrences.resize(rare, refcheck=False)
-        gathered["rare"].array = occurrences
-        return _Found(**{name: each.array for name, each in gathered.items()})
+        most = len(occurrences) + len(self.rare)
+        found = {name: _FromTheEnd(array, most) for name, array in vars(_Found.nothing()).items()}
+        for start, stop in reversed([*pairwise(_cuts(occurrences, self.row_bits))]):
+            for name, array in vars(self._sort_out_some(occurrences[start:stop])).items():
+                found[name].prepend(array)
+            occurrences.resize(start, refcheck=False)
+        return _Found(**{name: each.array for name, each in found.items()})
 
     def _sort_out_some(self, keys: Ids) -> _Found:
         """As `_sort_out`, of keys that hold all new occurrences of their n-grams."""
@@ -213,11 +208,10 @@ class Corpus:
         return (keys & np.uint64((1 << self.row_bits) - 1)).astype(np.int32)
 
     def _joined(self, found: _Found, new_reviews: int) -> Corpus:
-        order = _stable_order(found.births)  # the ids ascend, and so they do where births are equal
-        marks = self._new_marks(found, order, new_reviews)
-        columns, lengths = self._merged_marks(marks)
+        found = found.by_birth()
+        columns, lengths = self._merged_marks(self._new_marks(found, new_reviews))
         return Corpus(
-            vocabulary=np.concatenate([self.vocabulary, found.ids[order]]),
+            vocabulary=np.concatenate([self.vocabulary, found.ids]),
             columns=columns,
             lengths=lengths,
             rare=Rare(self.rare.in_order(), found.moved, found.rare),
@@ -226,17 +220,14 @@ class Corpus:
             bits=self.bits,
         )
 
-    def _new_marks(
-        self, found: _Found, order: NDArray[np.intp], new_reviews: int
-    ) -> sparse.csr_array:
+    def _new_marks(self, found: _Found, new_reviews: int) -> sparse.csr_array:
         """What is new in all reviews, columns ascending in each."""
         by_column = _stable_order(found.known_columns)
         known_counts = np.bincount(found.known_columns, minlength=len(self.vocabulary))
-        starts = bounds_of(found.counts)[:-1]
-        rows = _gathered(found.rows, starts[order], found.counts[order])
+        rows = found.rows
         if len(by_column):
             rows = np.concatenate([found.known_rows[by_column], rows])
-        bounds = bounds_of(np.concatenate([known_counts, found.counts[order]]))
+        bounds = bounds_of(np.concatenate([known_counts, found.counts]))
         marks = sparse.csc_array(
             (np.ones(len(rows), np.uint8), rows, bounds.astype(np.int32)),
             shape=(len(self) + new_reviews, len(bounds) - 1),
@@ -282,6 +273,9 @@ class Rare:
     gone: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     new: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
 
+    def __len__(self) -> int:
+        return len(self.occurrences) - len(self.gone) + len(self.new)
+
     def in_order(self) -> Ids:
         """Return all that are rare, ascending."""
         if not len(self.occurrences):
@@ -303,6 +297,25 @@ class _Growing:
         start = len(self.array)
         self.array.resize(start + len(values), refcheck=False)
         self.array[start:] = values
+
+
+class _FromTheEnd:
+    """An array of at most so many values, the last ones first: room that is not used costs nothing.
+
+    The system gives memory to what is written, not to what is asked for.
+    """
+
+    def __init__(self, like: NDArray[Any], most: int) -> None:
+        self._room, self._start = np.empty(most, like.dtype), most
+
+    def prepend(self, values: NDArray[Any]) -> None:
+        stop = self._start
+        self._start -= len(values)
+        self._room[self._start : stop] = values
+
+    @property
+    def array(self) -> NDArray[Any]:
+        return self._room[self._start :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +340,15 @@ class _Found:
     def nothing(cls) -> _Found:
         ids, rows, counts = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64)
         return cls(ids, counts, rows, rows, counts, ids)
+
+    def by_birth(self) -> _Found:
+        """The same with the n-grams that get columns in the order of these."""
+        order = _stable_order(self.births)  # the ids ascend, and so they do where births are equal
+        counts = self.counts[order]
+        rows = _gathered(self.rows, bounds_of(self.counts)[order], counts)
+        return replace(
+            self, ids=self.ids[order], counts=counts, rows=rows, births=self.births[order]
+        )
 
 
 def _cuts(keys: Ids, row_bits: int) -> Iterator[int]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines import corpora
 from pipelines.corpus import Corpus
+from pipelines.errors import TrustError
 from pipelines.features import partition_fingerprints
-from pipelines.fingerprints import Fingerprints
+from pipelines.fingerprints import Fingerprints, bounds_of
 from pipelines.identity import fold_shares, is_holdout, is_selection
-from pipelines.partitions import read_partition
+from pipelines.partitions import ACCEPTED_SCHEMA, read_partition
 from pipelines.records import Partition, Snapshot, sha256_of
 from pipelines.slices import Described
 from pipelines.store import Bucket
@@ -23,6 +27,10 @@ from pipelines.store import Bucket
 logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
+
+_ID_BYTES = 32
+_TEXT_ID = np.dtype(f"S{_ID_BYTES}")
+_NO_HEX = re.compile(r"[^0-9a-f]").search
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,8 @@ class Dataset:
     ----------
     position : ndarray of shape (n_reviews,)
         Row number among all rows of all partitions, duplicates included.
-    text_id : ndarray of shape (n_reviews,)
-        Hex digest of the normalized text.
+    text_id : ndarray of 32 bytes each, shape (n_reviews,)
+        Digest of the normalized text.
     fold_share : ndarray of shape (n_reviews,)
         In [0, 1), by film: reviews of one film are never in different folds.
     label : ndarray of shape (n_reviews,)
@@ -48,7 +56,7 @@ class Dataset:
     reviews: Bucket
     snapshot: Snapshot
     position: Rows
-    text_id: NDArray[np.str_]
+    text_id: NDArray[np.bytes_]
     fold_share: NDArray[np.float64]
     label: NDArray[np.int8]
     is_holdout: NDArray[np.bool_]
@@ -68,22 +76,24 @@ class Dataset:
         return (self.fold_share * count).astype(np.int64)
 
     def texts(self, rows: Rows) -> list[str]:
-        """The texts of the given reviews, in the given order."""
+        """The texts of the given ascending reviews."""
         texts: list[str] = self._columns(rows, ["text"]).column("text").to_pylist()
         return texts
 
     def described(self, rows: Rows) -> Described:
-        """Text, stars and source of the given reviews, for cutting slices."""
+        """Text, stars and source of the given ascending reviews, for cutting slices."""
         columns = ["text", "rating", "source"]
         table = self._columns(rows, columns)
         return Described(*(table.column(name).to_pylist() for name in columns))
 
     def _columns(self, rows: Rows, columns: list[str]) -> pa.Table:
+        """Columns of the given ascending reviews; one partition is held at a time."""
         tables = [
-            read_partition(self.reviews, partition, columns=columns)
-            for partition in self.snapshot.partitions
+            read_partition(self.reviews, partition, columns=columns).take(pa.array(local))
+            for partition, _, local in self._by_partition(rows)
         ]
-        return pa.concat_tables(tables).combine_chunks().take(pa.array(self.position[rows]))
+        nothing = pa.schema([ACCEPTED_SCHEMA.field(name) for name in columns]).empty_table()
+        return pa.concat_tables([nothing, *tables])
 
     def nights(self, rows: Rows) -> NDArray[np.str_]:
         """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
@@ -95,26 +105,38 @@ class Dataset:
     def fingerprints_by_partition(
         self, rows: Rows, *, ngram_max: int, bits: int
     ) -> Iterator[tuple[Rows, Fingerprints]]:
-        """The fingerprints of the given reviews, partition by partition, in the snapshot's order.
+        """The fingerprints of the given ascending reviews, partition by partition.
 
         Yields
         ------
         rows, fingerprints : ndarray, Fingerprints
-            The reviews that lie in the next partition, ascending, and their fingerprints.
+            The reviews that lie in the next partition, and their fingerprints.
         """
-        for partition, mine, local in self._by_partition(np.sort(rows)):
+        for partition, mine, local in self._by_partition(rows):
             found = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
             yield mine, found.take(local)
 
+    def by_partition(self, rows: Rows) -> Iterator[Rows]:
+        """The given ascending reviews, those of one partition after those of another."""
+        for _, mine, _ in self._by_partition(rows):
+            yield mine
+
     def _by_partition(self, rows: Rows) -> Iterator[tuple[Partition, Rows, Rows]]:
-        """Partitions with the given ascending reviews in them, and their rows inside of it."""
-        start = 0
-        for partition in self.snapshot.partitions:
-            low, high = np.searchsorted(self.position[rows], [start, start + partition.rows])
-            mine = rows[low:high]
-            if len(mine):
-                yield partition, mine, self.position[mine] - start
-            start += partition.rows
+        """Partitions with the given reviews in them, and their rows inside of it.
+
+        Raises
+        ------
+        ValueError
+            If the reviews do not ascend.
+        """
+        if (np.diff(rows) <= 0).any():
+            raise ValueError("reviews are read in the order of the snapshot: sort the rows")
+        partitions = self.snapshot.partitions
+        bounds = bounds_of(np.array([partition.rows for partition in partitions], np.int64))
+        cuts = np.searchsorted(self.position[rows], bounds)
+        for number in np.flatnonzero(np.diff(cuts)):
+            mine = rows[cuts[number] : cuts[number + 1]]
+            yield partitions[number], mine, self.position[mine] - bounds[number]
 
     def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
         """Which of the given ascending reviews contains which n-gram; yesterday's is extended."""
@@ -122,13 +144,10 @@ class Dataset:
         return corpora.grown(self.reviews, parts, min_df=min_df, ngram_max=ngram_max, bits=bits)
 
     def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
-        """The fingerprints of the given reviews, in the given order."""
+        """The fingerprints of the given ascending reviews."""
         nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
         parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
-        ascending = Fingerprints.concat([nothing, *(found for _, found in parts)])
-        if (np.diff(rows) >= 0).all():
-            return ascending
-        return ascending.take(np.argsort(np.argsort(rows, kind="stable"), kind="stable"))
+        return Fingerprints.concat([nothing, *(found for _, found in parts)])
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition digest and row number inside it of one review."""
@@ -140,9 +159,9 @@ class Dataset:
         raise IndexError(row)
 
 
-def ids_digest(text_ids: Sequence[str] | NDArray[np.str_]) -> str:
-    """sha256 over a set of text ids, whatever their order."""
-    return sha256_of("\n".join(sorted(str(identity) for identity in text_ids)).encode())
+def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
+    """sha256 over a set of text ids, in hex and a line each, whatever their order."""
+    return sha256_of(np.sort(text_ids).tobytes().hex("\n", _ID_BYTES).encode())
 
 
 def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
@@ -151,29 +170,31 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     A text that occurs more than once counts once, where it first occurs: so the same text is
     never on both sides of the split.
     """
-    columns = ["text_id", "movie_id", "label"]
-    tables = [read_partition(reviews, part, columns=columns) for part in snapshot.partitions]
-    table = pa.concat_tables(tables)
-    text_id = np.asarray(table.column("text_id").to_pylist(), dtype=np.str_)
+    parts = [_read(reviews, partition) for partition in snapshot.partitions]
+    text_id = np.concatenate([np.empty(0, _TEXT_ID), *(ids for ids, _, _ in parts)])
+    label = np.concatenate([np.empty(0, np.int8), *(labels for _, _, labels in parts)])
+    named = pa.chunked_array([films for _, films, _ in parts], pa.string()).combine_chunks()
+    encoded = named.dictionary_encode()
     _, first = np.unique(text_id, return_index=True)
     position = np.sort(first).astype(np.int64)
-    split_by = [
-        movie or text
-        for movie, text in zip(table.column("movie_id").to_pylist(), text_id.tolist(), strict=True)
-    ]
-    keys = [split_by[row] for row in position]
-    held = is_holdout(keys, share=snapshot.holdout_share, salt=snapshot.salt)
-    chosen = is_selection(keys, share=snapshot.selection_share, salt=snapshot.salt)
-    shares = fold_shares(keys, salt=snapshot.salt)
+    film = encoded.indices.to_numpy()[position]
+    films = encoded.dictionary.to_pylist()
+
+    def split(of_film: Mapping[str, float | bool], kind: type) -> NDArray[Any]:
+        return np.array([of_film[name] for name in films], kind)[film]
+
+    held = is_holdout(films, share=snapshot.holdout_share, salt=snapshot.salt)
+    chosen = is_selection(films, share=snapshot.selection_share, salt=snapshot.salt)
+    holdout = split(held, np.bool_)
     dataset = Dataset(
         reviews=reviews,
         snapshot=snapshot,
         position=position,
         text_id=text_id[position],
-        fold_share=np.array([shares[key] for key in keys]),
-        label=table.column("label").to_numpy().astype(np.int8)[position],
-        is_holdout=np.array([held[key] for key in keys], dtype=np.bool_),
-        is_selection=np.array([chosen[key] and not held[key] for key in keys], dtype=np.bool_),
+        fold_share=split(fold_shares(films, salt=snapshot.salt), np.float64),
+        label=label[position],
+        is_holdout=holdout,
+        is_selection=split(chosen, np.bool_) & ~holdout,
         duplicate_rows=len(text_id) - len(position),
     )
     logger.info(
@@ -181,3 +202,24 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
         len(text_id), len(position), len(dataset.training_rows), len(dataset.holdout_rows),
     )  # fmt: skip
     return dataset
+
+
+def _read(
+    reviews: Bucket, partition: Partition
+) -> tuple[NDArray[np.bytes_], pa.Array, NDArray[np.int8]]:
+    """Text ids of a partition, what it is split by (the film, else the text), and labels.
+
+    Raises
+    ------
+    TrustError
+        If a text id is not what this project writes.
+    """
+    columns = ["text_id", "movie_id", "label"]
+    table = read_partition(reviews, partition, columns=columns)
+    text_id, film, label = (table.column(name).combine_chunks() for name in columns)
+    digits = "".join(text_id.to_pylist())
+    if pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py() or _NO_HEX(digits):
+        raise TrustError(f"{reviews.uri(partition.key)} has a text id that is no sha256 in hex")
+    is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
+    ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
+    return ids, pc.if_else(is_named, film, text_id), label.to_numpy()

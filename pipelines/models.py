@@ -34,7 +34,7 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 
 from pipelines.corpus import Corpus
 from pipelines.fingerprints import Fingerprints, fingerprint_parts
-from pipelines.nbsvm import NaiveBayesSvm, log_count_ratio, two_classes
+from pipelines.nbsvm import NaiveBayesSvm, check_smoothing, log_count_ratio, two_classes
 from pipelines.reading import FingerprintReader
 from pipelines.vocabulary import FingerprintIndex, known_columns
 
@@ -88,7 +88,7 @@ class FingerprintVectorizer(FingerprintReader):
         X: Iterable[str] | Fingerprints | Corpus,
         y: object = None,  # noqa: ARG002
     ) -> sparse.csr_array:
-        """Fit to the reviews and transform them, reading each once."""
+        """Fit to the reviews and transform them, reading each once; a one takes a byte."""
         corpus = self._corpus(X)
         self._keep(corpus)
         return corpus.presence()
@@ -187,8 +187,7 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If ``y`` has one class, or more than two; a count is negative; ``alpha`` is not
             positive.
         """
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        check_smoothing(self.alpha)
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
         check_non_negative(X, "LogCountRatio.fit")
         self.classes_ = two_classes(labels)

@@ -47,7 +47,7 @@ def log_count_ratio(
 
     Parameters
     ----------
-    X : sparse array of float32, shape (n_samples, n_features)
+    X : sparse array of shape (n_samples, n_features)
         Counts, or zeros and ones.
     is_second : ndarray of bool, shape (n_samples,)
         Whether a row belongs to the second class.
@@ -59,16 +59,35 @@ def log_count_ratio(
     ratio : ndarray of float32, shape (n_features,)
         ``log((p / |p|) / (q / |q|))`` of the smoothed counts in the second and the first class.
     """
-    # float32 like X, so that X is not copied; counts are exact up to 2**24 reviews.
-    second = X.T @ is_second.astype(np.float32)
-    return ratio_of_counts(second, X.T @ (~is_second).astype(np.float32), alpha)
+    return ratio_of_counts(*class_counts(X, is_second), alpha)
 
 
-def ratio_of_counts(second: NDArray[Any], first: NDArray[Any], alpha: float) -> NDArray[np.float32]:
-    """As `log_count_ratio`, of each feature's counts in the second and in the first class."""
-    second, first = second.astype(np.float64) + alpha, first.astype(np.float64) + alpha
+def class_counts(
+    X: sparse.csr_array, is_second: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Each feature's counts in the first and in the second class, shape (n_features,) both."""
+    # In float32 counts are exact up to 2**24 reviews.
+    return X.T @ (~is_second).astype(np.float32), X.T @ is_second.astype(np.float32)
+
+
+def ratio_of_counts(first: NDArray[Any], second: NDArray[Any], alpha: float) -> NDArray[np.float32]:
+    """As `log_count_ratio`, of each feature's counts in the first and in the second class.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is not above 0.
+    """
+    check_smoothing(alpha)
+    first, second = first.astype(np.float64) + alpha, second.astype(np.float64) + alpha
     ratio: NDArray[np.float64] = np.log(second / second.sum()) - np.log(first / first.sum())
     return ratio.astype(np.float32)
+
+
+def check_smoothing(alpha: float) -> None:
+    """Raise a ValueError unless the smoothing count is above 0."""
+    if not alpha > 0:
+        raise ValueError(f"alpha must be above 0, got {alpha}")
 
 
 @dataclass(frozen=True)
@@ -80,13 +99,13 @@ class Weighted:
 
 
 def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float) -> Weighted:
-    """Weight rows by the log-count ratios of these very rows; positions are shared, not copied."""
+    """Weight rows by the log-count ratios of these very rows."""
     ratio = log_count_ratio(X, y == two_classes(y)[1], alpha)
     return Weighted(ratio, weighted_by(ratio, X))
 
 
 def weighted_by(ratio: NDArray[np.float32], X: sparse.csr_array) -> sparse.csr_array:
-    """Weight rows by given ratios and scale them to length 1."""
+    """Weight rows by given ratios and scale them to length 1; positions are shared, not copied."""
     data = np.empty(len(X.indices), np.float32)
     for start in range(0, len(data), CHUNK_MARKS):
         part = slice(start, start + CHUNK_MARKS)
@@ -228,8 +247,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return chosen
 
     def _checked(self, X: sparse.csr_array, y: ArrayLike) -> tuple[sparse.csr_array, NDArray[Any]]:
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        check_smoothing(self.alpha)
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
         check_non_negative(X, "NaiveBayesSvm.fit")
         return sparse.csr_array(X), labels

@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -35,7 +36,14 @@ from pipelines.candidates import build, inputs_for
 from pipelines.dataset import Dataset
 from pipelines.errors import ConfigError, FitError
 from pipelines.models import FingerprintVectorizer
-from pipelines.nbsvm import NaiveBayesSvm, Weighted, every_fifth, weigh, weighted_by
+from pipelines.nbsvm import (
+    NaiveBayesSvm,
+    Weighted,
+    class_counts,
+    every_fifth,
+    ratio_of_counts,
+    weighted_by,
+)
 from pipelines.records import CandidateScore, Plan
 from pipelines.streaming import fit_streamed, streams
 
@@ -109,12 +117,25 @@ def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
     return set(ranked[: max(1, math.ceil(keep_share * len(ranked)))])
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What the settings with one first step share: that step, its matrix, and the labels."""
+
+    first: Any
+    X: Any
+    labels: NDArray[np.int8]
+
+    @cached_property
+    def counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return class_counts(self.X, self.labels == 1)
+
+
 class _TrainingRows:
     """The training rows: their labels, their folds, and one matrix per kind of first step."""
 
     def __init__(self, dataset: Dataset, fold_count: int) -> None:
         self._dataset = dataset
-        self._shared: dict[str, tuple[Any, Any]] = {}
+        self._shared: dict[str, _Shared] = {}
         self.rows = dataset.training_rows
         self.labels = dataset.label[self.rows]
         self.folds = dataset.folds(fold_count)[self.rows]
@@ -125,12 +146,13 @@ class _TrainingRows:
         """Whether both classes are in the fold, and among the other rows."""
         return _are_both_classes_on_both_sides(self.labels, self.folds == fold)
 
-    def shared(self, model: Pipeline) -> tuple[Any, Any]:
-        """The first step fitted to all training rows, and what it makes of them."""
+    def shared(self, model: Pipeline) -> _Shared:
+        """The model's first step fitted to all training rows, and what it makes of them."""
         key = _key(model[0])
         if key not in self._shared:
             first = clone(model[0])
-            self._shared[key] = first, first.fit_transform(self._inputs(model))
+            X = first.fit_transform(self._inputs(model))
+            self._shared[key] = _Shared(first, X, self.labels)
         return self._shared[key]
 
     def _inputs(self, model: Pipeline) -> Any:
@@ -176,36 +198,44 @@ def _run_fold(trials: list[_Trial], rows: _TrainingRows, is_out: NDArray[np.bool
     for key in dict.fromkeys(_key(trial.model[0]) for trial in trials):
         group = [trial for trial in trials if _key(trial.model[0]) == key]
         with _fitting(group[0].name, len(rows.rows)):
-            _, X = rows.shared(group[0].model)
-        fold = _Fold(X, rows.labels, is_out)
-        for trial in group:
+            fold = _Fold(rows.shared(group[0].model), is_out)
+        for trial in sorted(group, key=_smoothing):
             with _fitting(trial.name, int(np.sum(~is_out))):
                 _judge(trial, fold)
 
 
-@dataclass(frozen=True)
+def _smoothing(trial: _Trial) -> float:
+    """So that settings which share weighted rows are tried one after the other."""
+    last = _margin_step(trial.model)
+    return 0.0 if last is None else last.alpha
+
+
 class _Fold:
-    """The rows inside and outside of a fit, and these weighted, once per smoothing count."""
+    """The rows inside and outside of a fit, and these weighted, for one smoothing count at a time.
 
-    X: Any
-    labels: NDArray[np.int8]
-    is_out: NDArray[np.bool_]
-    _weighted: dict[float, tuple[Weighted, Any]] = field(default_factory=dict)
+    What occurs inside is what occurs at all, but for what occurs outside: so no fold is counted
+    more than once.
+    """
 
-    @property
-    def labels_inside(self) -> NDArray[np.int8]:
-        return self.labels[~self.is_out]
+    def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
+        self.X, self.is_out, self._shared = shared.X, is_out, shared
+        self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
+        self._alpha: float | None = None
 
-    @property
-    def labels_outside(self) -> NDArray[np.int8]:
-        return self.labels[self.is_out]
+    @cached_property
+    def _counts(self) -> list[NDArray[np.float32]]:
+        outside = class_counts(self.X[self.is_out], self.labels_outside == 1)
+        return [every - out for every, out in zip(self._shared.counts, outside, strict=True)]
 
     def weighted(self, alpha: float) -> tuple[Weighted, Any]:
         """The rows inside and outside; those that are not weighted are not kept beside them."""
-        if alpha not in self._weighted:
-            inside = weigh(self.X[~self.is_out], self.labels_inside, alpha)
-            self._weighted[alpha] = inside, weighted_by(inside.ratio, self.X[self.is_out])
-        return self._weighted[alpha]
+        if alpha != self._alpha:
+            self._alpha, self._weighted = alpha, None
+            ratio = ratio_of_counts(*self._counts, alpha)
+            inside = weighted_by(ratio, self.X[~self.is_out])
+            outside = weighted_by(ratio, self.X[self.is_out])
+            self._weighted = Weighted(ratio, inside), outside
+        return self._weighted
 
 
 def _judge(trial: _Trial, fold: _Fold) -> None:
@@ -230,12 +260,14 @@ def _judge(trial: _Trial, fold: _Fold) -> None:
 def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
     last = _margin_step(trial.model)
     with _fitting(trial.name, len(rows.rows)):
-        first, X = rows.shared(trial.model)
+        shared = rows.shared(trial.model)
+        first, X = shared.first, shared.X
         if last is None:
             rest = trial.model[1:].fit(X, rows.labels)
         elif trial.margins:
             judged = np.concatenate([rows.labels[rows.folds == fold] for fold in rows.usable_folds])
-            svm = last.fit_margin(X, rows.labels)
+            ratio = ratio_of_counts(*shared.counts, last.alpha)
+            svm = last.fit_weighted(Weighted(ratio, weighted_by(ratio, X)), rows.labels)
             rest = [svm.calibrate(np.concatenate(trial.margins), judged)]
         else:
             rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]

@@ -118,7 +118,7 @@ class _Spool:
     def ratio(self, alpha: float, *, are_all: bool) -> NDArray[np.float32]:
         """The log-count ratio in all reviews, or in those that are not held out."""
         first, second = self.counts.sum(axis=0) if are_all else self.counts[0]
-        return ratio_of_counts(second, first, alpha)
+        return ratio_of_counts(first, second, alpha)
 
     def block(self, number: int, part: slice) -> _Block:
         """Some consecutive reviews of a block."""

@@ -70,14 +70,17 @@ def known_columns(
 
 
 def presence(
-    columns: NDArray[np.int32], bounds: NDArray[np.int64], column_count: int
+    columns: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    column_count: int,
+    kind: type[np.float32 | np.uint8] = np.float32,
 ) -> sparse.csr_array:
     """Return ones in the given columns of each row."""
-    return csr(np.ones(len(columns), np.float32), columns, bounds, column_count)
+    return csr(np.ones(len(columns), kind), columns, bounds, column_count)
 
 
 def csr(
-    values: NDArray[np.float32],
+    values: NDArray[np.float32] | NDArray[np.uint8],
     columns: NDArray[np.int32],
     bounds: NDArray[np.int64],
     column_count: int,

@@ -49,6 +49,21 @@ def test_a_short_peak_is_not_missed_and_much_output_does_not_hang(module, tmp_pa
     assert 200 < in_own_process(name, "any", tmp_path)["peak_mb"] < 300
 
 
+def test_what_comes_after_the_work_is_in_no_peak(module, tmp_path):
+    name = module("""
+        import json, time
+        from benchmarks.measuring import end_of_work
+        held = b"1" * 100_000_000
+        del held
+        end_of_work()
+        held = b"1" * 300_000_000
+        time.sleep(0.2)
+        print(json.dumps({}))
+    """)
+
+    assert 100 < in_own_process(name, "any", tmp_path)["peak_mb"] < 200
+
+
 def test_a_measurement_that_fails_is_no_measurement(module, tmp_path):
     with pytest.raises(SystemExit, match="measuring any failed with exit code 3"):
         in_own_process(module("raise SystemExit(3)"), "any", tmp_path)
