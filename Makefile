@@ -85,8 +85,8 @@ reviews-given: $(STAMP)
 	@test -n "$(REVIEWS)" || { echo "Say which reviews: make $(MAKECMDGOALS) REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
 	@mkdir -p benchmarks/results
 
-.PHONY: bench bench-model bench-search bench-peers bench-warm-start bench-night bench-growth
-bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth ## Speed, memory and accuracy beside what people use (REVIEWS=..., REPEATS=3; 40 minutes)
+.PHONY: bench bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain
+bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain ## Speed, memory and accuracy beside what people use (REVIEWS=..., REPEATS=3; an hour)
 bench-model: reviews-given ## The default candidate beside TF-IDF and the lecture's notebook (REVIEWS=...)
 	$(call BENCH,model)
 bench-search: reviews-given ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...)
@@ -101,6 +101,8 @@ bench-night: reviews-given ## A night through Airflow beside the same steps in o
 	$(call BENCH,night)
 bench-growth: reviews-given ## A night with and without the cache, and up to 1M reviews (REVIEWS=...)
 	$(call BENCH,growth)
+bench-retrain: reviews-given ## Whole retrainings, step by step, up to 1M reviews (REVIEWS=...)
+	$(call BENCH,retrain)
 
 .PHONY: bench-validation
 bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas

@@ -63,7 +63,7 @@ def measure(name: str, reviews: Path) -> Figures:
     kind, _, size = name.partition("_")
     if kind == "night":
         return _night(reviews, is_cached=size == "cached")
-    grown = Grown(*_all_reviews(reviews), SIZES[size])
+    grown = Grown(*all_reviews(reviews), SIZES[size])
     return _stream(grown) if kind == "stream" else _tfidf(grown)
 
 
@@ -79,13 +79,13 @@ class FolderBucket:
     def uri(self, key: str) -> str:
         return str(self._folder / key)
 
-    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:  # noqa: ARG002
         from pipelines.errors import ObjectMissingError
 
         path = self._folder / key
         if not path.exists():
             raise ObjectMissingError(f"{path} is missing")
-        return path.read_bytes()[:max_bytes]
+        return path.read_bytes()
 
     def put(self, key: str, data: bytes) -> None:
         path = self._folder / key
@@ -152,7 +152,7 @@ def fifty_nights(bucket: Any, reviews: Path) -> Any:
     from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
     from pipelines.records import Snapshot
 
-    texts, labels, films = _all_reviews(reviews)
+    texts, labels, films = all_reviews(reviews)
     day = datetime.date(2026, 1, 5)
     partitions = []
     for start in range(0, len(texts), NIGHT_ROWS):
@@ -175,7 +175,7 @@ def fifty_nights(bucket: Any, reviews: Path) -> Any:
     )
 
 
-def _all_reviews(reviews: Path) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
+def all_reviews(reviews: Path) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
     """Both splits, shuffled: 50,000 reviews."""
     halves = [split(reviews, name) for name in ("train", "test")]
     order = np.random.default_rng(0).permutation(sum(len(half[0]) for half in halves))
@@ -207,9 +207,9 @@ class Grown:
         chosen = np.unique(self.films)[::5]
         return np.resize(np.isin(self.films, chosen), self.count)
 
-    def partition(self, start: int) -> list[str]:
-        """The texts of `PARTITION_ROWS` reviews."""
-        stop = min(start + PARTITION_ROWS, self.count)
+    def partition(self, start: int, rows: int = PARTITION_ROWS) -> list[str]:
+        """The texts of so many reviews."""
+        stop = min(start + rows, self.count)
         return [self._text(row) for row in range(start, stop)]
 
     def _text(self, row: int) -> str:

@@ -94,7 +94,7 @@ def _read(path: Path, split: Side, limit: int | None) -> Reviews:
 
 def masks_of(pool: Reviews, policy: GateSettings, rng: np.random.Generator) -> dict[str, Mask]:
     """The slices of the gate's policy; sources are drawn, as the reviews come from one site."""
-    described = Described(
+    described = Described.of(
         texts=list(pool.texts),
         ratings=pool.ratings.tolist(),
         sources=rng.choice(SOURCES, len(pool), p=[0.6, 0.3, 0.1]).tolist(),

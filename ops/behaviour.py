@@ -60,10 +60,10 @@ def _golden_lines(golden: GoldenSet, probabilities: NDArray[np.float64]) -> Iter
 
 
 def _answers_of(version: str | None) -> Answer:
+    from pipelines.prediction import positive_probability
     from pipelines.registry import Registry
     from pipelines.serving import find_champion
     from pipelines.store import open_stores
-    from pipelines.training import positive_probability
 
     settings = config.load()
     registry = Registry(open_stores(settings.store).models, settings.model.name)

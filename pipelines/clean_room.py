@@ -70,7 +70,7 @@ def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
     from pathlib import Path
 
     from pipelines.artefacts import load_model
-    from pipelines.training import positive_probability
+    from pipelines.prediction import positive_probability
 
     blob = Path(model_file).read_bytes()
     started = time.perf_counter()

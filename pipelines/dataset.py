@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipelines.errors import TrustError
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints, bounds_of
 from pipelines.identity import fold_shares, is_holdout, is_selection
-from pipelines.partitions import ACCEPTED_SCHEMA, read_partition
+from pipelines.partitions import read_partition
 from pipelines.records import Partition, Snapshot, sha256_of
 from pipelines.slices import Described
 from pipelines.store import Bucket
@@ -77,23 +77,21 @@ class Dataset:
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of the given ascending reviews."""
-        texts: list[str] = self._columns(rows, ["text"]).column("text").to_pylist()
-        return texts
+        tables = self._tables(rows, ["text"])
+        return [text for table in tables for text in table.column("text").to_pylist()]
 
     def described(self, rows: Rows) -> Described:
-        """Text, stars and source of the given ascending reviews, for cutting slices."""
+        """What slices of the given ascending reviews are made from."""
         columns = ["text", "rating", "source"]
-        table = self._columns(rows, columns)
-        return Described(*(table.column(name).to_pylist() for name in columns))
+        return Described.concat(
+            Described.of(*(table.column(name).to_pylist() for name in columns))
+            for table in self._tables(rows, columns)
+        )
 
-    def _columns(self, rows: Rows, columns: list[str]) -> pa.Table:
-        """Columns of the given ascending reviews; one partition is held at a time."""
-        tables = [
-            read_partition(self.reviews, partition, columns=columns).take(pa.array(local))
-            for partition, _, local in self._by_partition(rows)
-        ]
-        nothing = pa.schema([ACCEPTED_SCHEMA.field(name) for name in columns]).empty_table()
-        return pa.concat_tables([nothing, *tables])
+    def _tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
+        """Columns of the given ascending reviews, partition by partition."""
+        for partition, _, local in self._by_partition(rows):
+            yield read_partition(self.reviews, partition, columns=columns).take(pa.array(local))
 
     def nights(self, rows: Rows) -> NDArray[np.str_]:
         """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
@@ -164,16 +162,35 @@ def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
     return sha256_of(np.sort(text_ids).tobytes().hex("\n", _ID_BYTES).encode())
 
 
+class Loader:
+    """Loads snapshots; partitions that several of them share are read once."""
+
+    def __init__(self, reviews: Bucket) -> None:
+        self._reviews = reviews
+        self._known: dict[str, _Identities] = {}
+
+    def load(self, snapshot: Snapshot) -> Dataset:
+        """As `load_dataset`."""
+        for partition in snapshot.partitions:
+            if partition.sha256 not in self._known:
+                self._known[partition.sha256] = _Identities.read(self._reviews, partition)
+        parts = [self._known[partition.sha256] for partition in snapshot.partitions]
+        return _split(self._reviews, snapshot, parts)
+
+
 def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     """Read ids, films and labels of a snapshot and split them.
 
     A text that occurs more than once counts once, where it first occurs: so the same text is
     never on both sides of the split.
     """
-    parts = [_read(reviews, partition) for partition in snapshot.partitions]
-    text_id = np.concatenate([np.empty(0, _TEXT_ID), *(ids for ids, _, _ in parts)])
-    label = np.concatenate([np.empty(0, np.int8), *(labels for _, _, labels in parts)])
-    named = pa.chunked_array([films for _, films, _ in parts], pa.string()).combine_chunks()
+    return Loader(reviews).load(snapshot)
+
+
+def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:
+    text_id = np.concatenate([np.empty(0, _TEXT_ID), *(part.text_id for part in parts)])
+    label = np.concatenate([np.empty(0, np.int8), *(part.label for part in parts)])
+    named = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
     encoded = named.dictionary_encode()
     _, first = np.unique(text_id, return_index=True)
     position = np.sort(first).astype(np.int64)
@@ -181,7 +198,8 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     films = encoded.dictionary.to_pylist()
 
     def split(of_film: Mapping[str, float | bool], kind: type) -> NDArray[Any]:
-        return np.array([of_film[name] for name in films], kind)[film]
+        of_row: NDArray[Any] = np.array([of_film[name] for name in films], kind)[film]
+        return of_row
 
     held = is_holdout(films, share=snapshot.holdout_share, salt=snapshot.salt)
     chosen = is_selection(films, share=snapshot.selection_share, salt=snapshot.salt)
@@ -204,22 +222,30 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     return dataset
 
 
-def _read(
-    reviews: Bucket, partition: Partition
-) -> tuple[NDArray[np.bytes_], pa.Array, NDArray[np.int8]]:
-    """Text ids of a partition, what it is split by (the film, else the text), and labels.
+@dataclass(frozen=True, eq=False)
+class _Identities:
+    """Text ids, what rows are split by (the film, else the text), and labels of a partition."""
 
-    Raises
-    ------
-    TrustError
-        If a text id is not what this project writes.
-    """
-    columns = ["text_id", "movie_id", "label"]
-    table = read_partition(reviews, partition, columns=columns)
-    text_id, film, label = (table.column(name).combine_chunks() for name in columns)
-    digits = "".join(text_id.to_pylist())
-    if pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py() or _NO_HEX(digits):
-        raise TrustError(f"{reviews.uri(partition.key)} has a text id that is no sha256 in hex")
-    is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
-    ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
-    return ids, pc.if_else(is_named, film, text_id), label.to_numpy()
+    text_id: NDArray[np.bytes_]
+    film: pa.Array
+    label: NDArray[np.int8]
+
+    @classmethod
+    def read(cls, reviews: Bucket, partition: Partition) -> _Identities:
+        """Read them from the store.
+
+        Raises
+        ------
+        TrustError
+            If a text id is not what this project writes.
+        """
+        columns = ["text_id", "movie_id", "label"]
+        table = read_partition(reviews, partition, columns=columns)
+        text_id, film, label = (table.column(name).combine_chunks() for name in columns)
+        digits = "".join(text_id.to_pylist())
+        is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
+        if is_other or _NO_HEX(digits):
+            raise TrustError(f"{reviews.uri(partition.key)} has a text id that is no sha256 in hex")
+        is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
+        ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
+        return cls(ids, pc.if_else(is_named, film, text_id), label.to_numpy())

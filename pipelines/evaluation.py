@@ -6,8 +6,9 @@ written by hand. No model was trained on any row that it is scored on.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,21 +20,23 @@ from threadpoolctl import threadpool_limits
 from pipelines import behaviour, golden
 from pipelines.comparison import Labels, Mask, Probabilities, is_usable
 from pipelines.config import Settings, behaviour_path, golden_path
-from pipelines.dataset import Dataset, Rows, ids_digest, load_dataset
+from pipelines.dataset import Dataset, Loader, Rows, ids_digest
 from pipelines.errors import NoReviewsError, StalePlanError
+from pipelines.fingerprints import Fingerprints
 from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
+from pipelines.models import fingerprint_parameters, reads_fingerprints
 from pipelines.overlap import SKETCH, Sketches, near_copies, sketches
+from pipelines.prediction import positive_probability
 from pipelines.records import LogEntry, Manifest, Snapshot
 from pipelines.registry import Registry
 from pipelines.scores import Scored, set_scores, slice_scores
 from pipelines.slices import slice_masks
 from pipelines.store import Bucket
-from pipelines.training import inputs_for, positive_probability
 
 logger = logging.getLogger(__name__)
 
-CHECK_ROWS = 64
-_OVERLAP_NGRAM_MAX, _OVERLAP_BITS = 3, 40
+CHECK_ROWS, CHECK_PARTITIONS = 64, 4
+_OVERLAP_FINGERPRINTS = 3, 40  # tokens of the longest n-gram, bits
 
 
 def evaluate(
@@ -51,15 +54,17 @@ def evaluate(
     NoReviewsError
         If no review is held out.
     """
-    standing = _standing(registry)
-    dataset = load_dataset(reviews, reviews.get_record(manifest.plan.snapshot_key, Snapshot))
+    standing, loader = _standing(registry), Loader(reviews)
+    dataset = loader.load(reviews.get_record(manifest.plan.snapshot_key, Snapshot))
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
     _check_split(dataset, manifest)
     with threadpool_limits(limits=1):
-        fair = _fair_rows(reviews, dataset, standing)
         models = _Models(registry, manifest, standing)
-        evaluation = _record(dataset, fair, models, settings, policy)
+        found, held_out = _read_once(dataset, models)
+        fair = _fair_rows(dataset, found, _seen(loader, reviews, standing))
+        holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
+        evaluation = _record(dataset, fair, holdout, models, settings, policy)
     return registry.add_evaluation(evaluation)
 
 
@@ -101,43 +106,35 @@ class Fair:
     seen_rows: int
 
 
-def _fair_rows(reviews: Bucket, dataset: Dataset, standing: Standing) -> Fair:
+def _fair_rows(dataset: Dataset, found: Sketches, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
     """The held out rows that none of the models was trained on.
 
     A film never changes side, but the settings of the split may, and a text may turn up again
     under another film.
     """
     held = dataset.holdout_rows
-    rows = unseen = held[~_copies(dataset)]
-    older = {one.version: one for one in (standing.champion, standing.reference) if one}
-    for manifest in older.values():
-        rows = rows[~np.isin(dataset.text_id[rows], _trained_on(reviews, manifest))]
+    rows = unseen = held[~_copies(dataset, found)]
+    for text_ids in seen:
+        rows = rows[~np.isin(dataset.text_id[rows], text_ids)]
     return Fair(rows, overlap_rows=len(held) - len(unseen), seen_rows=len(unseen) - len(rows))
 
 
-def _copies(dataset: Dataset) -> Mask:
+def _copies(dataset: Dataset, found: Sketches) -> Mask:
     """Held out rows that are, word for word or nearly, among those trained on."""
     held, trained = dataset.holdout_rows, dataset.training_rows
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    found, is_held = _sketches(dataset), dataset.is_holdout
-    return is_copy | near_copies(found[is_held], found[~is_held])
+    return is_copy | near_copies(found[dataset.is_holdout], found[~dataset.is_holdout])
 
 
-def _sketches(dataset: Dataset) -> Sketches:
-    """A line per review; only one partition's fingerprints are held at a time."""
-    parts = dataset.fingerprints_by_partition(
-        np.arange(len(dataset.label)), ngram_max=_OVERLAP_NGRAM_MAX, bits=_OVERLAP_BITS
-    )
-    nothing = np.empty((0, SKETCH), np.uint64)
-    return np.concatenate([nothing, *(sketches(found) for _, found in parts)])
-
-
-def _trained_on(reviews: Bucket, manifest: Manifest) -> NDArray[np.str_]:
-    seen = load_dataset(reviews, reviews.get_record(manifest.plan.snapshot_key, Snapshot))
-    trained_on = seen.text_id[seen.training_rows]
-    if ids_digest(trained_on) == manifest.training_digest:
-        return trained_on
-    return seen.text_id  # split by other code: it may have been trained on any of them
+def _seen(loader: Loader, reviews: Bucket, standing: Standing) -> Iterator[NDArray[np.bytes_]]:
+    """The text ids that champion and reference were trained on."""
+    older = {one.version: one for one in (standing.champion, standing.reference) if one}
+    for manifest in older.values():
+        dataset = loader.load(reviews.get_record(manifest.plan.snapshot_key, Snapshot))
+        trained_on = dataset.text_id[dataset.training_rows]
+        is_split_alike = ids_digest(trained_on) == manifest.training_digest
+        # Split by other code: it may have been trained on any of them.
+        yield trained_on if is_split_alike else dataset.text_id
 
 
 def newest_mask(nights: NDArray[np.str_], wanted_rows: int) -> Mask:
@@ -171,6 +168,17 @@ class _Models:
             for version, one in {one.version: one for one in wanted}.items()
         }
 
+    @property
+    def sketched(self) -> tuple[int, int]:
+        """By which fingerprints copies are found: those the challenger reads, so they are cached.
+
+        Single words say too little of what follows what.
+        """
+        challenger = self._models[self.manifest.version]
+        if reads_fingerprints(challenger) and fingerprint_parameters(challenger)[0] > 1:
+            return fingerprint_parameters(challenger)
+        return _OVERLAP_FINGERPRINTS
+
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
         """All models on the same reviews; ``inputs`` says what a model reads of them."""
         answers = {
@@ -186,11 +194,42 @@ class _Models:
         return Scored(labels, challenger, of(standing.champion), of(standing.reference))
 
 
+def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketches, Scored]:
+    """A sketch of every review, and what all models say of those that are held out.
+
+    Each partition is read once, and nothing else of it is kept.
+    """
+    found, scored = [np.empty((0, SKETCH), np.uint64)], []
+    for rows in dataset.by_partition(np.arange(len(dataset.label))):
+        part = _Part(dataset, rows)
+        found.append(sketches(part.fingerprints(*models.sketched)))
+        if len(part.held_out):
+            scored.append(models.scored(dataset.label[part.held_out], part.inputs))
+    return np.concatenate(found), Scored.concat(scored)
+
+
+class _Part:
+    """The reviews of one partition, and what models read of those that are held out."""
+
+    def __init__(self, dataset: Dataset, rows: Rows) -> None:
+        self._dataset, self._rows = dataset, rows
+        self._is_held_out = dataset.is_holdout[rows]
+        self.held_out = rows[self._is_held_out]
+        self.fingerprints = functools.cache(self._fingerprints)
+
+    def _fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
+        return self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
+
+    def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
+        if not reads_fingerprints(model):
+            return self._dataset.texts(self.held_out)
+        return self.fingerprints(*fingerprint_parameters(model)).take(self._is_held_out)
+
+
 def _record(
-    dataset: Dataset, fair: Fair, models: _Models, settings: Settings, policy: str
+    dataset: Dataset, fair: Fair, holdout: Scored, models: _Models, settings: Settings, policy: str
 ) -> Evaluation:
     gate, manifest, standing, rows = settings.gate, models.manifest, models.standing, fair.rows
-    holdout = models.scored(dataset.label[rows], lambda model: inputs_for(model, dataset, rows))
     text_ids = dataset.text_id[rows]
     is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
     by_hand = golden.load_golden(golden_path(settings))
@@ -243,12 +282,25 @@ def _plain(probability: Probabilities) -> tuple[float, ...]:
 
 
 def _check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tuple[CheckRow, ...]:
-    """Evenly spread holdout rows with the challenger's answer, for consumers to repeat."""
+    """Rows of a few partitions with the challenger's answer, for consumers to repeat.
+
+    The partitions are spread evenly, so are the rows in them: who repeats the answers has to read
+    `CHECK_PARTITIONS` of them, however many nights there are.
+    """
     if not len(rows) or not is_usable(probability):
         return ()
-    chosen = np.unique(np.linspace(0, len(rows) - 1, CHECK_ROWS).astype(np.int64))
-    located = [(dataset.locate(int(rows[row])), float(probability[row])) for row in chosen]
+    parts = list(dataset.by_partition(rows))
+    parts = [parts[number] for number in _spread(len(parts), CHECK_PARTITIONS)]
+    chosen = np.concatenate([np.empty(0, np.int64), *parts])
+    chosen = chosen[_spread(len(chosen), CHECK_ROWS)]
+    values = probability[np.searchsorted(rows, chosen)]
+    located = zip(map(dataset.locate, chosen.tolist()), values.tolist(), strict=True)
     return tuple(
         CheckRow(partition=partition, row=row, probability=value)
         for (partition, row), value in located
     )
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of ``count`` positions, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))

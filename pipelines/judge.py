@@ -22,7 +22,7 @@ class ChampionJudge:
         self._model = champion.model
 
     def are_positive(self, texts: Sequence[str]) -> list[bool]:
-        from pipelines.training import positive_probability
+        from pipelines.prediction import positive_probability
 
         return [bool(one >= 0.5) for one in positive_probability(self._model, list(texts))]
 

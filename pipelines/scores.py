@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,21 @@ class Scored:
     challenger: Probabilities
     champion: Probabilities | None = None
     reference: Probabilities | None = None
+
+    @classmethod
+    def concat(cls, parts: Sequence[Scored]) -> Scored:
+        """Join the same models' probabilities on consecutive reviews, at least one part of them."""
+
+        def of(values: list[Probabilities | None]) -> Probabilities | None:
+            known = [each for each in values if each is not None]
+            return np.concatenate(known) if known else None
+
+        return cls(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.challenger for part in parts]),
+            of([part.champion for part in parts]),
+            of([part.reference for part in parts]),
+        )
 
     def take(self, rows: NDArray[np.integer] | Mask) -> Scored:
         """The reviews at ``rows``."""

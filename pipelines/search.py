@@ -220,22 +220,22 @@ class _Fold:
     def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
         self.X, self.is_out, self._shared = shared.X, is_out, shared
         self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
-        self._alpha: float | None = None
+        self._weighted: dict[float, tuple[Weighted, Any]] = {}
 
     @cached_property
-    def _counts(self) -> list[NDArray[np.float32]]:
-        outside = class_counts(self.X[self.is_out], self.labels_outside == 1)
-        return [every - out for every, out in zip(self._shared.counts, outside, strict=True)]
+    def _counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        first, second = self._shared.counts
+        first_out, second_out = class_counts(self.X[self.is_out], self.labels_outside == 1)
+        return first - first_out, second - second_out
 
     def weighted(self, alpha: float) -> tuple[Weighted, Any]:
         """The rows inside and outside; those that are not weighted are not kept beside them."""
-        if alpha != self._alpha:
-            self._alpha, self._weighted = alpha, None
+        if alpha not in self._weighted:
+            self._weighted.clear()
             ratio = ratio_of_counts(*self._counts, alpha)
-            inside = weighted_by(ratio, self.X[~self.is_out])
-            outside = weighted_by(ratio, self.X[self.is_out])
-            self._weighted = Weighted(ratio, inside), outside
-        return self._weighted
+            inside = Weighted(ratio, weighted_by(ratio, self.X[~self.is_out]))
+            self._weighted[alpha] = inside, weighted_by(ratio, self.X[self.is_out])
+        return self._weighted[alpha]
 
 
 def _judge(trial: _Trial, fold: _Fold) -> None:

@@ -147,7 +147,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
     evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
     if not evaluation.check_rows:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
-    from pipelines.training import positive_probability
+    from pipelines.prediction import positive_probability
 
     texts, expected = questions(reviews, manifest, evaluation, settings)
     answers = positive_probability(model, texts)
@@ -191,7 +191,7 @@ def check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -
 
 def score_lines(champion: Champion, batches: Iterator[list[str]]) -> Iterator[str]:
     """One JSON line per text: its number, label, probability of positive, and the version."""
-    from pipelines.training import positive_probability
+    from pipelines.prediction import positive_probability
 
     number = 0
     for texts in batches:

@@ -7,7 +7,7 @@ review of a family escapes: sources with few reviews are judged together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,14 +27,46 @@ _CONTRAST = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """What slices are made from, one entry per review.
+    """What slices are made from, one entry per review; the texts themselves are not kept.
 
-    ``ratings`` are stars or None where none was delivered.
+    Attributes
+    ----------
+    lengths : ndarray of int64, shape (n_reviews,)
+        Characters of the text.
+    negated, contrasted : ndarray of bool, shape (n_reviews,)
+        Whether a word of negation, of contrast is in it.
+    ratings : ndarray of int64, shape (n_reviews,)
+        Stars, 0 where none were delivered.
+    sources : ndarray of str, shape (n_reviews,)
     """
 
-    texts: Sequence[str]
-    ratings: Sequence[int | None]
-    sources: Sequence[str]
+    lengths: NDArray[np.int64]
+    negated: Mask
+    contrasted: Mask
+    ratings: NDArray[np.int64]
+    sources: NDArray[np.str_]
+
+    @classmethod
+    def of(
+        cls, texts: Sequence[str], ratings: Sequence[int | None], sources: Sequence[str]
+    ) -> Described:
+        """Describe reviews by their texts, stars and sources."""
+        return cls(
+            np.array([len(text) for text in texts], np.int64),
+            np.array([bool(_NEGATION.search(text)) for text in texts], np.bool_),
+            np.array([bool(_CONTRAST.search(text)) for text in texts], np.bool_),
+            np.array([rating or 0 for rating in ratings], np.int64),
+            np.array(sources, np.str_),
+        )
+
+    @classmethod
+    def concat(cls, parts: Iterable[Described]) -> Described:
+        """Join parts end to end."""
+        joined = [cls.of([], [], []), *parts]
+        names = vars(joined[0])
+        return cls(
+            **{name: np.concatenate([vars(each)[name] for each in joined]) for name in names}
+        )
 
 
 def slice_masks(
@@ -64,30 +96,29 @@ def slice_masks(
 
 
 def _by_length(reviews: Described, _min_rows: int) -> dict[str, Mask]:
-    lengths = np.array([len(text) for text in reviews.texts])
+    lengths = reviews.lengths
     low, high = np.quantile(lengths, [1 / 3, 2 / 3]) if len(lengths) else (0, 0)
     is_short, is_long = lengths <= low, lengths > high
     return {"short": is_short, "medium": ~is_short & ~is_long, "long": is_long}
 
 
-def _by_words(pattern: re.Pattern[str]) -> Callable[[Described, int], dict[str, Mask]]:
-    def cut(reviews: Described, _min_rows: int) -> dict[str, Mask]:
-        has_it = np.array([bool(pattern.search(text)) for text in reviews.texts], np.bool_)
-        return {"with": has_it, "without": ~has_it}
+def _by_negation(reviews: Described, _min_rows: int) -> dict[str, Mask]:
+    return {"with": reviews.negated, "without": ~reviews.negated}
 
-    return cut
+
+def _by_contrast(reviews: Described, _min_rows: int) -> dict[str, Mask]:
+    return {"with": reviews.contrasted, "without": ~reviews.contrasted}
 
 
 def _by_rating(reviews: Described, _min_rows: int) -> dict[str, Mask]:
-    ratings = np.array([0 if rating is None else rating for rating in reviews.ratings])
-    return {"mild": np.isin(ratings, MILD_RATINGS), "extreme": np.isin(ratings, EXTREME_RATINGS)}
+    stars = {"mild": MILD_RATINGS, "extreme": EXTREME_RATINGS}
+    return {name: np.isin(reviews.ratings, ratings) for name, ratings in stars.items()}
 
 
 def _by_source(reviews: Described, min_rows: int) -> dict[str, Mask]:
-    sources = np.array(reviews.sources, np.str_)
-    names, rows = np.unique(sources, return_counts=True)
+    names, rows = np.unique(reviews.sources, return_counts=True)
     groups = _joined(dict(zip(names.tolist(), rows.tolist(), strict=True)), min_rows)
-    return {"+".join(group): np.isin(sources, group) for group in groups}
+    return {"+".join(group): np.isin(reviews.sources, group) for group in groups}
 
 
 def _joined(rows: dict[str, int], min_rows: int) -> list[list[str]]:
@@ -107,8 +138,8 @@ def _joined(rows: dict[str, int], min_rows: int) -> list[list[str]]:
 
 _CUTS: dict[Family, Callable[[Described, int], dict[str, Mask]]] = {
     "length": _by_length,
-    "negation": _by_words(_NEGATION),
-    "contrast": _by_words(_CONTRAST),
+    "negation": _by_negation,
+    "contrast": _by_contrast,
     "rating": _by_rating,
     "source": _by_source,
 }

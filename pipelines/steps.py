@@ -251,13 +251,13 @@ def has_work(plan_uri: str) -> bool:
 
 def featurize(plan_uri: str) -> dict[str, int]:
     """Compute the fingerprints that are not cached yet; returns how many were."""
-    from pipelines import features, models, training
+    from pipelines import candidates, features, models
     from pipelines.records import Snapshot
 
     stores = _stores()
     made, _ = _read_plan(stores, plan_uri)
     snapshot = stores.reviews.get_record(made.snapshot_key, Snapshot)
-    built = [training.build(made, name) for name in made.candidates]
+    built = [candidates.build(made, name) for name in made.candidates]
     wanted = {models.fingerprint_parameters(one) for one in built if models.reads_fingerprints(one)}
     cached = computed = 0
     for ngram_max, bits in sorted(wanted):

@@ -1,8 +1,10 @@
 """Fit a model of hashed columns without ever holding the matrix.
 
-The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`. A descent weighs each
-block once and reads it once per epoch; the next block is read while the solver is at work on one.
-Memory holds two blocks, and a few numbers per column.
+The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, about 2 kB per review. A
+descent weighs each block once, keeps the weights beside it (as much again), and reads both once per
+epoch; the next block is read while the solver is at work on one. The descent that calibrates and
+the one that counts run at the same time. Memory holds two blocks for each of them, a few numbers
+per column, and the largest delivery.
 """
 # ruff: noqa: N806  # X is what scikit-learn and its readers call the samples
 
@@ -68,9 +70,11 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
     columns, svm = model[0].fit(None), model[1]
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
-        judge = _descend(clone(svm), spool, are_all=False)
-        margins, labels = _judged(judge, spool)
-        _descend(svm, spool, are_all=True).calibrate(margins, labels)
+        with ThreadPoolExecutor(2) as pool:
+            judge = pool.submit(_descend, clone(svm), spool, are_all=False)
+            whole = pool.submit(_descend, svm, spool, are_all=True)
+            margins, labels = _judged(judge.result(), spool)
+            whole.result().calibrate(margins, labels)
     return model
 
 

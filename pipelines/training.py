@@ -14,13 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipelines.artefacts import dump_model
-from pipelines.candidates import build, inputs_for, settings_to_try
+from pipelines.candidates import settings_to_try
 from pipelines.config import Settings
 from pipelines.dataset import Dataset, ids_digest, load_dataset
 from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.fingerprints import FEATURIZER_VERSION
 from pipelines.models import reads_fingerprints
-from pipelines.prediction import positive_probability
 from pipelines.provenance import code_digest, environment_digest, module_digest
 from pipelines.records import Manifest, Plan, Snapshot, canonical_json, sha256_of
 from pipelines.registry import Registry
@@ -28,8 +27,6 @@ from pipelines.search import Found, find_best
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["build", "inputs_for", "make_plan", "positive_probability", "train"]
 
 OnStep = Callable[[str], None]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -80,7 +82,7 @@ def presence(
 
 
 def csr(
-    values: NDArray[np.float32] | NDArray[np.uint8],
+    values: NDArray[Any],
     columns: NDArray[np.int32],
     bounds: NDArray[np.int64],
     column_count: int,

@@ -446,12 +446,12 @@ def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
 
 
 def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, monkeypatch):
-    from pipelines import training
+    from pipelines import prediction
 
     champions(1)
-    honest = training.positive_probability
+    honest = prediction.positive_probability
     monkeypatch.setattr(
-        training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+        prediction, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
     )
 
     with pytest.raises(ConfirmationError, match=r"at the gate.*NOTHING WAS PUT BACK"):
@@ -461,12 +461,12 @@ def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, mo
 def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
     champions, stores, registry, monkeypatch
 ):
-    from pipelines import training
+    from pipelines import prediction
 
     first, second = champions(2)
-    honest = training.positive_probability
+    honest = prediction.positive_probability
     monkeypatch.setattr(
-        training, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+        prediction, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
     )
 
     for _ in range(2):

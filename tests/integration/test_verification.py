@@ -15,7 +15,7 @@ from pipelines.artefacts import dump_model
 from pipelines.config import VerificationSettings
 from pipelines.judgement import ArtefactCheck, Evaluation
 from pipelines.models import fingerprint_sgd
-from pipelines.training import positive_probability
+from pipelines.prediction import positive_probability
 from pipelines.verification import CleanRoomError, ask_clean_room
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pipelines.slices import Described, slice_masks
 def described(*reviews):
     """Reviews given as (text, rating, source)."""
     texts, ratings, sources = zip(*reviews, strict=True)
-    return Described(list(texts), list(ratings), list(sources))
+    return Described.of(texts, ratings, sources)
 
 
 def rows_of(reviews, family, *, min_rows=1):
