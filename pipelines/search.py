@@ -3,7 +3,8 @@
 What does not look at labels, the first step of every pipeline, is fitted once to all training rows
 and its matrix shared by all settings that agree on it, and by all folds. Within a fold, settings
 that agree on the log-count ratios share the weighted rows. After each fold the hopeless settings
-are given up: the worse part of those that are left, as in successive halving [1]_.
+are given up: the worse part of those that are left, as in successive halving [1]_. The folds end
+when a single setting is left.
 
 The margins of the rows that were held out in turn then calibrate the model that is fitted to all
 rows, at no further cost.
@@ -179,7 +180,7 @@ def _key(estimator: Any) -> str:
 def _compare(
     trials: list[_Trial], rows: _TrainingRows, plan: Plan, on_step: OnStep
 ) -> list[_Trial]:
-    """Run the folds one after another; returns the settings that were tried on all of them."""
+    """Run the folds until one setting is left; returns those that are left after the last."""
     running, count = trials, len(rows.usable_folds)
     if count < plan.folds:
         logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
@@ -189,6 +190,8 @@ def _compare(
         if number < count:
             kept = survivors({trial.name: trial.loss for trial in running}, plan.keep_share)
             running = [trial for trial in running if trial.name in kept]
+        if len(running) == 1:  # nothing to compare it with; its margins so far can calibrate it
+            break
     for trial in running:
         logger.info("setting=%s log_loss=%.5f folds=%d", trial.name, trial.loss, len(trial.losses))
     return running
@@ -265,7 +268,8 @@ def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
         if last is None:
             rest = trial.model[1:].fit(X, rows.labels)
         elif trial.margins:
-            judged = np.concatenate([rows.labels[rows.folds == fold] for fold in rows.usable_folds])
+            folds = rows.usable_folds[: len(trial.margins)]
+            judged = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
             ratio = ratio_of_counts(*shared.counts, last.alpha)
             svm = last.fit_weighted(Weighted(ratio, weighted_by(ratio, X)), rows.labels)
             rest = [svm.calibrate(np.concatenate(trial.margins), judged)]

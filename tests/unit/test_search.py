@@ -202,8 +202,20 @@ def test_hopeless_settings_are_given_up_after_a_fold(reviews):
 
     tried = {score.name: score.folds for score in found.scores}
     assert tried["step=1e-06"] == tried["step=2e-06"] == 1
-    assert sorted(tried.values()) == [1, 1, 2, 3]
-    assert tried[found.candidate] == 3
+    assert sorted(tried.values()) == [1, 1, 2, 2]  # the last one left needs no third fold
+    assert tried[found.candidate] == 2
+
+
+def test_the_last_setting_left_is_calibrated_on_the_folds_it_was_tried_on(reviews):
+    plan = a_plan(steps(1e-6, 0.2), keep_share=0.5)
+
+    svm = find_best(reviews, plan, quiet).model[-1]
+
+    ones = build(plan, "step=0.2")[0].fit_transform(fingerprint(reviews.all_texts, ngram_max=1))
+    is_out = reviews.folds(3) == 0
+    judge = clone(svm).fit_margin(ones[~is_out], reviews.label[~is_out])
+    expected = judge.calibrate(judge.margins(ones[is_out]), reviews.label[is_out])
+    assert (svm.slope_, svm.offset_) == pytest.approx((expected.slope_, expected.offset_), abs=1e-4)
 
 
 @pytest.mark.parametrize(
