@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from benchmarks import bench_growth, bench_night, bench_warm_start
+from benchmarks import bench_growth, bench_night, bench_retrain, bench_warm_start
 
 
 def some_figures(**values: float) -> dict[str, float]:
@@ -46,6 +46,24 @@ def test_airflows_share_is_what_its_night_takes_longer():
               "plain": some_figures(wall_seconds=31.5)}  # fmt: skip
 
     assert "| Airflow's share | 18.5 | - |" in bench_night.as_markdown(nights)
+
+
+def test_a_whole_retraining_is_compared_step_by_step():
+    runs = {
+        "night_scratch": some_figures(train_cpu_seconds=9.0, cpu_seconds=20.0),
+        "night_cached": some_figures(train_cpu_seconds=3.0, cpu_seconds=8.0),
+    }
+
+    *_, scratch, cached, times = bench_retrain.as_markdown(runs).splitlines()
+
+    assert "| 9.0 |" in scratch
+    assert "| 3.0 |" in cached
+    assert times.startswith("| times less with a cache | 1.0 | 3.0 | 1.0 |")
+    assert "| 2.5 |" in times
+
+
+def test_a_retraining_that_was_measured_alone_has_no_ratio():
+    assert "times less" not in bench_retrain.as_markdown({"stream_1m": some_figures()})
 
 
 def test_each_start_is_shown_under_its_name():
