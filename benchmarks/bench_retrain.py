@@ -17,7 +17,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.bench_growth import SIZES, Grown, all_reviews
 from benchmarks.measuring import (
     Figures,
+    high_water_bytes,
     in_own_process,
     machine_facts,
     markdown_table,
@@ -164,14 +165,21 @@ def _retrain(snapshot_uri: str) -> Figures:
     """Do what the tasks of the retraining do, one after the other; libraries are loaded before."""
     from pipelines import card, evaluation, gate, steps, training, verification  # noqa: F401
 
+    figures: Figures = {}
+    seconds: dict[str, Figures] = {}
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        result, seconds[name] = timed(work)
+        figures[f"{name}_cpu_seconds"] = seconds[name]["cpu_seconds"]
+        figures[f"{name}_peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
+        return result
+
     plan = steps.plan(snapshot_uri)
-    seconds = {}
-    _, seconds["featurize"] = timed(lambda: steps.featurize(plan))
-    manifest, seconds["train"] = timed(lambda: steps.train(plan))
-    scored, seconds["evaluate"] = timed(lambda: steps.evaluate(manifest))
-    checked, seconds["verify"] = timed(lambda: steps.verify(scored))
-    _, seconds["decide and card"] = timed(lambda: steps.write_card(steps.decide(checked)))
-    figures = {f"{step}_cpu_seconds": each["cpu_seconds"] for step, each in seconds.items()}
+    step("featurize", lambda: steps.featurize(plan))
+    manifest = step("train", lambda: steps.train(plan))
+    scored = step("evaluate", lambda: steps.evaluate(manifest))
+    checked = step("verify", lambda: steps.verify(scored))
+    step("decide and card", lambda: steps.write_card(steps.decide(checked)))
     return figures | {
         f"{kind}_seconds": sum(each[f"{kind}_seconds"] for each in seconds.values())
         for kind in ("cpu", "wall")

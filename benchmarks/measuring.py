@@ -53,7 +53,7 @@ def in_own_process(
             child = subprocess.Popen(command, stdout=stdout, env=environment)
         while child.poll() is None:
             tree_bytes = _resident_bytes(_descendants(child.pid))
-            sample_bytes = max(tree_bytes, _high_water_bytes(child.pid))
+            sample_bytes = max(tree_bytes, high_water_bytes(child.pid))
             peak_bytes = peak_bytes if end.exists() else max(peak_bytes, sample_bytes)
             time.sleep(SAMPLE_SECONDS)
         wall_seconds = time.perf_counter() - started
@@ -68,7 +68,7 @@ def in_own_process(
 def end_of_work() -> None:
     """Say, in the process that is measured, that its peak is not to be looked for any longer."""
     if _END in os.environ:
-        Path(os.environ[_END]).write_text(str(_high_water_bytes(os.getpid())))
+        Path(os.environ[_END]).write_text(str(high_water_bytes(os.getpid())))
 
 
 def split(reviews: Path, name: str) -> tuple[list[str], NDArray[np.int8], NDArray[np.str_]]:
@@ -183,7 +183,7 @@ def _resident_bytes(pids: list[int]) -> int:
     return own + shared
 
 
-def _high_water_bytes(pid: int) -> int:
+def high_water_bytes(pid: int) -> int:
     """The most that a process has held so far, by the system's own account."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

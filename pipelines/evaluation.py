@@ -25,7 +25,7 @@ from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.fingerprints import Fingerprints
 from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
 from pipelines.models import fingerprint_parameters, reads_fingerprints
-from pipelines.overlap import SKETCH, Sketches, near_copies, sketches
+from pipelines.overlap import Sketched, near_copies, sketches
 from pipelines.prediction import positive_probability
 from pipelines.records import LogEntry, Manifest, Snapshot
 from pipelines.registry import Registry
@@ -106,7 +106,7 @@ class Fair:
     seen_rows: int
 
 
-def _fair_rows(dataset: Dataset, found: Sketches, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
+def _fair_rows(dataset: Dataset, found: Sketched, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
     """The held out rows that none of the models was trained on.
 
     A film never changes side, but the settings of the split may, and a text may turn up again
@@ -119,11 +119,11 @@ def _fair_rows(dataset: Dataset, found: Sketches, seen: Iterable[NDArray[np.byte
     return Fair(rows, overlap_rows=len(held) - len(unseen), seen_rows=len(unseen) - len(rows))
 
 
-def _copies(dataset: Dataset, found: Sketches) -> Mask:
+def _copies(dataset: Dataset, found: Sketched) -> Mask:
     """Held out rows that are, word for word or nearly, among those trained on."""
     held, trained = dataset.holdout_rows, dataset.training_rows
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    return is_copy | near_copies(found[dataset.is_holdout], found[~dataset.is_holdout])
+    return is_copy | near_copies(found.held_out, found.trained_on)
 
 
 def _seen(loader: Loader, reviews: Bucket, standing: Standing) -> Iterator[NDArray[np.bytes_]]:
@@ -194,18 +194,26 @@ class _Models:
         return Scored(labels, challenger, of(standing.champion), of(standing.reference))
 
 
-def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketches, Scored]:
-    """A sketch of every review, and what all models say of those that are held out.
+def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
+    """Sketches of all reviews, and what all models say of those that are held out.
 
     Each partition is read once, and nothing else of it is kept.
     """
-    found, scored = [np.empty((0, SKETCH), np.uint64)], []
+    sketched, scored = Sketched.empty(len(dataset.holdout_rows), len(dataset.training_rows)), []
+    held_out = trained_on = 0
     for rows in dataset.by_partition(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
-        found.append(sketches(part.fingerprints(*models.sketched)))
+        found = sketches(part.fingerprints(*models.sketched))
+        for side, start, is_mine in (
+            (sketched.held_out, held_out, part.is_held_out),
+            (sketched.trained_on, trained_on, ~part.is_held_out),
+        ):
+            side[start : start + is_mine.sum()] = found[is_mine]
+        held_out += len(part.held_out)
+        trained_on += len(rows) - len(part.held_out)
         if len(part.held_out):
             scored.append(models.scored(dataset.label[part.held_out], part.inputs))
-    return np.concatenate(found), Scored.concat(scored)
+    return sketched, Scored.concat(scored)
 
 
 class _Part:
@@ -213,8 +221,8 @@ class _Part:
 
     def __init__(self, dataset: Dataset, rows: Rows) -> None:
         self._dataset, self._rows = dataset, rows
-        self._is_held_out = dataset.is_holdout[rows]
-        self.held_out = rows[self._is_held_out]
+        self.is_held_out = dataset.is_holdout[rows]
+        self.held_out = rows[self.is_held_out]
         self.fingerprints = functools.cache(self._fingerprints)
 
     def _fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
@@ -223,7 +231,7 @@ class _Part:
     def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
         if not reads_fingerprints(model):
             return self._dataset.texts(self.held_out)
-        return self.fingerprints(*fingerprint_parameters(model)).take(self._is_held_out)
+        return self.fingerprints(*fingerprint_parameters(model)).take(self.is_held_out)
 
 
 def _record(

@@ -11,6 +11,8 @@ References
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +28,26 @@ MAX_HOLDERS = 64
 MIN_TELLING = 3
 """Pairs that share fewer hashes of rarer words are not looked at."""
 
+BLOCK_REVIEWS = 4096
+"""So many held out reviews are looked up at once: it bounds what the pairs take."""
+
 _NO_HASH = np.uint64(2**64 - 1)
 
 
 Sketches = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sketched:
+    """The sketches of both sides of a split."""
+
+    held_out: Sketches
+    trained_on: Sketches
+
+    @classmethod
+    def empty(cls, held_out: int, trained_on: int) -> Sketched:
+        """Room for the sketches of so many reviews."""
+        return cls(*(np.empty((rows, SKETCH), np.uint64) for rows in (held_out, trained_on)))
 
 
 def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
@@ -45,12 +63,16 @@ def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
     -------
     is_copy : ndarray of bool, shape (n_held_out,)
     """
-    left, right = _candidates(ours, theirs)
-    shared = np.zeros(len(left), np.int64)
-    for column in range(SKETCH):
-        shared += (ours[left, column, None] == theirs[right]).any(axis=1)
+    hashes, holders = _holders(theirs)
     is_copy = np.zeros(len(ours), np.bool_)
-    is_copy[left[shared >= MIN_SHARED]] = True
+    for start in range(0, len(ours), BLOCK_REVIEWS):
+        block = ours[start : start + BLOCK_REVIEWS]
+        left, right = _candidates(block, hashes, holders)
+        lines = theirs[right]
+        shared = np.zeros(len(left), np.int64)
+        for column in range(SKETCH):
+            shared += (block[left, column, None] == lines).any(axis=1)
+        is_copy[start + left[shared >= MIN_SHARED]] = True
     return is_copy
 
 
@@ -66,18 +88,25 @@ def sketches(reviews: Fingerprints) -> Sketches:
     return found
 
 
-def _candidates(ours: Sketches, theirs: Sketches) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _holders(reviews: Sketches) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """All hashes, ascending, and the review that holds each."""
+    order = np.argsort(reviews, axis=None)
+    hashes = reviews.ravel()[order]
+    order //= SKETCH
+    return hashes, order.astype(np.int32)
+
+
+def _candidates(
+    ours: Sketches, hashes: NDArray[np.uint64], holders: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of reviews that share `MIN_TELLING` hashes that few reviews hold."""
-    hashes = theirs.ravel()
-    order = np.argsort(hashes)
-    hashes, holders = hashes[order], order // SKETCH
     wanted = ours.ravel()
     first = np.searchsorted(hashes, wanted, side="left")
     count = np.searchsorted(hashes, wanted, side="right") - first
     count[(count > MAX_HOLDERS) | (wanted == _NO_HASH)] = 0
     rows = np.repeat(np.arange(len(wanted)) // SKETCH, count)
     offsets = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    pairs = rows * np.int64(len(theirs)) + holders[np.repeat(first, count) + offsets]
+    pairs = (rows << 32) | holders[np.repeat(first, count) + offsets]
     pairs, times = np.unique(pairs, return_counts=True)
-    left, right = np.divmod(pairs[times >= MIN_TELLING], max(1, len(theirs)))
-    return left, right
+    pairs = pairs[times >= MIN_TELLING]
+    return pairs >> 32, pairs & 0xFFFF_FFFF

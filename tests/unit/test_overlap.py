@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipelines import overlap
 from pipelines.fingerprints import fingerprint
 from pipelines.overlap import MAX_HOLDERS, SKETCH, near_copies, sketches
 
@@ -16,6 +17,16 @@ def a_review(seed, length=120):
 def copies(held_out, trained_on):
     ours, theirs = (sketches(fingerprint(texts)) for texts in (held_out, trained_on))
     return near_copies(ours, theirs).tolist()
+
+
+@pytest.mark.parametrize("block", [1, 3, 4096])
+def test_copies_are_found_in_whatever_block_they_are_looked_up(monkeypatch, block):
+    monkeypatch.setattr(overlap, "BLOCK_REVIEWS", block)
+    trained = [a_review(seed) for seed in range(20)]
+
+    found = copies([a_review(99), trained[7], a_review(98), a_review(97), trained[0]], trained)
+
+    assert found == [False, True, False, False, True]
 
 
 def test_an_exact_copy_is_found():
