@@ -95,13 +95,14 @@ def main() -> None:
 def measure(name: str, reviews: Path) -> Figures:
     """Search with one of the designs, then look at the test split once."""
     import pipelines.search  # noqa: F401
+    from pipelines.config import load
 
     texts, labels, films = split(reviews, "train")
     data = OfficialTrain(texts, labels, films)
     designs: dict[str, Callable[[], Any]] = {
         "grid": lambda: _grid_search(data),
         "shared_tfidf": lambda: _shared_tfidf(data),
-        "ours": lambda: _ours(data, keep_share=0.5),
+        "ours": lambda: _ours(data, keep_share=load().training.keep_share),
         "ours_all": lambda: _ours(data, keep_share=1.0),
     }
     model, seconds = timed(designs[name])
