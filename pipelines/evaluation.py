@@ -6,7 +6,6 @@ written by hand. No model was trained on any row that it is scored on.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from pipelines.store import Bucket
 logger = logging.getLogger(__name__)
 
 CHECK_ROWS, CHECK_PARTITIONS = 64, 4
-_OVERLAP_FINGERPRINTS = 3, 40  # tokens of the longest n-gram, bits
+_OVERLAP_FINGERPRINTS = (3, 40), (2, 40)  # tokens of the longest n-gram, bits
 
 
 def evaluate(
@@ -172,12 +171,14 @@ class _Models:
     def sketched(self) -> tuple[int, int]:
         """By which fingerprints copies are found: those the challenger reads, so they are cached.
 
-        Single words say too little of what follows what.
+        Others than `_OVERLAP_FINGERPRINTS` would say too little, or too much, of a changed word.
         """
         challenger = self._models[self.manifest.version]
-        if reads_fingerprints(challenger) and fingerprint_parameters(challenger)[0] > 1:
-            return fingerprint_parameters(challenger)
-        return _OVERLAP_FINGERPRINTS
+        if reads_fingerprints(challenger):
+            parameters = fingerprint_parameters(challenger)
+            if parameters in _OVERLAP_FINGERPRINTS:
+                return parameters
+        return _OVERLAP_FINGERPRINTS[0]
 
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
         """All models on the same reviews; ``inputs`` says what a model reads of them."""
@@ -223,10 +224,15 @@ class _Part:
         self._dataset, self._rows = dataset, rows
         self.is_held_out = dataset.is_holdout[rows]
         self.held_out = rows[self.is_held_out]
-        self.fingerprints = functools.cache(self._fingerprints)
+        self._known: dict[tuple[int, int], Fingerprints] = {}
 
-    def _fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
-        return self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
+    def fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
+        """Of all its reviews; read once."""
+        parameters = ngram_max, bits
+        if parameters not in self._known:
+            found = self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
+            self._known[parameters] = found
+        return self._known[parameters]
 
     def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
         if not reads_fingerprints(model):

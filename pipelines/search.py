@@ -4,7 +4,7 @@ What does not look at labels, the first step of every pipeline, is fitted once t
 and its matrix shared by all settings that agree on it, and by all folds. Within a fold, settings
 that agree on the log-count ratios share the weighted rows. After each fold the hopeless settings
 are given up: the worse part of those that are left, as in successive halving [1]_. The folds end
-when a single setting is left.
+when a single setting is left, but not before the second.
 
 The margins of the rows that were held out in turn then calibrate the model that is fitted to all
 rows, at no further cost.
@@ -51,6 +51,8 @@ from pipelines.streaming import fit_streamed, streams
 logger = logging.getLogger(__name__)
 
 OnStep = Callable[[str], None]
+
+FEWEST_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,11 @@ def _key(estimator: Any) -> str:
 def _compare(
     trials: list[_Trial], rows: _TrainingRows, plan: Plan, on_step: OnStep
 ) -> list[_Trial]:
-    """Run the folds until one setting is left; returns those that are left after the last."""
+    """Run the folds, as a rule all of them; returns the settings that are left after the last.
+
+    A setting that is left alone has nothing to be compared with. It is tried on `FEWEST_FOLDS` all
+    the same, since their margins calibrate it.
+    """
     running, count = trials, len(rows.usable_folds)
     if count < plan.folds:
         logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
@@ -190,7 +196,7 @@ def _compare(
         if number < count:
             kept = survivors({trial.name: trial.loss for trial in running}, plan.keep_share)
             running = [trial for trial in running if trial.name in kept]
-        if len(running) == 1:  # nothing to compare it with; its margins so far can calibrate it
+        if len(running) == 1 and number >= FEWEST_FOLDS:
             break
     for trial in running:
         logger.info("setting=%s log_loss=%.5f folds=%d", trial.name, trial.loss, len(trial.losses))

@@ -209,12 +209,17 @@ def test_hopeless_settings_are_given_up_after_a_fold(reviews):
 def test_the_last_setting_left_is_calibrated_on_the_folds_it_was_tried_on(reviews):
     plan = a_plan(steps(1e-6, 0.2), keep_share=0.5)
 
-    svm = find_best(reviews, plan, quiet).model[-1]
+    found = find_best(reviews, plan, quiet)
 
+    assert {score.name: score.folds for score in found.scores} == {"step=1e-06": 1, "step=0.2": 2}
     ones = build(plan, "step=0.2")[0].fit_transform(fingerprint(reviews.all_texts, ngram_max=1))
-    is_out = reviews.folds(3) == 0
-    judge = clone(svm).fit_margin(ones[~is_out], reviews.label[~is_out])
-    expected = judge.calibrate(judge.margins(ones[is_out]), reviews.label[is_out])
+    svm, margins, labels = found.model[-1], [], []
+    for fold in range(2):
+        is_out = reviews.folds(3) == fold
+        judge = clone(svm).fit_margin(ones[~is_out], reviews.label[~is_out])
+        margins.append(judge.margins(ones[is_out]))
+        labels.append(reviews.label[is_out])
+    expected = clone(svm).calibrate(np.concatenate(margins), np.concatenate(labels))
     assert (svm.slope_, svm.offset_) == pytest.approx((expected.slope_, expected.offset_), abs=1e-4)
 
 
