@@ -299,13 +299,16 @@ def _check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tup
     """Rows of a few partitions with the challenger's answer, for consumers to repeat.
 
     The partitions are spread evenly, so are the rows in them: who repeats the answers has to read
-    `CHECK_PARTITIONS` of them, however many nights there are.
+    `CHECK_PARTITIONS` of them, or as many more as it takes to have `CHECK_ROWS`.
     """
     if not len(rows) or not is_usable(probability):
         return ()
     parts = list(dataset.by_partition(rows))
-    parts = [parts[number] for number in _spread(len(parts), CHECK_PARTITIONS)]
-    chosen = np.concatenate([np.empty(0, np.int64), *parts])
+    fewest = min(len(rows), CHECK_ROWS)
+    for count in range(min(len(parts), CHECK_PARTITIONS), len(parts) + 1):
+        chosen = np.concatenate([parts[number] for number in _spread(len(parts), count)])
+        if len(chosen) >= fewest:
+            break
     chosen = chosen[_spread(len(chosen), CHECK_ROWS)]
     values = probability[np.searchsorted(rows, chosen)]
     located = zip(map(dataset.locate, chosen.tolist()), values.tolist(), strict=True)

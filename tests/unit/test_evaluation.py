@@ -60,7 +60,8 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
         assert plain(Fingerprints.concat(seen)) == plain(everything.take(held))
 
 
-def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(dataset):
+def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(dataset, monkeypatch):
+    monkeypatch.setattr(evaluation, "CHECK_ROWS", 20)
     rows = np.arange(len(dataset.label))
     probability = rows / len(rows)
 
@@ -74,7 +75,17 @@ def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(data
     assert [where[check.partition, check.row] for check in checks] == [
         check.probability for check in checks
     ]
-    assert len(checks) == 6 * evaluation.CHECK_PARTITIONS == len(set(checks))
+    assert len(checks) == 20 == len(set(checks))
+
+
+def test_small_partitions_are_taken_in_until_there_are_enough_rows(dataset, monkeypatch):
+    rows = np.arange(len(dataset.label))
+
+    assert len(evaluation._check_rows(dataset, rows, rows / 100)) == len(rows)  # 64 are wanted
+    monkeypatch.setattr(evaluation, "CHECK_ROWS", 31)
+    checks = evaluation._check_rows(dataset, rows, rows / 100)
+    assert len(checks) == 31
+    assert len({check.partition for check in checks}) == 6
 
 
 @pytest.mark.parametrize("rows", [0, 3])
