@@ -82,10 +82,9 @@ class Corpus:
         """Bits below a fingerprint in an occurrence: for at most two to this power reviews."""
         return 64 - self.bits
 
-    def presence(self) -> sparse.csr_array:
-        """Ones of uint8 where a review contains an n-gram, shape (n_reviews, n_columns)."""
-        bounds = bounds_of(self.lengths)
-        return presence(self.columns, bounds, len(self.vocabulary), np.uint8)
+    def presence(self, kind: type[np.float32 | np.uint8] = np.float32) -> sparse.csr_array:
+        """Ones where a review contains an n-gram, shape (n_reviews, n_columns)."""
+        return presence(self.columns, bounds_of(self.lengths), len(self.vocabulary), kind)
 
     def extended(self, parts: Iterable[Fingerprints]) -> Corpus:
         """Return this corpus with the reviews of all parts behind its own.

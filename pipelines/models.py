@@ -88,7 +88,7 @@ class FingerprintVectorizer(FingerprintReader):
         X: Iterable[str] | Fingerprints | Corpus,
         y: object = None,  # noqa: ARG002
     ) -> sparse.csr_array:
-        """Fit to the reviews and transform them, reading each once; a one takes a byte."""
+        """Fit to the reviews and transform them, reading each once."""
         corpus = self._corpus(X)
         self._keep(corpus)
         return corpus.presence()

@@ -14,7 +14,7 @@ References
 .. [1] K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
    Optimization", AISTATS, 2016.
 """
-# ruff: noqa: N806  # X is what scikit-learn and its readers call the samples
+# ruff: noqa: N803, N806  # X is what scikit-learn and its readers call the samples
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 
 from pipelines.candidates import build, inputs_for
+from pipelines.corpus import Corpus
 from pipelines.dataset import Dataset
 from pipelines.errors import ConfigError, FitError
 from pipelines.models import FingerprintVectorizer
@@ -122,7 +123,10 @@ def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the settings with one first step share: that step, its matrix, and the labels."""
+    """What the settings with one first step share: that step, its matrix, and the labels.
+
+    Of a corpus the matrix has a byte for a one. Whoever computes in the type of X asks `as_floats`.
+    """
 
     first: Any
     X: Any
@@ -153,15 +157,24 @@ class _TrainingRows:
         """The model's first step fitted to all training rows, and what it makes of them."""
         key = _key(model[0])
         if key not in self._shared:
-            first = clone(model[0])
-            X = first.fit_transform(self._inputs(model))
-            self._shared[key] = _Shared(first, X, self.labels)
+            self._shared[key] = _Shared(*self._fitted(model), self.labels)
         return self._shared[key]
+
+    def _fitted(self, model: Pipeline) -> tuple[Any, Any]:
+        first, inputs = clone(model[0]), self._inputs(model)
+        if isinstance(inputs, Corpus):
+            return first.fit(inputs), inputs.presence(np.uint8)
+        return first, first.fit_transform(inputs)
 
     def _inputs(self, model: Pipeline) -> Any:
         if not isinstance(model[0], FingerprintVectorizer):
             return inputs_for(model, self._dataset, self.rows)
         return self._dataset.corpus(self.rows, **model[0].get_params())
+
+
+def as_floats(X: Any) -> Any:
+    """Return float32 in place of bytes, which would wrap round; anything else as it is."""
+    return X.astype(np.float32) if getattr(X, "dtype", None) == np.uint8 else X
 
 
 def _built(plan: Plan, name: str) -> Pipeline:
@@ -251,13 +264,14 @@ def _judge(trial: _Trial, fold: _Fold) -> None:
     """Fit without a fold and score the fold."""
     last = _margin_step(trial.model)
     if last is None:
-        fitted = clone(trial.model[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)
+        inside, outside = as_floats(fold.X[~fold.is_out]), as_floats(fold.X[fold.is_out])
+        fitted = clone(trial.model[1:]).fit(inside, fold.labels_inside)
         column = list(fitted.classes_).index(1)
-        probability = fitted.predict_proba(fold.X[fold.is_out])[:, column]
+        probability = fitted.predict_proba(outside)[:, column]
     else:
-        inside, outside = fold.weighted(last.alpha)
-        svm = clone(last).fit_weighted(inside, fold.labels_inside)
-        margins = svm.margins_of_weighted(outside)
+        weighted, held_out = fold.weighted(last.alpha)
+        svm = clone(last).fit_weighted(weighted, fold.labels_inside)
+        margins = svm.margins_of_weighted(held_out)
         # Slope and offset are two numbers learned from a whole fold: they hardly flatter.
         svm.calibrate(margins, fold.labels_outside)
         probability = expit(svm.slope_ * margins + svm.offset_)
@@ -272,7 +286,7 @@ def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
         shared = rows.shared(trial.model)
         first, X = shared.first, shared.X
         if last is None:
-            rest = trial.model[1:].fit(X, rows.labels)
+            rest = trial.model[1:].fit(as_floats(X), rows.labels)
         elif trial.margins:
             folds = rows.usable_folds[: len(trial.margins)]
             judged = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])

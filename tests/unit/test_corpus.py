@@ -63,7 +63,8 @@ def test_a_corpus_is_what_counting_one_by_one_finds(sets, min_df):
     marks = [[float(fp in review) for fp in columns] for review in sets]
     assert made.presence().toarray().tolist() == marks
     assert made.presence().has_sorted_indices
-    assert made.presence().dtype == np.uint8
+    assert made.presence().dtype == np.float32
+    assert made.presence(np.uint8).toarray().tolist() == marks
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,15 +1,18 @@
 """Settings are compared on the same films, and the shared way gives what the plain way gives."""
+# ruff: noqa: N803  # X is what scikit-learn and its readers call the samples
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from registry_builders import DIGEST
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline
 
 from pipelines import search
 from pipelines.artefacts import dump_model
@@ -195,6 +198,35 @@ def test_the_same_seed_gives_the_same_bytes(reviews):
     assert one == same != other
 
 
+class Typed(LogisticRegression):
+    """Remembers of which types its samples were."""
+
+    seen: ClassVar[set[str]] = set()
+
+    def fit(self, X, y):
+        self.seen.add(X.dtype.name)
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        self.seen.add(X.dtype.name)
+        return super().predict_proba(X)
+
+
+def typed(*, seed, C=1.0):
+    return Pipeline([("fingerprints", FingerprintVectorizer(ngram_max=1)), ("linear", Typed(C=C))])
+
+
+def test_a_classifier_of_ones_own_is_given_floats_and_no_bytes(reviews):
+    factory = f"{__name__}:typed"
+    candidates = {f"C={C}": {"factory": factory, "parameters": {"C": C}} for C in (0.1, 1.0)} | {
+        "svm": {"factory": SVM, "parameters": {"ngram_max": 1}}
+    }
+
+    find_best(reviews, a_plan(candidates), quiet)
+
+    assert Typed.seen == {"float32"}
+
+
 def test_hopeless_settings_are_given_up_after_a_fold(reviews):
     plan = a_plan(steps(1e-6, 2e-6, 0.1, 0.2), keep_share=0.5)
 
@@ -232,11 +264,10 @@ def test_the_best_part_survives_ties_by_name(keep_share, kept):
 
 def test_all_settings_share_one_matrix(reviews, monkeypatch):
     made = []
-    original = FingerprintVectorizer.fit_transform
+    original = Corpus.presence
     monkeypatch.setattr(
-        FingerprintVectorizer, "fit_transform",
-        lambda *arguments: made.append(1) or original(*arguments),
-    )  # fmt: skip
+        Corpus, "presence", lambda *arguments: made.append(1) or original(*arguments)
+    )
 
     find_best(reviews, a_plan(steps(0.1, 0.2, 0.4)), quiet)
 
