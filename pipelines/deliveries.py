@@ -19,6 +19,7 @@ from pipelines.landing import (
     arrival_id,
     checked_night,
     delivery_digest,
+    nights_by_arrival,
     parse_name,
     receipt_key,
 )
@@ -227,14 +228,17 @@ def _conflict(arrival: Arrival) -> str:
 
 def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> bool:
     """Whether another file, or the same file in another night, has the rows in its receipt."""
-    concluded = (outcome.landing_key, outcome.version_tag)
-    if (arrival.landing_key, arrival.version_tag) != concluded:
+    landing_key, version_tag = arrival.landing_key, arrival.version_tag
+    if (landing_key, version_tag) != (outcome.landing_key, outcome.version_tag):
         return True
-    if arrival.night == outcome.counted_in:
-        return False
-    # The night that concluded it may have been killed before it gave the receipt.
-    key = receipt_key(outcome.counted_in, landing_key=concluded[0], version_tag=concluded[1])
-    return reviews.find(key) is not None
+    # The night that concluded it may have been killed before it gave the receipt. Then a later one
+    # counts the rows, and goes on doing so when the first one is repeated.
+    arrived = arrival_id(landing_key, version_tag)
+    others = nights_by_arrival(reviews).get(arrived, set()) - {arrival.night}
+    keys = (receipt_key(one, landing_key=landing_key, version_tag=version_tag) for one in others)
+    return outcome.counted_in in others or any(
+        reviews.get_record(key, Receipt).delivered_rows for key in keys
+    )
 
 
 def _why_duplicate(outcome: Outcome) -> str:

@@ -102,7 +102,7 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     last_day, today = checked_night(night), today or datetime.now(UTC).date()
     if last_day > today:
         raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
-    receipts = _nights_by_arrival(reviews)
+    receipts = nights_by_arrival(reviews)
     landed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
     is_newest = last_day >= today - timedelta(days=1)
     due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
@@ -152,7 +152,8 @@ def _is_due(
     return takes_undated if delivered_for is None else delivered_for <= last_day
 
 
-def _nights_by_arrival(reviews: Bucket) -> dict[str, set[str]]:
+def nights_by_arrival(reviews: Bucket) -> dict[str, set[str]]:
+    """The nights in which each version of a landing file got a receipt."""
     nights: dict[str, set[str]] = {}
     for info in reviews.list(RECEIPTS_PREFIX):
         night, _, name = info.key.removeprefix(RECEIPTS_PREFIX).partition("/")

@@ -385,6 +385,27 @@ def test_whatever_happens_every_row_stays_accounted_for_and_none_counts_twice(
     )
 
 
+@pytest.mark.parametrize("dies_after", [False, True])
+@pytest.mark.parametrize("content", ["good", "two bad rows", "too few rows", "not readable"])
+def test_a_killed_night_that_is_repeated_after_the_next_one_counts_nothing_twice(
+    content, dies_after
+):
+    """Wherever it was killed, between the ledger's entry and the receipt, too."""
+    for calls in range(1, 26):
+        ledger = Ledger()
+        ledger.start()
+        ledger.upstream_drops(name="a.csv", content=content, nights_late=0)
+        ledger.a_night_runs(calls=calls, dies_after=dies_after, is_whole=False)
+        ledger.the_next_night_comes()
+        ledger.a_night_runs(calls=0, dies_after=False, is_whole=True)
+
+        for arrival_key in sorted(ledger.arrivals):
+            ledger.conclude(arrival_key)
+
+        ledger.the_nights_add_up_to_the_deliveries()
+        ledger.teardown()
+
+
 @pytest.mark.parametrize(
     ("content", "verdict"),
     [
