@@ -144,6 +144,12 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
 
 
 def fifty_nights(bucket: Any, reviews: Path) -> Any:
+    """All 50,000 real reviews, a thousand per night; returns the snapshot of them."""
+    return written(bucket, Grown(*all_reviews(reviews), SIZES["50k"]), NIGHT_ROWS)
+
+
+def written(bucket: Any, grown: Grown, partition_rows: int) -> Any:
+    """Write reviews as partitions of so many rows; returns the snapshot of all of them."""
     import datetime
 
     import pyarrow as pa
@@ -152,23 +158,23 @@ def fifty_nights(bucket: Any, reviews: Path) -> Any:
     from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
     from pipelines.records import Snapshot
 
-    texts, labels, films = all_reviews(reviews)
     day = datetime.date(2026, 1, 5)
+    labels, films = grown.label, np.resize(grown.films, grown.count)
     partitions = []
-    for start in range(0, len(texts), NIGHT_ROWS):
+    for start in range(0, grown.count, partition_rows):
         rows = [
             {
-                "text_id": text_id(texts[row]), "review_id": None, "movie_id": films[row],
-                "text": texts[row], "label": int(labels[row]), "rating": None,
+                "text_id": text_id(text), "review_id": None, "movie_id": films[row],
+                "text": text, "label": int(labels[row]), "rating": None,
                 "written_on": day, "source": "bench",
             }
-            for row in range(start, start + NIGHT_ROWS)
+            for row, text in enumerate(grown.partition(start, partition_rows), start=start)
         ]  # fmt: skip
         table = pa.Table.from_pylist(rows, schema=ACCEPTED_SCHEMA)
-        partitions.append(write_partition(bucket, "accepted/date=2026-01-05", table))
+        partitions.append(write_partition(bucket, f"accepted/date={day}", table))
     return Snapshot(
         partitions=tuple(partitions),
-        rows=len(texts),
+        rows=grown.count,
         holdout_share=0.2,
         selection_share=0.2,
         salt="films-2026",

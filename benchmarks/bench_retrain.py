@@ -5,25 +5,28 @@
 ``night_*`` retrains on 50,000 reviews in fifty nights with the settings as shipped: once with
 nothing cached, once with the first forty-nine nights cached. ``stream_*`` retrains the candidate
 for corpora beyond memory on reviews that grow as in `benchmarks.bench_growth`. Each is one process
-that does what the tasks do; the server and what filled it are in no figure.
+that does what the tasks do, without a champion to compare with; the server and what filled it are
+in no figure.
 """
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import json
 import os
-import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.bench_growth import SIZES, Grown, all_reviews
+from benchmarks.bench_growth import (
+    PARTITION_ROWS,
+    SIZES,
+    Grown,
+    all_reviews,
+    fifty_nights,
+    written,
+)
 from benchmarks.measuring import (
     Figures,
     high_water_bytes,
@@ -35,17 +38,13 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
-from ops.processes import LOOPBACK, Processes, free_port
-from ops.stack import environment
+from ops.stack import LocalStack, environment
 
 if TYPE_CHECKING:
     from pipelines.records import Snapshot
 
 NAMES = ["night_scratch", "night_cached", "stream_50k", "stream_200k", "stream_1m"]
 STEPS = ("featurize", "train", "evaluate", "verify", "decide and card")
-DAY = datetime.date(2026, 1, 5)
-NIGHT_ROWS, GROWN_ROWS = 1_000, 10_000
-_START_SECONDS = 60.0
 
 
 def main() -> None:
@@ -62,90 +61,37 @@ def main() -> None:
 
 
 def _once(name: str, reviews: Path) -> Figures:
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-retrain-") as folder,
-        _server(Path(folder)) as s3,
-    ):
+    with tempfile.TemporaryDirectory(prefix="bench-retrain-") as folder:
         config = Path(folder) / "bench.toml"
         config.write_text(
             '[training]\ncandidates = ["fingerprint_stream"]\n' if name.startswith("stream") else ""
         )
-        with environment({**s3, "LOOP_CONFIG": str(config)}):
+        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
+        with stack, environment(stack.s3_environment):
             snapshot = _fill(name, reviews)
             if name == "night_cached":
                 _say("yesterday's retraining")
                 yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
-                with environment({"BENCH_SNAPSHOT": _pinned(yesterday)}):
-                    in_own_process("benchmarks.bench_retrain", name, reviews)
+                _measured(name, reviews, yesterday)
             _say(f"retraining {name}")
-            with environment({"BENCH_SNAPSHOT": _pinned(snapshot)}):
-                return in_own_process("benchmarks.bench_retrain", name, reviews)
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[dict[str, str]]:
-    """An S3 test server of its own, and what a process needs to reach it and to sign."""
-    from pipelines import trust
-
-    processes, port, key = Processes(folder), free_port(), folder / "signing-key.pem"
-    trust.write_new_key(key)
-    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
-    processes.spawn("s3", command, environment=os.environ)
-    try:
-        processes.wait_for("s3", partial(_is_up, port), timeout_seconds=_START_SECONDS)
-        yield {
-            "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{port}",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local-only",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "LOOP_SIGNING_KEY_FILE": str(key),
-        }
-    finally:
-        processes.stop()
-
-
-def _is_up(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
+            return _measured(name, reviews, snapshot)
 
 
 def _fill(name: str, reviews: Path) -> Snapshot:
     """Write the partitions of a corpus; returns the snapshot of all of them."""
-    import pyarrow as pa
-
-    from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
-    from pipelines.records import Snapshot
-
-    kind, _, size = name.partition("_")
-    texts, labels, films = all_reviews(reviews)
-    grown = Grown(texts, labels, films, SIZES[size] if kind == "stream" else len(texts))
-    rows = GROWN_ROWS if kind == "stream" else NIGHT_ROWS
     stores = _stores()
     stores.reviews.create_if_missing()
     stores.models.create_if_missing()
-    partitions = []
-    for start in range(0, grown.count, rows):
-        if start % 100_000 == 0:
-            _say(f"writing reviews {start:,} of {grown.count:,}")
-        columns = {
-            "text": (written := grown.partition(start, rows)),
-            "text_id": [hashlib.sha256(text.encode()).hexdigest() for text in written],
-            "movie_id": [films[row % len(films)] for row in range(start, start + len(written))],
-            "label": grown.label[start : start + len(written)],
-            "written_on": [DAY] * len(written),
-            "source": ["bench"] * len(written),
-        }
-        blank = {"review_id": [None] * len(written), "rating": [None] * len(written)}
-        table = pa.table({**columns, **blank}).select(ACCEPTED_SCHEMA.names).cast(ACCEPTED_SCHEMA)
-        partitions.append(write_partition(stores.reviews, f"accepted/date={DAY}", table))
-    return Snapshot(
-        partitions=tuple(partitions),
-        rows=grown.count,
-        holdout_share=0.2,
-        selection_share=0.2,
-        salt="films-2026",
-    )
+    kind, _, size = name.partition("_")
+    if kind == "night":
+        return fifty_nights(stores.reviews, reviews)
+    _say(f"writing {SIZES[size]:,} reviews")
+    return written(stores.reviews, Grown(*all_reviews(reviews), SIZES[size]), PARTITION_ROWS)
+
+
+def _measured(name: str, reviews: Path, snapshot: Snapshot) -> Figures:
+    with environment({"BENCH_SNAPSHOT": _pinned(snapshot)}):
+        return in_own_process("benchmarks.bench_retrain", name, reviews)
 
 
 def _pinned(snapshot: Snapshot) -> str:

@@ -63,6 +63,8 @@ class LocalStack:
         ``AWS_*`` variables of a store that runs already; without them moto is started.
     database_url : str
         Of an empty database for Airflow; without it a SQLite file is made.
+    has_airflow : bool
+        False for the S3 server alone.
     roles : mapping
         Airflow's users and their roles. Each one's password is the user's name.
     """
@@ -75,6 +77,7 @@ class LocalStack:
     s3_port: int = 0
     given_s3: Mapping[str, str] | None = None
     database_url: str = ""
+    has_airflow: bool = True
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
 
     def __post_init__(self) -> None:
@@ -189,12 +192,14 @@ class LocalStack:
             self.on_step("starting the S3 test server (moto)")
             self._spawn("s3", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port))
         trust.write_new_key(self.folder / "signing-key.pem")
-        self._start_airflow()
+        if self.has_airflow:
+            self._start_airflow()
         if self.given_s3 is None:
             self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
-        self._processes.wait_for(
-            "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
-        )
+        if self.has_airflow:
+            self._processes.wait_for(
+                "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
+            )
 
     def _start_airflow(self) -> None:
         self.on_step("preparing Airflow's database")

@@ -101,7 +101,7 @@ class Corpus:
 
     def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
         """All occurrences in new reviews, ascending, and how many there are in each review."""
-        keys, counts, row = _Growing(np.uint64), _Growing(np.int64), len(self)
+        keys, counts, row = Growing(np.uint64), Growing(np.int64), len(self)
         for part in parts:
             self._check(part, row)
             rows = np.repeat(np.arange(row, row + len(part), dtype=np.uint64), part.lengths)
@@ -286,7 +286,7 @@ class Rare:
         return self.occurrences
 
 
-class _Growing:
+class Growing:
     """An array that grows in place: what is appended is copied once, and never held twice."""
 
     def __init__(self, kind: Any) -> None:

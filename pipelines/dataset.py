@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipelines.errors import TrustError
 from pipelines.features import partition_fingerprints
 from pipelines.fingerprints import Fingerprints, bounds_of
 from pipelines.identity import fold_shares, is_holdout, is_selection
-from pipelines.partitions import read_partition
+from pipelines.partitions import ACCEPTED_SCHEMA, read_partition
 from pipelines.records import Partition, Snapshot, sha256_of
 from pipelines.slices import Described
 from pipelines.store import Bucket
@@ -31,6 +32,7 @@ Rows = NDArray[np.int64]
 _ID_BYTES = 32
 _TEXT_ID = np.dtype(f"S{_ID_BYTES}")
 _NO_HEX = re.compile(r"[^0-9a-f]").search
+_IDENTITIES = pa.schema([ACCEPTED_SCHEMA.field(name) for name in ("text_id", "movie_id", "label")])
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,18 @@ class Dataset:
 
     def nights(self, rows: Rows) -> NDArray[np.str_]:
         """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
-        partitions = self.snapshot.partitions
-        ends = np.cumsum([partition.rows for partition in partitions])
-        nights = np.array([partition.night for partition in partitions])
-        return nights[np.searchsorted(ends, self.position[rows], side="right")]
+        nights = np.array([partition.night for partition in self.snapshot.partitions])
+        return nights[self._partition_of(self.position[rows])]
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """Position of the first row of each partition, and the end of the last."""
+        rows = [partition.rows for partition in self.snapshot.partitions]
+        return bounds_of(np.array(rows, np.int64))
+
+    def _partition_of(self, position: Rows) -> NDArray[np.intp]:
+        """In which partition rows are; an empty one is passed over."""
+        return np.searchsorted(self._bounds, position, side="right") - 1
 
     def fingerprints_by_partition(
         self, rows: Rows, *, ngram_max: int, bits: int
@@ -129,12 +139,11 @@ class Dataset:
         """
         if (np.diff(rows) <= 0).any():
             raise ValueError("reviews are read in the order of the snapshot: sort the rows")
-        partitions = self.snapshot.partitions
-        bounds = bounds_of(np.array([partition.rows for partition in partitions], np.int64))
-        cuts = np.searchsorted(self.position[rows], bounds)
+        cuts = np.searchsorted(self.position[rows], self._bounds)
         for number in np.flatnonzero(np.diff(cuts)):
             mine = rows[cuts[number] : cuts[number + 1]]
-            yield partitions[number], mine, self.position[mine] - bounds[number]
+            local = self.position[mine] - self._bounds[number]
+            yield self.snapshot.partitions[number], mine, local
 
     def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
         """Which of the given ascending reviews contains which n-gram; yesterday's is extended."""
@@ -149,12 +158,9 @@ class Dataset:
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition digest and row number inside it of one review."""
-        position = int(self.position[row])
-        for partition in self.snapshot.partitions:
-            if position < partition.rows:
-                return partition.sha256, position
-            position -= partition.rows
-        raise IndexError(row)
+        position = self.position[row]
+        number = int(self._partition_of(position))
+        return self.snapshot.partitions[number].sha256, int(position - self._bounds[number])
 
 
 def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
@@ -167,14 +173,14 @@ class Loader:
 
     def __init__(self, reviews: Bucket) -> None:
         self._reviews = reviews
-        self._known: dict[str, _Identities] = {}
+        self._known: dict[Partition, _Identities] = {}
 
     def load(self, snapshot: Snapshot) -> Dataset:
         """As `load_dataset`."""
         for partition in snapshot.partitions:
-            if partition.sha256 not in self._known:
-                self._known[partition.sha256] = _Identities.read(self._reviews, partition)
-        parts = [self._known[partition.sha256] for partition in snapshot.partitions]
+            if partition not in self._known:
+                self._known[partition] = _Identities.read(self._reviews, partition)
+        parts = [self._known[partition] for partition in snapshot.partitions]
         return _split(self._reviews, snapshot, parts)
 
 
@@ -237,15 +243,23 @@ class _Identities:
         Raises
         ------
         TrustError
-            If a text id is not what this project writes.
+            If they are not what this project writes.
         """
-        columns = ["text_id", "movie_id", "label"]
-        table = read_partition(reviews, partition, columns=columns)
-        text_id, film, label = (table.column(name).combine_chunks() for name in columns)
+        table = read_partition(reviews, partition, columns=_IDENTITIES.names)
+        text_id, film, label = (column.combine_chunks() for column in table.columns)
+        if table.schema.types != _IDENTITIES.types or text_id.null_count or label.null_count:
+            raise _foreign(reviews, partition, "columns of other types, or with gaps")
         digits = "".join(text_id.to_pylist())
         is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
         if is_other or _NO_HEX(digits):
-            raise TrustError(f"{reviews.uri(partition.key)} has a text id that is no sha256 in hex")
+            raise _foreign(reviews, partition, "a text id that is no sha256 in hex")
         is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
         ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
         return cls(ids, pc.if_else(is_named, film, text_id), label.to_numpy())
+
+
+def _foreign(reviews: Bucket, partition: Partition, what: str) -> TrustError:
+    return TrustError(
+        f"{reviews.uri(partition.key)} has {what}: this project did not write it. Nothing is "
+        "trained on it. Find out who else may write to that bucket"
+    )

@@ -19,12 +19,13 @@ from threadpoolctl import threadpool_limits
 from pipelines import behaviour, golden
 from pipelines.comparison import Labels, Mask, Probabilities, is_usable
 from pipelines.config import Settings, behaviour_path, golden_path
+from pipelines.corpus import Growing
 from pipelines.dataset import Dataset, Loader, Rows, ids_digest
 from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.fingerprints import Fingerprints
 from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
 from pipelines.models import fingerprint_parameters, reads_fingerprints
-from pipelines.overlap import Sketched, near_copies, sketches
+from pipelines.overlap import SKETCH, Sketched, near_copies, sketches
 from pipelines.prediction import positive_probability
 from pipelines.records import LogEntry, Manifest, Snapshot
 from pipelines.registry import Registry
@@ -200,21 +201,16 @@ def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
 
     Each partition is read once, and nothing else of it is kept.
     """
-    sketched, scored = Sketched.empty(len(dataset.holdout_rows), len(dataset.training_rows)), []
-    held_out = trained_on = 0
+    held_out, trained_on, scored = Growing(np.uint64), Growing(np.uint64), []
     for rows in dataset.by_partition(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
         found = sketches(part.fingerprints(*models.sketched))
-        for side, start, is_mine in (
-            (sketched.held_out, held_out, part.is_held_out),
-            (sketched.trained_on, trained_on, ~part.is_held_out),
-        ):
-            side[start : start + is_mine.sum()] = found[is_mine]
-        held_out += len(part.held_out)
-        trained_on += len(rows) - len(part.held_out)
+        held_out.append(found[part.is_held_out].ravel())
+        trained_on.append(found[~part.is_held_out].ravel())
         if len(part.held_out):
             scored.append(models.scored(dataset.label[part.held_out], part.inputs))
-    return sketched, Scored.concat(scored)
+    sides = (side.array.reshape(-1, SKETCH) for side in (held_out, trained_on))
+    return Sketched(*sides), Scored.concat(scored)
 
 
 class _Part:

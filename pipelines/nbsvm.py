@@ -97,11 +97,15 @@ class Weighted:
     ratio: NDArray[np.float32]
     rows: sparse.csr_array
 
+    @classmethod
+    def by(cls, ratio: NDArray[np.float32], X: sparse.csr_array) -> Weighted:
+        """Weight rows by the given ratios."""
+        return cls(ratio, weighted_by(ratio, X))
+
 
 def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float) -> Weighted:
     """Weight rows by the log-count ratios of these very rows."""
-    ratio = log_count_ratio(X, y == two_classes(y)[1], alpha)
-    return Weighted(ratio, weighted_by(ratio, X))
+    return Weighted.by(log_count_ratio(X, y == two_classes(y)[1], alpha), X)
 
 
 def weighted_by(ratio: NDArray[np.float32], X: sparse.csr_array) -> sparse.csr_array:

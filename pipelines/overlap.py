@@ -44,11 +44,6 @@ class Sketched:
     held_out: Sketches
     trained_on: Sketches
 
-    @classmethod
-    def empty(cls, held_out: int, trained_on: int) -> Sketched:
-        """Room for the sketches of so many reviews."""
-        return cls(*(np.empty((rows, SKETCH), np.uint64) for rows in (held_out, trained_on)))
-
 
 def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
     """Which held out reviews are nearly the same as one that was trained on.

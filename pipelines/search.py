@@ -32,6 +32,7 @@ from scipy.special import expit
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
 
 from pipelines.candidates import build, inputs_for
 from pipelines.corpus import Corpus
@@ -54,6 +55,7 @@ logger = logging.getLogger(__name__)
 OnStep = Callable[[str], None]
 
 FEWEST_FOLDS = 2
+"""Also a setting that is left alone is tried on so many, since their margins calibrate it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
 class _Shared:
     """What the settings with one first step share: that step, its matrix, and the labels.
 
-    Of a corpus the matrix has a byte for a one. Whoever computes in the type of X asks `as_floats`.
+    Of a corpus the matrix has a byte for a one; `_as_floats` is for who computes in the type of X.
     """
 
     first: Any
@@ -134,6 +136,14 @@ class _Shared:
 
     @cached_property
     def counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How often each feature occurs in either class.
+
+        Raises
+        ------
+        ValueError
+            If X holds what is no count.
+        """
+        check_array(self.X, accept_sparse="csr", dtype=None, ensure_non_negative=True)
         return class_counts(self.X, self.labels == 1)
 
 
@@ -172,7 +182,7 @@ class _TrainingRows:
         return self._dataset.corpus(self.rows, **model[0].get_params())
 
 
-def as_floats(X: Any) -> Any:
+def _as_floats(X: Any) -> Any:
     """Return float32 in place of bytes, which would wrap round; anything else as it is."""
     return X.astype(np.float32) if getattr(X, "dtype", None) == np.uint8 else X
 
@@ -195,11 +205,7 @@ def _key(estimator: Any) -> str:
 def _compare(
     trials: list[_Trial], rows: _TrainingRows, plan: Plan, on_step: OnStep
 ) -> list[_Trial]:
-    """Run the folds, as a rule all of them; returns the settings that are left after the last.
-
-    A setting that is left alone has nothing to be compared with. It is tried on `FEWEST_FOLDS` all
-    the same, since their margins calibrate it.
-    """
+    """Run the folds until a single setting is left; returns those that are left after the last."""
     running, count = trials, len(rows.usable_folds)
     if count < plan.folds:
         logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
@@ -255,7 +261,7 @@ class _Fold:
         if alpha not in self._weighted:
             self._weighted.clear()
             ratio = ratio_of_counts(*self._counts, alpha)
-            inside = Weighted(ratio, weighted_by(ratio, self.X[~self.is_out]))
+            inside = Weighted.by(ratio, self.X[~self.is_out])
             self._weighted[alpha] = inside, weighted_by(ratio, self.X[self.is_out])
         return self._weighted[alpha]
 
@@ -264,7 +270,7 @@ def _judge(trial: _Trial, fold: _Fold) -> None:
     """Fit without a fold and score the fold."""
     last = _margin_step(trial.model)
     if last is None:
-        inside, outside = as_floats(fold.X[~fold.is_out]), as_floats(fold.X[fold.is_out])
+        inside, outside = _as_floats(fold.X[~fold.is_out]), _as_floats(fold.X[fold.is_out])
         fitted = clone(trial.model[1:]).fit(inside, fold.labels_inside)
         column = list(fitted.classes_).index(1)
         probability = fitted.predict_proba(outside)[:, column]
@@ -286,12 +292,12 @@ def _fit_to_all(trial: _Trial, rows: _TrainingRows) -> Pipeline:
         shared = rows.shared(trial.model)
         first, X = shared.first, shared.X
         if last is None:
-            rest = trial.model[1:].fit(as_floats(X), rows.labels)
+            rest = trial.model[1:].fit(_as_floats(X), rows.labels)
         elif trial.margins:
             folds = rows.usable_folds[: len(trial.margins)]
             judged = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
             ratio = ratio_of_counts(*shared.counts, last.alpha)
-            svm = last.fit_weighted(Weighted(ratio, weighted_by(ratio, X)), rows.labels)
+            svm = last.fit_weighted(Weighted.by(ratio, X), rows.labels)
             rest = [svm.calibrate(np.concatenate(trial.margins), judged)]
         else:
             rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]

@@ -19,12 +19,9 @@ Mask = NDArray[np.bool_]
 
 MILD_RATINGS, EXTREME_RATINGS = (4, 7), (1, 10)
 
-# Of lower-cased text: a pattern that ignores case takes twice as long.
-_NEGATION = re.compile(
-    r"\b(?:not|no|never|nothing|nobody|none|cannot|neither|nor)\b|\wn't\b",
-)
+_NEGATION = re.compile(r"\b(?:not|no|never|nothing|nobody|none|cannot|neither|nor)\b|\wn't\b", re.I)
 _CONTRAST = re.compile(
-    r"\b(?:but|however|although|though|yet|despite|except|nevertheless|unfortunately)\b"
+    r"\b(?:but|however|although|though|yet|despite|except|nevertheless|unfortunately)\b", re.I
 )
 
 
@@ -54,11 +51,10 @@ class Described:
         cls, texts: Sequence[str], ratings: Sequence[int | None], sources: Sequence[str]
     ) -> Described:
         """Describe reviews by their texts, stars and sources."""
-        lowered = [text.lower() for text in texts]
         return cls(
             np.array([len(text) for text in texts], np.int64),
-            np.array([bool(_NEGATION.search(text)) for text in lowered], np.bool_),
-            np.array([bool(_CONTRAST.search(text)) for text in lowered], np.bool_),
+            np.array([bool(_NEGATION.search(text)) for text in texts], np.bool_),
+            np.array([bool(_CONTRAST.search(text)) for text in texts], np.bool_),
             np.array([rating or 0 for rating in ratings], np.int64),
             np.array(sources, np.str_),
         )

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 from test_features import a_partition, a_snapshot, plain
 
-from pipelines.dataset import ids_digest, load_dataset
-from pipelines.errors import TrustError
+from pipelines import dataset as dataset_module
+from pipelines.dataset import Loader, ids_digest, load_dataset
+from pipelines.errors import ObjectMissingError, TrustError
 from pipelines.fingerprints import fingerprint
 from pipelines.identity import is_holdout
 from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
@@ -61,6 +62,77 @@ def test_an_id_that_is_no_digest_is_refused(stores, text_id):
 
     with pytest.raises(TrustError, match="no sha256"):
         load_dataset(stores.reviews, a_snapshot(part))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("text_id", ["ab" * 32, None], pa.string()),
+        ("label", [1, None], pa.int8()),
+        ("label", [1, 0], pa.int64()),
+        ("movie_id", [None, None], pa.null()),
+        ("movie_id", ["tt1", "tt2"], pa.large_string()),
+    ],
+)
+def test_columns_that_this_project_does_not_write_are_refused(stores, column, values, kind):
+    table = rows_of(["ab" * 32, "cd" * 32], ["tt1", "tt2"])
+    changed = table.set_column(table.column_names.index(column), column, pa.array(values, kind))
+    part = write_partition(stores.reviews, "accepted", changed)
+
+    with pytest.raises(TrustError, match="this project did not write it"):
+        load_dataset(stores.reviews, a_snapshot(part))
+
+
+def test_a_partition_is_known_by_all_that_is_said_of_it(stores):
+    part, _ = a_partition(stores, first=0)
+    shorter = part.model_copy(update={"rows": 3})
+    moved = part.model_copy(update={"key": "accepted/date=2026-01-06/nowhere.parquet"})
+    loader = Loader(stores.reviews)
+    loader.load(a_snapshot(part))
+
+    with pytest.raises(TrustError, match="not the recorded 3"):
+        loader.load(a_snapshot(part, shorter))
+    with pytest.raises(ObjectMissingError):
+        loader.load(a_snapshot(part, moved))
+
+
+def test_partitions_that_snapshots_share_are_read_once(stores, monkeypatch):
+    first, second = (a_partition(stores, first=6 * number)[0] for number in range(2))
+    read, honest = [], dataset_module.read_partition
+    monkeypatch.setattr(
+        dataset_module,
+        "read_partition",
+        lambda *args, **columns: read.append(args[1]) or honest(*args, **columns),
+    )
+    loader = Loader(stores.reviews)
+
+    loader.load(a_snapshot(first))
+    whole = loader.load(a_snapshot(first, second))
+
+    assert read == [first, second]
+    assert (
+        whole.text_id.tolist()
+        == load_dataset(stores.reviews, a_snapshot(first, second)).text_id.tolist()
+    )
+
+
+def test_rows_are_located_and_dated_beyond_an_empty_partition(stores):
+    ids = [f"{number:064x}" for number in range(5)]
+    parts = [
+        write_partition(
+            stores.reviews, f"accepted/date=2026-01-0{night}", rows_of(mine, [None] * len(mine))
+        )
+        for night, mine in enumerate((ids[:2], [], ids[2:]), start=1)
+    ]
+    dataset = load_dataset(stores.reviews, a_snapshot(*parts))
+
+    assert [dataset.locate(row) for row in range(5)] == [
+        (parts[0].sha256, 0), (parts[0].sha256, 1),
+        (parts[2].sha256, 0), (parts[2].sha256, 1), (parts[2].sha256, 2),
+    ]  # fmt: skip
+    assert dataset.nights(np.arange(5)).tolist() == ["2026-01-01"] * 2 + ["2026-01-03"] * 3
+    with pytest.raises(IndexError):
+        dataset.locate(5)
 
 
 def test_a_review_without_a_film_is_split_by_its_text(stores):

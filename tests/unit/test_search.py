@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from registry_builders import DIGEST
 from sklearn.base import clone
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
@@ -23,6 +24,7 @@ from pipelines.errors import ConfigError, FitError
 from pipelines.fingerprints import Fingerprints, fingerprint
 from pipelines.made_up import make_reviews
 from pipelines.models import FingerprintVectorizer, fingerprint_svm
+from pipelines.nbsvm import NaiveBayesSvm
 from pipelines.records import Plan
 from pipelines.search import find_best, survivors
 
@@ -225,6 +227,21 @@ def test_a_classifier_of_ones_own_is_given_floats_and_no_bytes(reviews):
     find_best(reviews, a_plan(candidates), quiet)
 
     assert Typed.seen == {"float32"}
+
+
+def negative(*, seed, alpha=1.0):
+    signed = HashingVectorizer(n_features=64, norm=None)
+    return Pipeline([("words", signed), ("svm", NaiveBayesSvm(alpha=alpha))])
+
+
+def test_what_is_no_count_cannot_be_searched_for_ratios(reviews):
+    candidates = {
+        f"alpha={alpha}": {"factory": f"{__name__}:negative", "parameters": {"alpha": alpha}}
+        for alpha in (1e6, 2e6)
+    }
+
+    with pytest.raises(FitError, match="Negative values"):
+        find_best(reviews, a_plan(candidates), quiet)
 
 
 def test_hopeless_settings_are_given_up_after_a_fold(reviews):

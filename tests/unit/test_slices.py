@@ -32,6 +32,14 @@ def test_negation_is_recognised_as_a_word(word):
     assert rows_of(reviews, "negation") == {"negation=with": [0], "negation=without": [1]}
 
 
+@pytest.mark.parametrize("text", ["A \u0130NOT thing.", "The \u0130but film."])
+def test_a_letter_that_grows_in_lower_case_ends_no_word(text):
+    reviews = described((text, 9, "web"))
+
+    assert rows_of(reviews, "negation")["negation=with"] == []
+    assert rows_of(reviews, "contrast")["contrast=with"] == []
+
+
 @pytest.mark.parametrize("word", ["but", "However", "although", "despite"])
 def test_contrast_is_recognised_as_a_word(word):
     reviews = described((f"Slow, {word} good.", 9, "web"), ("A button, a rebuttal.", 9, "web"))
