@@ -18,15 +18,14 @@ from pipelines.alert_records import (
     Attempt,
     AttemptEnd,
     Claim,
-    alert_key,
     attempts,
-    claim_key,
-    end_key,
     read_alert,
+    read_claim,
+    read_end,
 )
 from pipelines.alerts import Alert, ChannelName
 from pipelines.config import AlertSettings, Settings
-from pipelines.errors import AlertChannelError, AlreadyExistsError, LoopError
+from pipelines.errors import AlertChannelError, LoopError, TrustError
 from pipelines.store import Bucket, open_stores
 
 logger = logging.getLogger(__name__)
@@ -106,12 +105,15 @@ class Teller:
     def _is_due(self, last: Attempt) -> bool:
         if last.number >= self.settings.max_attempts:
             return False
-        where = (last.incident, last.channel, last.number)
-        newest = (
-            self.reviews.get_record(end_key(*where, "failed"), AttemptEnd)
-            if last.state == "failed"
-            else self.reviews.get_record(claim_key(*where), Claim)
-        )
+        try:
+            newest = (
+                read_end(self.reviews, last, "failed")
+                if last.state == "failed"
+                else read_claim(self.reviews, last)
+            )
+        except TrustError as error:  # forged or torn: better told twice than not at all
+            logger.warning("incident=%s is told again: %s", last.incident, error)
+            return True
         age = self.now() - datetime.fromisoformat(newest.at)
         return age >= timedelta(minutes=self.settings.retry_after_minutes)
 
@@ -121,9 +123,7 @@ class Teller:
         return is_named and alert.severity in wanted.severities
 
     def _record(self, alert: Alert) -> None:
-        try:
-            self.reviews.put_record(alert_key(alert.key), alert)
-        except AlreadyExistsError:
+        if self.reviews.put_first(alert) != alert:
             logger.debug("incident=%s is known in other words", alert.key)  # the first stand
 
     def _claim(self, alert: Alert, channel: ChannelName, number: int) -> Claim | None:
@@ -131,11 +131,7 @@ class Teller:
         claim = Claim(
             incident=alert.key, channel=channel, number=number, token=uuid.uuid4().hex, at=self._at
         )
-        try:
-            self.reviews.put_record(claim_key(alert.key, channel, number), claim)
-        except AlreadyExistsError:
-            return None
-        return claim
+        return claim if self.reviews.put_first(claim) == claim else None
 
     def _first_claim(self, alert: Alert, channel: ChannelName) -> Claim | None:
         """The right to send first; a dead channel is only owed it, and loses no attempt."""
@@ -148,9 +144,12 @@ class Teller:
         self._note_end(alert, channel.name, claim.number, self._send(channel, alert))
 
     def _note_end(self, alert: Alert, channel: ChannelName, number: int, why: str) -> None:
-        key = end_key(alert.key, channel, number, "failed" if why else "sent")
+        end = AttemptEnd(
+            incident=alert.key, channel=channel, number=number,
+            state="failed" if why else "sent", why=why, at=self._at,
+        )  # fmt: skip
         try:
-            self.reviews.put_record(key, AttemptEnd(why=why, at=self._at))
+            self.reviews.put_record(end)
         except LoopError as error:  # it is found without an end, and made again
             logger.warning("alert=%s channel=%s has no end: %s", alert.kind, channel, error)
 
@@ -171,9 +170,9 @@ class Teller:
         return ""
 
     def _tell_unclaimed(self, alert: Alert, wanted: Iterable[Channel], error: LoopError) -> None:
-        """The store itself is in trouble, which is no reason to let people sleep."""
+        """The store is in trouble, or somebody forged a claim: no reason to let people sleep."""
         logger.warning("alert=%s cannot be claimed, it may come twice: %s", alert.kind, error)
-        doubt = ("The store did not answer, so this may be told more than once.",)
+        doubt = ("The store did not answer as it should, so this may be told more than once.",)
         told = alert.model_copy(update={"sentences": alert.sentences + doubt})
         for channel in wanted:
             self._send(channel, told)

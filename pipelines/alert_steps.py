@@ -169,7 +169,7 @@ def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Al
 
 def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
     """At most one; a torn record of this delivery is told, and silences no other."""
-    from pipelines import standings, validation
+    from pipelines import keys, standings
 
     try:
         standing = standings.find(reviews, receipt.delivery)
@@ -179,7 +179,7 @@ def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
     if standing is None or standing.verdict != "HELD":
         return
     key = standing.validation_key
-    report = reviews.uri(validation.page_key(key))
+    report = reviews.uri(keys.report_key(key))
     found = _find_validation(reviews, key)
     yield alert_words.held(standing.outcome, found, report, run, _airflow_url())
 

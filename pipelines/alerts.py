@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.records import NightDate, Record, Sha256, sha256_of
+from pipelines.keys import alert_key
+from pipelines.records import NightDate, Record, Sha256, StoredRecord, sha256_of
 
 AlertName = Literal[
     "held_delivery",
@@ -149,7 +150,7 @@ class Run(Record):
     failed_tasks: tuple[str, ...] = ()
 
 
-class Alert(Record):
+class Alert(StoredRecord):
     """One incident, as it is told. All text in it is foreign: escape it where it is shown."""
 
     schema_version: Literal[1] = 1
@@ -167,6 +168,10 @@ class Alert(Record):
     def key(self) -> str:
         """The incident, as 64 hex digits."""
         return sha256_of(f"{self.kind}\n{self.identity}".encode("utf-8", "backslashreplace"))
+
+    @property
+    def object_key(self) -> str:
+        return alert_key(self.key)
 
     @property
     def severity(self) -> AlertSeverity:

@@ -11,10 +11,10 @@ from sklearn.pipeline import Pipeline
 
 from pipelines.config import CandidateSettings, Settings
 from pipelines.dataset import Dataset, Rows
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, StalePlanError
 from pipelines.fingerprints import Fingerprints
 from pipelines.models import fingerprint_parameters, reads_fingerprints
-from pipelines.records import Plan
+from pipelines.records import Plan, canonical_json
 
 
 def settings_to_try(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -48,8 +48,30 @@ def _combinations(name: str, candidate: CandidateSettings) -> dict[str, dict[str
     return expanded
 
 
+def check_configured(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan that names code or parameters other than the configuration does.
+
+    Nothing that a record names is ever imported for its sake.
+
+    Raises
+    ------
+    StalePlanError
+        If a candidate of the plan is not configured, or otherwise.
+    """
+    for label, planned in plan.candidates.items():
+        name = label.partition(" ")[0]
+        candidate = settings.candidates.get(name)
+        configured = _combinations(name, candidate).get(label) if candidate else None
+        if canonical_json(configured) != canonical_json(planned):
+            raise StalePlanError(
+                f"version {plan.version} was planned with candidate {label!r} as {planned}; the "
+                f"configuration has {configured}. Nothing of it is run. Start a new run: "
+                "python -m pipelines retrain"
+            )
+
+
 def build(plan: Plan, candidate: str) -> Pipeline:
-    """An unfitted model of the plan, from the factory that the configuration names.
+    """An unfitted model of a plan that `check_configured` has seen.
 
     Raises
     ------

@@ -11,13 +11,15 @@ import logging
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines import card_tables, card_words, plots
-from pipelines.card_words import Evidence
+from pipelines.card_words import Evidence, Signers
 from pipelines.deliveries import all_outcomes
-from pipelines.errors import AlreadyExistsError, DigestMismatchError, ObjectMissingError
-from pipelines.judgement import Decision, Evaluation
+from pipelines.errors import DigestMismatchError
+from pipelines.judgement import CardFiles, Decision
+from pipelines.keys import beside
 from pipelines.markdown import escaped
-from pipelines.records import Outcome, Record, Snapshot
+from pipelines.records import Outcome, Snapshot, sha256_of
 from pipelines.registry import Registry
+from pipelines.snapshot import pinned
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -73,32 +75,26 @@ def gather(reviews: Bucket, registry: Registry, decision_key: str) -> Evidence:
 
     Raises
     ------
-    DigestMismatchError
+    TrustError
         If the manifest, the evaluation or the snapshot was changed since.
     """
     decision = registry.decision(decision_key)
     manifest = registry.manifest(decision.version)
-    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
-    snapshot = reviews.get_record(manifest.plan.snapshot_key, Snapshot)
-    manifest_uri = registry.models.uri(registry.manifest_key(decision.version))
-    _check(manifest, decision.manifest_sha256, manifest_uri)
-    _check(evaluation, decision.evaluation_sha256, registry.models.uri(decision.evaluation_key))
-    _check(snapshot, manifest.plan.snapshot, reviews.uri(manifest.plan.snapshot_key))
+    snapshot = pinned(reviews, manifest.plan)
     before = decision.champion_generation
     return Evidence(
         decision=decision,
-        evaluation=evaluation,
+        evaluation=registry.evaluation_of(decision),
         manifest=manifest,
         snapshot=snapshot,
         outcomes=_outcomes(reviews, snapshot),
         history=tuple(entry for entry in registry.history() if entry.generation <= before),
-        check=registry.find_check(evaluation),
+        check=registry.check_of(decision),
+        signers=Signers(
+            manifest=registry.models.signed_by(manifest.object_key),
+            decision=registry.models.signed_by(decision_key),
+        ),
     )
-
-
-def _check(record: Record, expected: str, uri: str) -> None:
-    if record.digest() != expected:
-        raise DigestMismatchError(uri=uri, expected=expected, found=record.digest())
 
 
 def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
@@ -110,33 +106,51 @@ def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
     )
 
 
-def file_key(decision_key: str, name: str) -> str:
-    """Where a file of the card is kept: beside the decision."""
-    return f"{decision_key.rpartition('/')[0]}/{name}"
-
-
 def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
-    """Store the card and its plots; what is there already stands. Returns the card's key."""
-    for name, data in draw(gather(reviews, registry, decision_key)).items():
-        key = file_key(decision_key, name)
-        try:
-            registry.models.put_once(key, data)
-        except AlreadyExistsError:
-            logger.warning(
-                "card=%s stands, though this release would draw it otherwise: it was drawn by "
-                "another release or changed by hand", key,
-            )  # fmt: skip
-    logger.info("card=%s", file_key(decision_key, CARD))
-    return file_key(decision_key, CARD)
+    """Store the card and its plots, then the signed record that names their bytes.
+
+    A card that was recorded stands. Returns the card's key.
+    """
+    decision = registry.decision(decision_key)
+    if registry.find_card(decision) is None:
+        drawn = draw(gather(reviews, registry, decision_key))
+        for name, data in drawn.items():
+            registry.models.put(beside(decision_key, name), data)
+        registry.add_card(_files(decision, drawn))
+    logger.info("card=%s", beside(decision_key, CARD))
+    return beside(decision_key, CARD)
+
+
+def _files(decision: Decision, drawn: dict[str, bytes]) -> CardFiles:
+    return CardFiles(
+        model_name=decision.model_name,
+        version=decision.version,
+        champion_generation=decision.champion_generation,
+        policy=decision.policy,
+        decision_sha256=decision.digest(),
+        files={name: sha256_of(data) for name, data in drawn.items()},
+    )
 
 
 def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, bytes]:
-    """The files of a decision's card as they were stored; drawn now where they are missing."""
-    decision_key = registry.decision_key(decision)
-    try:
-        return {
-            name: registry.models.get(file_key(decision_key, name), max_bytes=_MOST_BYTES)
-            for name in FILES
-        }
-    except ObjectMissingError:
-        return draw(gather(reviews, registry, decision_key))
+    """The files of a decision's card as they were recorded; drawn now if they never were.
+
+    Raises
+    ------
+    DigestMismatchError
+        If a file was changed since. A person may be about to approve what it says.
+    """
+    card = registry.find_card(decision)
+    if card is None:
+        return draw(gather(reviews, registry, decision.object_key))
+    return {name: _read_file(registry.models, decision, card, name) for name in FILES}
+
+
+def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -> bytes:
+    key = beside(decision.object_key, name)
+    data = models.get(key, max_bytes=_MOST_BYTES)
+    if sha256_of(data) != card.files.get(name):
+        raise DigestMismatchError(
+            uri=models.uri(key), expected=card.files.get(name, "nothing"), found=sha256_of(data)
+        )
+    return data

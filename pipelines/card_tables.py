@@ -240,7 +240,7 @@ def hashes(evidence: Evidence) -> Markdown:
         ("gate policy", decision.policy),
         ("evaluation", decision.evaluation_sha256),
         ("decision", decision.digest()),
-        ("key that signed the manifest", manifest.key_id or NOTHING),
-        ("key that signed the decision", decision.key_id or NOTHING),
+        ("key that signed the manifest", evidence.signers.manifest),
+        ("key that signed the decision", evidence.signers.decision),
     ]
     return table(("what", "sha256, or public key"), [(what, code(value)) for what, value in rows])

@@ -25,6 +25,14 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Signers:
+    """Whose public keys are on the records that count."""
+
+    manifest: str
+    decision: str
+
+
+@dataclass(frozen=True)
 class Evidence(Judged):
     """All records that a card is drawn from.
 
@@ -37,6 +45,7 @@ class Evidence(Judged):
     outcomes: tuple[Outcome, ...]
     history: tuple[LogEntry, ...]
     check: ArtefactCheck | None
+    signers: Signers
 
 
 # Standing and limits

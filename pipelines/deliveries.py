@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.config import IntakeSettings
-from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
-from pipelines.landing import (
-    RECEIPTS_PREFIX,
+from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.keys import (
+    RECEIPTS,
     arrival_id,
-    checked_night,
-    delivery_digest,
-    nights_by_arrival,
-    parse_name,
+    delivery_key,
+    outcome_key,
     receipt_key,
 )
+from pipelines.keys import raw_key as raw_key_of
+from pipelines.landing import checked_night, delivery_digest, nights_by_arrival, parse_name
 from pipelines.records import (
     Arrival,
     Delivery,
@@ -38,14 +38,6 @@ logger = logging.getLogger(__name__)
 
 _SPOOL_BYTES = 32 * 1024 * 1024
 _PARALLEL_READS = 8
-
-
-def delivery_key(sha256: str) -> str:
-    return f"deliveries/{sha256}/delivery.json"
-
-
-def outcome_key(sha256: str) -> str:
-    return f"deliveries/{sha256}/outcome.json"
 
 
 def receive(
@@ -68,22 +60,18 @@ def receive(
         delivery=sha256,
         conflicts_with=_claim_name(reviews, landing_key, sha256),
     )
-    key = f"arrivals/{night}/{arrival_id(landing_key, version_tag)}.json"
-    reviews.put_record(key, arrival)
-    logger.info("arrival=%s delivery=%s night=%s", key, sha256, night)
-    return key, arrival
+    reviews.put_record(arrival)
+    logger.info("arrival=%s delivery=%s night=%s", arrival.object_key, sha256, night)
+    return arrival.object_key, arrival
 
 
 def _claim_name(reviews: Bucket, landing_key: str, sha256: str) -> str | None:
     """Other bytes that came under this name before, if any. The first claim stands."""
-    key = f"names/{arrival_id(landing_key, '')}.json"
-    try:
-        reviews.put_record(key, NameClaim(landing_key=landing_key, delivery=sha256))
-    except AlreadyExistsError:
-        first = reviews.get_record(key, NameClaim).delivery
-        logger.warning("landing_key=%r conflict: %s came first, now %s", landing_key, first, sha256)
-        return first
-    return None
+    first = reviews.put_first(NameClaim(landing_key=landing_key, delivery=sha256)).delivery
+    if first == sha256:
+        return None
+    logger.warning("landing_key=%r conflict: %s came first, now %s", landing_key, first, sha256)
+    return first
 
 
 def _keep_bytes(
@@ -102,7 +90,7 @@ def _keep_bytes(
             if size <= intake.max_delivery_bytes:
                 spool.write(chunk)
         sha256 = digest.hexdigest()
-        raw_key = f"deliveries/{sha256}/raw" if size <= intake.max_delivery_bytes else None
+        raw_key = raw_key_of(sha256) if size <= intake.max_delivery_bytes else None
         if raw_key is not None:
             known = reviews.find(raw_key)
             if known is None or known.size_bytes != size:
@@ -127,9 +115,7 @@ def _record_delivery(
         night=day,
         raw_key=raw_key,
     )
-    try:
-        reviews.put_record(delivery_key(sha256), delivery)
-    except AlreadyExistsError:
+    if reviews.put_first(delivery) != delivery:
         logger.info("delivery=%s landing_key=%r is a redelivery", sha256, landing_key)
 
 
@@ -183,11 +169,7 @@ def conclude(
         sketch=validation.sketch,
         validation_key=validation_key,
     )
-    try:
-        reviews.put_record(outcome_key(delivery.sha256), outcome)
-    except AlreadyExistsError:
-        return reviews.get_record(outcome_key(delivery.sha256), Outcome)
-    return outcome
+    return reviews.put_first(outcome)
 
 
 def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
@@ -207,14 +189,7 @@ def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt
         held_rows=0 if is_duplicate else outcome.held_rows,
         conflicts_with=arrival.conflicts_with,
     )
-    key = receipt_key(
-        arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
-    )
-    try:
-        reviews.put_record(key, receipt)
-    except AlreadyExistsError:
-        return reviews.get_record(key, Receipt)
-    return receipt
+    return reviews.put_first(receipt)
 
 
 def _conflict(arrival: Arrival) -> str:
@@ -234,7 +209,7 @@ def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -
     # The night that concluded it may have been killed before it gave the receipt. Then a later one
     # counts the rows, and goes on doing so when the first one is repeated.
     arrived = arrival_id(landing_key, version_tag)
-    others = nights_by_arrival(reviews).get(arrived, set()) - {arrival.night}
+    others = nights_by_arrival(reviews, {arrived}).get(arrived, set()) - {arrival.night}
     keys = (receipt_key(one, landing_key=landing_key, version_tag=version_tag) for one in others)
     return outcome.counted_in in others or any(
         reviews.get_record(key, Receipt).delivered_rows for key in keys
@@ -256,7 +231,7 @@ def all_outcomes(reviews: Bucket) -> list[Outcome]:
 
 
 def _receipts(reviews: Bucket, night: str, *, skips_torn: bool) -> Iterator[Receipt]:
-    for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/"):
+    for info in reviews.list(f"{RECEIPTS}{night}/"):
         try:
             yield reviews.get_record(info.key, Receipt)
         except (TrustError, ObjectMissingError) as error:

@@ -27,10 +27,11 @@ from pipelines.judgement import BehaviourScores, CheckRow, Evaluation
 from pipelines.models import fingerprint_parameters, reads_fingerprints
 from pipelines.overlap import SKETCH, Sketched, near_copies, sketches
 from pipelines.prediction import positive_probability
-from pipelines.records import LogEntry, Manifest, Snapshot
+from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
 from pipelines.scores import Scored, set_scores, slice_scores
 from pipelines.slices import slice_masks
+from pipelines.snapshot import pinned
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,8 @@ _OVERLAP_FINGERPRINTS = (3, 40), (2, 40)  # tokens of the longest n-gram, bits
 
 def evaluate(
     reviews: Bucket, registry: Registry, manifest: Manifest, settings: Settings, policy: str
-) -> tuple[str, Evaluation]:
+) -> Evaluation:
     """Compare a version with the champion of this moment and the reference pinned with it.
-
-    Returns
-    -------
-    key, evaluation : str, Evaluation
-        Where it was stored, and the record.
 
     Raises
     ------
@@ -55,7 +51,7 @@ def evaluate(
         If no review is held out.
     """
     standing, loader = _standing(registry), Loader(reviews)
-    dataset = loader.load(reviews.get_record(manifest.plan.snapshot_key, Snapshot))
+    dataset = loader.load(pinned(reviews, manifest.plan))
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
     _check_split(dataset, manifest)
@@ -130,7 +126,7 @@ def _seen(loader: Loader, reviews: Bucket, standing: Standing) -> Iterator[NDArr
     """The text ids that champion and reference were trained on."""
     older = {one.version: one for one in (standing.champion, standing.reference) if one}
     for manifest in older.values():
-        dataset = loader.load(reviews.get_record(manifest.plan.snapshot_key, Snapshot))
+        dataset = loader.load(pinned(reviews, manifest.plan))
         trained_on = dataset.text_id[dataset.training_rows]
         is_split_alike = ids_digest(trained_on) == manifest.training_digest
         # Split by other code: it may have been trained on any of them.
@@ -282,7 +278,7 @@ def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
     """How many nights the champion lags behind; told by the reviews, never by a clock."""
     if champion is None:
         return None
-    known = dataset.reviews.get_record(champion.plan.snapshot_key, Snapshot)
+    known = pinned(dataset.reviews, champion.plan)
     newest, seen = (max(part.night for part in one.partitions) for one in (dataset.snapshot, known))
     return (date.fromisoformat(newest) - date.fromisoformat(seen)).days
 

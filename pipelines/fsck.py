@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 from pipelines.errors import LoopError, ObjectMissingError, TransientError
 from pipelines.judgement import ApprovalRecord, Decision, Evaluation
+from pipelines.keys import snapshot_key
 from pipelines.partitions import read_partition
 from pipelines.records import (
     ChampionHint,
@@ -21,16 +22,17 @@ from pipelines.records import (
     Plan,
     Record,
     RollbackPlan,
-    Snapshot,
 )
 from pipelines.registry import Registry
-from pipelines.store import AnyRecord, Bucket
+from pipelines.sealed import AnyRecord
+from pipelines.snapshot import pinned
+from pipelines.store import Bucket
 
 _VERSION = re.compile(r"versions/([0-9a-f]{20})/(.+)")
 _MODEL = re.compile(r"model-[0-9a-f]{16}\.skops")
 _GATE = re.compile(
     r"gates/\d{8}-[0-9a-f]{16}/"
-    r"((evaluation|artefact_check|decision|approval)\.json|card\.md|(calibration|slices|history)\.svg)"
+    r"((evaluation|artefact_check|decision|approval)\.json|card\.md|card\.json|(calibration|slices|history)\.svg)"
 )
 _NAMED_BY_DIGEST = re.compile(r"(plans|rollbacks)/([0-9a-f]{20})\.json")
 _LOG = re.compile(r"log/(\d{8})\.json")
@@ -192,12 +194,11 @@ class _Inspection:
         yield from found
         if decision is None:
             return
-        evaluation, found = self._record(decision.evaluation_key, Evaluation)
+        named = key.replace("/decision.json", "/evaluation.json")
+        evaluation, found = self._record(named, Evaluation)
         yield from found
         if evaluation is not None and evaluation.digest() != decision.evaluation_sha256:
-            yield Finding(
-                "error", decision.evaluation_key, f"is not what {key} was decided on: changed"
-            )
+            yield Finding("error", named, f"is not what {key} was decided on: changed")
 
     def _evaluation(self, key: str) -> Iterator[Finding]:
         _, found = self._record(key, Evaluation)
@@ -209,7 +210,7 @@ class _Inspection:
 
     def _approval(self, key: str) -> Iterator[Finding]:
         decision_key = key.replace("/approval.json", "/decision.json")
-        approval, found = self._read(key, lambda: self.registry.find_approval(decision_key))
+        approval, found = self._record(key, ApprovalRecord)
         yield from found
         decision, found = self._record(decision_key, Decision)
         yield from found
@@ -217,16 +218,14 @@ class _Inspection:
             yield Finding("error", key, f"answers another decision than {decision_key}")
 
     def _snapshot(self, manifest: Manifest) -> Iterator[Finding]:
-        key = manifest.plan.snapshot_key
+        key = snapshot_key(manifest.plan.snapshot)
         if key in self.snapshots_seen:
             return
         self.snapshots_seen.add(key)
-        snapshot, found = self._read(key, lambda: self.reviews.get_record(key, Snapshot))
+        snapshot, found = self._read(key, lambda: pinned(self.reviews, manifest.plan))
         yield from found
         if snapshot is None:
             return
-        if snapshot.digest() != manifest.plan.snapshot:
-            yield Finding("error", key, f"is not what version {manifest.version} was trained on")
         for part in snapshot.partitions if self.is_deep else ():
             if part.key not in self.snapshots_seen:
                 self.snapshots_seen.add(part.key)

@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 def decide(
     evaluation: Evaluation,
-    evaluation_key: str,
     policy: GateSettings,
     check: ArtefactCheck | None = None,
 ) -> Decision:
@@ -46,8 +45,8 @@ def decide(
         model_name=evaluation.model_name,
         version=evaluation.version,
         manifest_sha256=evaluation.manifest_sha256,
-        evaluation_key=evaluation_key,
         evaluation_sha256=evaluation.digest(),
+        check_sha256=check.digest() if check else None,
         champion_generation=evaluation.champion_generation,
         champion_version=evaluation.champion_version,
         reference_version=evaluation.reference_version,

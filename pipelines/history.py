@@ -18,8 +18,16 @@ from pipelines import profiles, sketches, standings
 from pipelines.config import ValidationSettings
 from pipelines.landing import checked_night
 from pipelines.partitions import read_partition
-from pipelines.records import Partition, Profile, Validation, canonical_json, sha256_of
+from pipelines.records import (
+    Partition,
+    Profile,
+    Snapshot,
+    Validation,
+    canonical_json,
+    sha256_of,
+)
 from pipelines.sketches import NOTHING_KNOWN, Known
+from pipelines.snapshot import check_nothing_lost
 from pipelines.standings import Standing
 from pipelines.store import Bucket
 
@@ -72,7 +80,13 @@ def empty(before: str) -> History:
 
 
 def collect(
-    reviews: Bucket, *, delivery: str, source: str, before: str, settings: ValidationSettings
+    reviews: Bucket,
+    *,
+    delivery: str,
+    source: str,
+    before: str,
+    settings: ValidationSettings,
+    learned: Snapshot | None = None,
 ) -> History:
     """Read the history that a delivery is judged by.
 
@@ -88,11 +102,21 @@ def collect(
         The night that takes the delivery up, ``YYYY-MM-DD``.
     settings : ValidationSettings
         How far to look back.
+    learned : Snapshot, optional
+        What the champion was trained on: the ledger must have all of it still.
+
+    Raises
+    ------
+    TrustError
+        If an entry of the ledger is not proven to be one, or was taken away. A delivery that is
+        compared with less than there was might pass.
     """
     day = checked_night(before)
+    every = standings.every(reviews)
+    check_nothing_lost(every, learned)
     counted = [
         one
-        for one in standings.every(reviews, skips_torn=True)
+        for one in every
         if one.outcome.delivery != delivery and one.accepted and one.outcome.counted_in < before
     ]
     recent = _since(counted, day, settings.trailing_nights)

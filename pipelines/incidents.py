@@ -12,19 +12,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pipelines import rhythm, standings
 from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.keys import MISSING, RECEIPTS, arrival_id
 from pipelines.landing import (
     LANDING_PREFIX,
-    RECEIPTS_PREFIX,
-    arrival_id,
     checked_night,
     is_night,
     parse_name,
 )
-from pipelines.records import MissingDelivery, Receipt, Record
+from pipelines.records import MissingDelivery, Receipt
+from pipelines.sealed import AnyRecord
 from pipelines.standings import Standing
 from pipelines.store import Bucket
 
@@ -40,12 +40,9 @@ STATES: dict[State, str] = {
     "routine": "A few rows in quarantine, the others count",
 }
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
-MISSING_PREFIX = "missing/"
 NIGHTS_PER_PAGE = 30
 MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
 _PARALLEL_READS = 8
-
-AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -130,8 +127,8 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
     receipts: list[tuple[str, Receipt | Unreadable]] = []
     missing: list[tuple[str, MissingDelivery | Unreadable]] = []
     for night in shown:
-        names = [key for key in keys[night] if key.startswith(RECEIPTS_PREFIX)]
-        others = [key for key in keys[night] if key.startswith(MISSING_PREFIX)]
+        names = [key for key in keys[night] if key.startswith(RECEIPTS)]
+        others = [key for key in keys[night] if key.startswith(MISSING)]
         receipts += [(night, one) for one in read_all(reviews, names, Receipt)]
         missing += [(night, one) for one in read_all(reviews, others, MissingDelivery)]
     found = [
@@ -152,7 +149,7 @@ def _in_order(found: Iterable[Incident]) -> list[Incident]:
 
 def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
     nights: dict[str, list[str]] = defaultdict(list)
-    for prefix in (RECEIPTS_PREFIX, MISSING_PREFIX):
+    for prefix in (RECEIPTS, MISSING):
         for info in reviews.list(prefix):
             night = info.key.split("/")[1]
             if is_night(night):
@@ -168,7 +165,7 @@ def _names(keys: dict[str, list[str]]) -> set[str]:
         key.rpartition("/")[2].removesuffix(".json")
         for of_night in keys.values()
         for key in of_night
-        if key.startswith(RECEIPTS_PREFIX)
+        if key.startswith(RECEIPTS)
     }
 
 
@@ -318,6 +315,6 @@ def _of_silence(missing: Sequence[MissingDelivery], came: Sequence[str]) -> Inci
         sentence += f" It delivered again, for {max(came)}."
     return Incident(
         "MISSING_DELIVERY", "settled" if came else "open",
-        f"{MISSING_PREFIX}{newest.night}/{newest.source}",
+        f"{MISSING}{newest.night}/{newest.source}",
         tuple(one.night for one in missing), newest.source, newest.source, sentence,
     )  # fmt: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.records import Record, Sha256, SignedRecord, VersionId
+from pipelines import keys
+from pipelines.records import ModelRecord, Record, Sha256, VersionId
 
 DECIMALS = 9
 
@@ -127,11 +128,10 @@ class CheckRow(Record):
     probability: float
 
 
-class Evaluation(Record):
+class Evaluation(ModelRecord):
     """Challenger, champion and pinned reference scored on the same rows in the same run."""
 
     schema_version: Literal[2] = 2
-    model_name: str
     version: VersionId
     manifest_sha256: Sha256
     champion_generation: int  # 0: there was no champion
@@ -151,12 +151,19 @@ class Evaluation(Record):
     check_rows: tuple[CheckRow, ...]
     golden_probabilities: tuple[float, ...]
 
+    @property
+    def object_key(self) -> str:
+        return _gate_key(self, "evaluation.json")
 
-class ArtefactCheck(Record):
+
+class ArtefactCheck(ModelRecord):
     """What a clean process found out about a model file. Measured, so no two are the same bytes."""
 
     schema_version: Literal[1] = 1
     version: VersionId
+    champion_generation: int
+    policy: Sha256
+    evaluation_sha256: Sha256
     model_sha256: Sha256
     answers_alike: bool
     why: str
@@ -165,6 +172,10 @@ class ArtefactCheck(Record):
     latency_p95_milliseconds: float | None  # of one review at a time
     load_seconds: float | None
     peak_bytes: int | None  # resident memory of the whole process
+
+    @property
+    def object_key(self) -> str:
+        return _gate_key(self, "artefact_check.json")
 
 
 class GateRule(Record):
@@ -192,15 +203,14 @@ class GateRule(Record):
         return "ok" if self.is_passed else "FAIL"
 
 
-class Decision(SignedRecord):
+class Decision(ModelRecord):
     """The recorded verdict. Promotion acts on it, and on an approval where it asks for one."""
 
     schema_version: Literal[2] = 2
-    model_name: str
     version: VersionId
     manifest_sha256: Sha256
-    evaluation_key: str
     evaluation_sha256: Sha256
+    check_sha256: Sha256 | None  # of what the clean process found; None: it was never asked
     champion_generation: int
     champion_version: str | None
     reference_version: str | None
@@ -211,16 +221,46 @@ class Decision(SignedRecord):
     why: str
     rules: tuple[GateRule, ...]
 
+    @property
+    def object_key(self) -> str:
+        return _gate_key(self, "decision.json")
 
-class ApprovalRecord(SignedRecord):
+
+class CardFiles(ModelRecord):
+    """The model card of a decision as it was drawn: what a person reads before approving."""
+
+    schema_version: Literal[1] = 1
+    version: VersionId
+    champion_generation: int
+    policy: Sha256
+    decision_sha256: Sha256
+    files: dict[str, Sha256]  # name, in the same folder, to the digest of its bytes
+
+    @property
+    def object_key(self) -> str:
+        return _gate_key(self, "card.json")
+
+
+class ApprovalRecord(ModelRecord):
     """A person's answer to one decision. Void when the champion has moved since."""
 
     schema_version: Literal[1] = 1
-    model_name: str
     version: VersionId
-    decision_key: str
-    decision_sha256: Sha256
     champion_generation: int
+    policy: Sha256
+    decision_sha256: Sha256
     answer: Answer
     actor: str
     reason: str
+
+    @property
+    def object_key(self) -> str:
+        return _gate_key(self, "approval.json")
+
+
+def _gate_key(
+    record: Evaluation | ArtefactCheck | Decision | CardFiles | ApprovalRecord, name: str
+) -> str:
+    return keys.gate_key(
+        record.model_name, record.version, record.champion_generation, record.policy, name
+    )

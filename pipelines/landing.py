@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from pipelines.errors import DataError
-from pipelines.records import FileFormat
+from pipelines.errors import DataError, ObjectMissingError, TrustError
+from pipelines.keys import RECEIPTS, arrival_id
+from pipelines.records import FileFormat, Receipt
 from pipelines.store import Bucket, ObjectInfo
 
 logger = logging.getLogger(__name__)
 
 LANDING_PREFIX = "landing/"
-RECEIPTS_PREFIX = "receipts/"
 UNSORTED = "unsorted"
+_PARALLEL_READS = 8
 
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _UNFINISHED = (".part", ".tmp", "/")
@@ -71,16 +74,6 @@ def _first_date(folders: list[str]) -> date | None:
     return None
 
 
-def receipt_key(night: str, *, landing_key: str, version_tag: str) -> str:
-    return f"{RECEIPTS_PREFIX}{night}/{arrival_id(landing_key, version_tag)}.json"
-
-
-def arrival_id(landing_key: str, version_tag: str) -> str:
-    """Names one version of one landing file; changed content under the same name differs."""
-    named = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(named).hexdigest()[:32]
-
-
 def discover(reviews: Bucket, night: str, *, most: int, today: date | None = None) -> list[str]:
     """Landing keys that the given night has to deal with: new ones first, then by key.
 
@@ -102,8 +95,8 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     last_day, today = checked_night(night), today or datetime.now(UTC).date()
     if last_day > today:
         raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
-    receipts = nights_by_arrival(reviews)
     landed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
+    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed})
     is_newest = last_day >= today - timedelta(days=1)
     due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
     due.sort(key=lambda info: (_arrival_of(info) in receipts, info.key))
@@ -152,10 +145,31 @@ def _is_due(
     return takes_undated if delivered_for is None else delivered_for <= last_day
 
 
-def nights_by_arrival(reviews: Bucket) -> dict[str, set[str]]:
-    """The nights in which each version of a landing file got a receipt."""
+def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, set[str]]:
+    """The nights in which each of these versions of a landing file got a receipt.
+
+    The name of an object proves nothing: each receipt is read. One that is not proven to be a
+    receipt counts for nothing, so the file stays due, and its own task says what is wrong.
+    """
+    listed = [info.key for info in reviews.list(RECEIPTS)]
+    wanted = [key for key in listed if _arrival_named_by(key) in arrivals]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        found = list(readers.map(lambda key: _find_receipt(reviews, key), wanted))
     nights: dict[str, set[str]] = {}
-    for info in reviews.list(RECEIPTS_PREFIX):
-        night, _, name = info.key.removeprefix(RECEIPTS_PREFIX).partition("/")
-        nights.setdefault(name.removesuffix(".json"), set()).add(night)
+    for receipt in found:
+        if receipt is not None:
+            arrival = arrival_id(receipt.landing_key, receipt.version_tag)
+            nights.setdefault(arrival, set()).add(receipt.night)
     return nights
+
+
+def _arrival_named_by(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def _find_receipt(reviews: Bucket, key: str) -> Receipt | None:
+    try:
+        return reviews.get_record(key, Receipt)
+    except (TrustError, ObjectMissingError) as error:
+        logger.error("receipt=%s counts for nothing: %s", key, error)  # noqa: TRY400
+        return None

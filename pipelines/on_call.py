@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pipelines import deliveries, incidents, reports, standings
+from pipelines import incidents, reports, standings
 from pipelines.errors import LoopError, ObjectMissingError, TrustError
 from pipelines.incidents import Unreadable, read_all
-from pipelines.landing import RECEIPTS_PREFIX, checked_night
+from pipelines.keys import RECEIPTS, delivery_key, missing_key, outcome_key
+from pipelines.landing import checked_night
 from pipelines.records import (
     Delivery,
     LogEntry,
@@ -163,7 +164,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     if not reviews.list(f"deliveries/{sha256}/"):
         return None
     read = _Reader()
-    delivery = read(lambda: reviews.get_record(deliveries.delivery_key(sha256), Delivery))
+    delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
     standing = read(lambda: standings.find(reviews, sha256))
     found = read(lambda: _validation(reviews, standing))
     last_good, lines = _beside_last_good(reviews, read, found)
@@ -193,7 +194,7 @@ def _beside_last_good(
     then = read(lambda: reviews.get_record(key, Validation))
     if then is None:
         return None, []
-    outcome = read(lambda: reviews.get_record(deliveries.outcome_key(then.delivery), Outcome))
+    outcome = read(lambda: reviews.get_record(outcome_key(then.delivery), Outcome))
     return outcome, reports.differences(found, then)
 
 
@@ -233,7 +234,7 @@ def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | Non
 
 
 def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
-    keys = [info.key for info in reviews.list(f"{RECEIPTS_PREFIX}{night}/")]
+    keys = [info.key for info in reviews.list(f"{RECEIPTS}{night}/")]
     return read_all(reviews, keys, Receipt)
 
 
@@ -270,7 +271,7 @@ def look_at_missing(
         If ``night`` is not a day.
     """
     checked_night(night)
-    key = f"{incidents.MISSING_PREFIX}{night}/{source}.json"
+    key = missing_key(night, source)
     if reviews.find(key) is None:
         return None
     read = _Reader()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pipelines import trust
-from pipelines.errors import PromotionError
+from pipelines.errors import PromotionError, StalePlanError
 from pipelines.judgement import PROMOTABLE, Answer, ApprovalRecord, Decision, Evaluation, Metrics
 from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry, time_after
 
 
 def promote(
-    registry: Registry, decision: Decision, decision_key: str, *, actor: str, reason: str
+    registry: Registry, decision: Decision, *, policy: str, actor: str, reason: str
 ) -> LogEntry:
     """Make the decided version champion, if the champion it was compared with still is.
 
-    Where a person approved it, the log names that person instead of ``actor``.
+    Where a person approved it, the log names that person instead of ``actor``. ``policy`` names the
+    rules in force now: a decision under any other is void.
     Repeating it is safe: a promotion that already happened is recognised as our own.
 
     Raises
@@ -22,12 +22,15 @@ def promote(
     PromotionError
         If the decision does not allow it, a person's approval is asked for and missing, or it does
         not match what is stored.
+    StalePlanError
+        If it was decided under other rules than those in force.
     ChampionMovedError
         If another version was promoted since the decision was made.
     UnsafeStoreError
         If the store does not honour create-if-absent.
     """
     _check_verdict(registry, decision)
+    _check_policy(decision, policy)
     approval = _checked_approval(registry, decision)
     manifest, evaluation = _checked_inputs(registry, decision)
     before = _entry_before(registry, decision)
@@ -41,9 +44,9 @@ def promote(
             kind="promotion",
             version=decision.version,
             manifest_sha256=manifest.digest(),
-            decision_key=decision_key,
+            decision_key=decision.object_key,
             decision_sha256=decision.digest(),
-            approval_key=registry.approval_key(decision_key) if approval else None,
+            approval_key=approval.object_key if approval else None,
             approval_sha256=approval.digest() if approval else None,
             reference=reference,
             reference_manifest_sha256=reference_manifest,
@@ -83,7 +86,7 @@ def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | No
     PromotionError
         If what is kept beside the decision answers another one.
     """
-    approval = registry.find_approval(registry.decision_key(decision))
+    approval = registry.find_approval(decision)
     return _checked_answer(approval, decision) if approval else None
 
 
@@ -109,9 +112,9 @@ def answer(
     approval = ApprovalRecord(
         model_name=registry.name,
         version=decision.version,
-        decision_key=decision_key,
-        decision_sha256=decision.digest(),
         champion_generation=decision.champion_generation,
+        policy=decision.policy,
+        decision_sha256=decision.digest(),
         answer=says,
         actor=actor,
         reason=reason,
@@ -138,11 +141,18 @@ def _may_ever_be(registry: Registry, decision: Decision) -> bool:
 
 
 def _check_verdict(registry: Registry, decision: Decision) -> None:
-    trust.check(decision, uri=f"the decision on version {decision.version}")
     if not _may_ever_be(registry, decision):
         raise PromotionError(
             f"version {decision.version} is not promoted: its decision says "
             f"{decision.verdict} for model {decision.model_name!r}. {decision.why}"
+        )
+
+
+def _check_policy(decision: Decision, policy: str) -> None:
+    if decision.policy != policy:
+        raise StalePlanError(
+            f"version {decision.version} was decided under other rules than those in force: "
+            "settings, code or libraries changed since. Decide again: python -m pipelines retrain"
         )
 
 
@@ -170,12 +180,12 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
     """What the decision was made on, after checking that it is still that."""
     manifest = registry.manifest(decision.version)
     registry.model_bytes(manifest)
-    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
-    found = (manifest.digest(), evaluation.digest())
-    if found != (decision.manifest_sha256, decision.evaluation_sha256):
+    evaluation = registry.evaluation_of(decision)
+    registry.check_of(decision)
+    if manifest.digest() != decision.manifest_sha256:
         raise PromotionError(
-            f"version {decision.version} is not promoted: its manifest or its evaluation changed "
-            "after the decision. Decide again: python -m pipelines retrain"
+            f"version {decision.version} is not promoted: its manifest changed after the decision. "
+            "Decide again: python -m pipelines retrain"
         )
     if (entry := registry.withdrawn().get(decision.version)) is not None:
         raise PromotionError(

@@ -4,19 +4,22 @@ A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final new
 records have equal digests. Object keys in records are relative to their bucket: the same work in
 another bucket writes the same bytes. Clocks appear where a person or a promotion decided, in the
 champion log and in replays, and where somebody was told, in alerts; nowhere else.
+
+A `StoredRecord` lies in a bucket, sealed (`pipelines.sealed`), under the key that its own fields
+make. So a record in another place is noticed, whoever signed it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines import keys
 from pipelines.errors import TrustError
-
-MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NightDate = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -47,6 +50,9 @@ def canonical_json(value: Any) -> bytes:
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+NO_BYTES = sha256_of(b"")
 
 
 class Record(BaseModel):
@@ -80,24 +86,25 @@ class Record(BaseModel):
             ) from error
 
 
-class SignedRecord(Record):
-    """A record that somebody vouches for. The signature covers all else, the key's id included.
+class StoredRecord(Record):
+    """A record with a place of its own in a bucket. Its stored form is sealed for that place."""
 
-    Its stored bytes must be the canonical ones, so that no byte of it can be changed unnoticed.
-    """
+    BUCKET: ClassVar[Literal["reviews", "models"]] = "reviews"
 
-    key_id: str = ""  # public Ed25519 key, 64 hex digits
-    signature: str = ""  # 128 hex digits
-
-    @classmethod
-    def from_bytes(cls, data: bytes, *, uri: str) -> Self:
-        record = super().from_bytes(data, uri=uri)
-        if record.to_bytes() != data:
-            raise TrustError(f"{uri} is not in canonical form: it was changed by hand")
-        return record
+    @property
+    @abstractmethod
+    def object_key(self) -> str:
+        """Where it belongs, made of nothing but its own fields."""
 
 
-class Delivery(Record):
+class ModelRecord(StoredRecord):
+    """A record about one model, in the bucket of models."""
+
+    BUCKET = "models"
+    model_name: str
+
+
+class Delivery(StoredRecord):
     """One delivered file, named by the hash of its format and bytes. Written when it is landed."""
 
     schema_version: Literal[1] = 1
@@ -110,8 +117,12 @@ class Delivery(Record):
     night: NightDate
     raw_key: str | None  # None: too large to keep a second time, its bytes stay in landing
 
+    @property
+    def object_key(self) -> str:
+        return keys.delivery_key(self.sha256)
 
-class Arrival(Record):
+
+class Arrival(StoredRecord):
     """One landing file as it was found on one night, and the delivery its bytes are."""
 
     schema_version: Literal[1] = 1
@@ -121,22 +132,41 @@ class Arrival(Record):
     delivery: Sha256
     conflicts_with: Sha256 | None = None  # the delivery that had this name first, with other bytes
 
+    @property
+    def object_key(self) -> str:
+        return keys.arrival_key(self.night, self.landing_key, self.version_tag, self.delivery)
 
-class NameClaim(Record):
+
+class NameClaim(StoredRecord):
     """The first delivery that came under a landing key."""
 
     schema_version: Literal[1] = 1
     landing_key: str
     delivery: Sha256
 
+    @property
+    def object_key(self) -> str:
+        return keys.name_claim_key(self.landing_key)
+
 
 class Partition(Record):
-    """Accepted rows of one delivery: an immutable Parquet file."""
+    """Rows of one delivery: an immutable Parquet file, named by its bytes."""
 
-    key: str  # <accepted or quarantine>/date=<night>/<sha256>.parquet
+    key: Annotated[
+        str,
+        Field(
+            pattern=r"^(accepted|quarantine|sketches)/date=\d{4}-\d{2}-\d{2}/[0-9a-f]{64}\.parquet$"
+        ),
+    ]
     sha256: Sha256
     rows: int
     size_bytes: int
+
+    @model_validator(mode="after")
+    def _is_named_by_its_bytes(self) -> Self:
+        if not self.key.endswith(f"/{self.sha256}.parquet"):
+            raise ValueError("the key names other bytes than the digest")
+        return self
 
     @property
     def night(self) -> str:
@@ -195,7 +225,7 @@ class Example(Record):
     text: str
 
 
-class Validation(Record):
+class Validation(StoredRecord):
     """Everything validation found out about one delivery."""
 
     schema_version: Literal[1] = 1
@@ -216,9 +246,14 @@ class Validation(Record):
     accepted: Partition | None
     quarantined: Partition | None
     sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
+    page_sha256: Sha256  # of the report for people, which is drawn from all the rest
+
+    @property
+    def object_key(self) -> str:
+        return keys.validation_key(self.delivery, self.basis.digest())
 
 
-class Outcome(Record):
+class Outcome(StoredRecord):
     """The ledger entry of a delivery, written last. What it names counts; nothing else does."""
 
     schema_version: Literal[1] = 1
@@ -239,8 +274,12 @@ class Outcome(Record):
     sketch: Partition | None = None
     validation_key: str
 
+    @property
+    def object_key(self) -> str:
+        return keys.outcome_key(self.delivery)
 
-class Receipt(Record):
+
+class Receipt(StoredRecord):
     """One landing file was dealt with: which delivery it was, and what became of it."""
 
     schema_version: Literal[1] = 1
@@ -256,8 +295,14 @@ class Receipt(Record):
     held_rows: int
     conflicts_with: Sha256 | None = None
 
+    @property
+    def object_key(self) -> str:
+        return keys.receipt_key(
+            self.night, landing_key=self.landing_key, version_tag=self.version_tag
+        )
 
-class ReplayPlan(Record):
+
+class ReplayPlan(StoredRecord):
     """What a person wants to become of rows that do not count, thought over and not done yet."""
 
     schema_version: Literal[1] = 1
@@ -274,8 +319,12 @@ class ReplayPlan(Record):
     validation_key: str
     reason: str
 
+    @property
+    def object_key(self) -> str:
+        return keys.replay_plan_key(self.delivery, self.digest())
 
-class Replay(Record):
+
+class Replay(StoredRecord):
     """What became of a delivery's rows by a person's decision. Follows an outcome or a replay."""
 
     schema_version: Literal[1] = 1
@@ -299,8 +348,12 @@ class Replay(Record):
     token: Sha256  # the same for every retry of the same plan
     at: str  # ISO 8601, UTC, seconds
 
+    @property
+    def object_key(self) -> str:
+        return keys.replay_key(self.delivery, self.number)
 
-class MissingDelivery(Record):
+
+class MissingDelivery(StoredRecord):
     """A source that was overdue on a night."""
 
     schema_version: Literal[1] = 1
@@ -308,6 +361,10 @@ class MissingDelivery(Record):
     source: str
     expected_every_days: int
     last_delivered_for: NightDate | None  # None: it never delivered anything
+
+    @property
+    def object_key(self) -> str:
+        return keys.missing_key(self.night, self.source)
 
 
 class NightSummary(Record):
@@ -326,7 +383,7 @@ class NightSummary(Record):
     receipts: tuple[Receipt, ...]
 
 
-class Snapshot(Record):
+class Snapshot(StoredRecord):
     """Exactly which accepted partitions a model may see, and how rows are split."""
 
     schema_version: Literal[1] = 1
@@ -336,13 +393,15 @@ class Snapshot(Record):
     selection_share: float
     salt: str
 
+    @property
+    def object_key(self) -> str:
+        return keys.snapshot_key(self.digest())
 
-class Plan(Record):
+
+class Plan(ModelRecord):
     """Everything that decides a model's bytes. Its digest names the version."""
 
     schema_version: Literal[1] = 1
-    model_name: str
-    snapshot_key: str
     snapshot: Sha256
     candidates: dict[str, dict[str, Any]]
     min_training_rows: int
@@ -357,6 +416,10 @@ class Plan(Record):
         """Twenty hex digits: 80 bits, so two plans never share one by accident."""
         return self.digest()[:20]
 
+    @property
+    def object_key(self) -> str:
+        return keys.plan_key(self.model_name, self.version)
+
 
 class CandidateScore(Record):
     name: str
@@ -365,11 +428,10 @@ class CandidateScore(Record):
     folds: int  # how many it was tried on before it was given up, or all
 
 
-class Manifest(SignedRecord):
+class Manifest(ModelRecord):
     """A trained version, written last: a version without a manifest does not exist."""
 
     schema_version: Literal[1] = 1
-    model_name: str
     version: VersionId
     plan: Plan
     candidate: str
@@ -383,8 +445,20 @@ class Manifest(SignedRecord):
     model_sha256: Sha256
     model_size_bytes: int
 
+    @property
+    def object_key(self) -> str:
+        return keys.manifest_key(self.model_name, self.version)
 
-class LogEntry(SignedRecord):
+    @model_validator(mode="after")
+    def _is_of_one_version(self) -> Self:
+        named = (self.plan.model_name, self.plan.version, self.model_key)
+        own_file = keys.model_file_key(self.model_name, self.version, self.model_sha256)
+        if named != (self.model_name, self.version, own_file):
+            raise ValueError("plan or model file belong to another version")
+        return self
+
+
+class LogEntry(ModelRecord):
     """One line of the champion's succession. The log is the truth about who is champion.
 
     ``version`` is who is champion from here on, ``reference`` the version that every challenger
@@ -393,7 +467,6 @@ class LogEntry(SignedRecord):
     """
 
     schema_version: Literal[2] = 2
-    model_name: str
     generation: int = Field(ge=1)
     previous_entry_sha256: str | None
     kind: EntryKind
@@ -413,21 +486,36 @@ class LogEntry(SignedRecord):
     token: Sha256  # the same for every retry of the same promotion
     at: str  # ISO 8601, UTC, seconds
 
+    @property
+    def object_key(self) -> str:
+        return keys.log_key(self.model_name, self.generation)
 
-class RollbackPlan(Record):
+
+class RollbackPlan(ModelRecord):
     """A rollback that was thought over: from which champion to which older version, and why."""
 
     schema_version: Literal[1] = 1
-    model_name: str
     champion_generation: int = Field(ge=1)
     champion_version: VersionId
     target_generation: int = Field(ge=1)  # the entry that made the target champion
     target_version: VersionId
     reason: str
 
+    @property
+    def object_key(self) -> str:
+        return keys.rollback_key(self.model_name, self.digest())
 
-class ChampionHint(Record):
-    """Where readers may start looking. May be missing, stale or torn: the log decides."""
 
+class ChampionHint(ModelRecord):
+    """Where readers may start looking. May be missing or stale: the log decides.
+
+    One that names a generation which the log does not have proves that the log was cut back.
+    """
+
+    schema_version: Literal[1] = 1
     generation: int
     version: str
+
+    @property
+    def object_key(self) -> str:
+        return keys.hint_key(self.model_name)

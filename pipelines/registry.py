@@ -16,14 +16,14 @@ the other must decide again against the new champion.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipelines import trust
+from pipelines import keys
 from pipelines.errors import (
-    AlreadyExistsError,
     ChampionMovedError,
     DigestMismatchError,
     LoopError,
@@ -34,11 +34,13 @@ from pipelines.errors import (
 from pipelines.judgement import (
     ApprovalRecord,
     ArtefactCheck,
+    CardFiles,
     Decision,
     Evaluation,
 )
-from pipelines.records import ChampionHint, LogEntry, Manifest, Plan, sha256_of
-from pipelines.store import AnyRecord, Bucket
+from pipelines.records import ChampionHint, LogEntry, Manifest, ModelRecord, Plan, sha256_of
+from pipelines.sealed import AnyRecord, to_stored
+from pipelines.store import Bucket
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PARALLEL_READS = 8
+_GENERATION = re.compile(r"[0-9]{8}")
 
 
 def load_version(manifest: Manifest, model: bytes) -> Pipeline:
@@ -101,32 +104,22 @@ class Registry:
 
     # Keys
 
-    def plan_key(self, version: str) -> str:
-        return f"{self.name}/plans/{version}.json"
-
-    def model_key(self, version: str, sha256: str) -> str:
-        return f"{self.name}/versions/{version}/model-{sha256[:16]}.skops"
-
     def manifest_key(self, version: str) -> str:
-        return f"{self.name}/versions/{version}/manifest.json"
-
-    def gate_key(self, version: str, generation: int, policy: str, record: str) -> str:
-        folder = f"{generation:08d}-{policy[:16]}"
-        return f"{self.name}/versions/{version}/gates/{folder}/{record}.json"
+        return keys.manifest_key(self.name, version)
 
     def log_key(self, generation: int) -> str:
-        return f"{self.name}/log/{generation:08d}.json"
+        return keys.log_key(self.name, generation)
 
     @property
     def hint_key(self) -> str:
-        return f"{self.name}/champion.json"
+        return keys.hint_key(self.name)
 
     # Versions
 
     def add_version(self, manifest: Manifest, model: bytes) -> Manifest:
         """Store a trained model; the manifest, written last, makes it exist. The first stands."""
         self.models.put_once(manifest.model_key, model)
-        return self._first_signed(self.manifest_key(manifest.version), manifest)
+        return self.models.put_first(manifest)
 
     def find_version(self, version: str) -> Manifest | None:
         try:
@@ -135,19 +128,28 @@ class Registry:
             return None
 
     def manifest(self, version: str) -> Manifest:
-        """The manifest of a version, its signature checked.
+        """The manifest of a version.
 
         Raises
         ------
         ObjectMissingError
             If there is no such version.
         TrustError
-            If it was changed, or is signed by nobody trusted.
+            If it is not proven to be its manifest.
         """
-        manifest = self._signed(self.manifest_key(version), Manifest)
-        if (manifest.version, manifest.plan.version) != (version, version):
-            raise TrustError(f"the manifest of version {version} belongs to another version")
-        return manifest
+        return self.models.get_record(self.manifest_key(version), Manifest)
+
+    def plan(self, key: str) -> Plan:
+        """A plan by its key."""
+        return self._own(self.models.get_record(key, Plan))
+
+    def _own(self, record: AnyRecord) -> AnyRecord:
+        """A record that was asked for by its key, if it is about this model."""
+        if not isinstance(record, ModelRecord) or record.model_name != self.name:
+            raise TrustError(
+                f"{self.models.uri(record.object_key)} is about another model than {self.name!r}"
+            )
+        return record
 
     def model_bytes(self, manifest: Manifest) -> bytes:
         """A version's model file, after checking that its bytes are the recorded ones.
@@ -179,10 +181,62 @@ class Registry:
         Raises
         ------
         TrustError
-            If a generation is missing, or the newest entry was changed.
+            If a generation is missing, the newest entry was changed, or the log was cut back.
         """
+        announced = self._announced()  # first: meanwhile the log may grow, but never shrink
         generations = self._generations()
-        return self.entry(generations[-1]) if generations else None
+        newest = generations[-1] if generations else 0
+        if announced > newest:
+            raise self._cut(f"the hint announces generation {announced}", newest)
+        return self.entry(newest) if generations else None
+
+    def _announced(self) -> int:
+        """The generation of which the hint proves that it was promoted; 0 where there is none."""
+        try:
+            hint = self.models.find_record(self.hint_key, ChampionHint)
+        except TrustError as error:
+            logger.warning("the hint proves nothing: %s", error)
+            return 0
+        return hint.generation if hint else 0
+
+    def check_nothing_cut(self, at_least: int = 0) -> int:
+        """The newest generation, after looking for every proof that there was a later one.
+
+        Parameters
+        ----------
+        at_least : int
+            A generation of which somebody else knows that it was promoted.
+
+        Raises
+        ------
+        TrustError
+            If the log was cut back: it ends before a generation that a decision was made against,
+            that the hint announces, or that somebody else has seen.
+        """
+        decided = self._decided_against()  # first, for the same reason
+        champion = self.champion()
+        newest = champion.generation if champion else 0
+        for generation, key in decided:
+            if generation > newest:
+                self.decision(key)  # its name proves nothing
+                raise self._cut(f"a decision was made against generation {generation}", newest)
+        if at_least > newest:
+            raise self._cut(f"generation {at_least} was seen before", newest)
+        return newest
+
+    def _decided_against(self) -> list[tuple[int, str]]:
+        """The generation that each decision was made against, and its key, as the names say."""
+        listed = (info.key for info in self.models.list(f"{self.name}/versions/"))
+        decisions = [key for key in listed if key.endswith("/decision.json")]
+        folders = [(key.split("/")[-2].partition("-")[0], key) for key in decisions]
+        return [(int(number), key) for number, key in folders if _GENERATION.fullmatch(number)]
+
+    def _cut(self, why: str, newest: int) -> TrustError:
+        return TrustError(
+            f"the champion log of {self.name!r} was cut back: {why}, and it ends with generation "
+            f"{newest}. No champion is taken from it. What to do: "
+            "docs/runbooks/champion-log-broken.md"
+        )
 
     def champion_manifest(self, entry: LogEntry) -> Manifest:
         """The manifest that a log entry names, after checking that it is unchanged."""
@@ -194,12 +248,7 @@ class Registry:
 
     def _manifest_as(self, version: str, expected: str) -> Manifest:
         manifest = self.manifest(version)
-        if manifest.digest() != expected:
-            raise DigestMismatchError(
-                uri=self.models.uri(self.manifest_key(version)),
-                expected=expected,
-                found=manifest.digest(),
-            )
+        self._check_digest(manifest.object_key, manifest, expected)
         return manifest
 
     def history(self) -> list[LogEntry]:
@@ -225,11 +274,7 @@ class Registry:
         return entries
 
     def entry(self, generation: int) -> LogEntry:
-        key = self.log_key(generation)
-        entry = self._signed(key, LogEntry)
-        if (entry.generation, entry.model_name) != (generation, self.name):
-            raise TrustError(f"{self.models.uri(key)} holds the entry of another generation")
-        return entry
+        return self.models.get_record(self.log_key(generation), LogEntry)
 
     def find_entry(self, generation: int) -> LogEntry | None:
         try:
@@ -238,7 +283,7 @@ class Registry:
             return None
 
     def _generations(self) -> list[int]:
-        prefix = f"{self.name}/log/"
+        prefix = keys.log_folder(self.name)
         names = [
             info.key.removeprefix(prefix).removesuffix(".json") for info in self.models.list(prefix)
         ]
@@ -271,27 +316,25 @@ class Registry:
             If the store does not honour create-if-absent.
         """
         self.models.prove_create_if_absent()
-        key = self.log_key(entry.generation)
-        try:
-            self.models.put_record(key, trust.sign(entry))
-            entry = self.entry(entry.generation)
-        except AlreadyExistsError:
-            standing = self.entry(entry.generation)
-            if standing.token != entry.token:
-                newest = self.champion()
-                raise ChampionMovedError(
-                    decided_against=entry.generation - 1,
-                    champion_is=newest.generation if newest else entry.generation,
-                ) from None
-            entry = standing
+        self.check_nothing_cut()
+        standing = self.models.put_first(entry)
+        if standing.token != entry.token:
+            newest = self.champion()
+            raise ChampionMovedError(
+                decided_against=entry.generation - 1,
+                champion_is=newest.generation if newest else entry.generation,
+            )
+        entry = standing
         self._leave_hint(entry)
         logger.info("champion=%s generation=%d", entry.version, entry.generation)
         return entry
 
     def _leave_hint(self, entry: LogEntry) -> None:
-        hint = ChampionHint(generation=entry.generation, version=entry.version)
+        hint = ChampionHint(
+            model_name=self.name, generation=entry.generation, version=entry.version
+        )
         try:
-            self.models.put(self.hint_key, hint.to_bytes())
+            self.models.put(hint.object_key, to_stored(hint))
         except LoopError:
             logger.warning(
                 "hint=%s was not written; readers find the log without it", self.hint_key
@@ -300,45 +343,76 @@ class Registry:
     # Plans, evaluations and decisions
 
     def add_plan(self, plan: Plan) -> str:
-        key = self.plan_key(plan.version)
-        self.models.put_record(key, plan)
-        return key
+        self.models.put_record(plan)
+        return plan.object_key
 
-    def add_evaluation(self, evaluation: Evaluation) -> tuple[str, Evaluation]:
+    def add_evaluation(self, evaluation: Evaluation) -> Evaluation:
         """Store an evaluation; the first one of its version, champion and policy stands."""
-        key = self.gate_key(
-            evaluation.version, evaluation.champion_generation, evaluation.policy, "evaluation"
-        )
-        return key, self._first(key, evaluation)
+        return self.models.put_first(evaluation)
 
-    def check_key(self, evaluation: Evaluation) -> str:
-        return self.gate_key(
-            evaluation.version, evaluation.champion_generation, evaluation.policy, "artefact_check"
-        )
+    def evaluation(self, key: str) -> Evaluation:
+        """An evaluation by its key, if it is of the version as it stands.
 
-    def add_check(self, evaluation: Evaluation, check: ArtefactCheck) -> tuple[str, ArtefactCheck]:
+        Raises
+        ------
+        TrustError
+            If it is not proven to be, or its version is not the one that was evaluated.
+        """
+        found = self._own(self.models.get_record(key, Evaluation))
+        self._manifest_as(found.version, found.manifest_sha256)
+        return found
+
+    def evaluation_of(self, decision: Decision) -> Evaluation:
+        """What a decision was made on, unchanged."""
+        key = keys.beside(decision.object_key, "evaluation.json")
+        found = self.models.get_record(key, Evaluation)
+        self._check_digest(key, found, decision.evaluation_sha256)
+        return found
+
+    def add_check(self, check: ArtefactCheck) -> ArtefactCheck:
         """Store what a clean process found; the first check of an evaluation stands."""
-        key = self.check_key(evaluation)
-        return key, self._first(key, check)
+        return self.models.put_first(check)
 
     def find_check(self, evaluation: Evaluation) -> ArtefactCheck | None:
-        return self.models.find_record(self.check_key(evaluation), ArtefactCheck)
+        """What a clean process found out about the evaluated model; None if it was never asked.
 
-    def add_decision(self, decision: Decision) -> tuple[str, Decision]:
+        Raises
+        ------
+        TrustError
+            If what is there is about another evaluation or model.
+        """
+        key = keys.beside(evaluation.object_key, "artefact_check.json")
+        check = self.models.find_record(key, ArtefactCheck)
+        if check is None:
+            return None
+        found = (check.evaluation_sha256, check.model_sha256)
+        expected = (evaluation.digest(), self.manifest(evaluation.version).model_sha256)
+        if found != expected:
+            raise TrustError(
+                f"{self.models.uri(key)} is about another evaluation or model file: about "
+                f"{found[0][:16]}… and {found[1][:16]}…, not {expected[0][:16]}… and "
+                f"{expected[1][:16]}…. It is not used."
+            )
+        return check
+
+    def check_of(self, decision: Decision) -> ArtefactCheck | None:
+        """What a clean process had found when a decision was made, unchanged."""
+        if decision.check_sha256 is None:
+            return None
+        key = keys.beside(decision.object_key, "artefact_check.json")
+        check = self.models.get_record(key, ArtefactCheck)
+        self._check_digest(key, check, decision.check_sha256)
+        return check
+
+    def add_decision(self, decision: Decision) -> Decision:
         """Store a decision; the first one of its version, champion and policy stands."""
-        key = self.decision_key(decision)
-        return key, self._first_signed(key, decision)
-
-    def decision_key(self, decision: Decision) -> str:
-        return self.gate_key(
-            decision.version, decision.champion_generation, decision.policy, "decision"
-        )
+        return self.models.put_first(decision)
 
     def decision_keys(self, version: str) -> list[str]:
         """All decisions on a version, the one against the newest champion last."""
         prefix = f"{self.name}/versions/{version}/gates/"
-        keys = [info.key for info in self.models.list(prefix)]
-        return [key for key in keys if key.endswith("/decision.json")]
+        listed = [info.key for info in self.models.list(prefix)]
+        return [key for key in listed if key.endswith("/decision.json")]
 
     def last_decision(self, version: str, policy: str) -> Decision:
         """The decision on a version under a policy against the newest champion it met."""
@@ -346,45 +420,53 @@ class Registry:
         return [one for one in decisions if one.policy == policy][-1]
 
     def decision(self, key: str) -> Decision:
-        """A decision, its signature checked."""
-        return self._signed(key, Decision)
+        """A decision by its key, if it is on the version as it stands."""
+        found = self._own(self.models.get_record(key, Decision))
+        self._manifest_as(found.version, found.manifest_sha256)
+        return found
+
+    def decision_of(self, entry: LogEntry) -> Decision:
+        """The decision that a log entry was made on, unchanged."""
+        found = self.decision(entry.decision_key)
+        self._check_digest(entry.decision_key, found, entry.decision_sha256)
+        return found
 
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
+        """The decision on a version against one champion under one policy, if it was made."""
+        key = keys.gate_key(self.name, version, generation, policy, "decision.json")
         try:
-            return self.decision(self.gate_key(version, generation, policy, "decision"))
+            found = self.decision(key)
         except ObjectMissingError:
             return None
+        if not found.policy.startswith(policy):
+            raise TrustError(f"{self.models.uri(key)} was decided under another policy")
+        return found
 
-    # Approvals
+    # What a person reads and says
 
-    @staticmethod
-    def approval_key(decision_key: str) -> str:
-        """Where the one answer to a decision is kept: beside it."""
-        return decision_key.replace("/decision.json", "/approval.json")
+    def add_card(self, card: CardFiles) -> CardFiles:
+        """Store what a card was drawn as; the first one of a decision stands."""
+        return self.models.put_first(card)
+
+    def find_card(self, decision: Decision) -> CardFiles | None:
+        """Which files a decision's card consists of; None where it was never drawn."""
+        key = keys.beside(decision.object_key, "card.json")
+        card = self.models.find_record(key, CardFiles)
+        if card is not None and card.decision_sha256 != decision.digest():
+            raise TrustError(f"{self.models.uri(key)} was drawn of another decision")
+        return card
 
     def add_approval(self, approval: ApprovalRecord) -> ApprovalRecord:
         """Store a person's answer to a decision; the first one stands."""
-        return self._first_signed(self.approval_key(approval.decision_key), approval)
+        return self.models.put_first(approval)
 
-    def find_approval(self, decision_key: str) -> ApprovalRecord | None:
-        """The answer to a decision, its signature checked; None when nobody answered."""
-        try:
-            return self._signed(self.approval_key(decision_key), ApprovalRecord)
-        except ObjectMissingError:
-            return None
+    def find_approval(self, decision: Decision) -> ApprovalRecord | None:
+        """The answer beside a decision; None when nobody answered."""
+        key = keys.beside(decision.object_key, "approval.json")
+        return self.models.find_record(key, ApprovalRecord)
 
-    def _signed(self, key: str, kind: type[trust.Signed]) -> trust.Signed:
-        record = self.models.get_record(key, kind)
-        trust.check(record, uri=self.models.uri(key))
-        return record
-
-    def _first_signed(self, key: str, record: trust.Signed) -> trust.Signed:
-        self._first(key, trust.sign(record))
-        return self._signed(key, type(record))
-
-    def _first(self, key: str, record: AnyRecord) -> AnyRecord:
-        try:
-            self.models.put_record(key, record)
-        except AlreadyExistsError:
-            return self.models.get_record(key, type(record))
-        return record
+    def _check_digest(self, key: str, record: ModelRecord, expected: str) -> None:
+        if record.digest() != expected:
+            raise DigestMismatchError(
+                uri=self.models.uri(key), expected=expected, found=record.digest()
+            )

@@ -39,13 +39,13 @@ def plan_replay(
 
 def apply_replay(plan_uri: str, actor: str) -> str:
     """Carry a plan out; returns the ledger entry's URI. Repeating it changes nothing."""
-    from pipelines import replays, standings
+    from pipelines import replays
     from pipelines.records import ReplayPlan
 
     reviews, key = _stores().resolve(plan_uri)
     plan = reviews.get_record(key, ReplayPlan)
     done = replays.apply_plan(reviews, plan, config.load(), actor=actor)
-    return reviews.uri(standings.replay_key(done.delivery, done.number))
+    return reviews.uri(done.object_key)
 
 
 def has_released_reviews(replay_uri: str) -> bool:

@@ -17,8 +17,8 @@ from pipelines import checks, history, standings, validation
 from pipelines.comparisons import Judge
 from pipelines.config import Settings
 from pipelines.decoding import DATE_INVALID, Rows
-from pipelines.deliveries import delivery_key
-from pipelines.errors import AlreadyExistsError, ReplayError, TrustError, UnreadableDeliveryError
+from pipelines.errors import ReplayError, TrustError, UnreadableDeliveryError
+from pipelines.keys import delivery_key
 from pipelines.metrics import Measured, measure
 from pipelines.partitions import read_partition
 from pipelines.records import (
@@ -107,9 +107,8 @@ def make_plan(
         validation_key=effect.validation_key or standing.validation_key,
         reason=reason.strip(),
     )
-    key = f"deliveries/{delivery}/replay-plans/{plan.digest()[:20]}.json"
-    reviews.put_record(key, plan)
-    return key, plan
+    reviews.put_record(plan)
+    return plan.object_key, plan
 
 
 def _asked_for(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
@@ -305,12 +304,10 @@ def apply_plan(reviews: Bucket, plan: ReplayPlan, settings: Settings, *, actor: 
         raise _overtaken(plan)
     delivery = reviews.get_record(delivery_key(plan.delivery), Delivery)
     replay = _replay(reviews, delivery, standing, plan, (settings, actor))
-    try:
-        reviews.put_record(standings.replay_key(plan.delivery, plan.number), replay)
-    except AlreadyExistsError:
-        winner = reviews.get_record(standings.replay_key(plan.delivery, plan.number), Replay)
-        if winner.token != replay.token:
-            raise _overtaken(plan) from None
+    winner = reviews.put_first(replay)
+    if winner.token != replay.token:
+        raise _overtaken(plan)
+    if winner != replay:
         return winner
     logger.info(
         "delivery=%s action=%s verdict=%s accepted=%d quarantined=%d held=%d discarded=%d",

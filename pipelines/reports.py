@@ -13,12 +13,16 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from pipelines import profiles
+from pipelines.errors import DigestMismatchError
+from pipelines.keys import report_key
 from pipelines.profiles import LENGTH_EDGES
-from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation
+from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation, sha256_of
+from pipelines.store import Bucket
 from pipelines.visible import shown
 
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
+_MOST_BYTES = 16 * 1024 * 1024
 
 _PAGE = """\
 <!doctype html>
@@ -217,3 +221,21 @@ def _bar(kind: str, bin_: int, share: float, highest: float) -> dict[str, Any]:
 
 def _x(bin_: int) -> float:
     return round(bin_ * _WIDTH / len(LENGTH_EDGES), 1)
+
+
+def read(reviews: Bucket, validation_key: str) -> bytes:
+    """The page of a validation, if it is the one that was drawn.
+
+    Raises
+    ------
+    ObjectMissingError
+        If there is no such validation, or its page is gone.
+    DigestMismatchError
+        If the page was changed since. A person may be about to release what it shows.
+    """
+    expected = reviews.get_record(validation_key, Validation).page_sha256
+    key = report_key(validation_key)
+    page = reviews.get(key, max_bytes=_MOST_BYTES)
+    if sha256_of(page) != expected:
+        raise DigestMismatchError(uri=reviews.uri(key), expected=expected, found=sha256_of(page))
+    return page

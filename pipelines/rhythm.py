@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pipelines import standings
 from pipelines.config import SourceSettings
 from pipelines.deliveries import summarize
-from pipelines.errors import AlreadyExistsError, TrustError
+from pipelines.errors import TrustError
 from pipelines.records import MissingDelivery, NightSummary
 from pipelines.store import Bucket
 
@@ -63,18 +63,12 @@ def overdue(
 
 def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
     """The first record of a night stands; the file may come late and make it history."""
-    key = f"missing/{missing.night}/{missing.source}.json"
     logger.warning(
         "night=%s source=%s is overdue: last=%s",
         missing.night, missing.source, missing.last_delivered_for,
     )  # fmt: skip
     try:
-        reviews.put_record(key, missing)
-        return missing
-    except AlreadyExistsError:
-        pass
-    try:
-        return reviews.get_record(key, MissingDelivery)
+        return reviews.put_first(missing)
     except TrustError as error:  # the source is overdue all the same
         logger.warning("what was recorded of source=%s is lost: %s", missing.source, error)
         return missing

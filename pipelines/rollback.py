@@ -53,9 +53,8 @@ def make_plan(registry: Registry, to: str, *, reason: str) -> tuple[str, Rollbac
         target_version=target.version,
         reason=reason,
     )
-    key = f"{registry.name}/rollbacks/{plan.digest()[:20]}.json"
-    registry.models.put_record(key, plan)
-    return key, plan
+    registry.models.put_record(plan)
+    return plan.object_key, plan
 
 
 def _target(registry: Registry, history: list[LogEntry], to: str) -> LogEntry:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import golden, trust
+from pipelines import golden
 from pipelines.config import Settings, golden_path
 from pipelines.errors import PromotionError, TrustError
 from pipelines.judgement import CheckRow, Evaluation
+from pipelines.keys import manifest_key
 from pipelines.partitions import read_partition
-from pipelines.records import LogEntry, Manifest, Snapshot, sha256_of
+from pipelines.records import LogEntry, Manifest, sha256_of
 from pipelines.registry import Registry, load_version
+from pipelines.sealed import from_stored, named_key
+from pipelines.snapshot import pinned
 from pipelines.store import Bucket
 
 if TYPE_CHECKING:
@@ -67,19 +70,35 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
 
     The last file names the version, and is replaced as a whole: whoever reads the folder gets the
     old champion or the new one, whenever the copying is stopped.
+
+    Raises
+    ------
+    TrustError
+        If the folder has a later champion than the log: the log was cut back.
     """
     entry = find_champion(registry)
+    if (folder / ENTRY_FILE).exists():
+        _check_no_step_back(_read_entry(folder), entry, folder)
     manifest = registry.champion_manifest(entry)
     model = registry.model_bytes(manifest)
     try:
         version = folder / entry.version
         version.mkdir(parents=True, exist_ok=True)
         _replace(version / MODEL_FILE, model)
-        _replace(version / MANIFEST_FILE, manifest.to_bytes())
-        _replace(folder / ENTRY_FILE, entry.to_bytes())
+        _replace(version / MANIFEST_FILE, registry.models.get(manifest.object_key))
+        _replace(folder / ENTRY_FILE, registry.models.get(entry.object_key))
     except OSError as error:
         raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
     return entry
+
+
+def _check_no_step_back(before: LogEntry, entry: LogEntry, folder: Path) -> None:
+    if before.model_name == entry.model_name and before.generation > entry.generation:
+        raise TrustError(
+            f"the champion log was cut back: {folder} has generation {before.generation}, and the "
+            f"log ends with {entry.generation}. The folder stays as it is. "
+            "What to do: docs/runbooks/champion-log-broken.md"
+        )
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -101,12 +120,12 @@ def load_pulled(folder: Path) -> Champion:
     TrustError
         If a file is missing, or does not match the log entry beside it.
     """
-    entry_file = folder / ENTRY_FILE
-    entry = LogEntry.from_bytes(_read(entry_file, folder), uri=str(entry_file))
-    trust.check(entry, uri=str(entry_file))
+    entry = _read_entry(folder)
     manifest_file = folder / entry.version / MANIFEST_FILE
-    manifest = Manifest.from_bytes(_read(manifest_file, folder), uri=str(manifest_file))
-    trust.check(manifest, uri=str(manifest_file))
+    manifest = from_stored(
+        _read(manifest_file, folder), Manifest,
+        manifest_key(entry.model_name, entry.version), uri=str(manifest_file),
+    )  # fmt: skip
     model = _read(folder / entry.version / MODEL_FILE, folder)
     found = (manifest.digest(), sha256_of(model))
     if found != (entry.manifest_sha256, manifest.model_sha256):
@@ -115,6 +134,13 @@ def load_pulled(folder: Path) -> Champion:
             f"Pull again: python -m pipelines champion pull --to {folder}"
         )
     return Champion(entry, manifest, load_version(manifest, model))
+
+
+def _read_entry(folder: Path) -> LogEntry:
+    """The log entry in the folder. It says itself which line of the log it was signed as."""
+    file = folder / ENTRY_FILE
+    data = _read(file, folder)
+    return from_stored(data, LogEntry, named_key(data, LogEntry, uri=str(file)), uri=str(file))
 
 
 def _read(path: Path, folder: Path) -> bytes:
@@ -143,8 +169,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
     entry = registry.entry(generation)
     manifest = registry.champion_manifest(entry)
     model = registry.load(manifest)
-    decision = registry.decision(entry.decision_key)
-    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
+    evaluation = registry.evaluation_of(registry.decision_of(entry))
     if not evaluation.check_rows:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
     from pipelines.prediction import positive_probability
@@ -180,7 +205,7 @@ def questions(
 
 def check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:
     """The texts of an evaluation's check rows, in their order."""
-    snapshot = reviews.get_record(manifest.plan.snapshot_key, Snapshot)
+    snapshot = pinned(reviews, manifest.plan)
     partitions = {partition.sha256: partition for partition in snapshot.partitions}
     texts: dict[str, list[str]] = {}
     for digest in {row.partition for row in rows}:

@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from pipelines import standings
 from pipelines.config import SplitSettings
-from pipelines.errors import NoReviewsError
-from pipelines.records import Snapshot
+from pipelines.errors import NoReviewsError, TrustError
+from pipelines.keys import snapshot_key
+from pipelines.records import Plan, Snapshot
+from pipelines.standings import Standing
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
 
-def take(reviews: Bucket, split: SplitSettings) -> tuple[str, Snapshot]:
-    """Pin every partition that the ledger says counts.
+def pinned(reviews: Bucket, plan: Plan) -> Snapshot:
+    """The very snapshot that a plan was made of."""
+    return reviews.get_record(snapshot_key(plan.snapshot), Snapshot)
 
-    Returns
-    -------
-    key, snapshot : str, Snapshot
-        The same ledger gives the same key.
+
+def check_nothing_lost(standings: Iterable[Standing], before: Snapshot | None) -> None:
+    """Check that the ledger still has every row that the champion was trained on.
+
+    The ledger only grows, so an entry that was there and is gone was taken away.
+
+    Raises
+    ------
+    TrustError
+        If a partition is no longer named by it.
+    """
+    counted = {part.key for standing in standings for part in standing.accepted}
+    lost = [part.key for part in before.partitions if part.key not in counted] if before else []
+    if lost:
+        raise TrustError(
+            f"the ledger has lost entries: {len(lost)} partitions that the champion was trained on "
+            f"are named by no delivery any more, the first is {lost[0]}. Nothing is learned or "
+            "judged from what is left. Find out who took them away: "
+            "python -m pipelines champion fsck"
+        )
+
+
+def take(reviews: Bucket, split: SplitSettings, *, before: Snapshot | None = None) -> Snapshot:
+    """Pin every partition that the ledger says counts; the same ledger gives the same snapshot.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the ledger is.
+    split : SplitSettings
+        How rows are held out.
+    before : Snapshot, optional
+        What the champion was trained on. It must all be there still.
 
     Raises
     ------
     NoReviewsError
         If no delivery was ever accepted.
+    TrustError
+        If an entry of the ledger is not proven to be one, or was taken away.
     """
-    accepted = {
-        partition.key: partition
-        for standing in standings.every(reviews)
-        for partition in standing.accepted
-    }
+    every = standings.every(reviews)
+    check_nothing_lost(every, before)
+    accepted = {partition.key: partition for one in every for partition in one.accepted}
     if not accepted:
         raise NoReviewsError(
             f"no accepted reviews in bucket {reviews.name!r}: nothing to train on. "
@@ -44,7 +77,8 @@ def take(reviews: Bucket, split: SplitSettings) -> tuple[str, Snapshot]:
         selection_share=split.selection_share,
         salt=split.salt,
     )
-    key = f"snapshots/{snapshot.digest()}.json"
-    reviews.put_record(key, snapshot)
-    logger.info("snapshot=%s partitions=%d rows=%d", key, len(partitions), snapshot.rows)
-    return key, snapshot
+    reviews.put_record(snapshot)
+    logger.info(
+        "snapshot=%s partitions=%d rows=%d", snapshot.object_key, len(partitions), snapshot.rows
+    )
+    return snapshot

@@ -12,15 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipelines.deliveries import outcome_key
 from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.keys import DELIVERIES, outcome_key, replay_key, replays_folder
 from pipelines.records import Outcome, Partition, Replay, ReplayVerdict
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
 _PARALLEL_READS = 8
-_PREFIX = "deliveries/"
 
 Found = TypeVar("Found")
 
@@ -71,10 +70,6 @@ class Standing:
         return self.replays[-1].discarded_rows if self.replays else 0
 
 
-def replay_key(delivery: str, number: int) -> str:
-    return f"{_PREFIX}{delivery}/replays/{number:06d}.json"
-
-
 def find(reviews: Bucket, delivery: str) -> Standing | None:
     """How a delivery stands; None when it was never concluded.
 
@@ -86,7 +81,7 @@ def find(reviews: Bucket, delivery: str) -> Standing | None:
     outcome = reviews.find_record(outcome_key(delivery), Outcome)
     if outcome is None:
         return None
-    names = [info.key for info in reviews.list(f"{_PREFIX}{delivery}/replays/")]
+    names = [info.key for info in reviews.list(replays_folder(delivery))]
     return _read(reviews, delivery, len(names))
 
 
@@ -106,8 +101,8 @@ def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
         If an entry cannot be read, unless it is to be left out.
     """
     counts: dict[str, int] = {}
-    for info in reviews.list(_PREFIX):
-        delivery, _, name = info.key.removeprefix(_PREFIX).partition("/")
+    for info in reviews.list(DELIVERIES):
+        delivery, _, name = info.key.removeprefix(DELIVERIES).partition("/")
         if name == "outcome.json":
             counts.setdefault(delivery, 0)
         elif name.startswith("replays/"):

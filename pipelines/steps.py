@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from pipelines import config
+from pipelines import config, keys
 from pipelines.errors import (
     ChampionMovedError,
     ConfirmationError,
@@ -29,7 +29,7 @@ from pipelines.errors import (
 
 if TYPE_CHECKING:
     from pipelines.judgement import Decision
-    from pipelines.records import Plan
+    from pipelines.records import Plan, Snapshot
     from pipelines.registry import Registry
     from pipelines.store import Stores
 
@@ -90,7 +90,7 @@ def validate(arrival_uri: str) -> str:
     else:
         found_key, found = validation.validate(
             reviews, delivery, config.load(), before=arrival.night,
-            judge=judge.find(_registry(stores)),
+            judge=judge.find(_registry(stores)), learned=_learned_by_the_champion(stores),
         )  # fmt: skip
         if found.verdict == "HELD":
             outcome = deliveries.conclude(reviews, arrival, delivery, found, found_key)
@@ -101,7 +101,7 @@ def validate(arrival_uri: str) -> str:
                 landing_key=arrival.landing_key,
                 delivery=delivery.sha256,
                 why=outcome.why,
-                report_uri=reviews.uri(validation.page_key(found_key)),
+                report_uri=reviews.uri(keys.report_key(found_key)),
             )
     return reviews.uri(found_key)
 
@@ -120,7 +120,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
         found = reviews.get_record(validation_key, Validation)
         outcome = deliveries.conclude(reviews, arrival, delivery, found, validation_key)
     deliveries.give_receipt(reviews, arrival, outcome)
-    return reviews.uri(deliveries.outcome_key(delivery.sha256))
+    return reviews.uri(keys.outcome_key(delivery.sha256))
 
 
 def summarize_night(night: str) -> dict[str, Any]:
@@ -199,8 +199,10 @@ def take_snapshot() -> str:
     from pipelines import snapshot
 
     stores = _stores()
-    key, _ = snapshot.take(stores.reviews, config.load().split)
-    return stores.reviews.uri(key)
+    pinned = snapshot.take(
+        stores.reviews, config.load().split, before=_learned_by_the_champion(stores)
+    )
+    return stores.reviews.uri(pinned.object_key)
 
 
 def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = None) -> str:
@@ -215,7 +217,7 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
     if seed is not None:
         settings = config.with_seed(settings, seed)
     reviews, key = stores.resolve(snapshot_uri)
-    made = training.make_plan(key, reviews.get_record(key, Snapshot), settings)
+    made = training.make_plan(reviews.get_record(key, Snapshot), settings)
     return stores.models.uri(_registry(stores).add_plan(made))
 
 
@@ -251,17 +253,17 @@ def has_work(plan_uri: str) -> bool:
 
 def featurize(plan_uri: str) -> dict[str, int]:
     """Compute the fingerprints that are not cached yet; returns how many were."""
-    from pipelines import candidates, features, models
-    from pipelines.records import Snapshot
+    from pipelines import candidates, features, models, snapshot
 
     stores = _stores()
     made, _ = _read_plan(stores, plan_uri)
-    snapshot = stores.reviews.get_record(made.snapshot_key, Snapshot)
+    candidates.check_configured(made, config.load())
     built = [candidates.build(made, name) for name in made.candidates]
+    pinned = snapshot.pinned(stores.reviews, made)
     wanted = {models.fingerprint_parameters(one) for one in built if models.reads_fingerprints(one)}
     cached = computed = 0
     for ngram_max, bits in sorted(wanted):
-        use = features.fill_cache(stores.reviews, snapshot, ngram_max=ngram_max, bits=bits)
+        use = features.fill_cache(stores.reviews, pinned, ngram_max=ngram_max, bits=bits)
         cached, computed = cached + use.cached, computed + use.computed
     return asdict(features.CacheUse(cached=cached, computed=computed))
 
@@ -272,8 +274,10 @@ def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
 
     stores = _stores()
     made, registry = _read_plan(stores, plan_uri)
-    manifest = training.train(stores.reviews, registry, made, on_step=on_step or logger.info)
-    return stores.models.uri(registry.manifest_key(manifest.version))
+    manifest = training.train(
+        stores.reviews, registry, made, config.load(), on_step=on_step or logger.info
+    )
+    return stores.models.uri(manifest.object_key)
 
 
 def evaluate(manifest_uri: str) -> str:
@@ -285,21 +289,20 @@ def evaluate(manifest_uri: str) -> str:
     registry = _registry(stores)
     manifest = registry.manifest(key.split("/")[-2])  # <name>/versions/<version>/manifest.json
     settings = config.load()
-    evaluation_key, _ = evaluation.evaluate(
+    found = evaluation.evaluate(
         stores.reviews, registry, manifest, settings, provenance.gate_policy(settings)
     )
-    return models.uri(evaluation_key)
+    return models.uri(found.object_key)
 
 
 def verify(evaluation_uri: str) -> str:
     """Try the model file in a clean process; returns the evaluation's URI again."""
     from pipelines import verification
-    from pipelines.judgement import Evaluation
 
     stores = _stores()
-    models, key = stores.resolve(evaluation_uri)
-    evaluation = models.get_record(key, Evaluation)
-    verification.verify(stores.reviews, _registry(stores), evaluation, config.load())
+    _, key = stores.resolve(evaluation_uri)
+    registry = _registry(stores)
+    verification.verify(stores.reviews, registry, registry.evaluation(key), config.load())
     return evaluation_uri
 
 
@@ -312,11 +315,11 @@ def decide(evaluation_uri: str) -> str:
         If the rules changed since the evaluation.
     """
     from pipelines import gate, provenance
-    from pipelines.judgement import Evaluation
 
     stores = _stores()
     models, key = stores.resolve(evaluation_uri)
-    evaluation = models.get_record(key, Evaluation)
+    registry = _registry(stores)
+    evaluation = registry.evaluation(key)
     settings = config.load()
     if evaluation.policy != provenance.gate_policy(settings):
         raise StalePlanError(
@@ -324,14 +327,12 @@ def decide(evaluation_uri: str) -> str:
             "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
             "python -m pipelines retrain"
         )
-    registry = _registry(stores)
     check = registry.find_check(evaluation)
-    made = gate.decide(evaluation, key, settings.gate, check)
-    decision_key, decision = registry.add_decision(made)
+    decision = registry.add_decision(gate.decide(evaluation, settings.gate, check))
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
     logger.info("Verdict %s: %s", decision.verdict, decision.why)
-    return models.uri(decision_key)
+    return models.uri(decision.object_key)
 
 
 def write_card(decision_uri: str) -> str:
@@ -437,18 +438,17 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
     ChampionMovedError
         If that happens `MAX_REDECISIONS` times in a row.
     """
-    from pipelines import promotion
+    from pipelines import promotion, provenance
 
     stores = _stores()
-    registry = _registry(stores)
+    registry, policy = _registry(stores), provenance.gate_policy(config.load())
     for _ in range(MAX_REDECISIONS):
         decision = read_decision(decision_uri)
         if not promotion.is_allowed(registry, decision):
             _log_not_promoted(decision)
             return None
-        _, decision_key = stores.resolve(decision_uri)
         try:
-            entry = promotion.promote(registry, decision, decision_key, actor=actor, reason=reason)
+            entry = promotion.promote(registry, decision, policy=policy, actor=actor, reason=reason)
         except ChampionMovedError as error:
             logger.warning("%s", error)
             if decision.approval == "needed":
@@ -548,8 +548,18 @@ def _registry(stores: Stores) -> Registry:
     return Registry(stores.models, config.load().model.name)
 
 
-def _read_plan(stores: Stores, plan_uri: str) -> tuple[Plan, Registry]:
-    from pipelines.records import Plan
+def _learned_by_the_champion(stores: Stores) -> Snapshot | None:
+    """What the champion was trained on; None when there is no champion."""
+    from pipelines import snapshot
 
-    models, key = stores.resolve(plan_uri)
-    return models.get_record(key, Plan), _registry(stores)
+    registry = _registry(stores)
+    champion = registry.champion()
+    if champion is None:
+        return None
+    return snapshot.pinned(stores.reviews, registry.champion_manifest(champion).plan)
+
+
+def _read_plan(stores: Stores, plan_uri: str) -> tuple[Plan, Registry]:
+    registry = _registry(stores)
+    _, key = stores.resolve(plan_uri)
+    return registry.plan(key), registry

@@ -30,11 +30,10 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
-from pipelines.records import MAX_RECORD_BYTES, Record
+from pipelines.sealed import SealedRecords
 
 logger = logging.getLogger(__name__)
 
-AnyRecord = TypeVar("AnyRecord", bound=Record)
 Answer = TypeVar("Answer")
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9!_.*'()=/-]{0,899}")
@@ -60,8 +59,8 @@ class ObjectInfo:
     )  # by the store's clock, ISO 8601 in UTC; only listings say
 
 
-class Bucket:
-    """One bucket. All keys are relative to it.
+class Bucket(SealedRecords):
+    """One bucket. All keys are relative to it. What it does with records is in `pipelines.sealed`.
 
     Every method raises `StoreUnavailableError` when the store gives no settling answer,
     `BucketMissingError` when the bucket does not exist, and `StoreRefusedError` when
@@ -95,17 +94,6 @@ class Bucket:
                 )
             data: bytes = self._call("read", key, body.read)
         return data
-
-    def get_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord:
-        """A record of the given kind. Raises what `get` and ``Record.from_bytes`` raise."""
-        return kind.from_bytes(self.get(key, max_bytes=MAX_RECORD_BYTES), uri=self.uri(key))
-
-    def find_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord | None:
-        """The record, or None when the store says that it does not exist."""
-        try:
-            return self.get_record(key, kind)
-        except ObjectMissingError:
-            return None
 
     def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
         """The object's version tag, and its bytes in chunks of 1 MiB."""
@@ -184,10 +172,6 @@ class Bucket:
             f"creating {self.uri(key)} was not settled after {_AMBIGUOUS_TRIES} tries; "
             "the object does not exist. Run the task again."
         )
-
-    def put_record(self, key: str, record: Record) -> Literal["created", "identical"]:
-        """`put_once` of a record's canonical bytes."""
-        return self.put_once(key, record.to_bytes())
 
     def delete(self, key: str) -> None:
         self._call("delete", key, lambda: self._client.delete_object(Bucket=self.name, Key=key))

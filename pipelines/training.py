@@ -14,16 +14,18 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipelines.artefacts import dump_model
-from pipelines.candidates import settings_to_try
+from pipelines.candidates import check_configured, settings_to_try
 from pipelines.config import Settings
 from pipelines.dataset import Dataset, ids_digest, load_dataset
 from pipelines.errors import NoReviewsError, StalePlanError
 from pipelines.fingerprints import FEATURIZER_VERSION
+from pipelines.keys import model_file_key
 from pipelines.models import reads_fingerprints
 from pipelines.provenance import code_digest, environment_digest, module_digest
 from pipelines.records import Manifest, Plan, Snapshot, canonical_json, sha256_of
 from pipelines.registry import Registry
 from pipelines.search import Found, find_best
+from pipelines.snapshot import pinned
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -35,12 +37,11 @@ def _quiet(_step: str) -> None:
     pass
 
 
-def make_plan(snapshot_key: str, snapshot: Snapshot, settings: Settings) -> Plan:
+def make_plan(snapshot: Snapshot, settings: Settings) -> Plan:
     """Everything that decides the bytes of the model to train."""
     candidates = settings_to_try(settings)
     return Plan(
         model_name=settings.model.name,
-        snapshot_key=snapshot_key,
         snapshot=snapshot.digest(),
         candidates=candidates,
         min_training_rows=settings.training.min_training_rows,
@@ -52,7 +53,14 @@ def make_plan(snapshot_key: str, snapshot: Snapshot, settings: Settings) -> Plan
     )
 
 
-def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = _quiet) -> Manifest:
+def train(
+    reviews: Bucket,
+    registry: Registry,
+    plan: Plan,
+    settings: Settings,
+    *,
+    on_step: OnStep = _quiet,
+) -> Manifest:
     """Fit the plan's candidates and commit the best one as a version.
 
     Several settings are compared by cross-validation over films (`pipelines.search`); the one of
@@ -67,14 +75,15 @@ def train(reviews: Bucket, registry: Registry, plan: Plan, *, on_step: OnStep = 
     if known is not None:
         logger.info("version=%s is already trained", plan.version)
         return known
+    check_configured(plan, settings)
     _check_current(plan)
-    snapshot = reviews.get_record(plan.snapshot_key, Snapshot)
+    snapshot = pinned(reviews, plan)
     dataset = load_dataset(reviews, snapshot)
     _check_trainable(dataset, plan)
     with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
         found = find_best(dataset, plan, on_step)
     model = dump_model(found.model)
-    return registry.add_version(_manifest(registry, plan, dataset, found, model), model)
+    return registry.add_version(_manifest(plan, dataset, found, model), model)
 
 
 def _check_current(plan: Plan) -> None:
@@ -111,9 +120,7 @@ def _check_trainable(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _manifest(
-    registry: Registry, plan: Plan, dataset: Dataset, found: Found, model: bytes
-) -> Manifest:
+def _manifest(plan: Plan, dataset: Dataset, found: Found, model: bytes) -> Manifest:
     sha256 = sha256_of(model)
     return Manifest(
         model_name=plan.model_name,
@@ -126,7 +133,7 @@ def _manifest(
         holdout_rows=len(dataset.holdout_rows),
         duplicate_rows=dataset.duplicate_rows,
         training_digest=ids_digest(dataset.text_id[dataset.training_rows]),
-        model_key=registry.model_key(plan.version, sha256),
+        model_key=model_file_key(plan.model_name, plan.version, sha256),
         model_sha256=sha256,
         model_size_bytes=len(model),
     )

@@ -1,7 +1,11 @@
-"""Who may say that a model is good: Ed25519 signatures over manifests, decisions and log entries.
+"""Who may vouch for what is stored: Ed25519 seals over records, cache entries and the champion log.
+
+A seal says who vouches for some bytes, as what kind of thing, and for which place. The same bytes
+in another place, or taken for another kind, are not vouched for. It is one line of JSON before the
+bytes, so that it is checked before anything in them is looked at.
 
 The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names, or 32 random bytes as 64 hex
-digits in ``LOOP_SIGNING_KEY``; only the retraining needs it.
+digits in ``LOOP_SIGNING_KEY``; only processes that write need it.
 Public keys are no secret: ``trust.trusted_keys`` in the configuration lists those whose word
 counts, or the file that ``LOOP_TRUSTED_KEYS_FILE`` names, for processes that only read. Without
 any, a development key is made on first use, and every process that uses it says so loudly: whoever
@@ -15,15 +19,17 @@ References
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pipelines import config
 from pipelines.errors import ConfigError, SignatureError
-from pipelines.records import SignedRecord
+from pipelines.records import canonical_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,12 +41,22 @@ SEED_VARIABLE = "LOOP_SIGNING_KEY"
 TRUSTED_VARIABLE = "LOOP_TRUSTED_KEYS_FILE"
 
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
-Signed = TypeVar("Signed", bound=SignedRecord)
+_MAX_SEAL_BYTES = 4096
 
 
-def sign(record: Signed) -> Signed:
-    """The record with the signature of this process's key; the same every time.
+def seal(payload: bytes, *, kind: str, place: str) -> bytes:
+    """The bytes with a seal of this process's key before them; the same every time.
+
+    Parameters
+    ----------
+    payload : bytes
+        What is vouched for.
+    kind : str
+        As what, e.g. ``"Decision"``.
+    place : str
+        For where: ``reviews`` or ``models``, and the object key.
 
     Raises
     ------
@@ -55,35 +71,82 @@ def sign(record: Signed) -> Signed:
             f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: nobody "
             f"would believe it. Add it there, or point {KEY_VARIABLE} to a trusted key."
         )
-    named = record.model_copy(update={"key_id": key_id, "signature": ""})
-    return named.model_copy(update={"signature": key.sign(named.to_bytes()).hex()})
+    signature = key.sign(_vouched(payload, kind=kind, place=place)).hex()
+    line = {"key_id": key_id, "kind": kind, "place": place, "signature": signature}
+    return canonical_json(line) + payload
 
 
-def check(record: SignedRecord, *, uri: str) -> None:
-    """Check that a trusted key signed this very record.
+def unseal(data: bytes, *, kind: str, place: str, uri: str) -> memoryview:
+    """The sealed bytes, if a trusted key vouches for them as this kind of thing, in this place.
 
     Raises
     ------
     SignatureError
-        If nobody trusted did, or the record was changed since.
+        If nobody trusted does: they are not sealed, were changed, or belong elsewhere.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    trusted = trusted_keys()
-    if record.key_id not in trusted:
+    found = read_seal(data, uri=uri)
+    key_id, signature = found["key_id"], found["signature"]
+    if (found["kind"], found["place"]) != (kind, place):
         raise SignatureError(
-            f"{uri} is signed by {record.key_id or 'nobody'}, which is not among the trusted keys "
-            f"{sorted(trusted)}. If it should be, add it to trust.trusted_keys."
+            f"{uri} was signed as {found['kind'][:40]} for {found['place'][:300]!r}, not as {kind} "
+            f"for {place!r}. It is not used: find out who put it there."
         )
-    unsigned = record.model_copy(update={"signature": ""})
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(record.key_id))
+    trusted = trusted_keys()
+    if key_id not in trusted:
+        raise SignatureError(
+            f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
+            "If it should be, add it to trust.trusted_keys."
+        )
+    payload = memoryview(data)[len(canonical_json(found)) :]
     try:
-        key.verify(bytes.fromhex(record.signature), unsigned.to_bytes())
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id))
+        key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(
-            f"{uri} was changed after {record.key_id[:16]}… signed it. It is not used."
+            f"{uri} was changed after {key_id[:16]}… signed it. It is not used."
         ) from error
+    return payload
+
+
+def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
+    """The line before the sealed bytes, as it is: what it says is not checked here.
+
+    It has one spelling, so no byte of it can be changed.
+
+    Raises
+    ------
+    SignatureError
+        If there is none.
+    """
+    line, newline, _ = data[:_MAX_SEAL_BYTES].partition(b"\n")
+    try:
+        found = json.loads(line)
+        if newline and canonical_json(found) == line + newline and _is_seal(found):
+            return dict(found)
+    except (ValueError, RecursionError):
+        pass
+    raise SignatureError(
+        f"{uri} is signed by nobody: it was torn, forged, or written by another version of this "
+        "project. It is not used."
+    )
+
+
+def _is_seal(found: Any) -> bool:
+    names = {"key_id", "kind", "place", "signature"}
+    if not isinstance(found, dict) or set(found) != names:
+        return False
+    return all(isinstance(value, str) for value in found.values()) and bool(
+        _PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
+    )
+
+
+def _vouched(payload: bytes | memoryview, *, kind: str, place: str) -> bytes:
+    """What is signed: the purpose, the kind, the place and the digest of the bytes."""
+    digest = hashlib.sha256(payload).hexdigest()
+    return canonical_json(["retraining-loop", kind, place, digest])
 
 
 def trusted_keys() -> frozenset[str]:

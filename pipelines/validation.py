@@ -20,25 +20,26 @@ from pipelines.config import IntakeSettings, Settings
 from pipelines.decoding import Rows
 from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.history import History
+from pipelines.keys import report_key
 from pipelines.landing import delivery_digest, parse_name
 from pipelines.metrics import POSITIVE, Measured
 from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
 from pipelines.provenance import rules_digest
-from pipelines.records import Basis, Delivery, Example, RuleResult, Validation
+from pipelines.records import (
+    NO_BYTES,
+    Basis,
+    Delivery,
+    Example,
+    RuleResult,
+    Snapshot,
+    Validation,
+    sha256_of,
+)
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
-
-
-def validation_key(delivery: str, basis: Basis) -> str:
-    return f"reports/{delivery}/{basis.digest()[:16]}/validation.json"
-
-
-def page_key(validation_key: str) -> str:
-    """Where the page for people is; the record beside it is for machines."""
-    return validation_key.replace("/validation.json", "/report.html")
 
 
 def validate(
@@ -48,6 +49,7 @@ def validate(
     *,
     before: str | None = None,
     judge: Judge | None = None,
+    learned: Snapshot | None = None,
 ) -> tuple[str, Validation]:
     """Validate a delivery and store what was found; a held delivery is a result, not an error.
 
@@ -63,6 +65,8 @@ def validate(
         Compare with what nights before this one counted; by default with nothing.
     judge : Judge, optional
         The champion, to compare the labels with.
+    learned : Snapshot, optional
+        What the champion was trained on: the ledger must have all of it still.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def validate(
         if before is None
         else history.collect(
             reviews, delivery=delivery.sha256, source=delivery.source, before=before,
-            settings=settings.validation,
+            settings=settings.validation, learned=learned,
         )
     )  # fmt: skip
     basis = _basis(past, settings, judge)
@@ -88,15 +92,16 @@ def validate(
             rows, night=night, settings=settings.validation, history=past, judge=judge
         )
         validation = _judged(reviews, delivery, rows, checked, (basis, past))
-    key = validation_key(delivery.sha256, basis)
+    key = validation.object_key
     last_good = past.trailing[-1][1] if past.trailing else None
-    page = reports.render(validation, delivery, last_good)
-    reviews.put_once(page_key(key), page.encode("utf-8", "replace"))
-    reviews.put_record(key, validation)
+    page = reports.render(validation, delivery, last_good).encode("utf-8", "replace")
+    validation = validation.model_copy(update={"page_sha256": sha256_of(page)})
+    reviews.put_once(report_key(key), page)
+    reviews.put_record(validation)
     logger.info(
         "delivery=%s verdict=%s read=%d good=%d quarantined=%d held=%d report=%s",
         delivery.sha256, validation.verdict, validation.delivered_rows, validation.accepted_rows,
-        validation.quarantined_rows, validation.held_rows, reviews.uri(page_key(key)),
+        validation.quarantined_rows, validation.held_rows, reviews.uri(report_key(key)),
     )  # fmt: skip
     return key, validation
 
@@ -161,6 +166,7 @@ def _unreadable(delivery: Delivery, error: UnreadableDeliveryError, basis: Basis
         rules=(finding,),
         accepted=None,
         quarantined=None,
+        page_sha256=NO_BYTES,
     )
 
 
@@ -192,6 +198,7 @@ def _judged(
         profile=checked.profile,
         reference=past.reference,
         agreement=checked.agreement,
+        page_sha256=NO_BYTES,
         **store_rows(reviews, delivery, rows, checked.measured, good=good, quarantined=quarantined),
     )
 

@@ -37,30 +37,27 @@ _PROGRAM = (
 
 def verify(
     reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: Settings
-) -> tuple[str, ArtefactCheck]:
+) -> ArtefactCheck:
     """Check a version's file in a clean process; a failing check is a result, too.
 
-    Returns
-    -------
-    key, check : str, ArtefactCheck
-        Where it was stored, and the record. The first one of an evaluation stands.
+    The first check of an evaluation stands.
     """
     known = registry.find_check(evaluation)
     if known is not None:
-        return registry.check_key(evaluation), known
+        return known
     manifest = registry.manifest(evaluation.version)
     texts, expected = questions(reviews, manifest, evaluation, settings)
     try:
         answer = ask_clean_room(registry.model_bytes(manifest), texts, settings.verification)
     except CleanRoomError as error:
-        check = _failed(manifest, str(error))
+        check = _failed(evaluation, manifest, str(error))
     else:
-        check = _judged(manifest, expected, answer)
+        check = _judged(evaluation, manifest, expected, answer)
     logger.info(
         "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
         check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
     )  # fmt: skip
-    return registry.add_check(evaluation, check)
+    return registry.add_check(check)
 
 
 class CleanRoomError(Exception):
@@ -115,10 +112,9 @@ def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str
     return answer
 
 
-def _failed(manifest: Manifest, why: str) -> ArtefactCheck:
+def _failed(evaluation: Evaluation, manifest: Manifest, why: str) -> ArtefactCheck:
     return ArtefactCheck(
-        version=manifest.version,
-        model_sha256=manifest.model_sha256,
+        **_about(evaluation, manifest),
         answers_alike=False,
         why=f"The model could not be used in a clean process: {why}",
         rows=0,
@@ -129,13 +125,14 @@ def _failed(manifest: Manifest, why: str) -> ArtefactCheck:
     )
 
 
-def _judged(manifest: Manifest, expected: list[float], answer: dict[str, Any]) -> ArtefactCheck:
+def _judged(
+    evaluation: Evaluation, manifest: Manifest, expected: list[float], answer: dict[str, Any]
+) -> ArtefactCheck:
     got = answer["probabilities"]
     worst = max((abs(a - b) for a, b in zip(got, expected, strict=True)), default=math.inf)
     is_alike = worst <= LARGEST_DIFFERENCE
     return ArtefactCheck(
-        version=manifest.version,
-        model_sha256=manifest.model_sha256,
+        **_about(evaluation, manifest),
         answers_alike=is_alike,
         why=f"{len(expected)} answers of a clean process "
         + ("are those of the evaluation." if is_alike else "differ from those of the evaluation."),
@@ -147,3 +144,15 @@ def _judged(manifest: Manifest, expected: list[float], answer: dict[str, Any]) -
         load_seconds=answer["load_seconds"],
         peak_bytes=answer["peak_bytes"],
     )
+
+
+def _about(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:
+    """What a check is about: one evaluation, and one model file."""
+    return {
+        "model_name": evaluation.model_name,
+        "version": evaluation.version,
+        "champion_generation": evaluation.champion_generation,
+        "policy": evaluation.policy,
+        "evaluation_sha256": evaluation.digest(),
+        "model_sha256": manifest.model_sha256,
+    }

@@ -50,7 +50,7 @@ def _line(registry: Registry, key: str, stored_at: str) -> decisions.Line:
     decision = read.or_none(registry.decision, key)
     if decision is None:
         return decisions.line(key, stored_at, None, None, None)
-    approval = read.or_none(registry.find_approval, key)
+    approval = read.or_none(registry.find_approval, decision)
     entry = read.or_none(registry.find_entry, decision.champion_generation + 1)
     return decisions.line(key, stored_at, decision, approval, entry)
 
@@ -67,7 +67,8 @@ def _add_decision(found: APIRouter, site: Site) -> None:
         if registry.models.find(key) is None:
             raise no_such(f"Nothing was decided on version {version} there.")
         judged = read.judged(registry, key)
-        decision, approval = judged.decision, registry.find_approval(key)
+        decision = judged.decision
+        approval = registry.find_approval(decision)
         entry = registry.find_entry(decision.champion_generation + 1)
         is_promotion = entry is not None and entry.decision_key == key
         return respond(

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from pipelines.card_words import Judged
-from pipelines.errors import DigestMismatchError, ObjectMissingError, TrustError
-from pipelines.incidents import AnyRecord, Unreadable, read_all
-from pipelines.judgement import Evaluation
+from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.incidents import Unreadable, read_all
 from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
+from pipelines.sealed import AnyRecord
 from pipelines.store import Bucket, ObjectInfo
 
 logger = logging.getLogger(__name__)
@@ -49,14 +49,7 @@ def judged(registry: Registry, key: str) -> Judged:
         If the evaluation was changed since.
     """
     decision = registry.decision(key)
-    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
-    if evaluation.digest() != decision.evaluation_sha256:
-        raise DigestMismatchError(
-            uri=registry.models.uri(decision.evaluation_key),
-            expected=decision.evaluation_sha256,
-            found=evaluation.digest(),
-        )
-    return Judged(decision, evaluation)
+    return Judged(decision, registry.evaluation_of(decision))
 
 
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:

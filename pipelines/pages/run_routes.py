@@ -10,12 +10,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
-from pipelines import links
-from pipelines.deliveries import outcome_key
+from pipelines import links, reports
 from pipelines.errors import ObjectMissingError
-from pipelines.incidents import MISSING_PREFIX
 from pipelines.judgement import Decision
-from pipelines.landing import RECEIPTS_PREFIX
+from pipelines.keys import MISSING, RECEIPTS, outcome_key, validation_key
 from pipelines.pages import read, runs
 from pipelines.pages.champion import clock
 from pipelines.pages.faults import no_such
@@ -38,7 +36,6 @@ RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$"
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
 _DECISION_KEY = re.compile(r"versions/([0-9a-f]{20})/gates/(\d{8})-([0-9a-f]{16})/decision\.json")
-_MOST_REPORT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -116,11 +113,11 @@ def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(night, str):
         return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
     reviews = site.stores().reviews
-    receipts, torn = read.of_night(reviews, RECEIPTS_PREFIX, night, Receipt)
+    receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
     receipts.sort(key=lambda one: one.landing_key)
     keys = sorted({outcome_key(one.delivery) for one in receipts})
     outcomes, no_outcomes = read.readable(reviews, keys, Outcome)
-    missing, not_missing = read.of_night(reviews, MISSING_PREFIX, night, MissingDelivery)
+    missing, not_missing = read.of_night(reviews, MISSING, night, MissingDelivery)
     reports = {one.delivery: one for one in outcomes}
     lines = tuple(runs.delivered(one, reports.get(one.delivery)) for one in receipts)
     return {
@@ -189,9 +186,8 @@ def _entry(site: Site, uri: Any) -> LogEntry | None:
 def _add_report(found: APIRouter, site: Site) -> None:
     @found.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
     def validation_report(delivery: Digest, basis: Digest) -> Response:
-        key = f"reports/{delivery}/{basis}/report.html"
         try:
-            page = site.stores().reviews.get(key, max_bytes=_MOST_REPORT_BYTES)
+            page = reports.read(site.stores().reviews, validation_key(delivery, basis))
         except ObjectMissingError as error:
             raise no_such("There is no such validation report.") from error
         return HTMLResponse(page, headers=inert_headers())

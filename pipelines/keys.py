@@ -1,0 +1,136 @@
+"""Where every record and file lies: object keys, relative to their bucket.
+
+A record knows its own key, since all that the key says is in the record. So whoever reads one can
+compare where it was found with where it belongs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def arrival_id(landing_key: str, version_tag: str) -> str:
+    """Names one version of one landing file; changed content under the same name differs."""
+    named = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(named).hexdigest()[:32]
+
+
+# ── The reviews bucket ───────────────────────────────────────────────────────────────────────
+
+RECEIPTS, MISSING, DELIVERIES, REPORTS = "receipts/", "missing/", "deliveries/", "reports/"
+
+
+def delivery_key(sha256: str) -> str:
+    return f"{DELIVERIES}{sha256}/delivery.json"
+
+
+def raw_key(sha256: str) -> str:
+    return f"{DELIVERIES}{sha256}/raw"
+
+
+def outcome_key(sha256: str) -> str:
+    return f"{DELIVERIES}{sha256}/outcome.json"
+
+
+def replays_folder(sha256: str) -> str:
+    return f"{DELIVERIES}{sha256}/replays/"
+
+
+def replay_key(sha256: str, number: int) -> str:
+    return f"{replays_folder(sha256)}{number:06d}.json"
+
+
+def replay_plan_key(sha256: str, digest: str) -> str:
+    return f"{DELIVERIES}{sha256}/replay-plans/{digest[:20]}.json"
+
+
+def arrival_key(night: str, landing_key: str, version_tag: str, delivery: str) -> str:
+    """One per content that was read: a store may give other bytes under one name and tag."""
+    return f"arrivals/{night}/{arrival_id(landing_key, version_tag)}-{delivery[:16]}.json"
+
+
+def name_claim_key(landing_key: str) -> str:
+    return f"names/{arrival_id(landing_key, '')}.json"
+
+
+def receipt_key(night: str, *, landing_key: str, version_tag: str) -> str:
+    return f"{RECEIPTS}{night}/{arrival_id(landing_key, version_tag)}.json"
+
+
+def missing_key(night: str, source: str) -> str:
+    return f"{MISSING}{night}/{source}.json"
+
+
+def validation_key(delivery: str, basis_digest: str) -> str:
+    return f"{REPORTS}{delivery}/{basis_digest[:16]}/validation.json"
+
+
+def report_key(validation_key: str) -> str:
+    """Where the page for people is, beside the record for machines."""
+    return f"{validation_key.rpartition('/')[0]}/report.html"
+
+
+def snapshot_key(digest: str) -> str:
+    return f"snapshots/{digest}.json"
+
+
+ALERTS = "alerts/"
+
+
+def alert_key(incident: str) -> str:
+    return f"{ALERTS}{incident}/alert.json"
+
+
+def alert_claim_key(incident: str, channel: str, number: int) -> str:
+    return f"{ALERTS}{incident}/{channel}/{number:03d}.json"
+
+
+def alert_end_key(incident: str, channel: str, number: int, state: str) -> str:
+    return f"{ALERTS}{incident}/{channel}/{number:03d}.{state}.json"
+
+
+def looked_at_key(dag_id: str, run_id: str) -> str:
+    named = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
+    return f"{ALERTS}runs/{hashlib.sha256(named).hexdigest()}.json"
+
+
+# ── The models bucket ────────────────────────────────────────────────────────────────────────
+
+
+def plan_key(model: str, version: str) -> str:
+    return f"{model}/plans/{version}.json"
+
+
+def model_file_key(model: str, version: str, sha256: str) -> str:
+    return f"{model}/versions/{version}/model-{sha256[:16]}.skops"
+
+
+def manifest_key(model: str, version: str) -> str:
+    return f"{model}/versions/{version}/manifest.json"
+
+
+def gate_key(model: str, version: str, generation: int, policy: str, name: str) -> str:
+    """What one version left at the gate against one champion under one policy."""
+    folder = f"{generation:08d}-{policy[:16]}"
+    return f"{model}/versions/{version}/gates/{folder}/{name}"
+
+
+def beside(key: str, name: str) -> str:
+    """Another object in the same folder."""
+    return f"{key.rpartition('/')[0]}/{name}"
+
+
+def log_folder(model: str) -> str:
+    return f"{model}/log/"
+
+
+def log_key(model: str, generation: int) -> str:
+    return f"{log_folder(model)}{generation:08d}.json"
+
+
+def hint_key(model: str) -> str:
+    return f"{model}/champion.json"
+
+
+def rollback_key(model: str, digest: str) -> str:
+    return f"{model}/rollbacks/{digest[:20]}.json"
