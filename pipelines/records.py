@@ -16,7 +16,7 @@ import json
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines import keys
 from pipelines.errors import TrustError
@@ -150,23 +150,12 @@ class NameClaim(StoredRecord):
 
 
 class Partition(Record):
-    """Rows of one delivery: an immutable Parquet file, named by its bytes."""
+    """Rows of one delivery: an immutable Parquet file."""
 
-    key: Annotated[
-        str,
-        Field(
-            pattern=r"^(accepted|quarantine|sketches)/date=\d{4}-\d{2}-\d{2}/[0-9a-f]{64}\.parquet$"
-        ),
-    ]
+    key: str  # <accepted, quarantine or sketches>/date=<night>/<sha256>.parquet
     sha256: Sha256
     rows: int
     size_bytes: int
-
-    @model_validator(mode="after")
-    def _is_named_by_its_bytes(self) -> Self:
-        if not self.key.endswith(f"/{self.sha256}.parquet"):
-            raise ValueError("the key names other bytes than the digest")
-        return self
 
     @property
     def night(self) -> str:
@@ -448,14 +437,6 @@ class Manifest(ModelRecord):
     @property
     def object_key(self) -> str:
         return keys.manifest_key(self.model_name, self.version)
-
-    @model_validator(mode="after")
-    def _is_of_one_version(self) -> Self:
-        named = (self.plan.model_name, self.plan.version, self.model_key)
-        own_file = keys.model_file_key(self.model_name, self.version, self.model_sha256)
-        if named != (self.model_name, self.version, own_file):
-            raise ValueError("plan or model file belong to another version")
-        return self
 
 
 class LogEntry(ModelRecord):

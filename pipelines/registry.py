@@ -135,9 +135,14 @@ class Registry:
         ObjectMissingError
             If there is no such version.
         TrustError
-            If it is not proven to be its manifest.
+            If it is not proven to be its manifest, or names the model file of another version.
         """
-        return self.models.get_record(self.manifest_key(version), Manifest)
+        manifest = self.models.get_record(self.manifest_key(version), Manifest)
+        own_file = keys.model_file_key(self.name, version, manifest.model_sha256)
+        named = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
+        if named != (self.name, version, own_file):
+            raise TrustError(f"the manifest of version {version} belongs to another version")
+        return manifest
 
     def plan(self, key: str) -> Plan:
         """A plan by its key."""

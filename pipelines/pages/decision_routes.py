@@ -75,6 +75,7 @@ def _add_decision(found: APIRouter, site: Site) -> None:
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",
             decision=decision, tone=decisions.TONES[decision.verdict],
             standing=decisions.standing(judged), digest=decision.digest(),
+            signed_by=registry.models.signed_by(key),
             followed=decisions.followed(decision, key, approval, entry),
             answer=decisions.answer(approval), card=links.card_link(key),
             promoted_by=links.actor(entry.actor) if entry and is_promotion else None,

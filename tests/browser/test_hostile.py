@@ -7,8 +7,9 @@ from urllib.parse import quote
 import hostile
 import pytest
 
-from pipelines import alert_mail, alert_words, config, deliveries
+from pipelines import alert_mail, alert_words, config
 from pipelines.alerts import Run
+from pipelines.keys import outcome_key
 from pipelines.records import Outcome, Validation
 from pipelines.store import open_stores
 
@@ -88,7 +89,7 @@ def test_it_is_text_in_the_full_report(visit, world, ingest_run):
 def test_it_is_text_in_the_mail_that_tells_of_it(visit, stack, world, ingest_run, tmp_path):
     run = Run(dag_id="reviews_ingest", run_id=ingest_run(), failed_tasks=("delivery.validate",))
     reviews = open_stores(config.load(stack.config).store).reviews
-    outcome = reviews.get_record(deliveries.outcome_key(world.hostile), Outcome)
+    outcome = reviews.get_record(outcome_key(world.hostile), Outcome)
     found = reviews.get_record(outcome.validation_key, Validation)
     alert = alert_words.held(outcome, found, f"javascript:{outcome.why}", run, stack.ui_url)
     mail = tmp_path / "mail.html"

@@ -163,7 +163,10 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     assert entry.actor == f"ops on airflow {RETRAIN} {run_id}"
     assert entry.reason == "errors are few and even"
     assert entry.version in asked["body"]
-    assert registry.find_approval(entry.decision_key).digest() == entry.approval_sha256
+    assert (
+        registry.find_approval(registry.decision(entry.decision_key)).digest()
+        == entry.approval_sha256
+    )
     assert ops.answer(RETRAIN, run_id, "ask", "Reject", why="too late now").status_code == 409
 
 

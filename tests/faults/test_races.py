@@ -56,7 +56,7 @@ def compete(number: int, model: bytes, start: Barrier, told: Connection) -> None
 
 def attempt(registry: Registry, key: str, decision: Decision) -> Attempt:
     try:
-        entry = promote(registry, decision, key, actor="racer", reason="")
+        entry = promote(registry, decision, policy=decision.policy, actor="racer", reason="")
         outcome = WON if entry.version == decision.version else "took another for its own"
     except ChampionMovedError:
         outcome = LOST

@@ -17,7 +17,7 @@ from pipelines.__main__ import app
 from pipelines.alert_steps import MAX_HELD_ALERTS
 from pipelines.alerts import Run
 from pipelines.artefacts import dump_model
-from pipelines.landing import receipt_key
+from pipelines.keys import outcome_key, receipt_key
 from pipelines.models import fingerprint_sgd
 
 NIGHT = "2026-01-06"
@@ -133,7 +133,7 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
     receipt = deliveries.summarize(stores.reviews, NIGHT).receipts[1]
     outcome = deliveries.find_outcome(stores.reviews, receipt.delivery)
     key = {
-        "outcome": deliveries.outcome_key(receipt.delivery),
+        "outcome": outcome_key(receipt.delivery),
         "validation": outcome.validation_key,
         "receipt": receipt_key(
             NIGHT, landing_key=receipt.landing_key, version_tag=receipt.version_tag

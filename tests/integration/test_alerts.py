@@ -227,7 +227,7 @@ def test_a_flawed_channel_reports_itself_once_even_while_the_store_is_down(
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_record", unavailable)
+    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
     teller.tell(an_alert())
 
     assert choosy.sent == ["held_delivery", "dead_channel"]
@@ -321,7 +321,7 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_record", unavailable)
+    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
 
     teller.tell(an_alert())
 

@@ -8,8 +8,9 @@ import pytest
 from builders import NIGHT, some_rows
 from incident_builders import REASON, SECOND, THIRD, ingest, odd_rows, replay, sent
 
-from pipelines import deliveries, incidents, on_call, standings
+from pipelines import incidents, on_call, standings
 from pipelines.incidents import Incident, Listing
+from pipelines.keys import outcome_key
 from pipelines.on_call import Look
 from pipelines.records import LogEntry, MissingDelivery, Receipt
 from pipelines.registry import Registry
@@ -136,7 +137,7 @@ def test_what_cannot_be_read_is_shown_and_hides_nothing_else(stores):
     torn = sent(stores, odd_rows(3), "torn.csv")
     whole = sent(stores, odd_rows(3, first=100), "whole.csv")
     ingest()
-    stores.reviews.put(deliveries.outcome_key(torn), b"{")
+    stores.reviews.put(outcome_key(torn), b"{")
     stores.reviews.put(f"receipts/{NIGHT}/{'0' * 32}.json", b"[]")
     stores.reviews.put(f"missing/{NIGHT}/app.json", b"")
 
@@ -161,7 +162,7 @@ def test_a_page_holds_thirty_nights_and_reads_no_record_of_another(stores, monke
             delivery=f"{number:064x}", verdict="ACCEPTED", why="", delivered_rows=1,
             accepted_rows=1, quarantined_rows=0, held_rows=0,
         )  # fmt: skip
-        stores.reviews.put_record(f"receipts/{night}/{number:032x}.json", receipt)
+        stores.reviews.put_record(receipt)
     read: list[str] = []
     get = Bucket.get
     monkeypatch.setattr(
@@ -297,7 +298,7 @@ def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(st
     held = sent(stores, odd_rows(3), "bad.csv")
     other = sent(stores, some_rows(40, first=100), "torn.csv", source="app")
     ingest()
-    stores.reviews.put(deliveries.outcome_key(other), b"{")
+    stores.reviews.put(outcome_key(other), b"{")
 
     beside = looked_at(stores, held).beside
 

@@ -34,6 +34,7 @@ from pipelines.errors import (
     NightIncompleteError,
     TrustError,
 )
+from pipelines.keys import outcome_key
 from pipelines.landing import delivery_digest, parse_name
 from pipelines.partitions import read_partition
 from pipelines.records import (
@@ -437,7 +438,7 @@ def test_the_same_bytes_in_a_later_night_under_another_name_count_once(stores):
 
     assert told(result)["status"] == "NO_NEW_DATA"
     assert told(result)["duplicate_deliveries"] == 1
-    assert take(stores.reviews, config.load().split)[1].rows == 40
+    assert take(stores.reviews, config.load().split).rows == 40
 
 
 def test_the_same_file_uploaded_again_in_parts_counts_once(stores):
@@ -530,7 +531,7 @@ def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
 
     assert told(result)["accepted_rows"] == 25
     assert counts(deliveries.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
-    assert take(stores.reviews, config.load().split)[1].rows == 65
+    assert take(stores.reviews, config.load().split).rows == 65
 
 
 # ── When ─────────────────────────────────────────────────────────────────────────────────────
@@ -686,7 +687,7 @@ def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
     deliver(stores, landing_key("a-torn.csv"), torn)
     deliver(stores, GOOD.replace("app", "zoo"), as_csv(some_rows(20)))
     name = delivery_id(landing_key("a-torn.csv"), torn)
-    stores.reviews.put(deliveries.outcome_key(name), b"{")
+    stores.reviews.put(outcome_key(name), b"{")
 
     result = ingest()
 
@@ -905,4 +906,4 @@ def test_a_run_killed_before_its_receipt_was_given_is_finished_by_the_next_night
     result = ingest(NEXT_NIGHT)
 
     assert told(result)["accepted_rows"] == 40
-    assert take(stores.reviews, config.load().split)[1].rows == 40
+    assert take(stores.reviews, config.load().split).rows == 40

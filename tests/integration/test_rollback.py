@@ -85,13 +85,13 @@ def test_a_withdrawn_version_cannot_come_back_until_it_is_released(registry, thr
     withdrawn = three_champions[-1]
     entry = rolled_back(registry)
     manifest = registry.manifest(withdrawn.version)
-    key, decision = decided(registry, manifest, against=entry)
+    _, decision = decided(registry, manifest, against=entry)
 
     with pytest.raises(PromotionError, match="does not come back by itself"):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
     released = rollback.release(registry, withdrawn.version, actor="test", reason="false alarm")
-    key, decision = decided(registry, manifest, against=released)
-    back = promote(registry, decision, key, actor="test", reason="")
+    _key, decision = decided(registry, manifest, against=released)
+    back = promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert released.version == entry.version
     assert back.version == withdrawn.version

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forging import fields_in, resealed
 
 from pipelines import config, steps
 from pipelines.artefacts import dump_model
@@ -144,7 +145,7 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     first = evaluation.check_rows[0]
     moved = first.model_copy(update={"probability": first.probability / 2})
     forged = evaluation.model_copy(update={"check_rows": (moved, *evaluation.check_rows[1:])})
-    models.put(key, forged.to_bytes())
+    models.put(key, resealed(forged))
 
     decision = steps.read_decision(steps.decide(steps.verify(evaluation_uri)))
 
@@ -169,7 +170,7 @@ def test_the_records_of_a_check_hold_measurements_and_the_decision_none(
     decision_uri = steps.decide(steps.verify(evaluation_uri))
 
     models, key = stores.resolve(decision_uri)
-    text = json.dumps(json.loads(models.get(key)))
+    text = json.dumps(fields_in(models.get(key)))
     check_key = key.replace("decision.json", "artefact_check.json")
     check = models.get_record(check_key, ArtefactCheck)
     assert check.latency_p95_milliseconds is not None

@@ -10,6 +10,7 @@ from registry_builders import a_log_entry, a_version, decided, promoted
 
 from pipelines import links
 from pipelines.judgement import ApprovalRecord, GateRule
+from pipelines.keys import beside
 from pipelines.pages import champion, decisions, forms, runs
 from pipelines.pages.champion import Evidence
 from pipelines.pages.markdown_page import html
@@ -191,7 +192,7 @@ KEY = f"sentiment/versions/{'b' * 20}/gates/00000003-{'a' * 16}/decision.json"
 def test_what_followed_a_decision_is_said(decision, said, entry, followed):
     made = a_decision_on(an_evaluation(), **decision)
     approval = said and ApprovalRecord(
-        model_name="sentiment", version=made.version, decision_key=KEY, decision_sha256="d" * 64,
+        model_name="sentiment", version=made.version, policy="a" * 64, decision_sha256="d" * 64,
         champion_generation=3, answer=said, actor="olga", reason="because",
     )  # fmt: skip
     next_entry = None if entry is None else a_log_entry(4, **entry)
@@ -218,14 +219,15 @@ def test_a_broken_decision_is_a_gap_among_the_others():
 
 def test_an_evaluation_that_was_changed_is_not_shown():
     pages = Pages()
-    key, decision = decided(pages.registry, a_version(pages.registry, "one"))
-    stored = pages.models.objects[decision.evaluation_key]
-    pages.models.objects[decision.evaluation_key] = stored.replace(b"0.91", b"0.99")
+    key, _decision = decided(pages.registry, a_version(pages.registry, "one"))
+    evaluation = beside(key, "evaluation.json")
+    stored = pages.models.objects[evaluation]
+    pages.models.objects[evaluation] = stored.replace(b"0.91", b"0.99")
 
     answer = pages.get(links.decision_link(key).removeprefix(links.ROOT))
 
     assert answer.status_code == 500
-    assert "was changed after it was recorded" in answer.text
+    assert "A record cannot be trusted" in answer.text
 
 
 def test_html_and_links_in_markdown_stay_text():
@@ -274,11 +276,11 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
     pages = Pages()
     held = a_receipt("HELD", accepted=0, quarantined=0, held=5, landing_key="landing/b.csv",
                      delivery="f" * 64)  # fmt: skip
-    for number, receipt in enumerate([a_receipt(), held]):
-        pages.reviews.put(f"receipts/2026-01-05/{number}.json", receipt.to_bytes())
+    for receipt in (a_receipt(), held):
+        pages.reviews.put_record(receipt)
     overdue = MissingDelivery(night="2026-01-05", source="app", expected_every_days=1,
                               last_delivered_for=None)  # fmt: skip
-    pages.reviews.put("missing/2026-01-05/app.json", overdue.to_bytes())
+    pages.reviews.put_record(overdue)
 
     answer = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"})
 
@@ -299,8 +301,8 @@ def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
     pages = Pages()
     torn = "receipts/2026-01-05/torn.json"
     pages.reviews.put(torn, b"{")
-    for number in range(others):
-        pages.reviews.put(f"receipts/2026-01-05/{number}.json", a_receipt().to_bytes())
+    for _ in range(others):
+        pages.reviews.put_record(a_receipt())
 
     text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
 
@@ -318,7 +320,7 @@ def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
 )
 def test_other_torn_records_of_a_night_are_named_beside_its_sums(torn):
     pages = Pages()
-    pages.reviews.put("receipts/2026-01-05/0.json", a_receipt().to_bytes())
+    pages.reviews.put_record(a_receipt())
     pages.reviews.put(torn, b"{")
 
     text = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"}).text
