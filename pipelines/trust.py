@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +219,7 @@ def write_new_key(path: Path) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # also of one process' threads
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch(mode=0o600, exist_ok=False)

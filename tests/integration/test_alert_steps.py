@@ -119,7 +119,7 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
         (
             "outcome",
             f"Whether a held delivery of {NIGHT} still is cannot be told",
-            "Outcome record",
+            "outcome.json is signed by nobody",
         ),
         ("validation", f"A delivery of source 'web' is held ({NIGHT})", "Its validation cannot"),
         ("receipt", "A run of reviews_ingest failed", "Failed: check_night, summarize_night."),

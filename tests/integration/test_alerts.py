@@ -16,9 +16,10 @@ from pipelines import alert_ledger, alert_steps, config
 from pipelines.__main__ import app
 from pipelines.alert_channels import VARIABLES
 from pipelines.alert_ledger import open_teller
-from pipelines.alert_records import PREFIX, attempts
+from pipelines.alert_records import attempts
 from pipelines.alerts import Run
 from pipelines.errors import AlertChannelError, StoreUnavailableError
+from pipelines.keys import ALERTS
 from pipelines.records import MissingDelivery
 
 RUN = Run(dag_id="reviews_ingest", run_id="manual__1")
@@ -268,7 +269,7 @@ def test_an_alert_that_cannot_be_read_does_not_silence_the_others(
     torn, whole = sorted([an_alert(), an_alert(identity="b" * 64)], key=lambda one: one.key)
     for alert in (torn, whole):
         a_teller().tell(alert)
-    stores.reviews.put(f"{PREFIX}{torn.key}/alert.json", b"{")
+    stores.reviews.put(f"{ALERTS}{torn.key}/alert.json", b"{")
     monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
 
     a_teller().sweep()
@@ -464,7 +465,7 @@ def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, k
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})  # LOOP_WEBHOOK_URL is not set
     teller = a_teller()
     teller.tell(an_alert())
-    stores.reviews.put(PREFIX + key.format(an_alert().key), b"?")
+    stores.reviews.put(ALERTS + key.format(an_alert().key), b"?")
 
     alert_ledger.warn_of_untold(teller)
     a_teller().sweep()
@@ -479,7 +480,7 @@ def test_the_list_goes_on_after_a_torn_record(stores, configure, name):
     for identity in "ab":
         a_teller().tell(an_alert(identity=identity))
     torn, whole = an_alert(identity="a").key, an_alert(identity="b").key
-    stores.reviews.put(f"{PREFIX}{torn}/{name}", b"{")
+    stores.reviews.put(f"{ALERTS}{torn}/{name}", b"{")
 
     listed = CliRunner().invoke(app, ["alerts", "list", "--json"])
 
@@ -495,4 +496,4 @@ def test_no_key_of_an_alert_is_foreign_text(stores, hook):
     )
     a_teller().tell(an_alert("missing_delivery", missing.source))
 
-    assert all(key.startswith(PREFIX) and ".." not in key for key in listing(stores.reviews))
+    assert all(key.startswith(ALERTS) and ".." not in key for key in listing(stores.reviews))

@@ -34,7 +34,7 @@ from pipelines.errors import (
     NightIncompleteError,
     TrustError,
 )
-from pipelines.keys import outcome_key
+from pipelines.keys import raw_key
 from pipelines.landing import delivery_digest, parse_name
 from pipelines.partitions import read_partition
 from pipelines.records import (
@@ -687,7 +687,7 @@ def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
     deliver(stores, landing_key("a-torn.csv"), torn)
     deliver(stores, GOOD.replace("app", "zoo"), as_csv(some_rows(20)))
     name = delivery_id(landing_key("a-torn.csv"), torn)
-    stores.reviews.put(outcome_key(name), b"{")
+    stores.reviews.put(raw_key(name), b"?" + torn[1:])
 
     result = ingest()
 
@@ -696,7 +696,25 @@ def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
     assert facts["accepted_rows"] == 20
     assert len(facts["failures"]) == 1
     assert "a-torn.csv" in facts["failures"][0]
-    assert "is not a readable Outcome record" in result.stderr
+    assert "was changed after it was recorded" in " ".join(result.stderr.split())
+
+
+@pytest.mark.attack
+def test_nothing_is_judged_by_a_ledger_of_which_an_entry_is_not_ours(stores):
+    """With less to be compared with, a delivery might pass that should not."""
+    deliver(stores, landing_key("a.csv"), as_csv(some_rows(40)))
+    ingest()
+    (receipt,) = receipts(stores).values()
+    forged = outcome(stores, receipt)
+    stores.reviews.put(forged.object_key, forged.to_bytes())
+    later = some_rows(40, first=100, night=NEXT_NIGHT)
+    deliver(stores, landing_key("b.csv", night=NEXT_NIGHT), as_csv(later))
+
+    result = ingest(NEXT_NIGHT)
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["accepted_rows"] == 0
+    assert "outcome.json is signed by nobody" in " ".join(result.stderr.split())
 
 
 # ── Every row is somewhere ───────────────────────────────────────────────────────────────────

@@ -175,6 +175,7 @@ def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, c
         "snapshot": (stores.reviews, snapshot_key(plan.snapshot)),
     }[changed]
     bucket.put(record, re.sub(rb'("(?:seen_)?rows":)\d+', rb"\g<1>7", bucket.get(record)))
+    lose(registry, key, *card.FILES, "card.json")
 
     with pytest.raises(SignatureError, match=re.escape(record)):
         steps.write_card(stores.models.uri(key))
