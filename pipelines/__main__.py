@@ -702,7 +702,8 @@ def decision_verify(
 
     decision = _decision(version)
     registry = _registry()
-    evaluation, check = registry.evaluation_of(decision), registry.check_of(decision)
+    evaluation = registry.evaluation_of(decision)
+    check = registry.find_check(evaluation)
     settings = config.load()
     is_same_policy = provenance.gate_policy(settings) == decision.policy
     again = gate.decide(evaluation, settings.gate, check)

@@ -81,15 +81,15 @@ def gather(reviews: Bucket, registry: Registry, decision_key: str) -> Evidence:
     decision = registry.decision(decision_key)
     manifest = registry.manifest(decision.version)
     snapshot = pinned(reviews, manifest.plan)
-    before = decision.champion_generation
+    evaluation, before = registry.evaluation_of(decision), decision.champion_generation
     return Evidence(
         decision=decision,
-        evaluation=registry.evaluation_of(decision),
+        evaluation=evaluation,
         manifest=manifest,
         snapshot=snapshot,
         outcomes=_outcomes(reviews, snapshot),
         history=tuple(entry for entry in registry.history() if entry.generation <= before),
-        check=registry.check_of(decision),
+        check=registry.find_check(evaluation),
         signers=Signers(
             manifest=registry.models.signed_by(manifest.object_key),
             decision=registry.models.signed_by(decision_key),

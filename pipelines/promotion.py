@@ -181,7 +181,7 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
     manifest = registry.manifest(decision.version)
     registry.model_bytes(manifest)
     evaluation = registry.evaluation_of(decision)
-    registry.check_of(decision)
+    registry.find_check(evaluation)
     if manifest.digest() != decision.manifest_sha256:
         raise PromotionError(
             f"version {decision.version} is not promoted: its manifest changed after the decision. "

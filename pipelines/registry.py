@@ -400,15 +400,6 @@ class Registry:
             )
         return check
 
-    def check_of(self, decision: Decision) -> ArtefactCheck | None:
-        """What a clean process had found when a decision was made, unchanged."""
-        if decision.check_sha256 is None:
-            return None
-        key = keys.beside(decision.object_key, "artefact_check.json")
-        check = self.models.get_record(key, ArtefactCheck)
-        self._check_digest(key, check, decision.check_sha256)
-        return check
-
     def add_decision(self, decision: Decision) -> Decision:
         """Store a decision; the first one of its version, champion and policy stands."""
         return self.models.put_first(decision)

@@ -162,7 +162,6 @@ def a_decision_on(evaluation: Evaluation, **changes: Any) -> Decision:
         "version": evaluation.version,
         "manifest_sha256": evaluation.manifest_sha256,
         "evaluation_sha256": DIGEST,
-        "check_sha256": None,
         "champion_generation": evaluation.champion_generation,
         "champion_version": evaluation.champion_version,
         "reference_version": evaluation.reference_version,

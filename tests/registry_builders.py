@@ -79,7 +79,6 @@ def decided(
     values = {
         "model_name": registry.name,
         "evaluation_sha256": evaluation.digest(),
-        "check_sha256": None,
         "champion_generation": evaluation.champion_generation,
         "champion_version": evaluation.champion_version,
         "reference_version": evaluation.reference_version,

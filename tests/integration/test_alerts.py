@@ -328,7 +328,7 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
 
     (told,) = [json.loads(one.body) for one in hook.received]
     assert told["sentences"][-1] == (
-        "The store did not answer, so this may be told more than once."
+        "The store did not answer as it should, so this may be told more than once."
     )
 
 
@@ -487,7 +487,7 @@ def test_the_list_goes_on_after_a_torn_record(stores, configure, name):
     lines = {one["incident"]: one for one in json.loads(listed.output)}
     assert lines[whole]["kind"] == "held_delivery"
     assert lines[torn]["state"] == "failed"
-    assert f"{torn}/{name} is not a readable" in lines[torn]["title"] + lines[torn]["why"]
+    assert f"{torn}/{name} is signed by nobody" in lines[torn]["title"] + lines[torn]["why"]
 
 
 def test_no_key_of_an_alert_is_foreign_text(stores, hook):
