@@ -60,6 +60,10 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
+.PHONY: test-attack
+test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
+	$(PYTEST) $(PARALLEL) -m attack tests/unit tests/integration tests/faults tests/dags
+
 .PHONY: screens
 screens: $(STAMP) ## Take the pictures in docs/screens again
 	$(RUN) -m ops.browser --install -- $(PYTEST) tests/browser/screens.py

@@ -9,6 +9,7 @@ usual is marked ``@pytest.mark.needs("atomic_create")`` and found out by trying,
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,32 @@ from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_START_SECONDS = 30
+COUNTED = "counted "  # begins the name of a test's property that holds a count
 OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
+
+Counted = Callable[[str, int], None]
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Counted:
+    """Count what a test tried, for the run's last lines: ``counted("files", 231)``."""
+
+    def count(what: str, number: int) -> None:
+        record_property(COUNTED + what, int(number))
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much all tests of the run tried, whichever process they ran in."""
+    totals: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, number in getattr(report, "user_properties", ()):
+            if report.when == "call" and name.startswith(COUNTED):
+                totals[name.removeprefix(COUNTED)] += number
+    if totals:
+        amounts = [f"{number:,} {what}" for what, number in sorted(totals.items())]
+        terminalreporter.write_line(f"attack: {', '.join(amounts)} tried")
 
 
 @pytest.fixture(scope="session")
