@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,13 +33,23 @@ from s3_under_test import (
     s3_client,
 )
 from settings_file import write_settings
+from surroundings import SEED, forget_the_caller, settle_examples, shuffle
 
 from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER_START_SECONDS = 30
+SERVER_START_SECONDS = 600  # only a server that hangs takes so long
+MOTO = """
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print("port", server.get_host_and_port()[1], flush=True)
+server._thread.join()
+"""
 COUNTED = "counted "  # begins the name of a test's property that holds a count
-OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
+
+forget_the_caller(os.environ)
+settle_examples()
 
 Counted = Callable[[str, int], None]
 
@@ -54,8 +64,15 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
     return count
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SEED:
+        shuffle(items, int(SEED))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how much all tests of the run tried, whichever process they ran in."""
+    """Say how much all tests of the run tried, in whichever process, and how to repeat the run."""
+    if SEED:
+        terminalreporter.write_line(f"order and examples of this run: make test-random SEED={SEED}")
     totals: Counter[str] = Counter()
     for report in itertools.chain(*terminalreporter.stats.values()):
         for name, number in getattr(report, "user_properties", ()):
@@ -82,33 +99,26 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _moto(log: Path) -> Iterator[str]:
-    """Moto as a child process: in memory, checks no credentials."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Moto as a child process, on a port that it chooses: in memory, checks no credentials."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-c", MOTO],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait_until_up(process, port, log)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{_port(process, log)}"
     finally:
         _end(process)
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _port(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + SERVER_START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
+        if said := re.search(r"^port (\d+)\n", log.read_text(errors="replace"), re.MULTILINE):
+            return said[1]
+        time.sleep(0.05)
     pytest.fail(f"the S3 server did not start:\n{log.read_text(errors='replace')}")
 
 
@@ -149,8 +159,6 @@ def s3_environment(
 
     They are environment variables, so child processes of the test get them, too.
     """
-    for name in OWN_CREDENTIALS:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
@@ -159,9 +167,6 @@ def s3_environment(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # the development key
-    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
-    monkeypatch.delenv("LOOP_SIGNING_KEY", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 
 

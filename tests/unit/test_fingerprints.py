@@ -132,7 +132,9 @@ def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():
 
 
 @pytest.mark.parametrize("blank", BLANKS)
-@pytest.mark.parametrize("tag", ["<{}br />", "<br{}/>", "<br /{}>", "<{}br<br />>", "<br<br />{}/>"])
+@pytest.mark.parametrize(
+    "tag", ["<{}br />", "<br{}/>", "<br /{}>", "<{}br<br />>", "<br<br />{}/>"]
+)
 def test_unusual_blanks_in_a_tag_count_as_the_slow_reference_says(blank, tag):
     text = f"good{tag.format(blank)}film"
 
