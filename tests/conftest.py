@@ -34,11 +34,11 @@ from s3_under_test import (
 )
 from settings_file import write_settings
 from surroundings import SEED, forget_the_caller, settle_examples, shuffle
+from timing import HANG_SECONDS
 
 from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER_START_SECONDS = 600  # only a server that hangs takes so long
 MOTO = """
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -114,7 +114,7 @@ def _moto(log: Path) -> Iterator[str]:
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + SERVER_START_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if said := re.search(r"^port (\d+)\n", log.read_text(errors="replace"), re.MULTILINE):
             return said[1]
