@@ -153,10 +153,17 @@ class Processes:
             _signal_group(child.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=5)
-        for pid in processes_of(self.marker):  # what moved to a process group of its own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._kill_all_that_is_left()
         self._children.clear()
+
+    def _kill_all_that_is_left(self) -> None:
+        """End what moved to a process group of its own, and wait until nothing is left."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        while (left := list(processes_of(self.marker))) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def _log_path(self, name: str) -> Path:
         folder = self.folder / "logs"

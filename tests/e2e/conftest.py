@@ -15,6 +15,7 @@ from alert_servers import Posts, web_server
 from leftovers import processes_with
 from s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
 from settings_file import write_settings
+from timing import HANG_SECONDS
 
 from ops.airflow_api import AirflowApi
 from ops.stack import LocalStack
@@ -66,7 +67,10 @@ def stack(
             "store": {f"{name}_bucket": bucket for name, bucket in buckets.items()},
             "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
             # Every night takes longer than these two seconds.
-            "alerts": {"webhook": {"is_enabled": True}, "ingest_late_minutes": 0.03},
+            "alerts": {
+                "webhook": {"is_enabled": True, "timeout_seconds": 300},
+                "ingest_late_minutes": 0.03,
+            },
         },
     )
     given = {
@@ -113,7 +117,7 @@ def stores(stack: LocalStack) -> Stores:
 def api(stack: LocalStack, stores: Stores) -> AirflowApi:
     """Airflow's REST API, with both DAGs parsed and unpaused."""
     client = AirflowApi(stack.ui_url, username="admin", password=stack.password)
-    client.wait_for_dags(["reviews_ingest", "sentiment_retrain"], timeout_seconds=60)
+    client.wait_for_dags(["reviews_ingest", "sentiment_retrain"], timeout_seconds=HANG_SECONDS)
     for dag_id in ("sentiment_retrain", "reviews_ingest"):
         client.unpause(dag_id)
     return client
