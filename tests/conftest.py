@@ -18,7 +18,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say how much all tests of the run tried, in whichever process, and how to repeat the run."""
     if SEED:
         terminalreporter.write_line(f"order and examples of this run: make test-random SEED={SEED}")
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # one of several processes; what they know comes together in the first
+    if "LOOP_TEST_SKIPS" in os.environ:
+        _keep_skips(Path(os.environ["LOOP_TEST_SKIPS"]), terminalreporter.stats.get("skipped", ()))
     totals: Counter[str] = Counter()
     for report in itertools.chain(*terminalreporter.stats.values()):
         for name, number in getattr(report, "user_properties", ()):
@@ -81,6 +85,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if totals:
         amounts = [f"{number:,} {what}" for what, number in sorted(totals.items())]
         terminalreporter.write_line(f"attack: {', '.join(amounts)} tried")
+
+
+def _keep_skips(path: Path, reports: Iterable[pytest.TestReport]) -> None:
+    """Add what was skipped, and why, to what earlier runs of `make test` skipped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for report in reports:
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            file.write(f"{report.nodeid}: {str(why).removeprefix('Skipped: ')}\n")
 
 
 @pytest.fixture(scope="session")

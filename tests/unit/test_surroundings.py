@@ -73,6 +73,19 @@ def test_where_nothing_is_counted_nothing_is_said(tmp_path):
     assert "attack" not in output
 
 
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one-process", "two-processes"])
+def test_what_was_skipped_is_kept_for_the_last_lines_of_all_runs(tmp_path, options):
+    skipping = (
+        "import pytest\ndef test_one(): pytest.skip('no docker here')\ndef test_two(): pass\n"
+    )
+    skips = tmp_path / "skips"
+
+    for _ in range(2):
+        output_of(skipping, tmp_path, *options, LOOP_TEST_SKIPS=str(skips))
+
+    assert skips.read_text() == "test_it.py::test_one: no docker here\n" * 2
+
+
 # ── Chance ───────────────────────────────────────────────────────────────────────────────────
 
 
