@@ -18,6 +18,7 @@ from settings_file import write_settings
 from timing import HANG_SECONDS
 
 from ops.airflow_api import AirflowApi
+from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines import config
 from pipelines.store import Stores, open_stores
@@ -84,6 +85,9 @@ def stack(
         settings,
         given_s3=given if s3_server_if_given else None,
         database_url=database_url,
+        # Not the usual ports: what else runs on this machine would answer in place of this.
+        ui_port=free_port(),
+        s3_port=free_port(),
         roles={"admin": "admin", "ops": "op", "viewer": "viewer"},
         extra_environment={
             # Seconds between two looks for questions whose time is up.
