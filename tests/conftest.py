@@ -40,11 +40,12 @@ from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 MOTO = """
+import sys
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print("port", server.get_host_and_port()[1], flush=True)
-server._thread.join()
+sys.stdin.read()  # until whoever started it closes that, or is gone
 """
 COUNTED = "counted "  # begins the name of a test's property that holds a count
 
@@ -116,6 +117,7 @@ def _moto(log: Path) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", MOTO],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

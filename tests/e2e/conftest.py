@@ -69,7 +69,7 @@ def stack(
             "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
             # Every night takes longer than these two seconds.
             "alerts": {
-                "webhook": {"is_enabled": True, "timeout_seconds": 300},
+                "webhook": {"is_enabled": True, "timeout_seconds": 60},
                 "ingest_late_minutes": 0.03,
             },
         },

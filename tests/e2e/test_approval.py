@@ -77,7 +77,7 @@ def change_settings(stack):
         "store": {"reviews_bucket": store.reviews_bucket, "models_bucket": store.models_bucket},
         "model": {"name": NAME},
         "gate": {"ask_for_first_model": True, **NO_FLOORS},
-        "alerts": {"webhook": {"is_enabled": True, "timeout_seconds": 300}},
+        "alerts": {"webhook": {"is_enabled": True, "timeout_seconds": 60}},
     }
 
     def change(*, timeout_hours):
