@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError
+from timing import HANG_SECONDS
 
 RACERS, RACES = 8, 25
 
@@ -40,7 +41,7 @@ def _one_winner(client: Any, bucket: str, racers: ThreadPoolExecutor) -> bool:
     bodies = [f"racer {number}".encode() * 50 for number in range(RACERS)]
 
     def race(body: bytes) -> bytes | None:
-        start.wait(timeout=30)
+        start.wait(timeout=HANG_SECONDS)
         try:
             client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
         except ClientError:

@@ -8,6 +8,7 @@ import signal
 
 from consumer import checked_champion
 from registry_builders import a_version, decided, promoted
+from timing import HANG_SECONDS
 from unlucky import CallCounter
 
 from pipelines.judgement import Decision
@@ -42,7 +43,7 @@ def exit_code_of_a_child_that_dies(
 ) -> int | None:
     child = FORK.Process(target=promote_and_die, args=(key, decision, number, when), daemon=True)
     child.start()
-    child.join(60)
+    child.join(HANG_SECONDS)
     return child.exitcode
 
 

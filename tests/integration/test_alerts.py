@@ -27,6 +27,20 @@ NIGHT = "2026-01-05"
 MAIL = {"is_enabled": True, "sender": "loop@example.org", "recipients": ["ops@example.org"]}
 POST = {"is_enabled": True, "timeout_seconds": 30.0}
 PROCESSES = 8
+NOON = datetime(2026, 1, 6, 12, tzinfo=UTC)
+
+
+class NoonClock(datetime):
+    """It is always noon: no minute passes while a test waits, and no midnight."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return NOON.astimezone(tz)
+
+
+@pytest.fixture(autouse=True)
+def _noon(monkeypatch):
+    monkeypatch.setattr(alert_ledger, "datetime", NoonClock)
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +208,7 @@ def test_attempts_of_an_outage_are_so_many_minutes_apart(stores, configure):
     a_teller().tell(an_alert())
 
     for minutes in (0, 2, 14, 16, 18):
-        later = datetime.now(UTC) + timedelta(minutes=minutes)
+        later = NOON + timedelta(minutes=minutes)
         a_teller(now=lambda later=later: later).sweep()
 
     assert states(stores) == {("webhook", 2): "failed"}
@@ -288,7 +302,7 @@ def test_a_killed_attempt_is_made_again_once_it_is_old_enough(stores, hook, is_s
     monkeypatch.setattr(teller, "channels", [Dying(channel, is_sent)])
     with pytest.raises(Killed):
         teller.tell(an_alert())
-    later = datetime.now(UTC) + timedelta(minutes=config.load().alerts.retry_after_minutes)
+    later = NOON + timedelta(minutes=config.load().alerts.retry_after_minutes)
 
     a_teller().tell(an_alert())  # the task is tried again at once
     a_teller().sweep()

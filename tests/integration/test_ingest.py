@@ -22,6 +22,7 @@ from great_expectations import expectations as gxe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_memory import InMemory
+from timing import HANG_SECONDS
 from typer.testing import CliRunner
 
 from pipelines import config, deliveries, rules, steps, validation
@@ -770,7 +771,7 @@ def at_once(work: Callable[[str], str], uris: list[str]) -> list[str]:
     start = threading.Barrier(len(uris))
 
     def run(uri: str) -> str:
-        start.wait(timeout=30)
+        start.wait(timeout=HANG_SECONDS)
         return work(uri)
 
     with ThreadPoolExecutor(len(uris)) as workers:
@@ -818,7 +819,7 @@ def test_two_processes_ingesting_one_night_agree(stores):
         subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": "."})
         for _ in range(2)
     ]
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    answers = [json.loads(process.communicate(timeout=HANG_SECONDS)[0]) for process in running]
 
     assert [process.returncode for process in running] == [3, 3]
     assert answers[0] == answers[1]

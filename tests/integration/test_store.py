@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         headers = {name: value for name, value in self.headers.items()
                    if name.lower() not in {"expect", "connection"}}  # fmt: skip
-        connection = http.client.HTTPConnection(urlsplit(self.proxy.server).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(self.proxy.server).netloc, timeout=600)
         connection.request(self.command, self.path, body, headers)
         reply = connection.getresponse()
         answer = reply.status, dict(reply.getheaders()), reply.read()
@@ -123,7 +123,7 @@ def proxy(s3_server: str) -> Iterator[Proxy]:
 def behind(proxy: Proxy, stores: Stores, configure, monkeypatch) -> Bucket:
     """The reviews bucket of `stores`, reached through the proxy; boto3 itself never retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
-    configure(store={"max_attempts": 1, "read_timeout_seconds": 5.0})
+    configure(store={"max_attempts": 1, "read_timeout_seconds": 600.0})
     return open_stores().reviews
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from forging import fields_in, resealed
+from timing import HANG_SECONDS
 
 from pipelines import config, steps
 from pipelines.artefacts import dump_model
@@ -22,7 +23,7 @@ from pipelines.verification import CleanRoomError, ask_clean_room
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
 LIMITS = VerificationSettings(
-    max_wall_seconds=60, max_cpu_seconds=30, max_address_bytes=8 * 1024**3
+    max_wall_seconds=HANG_SECONDS, max_cpu_seconds=300, max_address_bytes=8 * 1024**3
 )
 
 IN_THE_CLEAN_ROOM = """

@@ -117,7 +117,7 @@ def test_progress_is_told_per_partition(stores):
 def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
     parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
     fill_cache(stores.reviews, a_snapshot(*parts[:2]), **SIZE)
-    both_here = threading.Barrier(2, timeout=30)
+    both_here = threading.Barrier(2, timeout=120)
     compute = features.fingerprint
 
     def meet(*arguments, **options):
