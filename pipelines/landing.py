@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from pipelines.answers import ObjectInfo
 from pipelines.errors import DataError
 from pipelines.records import FileFormat
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
