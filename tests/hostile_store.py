@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -74,6 +75,7 @@ class Hostile:
     server: str
     address: str = ""
     faults: dict[int, Fault] = field(default_factory=dict)  # by the request's number, from 0
+    waiting: dict[Kind, list[Fault]] = field(default_factory=dict)  # for the next of a kind
     always: Fault | None = None
     requests: list[Request] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)  # as the store gave them
@@ -87,7 +89,9 @@ class Hostile:
 
     def answer(self, request: Request) -> Reply | None:
         with self._lock:
-            fault = self.faults.pop(len(self.requests), self.always)
+            waiting = self.waiting.get(request.kind)
+            otherwise = waiting.pop(0) if waiting else self.always
+            fault = self.faults.pop(len(self.requests), otherwise)
             self.requests.append(request)
             self.played += fault is not None
         forward = partial(self._forward, request)
@@ -155,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def hostile_store(server: str) -> Iterator[Hostile]:
+def hostile_store(server: str, tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
     """A proxy before the server at this address, honest until it is told otherwise."""
     state = Hostile(server)
     handler = type("Handler", (_Handler,), {"hostile": state})
@@ -166,7 +170,9 @@ def hostile_store(server: str) -> Iterator[Hostile]:
         daemon_threads = True
 
     with Server(("127.0.0.1", 0), handler) as listening:
-        state.address = f"http://127.0.0.1:{listening.server_port}"
+        if tls is not None:
+            listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+        state.address = f"http{'s' if tls else ''}://127.0.0.1:{listening.server_port}"
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -209,6 +215,22 @@ def redirect(status: int, to: str) -> Fault:
     def play(request: Request, _forward: Forward) -> Reply:
         host = request.address.removeprefix("http://")
         return _page(status, location=to.format(host=host, target=request.target))
+
+    return play
+
+
+def honest(_request: Request, forward: Forward) -> Reply:
+    return forward()
+
+
+def error(status: int, code: str, *, is_done: bool = False) -> Fault:
+    """The store's own error; ``is_done`` when it did what was asked all the same."""
+
+    def play(_request: Request, forward: Forward) -> Reply:
+        if is_done:
+            forward()
+        xml = f"<Error><Code>{code}</Code><Message>On purpose.</Message></Error>".encode()
+        return Reply(status, {"content-type": "application/xml"}, b"").with_body(xml)
 
     return play
 

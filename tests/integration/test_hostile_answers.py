@@ -29,7 +29,8 @@ from pipelines.store import Bucket, Stores
 
 pytestmark = [pytest.mark.attack, pytest.mark.usefixtures("one_clean_room_per_model")]
 
-PLAYS = int(os.environ.get("LOOP_ATTACK_PLAYS", "16"))  # per step
+PLAYS = int(os.environ.get("LOOP_ATTACK_PLAYS", "12"))  # per step
+DEAR = max(2, PLAYS // 2)  # for steps that reckon longer than they speak with the store
 FIRST, SECOND = "2026-01-05", "2026-01-06"
 BAD = landing_key("bad.csv", night=FIRST)
 FUTURE = "2100-01-01T00:00Z"
@@ -87,7 +88,7 @@ def _ingest_steps(night: str, plays: int = PLAYS) -> Iterator[Step]:
     of = _landing_of(night)
     yield Step(f"find {night}", lambda _: steps.find_deliveries(night))
     yield Step(f"land {night}", lambda say: steps.land(of(say), night), plays=plays)
-    yield Step(f"validate {night}", lambda say: steps.validate(say(f"land {night}")), plays=plays)
+    yield Step(f"validate {night}", lambda say: steps.validate(say(f"land {night}")), plays=DEAR)
     yield Step(
         f"accept {night}",
         lambda say: steps.accept(say(f"land {night}"), say(f"validate {night}")),
@@ -103,7 +104,7 @@ def _retrain_steps(night: str, plays: int = PLAYS) -> Iterator[Step]:
     yield task("plan", steps.plan, "snapshot")
     yield task("has work", steps.has_work, "plan")
     yield task("featurize", steps.featurize, "plan")
-    yield task("train", steps.train, "plan", plays=min(plays, 8))
+    yield task("train", steps.train, "plan", plays=DEAR)
     yield task("evaluate", steps.evaluate, "train")
     yield task("verify", steps.verify, "evaluate")
     yield task("decide", steps.decide, "verify")
@@ -118,10 +119,10 @@ def _retrain_steps(night: str, plays: int = PLAYS) -> Iterator[Step]:
 
 def _all_steps() -> Iterator[Step]:
     yield from list(_ingest_steps(FIRST))[:1]
-    yield Step("command ingest", lambda _: command("ingest", "--night", FIRST), is_aside=True)
+    yield Step("command ingest", lambda _: command("ingest", "--night", FIRST), True, DEAR)
     yield from list(_ingest_steps(FIRST))[1:]
     yield Step("land bad", lambda say: steps.land(_bad(say), FIRST))
-    yield Step("hold bad", lambda say: steps.validate(say("land bad")))
+    yield Step("hold bad", lambda say: steps.validate(say("land bad")), plays=DEAR)
     yield Step("summarize", lambda _: steps.summarize_night(FIRST))
     yield Step("check", lambda say: steps.check_night(FIRST, json.loads(say(f"find {FIRST}"))))
     yield Step("list deliveries", lambda _: json.loads(command("delivery", "list", "--json")[1]))
@@ -129,14 +130,15 @@ def _all_steps() -> Iterator[Step]:
     yield Step(
         "command release",
         lambda say: command("delivery", "release", _held(say), "--reason", "ok", "--yes"),
-        is_aside=True,
+        True,
+        DEAR,
     )
     yield Step(
         "plan replay", lambda say: replay_steps.plan_replay(_held(say), "release", "looked at")
     )
     yield Step("apply replay", lambda say: replay_steps.apply_replay(say("plan replay"), "me"))
     yield Step("has released", lambda say: replay_steps.has_released_reviews(say("apply replay")))
-    yield Step("command retrain", lambda _: command("retrain", "--json"), is_aside=True, plays=6)
+    yield Step("command retrain", lambda _: command("retrain", "--json"), True, DEAR // 2)
     yield from _retrain_steps(FIRST)
     yield from _ingest_steps(SECOND, plays=PLAYS // 2)
     yield from _retrain_steps(SECOND, plays=PLAYS // 2)
