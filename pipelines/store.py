@@ -409,7 +409,9 @@ class Bucket:
             )
         if isinstance(error, ClientError):
             return self._translated_answer(verb, target, error)
-        if (deadline := active()) is not None and deadline.seconds_left <= 0:
+        if (deadline := active()) is not None and deadline.bytes_left < 0:
+            return self._no_answer(verb, target, "it does not end")
+        if deadline is not None and deadline.seconds_left <= 0:
             return self._too_slow(verb, target)
         if isinstance(error, BotoCoreError | Boto3Error | OSError):
             return StoreUnavailableError(
@@ -439,13 +441,13 @@ class Bucket:
 
     def _translated_answer(self, verb: str, target: str, error: Any) -> LoopError:
         code, status = answers.own_code(error), answers.status_of(error)
+        if not code:
+            return self._no_answer(verb, target, "without an error code of S3")
         if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
             return StoreUnavailableError(
                 f"cannot {verb} {target}: the store at {self.endpoint} answered {status} {code}. "
                 "Run this again when it is well."
             )
-        if not code:
-            return self._no_answer(verb, target, f"status {status} without an error code of S3")
         if code == "NoSuchBucket":
             return BucketMissingError(
                 f"bucket {self.name!r} does not exist at {self.endpoint}. "
@@ -544,7 +546,8 @@ def _client(settings: StoreSettings) -> Any:
         client = session.client("s3", region_name=region, config=options)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"cannot set up the S3 client: {error}") from error
-    client.meta.events.register("before-parse.s3", answers.inspect)
+    # First, since botocore itself makes a status 500 of a 200 with a web page.
+    client.meta.events.register_first("before-parse.s3", answers.inspect)
     hurry(client)
     return client
 

@@ -138,6 +138,14 @@ def s3_environment(
     return monkeypatch
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much the attacks tried: what tests gave to ``record_property("replies", 12)``."""
+    reports = [one for each in terminalreporter.stats.values() for one in each]
+    tried = [pair for one in reports for pair in getattr(one, "user_properties", ())]
+    if replies := sum(count for name, count in tried if name == "replies"):
+        terminalreporter.write_line(f"attack: {replies:,} replies played")
+
+
 Configure = Callable[..., Path]
 
 

@@ -121,14 +121,25 @@ class _Handler(BaseHTTPRequestHandler):
     hostile: Hostile
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = dict(self.headers.items())
+        body = self._body()
+        headers = {k: v for k, v in self.headers.items() if k.lower() != "transfer-encoding"}
         request = Request(self.command, self.path, headers, body, self.hostile.address)
         reply = self.hostile.answer(request)
         self.close_connection = True
         if reply is not None:
             with contextlib.suppress(OSError):  # the reader may have given up
                 self._send(reply)
+
+    def _body(self) -> bytes:
+        """What was sent; over TLS boto3 sends it in pieces, without a length."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _send(self, reply: Reply) -> None:
         lines = [f"HTTP/1.1 {reply.status} Said"]
