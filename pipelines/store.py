@@ -34,11 +34,11 @@ from pipelines.errors import (
     ConfigError,
     LoopError,
     ObjectMissingError,
-    StoreRefusedError,
     StoreUnavailableError,
     TrustError,
     UnsafeStoreError,
 )
+from pipelines.failures import Call, translated
 from pipelines.records import MAX_RECORD_BYTES, Record
 
 logger = logging.getLogger(__name__)
@@ -52,15 +52,6 @@ _AMBIGUOUS_TRIES = 4
 _MOST_EMPTY_PAGES = 100
 _PROBES = "probes/"
 _PROBE_LIVES = timedelta(hours=1)
-_DENIED_CODES = {
-    "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
-    "SignatureDoesNotMatch",
-}  # fmt: skip
-_TRANSIENT_CODES = {
-    "ConditionalRequestConflict", "OperationAborted",  # a write that met another one
-    "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
-    "RequestTimeout", "SlowDown",
-}  # fmt: skip
 
 
 class Bucket:
@@ -363,6 +354,7 @@ class Bucket:
     ) -> Answer:
         """One call to the store, with all of its tries, before one deadline."""
         tries = tries or self._settings.max_attempts
+        call = Call(verb, self.uri(key), self.name, self.endpoint, self._settings)
         with self._deadline() as deadline:
             for attempt in itertools.count(1):
                 deadline.bytes_left = MOST_ANSWER_BYTES
@@ -371,7 +363,7 @@ class Bucket:
                 except LoopError:
                     raise
                 except Exception as error:  # noqa: BLE001  botocore raises anything on a bad reply
-                    failure, cause = self._translated(verb, key, error), error
+                    failure, cause = translated(call, error), error
                 is_final = attempt >= tries or deadline.seconds_left <= 0
                 if is_final or not isinstance(failure, StoreUnavailableError):
                     raise failure from cause
@@ -390,84 +382,6 @@ class Bucket:
             limits.deadline_seconds, bytes_per_second=limits.min_bytes_per_second
         ) as deadline:
             yield deadline
-
-    def _translated(self, verb: str, key: str, error: Exception) -> LoopError:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            NoCredentialsError,
-            PartialCredentialsError,
-            ProfileNotFound,
-        )
-
-        target = self.uri(key)
-        if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
-            return StoreRefusedError(
-                f"cannot {verb} {target}: no usable S3 credentials ({error}). Set "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that boto3 finds"
-            )
-        if isinstance(error, ClientError):
-            return self._translated_answer(verb, target, error)
-        if (deadline := active()) is not None and deadline.bytes_left < 0:
-            return self._no_answer(verb, target, "it does not end")
-        if deadline is not None and deadline.seconds_left <= 0:
-            return self._too_slow(verb, target)
-        if isinstance(error, BotoCoreError | Boto3Error | OSError):
-            return StoreUnavailableError(
-                f"cannot {verb} {target}: the store at {self.endpoint} did not answer ({error}). "
-                "Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this again."
-            )
-        known = isinstance(error, NoAnswerError)
-        return self._no_answer(verb, target, str(error) if known else type(error).__name__)
-
-    def _too_slow(self, verb: str, target: str) -> StoreUnavailableError:
-        limits = self._settings
-        return StoreUnavailableError(
-            f"cannot {verb} {target}: the store at {self.endpoint} did not finish within "
-            f"{limits.deadline_seconds:g} s (store.deadline_seconds) and a second for every "
-            f"{limits.min_bytes_per_second:,} bytes. Run this again when it is well."
-        )
-
-    def _no_answer(self, verb: str, target: str, what: str) -> StoreUnavailableError:
-        """Something answered that is not the store, or not the store alone."""
-        deadline = active()
-        cause = answers.likely_cause(deadline.came_with if deadline else None, self.endpoint)
-        return StoreUnavailableError(
-            f"cannot {verb} {target}: what came from {self.endpoint} is no answer of an S3 store "
-            f"({what}). {cause} Check AWS_ENDPOINT_URL_S3 and the proxies on the way; then run "
-            "this again."
-        )
-
-    def _translated_answer(self, verb: str, target: str, error: Any) -> LoopError:
-        code, status = answers.own_code(error), answers.status_of(error)
-        if not code:
-            return self._no_answer(verb, target, "without an error code of S3")
-        if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
-            return StoreUnavailableError(
-                f"cannot {verb} {target}: the store at {self.endpoint} answered {status} {code}. "
-                "Run this again when it is well."
-            )
-        if code == "NoSuchBucket":
-            return BucketMissingError(
-                f"bucket {self.name!r} does not exist at {self.endpoint}. "
-                "Create it: python -m pipelines init"
-            )
-        if code == "NoSuchKey":
-            return ObjectMissingError(f"{target} does not exist")
-        return self._refused(verb, target, error)
-
-    def _refused(self, verb: str, target: str, error: Any) -> StoreRefusedError:
-        code = answers.own_code(error)
-        if code in _DENIED_CODES:
-            return StoreRefusedError(
-                f"cannot {verb} {target}: the store at {self.endpoint} refused it ({code}). "
-                "Check the S3 credentials and that they may do this on this bucket."
-            )
-        return StoreRefusedError(
-            f"cannot {verb} {target}: the store at {self.endpoint} answered "
-            f"{answers.status_of(error)} {code}: {error.response['Error'].get('Message', '')}"
-        )
 
     @property
     def endpoint(self) -> str:
