@@ -20,13 +20,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from alert_servers import web_server
 from builders import as_csv, deliver, landing_key, some_rows
 from hostile_store import Fault, Hostile, Request, faults_for, hostile_store
 from typer.testing import CliRunner
 
-from pipelines import replay_steps, steps, trust
+from pipelines import alert_steps, replay_steps, steps, trust
 from pipelines.__main__ import app
-from pipelines.errors import LoopError, ObjectMissingError, StoreUnavailableError
+from pipelines.alerts import Run
+from pipelines.errors import DeliveryHeldError, LoopError, ObjectMissingError, StoreUnavailableError
 from pipelines.records import sha256_of
 from pipelines.replayer import Delivery
 from pipelines.store import Bucket, Stores
@@ -370,3 +372,35 @@ def test_a_step_ends_as_always_or_says_that_the_store_is_away(world, step, recor
     left = world.after(({}, {}), world.paths())
     assert comparable(left) == comparable(moment.after)
     assert world.hostile.played > 0 or not plays
+
+
+def test_people_are_told_in_the_end_whatever_answers_in_between(
+    stores, hostile, configure, monkeypatch, record_property
+):
+    configure(alerts={"retry_after_minutes": 1e-6, "webhook": {"is_enabled": True}})
+    uri = deliver(stores, BAD, as_csv(some_rows(3, night=FIRST)))
+    arrival = steps.land(uri, FIRST)
+    with pytest.raises(DeliveryHeldError):
+        steps.validate(arrival)
+    run = Run(dag_id="reviews_ingest", run_id="night")
+    untold = []
+
+    with web_server() as posts:
+        monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
+        hostile.start_over()
+        alert_steps.alert_night(run, FIRST, [uri])
+        plays = plays_of(tuple(hostile.requests), 2 * PLAYS, offset=1)
+        for number, name, fault in plays:
+            for info in stores.reviews.list("alerts/"):
+                stores.reviews.delete(info.key)
+            posts.received.clear()
+            hostile.start_over({number: fault})
+            alert_steps.alert_night(run, FIRST, [uri])
+            hostile.start_over()
+            alert_steps.alert_night(run, FIRST, [uri])
+            kinds = {json.loads(one.body)["kind"] for one in posts.received}
+            if "held_delivery" not in kinds:
+                untold.append((number, name, kinds))
+
+    record_property("replies", hostile.played)
+    assert untold == []

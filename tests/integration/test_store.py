@@ -3,15 +3,13 @@
 import contextlib
 import datetime as dt
 import io
-import ipaddress
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from alert_servers import self_signed
 from builders import listing
 from hostile_store import (
     DRIPS,
@@ -705,39 +703,13 @@ def test_a_server_that_asks_for_the_body_and_hangs_up_is_given_up(
 
 
 @pytest.fixture
-def encrypted(s3_server, stores, configure, monkeypatch, tmp_path) -> Iterator[Hostile]:
+def encrypted(s3_server, stores, monkeypatch, tmp_path) -> Iterator[Hostile]:
     """A proxy that speaks TLS, with a certificate that this process's clients trust."""
-    certificate = own_certificate(tmp_path / "certificate.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context, certificate = self_signed(tmp_path)
     with hostile_store(s3_server, context) as state:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", state.address)
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
         yield state
-
-
-def own_certificate(path: Path) -> Path:
-    """A key and a certificate of 127.0.0.1 that signs itself."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name)
-        .public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(address, critical=False).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(pem))
-    return path
 
 
 @pytest.mark.attack
