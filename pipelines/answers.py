@@ -163,8 +163,8 @@ def likely_cause(came_with: tuple[int, Mapping[str, str]] | None, endpoint: str)
     if status == 400 and endpoint.startswith("http:"):
         return "The address may have to begin with https."
     if "html" in headers.get("content-type", ""):
-        return f"It sent a web page (status {status}), as a proxy or a login page does."
-    return f"A proxy, or another server than an S3 store, may have sent it (status {status})."
+        return "It sent a web page, as a proxy or a login page does."
+    return "A proxy, or another server than an S3 store, may have sent it."
 
 
 def _cause_of_redirect(location: str, endpoint: str) -> str:

@@ -61,7 +61,7 @@ def translated(call: Call, error: Exception) -> LoopError:
 def _answered(call: Call, error: Any) -> LoopError:
     code, status = answers.own_code(error), answers.status_of(error)
     if not code:
-        return _no_answer(call, "without an error code of S3")
+        return _no_answer(call, "nothing that S3 says, and no error code of it")
     if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
         return StoreUnavailableError(
             f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered {status} "

@@ -460,8 +460,7 @@ def _client(settings: StoreSettings) -> Any:
         client = session.client("s3", region_name=region, config=options)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"cannot set up the S3 client: {error}") from error
-    # First, since botocore itself makes a status 500 of a 200 with a web page.
-    client.meta.events.register_first("before-parse.s3.*", answers.inspect)
+    client.meta.events.register("before-parse.s3", answers.inspect)
     hurry(client)
     return client
 
