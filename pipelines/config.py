@@ -30,6 +30,9 @@ class StoreSettings(_Section):
     connect_timeout_seconds: float = Field(gt=0)
     read_timeout_seconds: float = Field(gt=0)
     max_attempts: int = Field(ge=1)
+    deadline_seconds: float = Field(gt=0)
+    min_bytes_per_second: int = Field(gt=0)
+    max_listed_objects: int = Field(ge=1)
 
 
 class IntakeSettings(_Section):

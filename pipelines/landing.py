@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from pipelines.answers import ObjectInfo
 from pipelines.errors import DataError, ObjectMissingError, TrustError
 from pipelines.keys import RECEIPTS, arrival_id
 from pipelines.records import FileFormat, Receipt
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 

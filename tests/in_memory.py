@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import IO, Any
 
+from pipelines.config import load
 from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
 from pipelines.store import Bucket, ObjectInfo, checked_key
 
@@ -14,7 +15,7 @@ class InMemory(Bucket):
     """Enough of a bucket for an ingest; what upstream and the ledger's copies need is replaced."""
 
     def __init__(self) -> None:
-        super().__init__("memory", client=None)
+        super().__init__("memory", client=None, settings=load().store)
         self.objects: dict[str, bytes] = {}
 
     def put_once(self, key: str, data: bytes) -> Any:

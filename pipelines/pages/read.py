@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pipelines.answers import ObjectInfo
 from pipelines.card_words import Judged
 from pipelines.errors import ObjectMissingError, TrustError
 from pipelines.incidents import Unreadable, read_all
 from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
 from pipelines.sealed import AnyRecord
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 

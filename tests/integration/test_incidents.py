@@ -8,7 +8,7 @@ import pytest
 from builders import NIGHT, some_rows
 from incident_builders import REASON, SECOND, THIRD, ingest, odd_rows, replay, sent
 
-from pipelines import incidents, on_call, standings
+from pipelines import config, incidents, on_call, standings
 from pipelines.incidents import Incident, Listing
 from pipelines.keys import outcome_key
 from pipelines.on_call import Look
@@ -242,7 +242,9 @@ def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
 def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, is_gone):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
-    models = Bucket("no-such-bucket", stores.models._client) if is_gone else stores.models
+    models = stores.models
+    if is_gone:
+        models = Bucket("no-such-bucket", models._client, config.load().store)
     stores.models.put("sentiment/log/000001.json", b"{")
 
     found = on_call.look(stores.reviews, Registry(models, "sentiment"), held)
