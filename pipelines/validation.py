@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from pipelines import checks, decoding, history, reports, sketches
+from pipelines import checks, decoder, history, reports, sketches
 from pipelines.checks import Checked
 from pipelines.comparisons import Judge
 from pipelines.config import IntakeSettings, Settings
@@ -112,12 +112,14 @@ def _basis(past: History, settings: Settings, judge: Judge | None) -> Basis:
 
 
 def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Rows:
-    """The rows of a delivery, from its own immutable bytes.
+    """The rows of a delivery, from its own immutable bytes, decoded by a process that has nothing.
 
     Raises
     ------
     UnreadableDeliveryError
         If they cannot be decoded.
+    DecoderGoneError
+        If the process that decodes them was ended from outside: nothing is decided.
     DigestMismatchError
         If the bytes were changed in the ledger.
     """
@@ -127,15 +129,27 @@ def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Ro
             f"the file has {delivery.size_bytes:,} bytes, "
             f"intake.max_delivery_bytes is {intake.max_delivery_bytes:,}.",
         )
-    data = reviews.get(delivery.raw_key, max_bytes=delivery.size_bytes)
-    found = delivery_digest(parse_name(delivery.landing_key), data).hexdigest()
-    if found != delivery.sha256:
-        raise DigestMismatchError(
-            uri=reviews.uri(delivery.raw_key), expected=delivery.sha256, found=found
+    with decoder.file_in_memory() as file:
+        _copy(reviews, delivery, delivery.raw_key, file)
+        return decoder.decode_apart(
+            file, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
         )
-    return decoding.decode(
-        data, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
-    )
+
+
+def _copy(reviews: Bucket, delivery: Delivery, key: str, file: BinaryIO) -> None:
+    """The delivery's own bytes, and never more of others than those would be."""
+    digest, size = delivery_digest(parse_name(delivery.landing_key)), 0
+    _, chunks = reviews.stream(key)
+    for chunk in chunks:
+        size += len(chunk)
+        digest.update(chunk)
+        if size > delivery.size_bytes:
+            break
+        file.write(chunk)
+    if digest.hexdigest() != delivery.sha256:
+        raise DigestMismatchError(
+            uri=reviews.uri(key), expected=delivery.sha256, found=digest.hexdigest()
+        )
 
 
 def _unreadable(delivery: Delivery, error: UnreadableDeliveryError, basis: Basis) -> Validation:
