@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 
 _HEAD = struct.Struct("=cI")
-_MOST_BLOCK_BYTES = 32 * 1024 * 1024  # a block is 1 MiB and a row; bytes that are no text grow fourfold
+_MOST_BLOCK_BYTES = (
+    32 * 1024 * 1024
+)  # a block is 1 MiB and a row; bytes that are no text grow fourfold
 _MOST_WORDS_BYTES = 1024 * 1024
 _NO_TEXT, _NO_DATE, _NO_RATING = -1, 0, 0
 # A crash of the decoder itself, which the same bytes cause again.
@@ -97,9 +99,7 @@ def decode_apart(
     request = {"file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump()}
     process = _started(file, json.dumps(request))
     late = threading.Event()
-    timer = threading.Timer(
-        intake.max_decoder_wall_seconds, lambda: (late.set(), process.kill())
-    )
+    timer = threading.Timer(intake.max_decoder_wall_seconds, lambda: (late.set(), process.kill()))
     timer.start()
     try:
         with process:

@@ -236,8 +236,7 @@ def check_value_bytes(size: int, intake: IntakeSettings) -> None:
     if size > intake.max_value_bytes:
         raise UnreadableDeliveryError(
             "too_large",
-            "its values take more memory than "
-            f"intake.max_value_bytes={intake.max_value_bytes:,}.",
+            f"its values take more memory than intake.max_value_bytes={intake.max_value_bytes:,}.",
         )
 
 

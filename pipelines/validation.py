@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, BinaryIO
 
@@ -22,13 +23,14 @@ from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.history import History
 from pipelines.landing import delivery_digest, parse_name
 from pipelines.metrics import POSITIVE, Measured
-from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
+from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition, write_tables
 from pipelines.provenance import rules_digest
 from pipelines.records import Basis, Delivery, Example, RuleResult, Validation
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
+MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
 
 
@@ -250,19 +252,39 @@ def store_rows(
     quarantined: dict[int, list[str]],
 ) -> dict[str, Any]:
     """Store rows that count, and rows that do not with their reasons; partitions by name."""
-    accepted = _accepted_table(rows, good, text_ids=measured.text_ids, source=delivery.source)
-    rejects = _quarantine_table(rows, sorted(quarantined), quarantined)
-    keys = sketches.text_keys([measured.text_ids[row] for row in good])
-    sketch = sketches.as_table(keys, measured.signatures[good])
+    text_ids, rejected = measured.text_ids, sorted(quarantined)
+    accepted = (
+        _accepted_table(rows, part, text_ids=text_ids, source=delivery.source)
+        for part in _parts(rows, good)
+    )
+    rejects = (_quarantine_table(rows, part, quarantined) for part in _parts(rows, rejected))
+    sketch = sketches.as_table(
+        sketches.text_keys([text_ids[row] for row in good]), measured.signatures[good]
+    )
+    night = delivery.night
     return {
-        "accepted": _stored(reviews, f"accepted/date={delivery.night}", accepted),
-        "sketch": _stored(reviews, f"sketches/date={delivery.night}", sketch),
-        "quarantined": _stored(reviews, f"quarantine/date={delivery.night}", rejects),
+        "accepted": write_tables(reviews, f"accepted/date={night}", accepted, ACCEPTED_SCHEMA)
+        if good
+        else None,
+        "sketch": write_partition(reviews, f"sketches/date={night}", sketch) if good else None,
+        "quarantined": write_tables(reviews, f"quarantine/date={night}", rejects, QUARANTINE_SCHEMA)
+        if rejected
+        else None,
     }
 
 
-def _stored(reviews: Bucket, folder: str, table: pa.Table) -> Any:
-    return write_partition(reviews, folder, table) if table.num_rows else None
+def _parts(rows: Rows, positions: list[int]) -> Iterator[list[int]]:
+    """Positions cut into parts whose texts fit into little memory."""
+    part: list[int] = []
+    chars = 0
+    for row in positions:
+        part.append(row)
+        chars += len(rows.text[row] or "")
+        if chars >= MOST_PART_CHARS:
+            yield part
+            part, chars = [], 0
+    if part:
+        yield part
 
 
 def _accepted_table(
