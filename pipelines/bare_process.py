@@ -1,12 +1,12 @@
 """A process that has nothing: for work on bytes that somebody else made.
 
-A fresh interpreter that ignores the environment, with a few harmless variables of its own. Before it
-looks at the bytes it gives up what it was born with: the network, every file but the interpreter's and
-this package's, the right to write any, and more memory, processor time and open files than the work
-takes. It ends when the process that started it does.
+A fresh interpreter that ignores the environment, with a few harmless variables of its own. Before
+it looks at the bytes it gives up what it was born with: the network, every file but the
+interpreter's and this package's, the right to write any, and more memory, processor time and open
+files than the work takes. It ends when the process that started it does.
 
-Where the kernel is too old for Landlock [1]_, or a container forbids name spaces, the other measures
-remain.
+Where the kernel is too old for Landlock [1]_, or a container forbids name spaces, the other
+measures remain.
 
 References
 ----------

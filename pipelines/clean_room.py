@@ -1,7 +1,7 @@
 """Load a model file and answer with it, in a process that has nothing else.
 
-Runs as a child of `pipelines.verification`, in a `pipelines.bare_process`. Reads one JSON object from
-standard input, writes one to standard output.
+Runs as a child of `pipelines.verification`, in a `pipelines.bare_process`. Reads one JSON object
+from standard input, writes one to standard output.
 """
 
 from __future__ import annotations

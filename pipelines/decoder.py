@@ -1,12 +1,12 @@
 """Decode a delivered file in a process that has nothing else, and read its answer with distrust.
 
-The parent hands the bytes over as an open file that lies in memory alone, and reads messages from a
-pipe: blocks of rows, then one that says how it ended. A message is a kind, a length and a body. Blocks
-hold numbers and UTF-8 and nothing that could be nested, so they take no more memory than their length
-says, even if the child was taken over.
+The parent hands the bytes over as an open file that lies in memory alone, and reads messages from
+a pipe: blocks of rows, then one that says how it ended. A message is a kind, a length and a body.
+Blocks hold numbers and UTF-8 and nothing that could be nested, so they take no more memory than
+their length says, even if the child was taken over.
 
-Its end by a limit, or by a crash, is an answer: the same bytes give it again. Its end by anything else,
-such as a person, is none.
+Its end by a limit, or by a crash, is an answer: the same bytes give it again. Its end by anything
+else, such as a person, is none.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines import bare_process
-from pipelines.decoding import (
+from pipelines.decoding import decode_file
+from pipelines.errors import DecoderGoneError, UnreadableDeliveryError
+from pipelines.sheet import (
     BLOCK_ROWS,
     FAULTS,
     TEXT_COLUMNS,
     Rows,
     check_row_count,
     check_value_bytes,
-    decode_file,
 )
-from pipelines.errors import DecoderGoneError, UnreadableDeliveryError
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 
 _HEAD = struct.Struct("=cI")
-_MOST_BLOCK_BYTES = (
-    32 * 1024 * 1024
-)  # a block is 1 MiB and a row; bytes that are no text grow fourfold
+_MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, fourfold where it is not UTF-8
 _MOST_WORDS_BYTES = 1024 * 1024
 _NO_TEXT, _NO_DATE, _NO_RATING = -1, 0, 0
 # A crash of the decoder itself, which the same bytes cause again.
@@ -99,7 +97,12 @@ def decode_apart(
     request = {"file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump()}
     process = _started(file, json.dumps(request))
     late = threading.Event()
-    timer = threading.Timer(intake.max_decoder_wall_seconds, lambda: (late.set(), process.kill()))
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(intake.max_decoder_wall_seconds, end)
     timer.start()
     try:
         with process:
@@ -226,14 +229,14 @@ def _unpacked(body: bytes) -> Rows:
         count = reader.numbers("I", 1)[0]
         if count > BLOCK_ROWS:
             raise _not_understood()
-        texts = {name: reader.texts(count) for name in TEXT_COLUMNS}
+        texts: dict[str, Any] = {name: reader.texts(count) for name in TEXT_COLUMNS}
         rating = [_as_rating(number) for number in reader.take(count)]
         written_on = [date.fromordinal(day) if day else None for day in reader.numbers("i", count)]
         faults = [_FAULT_SETS[number] for number in reader.take(count)]
         reader.check_end()
     except (ValueError, LookupError, OverflowError) as error:
         raise _not_understood() from error
-    return Rows(rating=rating, written_on=written_on, faults=faults, **texts)
+    return Rows(**texts, rating=rating, written_on=written_on, faults=faults)
 
 
 _FAULT_SETS = [

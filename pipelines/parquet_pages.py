@@ -1,8 +1,8 @@
 """What the pages of a Parquet file say of themselves, read before anything is made of them.
 
 The footer can claim anything. What a reader allocates follows from the header before each page, so
-these headers are read here as Arrow reads them, byte for byte, and added up. A header is a struct in
-Thrift's compact protocol [1]_; no more of that is understood here than a header needs.
+these headers are read here as Arrow reads them, byte for byte, and added up. A header is a struct
+in Thrift's compact protocol [1]_; no more of that is understood here than a header needs.
 
 References
 ----------

@@ -1,8 +1,8 @@
 """Rows of a Parquet file, whatever its footer and its pages claim.
 
-Before Arrow reads a column, the sizes in the headers of its pages are added up. A dictionary page, or
-one whose values share their beginnings, can repeat one large value in every row; so few rows are
-read at a time that even that fits.
+Before Arrow reads a column, the sizes in the headers of its pages are added up. A dictionary page,
+or one whose values share their beginnings, can repeat one large value in every row; so few rows
+are read at a time that even that fits.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.decoding import COLUMNS, Sheet, check_columns, check_row_count, too_large
 from pipelines.errors import UnreadableDeliveryError
 from pipelines.parquet_pages import DICTIONARY_PAGE, Page, read_page
+from pipelines.sheet import COLUMNS, Sheet, check_columns, check_row_count, too_large
 
 if TYPE_CHECKING:
     from pipelines.config import IntakeSettings

@@ -49,13 +49,14 @@ def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def filled(piece: bytes, size: int) -> Iterator[bytes]:
     """So many bytes of one piece again and again, in larger pieces."""
     large = piece * max(1, MB // len(piece))
-    return repeat(large, max(1, size // len(large)))
+    return repeat(large, -(-size // len(large)))
 
 
 def lines_file(kind: str, name: str, body: Pieces, *held_by: str) -> Iterator[HostileFile]:
-    """The file as it is, and packed."""
+    """The file as it is; every second one packed, too."""
     yield HostileFile(f"{name}.{kind}", body, frozenset(held_by))
-    yield HostileFile(f"{name}.{kind}.gz", lambda: gzipped(body()), frozenset(held_by))
+    if zlib.crc32(name.encode()) % 2:
+        yield HostileFile(f"{name}.{kind}.gz", lambda: gzipped(body()), frozenset(held_by))
 
 
 def whole(data: bytes) -> Pieces:
@@ -183,7 +184,14 @@ def _json_lines() -> dict[str, bytes]:
 
 
 def _only(name: str) -> list[str]:
-    whole_objects = {"a-deep-day", "a-text-of-lists", "4000-digits", "1e999999", "surrogates", "escapes"}
+    whole_objects = {
+        "a-deep-day",
+        "a-text-of-lists",
+        "4000-digits",
+        "1e999999",
+        "surrogates",
+        "escapes",
+    }
     return ["wrong_columns"] if name in whole_objects else ["not_jsonl"]
 
 
@@ -271,12 +279,22 @@ def _lying_pages() -> Made:
         body = file_of([group_of(100, data_claims={field: I64(2**40)})])
         yield f"a-wide-field-{field}", body, ["not_parquet"]
     least = {1: 100, 2: 8, 3: 3, 4: 3, 5: {1: b"x" * 400_000}}
-    yield "a-page-header-of-400-kb", file_of([group_of(100, data_claims={5: least})]), ["not_parquet"]
+    yield (
+        "a-page-header-of-400-kb",
+        file_of([group_of(100, data_claims={5: least})]),
+        ["not_parquet"],
+    )
 
 
 def _lying_footers() -> Made:
     for number in (-1, 2**31, 2**40, 2**62):
-        for field, what in ((5, "values"), (6, "plain"), (7, "packed"), (9, "data-at"), (11, "dict-at")):
+        for field, what in (
+            (5, "values"),
+            (6, "plain"),
+            (7, "packed"),
+            (9, "data-at"),
+            (11, "dict-at"),
+        ):
             body = file_of([group_of(100, claims={field: I64(number)})])
             yield f"footer-{what}-{number}", body, ["not_parquet", "quarantined_share", "too_large"]
     body = file_of([group_of(100)], footer_claims={3: I64(2**62)})
@@ -285,7 +303,11 @@ def _lying_footers() -> Made:
         for size in (20_000, 10**6, 2**31 - 1):
             claimed = struct({1: 1})[:-1] + b"\x19" + list_head(size, kind)
             yield f"footer-list-of-{size}-{kind}", closed(b"PAR1", claimed), ["not_parquet"]
-    yield "footer-beyond-the-file", b"PAR1" + (500_000).to_bytes(4, "little") + b"PAR1", ["not_parquet"]
+    yield (
+        "footer-beyond-the-file",
+        b"PAR1" + (500_000).to_bytes(4, "little") + b"PAR1",
+        ["not_parquet"],
+    )
     yield "footer-of-4-gb", b"PAR1" + b"\xff" * 4 + b"PAR1", ["too_many_parts"]
     yield "footer-encrypted", as_parquet(some_rows(40))[:-4] + b"PARE", ["truncated"]
 
@@ -293,7 +315,11 @@ def _lying_footers() -> Made:
 def _many_parts() -> Made:
     yield "600-row-groups", file_of([group_of(1)] * 600), ["quarantined_share"]
     yield "3000-row-groups", file_of([group_of(1)] * 3_000), ["too_many_parts"]
-    yield "30000-pages", file_of([group_of(1, data_pages=1)] * 500 + [group_of(1)]), ["quarantined_share"]
+    yield (
+        "30000-pages",
+        file_of([group_of(1, data_pages=1)] * 500 + [group_of(1)]),
+        ["quarantined_share"],
+    )
     key_values = [{1: b"k", 2: b"v"}] * 9_000
     body = file_of([group_of(100)], footer_claims={5: key_values})
     yield "9000-keys", body, ["quarantined_share"]
@@ -327,7 +353,11 @@ def _damaged() -> Made:
 
 def largest_files() -> Iterator[HostileFile]:
     """Files as large as the limits allow, in memory or on the wire: they take seconds each."""
-    row = b"%07d," + b"All in all a film of its kind and of the time. " * 27 + b",positive,2026-01-05\n"
+    row = (
+        b"%07d,"
+        + b"All in all a film of its kind and of the time. " * 27
+        + b",positive,2026-01-05\n"
+    )
     rows: Callable[[], Any] = lambda: chain([HEADER], (row % n for n in range(MOST_ROWS)))  # noqa: E731
     yield HostileFile("200000-rows-of-1300.csv", rows, frozenset(["quarantined_share"]))
     size = MOST_BYTES - 2 * MB
@@ -337,13 +367,21 @@ def largest_files() -> Iterator[HostileFile]:
         "one-line.jsonl": (after(b"", b"x", size), "not_jsonl"),
         "lists.jsonl": (after(b"", b"[" + b"[]," * 300_000 + b"[]]\n", size), "not_jsonl"),
         "names.jsonl": (after(b"", b"{" + b'"":1,' * 180_000 + b'"":1}\n', size), "not_jsonl"),
-        "digits.jsonl": (after(b"", b"[" + (b"7" * 4_290 + b",") * 230 + b"1]\n", size), "not_jsonl"),
-        "not-utf8.jsonl": (after(b"", b'{"text":"' + b"\xff" * 900_000 + b'"}\n', size), "too_large"),
+        "digits.jsonl": (
+            after(b"", b"[" + (b"7" * 4_290 + b",") * 230 + b"1]\n", size),
+            "not_jsonl",
+        ),
+        "not-utf8.jsonl": (
+            after(b"", b'{"text":"' + b"\xff" * 900_000 + b'"}\n', size),
+            "too_large",
+        ),
         "wide.jsonl": (after(b"", wide.encode(), size), "too_large"),
     }
     for name, (body, reason) in plain.items():
         yield HostileFile(f"largest-{name}", body, frozenset([reason]))
-        yield HostileFile(f"largest-{name}.gz", lambda body=body: gzipped(body()), frozenset([reason]))
+        yield HostileFile(
+            f"largest-{name}.gz", lambda body=body: gzipped(body()), frozenset([reason])
+        )
 
 
 def hostile_files() -> list[HostileFile]:
