@@ -33,8 +33,12 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # gives memory back, and grows large blocks in place
 }
 
-# What a library may want to read, apart from the folders that Python names itself.
-_SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys", "/dev")
+# What a library may want to read, apart from the folders that Python names itself. Of /proc nothing
+# but this process: another one's folder shows the variables that it was started with.
+_SYSTEM = (
+    "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc/self", "/proc/cpuinfo",
+    "/proc/meminfo", "/sys/devices/system", "/dev/null", "/dev/urandom",
+)  # fmt: skip
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH120, PTH100 - pathlib costs 10 ms
 # -I: no PYTHON* variables, no user site, no current folder. The package is put on the path by name.
 _PROGRAM = (
@@ -93,7 +97,7 @@ def _refuse_network(event: str, _arguments: tuple[Any, ...]) -> None:
 
 
 def _leave_the_files(libc: ctypes.CDLL, readable: Iterable[str]) -> None:
-    """Deny every way to files but reading these; other processes' secrets and TCP with them."""
+    """Deny every way to files but reading these, and with that TCP and signals to others."""
     version = libc.syscall(_CREATE_RULESET, None, 0, 1)
     if version < 1:
         return  # a kernel before 5.13, or without Landlock

@@ -112,6 +112,7 @@ def decode_apart(
         raise
     finally:
         timer.cancel()
+        timer.join()
     if rows is not None:
         return rows
     if late.is_set():

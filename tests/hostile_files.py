@@ -1,7 +1,7 @@
 """Files made to exhaust whoever reads them, each with what must become of it.
 
-Small on the wire, or up to the limits of ``[intake]``; every one is the same in every run. A body is
-made in pieces, so that no large file is ever whole in memory.
+Small on the wire, or up to the limits of ``[intake]``; every one is the same in every run. A body
+is made in pieces, so that no large file is ever whole in memory.
 """
 
 from __future__ import annotations
@@ -32,11 +32,24 @@ Pieces = Callable[[], Iterable[bytes]]
 
 @dataclass(frozen=True)
 class HostileFile:
-    """A file's name, its body in pieces, and the rules that hold it; none: it is not held."""
+    """A file's name, its body in pieces, and what may hold it: sets of rules, usually one set.
+
+    The empty set says that it is not held. Damage at random has several possible outcomes.
+    """
 
     name: str
     body: Pieces
-    held_by: frozenset[str]
+    held_by: frozenset[frozenset[str]]
+
+
+def by(*rules: str) -> frozenset[frozenset[str]]:
+    """Held by all of these rules and by no other."""
+    return frozenset([frozenset(rules)])
+
+
+def by_one_of(*rules: str) -> frozenset[frozenset[str]]:
+    """Held by any one of these rules."""
+    return frozenset(frozenset([rule]) for rule in rules)
 
 
 def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -54,9 +67,9 @@ def filled(piece: bytes, size: int) -> Iterator[bytes]:
 
 def lines_file(kind: str, name: str, body: Pieces, *held_by: str) -> Iterator[HostileFile]:
     """The file as it is; every second one packed, too."""
-    yield HostileFile(f"{name}.{kind}", body, frozenset(held_by))
+    yield HostileFile(f"{name}.{kind}", body, by(*held_by))
     if zlib.crc32(name.encode()) % 2:
-        yield HostileFile(f"{name}.{kind}.gz", lambda: gzipped(body()), frozenset(held_by))
+        yield HostileFile(f"{name}.{kind}.gz", lambda: gzipped(body()), by(*held_by))
 
 
 def whole(data: bytes) -> Pieces:
@@ -99,7 +112,8 @@ def csv_files() -> Iterator[HostileFile]:
         yield from file(f"texts-of-{name}", whole(HEADER + rows), "quarantined_share")
     for name, value in _numbers().items():
         rows = b"".join(b"%d,Text,positive,2026-01-05,%s\n" % (n, value) for n in range(30))
-        yield from file(f"ratings-of-{name}", whole(b"review_id,text,label,written_on,rating\n" + rows),
+        head = HEADER[:-1] + b",rating\n"
+        yield from file(f"ratings-of-{name}", whole(head + rows),
                         "quarantined_share")  # fmt: skip
     yield from file("utf16", whole(as_csv(some_rows(40)).decode().encode("utf-16")),
                     "wrong_encoding")  # fmt: skip
@@ -144,7 +158,8 @@ def jsonl_files() -> Iterator[HostileFile]:
                         after(as_jsonl(some_rows(40)), end, MB), "too_many_rows")  # fmt: skip
     for line in (b"{}", b"null", b"[]", b"1", b'""', b"{", b"\0", b"\xff"):
         yield from file(f"too-many-lines-of-{line!r}",
-                        after(b"", line + b"\n", 210_000 * (len(line) + 1)), "too_many_rows")  # fmt: skip
+                        after(b"", line + b"\n", 210_000 * (len(line) + 1)),
+                        "too_many_rows")  # fmt: skip
     yield from file("objects-without-names", after(b"", b"{}\n", 300_000), "wrong_columns")
     for name, line in _json_lines().items():
         good = as_jsonl(some_rows(40))
@@ -217,13 +232,14 @@ def gzip_files() -> Iterator[HostileFile]:
         "a-wrong-checksum": (whole(good[:-8] + bytes(8)), "not_gzip"),
     }  # fmt: skip
     for name, (body, reason) in bodies.items():
-        yield HostileFile(f"gzip-{name}.csv.gz", body, frozenset([reason] if reason else []))
+        yield HostileFile(f"gzip-{name}.csv.gz", body, by(*([reason] if reason else [])))
     for name, piece, reason in (
-        ("short-lines", b"x\n", "too_many_rows"), ("a", b"a", "not_jsonl"), ("nul", b"\0", "not_jsonl"),
+        ("short-lines", b"x\n", "too_many_rows"), ("a", b"a", "not_jsonl"),
+        ("nul", b"\0", "not_jsonl"),
     ):  # fmt: skip
         body = partial(after(b"", piece, 20 * MB))
         yield HostileFile(f"gzip-bomb-of-{name}.jsonl.gz", lambda body=body: gzipped(body()),
-                          frozenset([reason]))  # fmt: skip
+                          by(reason))  # fmt: skip
 
 
 # ── Parquet ──────────────────────────────────────────────────────────────────────────────────
@@ -233,11 +249,11 @@ def parquet_files() -> Iterator[HostileFile]:
     for name, body, reasons in chain(
         _repeated_values(), _lying_pages(), _lying_footers(), _many_parts(), _damaged()
     ):
-        yield HostileFile(f"parquet-{name}.parquet", whole(body), frozenset(reasons))
+        yield HostileFile(f"parquet-{name}.parquet", whole(body), by_one_of(*reasons))
     packed = gzip.compress(file_of([group_of(8_192, b"x" * 900_000)]), mtime=0)
-    yield HostileFile("parquet-repeated.parquet.gz", whole(packed), frozenset(["too_large"]))
+    yield HostileFile("parquet-repeated.parquet.gz", whole(packed), by("too_large"))
     zeros = lambda: gzipped(filled(b"\0", 300 * MB))  # noqa: E731
-    yield HostileFile("parquet-zeros.parquet.gz", zeros, frozenset(["too_large"]))
+    yield HostileFile("parquet-zeros.parquet.gz", zeros, by("too_large"))
 
 
 Made = Iterator[tuple[str, bytes, list[str]]]
@@ -359,7 +375,7 @@ def largest_files() -> Iterator[HostileFile]:
         + b",positive,2026-01-05\n"
     )
     rows: Callable[[], Any] = lambda: chain([HEADER], (row % n for n in range(MOST_ROWS)))  # noqa: E731
-    yield HostileFile("200000-rows-of-1300.csv", rows, frozenset(["quarantined_share"]))
+    yield HostileFile("200000-rows-of-1300.csv", rows, by("quarantined_share", "class_balance"))
     size = MOST_BYTES - 2 * MB
     wide = '{"review_id":"a","text":"%s\U0001f3ac","label":"x","written_on":"d"}\n' % ("x" * 1_000)
     plain = {
@@ -378,10 +394,8 @@ def largest_files() -> Iterator[HostileFile]:
         "wide.jsonl": (after(b"", wide.encode(), size), "too_large"),
     }
     for name, (body, reason) in plain.items():
-        yield HostileFile(f"largest-{name}", body, frozenset([reason]))
-        yield HostileFile(
-            f"largest-{name}.gz", lambda body=body: gzipped(body()), frozenset([reason])
-        )
+        yield HostileFile(f"largest-{name}", body, by(reason))
+        yield HostileFile(f"largest-{name}.gz", lambda body=body: gzipped(body()), by(reason))
 
 
 def hostile_files() -> list[HostileFile]:

@@ -1,4 +1,4 @@
-"""Parquet files made byte by byte, so that footer, page headers and pages can each say another thing."""
+"""Parquet made byte by byte: footer, page headers and pages can each say another thing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NAMES = ("review_id", "text", "label", "written_on")
 class Column:
     """One column of one row group; what it claims is what it holds, unless a claim is set.
 
-    ``value`` stands once in the dictionary and ``rows`` times in the data page. ``claims`` replaces
-    fields of the column's metadata, ``data_claims`` and ``dictionary_claims`` those of page headers.
+    ``value`` stands once in the dictionary and ``rows`` times in the data page. ``claims``
+    replaces fields of the column's metadata, the other claims those of page headers.
     """
 
     value: bytes

@@ -1,7 +1,8 @@
 """Decide hostile files as a night does, in a process of its own; one line of JSON per file.
 
-Run by `test_hostile_files`: ``python decide_hostile_files.py PART OF WHICH``. Prints the file's name,
-the rules that hold it, and what it took in this process and in the one that decodes.
+Run by `test_hostile_files` as ``python decide_hostile_files.py WHICH``. Prints the file's name, the
+rules that hold it, the processor time in this process and in the one that decodes, and the most
+memory that this one ever used.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
-import hostile_files
-from in_memory import InMemory
+import hostile_files  # noqa: E402
+from in_memory import InMemory  # noqa: E402
 
-from pipelines import config, validation
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.records import Delivery
+from pipelines import config, validation  # noqa: E402
+from pipelines.landing import delivery_digest, parse_name  # noqa: E402
+from pipelines.records import Delivery  # noqa: E402
 
 SETTINGS = config.load()
 
@@ -67,16 +68,15 @@ def decide(file: hostile_files.HostileFile) -> dict[str, Any]:
     _, found = validation.validate(bucket, delivery, SETTINGS)
     held_by = [one.rule for one in found.rules if one.severity == "critical" and not one.is_passed]
     return {
-        "name": file.name, "held_by": sorted(held_by), "why": found.why, "rows": found.delivered_rows,
-        "size": delivery.size_bytes, "cpu_seconds": cpu_seconds() - started, "peak_bytes": peak_bytes(),
+        "name": file.name, "held_by": sorted(held_by), "why": found.why,
+        "rows": found.delivered_rows, "size": delivery.size_bytes,
+        "cpu_seconds": cpu_seconds() - started, "peak_bytes": peak_bytes(),
     }  # fmt: skip
 
 
 def main() -> None:
-    part, of = int(sys.argv[1]), int(sys.argv[2])
-    files = getattr(hostile_files, sys.argv[3])()
-    for file in list(files)[part::of]:
-        print(json.dumps(decide(file)), flush=True)
+    for file in getattr(hostile_files, sys.argv[1])():
+        print(json.dumps(decide(file)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
