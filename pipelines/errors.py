@@ -27,6 +27,7 @@
     │       └── UnsafeStoreError           the store ignores create-if-absent
     └── TransientError                 the same call may succeed later
         ├── StoreUnavailableError
+        ├── DecoderGoneError           the process that decodes a delivery was ended from outside
         ├── ChampionMovedError         somebody promoted first: decide again, then retry
         └── AlertChannelError          a way to send alerts does not work
 
@@ -182,6 +183,16 @@ class UnsafeStoreError(StoreRefusedError):
 
 class StoreUnavailableError(TransientError):
     """The object store did not give an answer that settles the matter."""
+
+
+class DecoderGoneError(TransientError):
+    """A delivery was not decoded, and the reason is not in the file: so there is no verdict."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the process that decodes a delivery {why}. Nothing was decided, and nothing is "
+            "stored. Repeat it. If it comes again: docs/runbooks/ingest-incomplete.md"
+        )
 
 
 class ChampionMovedError(TransientError):

@@ -28,8 +28,8 @@ LIMITS = VerificationSettings(
 
 IN_THE_CLEAN_ROOM = """
 import sys; sys.path.insert(0, sys.argv[1])
-from pipelines import clean_room
-clean_room.leave_the_network(); clean_room.limit(8 * 1024**3, 30)
+from pipelines import bare_process
+bare_process.give_up_everything(address_bytes=8 * 1024**3, cpu_seconds=30)
 {program}
 """
 
