@@ -15,7 +15,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, Literal, TypeVar
 
 from pipelines import config
@@ -40,6 +41,7 @@ Answer = TypeVar("Answer")
 _SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9!_.*'()=/-]{0,899}")
 _CHUNK_BYTES = 1024 * 1024
 _AMBIGUOUS_TRIES = 4
+_PROBES = "probes/"
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound"}
 _DENIED_CODES = {
     "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId",
@@ -328,6 +330,30 @@ class Bucket:
             f"cannot {verb} {target}: the store at {self.endpoint} answered {status} {code}: "
             f"{error.response.get('Error', {}).get('Message', '')}"
         )
+
+    def clock(self) -> datetime:
+        """The store's own time in UTC, to the second, as the headers of a small listing say it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the reply is no listing of this bucket, or says no time.
+        """
+        reply = self._call(
+            "ask the time of",
+            _PROBES,
+            lambda: self._client.list_objects_v2(Bucket=self.name, Prefix=_PROBES, MaxKeys=1),
+        )
+        said = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        try:
+            moment = parsedate_to_datetime(said if reply.get("Name") == self.name else "")
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise StoreUnavailableError(
+                f"the store at {self.endpoint} does not say what time it is (Date: {said!r}), so "
+                "nothing can be dated. Something else may answer in its place: check "
+                "AWS_ENDPOINT_URL_S3, then run this again."
+            ) from None
 
     @property
     def endpoint(self) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import links, plots
+from pipelines import clock, links, plots
 from pipelines.pages import read
 from pipelines.pages.champion import (
     Answering,
@@ -41,7 +41,7 @@ def router(site: Site) -> APIRouter:
         if page > pages_of(len(history)):
             raise no_such(f"The succession has no page {page}.")
         evidence = _evidence(registry, history, page)
-        answered, problem = _answer(history, at)
+        answered, problem = _answer(registry, history, at)
         return respond(
             request, "champion.html.jinja", title="Champion", section="champion",
             status=400 if problem else 200,
@@ -64,10 +64,12 @@ def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidenc
     )
 
 
-def _answer(history: list[LogEntry], at: str) -> tuple[Answering | None, str]:
+def _answer(
+    registry: Registry, history: list[LogEntry], at: str
+) -> tuple[Answering | None, str]:
     if not at:
         return None, ""
     try:
-        return answering(history, at), ""
+        return answering(history, at, clock.now(registry.models)), ""
     except (ValueError, OverflowError):
         return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."

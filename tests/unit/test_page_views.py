@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 from judgement_builders import a_decision_on, an_evaluation
@@ -16,6 +17,7 @@ from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Reply, Viewer
 from pipelines.records import MissingDelivery, Receipt
 
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
 OPERATOR = Viewer(name="olga", may_start=lambda _dag: True)
 READER = Viewer(name="vera", may_start=lambda _dag: False)
 
@@ -91,7 +93,7 @@ SECOND = f"Version {'b' * 20}, generation 2, since 2026-01-02 03:00:00 UTC."
     ],
 )  # fmt: skip
 def test_who_answered_at_a_moment_in_utc_unless_it_names_a_zone(asked, sentence):
-    assert champion.answering([line_of(1, "a"), line_of(2, "b")], asked).sentence == sentence
+    assert champion.answering([line_of(1, "a"), line_of(2, "b")], asked, NOW).sentence == sentence
 
 
 def test_what_is_no_moment_is_said_on_the_page():
