@@ -75,18 +75,14 @@ def time_after(bucket: Bucket, before: LogEntry | None) -> str:
     return written(told)
 
 
-def answering_at(
-    history: Sequence[LogEntry], moment: datetime, now: datetime
-) -> LogEntry | None:
+def answering_at(history: Sequence[LogEntry], moment: datetime, now: datetime) -> LogEntry | None:
     """Who was champion at a moment; None before the first promotion.
 
     An entry dated after ``now``, or against the order of most others, has a wrong date. It is
     taken to have begun when the next one did whose date fits; the last one, now.
     """
     begun = [
-        entry
-        for entry, began in zip(history, _begun(history, now), strict=True)
-        if began <= moment
+        entry for entry, began in zip(history, _begun(history, now), strict=True) if began <= moment
     ]
     return begun[-1] if begun else None
 

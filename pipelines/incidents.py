@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from pipelines import rhythm, standings
-from pipelines.errors import ObjectMissingError, TrustError
+from pipelines import clock, rhythm, standings
+from pipelines.deliveries import outcome_key
+from pipelines.errors import concerns_one_record, sentence
 from pipelines.landing import (
     LANDING_PREFIX,
     RECEIPTS_PREFIX,
@@ -23,14 +24,16 @@ from pipelines.landing import (
     checked_night,
     is_night,
     parse_name,
+    receipt_key,
+    set_aside,
 )
-from pipelines.records import MissingDelivery, Receipt, Record
+from pipelines.records import MissingDelivery, Outcome, Receipt, Record
 from pipelines.standings import Standing
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["HELD", "MISSING_DELIVERY", "UNREADABLE", "CONFLICT", "QUARANTINED"]
+Kind = Literal["HELD", "MISSING_DELIVERY", "SET_ASIDE", "UNREADABLE", "CONFLICT", "QUARANTINED"]
 State = Literal["open", "look", "settled", "routine"]
 
 STATES: dict[State, str] = {
@@ -42,6 +45,7 @@ STATES: dict[State, str] = {
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 MISSING_PREFIX = "missing/"
 NIGHTS_PER_PAGE = 30
+MOST_SET_ASIDE = 50  # files on the page
 MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
 _PARALLEL_READS = 8
 
@@ -87,8 +91,9 @@ class Incident:
 
     @property
     def path(self) -> str:
-        """Where its own page is, below the list; empty for what cannot be read."""
-        return "" if self.kind == "UNREADABLE" and "/" in self.subject else self.subject
+        """Where its own page is, below the list; empty for what has none."""
+        has_none = self.kind in {"UNREADABLE", "SET_ASIDE"} and "/" in self.subject
+        return "" if has_none else self.subject
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
     found = [
         *_of_deliveries(reviews, [one for _, one in receipts if isinstance(one, Receipt)]),
         *_of_sources(reviews, missing, receipts, _names(keys)),
+        *(_of_set_aside(reviews) if until is None else ()),
         *(_unreadable(night, one) for night, one in (*receipts, *missing)
           if isinstance(one, Unreadable)),
     ]  # fmt: skip
@@ -187,13 +193,20 @@ def _page(nights: Sequence[str], keys: dict[str, list[str]]) -> list[str]:
 def read_all(
     reviews: Bucket, keys: Sequence[str], kind: type[AnyRecord]
 ) -> list[AnyRecord | Unreadable]:
-    """The records under some keys, in their order; those that cannot be read say why."""
+    """The records under some keys, in their order; those that cannot be read say why.
+
+    A record under a name that it does not say itself is none of them.
+    """
 
     def read(key: str) -> AnyRecord | Unreadable:
         try:
-            return reviews.get_record(key, kind)
-        except (TrustError, ObjectMissingError) as error:
-            return Unreadable(key, str(error))
+            record = reviews.get_record(key, kind)
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            return Unreadable(key, sentence(error))
+        is_its_own = _own_key(record) in {None, key}
+        return record if is_its_own else Unreadable(key, "It holds the record of another name.")
 
     with ThreadPoolExecutor(_PARALLEL_READS) as readers:
         return list(readers.map(read, keys))
@@ -224,8 +237,10 @@ def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
     try:
         standing = standings.find(reviews, first.delivery)
         why = "its ledger entry is gone, and a receipt names it"
-    except (TrustError, ObjectMissingError) as error:
-        standing, why = None, str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        standing, why = None, sentence(error)
     if standing is None:
         return Incident(
             "UNREADABLE", "open", first.delivery, nights, first.landing_key, source, why
@@ -270,6 +285,30 @@ def settled_by(standing: Standing) -> str:
     last = standing.replays[-1]
     at = f"{last.at[:10]} {last.at[11:19]} UTC"
     return f"{last.action}: {last.verdict} on {at} by {last.actor}, because: {last.reason}"
+
+
+def _own_key(record: Record) -> str | None:
+    """The key that a record says it has, where it says so."""
+    if isinstance(record, Receipt):
+        named = {"landing_key": record.landing_key, "version_tag": record.version_tag}
+        return receipt_key(record.night, **named)
+    if isinstance(record, MissingDelivery):
+        return f"{MISSING_PREFIX}{record.night}/{record.source}.json"
+    return outcome_key(record.delivery) if isinstance(record, Outcome) else None
+
+
+def _of_set_aside(reviews: Bucket) -> list[Incident]:
+    """Landed files that no night takes up unless somebody does something."""
+    today = clock.now(reviews).date()
+    found = set_aside(reviews, today.isoformat(), today=today)
+    return [
+        Incident(
+            "SET_ASIDE", "open", f"{LANDING_PREFIX}{one.landing_key}",
+            (one.delivered_for or "no night",), one.landing_key, "", one.why,
+        )
+        for one in found[:MOST_SET_ASIDE]
+        if one.needs_person
+    ]  # fmt: skip
 
 
 # ── Sources that fell silent ─────────────────────────────────────────────────────────────────

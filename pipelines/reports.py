@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from pipelines import profiles
+from pipelines.deliveries import delivery_key
+from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.links import VALIDATION_KEY
 from pipelines.profiles import LENGTH_EDGES
 from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation
+from pipelines.store import Bucket
 from pipelines.visible import shown
+
+logger = logging.getLogger(__name__)
 
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
@@ -124,6 +131,48 @@ def render(found: Validation, delivery: Delivery, last_good: Validation | None) 
         width=_WIDTH,
         height=_HEIGHT,
     )  # fmt: skip
+
+
+def read(reviews: Bucket, key: str) -> Validation:
+    """The validation that a record names.
+
+    Raises
+    ------
+    TrustError
+        If the key is that of none, or it belongs to another delivery.
+    ObjectMissingError
+        If it is not there.
+    """
+    named = VALIDATION_KEY.fullmatch(key)
+    if named is None:
+        raise TrustError(f"{key[:200]!r} is no key of a validation")
+    found = reviews.get_record(key, Validation)
+    if found.delivery != named[1]:
+        raise TrustError(f"{reviews.uri(key)} is of another delivery, {found.delivery}")
+    return found
+
+
+def page(reviews: Bucket, key: str) -> str:
+    """The page on a validation, drawn anew from the records: a stored page may say anything.
+
+    Raises
+    ------
+    TrustError, ObjectMissingError
+        If the validation or the delivery cannot be read.
+    """
+    found = read(reviews, key)
+    delivery = reviews.get_record(delivery_key(found.delivery), Delivery)
+    return render(found, delivery, _last_good(reviews, found))
+
+
+def _last_good(reviews: Bucket, found: Validation) -> Validation | None:
+    if not found.basis.trailing:
+        return None
+    try:
+        return read(reviews, found.basis.trailing[-1])
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("the page has no differences: %s", error)
+        return None
 
 
 def _in_order(rules: list[RuleResult]) -> list[RuleResult]:

@@ -199,7 +199,12 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
     token = sha256_of(f"release {version} after {before.digest()}".encode())
     return registry.append(
         _next_entry(
-            registry, before, kind="release", subject=version, actor=actor, reason=reason,
+            registry,
+            before,
+            kind="release",
+            subject=version,
+            actor=actor,
+            reason=reason,
             token=token,
-        )  # fmt: skip
+        )
     )

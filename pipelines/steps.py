@@ -186,8 +186,8 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
         )
     if summary.unreadable:
         raise NightIncompleteError(
-            f"{len(summary.unreadable)} receipts of {night} cannot be read, so what became of their "
-            f"files is not known: {list(summary.unreadable[:5])}. They are not counted. "
+            f"{len(summary.unreadable)} receipts of {night} cannot be read, so what became of "
+            f"their files is not known: {list(summary.unreadable[:5])}. They are not counted. "
             "What to do: docs/runbooks/ingest-incomplete.md"
         )
     held = [receipt for receipt in summary.receipts if _is_still_held(stores.reviews, receipt)]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pipelines import links
 from pipelines.card_words import Judged
-from pipelines.errors import DigestMismatchError, ObjectMissingError, TrustError
+from pipelines.errors import DigestMismatchError, LoopError, concerns_one_record, sentence
 from pipelines.incidents import AnyRecord, Unreadable, read_all
 from pipelines.judgement import Evaluation
 from pipelines.records import LogEntry, Manifest
@@ -27,8 +28,11 @@ def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
     """What was read; None, with a line in the log, where it is missing or cannot be trusted."""
     try:
         return read(name)
-    except (ObjectMissingError, TrustError) as error:
-        logger.warning("page shows a gap: %s", error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        is_expected = isinstance(error, LoopError)
+        logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
         return None
 
 
@@ -59,6 +63,17 @@ def judged(registry: Registry, key: str) -> Judged:
     return Judged(decision, evaluation)
 
 
+def history(registry: Registry) -> tuple[list[LogEntry], str]:
+    """The champion log, or why it cannot be trusted: then nothing of it is shown."""
+    try:
+        return registry.history(), ""
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("the champion log cannot be read: %s", sentence(error), exc_info=True)
+        return [], sentence(error)
+
+
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:
     return or_none(registry.champion_manifest, history[-1]) if history else None
 
@@ -68,7 +83,7 @@ def decisions(registry: Registry) -> list[ObjectInfo]:
     found = [
         info
         for info in registry.models.list(f"{registry.name}/versions/")
-        if info.key.endswith("/decision.json") and "/gates/" in info.key
+        if links.decision_link(info.key)  # what lies elsewhere is named by champion fsck
     ]
     return sorted(found, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
 
