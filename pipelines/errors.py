@@ -232,7 +232,8 @@ def sentence(error: BaseException) -> str:
     """
     if isinstance(error, LoopError):
         return str(error)
-    kind, said = type(error).__name__, " ".join(str(error).split())[:_MOST_CHARS]
+    line = " ".join(str(error).split())[:_MOST_CHARS]
+    kind, said = type(error).__name__, "".join(one if one.isprintable() else "?" for one in line)
     return f"{kind}: {said or 'without a message'}{_what_to_do(error)}"
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from datetime import date, timedelta
 
-import pyarrow as pa
 import pytest
 from alert_servers import web_server
+from botocore.exceptions import ClientError
 from builders import NIGHT, as_csv, deliver, landing_key, some_rows
 from clocks import real_now
 from incident_builders import SECOND, ingest, odd_rows, sent
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, deliveries, landing, standings, steps, validation
+from pipelines import alert_steps, deliveries, landing, standings, steps
 from pipelines.__main__ import app
 from pipelines.alerts import Run
 from pipelines.errors import (
@@ -44,49 +43,25 @@ def verdicts(facts):
 
 # ── Whatever one delivery raises ─────────────────────────────────────────────────────────────
 
-RAISED = [
-    OSError(errno.ENOSPC, "No space left on device", "spool"),
-    FileNotFoundError(errno.ENOENT, "No usable temporary directory"),
-    MemoryError(),
-    KeyError("ETag"),
-    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
-    UnicodeEncodeError("utf-8", "\udc00", 0, 1, "surrogates not allowed"),
-    RecursionError("maximum recursion depth exceeded"),
-    OverflowError("date value out of range"),
-    ZeroDivisionError("division by zero"),
-    pa.ArrowInvalid("odd"),
-    AssertionError(),
-    StopIteration(),
-    Exception("a line\nand \x1b[31manother"),
-]
 
-
-@pytest.mark.parametrize("raised", RAISED, ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize("step", ["land", "validate", "accept"])
-def test_whatever_one_delivery_raises_the_others_count(stores, monkeypatch, raised, step):
+def test_what_one_delivery_raises_is_its_failure_and_the_others_count(stores, monkeypatch):
     bad, good = (deliver(stores, landing_key(name), as_csv(some_rows(40, first=first)))
                  for name, first in (("a.csv", 0), ("b.csv", 100)))  # fmt: skip
-    do = getattr(steps, step)
-    seen = []
+    validate, seen = steps.validate, []
 
-    def first_fails(uri, *more):
+    def first_fails(uri):
         seen.append(uri)
-        if uri == seen[0]:
-            raise raised
-        return do(uri, *more)
+        return {}["missing"] if uri == seen[0] else validate(uri)
 
-    monkeypatch.setattr(steps, step, first_fails)
+    monkeypatch.setattr(steps, "validate", first_fails)
     reply, facts = run_night()
+    monkeypatch.setattr(steps, "validate", validate)
 
     assert reply.exit_code == 1
     assert facts["is_complete"] is False
     assert verdicts(facts) == {landing_key("b.csv"): "ACCEPTED"}
     (failure,) = facts["failures"]
-    assert bad in failure
-    assert good not in failure
-    assert type(raised).__name__ in failure
-    assert failure.isprintable()
-    monkeypatch.undo()
+    assert failure.startswith(f"{bad}: KeyError: 'missing'")
     assert steps.find_deliveries(NIGHT) == [bad, good]
 
 
@@ -105,18 +80,6 @@ def test_a_folder_for_temporary_files_that_is_missing_stops_no_other_file(
     assert "TMPDIR" in facts["failures"][0]
 
 
-def test_where_it_happened_is_told_only_to_those_who_ask(stores, monkeypatch):
-    sent(stores, some_rows(40), "a.csv")
-    monkeypatch.setattr(steps, "validate", lambda _uri: {}["missing"])
-
-    quiet = CliRunner().invoke(app, ["ingest", "--night", NIGHT])
-    loud = CliRunner().invoke(app, ["--verbose", "ingest", "--night", NIGHT])
-
-    assert "INCOMPLETE" in quiet.stdout
-    assert "Traceback" not in quiet.stderr
-    assert loud.exit_code == 1
-
-
 # ── Names ────────────────────────────────────────────────────────────────────────────────────
 
 FOLDER = f"landing/web/{NIGHT}"
@@ -132,15 +95,28 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_no_name_of_a_file_stops_a_night(stores, name):
-    deliver(stores, name, as_csv(some_rows(40)))
-    sent(stores, some_rows(40, first=100), "good.csv")
+def test_no_name_of_a_file_stops_a_night(stores):
+    delivered = []
+    for number, name in enumerate(NAMES):
+        body = as_csv(some_rows(30, first=100 * number))
+        try:
+            stores.reviews._client.put_object(Bucket=stores.reviews.name, Key=name, Body=body)
+        except ClientError:
+            continue  # upstream cannot use such a name on this server, either
+        delivered.append(name)
+    sent(stores, some_rows(40, first=9_000), "good.csv")
 
     _, facts = run_night()
 
+    assert len(delivered) > len(NAMES) / 2
+    assert facts["failures"] == []
+    dealt_with = {one["landing_key"] for one in facts["receipts"]}
+    aside = {one["landing_key"] for one in facts["set_aside"]}
     assert verdicts(facts)[landing_key("good.csv")] == "ACCEPTED"
-    assert len(facts["receipts"]) + len(facts["set_aside"]) + len(facts["failures"]) <= 2
+    due = {name for name in delivered if landing.parse_name(name).delivered_for}
+    assert due <= dealt_with | aside
+    for uri in steps.find_deliveries(NIGHT):
+        json.dumps(uri).encode()
 
 
 @pytest.mark.parametrize("name", [f"{FOLDER}/nul\x00.csv", f"{FOLDER}/\ufffd.csv"], ids=ascii)
@@ -167,39 +143,29 @@ def test_a_name_that_cannot_be_passed_on_is_set_aside_and_named(stores, monkeypa
 # ── Dates ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-31"])
-def test_a_folder_of_a_day_that_cannot_be_reckoned_with_is_held_with_a_reason(stores, day):
-    deliver(stores, f"landing/web/{day}/a.csv", as_csv(some_rows(40)))
+def test_a_folder_of_a_day_that_cannot_be_reckoned_with_is_held_with_a_reason(stores):
+    for number, day in enumerate(("0001-01-01", "1899-12-31")):
+        body = as_csv(some_rows(40, first=number * 100))
+        deliver(stores, f"landing/web/{day}/a.csv", body)
 
     reply, facts = run_night()
 
     assert reply.exit_code == 3
-    (receipt,) = facts["receipts"]
-    assert receipt["verdict"] == "HELD"
-    assert f"its folder says {day}" in receipt["why"]
-    assert "from 1900-01-01 to 2199-12-31" in receipt["why"]
+    for day, receipt in zip(("0001-01-01", "1899-12-31"), facts["receipts"], strict=True):
+        assert receipt["verdict"] == "HELD"
+        assert f"its folder says {day}" in receipt["why"]
+        assert "from 1900-01-01 to 2199-12-31" in receipt["why"]
+    for action, code in (("release", 1), ("revalidate", 0), ("discard", 0)):
+        reply = CliRunner().invoke(app, [
+            "delivery", action, facts["receipts"][0]["delivery"], "--reason", "a test", "--yes",
+        ])  # fmt: skip
+        assert reply.exit_code == code, reply.stderr
 
 
-@pytest.mark.parametrize("action", ["release", "revalidate", "discard"])
-def test_what_is_held_for_its_day_can_be_replayed_without_a_traceback(stores, action):
-    uri = deliver(stores, "landing/web/0001-01-01/a.csv", as_csv(some_rows(40)))
-    _, facts = run_night()
-    assert uri.endswith(facts["receipts"][0]["landing_key"])
-
-    reply = CliRunner().invoke(app, [
-        "delivery", action, facts["receipts"][0]["delivery"], "--reason", "a test", "--yes",
-    ])  # fmt: skip
-
-    assert reply.exit_code in {0, 1}
-    assert isinstance(reply.exception, SystemExit | None)
-
-
-@pytest.mark.parametrize("day", ["2062-01-05", "9999-12-31", "2199-12-31"])
+@pytest.mark.parametrize("day", ["2062-01-05", "9999-12-31"])
 def test_a_folder_far_in_the_future_is_named_with_its_date_and_what_to_do(stores, day):
     key = f"landing/web/{day}/a.csv"
     deliver(stores, key, as_csv(some_rows(40)))
-    sent(stores, some_rows(40), "good.csv")
-
     reply, facts = run_night()
     table = CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
@@ -283,19 +249,19 @@ def test_the_first_nights_of_the_calendar_can_be_reckoned_with(stores, configure
 TORN = [b"", b"{", b"null", b'{"schema_version":1}', b"\xff\xfe", b"[" * 100_000]
 
 
-@pytest.mark.parametrize("data", TORN, ids=lambda data: ascii(data[:20]))
-def test_a_torn_receipt_is_named_and_the_rest_of_the_night_is_summed_up(stores, data):
+def test_a_torn_receipt_is_named_and_the_rest_of_the_night_is_summed_up(stores):
     sent(stores, some_rows(40), "a.csv")
     sent(stores, some_rows(40, first=100), "b.csv")
     ingest()
     key = stores.reviews.list(f"receipts/{NIGHT}/")[0].key
     due = steps.find_deliveries(NIGHT)
-    stores.reviews.put(key, data)
+    for data in TORN:
+        stores.reviews.put(key, data)
 
-    summary = steps.summarize_night(NIGHT)
+        summary = steps.summarize_night(NIGHT)
 
-    assert summary["unreadable"] == [key]
-    assert (summary["deliveries"], summary["accepted_rows"]) == (1, 40)
+        assert summary["unreadable"] == [key]
+        assert (summary["deliveries"], summary["accepted_rows"]) == (1, 40)
     with pytest.raises(NightIncompleteError):
         steps.check_night(NIGHT, due)
     reply, facts = run_night()
@@ -329,16 +295,6 @@ def test_alerts_that_cannot_be_looked_at_do_not_stop_the_summary(stores, monkeyp
     monkeypatch.setattr("pipelines.alert_ledger.open_teller", lambda *_given: {}["missing"])
 
     assert steps.summarize_night(NIGHT)["status"] == "NO_NEW_DATA"
-
-
-def test_a_judge_that_cannot_be_found_is_the_failure_of_each_delivery(stores, monkeypatch):
-    sent(stores, some_rows(40), "a.csv")
-    monkeypatch.setattr(validation, "validate", lambda *_given, **_more: {}["missing"])
-
-    reply, facts = run_night()
-
-    assert reply.exit_code == 1
-    assert "KeyError: 'missing'" in facts["failures"][0]
 
 
 def test_the_horizon_is_counted_from_today_by_the_stores_clock(stores):
