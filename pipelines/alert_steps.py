@@ -247,8 +247,8 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
         for alert in find(open_stores(config.load().store)):
             teller.tell(alert)
         alert_records.mark_looked(teller.reviews, run)
-    except Exception as error:
-        logger.warning("how the run ended cannot be looked at: %s", sentence(error), exc_info=True)
+    except Exception as error:  # noqa: BLE001 - an incident, whatever it is
+        logger.warning("how the run ended cannot be looked at: %s", sentence(error))
         teller.tell(alert_words.unseen_run(run, _airflow_url(), sentence(error)))
 
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipelines import deliveries, incidents, reports, standings
-from pipelines.errors import ObjectMissingError, TrustError, concerns_one_record, sentence
+from pipelines.errors import (
+    LoopError,
+    ObjectMissingError,
+    TrustError,
+    concerns_one_record,
+    sentence,
+)
 from pipelines.incidents import Unreadable, read_all
 from pipelines.landing import RECEIPTS_PREFIX, checked_night
 from pipelines.records import (
@@ -139,7 +145,8 @@ class _Reader:
         except Exception as error:
             if not concerns_one_record(error):
                 raise
-            logger.warning("page shows a gap: %s", sentence(error), exc_info=True)
+            is_expected = isinstance(error, LoopError)
+            logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
             self.problems.append(sentence(error))
             return None
 

@@ -70,7 +70,10 @@ def history(registry: Registry) -> tuple[list[LogEntry], str]:
     except Exception as error:
         if not concerns_one_record(error):
             raise
-        logger.warning("the champion log cannot be read: %s", sentence(error), exc_info=True)
+        is_expected = isinstance(error, LoopError)
+        logger.warning(
+            "the champion log cannot be read: %s", sentence(error), exc_info=not is_expected
+        )
         return [], sentence(error)
 
 

@@ -189,9 +189,12 @@ def every_command() -> dict[tuple[str, ...], Any]:
 COMMANDS = every_command()
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 NOT_UTF8 = "caf\udce9"
-HOSTILE = [NOT_UTF8, "nul\x00byte", "", " ", "-", "--", "\n", "\x1b[31m", "\u202e", "../../etc/passwd",
-           "{0}", "%s", "[bold]x[/]", "0", "-1", "9" * 5_000, "1e999", "NaN", "a" * 20_000, "\U0001f4a3",
-           "0001-01-01T00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31", "0001-01-01"]  # fmt: skip
+HOSTILE = [NOT_UTF8, "nul\x00byte", "", " ", "-", "--", "\n", "\x1b[31m", "\u202e",
+           "../../etc/passwd",
+           "{0}", "%s", "[bold]x[/]", "0", "-1", "9" * 5_000, "1e999", "NaN", "a" * 20_000,
+           "\U0001f4a3",
+           "0001-01-01T00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31",
+           "0001-01-01"]  # fmt: skip
 
 
 def takes(path, kind: str) -> list[Any]:
@@ -201,8 +204,11 @@ def takes(path, kind: str) -> list[Any]:
         "text": ("str", "Path", "DeliveryId", "Reason", "NightOption"),
         "number": ("int", "Rows"),
     }
-    return [one for one in COMMANDS[path].params
-            if one.name in hints and any(name in hints[one.name] for name in kinds[kind])]  # fmt: skip
+    return [
+        one
+        for one in COMMANDS[path].params
+        if one.name in hints and any(name in hints[one.name] for name in kinds[kind])
+    ]
 
 
 def word_for(one, value: str) -> str:
