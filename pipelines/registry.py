@@ -26,7 +26,6 @@ from pipelines.errors import (
     AlreadyExistsError,
     ChampionMovedError,
     DigestMismatchError,
-    LoopError,
     ModelFormatError,
     ObjectMissingError,
     TrustError,
@@ -279,7 +278,7 @@ class Registry:
         hint = ChampionHint(generation=entry.generation, version=entry.version)
         try:
             self.models.put(self.hint_key, hint.to_bytes())
-        except LoopError:
+        except Exception:  # noqa: BLE001 - the log has the entry already
             logger.warning(
                 "hint=%s was not written; readers find the log without it", self.hint_key
             )

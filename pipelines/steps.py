@@ -24,7 +24,6 @@ from pipelines.errors import (
     PromotionError,
     SetAsideError,
     StalePlanError,
-    TrustError,
     concerns_one_record,
     sentence,
 )
@@ -530,9 +529,13 @@ def confirm(entry_uri: str | None) -> int:
     generation = int(key.rpartition("/")[2].removesuffix(".json"))
     try:
         return serving.confirm(stores.reviews, registry, generation, config.load())
-    except (PromotionError, TrustError) as error:
-        back = rollback.undo(registry, generation, reason=f"confirm: {error}"[:500])
-        raise ConfirmationError(generation=generation, why=str(error), put_back=back) from error
+    except Exception as error:
+        # What this machine or the whole store is at fault for says nothing of the champion.
+        if isinstance(error, OSError | MemoryError) or not concerns_one_record(error):
+            raise
+        why = sentence(error)
+        back = rollback.undo(registry, generation, reason=f"confirm: {why}"[:500])
+        raise ConfirmationError(generation=generation, why=why, put_back=back) from error
 
 
 # ── sentiment_rollback ───────────────────────────────────────────────────────────────────────

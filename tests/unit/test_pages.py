@@ -20,6 +20,7 @@ from pipelines.errors import (
     UnsafeStoreError,
 )
 from pipelines.pages.site import Reply
+from pipelines.records import Basis, Delivery, Validation
 
 PROJECT = Path(__file__).resolve().parents[2]
 VERSION = "a" * 20
@@ -263,11 +264,16 @@ def test_a_verdicts_words_stay_text():
 
 def test_a_validation_report_is_shown_and_can_do_nothing():
     pages = Pages()
-    found, delivery = a_validation(why="<script>evil()</script>", delivery=DELIVERY), a_delivery()
-    pages.reviews.put_record(f"reports/{DELIVERY}/{BASIS}/validation.json", found)
-    pages.reviews.put_record(
-        f"deliveries/{DELIVERY}/delivery.json", delivery.model_copy(update={"sha256": DELIVERY})
-    )
+    basis = Basis(rules="0" * 64, before="2026-01-09", known="1" * 64, trailing=(), champion=None)
+    rows = {"delivered_rows": 1, "accepted_rows": 0, "quarantined_rows": 0, "held_rows": 1}
+    pages.reviews.put_record(f"reports/{DELIVERY}/{BASIS}/validation.json", Validation(
+        delivery=DELIVERY, verdict="HELD", why="<script>evil()</script>", basis=basis, reasons={},
+        rules=(), accepted=None, quarantined=None, **rows,
+    ))  # fmt: skip
+    pages.reviews.put_record(f"deliveries/{DELIVERY}/delivery.json", Delivery(
+        sha256=DELIVERY, source="web", landing_key="landing/web/a.csv", file_format="csv",
+        is_gzipped=False, size_bytes=1, night="2026-01-09", raw_key=None,
+    ))  # fmt: skip
     pages.reviews.objects[f"reports/{DELIVERY}/{BASIS}/report.html"] = b"<script>planted()</script>"
 
     answer = pages.get(f"/reports/{DELIVERY}/{BASIS}")

@@ -13,14 +13,22 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import typer
+from alert_builders import an_alert
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from in_memory import InMemory
 from typer.testing import CliRunner
 
 from pipelines import __main__ as shell
-from pipelines import alert_ledger, rhythm, rollback, steps, store
-from pipelines.errors import StoreUnavailableError, sentence
+from pipelines import alert_ledger, rhythm, rollback, serving, steps, store, verification
+from pipelines.config import load
+from pipelines.errors import (
+    ConfirmationError,
+    ObjectMissingError,
+    StoreUnavailableError,
+    TrustError,
+    sentence,
+)
 from pipelines.records import NightSummary
 from pipelines.store import Stores
 
@@ -155,10 +163,6 @@ def test_an_undo_that_fails_says_that_nothing_was_put_back(raised):
 
 @named
 def test_a_channel_that_raises_anything_stops_no_other(raised):
-    from alert_builders import an_alert
-
-    from pipelines.config import load
-
     class Channel:
         def __init__(self, name, send):
             self.name, self.send = name, send
@@ -170,6 +174,39 @@ def test_a_channel_that_raises_anything_stops_no_other(raised):
     alert_ledger.Teller(InMemory(), [bad, good], load().alerts).tell(an_alert())
 
     assert "held_delivery" in sent
+
+
+def test_a_folder_that_cannot_be_written_is_no_verdict_on_a_model(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(FileNotFoundError):
+        verification.ask_clean_room(b"", [], load().verification)
+
+
+@pytest.mark.parametrize(
+    ("raised", "is_undone"),
+    [
+        (KeyError("partition"), True),
+        (TrustError("changed"), True),
+        (ObjectMissingError("the model is gone"), True),
+        (ValueError("zip() argument 2 is shorter"), True),
+        (StoreUnavailableError("down"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (MemoryError(), False),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_champion_is_put_back_for_its_own_faults_and_not_for_the_machines(
+    night, monkeypatch, raised, is_undone
+):
+    undone = []
+    monkeypatch.setattr(serving, "confirm", raises(raised))
+    monkeypatch.setattr(rollback, "undo", lambda *_given, **_more: undone.append(1))
+
+    with pytest.raises(ConfirmationError if is_undone else type(raised)):
+        steps.confirm("s3://memory/sentiment/log/00000001.json")
+
+    assert bool(undone) is is_undone
 
 
 # ── Every command, and every text that it takes ──────────────────────────────────────────────
