@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import alert_words, config
 from pipelines.alerts import Alert, Run
-from pipelines.errors import LoopError, ObjectMissingError, TrustError
+from pipelines.errors import TrustError, concerns_one_record, sentence
 
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
@@ -68,8 +68,8 @@ def alert_failed_run(run: Run, why: str) -> None:
     try:
         if alert_records.has_looked(teller.reviews, run):
             return
-    except LoopError as error:
-        logger.warning("whether %s was looked at is not known: %s", run.run_id, error)
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s was looked at is not known: %s", run.run_id, sentence(error))
     teller.tell(alert_words.failed_run(run, _airflow_url(), why))
 
 
@@ -86,8 +86,8 @@ def alert_late(run: Run, minutes: float) -> None:
         if alert_records.was_told(teller.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
-    except LoopError as error:
-        logger.warning("whether %s waits for a person is not known: %s", run.run_id, error)
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s waits is not known: %s", run.run_id, sentence(error))
     teller.tell(alert_words.late(run, minutes, _airflow_url()))
 
 
@@ -105,8 +105,8 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
         hours = config.load().approval.timeout_hours
         alert = alert_words.waiting(decision.version, decision.why, hours, run, _airflow_url())
         teller.tell(alert)
-    except LoopError as error:
-        logger.warning("nobody was told that the run waits for a person: %s", error)
+    except Exception as error:  # noqa: BLE001 - as said above
+        logger.warning("nobody was told that the run waits for a person: %s", sentence(error))
 
 
 # ── What there is to tell ────────────────────────────────────────────────────────────────────
@@ -122,10 +122,12 @@ def night_alerts(
     from pipelines import rhythm
 
     url = _airflow_url()
-    summary = rhythm.night_summary(stores.reviews, night, config.load().sources, skips_torn=True)
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
     found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
     found += [alert_words.missing(one, rhythm.sentence(one), run, url) for one in summary.missing]
     found += _unfinished_alerts(stores, summary, run, landing_uris)
+    if summary.for_people:
+        found.append(alert_words.set_aside(summary, run, url))
     yield from found
     if not _is_explained(run, found):
         yield alert_words.failed_run(run, url)
@@ -148,6 +150,10 @@ def _unfinished_alerts(
     if landing_uris is None:
         why = "Which files were due could not be found out."
         yield alert_words.unfinished(night, (), why, run, url)
+        return
+    if summary.unreadable:
+        why = f"{len(summary.unreadable)} receipts cannot be read: what became of their files?"
+        yield alert_words.unfinished(night, summary.unreadable, why, run, url)
         return
     dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
@@ -173,8 +179,10 @@ def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
 
     try:
         standing = standings.find(reviews, receipt.delivery)
-    except (TrustError, ObjectMissingError) as error:
-        yield alert_words.unreadable(receipt, str(error), run, _airflow_url())
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        yield alert_words.unreadable(receipt, sentence(error), run, _airflow_url())
         return
     if standing is None or standing.verdict != "HELD":
         return
@@ -189,8 +197,10 @@ def _find_validation(reviews: Bucket, key: str) -> Validation | None:
 
     try:
         return reviews.find_record(key, Validation)
-    except TrustError as error:
-        logger.warning("it is told without its validation: %s", error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("it is told without its validation: %s", sentence(error))
         return None
 
 
@@ -231,15 +241,15 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
         return
     try:
         teller.sweep()
-    except LoopError as error:
-        logger.warning("what earlier runs could not tell stays untold: %s", error)
+    except Exception as error:  # noqa: BLE001 - this run is told all the same
+        logger.warning("what earlier runs could not tell stays untold: %s", sentence(error))
     try:
         for alert in find(open_stores(config.load().store)):
             teller.tell(alert)
         alert_records.mark_looked(teller.reviews, run)
-    except LoopError as error:
-        logger.warning("how the run ended cannot be looked at: %s", error)
-        teller.tell(alert_words.unseen_run(run, _airflow_url(), str(error)))
+    except Exception as error:  # noqa: BLE001 - an incident, whatever it is
+        logger.warning("how the run ended cannot be looked at: %s", sentence(error))
+        teller.tell(alert_words.unseen_run(run, _airflow_url(), sentence(error)))
 
 
 def every_alert() -> list[dict[str, Any]]:
@@ -260,12 +270,16 @@ def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
         alert = alert_records.read_alert(reviews, attempt.incident)
         known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
         title = alert.title
-    except (TrustError, ObjectMissingError) as error:
-        title = str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        title = sentence(error)
     try:
         why = alert_records.why_failed(reviews, attempt)
-    except (TrustError, ObjectMissingError) as error:
-        why = str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        why = sentence(error)
     return known | {
         "incident": attempt.incident,
         "title": title,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import md5
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,10 +40,14 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a listing; ``following`` is the token of the next part, None at the end."""
+    """A part of a listing; ``following`` is the token of the next part, None at the end.
+
+    ``said_at`` is the store's own time in UTC; None where the reply does not say it.
+    """
 
     lines: list[ObjectInfo]
     following: str | None
+    said_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,17 @@ def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
         after = lines[-1].key
     following = reply.get("NextContinuationToken") if reply["IsTruncated"] else None
     _must(bool(following) == reply["IsTruncated"], "a listing that goes on and does not say where")
-    return Page(lines, following)
+    return Page(lines, following, _said_at(reply))
+
+
+def _said_at(reply: Any) -> datetime | None:
+    """When the reply was given, by the clock of who gave it."""
+    said = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        moment = parsedate_to_datetime(said)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _checked_line(line: Any, prefix: str, after: str) -> ObjectInfo:

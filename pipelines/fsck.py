@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
+from pipelines import clock
 from pipelines.errors import LoopError, ObjectMissingError, TransientError
 from pipelines.judgement import ApprovalRecord, Decision, Evaluation
 from pipelines.keys import snapshot_key
@@ -119,6 +120,7 @@ class _Inspection:
     def _log(self) -> Iterator[Finding]:
         generations = sorted(int(found[1]) for key in self.keys if (found := _LOG.fullmatch(key)))
         before: LogEntry | None = None
+        history: list[LogEntry] = []
         for generation in range(1, (generations[-1] if generations else 0) + 1):
             key = self.registry.log_key(generation)
             if generation not in generations:
@@ -129,14 +131,22 @@ class _Inspection:
             yield from faults
             if entry is not None:
                 yield from self._entry(key, entry, before)
+                history.append(entry)
             before = entry
+        yield from self._dates(history)
+
+    def _dates(self, history: list[LogEntry]) -> Iterator[Finding]:
+        for entry in clock.misdated(history, clock.now(self.registry.models)):
+            yield Finding(
+                "warning", self.registry.log_key(entry.generation),
+                f"is dated {entry.at!r}, which contradicts the other entries or is after today: "
+                "`champion at` goes by the others",
+            )  # fmt: skip
 
     def _entry(self, key: str, entry: LogEntry, before: LogEntry | None) -> Iterator[Finding]:
         follows = before.digest() if before else None
         if (before or entry.generation == 1) and entry.previous_entry_sha256 != follows:
             yield Finding("error", key, "does not follow from the entry before it")
-        if before and entry.at < before.at:
-            yield Finding("error", key, f"is dated {entry.at}, the entry before it {before.at}")
         for named, expected, kind in _named_by(self.registry, entry):
             record, found = self._record(named, kind)
             yield from found

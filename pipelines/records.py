@@ -356,6 +356,15 @@ class MissingDelivery(StoredRecord):
         return keys.missing_key(self.night, self.source)
 
 
+class SetAside(Record):
+    """A landing file that the night does not take up, and why. It stays where it is."""
+
+    landing_key: str  # visible: what cannot be printed is spelled out
+    delivered_for: str | None
+    why: str  # with what to do
+    needs_person: bool  # else it waits for a night to come
+
+
 class NightSummary(Record):
     """What a night brought, counted from its receipts."""
 
@@ -369,7 +378,15 @@ class NightSummary(Record):
     quarantined_rows: int
     held_rows: int
     missing: tuple[MissingDelivery, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()  # those that need a person first, and not all of many
+    set_aside_deliveries: int = 0
+    unreadable: tuple[str, ...] = ()  # keys of receipts that are torn or under another's name
     receipts: tuple[Receipt, ...]
+
+    @property
+    def for_people(self) -> list[SetAside]:
+        """The files that no night will take up unless somebody does something."""
+        return [one for one in self.set_aside if one.needs_person]
 
 
 class Snapshot(StoredRecord):

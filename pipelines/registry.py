@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipelines import keys
+from pipelines import clock, keys
 from pipelines.errors import (
     ChampionMovedError,
     DigestMismatchError,
-    LoopError,
     ModelFormatError,
     ObjectMissingError,
     TrustError,
@@ -69,19 +68,6 @@ def load_version(manifest: Manifest, model: bytes) -> Pipeline:
             "release of this project that made it."
         )
     return load_model(model)
-
-
-def time_after(before: LogEntry | None) -> str:
-    """Now, in UTC; never earlier than the entry before, whatever this machine's clock says."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return max(now, before.at) if before else now
-
-
-def answering_at(history: Sequence[LogEntry], moment: datetime) -> LogEntry | None:
-    """Who was champion at a moment; None before the first promotion."""
-    wanted = moment.astimezone(UTC).isoformat(timespec="seconds")
-    before = [entry for entry in history if entry.at <= wanted]
-    return before[-1] if before else None
 
 
 def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:
@@ -302,7 +288,7 @@ class Registry:
 
     def champion_at(self, moment: datetime) -> LogEntry | None:
         """Who was champion at a moment; None before the first promotion."""
-        return answering_at(self.history(), moment)
+        return clock.answering_at(self.history(), moment, clock.now(self.models))
 
     def withdrawn(self) -> dict[str, LogEntry]:
         """Versions that were rolled back and not released since, with the entry that says so."""
@@ -340,7 +326,7 @@ class Registry:
         )
         try:
             self.models.put(hint.object_key, to_stored(hint))
-        except LoopError:
+        except Exception:  # noqa: BLE001 - the log has the entry already
             logger.warning(
                 "hint=%s was not written; readers find the log without it", self.hint_key
             )

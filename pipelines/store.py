@@ -367,6 +367,23 @@ class Bucket(SealedRecords):
         ) as deadline:
             yield deadline
 
+    def clock(self) -> datetime:
+        """The store's own time in UTC, to the second, as the headers of a small listing say it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the reply is no listing of this bucket, or says no time.
+        """
+        page = self._call("ask the time of", _PROBES, lambda: self._page(_PROBES, MaxKeys=1))
+        if page.said_at is None:
+            raise StoreUnavailableError(
+                f"the store at {self.endpoint} does not say what time it is, so nothing can be "
+                "dated. Something else may answer in its place: check AWS_ENDPOINT_URL_S3, then "
+                "run this again."
+            )
+        return page.said_at
+
     @property
     def endpoint(self) -> str:
         """The store's address, without the user and the password that it may hold."""

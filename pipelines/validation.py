@@ -22,7 +22,7 @@ from pipelines.decoding import Rows
 from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.history import History
 from pipelines.keys import report_key
-from pipelines.landing import delivery_digest, parse_name
+from pipelines.landing import FIRST_DAY, LAST_DAY, delivery_digest, is_reckonable, parse_name
 from pipelines.metrics import POSITIVE, Measured
 from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition, write_tables
 from pipelines.provenance import rules_digest
@@ -130,6 +130,11 @@ def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Ro
     DigestMismatchError
         If the bytes were changed in the ledger.
     """
+    if not is_reckonable(date.fromisoformat(delivery.night)):
+        raise UnreadableDeliveryError(
+            "day_out_of_range",
+            f"its folder says {delivery.night}; a day from {FIRST_DAY} to {LAST_DAY} is expected.",
+        )
     if delivery.raw_key is None:
         raise UnreadableDeliveryError(
             "too_large",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from pipelines.config import load
@@ -46,6 +47,9 @@ class InMemory(Bucket):
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         return [self._info(key) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
 
     def _info(self, key: str) -> ObjectInfo:
         data = self.objects[key]
