@@ -26,7 +26,7 @@ def check(
     is_deep: bool = False,
     on_object: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Finding]:
-    """All findings on both buckets, errors first.
+    """All findings on both buckets: errors first, and a changed object before what misses it.
 
     Costs a request per object. Raises what says that nothing is known: the store does not answer,
     a bucket does not exist, or there is no key to check by.
@@ -52,7 +52,7 @@ def check(
     files = fsck_files.count(contents, is_deep=is_deep)
     progress = Progress(on_object, total=len(fsck_reading.records_to_read(contents)) + files)
     found += fsck_reading.read_records(contents, progress)
+    found += fsck_files.check(contents, progress, is_deep=is_deep)
     found += fsck_models.check(contents)
     found += fsck_ledger.check(contents)
-    found += fsck_files.check(contents, progress, is_deep=is_deep)
-    return sorted(set(found), key=lambda one: (_ORDER[one.kind], one.bucket, one.key, one.what))
+    return sorted(dict.fromkeys(found), key=lambda one: _ORDER[one.kind])

@@ -14,12 +14,14 @@ from pipelines.fsck_files import partitions_of
 from pipelines.fsck_reading import Contents, Finding
 from pipelines.keys import (
     alert_claim_key,
+    alert_end_key,
     alert_key,
     arrival_key,
     delivery_key,
     name_claim_key,
     outcome_key,
     raw_key,
+    receipt_key,
     replay_key,
     replay_plan_key,
 )
@@ -54,7 +56,7 @@ def check(contents: Contents) -> Iterator[Finding]:
         yield from _plan(contents, plan, replays.get(plan.delivery, {}))
     yield from _receipts(contents, found)
     yield from _snapshots(contents)
-    _alerts(contents, found)
+    yield from _alerts(contents, found)
     yield from found
 
 
@@ -70,8 +72,11 @@ def _arrivals(contents: Contents, found: list[Finding]) -> Iterator[Finding]:
         expected = arrival.conflicts_with or arrival.delivery
         if first is not None and first.delivery != expected:
             yield _error(named, f"names another first delivery than {key}: {expected}")
-        if not contents.has("reviews", outcome_key(arrival.delivery)):
-            what = "came to no conclusion: the file is due again"
+        receipt = receipt_key(
+            arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
+        )
+        if not contents.has("reviews", receipt):
+            what = f"has no receipt, {receipt}: its file is due again"
             yield Finding("note", "reviews", key, what)
     for claim in contents.of(NameClaim):
         key = claim.object_key
@@ -224,19 +229,30 @@ def _snapshots(contents: Contents) -> Iterator[Finding]:
     """Whether the ledger still names every partition that was ever pinned."""
     entries: list[Entry] = [*contents.of(Outcome), *contents.of(Replay)]
     counted = {entry.accepted for entry in entries if entry.accepted is not None}
+    lost: dict[str, list[str]] = defaultdict(list)
     for snapshot in contents.of(Snapshot):
         key = snapshot.object_key
         for part in snapshot.partitions:
             if part not in counted:
-                what = f"is in {key}, and no ledger entry names it: the ledger has lost entries"
-                yield _error(part.key, what)
+                lost[part.key].append(key)
         if sum(part.rows for part in snapshot.partitions) != snapshot.rows:
             yield _error(key, f"does not add up to its {snapshot.rows:,} rows")
+    for named, pinned in lost.items():
+        yield _error(
+            named,
+            f"is in {len(pinned):,} snapshots, the first is {pinned[0]}, and no ledger entry names "
+            "it: the ledger has lost entries",
+        )
 
 
-def _alerts(contents: Contents, found: list[Finding]) -> None:
+def _alerts(contents: Contents, found: list[Finding]) -> Iterator[Finding]:
     for claim in contents.of(Claim):
-        contents.needed(Alert, alert_key(claim.incident), by=claim.object_key, found=found)
+        key, attempt = claim.object_key, (claim.incident, claim.channel)
+        contents.needed(Alert, alert_key(claim.incident), by=key, found=found)
+        follow = [alert_end_key(*attempt, claim.number, state) for state in ("sent", "failed")]
+        follow.append(alert_claim_key(*attempt, claim.number + 1))
+        if not any(contents.has("reviews", one) for one in follow):
+            yield Finding("note", "reviews", key, "came to no end: it was not surely sent")
     for end in contents.of(AttemptEnd):
         key = end.object_key
         contents.needed(Alert, alert_key(end.incident), by=key, found=found)

@@ -109,6 +109,17 @@ class Contents:
             found.append(Finding("error", kind.BUCKET, key, what))
         return self.find(kind, key)
 
+    def as_named(
+        self, kind: type[StoredRecord], key: str, sha256: str, *, by: str
+    ) -> Iterator[Finding]:
+        """Findings on a record that another one names, with the digest it had then."""
+        found: list[Finding] = []
+        record = self.needed(kind, key, by=by, found=found)
+        yield from found
+        if record is not None and record.digest() != sha256:
+            what = f"is not what {by} recorded: one of the two was replaced"
+            yield Finding("error", kind.BUCKET, key, what)
+
 
 def look(buckets: Mapping[BucketName, Bucket]) -> tuple[Contents, list[Finding]]:
     """List both buckets; whatever this project does not write is a finding."""
