@@ -1,4 +1,4 @@
-"""The champion log of one model: gapless, chained, and nothing that no release would have written."""
+"""The champion log of one model: gapless, chained, and as releases of this project write it."""
 
 from __future__ import annotations
 

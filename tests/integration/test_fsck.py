@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import whole_world as whole
 from builders import listing
 from typer.testing import CliRunner
 
-from pipelines import fsck, keys
+from pipelines import fsck, fsck_reading, keys, sealed
 from pipelines.__main__ import app
 from pipelines.errors import StoreUnavailableError
 from pipelines.fsck_places import PLACES, place_of
@@ -32,8 +33,10 @@ FLIPS = 16  # bytes flipped per object, spread from the first to the last
 
 
 @pytest.fixture
-def world(whole_bytes):
-    """The whole world without a server: what is looked at many times must be fast."""
+def world(whole_bytes, monkeypatch):
+    """The whole world without a server, where the same bytes are not proven over and over."""
+    monkeypatch.setattr(fsck_reading, "PARALLEL_READS", 1)
+    monkeypatch.setattr(sealed, "from_stored", functools.cache(sealed.from_stored))
     return whole.in_memory(whole_bytes.reviews, whole_bytes.models)
 
 
