@@ -625,22 +625,26 @@ def champion_pin(
 @reports_errors
 def champion_fsck(
     is_deep: Annotated[
-        bool, typer.Option("--deep", help="Also read every partition a version was trained on.")
+        bool,
+        typer.Option("--deep", help="Also read the bytes of deliveries, partitions and caches."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check every version, decision and log entry; exit code 1 if one was lost or changed."""
+    """Check every object of both buckets; exit code 1 if one was lost, changed or forged."""
     from pipelines import fsck
 
     stores = _stores()
-    with _progress(shows_count=False) as progress:
-        progress.add_task("reading all records", total=None)
-        findings = fsck.check(stores.reviews, _registry(), is_deep=is_deep)
+    with _progress() as progress:
+        bar = progress.add_task("reading everything", total=None)
+        findings = fsck.check(
+            stores.reviews, _registry(), is_deep=is_deep,
+            on_object=lambda done, total: progress.update(bar, completed=done, total=total),
+        )  # fmt: skip
     if as_json:
         _print_json([asdict(found) for found in findings])
     elif findings:
-        rows = [(found.kind, found.key, found.what) for found in findings]
-        _print_table("Findings", ("", "object", "what"), rows)
+        rows = [(found.kind, found.bucket, found.key, found.what) for found in findings]
+        _print_table("Findings", ("", "bucket", "object", "what"), rows)
     else:
         out.print("Everything is as it was recorded.")
     if any(found.kind == "error" for found in findings):

@@ -21,7 +21,7 @@ from pipelines.errors import (
     sentence,
 )
 from pipelines.incidents import Unreadable, read_all
-from pipelines.keys import RECEIPTS, missing_key, outcome_key
+from pipelines.keys import RECEIPTS, delivery_key, missing_key, outcome_key
 from pipelines.landing import checked_night
 from pipelines.records import (
     Delivery,

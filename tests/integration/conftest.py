@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+import whole_world as whole
 from builders import deliver, listing
 
 from pipelines import config, replayer, steps, trust, verification
@@ -121,6 +122,39 @@ def champions(
     return after
 
 
+@pytest.fixture(scope="session")
+def kept_whole_worlds() -> list[World]:
+    """The whole world, put here by the first test that needs it."""
+    return []
+
+
+@pytest.fixture
+def whole_bytes(
+    request: pytest.FixtureRequest,
+    s3_environment: pytest.MonkeyPatch,
+    configure: Callable[..., Any],
+    kept_whole_worlds: list[World],
+    one_clean_room_per_model: None,
+) -> World:
+    """All that is in `whole_world`, as bytes; the process signs with the key that made it."""
+    configure(**whole.SETTINGS)
+    if kept_whole_worlds:
+        _put_key(kept_whole_worlds[0])
+    else:
+        stores = request.getfixturevalue("stores")
+        configure(**whole.SETTINGS)
+        whole.make(stores, request.getfixturevalue("ingest_night"))
+        kept_whole_worlds.append(_kept(stores))
+    return kept_whole_worlds[0]
+
+
+@pytest.fixture
+def whole_world(whole_bytes: World, stores: Stores) -> World:
+    """The same, in the test's own buckets, too."""
+    _restore(whole_bytes, stores)
+    return whole_bytes
+
+
 def _retrain() -> None:
     plan = steps.plan(steps.take_snapshot())
     evaluation = steps.evaluate(steps.train(plan))
@@ -140,6 +174,10 @@ def _restore(world: World, stores: Stores) -> None:
     for bucket, objects in ((stores.reviews, world.reviews), (stores.models, world.models)):
         for key, data in objects.items():
             bucket.put(key, data)
+    _put_key(world)
+
+
+def _put_key(world: World) -> None:
     path = trust.development_key_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(world.signing_key)
