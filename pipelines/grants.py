@@ -29,7 +29,7 @@ _PROBES = "probes"
 class Grant:
     """What a role may do in one bucket.
 
-    ``reads``, ``writes`` and ``deletes`` are patterns of keys; ``*`` is any text, with slashes, too.
+    ``reads``, ``writes`` and ``deletes`` are patterns of keys: ``*`` is any text, slashes included.
     ``lists`` allows the names of the whole bucket. Whoever looks for what may be absent needs it:
     without it, or with a condition on the prefix, S3 answers 403 where it would answer 404, and
     "there is none" cannot be told from "you may not know".

@@ -20,7 +20,8 @@ from typing import Any
 from s3_under_test import s3_client
 
 USERS: dict[str, tuple[str, str]] = {
-    role: tuple(keys) for role, keys in json.loads(os.environ.get("LOOP_TEST_S3_USERS", "{}")).items()
+    role: tuple(keys)
+    for role, keys in json.loads(os.environ.get("LOOP_TEST_S3_USERS", "{}")).items()
 }
 
 # What S3 asks for before it does what boto3 calls so.
