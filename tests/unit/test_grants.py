@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.errors import ConfigError
-from pipelines.grants import ROLES, as_file, policies
+from pipelines.grants import ROLES, as_file, policies, profile
+from pipelines.store import open_stores
 
 pytestmark = pytest.mark.attack
 
@@ -121,3 +122,45 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
 
     assert reply.exit_code == 1
     assert "cannot write to" in " ".join(reply.stderr.split())
+
+
+# As whom a store is opened
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """Write boto3's file of credentials with these profiles; one credential is in the variables."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-one-of-all")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def write(*names: str) -> None:
+        sections = (
+            f"[{name}]\naws_access_key_id = key-of-{name}\naws_secret_access_key = secret\n"
+            for name in names
+        )
+        (tmp_path / "credentials").write_text("".join(sections))
+
+    return write
+
+
+def key_of(role):
+    stores = open_stores(role=role)
+    assert stores.reviews._client is stores.models._client
+    return stores.reviews._client._request_signer._credentials.access_key
+
+
+def test_a_role_acts_by_the_profile_of_its_name_and_everything_else_as_ever(profiles):
+    profiles(profile("ingest"), profile("retrain"))
+
+    assert key_of("ingest") == "key-of-loop-ingest"
+    assert key_of("retrain") == "key-of-loop-retrain"
+    assert key_of(None) == "the-one-of-all"
+
+
+def test_without_a_profile_of_its_name_a_role_acts_with_the_one_credential(profiles):
+    profiles("ingest", "default")  # somebody's own profiles, whatever they are called
+
+    assert {key_of(role) for role in ROLES} == {"the-one-of-all"}
