@@ -442,7 +442,8 @@ def test_a_key_with_dots_is_a_name_below_landing_and_no_way_out_of_it(
 
 @enforced
 @pytest.mark.parametrize("role", ["ingest", "retrain", "pages", "scoring"])
-def test_what_is_absent_is_not_mistaken_for_what_is_refused(role, log_in):
+def test_what_is_absent_is_not_mistaken_for_what_is_refused(role, stores, log_in):
+    stores.models.put("other/log/00000001.json", b"as it was")
     log_in(role)
     models = open_stores().models
 
@@ -450,4 +451,4 @@ def test_what_is_absent_is_not_mistaken_for_what_is_refused(role, log_in):
         models.get("sentiment/log/00000009.json")
     assert models.find("sentiment/champion.json") is None
     with pytest.raises(StoreRefusedError, match="refused"):
-        models.get("other/log/00000009.json")
+        models.get("other/log/00000001.json")
