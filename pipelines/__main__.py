@@ -30,15 +30,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import cli_alerts, cli_deliveries, config, provenance, rollback, steps, trust
+from pipelines import cli_alerts, cli_deliveries, config, grants, provenance, rollback, steps, trust
 from pipelines.errors import (
+    BucketMissingError,
     ConfigError,
     DeliveryHeldError,
     LoopError,
     PromotionError,
     SourceError,
+    StoreRefusedError,
     sentence,
 )
+from pipelines.grants import Role
 from pipelines.records import NightSummary, ReplayAction
 from pipelines.visible import visible
 
@@ -149,8 +152,26 @@ def main(
 
 @app.command()
 @reports_errors
-def init(as_json: AsJson = False) -> None:
-    """Create the two buckets if they are missing, and prove that the store can be trusted."""
+def init(
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write a policy for each role to this folder, made if missing: "
+            "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
+            "Needs no store and no credentials.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the two buckets if they are missing, and prove that the store can be trusted.
+
+    With --policies, write instead who may do what there: IAM policies in JSON, as AWS, MinIO and
+    Ceph take them, from the configured names of buckets and model. How to apply them, and what each
+    role may do: docs/grants.md.
+    """
+    if policies is not None:
+        _write_policies(policies, as_json=as_json)
+        return
     stores = _stores()
     created = [
         bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
@@ -164,6 +185,18 @@ def init(as_json: AsJson = False) -> None:
         "honours_create_if_absent": True,
     }
     _tell(facts, as_json=as_json)
+
+
+def _write_policies(folder: Path, *, as_json: bool) -> None:
+    settings = config.load()
+    made = grants.policies(
+        reviews=settings.store.reviews_bucket,
+        models=settings.store.models_bucket,
+        model=settings.model.name,
+    )
+    files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in made.items()}
+    _write_files(folder, files)
+    _tell({role: str(folder / f"{role}.json") for role in made}, as_json=as_json)
 
 
 @app.command()
@@ -190,8 +223,8 @@ def replay(
     """Turn reviews into nightly deliveries under landing/, as the film site would drop them."""
     from pipelines import replayer, sources
 
-    reviews = _stores().reviews
-    reviews.check_exists()
+    reviews = _stores("upstream").reviews
+    _check_exists(reviews)
     opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
     start = _day(first_night) if first_night else _yesterday() - timedelta(days=nights - 1)
     plans = replayer.even_nights(
@@ -233,7 +266,8 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     from pipelines import rhythm
 
     try:
-        summary = rhythm.night_summary(_stores().reviews, day, config.load().sources)
+        stores = _stores("ingest")
+        summary = rhythm.night_summary(stores.reviews, day, config.load().sources)
     except Exception:
         for failure in failures:
             _complain(failure)
@@ -581,7 +615,7 @@ def champion_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put an older champion back. The present one cannot come back until it is released."""
-    registry = _registry()
+    registry = _registry("retrain")
     _, plan = rollback.make_plan(registry, to, reason=reason)
     facts: dict[str, Any] = {
         "from_version": plan.champion_version,
@@ -605,7 +639,7 @@ def champion_release(
     as_json: AsJson = False,
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
-    entry = rollback.release(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    entry = rollback.release(_registry("retrain"), version, actor=f"shell {_user()}", reason=reason)
     _tell(_entry_facts(entry), as_json=as_json)
 
 
@@ -617,7 +651,7 @@ def champion_pin(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
-    entry = rollback.pin(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    entry = rollback.pin(_registry("retrain"), version, actor=f"shell {_user()}", reason=reason)
     _tell(_entry_facts(entry), as_json=as_json)
 
 
@@ -940,16 +974,26 @@ def cache_folder() -> Path:
     return Path(base) / "retraining-loop"
 
 
-def _stores() -> Any:
+def _check_exists(bucket: Any) -> None:
+    """Fail early where a bucket is missing; who may only deliver may not look."""
+    try:
+        bucket.check_exists()
+    except BucketMissingError:
+        raise
+    except StoreRefusedError:
+        logging.getLogger(__name__).info("bucket=%s exists=unknown", bucket.name)
+
+
+def _stores(role: Role | None = None) -> Any:
     from pipelines.store import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load().store, role)
 
 
-def _registry() -> Any:
+def _registry(role: Role | None = None) -> Any:
     from pipelines.registry import Registry
 
-    return Registry(_stores().models, config.load().model.name)
+    return Registry(_stores(role).models, config.load().model.name)
 
 
 def _entry_facts(entry: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pipelines.errors import TrustError, concerns_one_record, sentence
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
     from pipelines.alert_records import Attempt
+    from pipelines.grants import Role
     from pipelines.records import NightSummary, Receipt, Validation
     from pipelines.store import Bucket, Stores
 
@@ -41,22 +42,22 @@ def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> Non
     landing_uris : sequence of str, optional
         The files that were due; None when even that could not be found out.
     """
-    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris))
+    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris), "ingest")
 
 
 def alert_retrain(run: Run) -> None:
     """Tell that a retraining failed, and of a champion that was put back."""
-    _look(run, lambda stores: run_alerts(stores, run))
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
 
 
 def alert_rollback(run: Run) -> None:
     """Tell of the champion that was put back, or that it was not."""
-    _look(run, lambda stores: run_alerts(stores, run))
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
 
 
 def alert_replay(run: Run) -> None:
     """Tell that a replay failed."""
-    _look(run, lambda _stores: failed_alerts(run))
+    _look(run, lambda _stores: failed_alerts(run), "ingest")
 
 
 def alert_failed_run(run: Run, why: str) -> None:
@@ -228,7 +229,7 @@ def failed_alerts(run: Run) -> Iterator[Alert]:
 # ── How it is told ───────────────────────────────────────────────────────────────────────────
 
 
-def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
+def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> None:
     """Tell what is found, after what earlier runs could not tell.
 
     What cannot be looked at is an incident of its own: the run is then told as failed.
@@ -244,7 +245,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
     except Exception as error:  # noqa: BLE001 - this run is told all the same
         logger.warning("what earlier runs could not tell stays untold: %s", sentence(error))
     try:
-        for alert in find(open_stores(config.load().store)):
+        for alert in find(open_stores(config.load().store, role)):
             teller.tell(alert)
         alert_records.mark_looked(teller.reviews, run)
     except Exception as error:  # noqa: BLE001 - an incident, whatever it is

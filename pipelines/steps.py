@@ -29,6 +29,7 @@ from pipelines.errors import (
 )
 
 if TYPE_CHECKING:
+    from pipelines.grants import Role
     from pipelines.judgement import Decision
     from pipelines.records import Plan, Receipt, Snapshot
     from pipelines.registry import Registry
@@ -58,7 +59,7 @@ def find_deliveries(night: str) -> list[str]:
     """URIs of the landing files that this night has to deal with."""
     from pipelines import landing
 
-    stores, most = _stores(), config.load().intake.max_deliveries
+    stores, most = _stores("ingest"), config.load().intake.max_deliveries
     return [stores.reviews.uri(key) for key in landing.discover(stores.reviews, night, most=most)]
 
 
@@ -66,7 +67,7 @@ def land(landing_uri: str, night: str) -> str:
     """Copy one landing file to its immutable place; returns the arrival's URI."""
     from pipelines import deliveries
 
-    stores = _stores()
+    stores = _stores("ingest")
     bucket, key = stores.resolve(landing_uri)
     arrival_key, _ = deliveries.receive(bucket, key, night=night, intake=config.load().intake)
     return bucket.uri(arrival_key)
@@ -82,7 +83,7 @@ def validate(arrival_uri: str) -> str:
     """
     from pipelines import deliveries, judge, validation
 
-    stores = _stores()
+    stores = _stores("ingest")
     reviews, key = stores.resolve(arrival_uri)
     arrival, delivery = deliveries.read_arrival(reviews, key)
     outcome = deliveries.find_outcome(reviews, delivery.sha256)
@@ -112,7 +113,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
     from pipelines import deliveries
     from pipelines.records import Validation
 
-    stores = _stores()
+    stores = _stores("ingest")
     reviews, key = stores.resolve(arrival_uri)
     _, validation_key = stores.resolve(validation_uri)
     arrival, delivery = deliveries.read_arrival(reviews, key)
@@ -128,7 +129,7 @@ def summarize_night(night: str) -> dict[str, Any]:
     """What the night brought, as counts that add up."""
     from pipelines import rhythm
 
-    summary = rhythm.night_summary(_stores().reviews, night, config.load().sources)
+    summary = rhythm.night_summary(_stores("ingest").reviews, night, config.load().sources)
     counts = summary.model_dump(mode="json", exclude={"receipts"})
     logger.info(" ".join(f"{name}={value}" for name, value in counts.items()))
     if summary.status == "NO_NEW_DATA":
@@ -171,7 +172,7 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
     """
     from pipelines import rhythm
 
-    stores = _stores()
+    stores = _stores("ingest")
     summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
     aside = "; ".join(f"{one.landing_key}: {one.why}" for one in summary.for_people[:5])
     missing = "; ".join([*(rhythm.sentence(one) for one in summary.missing), aside]).strip("; ")
@@ -575,10 +576,10 @@ def read_decision(decision_uri: str) -> Decision:
     return _registry(stores).decision(key)
 
 
-def _stores() -> Stores:
+def _stores(role: Role = "retrain") -> Stores:
     from pipelines.store import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load().store, role)
 
 
 def _registry(stores: Stores) -> Registry:

@@ -39,6 +39,7 @@ from pipelines.errors import (
     UnsafeStoreError,
 )
 from pipelines.failures import Call, translated
+from pipelines.grants import Role, profile
 from pipelines.sealed import SealedRecords
 
 logger = logging.getLogger(__name__)
@@ -416,10 +417,14 @@ class Stores:
         )
 
 
-def open_stores(settings: StoreSettings | None = None) -> Stores:
-    """Connect to the configured buckets. Nothing is sent until a method is called."""
+def open_stores(settings: StoreSettings | None = None, role: Role | None = None) -> Stores:
+    """Connect to the configured buckets. Nothing is sent until a method is called.
+
+    With a role, boto3's profile ``loop-<role>`` is used if there is one. Without a role or such a
+    profile, boto3 finds the credentials as ever: one for everything.
+    """
     settings = settings or config.load().store
-    client = _client(settings)
+    client = _client(settings, role)
     return Stores(
         Bucket(settings.reviews_bucket, client, settings),
         Bucket(settings.models_bucket, client, settings),
@@ -440,7 +445,7 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _client(settings: StoreSettings) -> Any:
+def _client(settings: StoreSettings, role: Role | None) -> Any:
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -456,7 +461,8 @@ def _client(settings: StoreSettings) -> Any:
     try:
         core = botocore.session.Session()
         core.register_component("data_loader", _service_descriptions())
-        session = boto3.session.Session(botocore_session=core)
+        own = profile(role) if role and profile(role) in core.available_profiles else None
+        session = boto3.session.Session(botocore_session=core, profile_name=own)
         region = session.region_name or "us-east-1"
         client = session.client("s3", region_name=region, config=options)
     except (BotoCoreError, ValueError) as error:
