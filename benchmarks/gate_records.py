@@ -59,7 +59,11 @@ BEHAVIOUR = BehaviourScores(
     ),
 )
 CHECK = ArtefactCheck(
+    model_name="sentiment",
     version=CHALLENGER,
+    champion_generation=1,
+    policy=DIGEST,
+    evaluation_sha256=DIGEST,
     model_sha256=DIGEST,
     answers_alike=True,
     why="",

@@ -45,7 +45,7 @@ def test_a_whole_page_is_believed():
     assert [line.key for line in page.lines] == ["a", "b", "é"]
     assert page.lines[0].stored_at == "2026-01-05T03:00:00+00:00"
     assert page.following == "more"
-    assert checked(a_page()) == answers.Page([], None)
+    assert checked(a_page()) == answers.Page([], None, None)
 
 
 @pytest.mark.parametrize(

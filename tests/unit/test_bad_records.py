@@ -15,9 +15,9 @@ from in_memory import InMemory
 from page_site import Pages, links_of
 from registry_builders import a_version, decided, promoted
 
-from pipelines import landing, links
-from pipelines.alert_records import alert_key
-from pipelines.errors import DataError
+from pipelines import links, trust
+from pipelines.errors import DataError, SignatureError
+from pipelines.keys import alert_key
 from pipelines.pages.site import Reply
 from pipelines.records import (
     Basis,
@@ -33,7 +33,7 @@ from pipelines.records import (
 pytestmark = pytest.mark.attack
 
 NIGHT = "2026-01-05"
-GOOD, BAD, BASIS = "a" * 64, "b" * 64, "c" * 64
+GOOD, BAD = "a" * 64, "b" * 64
 EVIL = '<script>evil()</script><img src=x onerror="evil()">{{7*7}}\u202e\x07'
 RUN = "manual__1"
 
@@ -45,20 +45,17 @@ def a_validation(delivery: str) -> Validation:
     return Validation(
         delivery=delivery, verdict="HELD", why="It has 1 row.", basis=basis, delivered_rows=1,
         accepted_rows=0, quarantined_rows=0, held_rows=1, reasons={}, rules=(rule,), accepted=None,
-        quarantined=None,
+        quarantined=None, page_sha256=GOOD,
     )  # fmt: skip
+
+
+BASIS = a_validation(GOOD).basis.digest()[:16]
 
 
 def held(bucket: InMemory, delivery: str, name: str) -> dict[str, str]:
     """A held delivery as the ledger has it; the keys of its records by kind."""
     key, tag = f"landing/web/{NIGHT}/{name}", name
     rows = {"delivered_rows": 1, "accepted_rows": 0, "quarantined_rows": 0, "held_rows": 1}
-    keys = {
-        "delivery": f"deliveries/{delivery}/delivery.json",
-        "outcome": f"deliveries/{delivery}/outcome.json",
-        "validation": f"reports/{delivery}/{BASIS}/validation.json",
-        "receipt": landing.receipt_key(NIGHT, landing_key=key, version_tag=tag),
-    }
     records = {
         "delivery": Delivery(
             sha256=delivery, source="web", landing_key=key, file_format="csv", is_gzipped=False,
@@ -67,7 +64,7 @@ def held(bucket: InMemory, delivery: str, name: str) -> dict[str, str]:
         "outcome": Outcome(
             delivery=delivery, source="web", night=NIGHT, landing_key=key, version_tag=tag,
             counted_in=NIGHT, verdict="HELD", why="It has 1 row.", accepted=None, quarantined=None,
-            validation_key=keys["validation"], **rows,
+            validation_key=a_validation(delivery).object_key, **rows,
         ),
         "validation": a_validation(delivery),
         "receipt": Receipt(
@@ -75,9 +72,9 @@ def held(bucket: InMemory, delivery: str, name: str) -> dict[str, str]:
             why="It has 1 row.", **rows,
         ),
     }  # fmt: skip
-    for kind, record in records.items():
-        bucket.put_record(keys[kind], record)
-    return keys
+    for record in records.values():
+        bucket.put_record(record)
+    return {kind: record.object_key for kind, record in records.items()}
 
 
 @dataclass
@@ -90,7 +87,7 @@ class World:
         reviews, registry = self.pages.reviews, self.pages.registry
         held(reviews, GOOD, "good.csv")
         self.bad = held(reviews, BAD, "bad.csv")
-        reviews.put_record(f"missing/{NIGHT}/app.json", MissingDelivery(
+        reviews.put_record(MissingDelivery(
             night=NIGHT, source="app", expected_every_days=1, last_delivered_for=None))  # fmt: skip
         first = promoted(registry, "one")
         self.newest = promoted(registry, "two", against=first)
@@ -188,11 +185,16 @@ KINDS = tuple(World().planted())
 
 
 def faulty(world: World, kind: str, fault: str) -> None:
+    """Spoil a record, under a seal that is right: pages must not stand on the seal alone."""
     bucket, key = world.planted()[kind]
-    body = bucket.objects.get(key, a_validation(BAD).to_bytes())
-    if not body.startswith(b"{"):
-        body = a_validation(BAD).to_bytes()
-    bucket.objects[key] = FAULTS[fault](body)
+    body = bucket.objects.get(key, b"")
+    try:
+        seal = trust.read_seal(body, uri=key)
+    except SignatureError:  # there is no record, or it is a file that a record names
+        bucket.objects[key] = FAULTS[fault](a_validation(BAD).to_bytes())
+        return
+    payload = FAULTS[fault](body.partition(b"\n")[2])
+    bucket.objects[key] = trust.seal(payload, kind=seal["kind"], place=seal["place"])
 
 
 def check(world: World) -> None:

@@ -20,7 +20,7 @@ POLICY = config.load(config.CONFIG_FOLDER / "default.toml").gate
 
 
 def decided(evaluation, check=None, policy=POLICY):
-    return decide(evaluation, "key", policy, check or a_check())
+    return decide(evaluation, policy, check or a_check())
 
 
 def verdict_of(evaluation):
@@ -229,7 +229,7 @@ def test_a_model_that_a_consumer_could_not_use_is_rejected(change, rule):
 
 
 def test_a_model_that_was_never_tried_is_rejected():
-    assert decide(an_evaluation(), "key", POLICY).verdict == "REJECT"
+    assert decide(an_evaluation(), POLICY).verdict == "REJECT"
 
 
 # ── Against the champion ─────────────────────────────────────────────────────────────────────

@@ -5,13 +5,12 @@ import pytest
 from pipelines import deliveries
 from pipelines.config import load
 from pipelines.errors import DataError
+from pipelines.keys import arrival_id, receipt_key
 from pipelines.landing import (
     LandingName,
-    arrival_id,
     checked_night,
     discover,
     parse_name,
-    receipt_key,
 )
 from pipelines.records import Receipt
 from tests.builders import NIGHT, deliver, landing_key
@@ -64,8 +63,7 @@ def give_receipt(stores, key: str, night: str) -> None:
         verdict="ACCEPTED", why="All count.", delivered_rows=1, accepted_rows=1,
         quarantined_rows=0, held_rows=0,
     )  # fmt: skip
-    name = receipt_key(night, landing_key=key, version_tag=info.version_tag)
-    stores.reviews.put_record(name, receipt)
+    stores.reviews.put_record(receipt)
 
 
 def test_an_empty_landing_has_nothing_due(stores):
