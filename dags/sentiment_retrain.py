@@ -54,6 +54,7 @@ from airflow.sdk import Param, TriggerRule, dag, task
 from alerting import alert_failed_run, alert_task, late_after
 from approval import AskPerson
 from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
+from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines import alert_steps, config, steps
 
@@ -120,7 +121,12 @@ def sentiment_retrain() -> None:
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
         return steps.promote(decision_uri, actor, (params or {})["reason"] or "")
 
-    planned = plan(named("Take a snapshot of what counts")(steps.take_snapshot)())
+    @named("Take a snapshot of what counts", inlets=[CHAMPION])
+    def take_snapshot(asset_state_store: Any = None) -> str:
+        check_and_remember(asset_state_store)
+        return steps.take_snapshot()
+
+    planned = plan(take_snapshot())
     featurized = named("Featurize what is new")(steps.featurize)(planned)
     trained = named("Train the challenger", max_active_tis_per_dag=1)(steps.train)(planned)
     evaluated = named("Evaluate it beside the champion")(steps.evaluate)(trained)
@@ -147,7 +153,11 @@ def sentiment_retrain() -> None:
     chosen >> [promoted, ask, keep_champion]
     answered >> promoted
     card = named("Write the model card")(steps.write_card)(decided)
-    ends = [keep_champion, card, named("Confirm what consumers get")(steps.confirm)(promoted)]
+    ends = [
+        keep_champion,
+        card,
+        named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted),
+    ]
     ends >> alert_task(alert_steps.alert_retrain)
 
 

@@ -34,6 +34,7 @@ import pendulum
 from airflow.sdk import Param, dag, task
 from alerting import alert_failed_run, alert_task
 from loop_defaults import DEFAULT_ARGS, named
+from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines import alert_steps, steps
 
@@ -74,8 +75,9 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     },
 )
 def sentiment_rollback() -> None:
-    @named("Plan the rollback")
-    def plan_rollback(params: dict[str, Any] | None = None) -> str:
+    @named("Plan the rollback", inlets=[CHAMPION])
+    def plan_rollback(params: dict[str, Any] | None = None, asset_state_store: Any = None) -> str:
+        check_and_remember(asset_state_store)
         chosen = params or {}
         return steps.plan_rollback(chosen["to"], chosen["reason"])
 
@@ -86,7 +88,7 @@ def sentiment_rollback() -> None:
     planned = plan_rollback()
     applied = named("Apply the rollback")(steps.apply_rollback)(planned, ACTOR)
     planned >> is_for_real() >> applied
-    confirmed = named("Confirm what consumers get")(steps.confirm)(applied)
+    confirmed = named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(applied)
     confirmed >> alert_task(alert_steps.alert_rollback)
 
 

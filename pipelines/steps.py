@@ -230,6 +230,28 @@ def _is_still_held(reviews: Bucket, receipt: Receipt) -> bool:
 # ── sentiment_retrain ────────────────────────────────────────────────────────────────────────
 
 
+def log_name() -> str:
+    """Which champion log this is: bucket and model."""
+    settings = config.load()
+    return f"{settings.store.models_bucket}/{settings.model.name}"
+
+
+def check_log(at_least: int) -> int:
+    """Check that nothing was cut off the champion log; returns its newest generation.
+
+    Parameters
+    ----------
+    at_least : int
+        A generation that was seen before; 0 when none was.
+
+    Raises
+    ------
+    TrustError
+        If it, or one that a record proves, is not there any more.
+    """
+    return _registry(_stores()).check_nothing_cut(at_least)
+
+
 def take_snapshot() -> str:
     """Pin the accepted reviews of this moment; returns the snapshot's URI."""
     from pipelines import snapshot

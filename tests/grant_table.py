@@ -36,7 +36,7 @@ REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 MAY: dict[str, dict[str, set[str]]] = {
     "upstream": {READ: set(), WRITE: {LANDING}, DELETE: set(), LIST: set()},
     "ingest": {
-        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT} | LEDGER,
+        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT, SNAPSHOT} | LEDGER,
         WRITE: {ALERT} | LEDGER,
         DELETE: set(),
         LIST: {"reviews", "models"},

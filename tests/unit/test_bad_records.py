@@ -15,7 +15,7 @@ from in_memory import InMemory
 from page_site import Pages, links_of
 from registry_builders import a_version, decided, promoted
 
-from pipelines import links, trust
+from pipelines import landing, links, trust
 from pipelines.errors import DataError, SignatureError
 from pipelines.keys import alert_key
 from pipelines.pages.site import Reply
@@ -226,7 +226,7 @@ def test_no_bad_record_makes_a_page_a_500_or_hides_another(kind, fault):
         assert "good.csv" in world.pages.get(f"/runs/reviews_ingest/{RUN}").text
 
 
-@pytest.mark.parametrize("fault", ["empty", "torn", "markup in every text", "another decision"])
+@pytest.mark.parametrize("fault", ["empty", "torn", "markup in every text"])
 def test_a_log_that_cannot_be_trusted_is_said_on_the_page_and_nothing_of_it_is_shown(fault):
     world = World()
     faulty(world, "log", fault)

@@ -79,7 +79,7 @@ def test_the_page_on_the_gate_explains_every_rule_and_verdict() -> None:
     page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`([\w]+)(?: <name>)?`", page))
     decisions = [
-        gate.decide(build(**changes), "key", config.load().gate, a_check())
+        gate.decide(build(**changes), config.load().gate, a_check())
         for build, changes in (
             (an_evaluation, {}),
             (an_evaluation, {"reference_version": CHAMPION}),

@@ -1,0 +1,41 @@
+"""What Airflow remembers of the champion log, so that one that was cut back is noticed.
+
+Whoever can write to the buckets could put all of them back to an older state, and nothing in them
+would say so. Airflow's own database is elsewhere: it knows which generation was seen last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset
+
+from pipelines import steps
+
+CHAMPION = Asset(name="sentiment_champion", uri="s3://models/sentiment/log")
+
+
+def check_and_remember(states: Any) -> None:
+    """Check that the log still has every generation that was ever seen, and remember the newest.
+
+    Parameters
+    ----------
+    states : AssetStateStoreAccessors
+        Airflow's ``asset_state_store`` of a task that has `CHAMPION` among its inlets.
+
+    Raises
+    ------
+    TrustError
+        If the log was cut back.
+    """
+    seen, name = states[CHAMPION], steps.log_name()
+    before = int(seen.get(name, default=0))
+    newest = steps.check_log(at_least=before)
+    if newest > before:
+        seen.set(name, newest)
+
+
+def confirm(entry_uri: str | None, asset_state_store: Any = None) -> int:
+    """The task after a change of champion: remember it, and check what consumers get."""
+    check_and_remember(asset_state_store)
+    return steps.confirm(entry_uri)
