@@ -278,7 +278,7 @@ def test_a_reply_without_a_time_dates_nothing(registry, monkeypatch, headers):
 
     monkeypatch.setattr(registry.models._client, "list_objects_v2", without)
 
-    with pytest.raises(StoreUnavailableError, match="what time it is|is no answer of an S3 store"):
+    with pytest.raises(StoreUnavailableError, match=r"what time it is|is no answer of an S3 store"):
         promoted(registry, "b", against=first)
 
 

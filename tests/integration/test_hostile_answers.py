@@ -68,7 +68,8 @@ def pulled(_: Say) -> Any:
     """The files of a pulled champion, by digest."""
     with tempfile.TemporaryDirectory() as folder:
         command("champion", "pull", "--to", folder)
-        return {file.name: sha256_of(file.read_bytes()) for file in Path(folder).iterdir()}
+        files = (path for path in Path(folder).rglob("*") if path.is_file())
+        return {file.name: sha256_of(file.read_bytes()) for file in sorted(files)}
 
 
 @dataclass(frozen=True)
