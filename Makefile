@@ -31,8 +31,13 @@ install: $(STAMP) ## Make the virtual environment with the locked requirements
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
-.PHONY: test
-test: check unit integration faults dags e2e browser ## Run every check and every test
+export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
+.PHONY: test nothing-skipped
+test: nothing-skipped check unit integration faults dags e2e browser ## Run every check and every test
+	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
+	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
+nothing-skipped:
+	@rm -f "$$LOOP_TEST_SKIPS"
 
 .PHONY: check
 check: $(STAMP) ## Lint, types, layers
@@ -59,6 +64,17 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 	$(PYTEST) tests/e2e
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
+
+# In one process, so that what a test leaves behind is there when it is repeated.
+.PHONY: test-random
+test-random: $(STAMP) ## Unit, integration and DAG tests in random order, with random examples (SEED=123)
+	@seed="$(SEED)"; seed="$${seed:-$$(( $$(date +%s) % 1000000 ))}"; \
+	  echo "random order and examples; to repeat them: make test-random SEED=$$seed"; \
+	  LOOP_TEST_SEED="$$seed" $(PYTEST) tests/unit tests/integration tests/dags
+
+.PHONY: test-attack
+test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
+	$(PYTEST) $(PARALLEL) -m attack tests/unit tests/integration tests/faults tests/dags
 
 .PHONY: screens
 screens: $(STAMP) ## Take the pictures in docs/screens again

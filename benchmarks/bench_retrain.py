@@ -95,9 +95,9 @@ def _measured(name: str, reviews: Path, snapshot: Snapshot) -> Figures:
 
 
 def _pinned(snapshot: Snapshot) -> str:
-    reviews, key = _stores().reviews, f"snapshots/{snapshot.digest()}.json"
-    reviews.put_record(key, snapshot)
-    return reviews.uri(key)
+    reviews = _stores().reviews
+    reviews.put_record(snapshot)
+    return reviews.uri(snapshot.object_key)
 
 
 def _stores() -> Any:

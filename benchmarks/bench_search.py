@@ -173,7 +173,6 @@ def _ours(data: OfficialTrain, *, keep_share: float) -> Any:
     nothing = "0" * 64
     plan = Plan(
         model_name="bench",
-        snapshot_key="snapshots/bench.json",
         snapshot=nothing,
         candidates=candidates,
         min_training_rows=2,

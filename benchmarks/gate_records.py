@@ -124,7 +124,7 @@ def _scores(name: SetName, scored: Scored, case: Case, policy: GateSettings) -> 
 
 def decided(evaluation: Evaluation, policy: GateSettings) -> Decision:
     """The gate's own decision."""
-    return gate.decide(evaluation, "benchmark", policy, CHECK)
+    return gate.decide(evaluation, policy, CHECK)
 
 
 def at_age(evaluation: Evaluation, nights: int) -> Evaluation:

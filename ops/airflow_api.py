@@ -23,7 +23,7 @@ class AirflowApi:
     """A logged-in client of one Airflow."""
 
     def __init__(self, url: str, *, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(base_url=url, timeout=300)
         reply = self._client.post("/auth/token", json={"username": username, "password": password})
         reply.raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"

@@ -42,7 +42,7 @@ INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 FOLDER = PROJECT / ".local" / "demo"
 MADE_UP_ROWS = 20_000
 MARKER_FILE = ".retraining-loop-demo"
-NIGHT_SECONDS = 420.0
+NIGHT_SECONDS, START_SECONDS = 1800.0, 600.0
 SEED = 7
 
 STORIES = (
@@ -278,7 +278,7 @@ class Nights:
             bucket.create_if_missing()
         self.display.status("waiting for Airflow to read the DAGs")
         self.api.wait_for_dags(
-            [INGEST, RETRAIN, REPLAY], timeout_seconds=120, on_poll=self.stack.check_alive
+            [INGEST, RETRAIN, REPLAY], timeout_seconds=600, on_poll=self.stack.check_alive
         )
         for dag_id in (RETRAIN, REPLAY, INGEST):
             self.api.unpause(dag_id)
@@ -335,13 +335,15 @@ class Nights:
         return run_id, done
 
     def _retrain_run(self, ingest_run: str) -> str:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if run := self.api.run_caused_by(RETRAIN, ingest_run):
                 return run
             self.stack.check_alive()
             time.sleep(0.3)
-        raise TimeoutError(f"no retraining was started by {ingest_run} within 60 s")
+        raise TimeoutError(
+            f"no retraining was started by {ingest_run} within {START_SECONDS:.0f} s"
+        )
 
     def _verdict(self, run_id: str, state: str) -> tuple[str, str]:
         from pipelines import steps

@@ -30,6 +30,12 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": lambda: secrets.token_hex(24),
     "LOOP_SIGNING_KEY": lambda: secrets.token_hex(32),
     "S3_SECRET_KEY": lambda: secrets.token_hex(24),
+    "S3_UPSTREAM_SECRET": lambda: secrets.token_hex(20),
+    "S3_INGEST_SECRET": lambda: secrets.token_hex(20),
+    "S3_RETRAIN_SECRET": lambda: secrets.token_hex(20),
+    "S3_ALERTS_SECRET": lambda: secrets.token_hex(20),
+    "S3_PAGES_SECRET": lambda: secrets.token_hex(20),
+    "S3_SCORING_SECRET": lambda: secrets.token_hex(20),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 MARKER = "RETRAINING_LOOP_STACK"
 
-_STOP_SECONDS = 8.0
+_NOT_FOR_CONNECTIONS = range(20_000, 32_768)  # below Linux' net.ipv4.ip_local_port_range
+_POLITE_SECONDS, _KILL_SECONDS = 8.0, 60.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -27,10 +29,12 @@ class StackError(RuntimeError):
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port nobody listens on: the preferred one if it is free."""
-    for port in (preferred, 0):
-        if port is None:
-            continue
+    """A TCP port nobody listens on: the preferred one if it is free.
+
+    Otherwise one that the system gives no outgoing connection, so it stays free until it is used.
+    """
+    others = secrets.SystemRandom().sample(_NOT_FOR_CONNECTIONS, 50)
+    for port in (*([] if preferred is None else [preferred]), *others, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -144,7 +148,7 @@ class Processes:
     def _stop(self) -> None:
         for name, child in self._children.items():
             _signal_group(child.pid, self._stop_signals[name])
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + _POLITE_SECONDS
         while time.monotonic() < deadline and any(
             child.poll() is None for child in self._children.values()
         ):
@@ -153,10 +157,17 @@ class Processes:
             _signal_group(child.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=5)
-        for pid in processes_of(self.marker):  # what moved to a process group of its own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._kill_all_that_is_left()
         self._children.clear()
+
+    def _kill_all_that_is_left(self) -> None:
+        """End what moved to a process group of its own, and wait until nothing is left."""
+        deadline = time.monotonic() + _KILL_SECONDS
+        while (left := list(processes_of(self.marker))) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def _log_path(self, name: str) -> Path:
         folder = self.folder / "logs"

@@ -40,7 +40,6 @@ from ops.real_s3 import (
 )
 
 _COMMAND_STOP_SECONDS = 60.0
-REQUIRED_CAPABILITIES = "atomic_create,checks_credentials"
 
 
 class NotHereError(RuntimeError):
@@ -68,8 +67,8 @@ class RealServices:
     @property
     def environment(self) -> dict[str, str]:
         """What tells the tests to use these services."""
-        required = os.environ.get("LOOP_TEST_REQUIRE", REQUIRED_CAPABILITIES)
-        told = {"LOOP_TEST_REQUIRE": required}
+        capabilities = ",".join((self.s3 or S3Server).capabilities)
+        told = {"LOOP_TEST_REQUIRE": os.environ.get("LOOP_TEST_REQUIRE", capabilities)}
         if self.s3 is not None:
             told |= self.s3.environment | {"LOOP_TEST_S3_ENDPOINT": self.s3.endpoint}
             if not isinstance(self.s3, GivenServer):

@@ -7,6 +7,7 @@ tests find out whether it does. Both keep objects on disk and listen on 127.0.0.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from ops.processes import LOOPBACK, Processes, StackError, free_port
+from pipelines.grants import ROLES
 
 _START_SECONDS = 120.0
 _TOOLS = Path(__file__).resolve().parent.parent / ".local" / "tools"
@@ -24,9 +26,13 @@ CEPH_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
 
 
 class S3Server(ABC):
-    """A server with one user, whose credentials are random."""
+    """A server with one user, whose credentials are random.
+
+    ``capabilities`` are what the tests must find it able to do: names in `tests/capabilities.py`.
+    """
 
     name: str
+    capabilities: tuple[str, ...] = ("atomic_create", "checks_credentials")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -108,9 +114,22 @@ class Minio(S3Server):
 
 
 class CephGateway(S3Server):
-    """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file."""
+    """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file.
+
+    Beside the user that owns the buckets it has one for each role, which may do nothing; the owner
+    may give them policies through IAM's interface.
+    """
 
     name = "Ceph RGW"
+    capabilities = (*S3Server.capabilities, "enforces_policies")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.users = {role: (secrets.token_hex(10), secrets.token_hex(20)) for role in ROLES}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | {"LOOP_TEST_S3_USERS": json.dumps(self.users)}
 
     @staticmethod
     def is_installed() -> bool:
@@ -130,13 +149,22 @@ class CephGateway(S3Server):
         self._run("new-osd", "ceph", "--connect-timeout", "60", "osd", "new", store)
         self._run("mkfs-osd", "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
         self._spawn("osd", "ceph-osd", "-i", "0", "-f")
-        self._run(
-            "new-user", "radosgw-admin", "user", "create", "--uid=loop", "--display-name=loop",
+        self._make_user(
+            "loop", self.access_key, self.secret_key,
             "--max-buckets=100000",  # two for each test
-            f"--access-key={self.access_key}", f"--secret-key={self.secret_key}",
+            "--caps=user-policy=*",
         )  # fmt: skip
+        for role, keys in self.users.items():
+            self._make_user(role, *keys, "--max-buckets=-1")  # may make none
         self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
         processes.wait_for("rgw", lambda: _answers(self.endpoint), timeout_seconds=_START_SECONDS)
+
+    def _make_user(self, name: str, access_key: str, secret_key: str, *options: str) -> None:
+        self._run(
+            f"user-{name}", "radosgw-admin", "user", "create", f"--uid={name}",
+            f"--display-name={name}", f"--access-key={access_key}", f"--secret-key={secret_key}",
+            *options,
+        )  # fmt: skip
 
     def _make_monitor(self, cluster: str, monitor: str) -> None:
         keyring, members = str(self.folder / "keyring"), str(self.folder / "monmap")

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parent.parent
 USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
 
-_START_SECONDS = 240.0
+_START_SECONDS = 900.0  # a busy machine takes its time; who dies is noticed at once
 _PRELOAD = PROJECT / "ops" / "preload"
 
 

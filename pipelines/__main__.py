@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import itertools
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -29,10 +30,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import cli_alerts, cli_deliveries, config, provenance, rollback, steps, trust
-from pipelines.errors import ConfigError, DeliveryHeldError, LoopError, PromotionError, SourceError
-from pipelines.records import ReplayAction
+from pipelines import cli_alerts, cli_deliveries, config, grants, provenance, rollback, steps, trust
+from pipelines.errors import (
+    BucketMissingError,
+    ConfigError,
+    DeliveryHeldError,
+    LoopError,
+    PromotionError,
+    SourceError,
+    StoreRefusedError,
+    sentence,
+)
+from pipelines.grants import Role
+from pipelines.records import NightSummary, ReplayAction
 from pipelines.visible import visible
+
+logger = logging.getLogger(__name__)
 
 EXIT_ERROR, EXIT_HELD = 1, 3
 
@@ -70,20 +83,54 @@ NightOption = Annotated[
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn the project's own errors into one line on standard error and exit code 1."""
+    """Turn any error into one sentence on standard error and exit code 1; see `failure_of`."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _check_texts(kwargs)
             return command(*args, **kwargs)
-        except LoopError as error:
-            _complain(str(error))
-            raise typer.Exit(EXIT_ERROR) from error
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer's own ways to end
         except KeyboardInterrupt:
             err.print("stopped; run the same command again to go on")
             raise typer.Exit(130) from None
+        except Exception as error:
+            _complain(failure_of(error))
+            raise typer.Exit(EXIT_ERROR) from error
 
     return wrapped
+
+
+def failure_of(error: Exception) -> str:
+    """A sentence on any error. Where it happened is logged, which ``--verbose`` shows."""
+    if not isinstance(error, LoopError):
+        logger.info("what was not expected:", exc_info=error)
+    return sentence(error)
+
+
+def _check_texts(given: Mapping[str, object]) -> None:
+    """Refuse what cannot be stored or printed, before anything is done.
+
+    Raises
+    ------
+    BadParameter
+        If a text or path is not UTF-8 or holds a NUL; typer makes exit code 2 of it.
+    """
+    for name, value in given.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str | Path) and not _is_text(str(text)):
+                option = name.replace("_", "-")
+                raise typer.BadParameter(
+                    f"{option} is {visible(str(text)[:100])!r}, which is not UTF-8 text without NUL"
+                )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
 
 
 @app.callback()
@@ -98,12 +145,33 @@ def main(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, markup=False)],
     )
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding stops nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
 @reports_errors
-def init(as_json: AsJson = False) -> None:
-    """Create the two buckets if they are missing, and prove that the store can be trusted."""
+def init(
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write a policy for each role to this folder, made if missing: "
+            "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
+            "Needs no store and no credentials.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the two buckets if they are missing, and prove that the store can be trusted.
+
+    With --policies, write instead who may do what there: IAM policies in JSON, as AWS, MinIO and
+    Ceph take them, from the configured names of buckets and model. How to apply them, and what each
+    role may do: docs/grants.md.
+    """
+    if policies is not None:
+        _write_policies(policies, as_json=as_json)
+        return
     stores = _stores()
     created = [
         bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
@@ -117,6 +185,18 @@ def init(as_json: AsJson = False) -> None:
         "honours_create_if_absent": True,
     }
     _tell(facts, as_json=as_json)
+
+
+def _write_policies(folder: Path, *, as_json: bool) -> None:
+    settings = config.load()
+    made = grants.policies(
+        reviews=settings.store.reviews_bucket,
+        models=settings.store.models_bucket,
+        model=settings.model.name,
+    )
+    files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in made.items()}
+    _write_files(folder, files)
+    _tell({role: str(folder / f"{role}.json") for role in made}, as_json=as_json)
 
 
 @app.command()
@@ -143,8 +223,8 @@ def replay(
     """Turn reviews into nightly deliveries under landing/, as the film site would drop them."""
     from pipelines import replayer, sources
 
-    reviews = _stores().reviews
-    reviews.check_exists()
+    reviews = _stores("upstream").reviews
+    _check_exists(reviews)
     opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
     start = _day(first_night) if first_night else _yesterday() - timedelta(days=nights - 1)
     plans = replayer.even_nights(
@@ -171,10 +251,10 @@ def replay(
 def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     """Land, validate and accept or hold every delivery that is due.
 
-    Exit code 0: all that is due is accepted or there is nothing. 3: something is held or
-    overdue, the rest is accepted. 1: could not be done, nothing is lost; run it again.
+    Exit code 0: all that is due is accepted or there is nothing. 3: something is held, overdue or
+    needs a person, the rest is accepted. 1: not all could be done, nothing is lost; run it again.
     """
-    day = _day(night).isoformat() if night else _yesterday().isoformat()
+    day = (_day(night) if night else _yesterday()).isoformat()
     due = steps.find_deliveries(day)
     failures: list[str] = []
     with _progress() as progress:
@@ -185,9 +265,17 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
             progress.advance(bar)
     from pipelines import rhythm
 
-    summary = rhythm.night_summary(_stores().reviews, day, config.load().sources)
+    try:
+        stores = _stores("ingest")
+        summary = rhythm.night_summary(stores.reviews, day, config.load().sources)
+    except Exception:
+        for failure in failures:
+            _complain(failure)
+        raise
+    failures += [f"{key} cannot be read, so it is not counted here" for key in summary.unreadable]
     if as_json:
-        _print_json(summary.model_dump(mode="json") | {"failures": failures})
+        facts = {"is_complete": not failures, "failures": failures}
+        _print_json(summary.model_dump(mode="json") | facts)
     else:
         rows = [
             (
@@ -197,26 +285,39 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
             for receipt in summary.receipts
         ]  # fmt: skip
         headers = ("landing key", "verdict", "accepted", "quarantined", "held", "why")
-        _print_table(f"Night {day}: {summary.status}", headers, rows)
-    if failures:
-        for failure in failures:
-            _complain(failure)
-        raise typer.Exit(EXIT_ERROR)
+        state = "INCOMPLETE" if failures else summary.status
+        _print_table(f"Night {day}: {state}", headers, rows)
+    _end_night(summary, failures)
+
+
+def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
+    """Say what somebody has to look at, and end with the exit code for it."""
+    from pipelines import rhythm
+
+    for failure in failures:
+        _complain(failure)
     for missing in summary.missing:
         _complain(f"{rhythm.sentence(missing)}. See docs/runbooks/missing-delivery.md")
-    if summary.held_deliveries or summary.missing:
+    for one in summary.set_aside:
+        tell = _complain if one.needs_person else _note
+        tell(f"{one.landing_key}: {one.why}")
+    if (more := summary.set_aside_deliveries - len(summary.set_aside)) > 0:
+        _note(f"{more:,} more files of landing/ are not taken up this night")
+    if failures:
+        raise typer.Exit(EXIT_ERROR)
+    if summary.held_deliveries or summary.missing or summary.for_people:
         raise typer.Exit(EXIT_HELD)
 
 
 def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
-    """One delivery; what goes wrong with it does not stop the others of the night."""
+    """One delivery; what goes wrong with it, whatever it is, does not stop the others."""
     try:
         arrival_uri = steps.land(landing_uri, night)
         steps.accept(arrival_uri, steps.validate(arrival_uri))
     except DeliveryHeldError:
         pass  # recorded: the table shows it
-    except LoopError as error:
-        failures.append(f"{landing_uri}: {error}")
+    except Exception as error:  # noqa: BLE001 - it is told, and is due again
+        failures.append(f"{visible(landing_uri)}: {failure_of(error)}")
 
 
 DeliveryId = Annotated[str, typer.Argument(help="Its sha256, or its first eight digits or more.")]
@@ -402,8 +503,7 @@ def _retrain(
     evaluation_uri = steps.evaluate(manifest_uri)
     on_step("trying the model file in a clean process")
     decision_uri = steps.decide(steps.verify(evaluation_uri))
-    on_step("drawing the model card")
-    steps.write_card(decision_uri)
+    card_problem = _draw_card(decision_uri, on_step)
     decision, entry_uri = steps.read_decision(decision_uri), None
     next_step = steps.next_step(decision_uri, is_dry_run=is_dry_run)
     if next_step == "promote":
@@ -419,16 +519,28 @@ def _retrain(
         "is_promoted": entry_uri is not None,
         "needs_approval": next_step == "ask",
         "champion_generation_before": decision.champion_generation,
+        "card_problem": card_problem,
         "features": cache,
         "rules": [rule.model_dump(mode="json") for rule in decision.rules],
     }
 
 
+def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
+    """Why the card could not be drawn: it speaks of a decision, and stops none."""
+    on_step("drawing the model card")
+    try:
+        steps.write_card(decision_uri)
+    except Exception as error:  # noqa: BLE001 - it is told, and drawn by the next run
+        problem = failure_of(error)
+        _complain(f"The model card is not drawn: {problem}")
+        return problem
+    return None
+
+
 def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
     """What a stopped run left out, the card or the confirmation, is done by the next one."""
     for decision_key in registry.decision_keys(version):
-        on_step("drawing the model card")
-        steps.write_card(registry.models.uri(decision_key))
+        _draw_card(registry.models.uri(decision_key), on_step)
     champion = registry.champion()
     if champion is not None and champion.version == version:
         on_step("confirming the champion")
@@ -503,7 +615,7 @@ def champion_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put an older champion back. The present one cannot come back until it is released."""
-    registry = _registry()
+    registry = _registry("retrain")
     _, plan = rollback.make_plan(registry, to, reason=reason)
     facts: dict[str, Any] = {
         "from_version": plan.champion_version,
@@ -527,7 +639,7 @@ def champion_release(
     as_json: AsJson = False,
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
-    entry = rollback.release(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    entry = rollback.release(_registry("retrain"), version, actor=f"shell {_user()}", reason=reason)
     _tell(_entry_facts(entry), as_json=as_json)
 
 
@@ -539,7 +651,7 @@ def champion_pin(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
-    entry = rollback.pin(_registry(), version, actor=f"shell {_user()}", reason=reason)
+    entry = rollback.pin(_registry("retrain"), version, actor=f"shell {_user()}", reason=reason)
     _tell(_entry_facts(entry), as_json=as_json)
 
 
@@ -706,7 +818,8 @@ def decision_verify(
 
     decision = _decision(version)
     registry = _registry()
-    evaluation, check = registry.evaluation_of(decision), registry.check_of(decision)
+    evaluation = registry.evaluation_of(decision)
+    check = registry.find_check(evaluation)
     settings = config.load()
     is_same_policy = provenance.gate_policy(settings) == decision.policy
     again = gate.decide(evaluation, settings.gate, check)
@@ -861,16 +974,26 @@ def cache_folder() -> Path:
     return Path(base) / "retraining-loop"
 
 
-def _stores() -> Any:
+def _check_exists(bucket: Any) -> None:
+    """Fail early where a bucket is missing; who may only deliver may not look."""
+    try:
+        bucket.check_exists()
+    except BucketMissingError:
+        raise
+    except StoreRefusedError:
+        logging.getLogger(__name__).info("bucket=%s exists=unknown", bucket.name)
+
+
+def _stores(role: Role | None = None) -> Any:
     from pipelines.store import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load().store, role)
 
 
-def _registry() -> Any:
+def _registry(role: Role | None = None) -> Any:
     from pipelines.registry import Registry
 
-    return Registry(_stores().models, config.load().model.name)
+    return Registry(_stores(role).models, config.load().model.name)
 
 
 def _entry_facts(entry: Any) -> dict[str, Any]:
@@ -891,21 +1014,23 @@ def _entry_facts(entry: Any) -> dict[str, Any]:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return visible(getpass.getuser())
+    except (KeyError, OSError, ImportError):
         return "unknown"
 
 
 def _yesterday() -> date:
-    return datetime.now(UTC).date() - timedelta(days=1)
+    from pipelines import clock
+
+    return clock.last_complete_day(_stores().reviews)
 
 
 def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no moment like 2026-01-05T03:00Z") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    from pipelines import clock
+
+    if (moment := clock.read(text)) is None:
+        raise ConfigError(f"{text!r} is no moment like 2026-01-05T03:00Z")
+    return moment
 
 
 def _day(text: str) -> date:
@@ -935,6 +1060,10 @@ def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
 
 def _complain(message: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+
+
+def _note(message: str) -> None:
+    err.print(Text.assemble(("note: ", "bold"), visible(message)), soft_wrap=True)
 
 
 def _print_json(facts: Any) -> None:

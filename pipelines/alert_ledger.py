@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pipelines import alert_words
+from pipelines import alert_words, clock
 from pipelines.alert_channels import Channel, open_channels
 from pipelines.alert_records import (
     Attempt,
@@ -25,7 +25,7 @@ from pipelines.alert_records import (
 )
 from pipelines.alerts import Alert, ChannelName
 from pipelines.config import AlertSettings, Settings
-from pipelines.errors import AlertChannelError, LoopError, TrustError
+from pipelines.errors import AlertChannelError, LoopError, TrustError, sentence
 from pipelines.store import Bucket, open_stores
 
 logger = logging.getLogger(__name__)
@@ -43,14 +43,14 @@ class Teller:
         That are switched on; may be none.
     settings : AlertSettings
         Who wants what.
-    now : callable
-        The clock.
+    now : callable or None
+        For tests; else the store's clock, for what is written and for how old it is.
     """
 
     reviews: Bucket
     channels: Sequence[Channel]
     settings: AlertSettings
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: Callable[[], datetime] | None = None
     _dead: dict[ChannelName, str] = field(default_factory=dict)  # fail for any alert; and why
     _trouble: dict[ChannelName, str] = field(default_factory=dict)  # work, but not for all
     _reported: set[str] = field(default_factory=set)
@@ -90,8 +90,8 @@ class Teller:
                 continue
             try:
                 self._again(channel, last)
-            except LoopError as error:  # one that cannot be read must not silence the others
-                logger.warning("incident=%s stays untold: %s", last.incident, error)
+            except Exception as error:  # noqa: BLE001 - one must not silence the others
+                logger.warning("incident=%s stays untold: %s", last.incident, sentence(error))
         self._report_dead()
 
     def _again(self, channel: Channel, last: Attempt) -> None:
@@ -114,8 +114,13 @@ class Teller:
         except TrustError as error:  # forged or torn: better told twice than not at all
             logger.warning("incident=%s is told again: %s", last.incident, error)
             return True
-        age = self.now() - datetime.fromisoformat(newest.at)
-        return age >= timedelta(minutes=self.settings.retry_after_minutes)
+        began, now = clock.read(newest.at), self._now()
+        if began is None or began > now + clock.CLOCKS_AGREE:
+            return True  # a date that cannot be right: rather told twice than never
+        return now - began >= timedelta(minutes=self.settings.retry_after_minutes)
+
+    def _now(self) -> datetime:
+        return self.now() if self.now else clock.now(self.reviews)
 
     def _wants(self, channel: Channel, alert: Alert) -> bool:
         wanted = getattr(self.settings, channel.name)
@@ -163,6 +168,11 @@ class Teller:
             logger.warning("alert=%s was not sent: %s", alert.kind, error)
             (self._dead if error.is_dead else self._trouble)[channel.name] = error.why
             return error.why
+        except Exception as error:  # noqa: BLE001 - this alert's trouble, not the other channels'
+            why = f"{type(error).__name__} while it was written"  # its text may hold an address
+            logger.warning("alert=%s was not sent by %s: %s", alert.kind, channel.name, why)
+            self._trouble[channel.name] = why
+            return why
         if complaint:
             logger.warning("alert=%s channel=%s sent, but %s", alert.kind, channel.name, complaint)
             self._trouble[channel.name] = complaint
@@ -179,7 +189,9 @@ class Teller:
 
     def _report_dead(self) -> None:
         """Tell by the channels that work that one does not, or not for all."""
-        day = self.now().date().isoformat()
+        if not (self._dead or self._trouble):
+            return
+        day = self._day()
         found = [alert_words.dead_channel(name, why, day) for name, why in self._dead.items()]
         found += [alert_words.flawed_channel(name, why, day) for name, why in self._trouble.items()]
         for alert in found:
@@ -192,15 +204,25 @@ class Teller:
                 alert
             )
 
+    def _day(self) -> str:
+        """Today; by this machine's clock while the store is down, for people are told all the same.
+
+        A wrong day tells a dead channel once more at worst.
+        """
+        try:
+            return self._now().date().isoformat()
+        except LoopError:
+            return datetime.now(UTC).date().isoformat()
+
     @property
     def _at(self) -> str:
-        return self.now().isoformat(timespec="seconds")
+        return clock.written(self._now())
 
 
 def open_teller(settings: Settings, environment: Mapping[str, str]) -> Teller:
     """A teller for the channels that are switched on."""
     channels = open_channels(settings.alerts, environment)
-    return Teller(open_stores(settings.store).reviews, channels, settings.alerts)
+    return Teller(open_stores(settings.store, "alerts").reviews, channels, settings.alerts)
 
 
 def warn_of_untold(teller: Teller) -> None:
@@ -209,8 +231,8 @@ def warn_of_untold(teller: Teller) -> None:
         return
     try:
         untold = [one for one in attempts(teller.reviews) if one.state != "sent"]
-    except LoopError as error:
-        logger.warning("whether alerts are untold is not known: %s", error)
+    except Exception as error:  # noqa: BLE001 - as said above
+        logger.warning("whether alerts are untold is not known: %s", sentence(error))
         return
     if untold:
         logger.warning(

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import alert_words, config
 from pipelines.alerts import Alert, Run
-from pipelines.errors import LoopError, ObjectMissingError, TrustError
+from pipelines.errors import TrustError, concerns_one_record, sentence
 
 if TYPE_CHECKING:
     from pipelines.alert_ledger import Teller
     from pipelines.alert_records import Attempt
+    from pipelines.grants import Role
     from pipelines.records import NightSummary, Receipt, Validation
     from pipelines.store import Bucket, Stores
 
@@ -41,22 +42,22 @@ def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> Non
     landing_uris : sequence of str, optional
         The files that were due; None when even that could not be found out.
     """
-    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris))
+    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris), "ingest")
 
 
 def alert_retrain(run: Run) -> None:
     """Tell that a retraining failed, and of a champion that was put back."""
-    _look(run, lambda stores: run_alerts(stores, run))
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
 
 
 def alert_rollback(run: Run) -> None:
     """Tell of the champion that was put back, or that it was not."""
-    _look(run, lambda stores: run_alerts(stores, run))
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
 
 
 def alert_replay(run: Run) -> None:
     """Tell that a replay failed."""
-    _look(run, lambda _stores: failed_alerts(run))
+    _look(run, lambda _stores: failed_alerts(run), "ingest")
 
 
 def alert_failed_run(run: Run, why: str) -> None:
@@ -68,8 +69,8 @@ def alert_failed_run(run: Run, why: str) -> None:
     try:
         if alert_records.has_looked(teller.reviews, run):
             return
-    except LoopError as error:
-        logger.warning("whether %s was looked at is not known: %s", run.run_id, error)
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s was looked at is not known: %s", run.run_id, sentence(error))
     teller.tell(alert_words.failed_run(run, _airflow_url(), why))
 
 
@@ -86,8 +87,8 @@ def alert_late(run: Run, minutes: float) -> None:
         if alert_records.was_told(teller.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
-    except LoopError as error:
-        logger.warning("whether %s waits for a person is not known: %s", run.run_id, error)
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s waits is not known: %s", run.run_id, sentence(error))
     teller.tell(alert_words.late(run, minutes, _airflow_url()))
 
 
@@ -105,8 +106,8 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
         hours = config.load().approval.timeout_hours
         alert = alert_words.waiting(decision.version, decision.why, hours, run, _airflow_url())
         teller.tell(alert)
-    except LoopError as error:
-        logger.warning("nobody was told that the run waits for a person: %s", error)
+    except Exception as error:  # noqa: BLE001 - as said above
+        logger.warning("nobody was told that the run waits for a person: %s", sentence(error))
 
 
 # ── What there is to tell ────────────────────────────────────────────────────────────────────
@@ -122,10 +123,12 @@ def night_alerts(
     from pipelines import rhythm
 
     url = _airflow_url()
-    summary = rhythm.night_summary(stores.reviews, night, config.load().sources, skips_torn=True)
+    summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
     found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
     found += [alert_words.missing(one, rhythm.sentence(one), run, url) for one in summary.missing]
     found += _unfinished_alerts(stores, summary, run, landing_uris)
+    if summary.for_people:
+        found.append(alert_words.set_aside(summary, run, url))
     yield from found
     if not _is_explained(run, found):
         yield alert_words.failed_run(run, url)
@@ -148,6 +151,10 @@ def _unfinished_alerts(
     if landing_uris is None:
         why = "Which files were due could not be found out."
         yield alert_words.unfinished(night, (), why, run, url)
+        return
+    if summary.unreadable:
+        why = f"{len(summary.unreadable)} receipts cannot be read: what became of their files?"
+        yield alert_words.unfinished(night, summary.unreadable, why, run, url)
         return
     dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
@@ -173,8 +180,10 @@ def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
 
     try:
         standing = standings.find(reviews, receipt.delivery)
-    except (TrustError, ObjectMissingError) as error:
-        yield alert_words.unreadable(receipt, str(error), run, _airflow_url())
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        yield alert_words.unreadable(receipt, sentence(error), run, _airflow_url())
         return
     if standing is None or standing.verdict != "HELD":
         return
@@ -189,8 +198,10 @@ def _find_validation(reviews: Bucket, key: str) -> Validation | None:
 
     try:
         return reviews.find_record(key, Validation)
-    except TrustError as error:
-        logger.warning("it is told without its validation: %s", error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("it is told without its validation: %s", sentence(error))
         return None
 
 
@@ -218,7 +229,7 @@ def failed_alerts(run: Run) -> Iterator[Alert]:
 # ── How it is told ───────────────────────────────────────────────────────────────────────────
 
 
-def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
+def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> None:
     """Tell what is found, after what earlier runs could not tell.
 
     What cannot be looked at is an incident of its own: the run is then told as failed.
@@ -231,15 +242,15 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]]) -> None:
         return
     try:
         teller.sweep()
-    except LoopError as error:
-        logger.warning("what earlier runs could not tell stays untold: %s", error)
+    except Exception as error:  # noqa: BLE001 - this run is told all the same
+        logger.warning("what earlier runs could not tell stays untold: %s", sentence(error))
     try:
-        for alert in find(open_stores(config.load().store)):
+        for alert in find(open_stores(config.load().store, role)):
             teller.tell(alert)
         alert_records.mark_looked(teller.reviews, run)
-    except LoopError as error:
-        logger.warning("how the run ended cannot be looked at: %s", error)
-        teller.tell(alert_words.unseen_run(run, _airflow_url(), str(error)))
+    except Exception as error:  # noqa: BLE001 - an incident, whatever it is
+        logger.warning("how the run ended cannot be looked at: %s", sentence(error))
+        teller.tell(alert_words.unseen_run(run, _airflow_url(), sentence(error)))
 
 
 def every_alert() -> list[dict[str, Any]]:
@@ -260,12 +271,16 @@ def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
         alert = alert_records.read_alert(reviews, attempt.incident)
         known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
         title = alert.title
-    except (TrustError, ObjectMissingError) as error:
-        title = str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        title = sentence(error)
     try:
         why = alert_records.why_failed(reviews, attempt)
-    except (TrustError, ObjectMissingError) as error:
-        why = str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        why = sentence(error)
     return known | {
         "incident": attempt.incident,
         "title": title,

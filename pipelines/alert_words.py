@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from pipelines.alerts import RULE_ALERTS, Alert, AlertName, ChannelName, Link, Run, make_alert
 from pipelines.links import incidents_link, missing_link, run_link
-from pipelines.records import LogEntry, MissingDelivery, Outcome, Receipt, Validation, sha256_of
+from pipelines.records import (
+    LogEntry,
+    MissingDelivery,
+    NightSummary,
+    Outcome,
+    Receipt,
+    Validation,
+    sha256_of,
+)
 
 _DAG_ALERTS: dict[str, AlertName] = {
     "reviews_ingest": "ingest_incomplete",
@@ -117,6 +125,21 @@ def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Al
             *_page(airflow_url, "incident page", missing_link(found.night, found.source)),
             *links(run, airflow_url),
         ),
+    )
+
+
+def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
+    """Landed files that no night takes up as they are. Which ones is the incident."""
+    found = summary.for_people
+    which = sha256_of("\n".join(sorted(one.landing_key for one in found)).encode())
+    return make_alert(
+        "set_aside_delivery",
+        which,
+        f"{len(found):,} landed files are taken up by no night",
+        (*(f"{one.landing_key}: {one.why}" for one in found[:5]), _OTHERS_COUNT),
+        run=run,
+        night=summary.night,
+        links=links(run, airflow_url),
     )
 
 

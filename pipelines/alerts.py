@@ -17,6 +17,7 @@ AlertName = Literal[
     "held_delivery",
     "poison_alarm",
     "missing_delivery",
+    "set_aside_delivery",
     "ingest_incomplete",
     "retrain_failed",
     "approval_waiting",
@@ -74,6 +75,10 @@ KINDS: Mapping[AlertName, AlertKind] = {
     "missing_delivery": AlertKind(
         "warning", "missing-delivery.md", ("reviews_ingest.alert",),
         "a source has not delivered within its rhythm",
+    ),
+    "set_aside_delivery": AlertKind(
+        "warning", "set-aside-delivery.md", ("reviews_ingest.alert",),
+        "a landed file is dated far ahead or has an unusable name; no night takes it up",
     ),
     "ingest_incomplete": AlertKind(
         "critical", "ingest-incomplete.md", ("reviews_ingest.alert", "reviews_ingest.failed"),

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipelines import card_tables, card_words, plots
 from pipelines.card_words import Evidence, Signers
 from pipelines.deliveries import all_outcomes
-from pipelines.errors import DigestMismatchError
+from pipelines.errors import DigestMismatchError, ObjectMissingError, TrustError
 from pipelines.judgement import CardFiles, Decision
 from pipelines.keys import beside
 from pipelines.markdown import escaped
@@ -81,15 +81,15 @@ def gather(reviews: Bucket, registry: Registry, decision_key: str) -> Evidence:
     decision = registry.decision(decision_key)
     manifest = registry.manifest(decision.version)
     snapshot = pinned(reviews, manifest.plan)
-    before = decision.champion_generation
+    evaluation, before = registry.evaluation_of(decision), decision.champion_generation
     return Evidence(
         decision=decision,
-        evaluation=registry.evaluation_of(decision),
+        evaluation=evaluation,
         manifest=manifest,
         snapshot=snapshot,
         outcomes=_outcomes(reviews, snapshot),
         history=tuple(entry for entry in registry.history() if entry.generation <= before),
-        check=registry.check_of(decision),
+        check=registry.find_check(evaluation),
         signers=Signers(
             manifest=registry.models.signed_by(manifest.object_key),
             decision=registry.models.signed_by(decision_key),
@@ -109,16 +109,40 @@ def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
 def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     """Store the card and its plots, then the signed record that names their bytes.
 
-    A card that was recorded stands. Returns the card's key.
+    A card that was recorded stands: what was lost or changed of it is drawn again.
+    Returns the card's key.
+
+    Raises
+    ------
+    DigestMismatchError
+        If it was recorded, a file of it is changed, and this release would draw another one.
     """
     decision = registry.decision(decision_key)
-    if registry.find_card(decision) is None:
-        drawn = draw(gather(reviews, registry, decision_key))
-        for name, data in drawn.items():
-            registry.models.put(beside(decision_key, name), data)
+    card = registry.find_card(decision)
+    wanted = FILES if card is None else _spoiled(registry.models, decision, card)
+    drawn = draw(gather(reviews, registry, decision_key)) if wanted else {}
+    for name in wanted:
+        if card is not None:
+            _check_file(registry.models, decision, card, name, drawn[name])
+        registry.models.put(beside(decision_key, name), drawn[name])
+    if card is None:
         registry.add_card(_files(decision, drawn))
     logger.info("card=%s", beside(decision_key, CARD))
     return beside(decision_key, CARD)
+
+
+def _spoiled(models: Bucket, decision: Decision, card: CardFiles) -> list[str]:
+    """The files of a recorded card that are gone or changed."""
+
+    def is_whole(name: str) -> bool:
+        try:
+            _read_file(models, decision, card, name)
+        except (ObjectMissingError, TrustError) as error:
+            logger.warning("card=%s is drawn again: %s", decision.object_key, error)
+            return False
+        return True
+
+    return [name for name in FILES if not is_whole(name)]
 
 
 def _files(decision: Decision, drawn: dict[str, bytes]) -> CardFiles:
@@ -149,8 +173,14 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
 def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -> bytes:
     key = beside(decision.object_key, name)
     data = models.get(key, max_bytes=_MOST_BYTES)
-    if sha256_of(data) != card.files.get(name):
-        raise DigestMismatchError(
-            uri=models.uri(key), expected=card.files.get(name, "nothing"), found=sha256_of(data)
-        )
+    _check_file(models, decision, card, name, data)
     return data
+
+
+def _check_file(
+    models: Bucket, decision: Decision, card: CardFiles, name: str, data: bytes
+) -> None:
+    found, expected = sha256_of(data), card.files.get(name, "no such file")
+    if found != expected:
+        uri = models.uri(beside(decision.object_key, name))
+        raise DigestMismatchError(uri=uri, expected=expected, found=found)

@@ -1,61 +1,30 @@
 """Load a model file and answer with it, in a process that has nothing else.
 
-Runs as a child of `pipelines.verification`: a fresh interpreter that ignores the environment, in an
-empty folder, without network, credentials or the right to write files, within limits of memory,
-processor time and open files. Reads one JSON object from standard input, writes one to standard
-output.
+Runs as a child of `pipelines.verification`, in a `pipelines.bare_process`. Reads one JSON object
+from standard input, writes one to standard output.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-import resource
 import sys
 import time
 from typing import Any
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-WARM_UP_REVIEWS = 3
+from pipelines.bare_process import give_up_everything
 
-_NETWORK_EVENTS = frozenset(
-    {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request"}
-)
+WARM_UP_REVIEWS = 3
 
 
 def main() -> None:
     """Answer the request on standard input."""
     request = json.load(sys.stdin)
-    leave_the_network()
-    limit(request["max_address_bytes"], request["max_cpu_seconds"])
+    give_up_everything(
+        address_bytes=request["max_address_bytes"],
+        cpu_seconds=request["max_cpu_seconds"],
+        readable=[request["model_file"]],
+    )
     sys.stdout.write(json.dumps(answer(request["model_file"], request["texts"])))
-
-
-def leave_the_network() -> None:
-    """Enter a network namespace of our own, where the system allows it; and refuse sockets."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        if libc.unshare(CLONE_NEWNET) != 0:
-            libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
-    sys.addaudithook(_refuse_network)
-
-
-def _refuse_network(event: str, _arguments: tuple[Any, ...]) -> None:
-    if event in _NETWORK_EVENTS:
-        raise PermissionError(f"a model file may not use the network ({event})")
-
-
-def limit(address_bytes: int, cpu_seconds: int) -> None:
-    """Bound what this process may use from here on; it may write no file at all."""
-    for what, most in (
-        (resource.RLIMIT_AS, address_bytes),
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
 
 
 def answer(model_file: str, texts: list[str]) -> dict[str, Any]:

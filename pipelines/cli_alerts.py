@@ -27,6 +27,9 @@ def check() -> list[dict[str, Any]]:
             complaint = channel.send(alert)
         except AlertChannelError as error:
             lines.append({"channel": channel.name, "is_sent": False, "why": error.why})
+        except Exception as error:  # noqa: BLE001 - the other channels are tried, too
+            why = type(error).__name__  # its text may hold an address
+            lines.append({"channel": channel.name, "is_sent": False, "why": why})
         else:
             lines.append({"channel": channel.name, "is_sent": True, "why": complaint})
     return lines

@@ -39,11 +39,10 @@ def facts(standing: Standing) -> dict[str, Any]:
 
 def shown(prefix: str) -> dict[str, Any]:
     """How one delivery stands, and what its rules found, as its page says it."""
-    from pipelines import on_call
-    from pipelines.records import Validation
+    from pipelines import on_call, reports
 
     standing = find(prefix)
-    found = _reviews().get_record(standing.validation_key, Validation)
+    found = reports.read(_reviews(), standing.validation_key)
     return facts(standing) | {"failed": [rule.sentence for rule in on_call.failed_rules(found)]}
 
 
@@ -84,11 +83,13 @@ def find(prefix: str) -> Standing:
 
 
 def write_page(prefix: str, to: Path) -> Path:
-    """Copy the report of a delivery to a file that a browser can open."""
+    """Draw the report of a delivery into a file that a browser can open."""
+    from pipelines import reports
+
     standing = find(prefix)
-    page = _reviews().get(facts(standing)["report"])
+    page = reports.page(_reviews(), standing.validation_key)
     try:
-        to.write_bytes(page)
+        to.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReplayError(f"cannot write {to}: {error.strerror}. Choose another file.") from error
     return to

@@ -18,6 +18,7 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "config"
 CONFIG_VARIABLE = "LOOP_CONFIG"
 
 Share = Field(ge=0.0, le=1.0)
+MOST_DAYS = 36_500  # a century: more cannot be taken from any date
 
 
 class _Section(BaseModel):
@@ -30,15 +31,22 @@ class StoreSettings(_Section):
     connect_timeout_seconds: float = Field(gt=0)
     read_timeout_seconds: float = Field(gt=0)
     max_attempts: int = Field(ge=1)
+    deadline_seconds: float = Field(gt=0)
+    min_bytes_per_second: int = Field(gt=0)
+    max_listed_objects: int = Field(ge=1)
 
 
 class IntakeSettings(_Section):
     max_delivery_bytes: int = Field(gt=0)
     max_decoded_bytes: int = Field(gt=0)
     max_rows: int = Field(gt=0)
-    max_field_bytes: int = Field(gt=0)
+    max_row_chars: int = Field(gt=0)
+    max_value_bytes: int = Field(gt=0)
     max_columns: int = Field(ge=6)
     max_deliveries: int = Field(ge=1, le=1024)  # Airflow maps over at most 1,024
+    max_decoder_memory_bytes: int = Field(gt=0)
+    max_decoder_cpu_seconds: int = Field(gt=0)
+    max_decoder_wall_seconds: float = Field(gt=0)
 
 
 class ValidationSettings(_Section):
@@ -51,12 +59,12 @@ class ValidationSettings(_Section):
     warn_positive_share_low: float = Share
     warn_positive_share_high: float = Share
     balance_min_rows: int = Field(ge=1)
-    max_future_days: int = Field(ge=0)
-    late_window_days: int = Field(ge=0)
-    max_age_days: int = Field(ge=0)
+    max_future_days: int = Field(ge=0, le=MOST_DAYS)
+    late_window_days: int = Field(ge=0, le=MOST_DAYS)
+    max_age_days: int = Field(ge=0, le=MOST_DAYS)
     max_known_share: float = Share
-    duplicate_nights: int = Field(ge=0)
-    trailing_nights: int = Field(ge=0)
+    duplicate_nights: int = Field(ge=0, le=MOST_DAYS)
+    trailing_nights: int = Field(ge=0, le=MOST_DAYS)
     history_min_deliveries: int = Field(ge=1)
     warn_row_count_factor: float = Field(ge=1)
     max_row_count_factor: float = Field(ge=1)
@@ -187,7 +195,7 @@ class AlertSettings(_Section):
 
 
 class SourceSettings(_Section):
-    expected_every_days: int = Field(ge=1)
+    expected_every_days: int = Field(ge=1, le=MOST_DAYS)
 
 
 class Settings(_Section):

@@ -2,8 +2,8 @@
 
 A corpus is named by a chain of digests over its partitions, and over which rows of them are in it.
 So the corpus of any earlier night is found under the name that a prefix of today's chain has. It is
-a cache like that of the fingerprints: it may be deleted at any time, and what is corrupt or foreign
-is made again.
+a cache like that of the fingerprints: it may be deleted at any time, and what is forged, corrupt or
+foreign is made again.
 
 A corpus is kept only when it outgrew the one it began with by an eighth. That bounds what all
 nights together write, and a night adds at most an eighth again to what is kept. At most two are
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.corpus import Corpus, Rare
-from pipelines.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
+from pipelines.errors import StoreRefusedError, StoreUnavailableError
 from pipelines.features import cache_folder, partition_fingerprints
 from pipelines.records import Partition
 from pipelines.store import Bucket
@@ -38,7 +37,8 @@ CORPUS_VERSION = "c1"
 
 GROWTH_TO_KEEP = 1.125
 _ALIGNMENT = 64
-_CHECKSUM_BYTES = 8
+_MOST_HEAD_BYTES = 64 * 1024
+_KIND = "Corpus"
 _LOOK = 1 << 16
 _ARRAYS = {
     "vocabulary": np.uint64, "columns": np.int32, "lengths": np.int32, "rare": np.uint64,
@@ -94,9 +94,8 @@ def _longest(
 
 
 def _read(reviews: Bucket, key: str, name: str, empty: Corpus) -> Corpus | None:
-    try:
-        data = reviews.get(key)
-    except ObjectMissingError:  # deleted since it was listed
+    data = reviews.find_cached(key, kind=_KIND)
+    if data is None:  # forged, or deleted since it was listed
         return None
     found = decode(data, name, empty.parameters)
     if found is None:
@@ -110,7 +109,7 @@ def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
     It is only a cache: where the store refuses that, the night goes on.
     """
     try:
-        reviews.put(key, data)
+        reviews.put_cached(key, data, kind=_KIND)
         for other in sorted(outdated - {key}):
             reviews.delete(other)
     except (StoreRefusedError, StoreUnavailableError) as error:
@@ -118,35 +117,24 @@ def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
 
 
 def encode(corpus: Corpus, name: str) -> bytes:
-    """Bytes of a kept corpus: their own checksum, a line of JSON, then the arrays."""
+    """Bytes of a kept corpus: a line of JSON, then the arrays, each aligned."""
     fields = vars(corpus) | {"rare": corpus.rare.in_order()}
     arrays = [np.ascontiguousarray(fields[name], kind) for name, kind in _ARRAYS.items()]
     head = {"made_of": name, **corpus.parameters, "counts": [len(array) for array in arrays]}
     line = json.dumps(head).encode()
-    line += b" " * (-(_CHECKSUM_BYTES + len(line) + 1) % _ALIGNMENT) + b"\n"
-    payload = b"".join([line, *(_padded(array.tobytes()) for array in arrays)])
-    return _checksum(payload) + payload
-
-
-def _checksum(payload: bytes | memoryview) -> bytes:
-    """Tell damage, no more: whoever can write a corpus could write any digest of it, too.
-
-    It takes half the time of a sha256, which was a quarter of the time that a night's counts took.
-    """
-    return f"{zlib.crc32(payload):08x}".encode()
+    line += b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n"
+    return b"".join([line, *(_padded(array.tobytes()) for array in arrays)])
 
 
 def _padded(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % _ALIGNMENT)
 
 
-def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
+def decode(data: bytes | memoryview, name: str, parameters: dict[str, int]) -> Corpus | None:
     """The corpus in these bytes, or None when it is not the one of this name, whole."""
     try:
-        if data[:_CHECKSUM_BYTES] != _checksum(memoryview(data)[_CHECKSUM_BYTES:]):
-            return None
-        start = data.index(b"\n", _CHECKSUM_BYTES) + 1
-        head = json.loads(data[_CHECKSUM_BYTES:start])
+        start = bytes(data[:_MOST_HEAD_BYTES]).index(b"\n") + 1
+        head = json.loads(bytes(data[:start]))
         if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
             return None
         vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
@@ -159,8 +147,7 @@ def decode(data: bytes, name: str, parameters: dict[str, int]) -> Corpus | None:
 def _fits_together(corpus: Corpus) -> bool:
     """Whether the arrays can be one corpus: what walks over them does not look where it goes.
 
-    It notices what would lead out of them, not each wrong number: the cache is trusted as far as
-    those who may write to the bucket are.
+    It notices what would lead out of them, not each wrong number: for those the seal stands.
     """
     columns, lengths = corpus.columns.view(np.uint32), corpus.lengths  # below 0 is far too high
     row = np.uint64((1 << corpus.row_bits) - 1)
@@ -176,7 +163,7 @@ def _fits_together(corpus: Corpus) -> bool:
     )
 
 
-def _views(data: bytes, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+def _views(data: bytes | memoryview, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
     """The arrays that begin at ``start``; they are looked at, not copied."""
     if min(counts) < 0:
         raise ValueError("an array of less than nothing")

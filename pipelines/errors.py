@@ -11,6 +11,7 @@
     │   │   ├── NightHeldError             the night is done, some of its deliveries are held
     │   │   ├── NightIncompleteError       a delivery of the night came to no conclusion
     │   │   ├── MissingDeliveryError       a source is overdue
+    │   │   ├── SetAsideError              a landed file that no night will take up as it is
     │   │   ├── ReplayError                a replay that cannot be done
     │   │   ├── NoReviewsError             nothing accepted to train or evaluate on
     │   │   └── FitError                   a candidate cannot be fitted on these reviews
@@ -27,6 +28,7 @@
     │       └── UnsafeStoreError           the store ignores create-if-absent
     └── TransientError                 the same call may succeed later
         ├── StoreUnavailableError
+        ├── DecoderGoneError           the process that decodes a delivery was ended from outside
         ├── ChampionMovedError         somebody promoted first: decide again, then retry
         └── AlertChannelError          a way to send alerts does not work
 
@@ -34,6 +36,8 @@ Each message says what happened, with the values, and what to do next.
 """
 
 from __future__ import annotations
+
+import errno
 
 
 class LoopError(Exception):
@@ -103,6 +107,10 @@ class NightIncompleteError(DataError):
 
 class MissingDeliveryError(DataError):
     """Nothing is wrong with what came, but a source that should have delivered did not."""
+
+
+class SetAsideError(DataError):
+    """All is dealt with but landed files that no night takes up unless somebody does something."""
 
 
 class ReplayError(DataError):
@@ -184,6 +192,16 @@ class StoreUnavailableError(TransientError):
     """The object store did not give an answer that settles the matter."""
 
 
+class DecoderGoneError(TransientError):
+    """A delivery was not decoded, and the reason is not in the file: so there is no verdict."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the process that decodes a delivery {why}. Nothing was decided, and nothing is "
+            "stored. Repeat it. If it comes again: docs/runbooks/ingest-incomplete.md"
+        )
+
+
 class ChampionMovedError(TransientError):
     """Somebody else's promotion came first; the decision was made against an older champion."""
 
@@ -213,3 +231,39 @@ class AlertChannelError(TransientError):
             f"alerts cannot be sent by {channel}: {why}. Nothing else is affected. Try it: "
             "python -m pipelines alerts check. What to do: docs/runbooks/dead-alert-channel.md"
         )
+
+
+_MOST_CHARS = 300
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, for people: our own errors in their words, any other by kind and text.
+
+    The text is one line and cut short: it may quote what was delivered.
+    """
+    if isinstance(error, LoopError):
+        return str(error)
+    line = " ".join(str(error).split())[:_MOST_CHARS]
+    kind, said = type(error).__name__, "".join(one if one.isprintable() else "?" for one in line)
+    return f"{kind}: {said or 'without a message'}{_what_to_do(error)}"
+
+
+def _what_to_do(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return ". There is not enough memory here: give the process more, then run this again"
+    if not isinstance(error, OSError):
+        return ". This was not expected: run it again with --verbose to see where it happened"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ". Free some space there, or set TMPDIR to another folder, then run this again"
+    return ". Look at the folder or file it names, and at TMPDIR, then run this again"
+
+
+def concerns_one_record(error: Exception) -> bool:
+    """Whether the fault lies in what was read, so that all else can be read.
+
+    What the configuration, the credentials or the whole store are at fault for does not.
+    """
+    whole = (ConfigError, BucketMissingError, StoreRefusedError, TransientError)
+    return isinstance(error, ObjectMissingError | AlreadyExistsError) or not isinstance(
+        error, whole
+    )

@@ -44,15 +44,13 @@ def run_rules(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
         rule.expectation(rule.column, severity="critical", meta={"rule": rule.name})
         for rule in wanted
     ]
-    suite = context.suites.add(gx.ExpectationSuite(name="reviews", expectations=expectations))
+    suite = gx.ExpectationSuite(name="reviews", expectations=expectations)
     source = context.data_sources.add_pandas("memory").add_dataframe_asset("rows")
-    definition = context.validation_definitions.add(
-        gx.ValidationDefinition(
-            name="nightly", data=source.add_batch_definition_whole_dataframe("all"), suite=suite
-        )
-    )
-    result = definition.run(
-        batch_parameters={"dataframe": frame},
+    definition = source.add_batch_definition_whole_dataframe("all")
+    # Asked of the batch itself, the result is not stored in the context: that would copy each row's
+    # number several times.
+    result = definition.get_batch(batch_parameters={"dataframe": frame}).validate(
+        suite,
         result_format={
             "result_format": "COMPLETE",
             "exclude_unexpected_values": True,

@@ -1,6 +1,6 @@
 """Fingerprints per partition, computed once and cached.
 
-The cache may be deleted at any time. An entry that is corrupt, torn, or belongs to another
+The cache may be deleted at any time. An entry that is forged, corrupt, torn, or belongs to another
 partition or featurizer is recomputed, never trusted.
 """
 
@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from pipelines.errors import ObjectMissingError
 from pipelines.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
 from pipelines.partitions import read_partition
-from pipelines.records import Partition, Snapshot, sha256_of
+from pipelines.records import Partition, Snapshot
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
 MAX_THREADS = 8
-_DIGEST_BYTES = 64
+_KIND = "Features"
 _DAMAGED = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 
 
@@ -95,7 +94,7 @@ def _compute(reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
     texts = read_partition(reviews, partition, columns=["text"]).column("text").to_pylist()
     computed = fingerprint(texts, ngram_max=ngram_max, bits=bits)
     key = cache_key(partition, ngram_max=ngram_max, bits=bits)
-    reviews.put(key, encode(computed, partition))
+    reviews.put_cached(key, encode(computed, partition), kind=_KIND)
     return computed
 
 
@@ -103,7 +102,7 @@ def _find(
     reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
 ) -> Fingerprints | None:
     key = cache_key(partition, ngram_max=ngram_max, bits=bits)
-    data = _get(reviews, key)
+    data = reviews.find_cached(key, kind=_KIND)
     if data is None:
         return None
     found = decode(data, partition, ngram_max=ngram_max, bits=bits)
@@ -112,15 +111,8 @@ def _find(
     return found
 
 
-def _get(reviews: Bucket, key: str) -> bytes | None:
-    try:
-        return reviews.get(key)
-    except ObjectMissingError:
-        return None
-
-
 def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
-    """Bytes of a cache entry: its own sha256, then arrays (ids split in 4 + 4 bytes)."""
+    """Bytes of a cache entry: arrays, the ids split in 4 + 4 bytes."""
     low = (fingerprints.ids & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
     high = (fingerprints.ids >> np.uint64(32)).astype(np.uint32)
     narrow = high.astype(np.uint8) if fingerprints.bits <= 40 else high
@@ -132,11 +124,12 @@ def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
         lengths=fingerprints.lengths.astype(np.int32),
         made_of=_made_of(partition, ngram_max=fingerprints.ngram_max, bits=fingerprints.bits),
     )
-    payload = buffer.getvalue()
-    return sha256_of(payload).encode() + payload
+    return buffer.getvalue()
 
 
-def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> Fingerprints | None:
+def decode(
+    data: bytes | memoryview, partition: Partition, *, ngram_max: int, bits: int
+) -> Fingerprints | None:
     """The fingerprints in a cache entry, or None when it is not this partition's, whole."""
     try:
         with _opened(data) as arrays:
@@ -150,12 +143,8 @@ def decode(data: bytes, partition: Partition, *, ngram_max: int, bits: int) -> F
         return None
 
 
-def _opened(data: bytes) -> Any:
-    """The arrays of an entry whose bytes are those that were written."""
-    digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    if digest != sha256_of(payload).encode():
-        raise ValueError("the bytes do not have the digest they begin with")
-    arrays = np.load(io.BytesIO(payload), allow_pickle=False)
+def _opened(data: bytes | memoryview) -> Any:
+    arrays = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(arrays, NpzFile):
         raise ValueError("one array instead of several with names")  # noqa: TRY004
     return arrays

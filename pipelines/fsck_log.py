@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from pipelines import clock
 from pipelines.fsck_reading import Contents, Finding
 from pipelines.judgement import PROMOTABLE, ApprovalRecord, Decision
 from pipelines.keys import hint_key, log_key, manifest_key, rollback_key
@@ -63,10 +64,13 @@ class Log:
                 yield error(key, f"is missing from the champion log{more}: {CUT_BACK}")
 
     def _dates(self) -> Iterator[Finding]:
-        for before, entry in pairwise(self.entries[number] for number in sorted(self.entries)):
-            if entry.at < before.at:
-                what = f"is dated {entry.at}, the entry before it {before.at}"
-                yield error(entry.object_key, what)
+        history = [self.entries[number] for number in sorted(self.entries)]
+        for entry in clock.misdated(history, clock.now(self.contents.buckets["models"])):
+            yield Finding(
+                "warning", "models", entry.object_key,
+                f"is dated {entry.at!r}, which contradicts the other entries or is after today: "
+                "`champion at` goes by the others",
+            )  # fmt: skip
 
     def _hint(self) -> Iterator[Finding]:
         key, newest = hint_key(self.name), self.generations[-1] if self.generations else 0

@@ -100,14 +100,13 @@ class _Model:
             yield error(check.object_key, "is about another model file than the version's")
 
     def _decision(self, decision: Decision) -> Iterator[Finding]:
-        key, check = decision.object_key, decision.check_sha256
+        key = decision.object_key
         yield from self._manifest_of(decision)
         yield from self._beside(decision, "evaluation.json", Evaluation, decision.evaluation_sha256)
-        if check is not None:
-            yield from self._beside(decision, "artefact_check.json", ArtefactCheck, check)
-        elif self.contents.has("models", beside(key, "artefact_check.json")):
-            what = "was made without the artefact check beside it"
-            yield Finding("warning", "models", key, what)
+        check = beside(key, "artefact_check.json")
+        is_checked = any(rule.rule == "clean_process" and rule.is_passed for rule in decision.rules)
+        if is_checked and not self.contents.has("models", check):
+            yield error(check, f"is what {key} was decided on, and does not exist")
         if not self.contents.has("models", beside(key, "card.json")):
             what = "has no model card: the run ended before it was drawn"
             yield Finding("note", "models", key, what)

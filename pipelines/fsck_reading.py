@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from pipelines.answers import ObjectInfo
 from pipelines.errors import (
     BucketMissingError,
     ConfigError,
@@ -22,7 +23,7 @@ from pipelines.errors import (
 from pipelines.fsck_places import BucketName, Place, place_of
 from pipelines.records import ChampionHint, StoredRecord, Validation
 from pipelines.sealed import AnyRecord
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.store import Bucket
 
 PARALLEL_READS = 8
 

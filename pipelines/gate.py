@@ -46,7 +46,6 @@ def decide(
         version=evaluation.version,
         manifest_sha256=evaluation.manifest_sha256,
         evaluation_sha256=evaluation.digest(),
-        check_sha256=check.digest() if check else None,
         champion_generation=evaluation.champion_generation,
         champion_version=evaluation.champion_version,
         reference_version=evaluation.reference_version,

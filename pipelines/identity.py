@@ -12,13 +12,12 @@ import unicodedata
 from collections.abc import Iterable
 
 _TAG = re.compile(r"<[^<>]{0,200}>")
-_SPACE = re.compile(r"\s+")
 
 
 def normalized(text: str) -> str:
     """NFKC, tags and white space folded to one space, case folded."""
     folded = unicodedata.normalize("NFKC", text)
-    return _SPACE.sub(" ", _TAG.sub(" ", folded)).strip().casefold()
+    return " ".join(_TAG.sub(" ", folded).split()).casefold()
 
 
 def text_id(text: str) -> str:

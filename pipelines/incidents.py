@@ -14,14 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines import rhythm, standings
-from pipelines.errors import ObjectMissingError, TrustError
+from pipelines import clock, rhythm, standings
+from pipelines.errors import concerns_one_record, sentence
 from pipelines.keys import MISSING, RECEIPTS, arrival_id
 from pipelines.landing import (
     LANDING_PREFIX,
     checked_night,
     is_night,
     parse_name,
+    set_aside,
 )
 from pipelines.records import MissingDelivery, Receipt
 from pipelines.sealed import AnyRecord
@@ -30,7 +31,7 @@ from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["HELD", "MISSING_DELIVERY", "UNREADABLE", "CONFLICT", "QUARANTINED"]
+Kind = Literal["HELD", "MISSING_DELIVERY", "SET_ASIDE", "UNREADABLE", "CONFLICT", "QUARANTINED"]
 State = Literal["open", "look", "settled", "routine"]
 
 STATES: dict[State, str] = {
@@ -41,6 +42,7 @@ STATES: dict[State, str] = {
 }
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 NIGHTS_PER_PAGE = 30
+MOST_SET_ASIDE = 50  # files on the page
 MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
 _PARALLEL_READS = 8
 
@@ -84,8 +86,9 @@ class Incident:
 
     @property
     def path(self) -> str:
-        """Where its own page is, below the list; empty for what cannot be read."""
-        return "" if self.kind == "UNREADABLE" and "/" in self.subject else self.subject
+        """Where its own page is, below the list; empty for what has none."""
+        has_none = self.kind in {"UNREADABLE", "SET_ASIDE"} and "/" in self.subject
+        return "" if has_none else self.subject
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
     found = [
         *_of_deliveries(reviews, [one for _, one in receipts if isinstance(one, Receipt)]),
         *_of_sources(reviews, missing, receipts, _names(keys)),
+        *(_of_set_aside(reviews) if until is None else ()),
         *(_unreadable(night, one) for night, one in (*receipts, *missing)
           if isinstance(one, Unreadable)),
     ]  # fmt: skip
@@ -189,8 +193,10 @@ def read_all(
     def read(key: str) -> AnyRecord | Unreadable:
         try:
             return reviews.get_record(key, kind)
-        except (TrustError, ObjectMissingError) as error:
-            return Unreadable(key, str(error))
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            return Unreadable(key, sentence(error))
 
     with ThreadPoolExecutor(_PARALLEL_READS) as readers:
         return list(readers.map(read, keys))
@@ -221,8 +227,10 @@ def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
     try:
         standing = standings.find(reviews, first.delivery)
         why = "its ledger entry is gone, and a receipt names it"
-    except (TrustError, ObjectMissingError) as error:
-        standing, why = None, str(error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        standing, why = None, sentence(error)
     if standing is None:
         return Incident(
             "UNREADABLE", "open", first.delivery, nights, first.landing_key, source, why
@@ -267,6 +275,20 @@ def settled_by(standing: Standing) -> str:
     last = standing.replays[-1]
     at = f"{last.at[:10]} {last.at[11:19]} UTC"
     return f"{last.action}: {last.verdict} on {at} by {last.actor}, because: {last.reason}"
+
+
+def _of_set_aside(reviews: Bucket) -> list[Incident]:
+    """Landed files that no night takes up unless somebody does something."""
+    today = clock.now(reviews).date()
+    found = set_aside(reviews, today.isoformat(), today=today)
+    return [
+        Incident(
+            "SET_ASIDE", "open", f"{LANDING_PREFIX}{one.landing_key}",
+            (one.delivered_for or "no night",), one.landing_key, "", one.why,
+        )
+        for one in found[:MOST_SET_ASIDE]
+        if one.needs_person
+    ]  # fmt: skip
 
 
 # ── Sources that fell silent ─────────────────────────────────────────────────────────────────

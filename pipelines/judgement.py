@@ -210,7 +210,6 @@ class Decision(ModelRecord):
     version: VersionId
     manifest_sha256: Sha256
     evaluation_sha256: Sha256
-    check_sha256: Sha256 | None  # of what the clean process found; None: it was never asked
     champion_generation: int
     champion_version: str | None
     reference_version: str | None

@@ -1,6 +1,7 @@
 """What upstream drops: ``landing/<source>/<YYYY-MM-DD>/<file>``, and which of it is due.
 
 The date folder is the day the file was delivered for; a file without one is due in the next run.
+One that is dated after the night waits, and `set_aside` says so.
 Which files were dealt with is known from the receipts, never from names or clocks, so a late file
 is picked up by the next night and a repeated night finds its own files again.
 """
@@ -13,12 +14,15 @@ import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
+from pipelines import clock
+from pipelines.answers import ObjectInfo
 from pipelines.errors import DataError, ObjectMissingError, TrustError
 from pipelines.keys import RECEIPTS, arrival_id
-from pipelines.records import FileFormat, Receipt
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.records import FileFormat, Receipt, SetAside
+from pipelines.store import Bucket
+from pipelines.visible import visible
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,9 @@ UNSORTED = "unsorted"
 _PARALLEL_READS = 8
 
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # that can be reckoned with
+MOST_DAYS_AHEAD = 7  # of today; a folder dated later is a mistake rather than early
+_UNSPEAKABLE = re.compile("[\x00\ud800-\udfff\ufffd]")  # NUL, and what is not UTF-8
 _UNFINISHED = (".part", ".tmp", "/")
 _FORMATS: dict[str, FileFormat] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
@@ -90,12 +97,12 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     most : int
         How many to return; the rest stays due.
     today : date, optional
-        For tests; the present day in UTC.
+        For tests; the present day in UTC, by the store's clock.
     """
-    last_day, today = checked_night(night), today or datetime.now(UTC).date()
+    last_day, today = checked_night(night), today or clock.now(reviews).date()
     if last_day > today:
         raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
-    landed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
+    landed = [info for info in reviews.list(LANDING_PREFIX) if _is_usable(info)]
     receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed})
     is_newest = last_day >= today - timedelta(days=1)
     due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
@@ -106,29 +113,98 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     return sorted(info.key for info in due[:most])
 
 
+def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list[SetAside]:
+    """The landed files without a receipt that the night leaves alone; those for people first.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the landing prefix is.
+    night : str
+        ``YYYY-MM-DD``.
+    today : date, optional
+        For tests; the present day in UTC, by the store's clock.
+    """
+    last_day = checked_night(night)
+    listed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
+    odd = [info for info in listed if not _is_usable(info) or _is_after(info, last_day)]
+    if not odd:
+        return []
+    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in odd})
+    today = max(today or clock.now(reviews).date(), last_day)
+    found = [_set_aside(info, today) for info in odd if _arrival_of(info) not in receipts]
+    found.sort(key=lambda one: (one.delivered_for or "", one.landing_key))
+    return sorted(found, key=lambda one: not one.needs_person)
+
+
+def _set_aside(info: ObjectInfo, today: date) -> SetAside:
+    day = parse_name(info.key).delivered_for
+    why, needs_person = _why_set_aside(info, day, today)
+    return SetAside(
+        landing_key=visible(info.key),
+        delivered_for=day.isoformat() if day else None,
+        why=why,
+        needs_person=needs_person,
+    )
+
+
+def _why_set_aside(info: ObjectInfo, day: date | None, today: date) -> tuple[str, bool]:
+    if day is None or not _is_usable(info):
+        return (
+            "Its name is not UTF-8 or holds a NUL, so no night can take it up. Have it sent again "
+            "under another name, and delete this file."
+        ), True
+    ahead = (day - today).days
+    if ahead <= MOST_DAYS_AHEAD:
+        return f"It is dated {day}, and waits for that night.", False
+    return (
+        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} are taken "
+        "for a mistake. No night takes it up before. Have it sent again into the folder of its "
+        "day, and delete this file."
+    ), True
+
+
 def checked_night(night: str) -> date:
     """The night as a date.
 
     Raises
     ------
     DataError
-        If it is not ``YYYY-MM-DD``.
+        If it is not ``YYYY-MM-DD``, or too far off to reckon with.
     """
     if not is_night(night):
-        raise DataError(f"night is {night!r}; it must be a day like 2026-01-05")
+        raise DataError(
+            f"night is {night!r}; it must be a day like 2026-01-05, from {FIRST_DAY} to {LAST_DAY}"
+        )
     return date.fromisoformat(night)
 
 
 def is_night(text: str) -> bool:
-    """Whether it is a day, written ``YYYY-MM-DD``."""
+    """Whether it is a day, written ``YYYY-MM-DD``, that can be reckoned with."""
     try:
-        return date.fromisoformat(text).isoformat() == text
+        day = date.fromisoformat(text)
     except ValueError:
         return False
+    return day.isoformat() == text and is_reckonable(day)
+
+
+def is_reckonable(day: date) -> bool:
+    """Whether days can be added and taken away without leaving the calendar."""
+    return FIRST_DAY <= day <= LAST_DAY
 
 
 def _is_finished(info: ObjectInfo) -> bool:
     return not info.key.endswith(_UNFINISHED)
+
+
+def _is_usable(info: ObjectInfo) -> bool:
+    """Whether it is whole, and its name can be asked for and passed from task to task."""
+    return _is_finished(info) and not _UNSPEAKABLE.search(info.key)
+
+
+def _is_after(info: ObjectInfo, last_day: date) -> bool:
+    day = parse_name(info.key).delivered_for
+    return day is not None and day > last_day
 
 
 def _arrival_of(info: ObjectInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -13,6 +14,11 @@ ROOT = "/retraining"
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
 DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK)
+
+VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
+_DECISION_KEY = re.compile(
+    r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"
+)
 
 FormValue = str | int | bool | None | list[int] | list[str]
 
@@ -67,19 +73,24 @@ def decisions_link() -> str:
 
 
 def decision_link(decision_key: str) -> str:
-    """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``."""
-    _, _, version, _, folder, _ = decision_key.split("/")
-    return f"{ROOT}/decisions/{quote(version, safe='')}/{quote(folder, safe='')}"
+    """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``.
+
+    Empty when it is no such key: a stored one may say anything.
+    """
+    named = _DECISION_KEY.fullmatch(decision_key)
+    return f"{ROOT}/decisions/{named[1]}/{named[2]}" if named else ""
 
 
 def card_link(decision_key: str) -> str:
-    return f"{decision_link(decision_key)}/card"
+    """The model card of a decision; empty when it is no key of one."""
+    link = decision_link(decision_key)
+    return f"{link}/card" if link else ""
 
 
 def report_link(validation_key: str) -> str:
-    """A validation report, by the key of the ``validation.json`` beside it."""
-    _, delivery, basis, _ = validation_key.split("/")
-    return f"{ROOT}/reports/{quote(delivery, safe='')}/{quote(basis, safe='')}"
+    """A validation report, by the key of the ``validation.json``; empty when it is none."""
+    named = VALIDATION_KEY.fullmatch(validation_key)
+    return f"{ROOT}/reports/{named[1]}/{named[2]}" if named else ""
 
 
 def incidents_link(delivery: str = "") -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines import sketches
 from pipelines.config import ValidationSettings
 from pipelines.decoding import DATE_INVALID, INVALID_UTF8, MALFORMED_ROW, RATING_INVALID, Rows
-from pipelines.fingerprints import Fingerprints, fingerprint
+from pipelines.fingerprints import fingerprint, fingerprint_parts
 from pipelines.identity import text_id
 from pipelines.sketches import NOTHING_KNOWN, Known
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 POSITIVE, NEGATIVE = "positive", "negative"
+VOCABULARY_BINS = 256  # word n-grams, by the last bits of their fingerprint
 LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
 
 _NO_TEXT = text_id("")  # of blanks and line breaks alone, too
@@ -55,6 +56,29 @@ _WORDS_TO_REPEAT, _LEAST_NGRAMS_PER_WORD = 40, 0.25
 
 
 @dataclass(frozen=True, eq=False)
+class Bins:
+    """The last bits of each text's n-grams: all that comparing vocabularies takes.
+
+    Parameters
+    ----------
+    low_bits : ndarray of uint8, shape (n_ngrams,)
+        Text after text.
+    lengths : ndarray of int64, shape (n_rows,)
+        How many belong to each text.
+    """
+
+    low_bits: NDArray[np.uint8]
+    lengths: NDArray[np.int64]
+
+    def counts(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """How many n-grams of the texts at ``rows``, none of them twice, fall into each bin."""
+        is_counted = np.zeros(len(self.lengths), np.bool_)
+        is_counted[rows] = True
+        found = self.low_bits[np.repeat(is_counted, self.lengths)]
+        return np.bincount(found, minlength=VOCABULARY_BINS)
+
+
+@dataclass(frozen=True, eq=False)
 class Measured:
     """A delivery's rows as numbers.
 
@@ -64,14 +88,14 @@ class Measured:
         With a fresh RangeIndex: positions in the delivery. The only part that the rules see.
     text_ids : list of str or None
         Null where there is no text.
-    grams : Fingerprints
+    grams : Bins
         Word n-grams of each text, none where it is missing or too long.
     signatures : ndarray of uint16, shape (n_rows, 32)
     """
 
     frame: pd.DataFrame
     text_ids: list[str | None]
-    grams: Fingerprints
+    grams: Bins
     signatures: NDArray[np.uint16]
 
 
@@ -101,9 +125,7 @@ def measure(
     ]
     found = [None if text is None else text_id(text) for text in texts]
     ids = [None if one == _NO_TEXT else one for one in found]
-    grams = fingerprint((text or "" for text in texts), ngram_max=sketches.NGRAM_MAX,
-                        bits=sketches.BITS)  # fmt: skip
-    signatures = sketches.signatures(grams)
+    grams, signatures, english_words = _read_words(texts)
     columns = {
         "text_chars": pd.Series(chars, dtype="float64"),
         "label": pd.Series(rows.label, dtype="str"),
@@ -111,10 +133,33 @@ def measure(
             not text or one == _NO_TEXT for text, one in zip(rows.text, found, strict=True)
         ],
         **_row_columns(rows, night, settings),
-        **_text_columns(texts, chars, grams),
+        **_text_columns(texts, chars, grams.lengths, english_words),
         **_repeat_columns(ids, signatures, known),
     }
     return Measured(pd.DataFrame(columns), ids, grams, signatures)
+
+
+def _read_words(
+    texts: list[str | None],
+) -> tuple[Bins, NDArray[np.uint16], NDArray[np.int64]]:
+    """Bins, signatures and the number of English words of each text, some hundred texts at a time.
+
+    The fingerprints themselves are never there all at once: they take more memory than the texts.
+    """
+    low_bits, lengths = bytearray(), [np.empty(0, np.int64)]
+    signatures, english = [sketches.NOTHING_KNOWN.signatures], [np.empty(0, np.int64)]
+    parts = fingerprint_parts(
+        (text or "" for text in texts), ngram_max=sketches.NGRAM_MAX, bits=sketches.BITS
+    )
+    for part in parts:
+        rows = np.repeat(np.arange(len(part)), part.lengths)
+        is_english = np.isin(part.ids, _ENGLISH)
+        low_bits += part.ids.astype(np.uint8).tobytes()
+        lengths.append(part.lengths)
+        signatures.append(sketches.signatures(part))
+        english.append(np.bincount(rows[is_english], minlength=len(part)))
+    bins = Bins(np.frombuffer(low_bits, np.uint8), np.concatenate(lengths))
+    return bins, np.concatenate(signatures), np.concatenate(english)
 
 
 def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[str, list[bool]]:
@@ -139,12 +184,17 @@ def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[
 
 
 def _text_columns(
-    texts: list[str | None], chars: list[int | None], grams: Fingerprints
+    texts: list[str | None],
+    chars: list[int | None],
+    ngrams: NDArray[np.int64],
+    english_words: NDArray[np.int64],
 ) -> dict[str, list[bool] | NDArray[np.bool_]]:
     words = np.array([len(text.split()) if text else 0 for text in texts])
-    is_repetitive = (words >= _WORDS_TO_REPEAT) & (grams.lengths < _LEAST_NGRAMS_PER_WORD * words)
-    # What says one thing over and over is that, in whatever language.
-    is_foreign = _is_foreign(chars, grams) & ~is_repetitive
+    is_repetitive = (words >= _WORDS_TO_REPEAT) & (ngrams < _LEAST_NGRAMS_PER_WORD * words)
+    # Long enough to tell the language, and with next to no English word. What says one thing over
+    # and over is that, in whatever language.
+    is_long = np.array([(count or 0) >= _CHARS_TO_TELL_LANGUAGE for count in chars], np.bool_)
+    is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
     return {
         "text_html": [bool(text and _HTML.search(text)) for text in texts],
         "text_escaped": [bool(text and "&" in text and _ESCAPED.search(text)) for text in texts],
@@ -152,15 +202,6 @@ def _text_columns(
         "text_repetitive": is_repetitive,
         "text_other_language": is_foreign,
     }
-
-
-def _is_foreign(chars: list[int | None], grams: Fingerprints) -> NDArray[np.bool_]:
-    """Long enough to tell the language, and with next to no English word."""
-    rows = np.repeat(np.arange(len(grams)), grams.lengths)
-    found = np.bincount(rows[np.isin(grams.ids, _ENGLISH)], minlength=len(grams))
-    is_long = np.array([(count or 0) >= _CHARS_TO_TELL_LANGUAGE for count in chars], np.bool_)
-    foreign: NDArray[np.bool_] = is_long & (grams.lengths > 0) & (found < _ENGLISH_WORDS)
-    return foreign
 
 
 def _repeat_columns(

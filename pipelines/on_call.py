@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipelines import incidents, reports, standings
-from pipelines.errors import LoopError, ObjectMissingError, TrustError
+from pipelines.errors import (
+    LoopError,
+    ObjectMissingError,
+    TrustError,
+    concerns_one_record,
+    sentence,
+)
 from pipelines.incidents import Unreadable, read_all
 from pipelines.keys import RECEIPTS, delivery_key, missing_key, outcome_key
 from pipelines.landing import checked_night
@@ -36,6 +42,7 @@ logger = logging.getLogger(__name__)
 WHY = "Why, is said by: python -m pipelines champion show"
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
+SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
 _PARALLEL_READS = 8
 _SEVERITIES = ("critical", "row", "warning")
 
@@ -136,8 +143,12 @@ class _Reader:
     def __call__(self, read: Callable[[], Found]) -> Found | None:
         try:
             return read()
-        except (TrustError, ObjectMissingError) as error:
-            self.problems.append(str(error))
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            is_expected = isinstance(error, LoopError)
+            logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
+            self.problems.append(sentence(error))
             return None
 
     def champion(self, registry: Registry) -> LogEntry | None:
@@ -145,11 +156,13 @@ class _Reader:
         unknown = "Whether a champion answers is not known:"
         try:
             return registry.champion()
-        except (TrustError, ObjectMissingError) as error:
-            self.problems.append(f"{unknown} {error}")
-        except LoopError as error:  # it names the store's address, which is not for every viewer
-            logger.warning("the champion cannot be read: %s", error)
-            self.problems.append(f"{unknown} its bucket cannot be read. {WHY}")
+        except Exception as error:  # noqa: BLE001 - the incident is told all the same
+            logger.warning("the champion cannot be read: %s", sentence(error))
+            # Another error names the store's address, which is not for every viewer.
+            why = str(error) if isinstance(error, TrustError | ObjectMissingError) else (
+                f"its bucket cannot be read. {WHY}"
+            )  # fmt: skip
+            self.problems.append(f"{unknown} {why}")
         return None
 
 
@@ -167,7 +180,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
     standing = read(lambda: standings.find(reviews, sha256))
     found = read(lambda: _validation(reviews, standing))
-    last_good, lines = _beside_last_good(reviews, read, found)
+    last_good, lines = read(lambda: _beside_last_good(reviews, read, found)) or (None, [])
     night = standing.outcome.counted_in if standing else None
     receipts = _receipts(reviews, night) if night else []
     return Look(
@@ -181,7 +194,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
 
 
 def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None:
-    return reviews.get_record(standing.validation_key, Validation) if standing else None
+    return reports.read(reviews, standing.validation_key) if standing else None
 
 
 def _beside_last_good(
@@ -191,7 +204,7 @@ def _beside_last_good(
     if found is None or not found.basis.trailing:
         return None, []
     key = found.basis.trailing[-1]
-    then = read(lambda: reviews.get_record(key, Validation))
+    then = read(lambda: reports.read(reviews, key))
     if then is None:
         return None, []
     outcome = read(lambda: reviews.get_record(outcome_key(then.delivery), Outcome))
@@ -220,7 +233,9 @@ def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | Non
         return Other(receipt.landing_key, receipt.delivery, receipt.verdict)
     try:
         standing = standings.find(reviews, receipt.delivery)
-    except (TrustError, ObjectMissingError):
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
         return None
     if standing is None:
         return None
@@ -260,6 +275,13 @@ def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
     return tuple(Remedy(*effect) for effect in effects)
 
 
+def _missing(reviews: Bucket, key: str, night: str, source: str) -> MissingDelivery:
+    missing = reviews.get_record(key, MissingDelivery)
+    if (missing.night, missing.source) != (night, source):
+        raise TrustError(f"{reviews.uri(key)} holds the record of another night or source")
+    return missing
+
+
 def look_at_missing(
     reviews: Bucket, registry: Registry, night: str, source: str
 ) -> MissingLook | None:
@@ -275,7 +297,7 @@ def look_at_missing(
     if reviews.find(key) is None:
         return None
     read = _Reader()
-    missing = read(lambda: reviews.get_record(key, MissingDelivery))
+    missing = read(lambda: _missing(reviews, key, night, source))
     return MissingLook(
         MISSING_RUNBOOK,
         champion=read.champion(registry),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,13 +40,23 @@ QUARANTINE_SCHEMA = pa.schema(
 
 def write_partition(reviews: Bucket, folder: str, table: pa.Table) -> Partition:
     """Store a table below ``folder/`` under its own hash; the same rows give the same object."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", compression_level=3)
+    return write_tables(reviews, folder, [table], table.schema)
+
+
+def write_tables(
+    reviews: Bucket, folder: str, tables: Iterable[pa.Table], schema: pa.Schema
+) -> Partition:
+    """As `write_partition`, of one table in parts: each is made when it is asked for."""
+    buffer, rows = io.BytesIO(), 0
+    with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=3) as writer:
+        for table in tables:
+            writer.write_table(table)
+            rows += table.num_rows
     data = buffer.getvalue()
     sha256 = sha256_of(data)
     key = f"{folder}/{sha256}.parquet"
     reviews.put_once(key, data)
-    return Partition(key=key, sha256=sha256, rows=table.num_rows, size_bytes=len(data))
+    return Partition(key=key, sha256=sha256, rows=rows, size_bytes=len(data))
 
 
 def read_partition(

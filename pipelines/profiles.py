@@ -18,7 +18,6 @@ from pipelines.records import Profile
 LENGTH_EDGES = (
     0, 64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192,
 )  # characters; the last bin is open  # fmt: skip
-VOCABULARY_BINS = 256  # word n-grams, by the last bits of their fingerprint
 CHANCE_FACTOR = 3.0
 _SMOOTHING = 0.5
 
@@ -28,13 +27,12 @@ def describe(measured: Measured, good: Sequence[int]) -> Profile:
     rows = np.asarray(good, np.intp)
     chars = measured.frame["text_chars"].to_numpy()[rows]
     bins = np.searchsorted(LENGTH_EDGES, chars, side="right") - 1
-    low_bits = measured.grams.take(rows).ids & np.uint64(VOCABULARY_BINS - 1)
     labels = measured.frame["label"].to_numpy(dtype=object)[rows]
     return Profile(
         rows=len(rows),
         positive_rows=int((labels == POSITIVE).sum()),
         chars=_counts(bins, len(LENGTH_EDGES)),
-        ngrams=_counts(low_bits.astype(np.intp), VOCABULARY_BINS),
+        ngrams=tuple(measured.grams.counts(rows).tolist()),
     )
 
 

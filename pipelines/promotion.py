@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pipelines import clock
 from pipelines.errors import PromotionError, StalePlanError
 from pipelines.judgement import PROMOTABLE, Answer, ApprovalRecord, Decision, Evaluation, Metrics
 from pipelines.records import LogEntry, Manifest
-from pipelines.registry import Registry, time_after
+from pipelines.registry import Registry
 
 
 def promote(
@@ -55,7 +56,7 @@ def promote(
             actor=approval.actor if approval else actor,
             reason=_reason(reason, approval),
             token=decision.digest(),
-            at=time_after(before),
+            at=clock.time_after(registry.models, before),
         )
     )
 
@@ -181,7 +182,7 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
     manifest = registry.manifest(decision.version)
     registry.model_bytes(manifest)
     evaluation = registry.evaluation_of(decision)
-    registry.check_of(decision)
+    registry.find_check(evaluation)
     if manifest.digest() != decision.manifest_sha256:
         raise PromotionError(
             f"version {decision.version} is not promoted: its manifest changed after the decision. "

@@ -16,7 +16,7 @@ import json
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines import keys
 from pipelines.errors import TrustError
@@ -150,23 +150,12 @@ class NameClaim(StoredRecord):
 
 
 class Partition(Record):
-    """Rows of one delivery: an immutable Parquet file, named by its bytes."""
+    """Rows of one delivery: an immutable Parquet file."""
 
-    key: Annotated[
-        str,
-        Field(
-            pattern=r"^(accepted|quarantine|sketches)/date=\d{4}-\d{2}-\d{2}/[0-9a-f]{64}\.parquet$"
-        ),
-    ]
+    key: str  # <accepted, quarantine or sketches>/date=<night>/<sha256>.parquet
     sha256: Sha256
     rows: int
     size_bytes: int
-
-    @model_validator(mode="after")
-    def _is_named_by_its_bytes(self) -> Self:
-        if not self.key.endswith(f"/{self.sha256}.parquet"):
-            raise ValueError("the key names other bytes than the digest")
-        return self
 
     @property
     def night(self) -> str:
@@ -367,6 +356,15 @@ class MissingDelivery(StoredRecord):
         return keys.missing_key(self.night, self.source)
 
 
+class SetAside(Record):
+    """A landing file that the night does not take up, and why. It stays where it is."""
+
+    landing_key: str  # visible: what cannot be printed is spelled out
+    delivered_for: str | None
+    why: str  # with what to do
+    needs_person: bool  # else it waits for a night to come
+
+
 class NightSummary(Record):
     """What a night brought, counted from its receipts."""
 
@@ -380,7 +378,15 @@ class NightSummary(Record):
     quarantined_rows: int
     held_rows: int
     missing: tuple[MissingDelivery, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()  # those that need a person first, and not all of many
+    set_aside_deliveries: int = 0
+    unreadable: tuple[str, ...] = ()  # keys of receipts that are torn or under another's name
     receipts: tuple[Receipt, ...]
+
+    @property
+    def for_people(self) -> list[SetAside]:
+        """The files that no night will take up unless somebody does something."""
+        return [one for one in self.set_aside if one.needs_person]
 
 
 class Snapshot(StoredRecord):
@@ -448,14 +454,6 @@ class Manifest(ModelRecord):
     @property
     def object_key(self) -> str:
         return keys.manifest_key(self.model_name, self.version)
-
-    @model_validator(mode="after")
-    def _is_of_one_version(self) -> Self:
-        named = (self.plan.model_name, self.plan.version, self.model_key)
-        own_file = keys.model_file_key(self.model_name, self.version, self.model_sha256)
-        if named != (self.model_name, self.version, own_file):
-            raise ValueError("plan or model file belong to another version")
-        return self
 
 
 class LogEntry(ModelRecord):

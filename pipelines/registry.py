@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipelines import keys
+from pipelines import clock, keys
 from pipelines.errors import (
     ChampionMovedError,
     DigestMismatchError,
-    LoopError,
     ModelFormatError,
     ObjectMissingError,
     TrustError,
@@ -69,19 +68,6 @@ def load_version(manifest: Manifest, model: bytes) -> Pipeline:
             "release of this project that made it."
         )
     return load_model(model)
-
-
-def time_after(before: LogEntry | None) -> str:
-    """Now, in UTC; never earlier than the entry before, whatever this machine's clock says."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return max(now, before.at) if before else now
-
-
-def answering_at(history: Sequence[LogEntry], moment: datetime) -> LogEntry | None:
-    """Who was champion at a moment; None before the first promotion."""
-    wanted = moment.astimezone(UTC).isoformat(timespec="seconds")
-    before = [entry for entry in history if entry.at <= wanted]
-    return before[-1] if before else None
 
 
 def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:
@@ -135,9 +121,14 @@ class Registry:
         ObjectMissingError
             If there is no such version.
         TrustError
-            If it is not proven to be its manifest.
+            If it is not proven to be its manifest, or names the model file of another version.
         """
-        return self.models.get_record(self.manifest_key(version), Manifest)
+        manifest = self.models.get_record(self.manifest_key(version), Manifest)
+        own_file = keys.model_file_key(self.name, version, manifest.model_sha256)
+        named = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
+        if named != (self.name, version, own_file):
+            raise TrustError(f"the manifest of version {version} belongs to another version")
+        return manifest
 
     def plan(self, key: str) -> Plan:
         """A plan by its key."""
@@ -297,7 +288,7 @@ class Registry:
 
     def champion_at(self, moment: datetime) -> LogEntry | None:
         """Who was champion at a moment; None before the first promotion."""
-        return answering_at(self.history(), moment)
+        return clock.answering_at(self.history(), moment, clock.now(self.models))
 
     def withdrawn(self) -> dict[str, LogEntry]:
         """Versions that were rolled back and not released since, with the entry that says so."""
@@ -335,7 +326,7 @@ class Registry:
         )
         try:
             self.models.put(hint.object_key, to_stored(hint))
-        except LoopError:
+        except Exception:  # noqa: BLE001 - the log has the entry already
             logger.warning(
                 "hint=%s was not written; readers find the log without it", self.hint_key
             )
@@ -393,15 +384,6 @@ class Registry:
                 f"{found[0][:16]}… and {found[1][:16]}…, not {expected[0][:16]}… and "
                 f"{expected[1][:16]}…. It is not used."
             )
-        return check
-
-    def check_of(self, decision: Decision) -> ArtefactCheck | None:
-        """What a clean process had found when a decision was made, unchanged."""
-        if decision.check_sha256 is None:
-            return None
-        key = keys.beside(decision.object_key, "artefact_check.json")
-        check = self.models.get_record(key, ArtefactCheck)
-        self._check_digest(key, check, decision.check_sha256)
         return check
 
     def add_decision(self, decision: Decision) -> Decision:

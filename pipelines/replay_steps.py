@@ -63,4 +63,4 @@ def read_replay(replay_uri: str) -> Replay:
 def _stores() -> Stores:
     from pipelines.store import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load().store, "ingest")

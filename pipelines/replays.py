@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
-from pipelines import checks, history, standings, validation
+from pipelines import checks, clock, history, standings, validation
 from pipelines.comparisons import Judge
 from pipelines.config import Settings
 from pipelines.decoding import DATE_INVALID, Rows
@@ -368,6 +368,6 @@ def _replay(
         actor=actor,
         reason=plan.reason,
         token=plan.digest(),
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=clock.written(clock.now(reviews)),
         **stored,
     )

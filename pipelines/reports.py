@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from pipelines import profiles
-from pipelines.errors import DigestMismatchError
-from pipelines.keys import report_key
+from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.keys import delivery_key
+from pipelines.links import VALIDATION_KEY
 from pipelines.profiles import LENGTH_EDGES
-from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation, sha256_of
+from pipelines.records import Agreement, Delivery, Profile, RuleResult, Validation
 from pipelines.store import Bucket
 from pipelines.visible import shown
 
+logger = logging.getLogger(__name__)
+
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
-_MOST_BYTES = 16 * 1024 * 1024
 
 _PAGE = """\
 <!doctype html>
@@ -130,6 +133,48 @@ def render(found: Validation, delivery: Delivery, last_good: Validation | None) 
     )  # fmt: skip
 
 
+def read(reviews: Bucket, key: str) -> Validation:
+    """The validation that a record names.
+
+    Raises
+    ------
+    TrustError
+        If the key is that of none, or it belongs to another delivery.
+    ObjectMissingError
+        If it is not there.
+    """
+    named = VALIDATION_KEY.fullmatch(key)
+    if named is None:
+        raise TrustError(f"{key[:200]!r} is no key of a validation")
+    found = reviews.get_record(key, Validation)
+    if found.delivery != named[1]:
+        raise TrustError(f"{reviews.uri(key)} is of another delivery, {found.delivery}")
+    return found
+
+
+def page(reviews: Bucket, key: str) -> str:
+    """The page on a validation, drawn anew from the records: a stored page may say anything.
+
+    Raises
+    ------
+    TrustError, ObjectMissingError
+        If the validation or the delivery cannot be read.
+    """
+    found = read(reviews, key)
+    delivery = reviews.get_record(delivery_key(found.delivery), Delivery)
+    return render(found, delivery, _last_good(reviews, found))
+
+
+def _last_good(reviews: Bucket, found: Validation) -> Validation | None:
+    if not found.basis.trailing:
+        return None
+    try:
+        return read(reviews, found.basis.trailing[-1])
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("the page has no differences: %s", error)
+        return None
+
+
 def _in_order(rules: list[RuleResult]) -> list[RuleResult]:
     return sorted(rules, key=lambda rule: rule.severity != "note")
 
@@ -221,21 +266,3 @@ def _bar(kind: str, bin_: int, share: float, highest: float) -> dict[str, Any]:
 
 def _x(bin_: int) -> float:
     return round(bin_ * _WIDTH / len(LENGTH_EDGES), 1)
-
-
-def read(reviews: Bucket, validation_key: str) -> bytes:
-    """The page of a validation, if it is the one that was drawn.
-
-    Raises
-    ------
-    ObjectMissingError
-        If there is no such validation, or its page is gone.
-    DigestMismatchError
-        If the page was changed since. A person may be about to release what it shows.
-    """
-    expected = reviews.get_record(validation_key, Validation).page_sha256
-    key = report_key(validation_key)
-    page = reviews.get(key, max_bytes=_MOST_BYTES)
-    if sha256_of(page) != expected:
-        raise DigestMismatchError(uri=reviews.uri(key), expected=expected, found=sha256_of(page))
-    return page

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-from pipelines import standings
+from pipelines import landing, standings
 from pipelines.config import SourceSettings
 from pipelines.deliveries import summarize
-from pipelines.errors import TrustError
-from pipelines.records import MissingDelivery, NightSummary
+from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.keys import RECEIPTS
+from pipelines.records import MissingDelivery, NightSummary, Receipt
 from pipelines.store import Bucket
+from pipelines.visible import visible
 
 logger = logging.getLogger(__name__)
 
+MOST_NAMED = 20  # files that a summary names, so that it stays short whatever lands
+
 
 def night_summary(
-    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings], *, skips_torn: bool = False
+    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
 ) -> NightSummary:
-    """What a night brought, and which sources were overdue; the latter is recorded, too."""
-    summary = summarize(reviews, night, skips_torn=skips_torn)
+    """What a night brought and left alone, and which sources were overdue.
+
+    The latter is recorded, too. A receipt that cannot be read is named and not counted.
+    """
+    summary = summarize(reviews, night, skips_torn=True)
     missing = tuple(_recorded(reviews, one) for one in overdue(reviews, night, sources))
-    if not missing:
-        return summary
-    is_empty = summary.status == "NO_NEW_DATA"
-    status = "MISSING_DELIVERY" if is_empty else summary.status
-    return summary.model_copy(update={"missing": missing, "status": status})
+    aside = landing.set_aside(reviews, night)
+    for one in aside[:MOST_NAMED]:
+        logger.log(
+            logging.WARNING if one.needs_person else logging.INFO,
+            "night=%s set_aside=%s %s", night, one.landing_key, one.why,
+        )  # fmt: skip
+    is_empty = missing and summary.status == "NO_NEW_DATA"
+    return summary.model_copy(update={
+        "missing": missing,
+        "status": "MISSING_DELIVERY" if is_empty else summary.status,
+        "set_aside": tuple(aside[:MOST_NAMED]),
+        "set_aside_deliveries": len(aside),
+        "unreadable": tuple(_unreadable(reviews, night, summary.receipts)),
+    })  # fmt: skip
+
+
+def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> list[str]:
+    """Keys below the night's receipts where no receipt of that name was read."""
+    known = {one.object_key for one in receipts}
+    listed = (info.key for info in reviews.list(f"{RECEIPTS}{night}/"))
+    return [visible(key) for key in listed if key not in known][:MOST_NAMED]
 
 
 def overdue(
@@ -69,7 +92,7 @@ def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
     )  # fmt: skip
     try:
         return reviews.put_first(missing)
-    except TrustError as error:  # the source is overdue all the same
+    except (TrustError, ObjectMissingError) as error:  # the source is overdue all the same
         logger.warning("what was recorded of source=%s is lost: %s", missing.source, error)
         return missing
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from pipelines.errors import ChampionMovedError, PermanentError, PromotionError
+from pipelines import clock
+from pipelines.errors import ChampionMovedError, PromotionError, TransientError
 from pipelines.records import LogEntry, RollbackPlan, sha256_of
-from pipelines.registry import Registry, time_after
+from pipelines.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntr
             "actor": actor,
             "reason": plan.reason,
             "token": plan.digest(),
-            "at": time_after(before),
+            "at": clock.time_after(registry.models, before),
         }
     )
     appended = registry.append(entry)
@@ -125,7 +126,9 @@ def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
     except ChampionMovedError as error:
         logger.warning("%s", error)
         return undo(registry, generation, reason=reason)
-    except PermanentError:
+    except TransientError:
+        raise
+    except Exception:
         logger.exception("generation=%d cannot be undone", generation)
         return None
 
@@ -150,6 +153,7 @@ def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntr
     before = history[-1]
     return registry.append(
         _next_entry(
+            registry,
             before,
             kind="pin",
             subject=version,
@@ -162,12 +166,12 @@ def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntr
     )
 
 
-def _next_entry(before: LogEntry, **changes: Any) -> LogEntry:
+def _next_entry(registry: Registry, before: LogEntry, **changes: Any) -> LogEntry:
     """The line after a line of the log, with the same champion."""
     follows = {
         "generation": before.generation + 1,
         "previous_entry_sha256": before.digest(),
-        "at": time_after(before),
+        "at": clock.time_after(registry.models, before),
     }
     return before.model_copy(update=follows | changes)
 
@@ -194,6 +198,12 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
     token = sha256_of(f"release {version} after {before.digest()}".encode())
     return registry.append(
         _next_entry(
-            before, kind="release", subject=version, actor=actor, reason=reason, token=token
+            registry,
+            before,
+            kind="release",
+            subject=version,
+            actor=actor,
+            reason=reason,
+            token=token,
         )
     )

@@ -13,11 +13,14 @@ before anything in it is looked at. A caller can forget none of this.
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 from pipelines import trust
 from pipelines.errors import AlreadyExistsError, ObjectMissingError, SignatureError
 from pipelines.records import StoredRecord
+
+logger = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
 
@@ -73,7 +76,7 @@ def _place(kind: type[StoredRecord], key: str) -> str:
 
 
 class SealedRecords:
-    """What a bucket can do with records. It brings ``get``, ``put_once`` and ``uri``."""
+    """What a bucket can do with records. It brings ``get``, ``put``, ``put_once`` and ``uri``."""
 
     def get_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord:
         """The record of this kind under a key.
@@ -126,6 +129,21 @@ class SealedRecords:
             return self.get_record(key, type(record))
         return record
 
+    def put_cached(self, key: str, payload: bytes, *, kind: str) -> None:
+        """Write or replace an entry of a cache, sealed: what is learned may depend on it."""
+        self.put(key, trust.seal(payload, kind=kind, place=f"reviews/{key}"))
+
+    def find_cached(self, key: str, *, kind: str) -> memoryview | None:
+        """An entry of a cache; None where there is none that is proven to be ours."""
+        try:
+            data = self.get(key)
+            return trust.unseal(data, kind=kind, place=f"reviews/{key}", uri=self.uri(key))
+        except ObjectMissingError:
+            return None
+        except SignatureError as error:
+            logger.warning("cache=%s is not used: %s", key, error)
+            return None
+
     def signed_by(self, key: str) -> str:
         """The public key whose seal is on an object; it is not checked here."""
         return trust.read_seal(self._stored(key), uri=self.uri(key))["key_id"]
@@ -134,6 +152,9 @@ class SealedRecords:
         return self.get(key, max_bytes=MAX_RECORD_BYTES)
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        raise NotImplementedError
+
+    def put(self, key: str, data: bytes) -> None:
         raise NotImplementedError
 
     def put_once(self, key: str, data: bytes) -> object:

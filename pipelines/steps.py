@@ -18,20 +18,22 @@ from pipelines.errors import (
     ChampionMovedError,
     ConfirmationError,
     DeliveryHeldError,
-    LoopError,
     MissingDeliveryError,
     NightHeldError,
     NightIncompleteError,
     PromotionError,
+    SetAsideError,
     StalePlanError,
-    TrustError,
+    concerns_one_record,
+    sentence,
 )
 
 if TYPE_CHECKING:
+    from pipelines.grants import Role
     from pipelines.judgement import Decision
-    from pipelines.records import Plan, Snapshot
+    from pipelines.records import Plan, Receipt, Snapshot
     from pipelines.registry import Registry
-    from pipelines.store import Stores
+    from pipelines.store import Bucket, Stores
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def find_deliveries(night: str) -> list[str]:
     """URIs of the landing files that this night has to deal with."""
     from pipelines import landing
 
-    stores, most = _stores(), config.load().intake.max_deliveries
+    stores, most = _stores("ingest"), config.load().intake.max_deliveries
     return [stores.reviews.uri(key) for key in landing.discover(stores.reviews, night, most=most)]
 
 
@@ -65,7 +67,7 @@ def land(landing_uri: str, night: str) -> str:
     """Copy one landing file to its immutable place; returns the arrival's URI."""
     from pipelines import deliveries
 
-    stores = _stores()
+    stores = _stores("ingest")
     bucket, key = stores.resolve(landing_uri)
     arrival_key, _ = deliveries.receive(bucket, key, night=night, intake=config.load().intake)
     return bucket.uri(arrival_key)
@@ -81,7 +83,7 @@ def validate(arrival_uri: str) -> str:
     """
     from pipelines import deliveries, judge, validation
 
-    stores = _stores()
+    stores = _stores("ingest")
     reviews, key = stores.resolve(arrival_uri)
     arrival, delivery = deliveries.read_arrival(reviews, key)
     outcome = deliveries.find_outcome(reviews, delivery.sha256)
@@ -111,7 +113,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
     from pipelines import deliveries
     from pipelines.records import Validation
 
-    stores = _stores()
+    stores = _stores("ingest")
     reviews, key = stores.resolve(arrival_uri)
     _, validation_key = stores.resolve(validation_uri)
     arrival, delivery = deliveries.read_arrival(reviews, key)
@@ -125,17 +127,26 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
 
 def summarize_night(night: str) -> dict[str, Any]:
     """What the night brought, as counts that add up."""
-    from pipelines import alert_ledger, rhythm
+    from pipelines import rhythm
 
-    summary = rhythm.night_summary(_stores().reviews, night, config.load().sources)
+    summary = rhythm.night_summary(_stores("ingest").reviews, night, config.load().sources)
     counts = summary.model_dump(mode="json", exclude={"receipts"})
     logger.info(" ".join(f"{name}={value}" for name, value in counts.items()))
     if summary.status == "NO_NEW_DATA":
         logger.info(
             "No new reviews for %s: nothing is accepted and nothing will be trained.", night
         )
-    alert_ledger.warn_of_untold(alert_ledger.open_teller(config.load(), os.environ))
+    _warn_of_untold()
     return counts
+
+
+def _warn_of_untold() -> None:
+    from pipelines import alert_ledger
+
+    try:
+        alert_ledger.warn_of_untold(alert_ledger.open_teller(config.load(), os.environ))
+    except Exception as error:  # noqa: BLE001 - a summary must not fail by it
+        logger.warning("whether alerts are untold is not known: %s", sentence(error))
 
 
 def has_new_reviews(summary: dict[str, Any]) -> bool:
@@ -149,18 +160,22 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
     Raises
     ------
     NightIncompleteError
-        If one that was due has no receipt: its task failed before anything was concluded.
+        If one that was due has no receipt: its task failed before anything was concluded. Or if a
+        receipt cannot be read.
     NightHeldError
         If any delivery of the night is held, and nobody replayed it since. Everything else of the
         night counts already.
     MissingDeliveryError
         If all that came is fine, but a source is overdue.
+    SetAsideError
+        If there is nothing but files that no night will take up unless somebody does something.
     """
-    from pipelines import rhythm, standings
+    from pipelines import rhythm
 
-    stores = _stores()
+    stores = _stores("ingest")
     summary = rhythm.night_summary(stores.reviews, night, config.load().sources)
-    missing = "; ".join(rhythm.sentence(one) for one in summary.missing)
+    aside = "; ".join(f"{one.landing_key}: {one.why}" for one in summary.for_people[:5])
+    missing = "; ".join([*(rhythm.sentence(one) for one in summary.missing), aside]).strip("; ")
     dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     unfinished = [uri for uri in landing_uris if uri not in dealt_with]
     if unfinished:
@@ -169,13 +184,13 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
             f"conclusion: {unfinished[:5]}. Nothing of them counts, nothing is lost, and they are "
             "due again. Their own tasks say what failed: docs/runbooks/ingest-incomplete.md"
         )
-    held = [
-        receipt
-        for receipt in summary.receipts
-        if receipt.verdict == "HELD"
-        and (standing := standings.find(stores.reviews, receipt.delivery)) is not None
-        and standing.verdict == "HELD"
-    ]
+    if summary.unreadable:
+        raise NightIncompleteError(
+            f"{len(summary.unreadable)} receipts of {night} cannot be read, so what became of "
+            f"their files is not known: {list(summary.unreadable[:5])}. They are not counted. "
+            "What to do: docs/runbooks/ingest-incomplete.md"
+        )
+    held = [receipt for receipt in summary.receipts if _is_still_held(stores.reviews, receipt)]
     if held:
         named = "; ".join(f"{receipt.landing_key!r}: {receipt.why}" for receipt in held[:5])
         raise NightHeldError(
@@ -183,12 +198,33 @@ def check_night(night: str, landing_uris: Sequence[str]) -> str:
             f"count ({summary.accepted_rows:,} rows accepted). {named} "
             f"What to do: docs/runbooks/held-delivery.md {missing}"
         )
-    if missing:
+    if summary.missing:
         raise MissingDeliveryError(
             f"night {night}: {missing}. All that did come is dealt with. "
             "What to do: docs/runbooks/missing-delivery.md"
         )
+    if aside:
+        raise SetAsideError(
+            f"night {night}: all that is due is dealt with. {aside} "
+            "What to do: docs/runbooks/set-aside-delivery.md"
+        )
     return summary.status
+
+
+def _is_still_held(reviews: Bucket, receipt: Receipt) -> bool:
+    """Whether nobody replayed it; what cannot be read is held, so that the others are named."""
+    from pipelines import standings
+
+    if receipt.verdict != "HELD":
+        return False
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("delivery=%s is taken as held: %s", receipt.delivery, sentence(error))
+        return True
+    return standing is not None and standing.verdict == "HELD"
 
 
 # ── sentiment_retrain ────────────────────────────────────────────────────────────────────────
@@ -456,7 +492,7 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             lost = error
             manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
             decision_uri = decide(verify(evaluate(manifest_uri)))
-            with contextlib.suppress(LoopError):  # a card speaks of a decision and stops none
+            with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
                 write_card(decision_uri)
         else:
             return stores.models.uri(registry.log_key(entry.generation))
@@ -494,9 +530,13 @@ def confirm(entry_uri: str | None) -> int:
     generation = int(key.rpartition("/")[2].removesuffix(".json"))
     try:
         return serving.confirm(stores.reviews, registry, generation, config.load())
-    except (PromotionError, TrustError) as error:
-        back = rollback.undo(registry, generation, reason=f"confirm: {error}"[:500])
-        raise ConfirmationError(generation=generation, why=str(error), put_back=back) from error
+    except Exception as error:
+        # What this machine or the whole store is at fault for says nothing of the champion.
+        if isinstance(error, OSError | MemoryError) or not concerns_one_record(error):
+            raise
+        why = sentence(error)
+        back = rollback.undo(registry, generation, reason=f"confirm: {why}"[:500])
+        raise ConfirmationError(generation=generation, why=why, put_back=back) from error
 
 
 # ── sentiment_rollback ───────────────────────────────────────────────────────────────────────
@@ -536,10 +576,10 @@ def read_decision(decision_uri: str) -> Decision:
     return _registry(stores).decision(key)
 
 
-def _stores() -> Stores:
+def _stores(role: Role = "retrain") -> Stores:
     from pipelines.store import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load().store, role)
 
 
 def _registry(stores: Stores) -> Registry:

@@ -2,34 +2,44 @@
 
 Credentials and endpoint come from boto3's own chain (``AWS_*``, ``AWS_ENDPOINT_URL_S3``, profile,
 role), so a shell and a worker act alike. What a record names is written once, by create-if-absent
-(``If-None-Match: *``); a write whose answer was lost is read back instead of guessed at.
+(``If-None-Match: *``); a write whose answer was lost is read back instead of guessed at. An answer
+counts when it proves to be one (`pipelines.answers`), and each call has one deadline.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import logging
 import os
+import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import md5
 from typing import IO, Any, Literal, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
-from pipelines import config
+from pipelines import answers, config
+from pipelines.answers import NoAnswerError, ObjectInfo
 from pipelines.config import StoreSettings
+from pipelines.deadline import MOST_ANSWER_BYTES, Deadline, active, hurry
 from pipelines.errors import (
     AlreadyExistsError,
     BucketMissingError,
     ConfigError,
+    LoopError,
     ObjectMissingError,
-    StoreRefusedError,
     StoreUnavailableError,
     TrustError,
     UnsafeStoreError,
 )
+from pipelines.failures import Call, translated
+from pipelines.grants import Role, profile
 from pipelines.sealed import SealedRecords
 
 logger = logging.getLogger(__name__)
@@ -39,24 +49,9 @@ Answer = TypeVar("Answer")
 _SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9!_.*'()=/-]{0,899}")
 _CHUNK_BYTES = 1024 * 1024
 _AMBIGUOUS_TRIES = 4
-_MISSING_CODES = {"404", "NoSuchKey", "NotFound"}
-_DENIED_CODES = {
-    "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId",
-    "InvalidToken", "SignatureDoesNotMatch",
-}  # fmt: skip
-_WRITE_RACE_CODES = {"409", "ConditionalRequestConflict", "OperationAborted"}
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One line of a listing. ``version_tag`` changes whenever the bytes do."""
-
-    key: str
-    size_bytes: int
-    version_tag: str
-    stored_at: str = field(
-        default="", compare=False
-    )  # by the store's clock, ISO 8601 in UTC; only listings say
+_MOST_EMPTY_PAGES = 100
+_PROBES = "probes/"
+_PROBE_LIVES = timedelta(hours=1)
 
 
 class Bucket(SealedRecords):
@@ -67,9 +62,10 @@ class Bucket(SealedRecords):
     credentials are missing, wrong or not allowed to do this.
     """
 
-    def __init__(self, name: str, client: Any) -> None:
+    def __init__(self, name: str, client: Any, settings: StoreSettings) -> None:
         self.name = name
         self._client = client
+        self._settings = settings
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -84,62 +80,48 @@ class Bucket(SealedRecords):
         TrustError
             If it is larger than ``max_bytes``.
         """
-        reply = self._call("read", key, lambda: self._get_object(key))
-        body = reply["Body"]
-        with body:  # not "as": that gives the raw stream, without botocore's checks and errors
-            size = int(reply["ContentLength"])
-            if max_bytes is not None and size > max_bytes:
-                raise TrustError(
-                    f"{self.uri(key)} has {size:,} bytes; at most {max_bytes:,} are expected there"
-                )
-            data: bytes = self._call("read", key, body.read)
-        return data
+        return self._call("read", key, lambda: self._read(key, max_bytes))
 
     def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
-        """The object's version tag, and its bytes in chunks of 1 MiB."""
-        reply = self._call("read", key, lambda: self._get_object(key))
-        return _tag(reply), self._chunks(key, reply["Body"])
+        """The object's version tag, and its bytes in chunks of 1 MiB.
+
+        The last chunk comes when all of them proved to be the object's; the time that their
+        reader takes is not the store's.
+        """
+        with self._deadline() as deadline:
+            head, body = self._call("read", key, lambda: self._open(key))
+        return head.version_tag, self._chunks(key, head, body, deadline)
 
     def find(self, key: str) -> ObjectInfo | None:
-        """What is known of the object without reading it; None when it does not exist."""
-        try:
-            reply = self._call(
-                "look up", key, lambda: self._client.head_object(Bucket=self.name, Key=key)
-            )
-        except ObjectMissingError:
-            self.check_exists()  # a HEAD answers 404 for a missing bucket, too
-            return None
-        return ObjectInfo(key, int(reply["ContentLength"]), _tag(reply))
+        """What is known of the object without reading it; None when it does not exist.
+
+        It is the first one below its own name. The reply to a HEAD has no body, so it proves
+        nothing.
+        """
+        page = self._call("look up", key, lambda: self._page(key, MaxKeys=1))
+        return next((info for info in page.lines if info.key == key), None)
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """All objects below a prefix, sorted by key."""
-        pages = self._client.get_paginator("list_objects_v2")
-        found: list[ObjectInfo] = []
-
-        def read_all() -> None:
-            found.clear()
-            for page in pages.paginate(Bucket=self.name, Prefix=prefix):
-                found.extend(
-                    ObjectInfo(line["Key"], int(line["Size"]), _tag(line), _stored_at(line))
-                    for line in page.get("Contents", ())
-                )
-
-        self._call("list", prefix, read_all)
-        return sorted(found, key=lambda info: info.key)
+        return self._call("list", prefix, lambda: [*itertools.chain(*self._pages(prefix))])
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object that no record names: a hint, a cache entry, a new file."""
-        self._call(
-            "write",
-            key,
-            lambda: self._client.put_object(Bucket=self.name, Key=checked_key(key), Body=data),
-        )
+        checked_key(key)
+        self._call("write", key, lambda: self._write(key, data, answers.digest_of(data)))
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write or replace an object from an open file, in parts when it is large."""
-        self._call(
-            "write", key, lambda: self._client.upload_fileobj(file, self.name, checked_key(key))
-        )
+        """Write or replace an object from an open file, from where that stands to its end."""
+        checked_key(key)
+        start, digest = file.tell(), md5(usedforsecurity=False)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+
+        def write() -> None:
+            file.seek(start)
+            self._write(key, file, digest.hexdigest())
+
+        self._call("write", key, write)
 
     def put_once(self, key: str, data: bytes) -> Literal["created", "identical"]:
         """Create the object unless it exists: the commit of every record.
@@ -156,9 +138,12 @@ class Bucket(SealedRecords):
             If it already holds other bytes.
         """
         checked_key(key)
+        with self._deadline():
+            return self._create(key, data)
+
+    def _create(self, key: str, data: bytes) -> Literal["created", "identical"]:
         for attempt in range(_AMBIGUOUS_TRIES):
-            outcome = self._try_create(key, data)
-            if outcome == "created":
+            if self._try_create(key, data) == "created":
                 return "created"
             existing = self._get_or_none(key)
             if existing == data:
@@ -174,18 +159,22 @@ class Bucket(SealedRecords):
         )
 
     def delete(self, key: str) -> None:
-        self._call("delete", key, lambda: self._client.delete_object(Bucket=self.name, Key=key))
+        def delete() -> None:
+            answers.check_deleted(self._client.delete_object(Bucket=self.name, Key=key))
+
+        self._call("delete", key, delete)
 
     def check_exists(self) -> None:
         """Raise `BucketMissingError` or `StoreRefusedError` unless the bucket can be used."""
-        self._call("open", "", lambda: self._client.head_bucket(Bucket=self.name))
+        self._call("open", "", lambda: self._page("", MaxKeys=1))
 
     def create_if_missing(self) -> bool:
         """Create the bucket; False when it is already there."""
         try:
             self.check_exists()
-        except (BucketMissingError, ObjectMissingError):
-            self._call("create", "", lambda: self._client.create_bucket(Bucket=self.name))
+        except BucketMissingError:
+            self._call("create", "", self._create_bucket)
+            self.check_exists()  # the reply to its creation has nothing that proves it
             return True
         return False
 
@@ -199,11 +188,11 @@ class Bucket(SealedRecords):
         UnsafeStoreError
             If a second create of the same key succeeds or the first one's bytes are lost.
         """
-        key = f"probes/{uuid.uuid4().hex}"
+        key = f"{_PROBES}{uuid.uuid4().hex}"
         self.put_once(key, b"first")
         second = self._settled_create(key, b"second")
         kept = self._get_or_none(key)
-        self.delete(key)
+        self._sweep_probes(key)
         if (second, kept) != ("exists", b"first"):
             raise UnsafeStoreError(
                 f"the store behind bucket {self.name!r} does not honour create-if-absent "
@@ -211,6 +200,21 @@ class Bucket(SealedRecords):
                 f"held {kept!r} instead of b'first'. Two runs could both promote. "
                 "Use AWS S3, MinIO from 2025-09-07 on, or Ceph."
             )
+
+    def _sweep_probes(self, own: str) -> None:
+        """Delete one's own probe, and what stopped processes left of theirs.
+
+        A probe that stays does no harm, and the next proof deletes it.
+        """
+        try:
+            probes = {info.key: datetime.fromisoformat(info.stored_at)
+                      for info in self.list(_PROBES)}  # fmt: skip
+            now = probes.get(own)  # by the clock that all of them have
+            outdated = [key for key, at in probes.items() if now and at < now - _PROBE_LIVES]
+            for key in (own, *outdated):
+                self.delete(key)
+        except StoreUnavailableError as error:
+            logger.warning("bucket=%s a probe was not deleted: %s", self.name, error)
 
     def _settled_create(self, key: str, data: bytes) -> Literal["created", "exists"]:
         for attempt in range(_AMBIGUOUS_TRIES):
@@ -223,8 +227,65 @@ class Bucket(SealedRecords):
             "Run this again when the store is well."
         )
 
-    def _get_object(self, key: str) -> Any:
-        return self._client.get_object(Bucket=self.name, Key=key)
+    def _open(self, key: str) -> tuple[answers.Head, Any]:
+        reply = self._client.get_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
+        try:
+            head = answers.checked_head(reply)
+        except NoAnswerError:
+            reply["Body"].close()
+            raise
+        if (deadline := active()) is not None:
+            deadline.bytes_left = MOST_ANSWER_BYTES + head.size_bytes
+        return head, reply["Body"]
+
+    def _read(self, key: str, max_bytes: int | None) -> bytes:
+        head, body = self._open(key)
+        with body:  # not "as": that gives the raw stream, without botocore's checks and errors
+            if max_bytes is not None and head.size_bytes > max_bytes:
+                raise TrustError(
+                    f"{self.uri(key)} has {head.size_bytes:,} bytes; at most {max_bytes:,} are "
+                    "expected there"
+                )
+            data: bytes = body.read()
+        answers.check_bytes(head, len(data), answers.digest_of(data))
+        return data
+
+    def _page(self, prefix: str, *, after: str = "", **more: Any) -> answers.Page:
+        reply = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more)
+        return answers.checked_page(reply, bucket=self.name, prefix=prefix, after=after)
+
+    def _pages(self, prefix: str) -> Iterator[Sequence[ObjectInfo]]:
+        """The lines of each page of a listing; one that does not end is no answer."""
+        page, count, empty = self._page(prefix), 0, 0
+        while True:
+            yield page.lines
+            count, empty = count + len(page.lines), 0 if page.lines else empty + 1
+            if page.following is None:
+                return
+            self._check_end(count, empty)
+            after = page.lines[-1].key if page.lines else ""
+            page = self._page(prefix, after=after, ContinuationToken=page.following)
+
+    def _check_end(self, count: int, empty_pages: int) -> None:
+        most = self._settings.max_listed_objects
+        if count >= most or empty_pages > _MOST_EMPTY_PAGES:
+            raise NoAnswerError(
+                f"a listing without an end: {count:,} objects so far, {most:,} are the limit "
+                "(store.max_listed_objects)"
+            )
+
+    def _write(self, key: str, body: bytes | IO[bytes], digest: str, **more: Any) -> None:
+        reply = self._client.put_object(Bucket=self.name, Key=key, Body=body, **more)
+        answers.check_written(reply, digest)
+
+    def _create_bucket(self) -> None:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.create_bucket(Bucket=self.name)
+        except ClientError as error:
+            if answers.own_code(error) != "BucketAlreadyOwnedByYou":  # a try before did it
+                raise
 
     def _get_or_none(self, key: str) -> bytes | None:
         try:
@@ -233,89 +294,102 @@ class Bucket(SealedRecords):
             return None
 
     def _try_create(self, key: str, data: bytes) -> Literal["created", "exists", "unsettled"]:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
-        try:
-            self._client.put_object(Bucket=self.name, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            code, status = _code(error), _status(error)
-            if status == 412:
+        def create() -> Literal["created", "exists"]:
+            try:
+                self._write(key, data, answers.digest_of(data), IfNoneMatch="*")
+            except ClientError as error:
+                if answers.own_code(error) != "PreconditionFailed":
+                    raise
                 return "exists"
-            if code in _WRITE_RACE_CODES or status >= 500:
-                logger.warning("store=%s key=%s create=unsettled code=%s", self.name, key, code)
-                return "unsettled"
-            raise self._translated("write", key, error) from error
-        except BotoCoreError as error:
-            translated = self._translated("write", key, error)
-            if isinstance(translated, StoreUnavailableError):
-                logger.warning("store=%s key=%s create=unsettled cause=%s", self.name, key, error)
-                return "unsettled"
-            raise translated from error
-        return "created"
-
-    def _chunks(self, key: str, body: Any) -> Iterator[bytes]:
-        with body:
-            while chunk := self._call("read", key, lambda: body.read(_CHUNK_BYTES)):
-                yield chunk
-
-    def _call(self, verb: str, key: str, request: Callable[[], Answer]) -> Answer:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
+            return "created"
 
         try:
-            return request()
-        except (ClientError, BotoCoreError, Boto3Error, OSError) as error:
-            raise self._translated(verb, key, error) from error
+            return self._call("write", key, create, tries=1)
+        except StoreUnavailableError as error:
+            if (deadline := active()) is not None and deadline.seconds_left <= 0:
+                raise
+            logger.warning("store=%s key=%s create=unsettled cause=%s", self.name, key, error)
+            return "unsettled"
 
-    def _translated(self, verb: str, key: str, error: Exception) -> Exception:
-        from botocore.exceptions import (
-            ClientError,
-            CredentialRetrievalError,
-            NoCredentialsError,
-            PartialCredentialsError,
-            ProfileNotFound,
+    def _chunks(
+        self, key: str, head: answers.Head, body: Any, deadline: Deadline
+    ) -> Iterator[bytes]:
+        digest, size, chunk = md5(usedforsecurity=False), 0, b""
+        with body:
+            while True:
+                with deadline:
+                    following = self._call("read", key, lambda: body.read(_CHUNK_BYTES), tries=1)
+                digest.update(following)
+                size += len(following)
+                if not following:
+                    break
+                if chunk:
+                    yield chunk
+                chunk = following
+        self._call(
+            "read", key, lambda: answers.check_bytes(head, size, digest.hexdigest()), tries=1
         )
+        if chunk:
+            yield chunk
 
-        target = self.uri(key)
-        if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
-            return StoreRefusedError(
-                f"cannot {verb} {target}: no usable S3 credentials ({error}). Set "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that boto3 finds"
-            )
-        if isinstance(error, ClientError) and not isinstance(error, CredentialRetrievalError):
-            return self._translated_answer(verb, target, error)
-        return StoreUnavailableError(
-            f"cannot {verb} {target}: the store at {self.endpoint} did not answer ({error}). "
-            "Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this again."
-        )
+    def _call(
+        self, verb: str, key: str, request: Callable[[], Answer], *, tries: int | None = None
+    ) -> Answer:
+        """One call to the store, with all of its tries, before one deadline."""
+        tries = tries or self._settings.max_attempts
+        call = Call(verb, self.uri(key), self.name, self.endpoint, self._settings)
+        with self._deadline() as deadline:
+            for attempt in itertools.count(1):
+                deadline.bytes_left = MOST_ANSWER_BYTES
+                try:
+                    return request()
+                except LoopError:
+                    raise
+                except Exception as error:  # noqa: BLE001  botocore raises anything on a bad reply
+                    failure, cause = translated(call, error), error
+                is_final = attempt >= tries or deadline.seconds_left <= 0
+                if is_final or not isinstance(failure, StoreUnavailableError):
+                    raise failure from cause
+                deadline.sleep(_pause_seconds(attempt))
+        raise AssertionError("unreachable")
 
-    def _translated_answer(self, verb: str, target: str, error: Any) -> Exception:
-        code, status = _code(error), _status(error)
-        if code == "NoSuchBucket" or (status == 404 and target == self.uri("")):
-            return BucketMissingError(
-                f"bucket {self.name!r} does not exist at {self.endpoint}. "
-                "Create it: python -m pipelines init"
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[Deadline]:
+        """The deadline of the call that is in progress, else that of a new one."""
+        outer = active()
+        if outer is not None:
+            yield outer
+            return
+        limits = self._settings
+        with Deadline(
+            limits.deadline_seconds, bytes_per_second=limits.min_bytes_per_second
+        ) as deadline:
+            yield deadline
+
+    def clock(self) -> datetime:
+        """The store's own time in UTC, to the second, as the headers of a small listing say it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the reply is no listing of this bucket, or says no time.
+        """
+        page = self._call("ask the time of", _PROBES, lambda: self._page(_PROBES, MaxKeys=1))
+        if page.said_at is None:
+            raise StoreUnavailableError(
+                f"the store at {self.endpoint} does not say what time it is, so nothing can be "
+                "dated. Something else may answer in its place: check AWS_ENDPOINT_URL_S3, then "
+                "run this again."
             )
-        if code in _MISSING_CODES:
-            return ObjectMissingError(f"{target} does not exist")
-        if code in _DENIED_CODES:
-            return StoreRefusedError(
-                f"cannot {verb} {target}: the store at {self.endpoint} refused it ({code}). "
-                "Check the S3 credentials and that they may do this on this bucket."
-            )
-        if status >= 500 or status == 429 or code in {"SlowDown", "RequestTimeout"}:
-            return StoreUnavailableError(
-                f"cannot {verb} {target}: the store at {self.endpoint} answered {status} {code}. "
-                "Run this again when it is well."
-            )
-        return StoreRefusedError(
-            f"cannot {verb} {target}: the store at {self.endpoint} answered {status} {code}: "
-            f"{error.response.get('Error', {}).get('Message', '')}"
-        )
+        return page.said_at
 
     @property
     def endpoint(self) -> str:
-        return str(self._client.meta.endpoint_url)
+        """The store's address, without the user and the password that it may hold."""
+        address = urlsplit(str(self._client.meta.endpoint_url))
+        return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
 
 
 @dataclass(frozen=True)
@@ -343,11 +417,18 @@ class Stores:
         )
 
 
-def open_stores(settings: StoreSettings | None = None) -> Stores:
-    """Connect to the configured buckets. Nothing is sent until a method is called."""
+def open_stores(settings: StoreSettings | None = None, role: Role | None = None) -> Stores:
+    """Connect to the configured buckets. Nothing is sent until a method is called.
+
+    With a role, boto3's profile ``loop-<role>`` is used if there is one. Without a role or such a
+    profile, boto3 finds the credentials as ever: one for everything.
+    """
     settings = settings or config.load().store
-    client = _client(settings)
-    return Stores(Bucket(settings.reviews_bucket, client), Bucket(settings.models_bucket, client))
+    client = _client(settings, role)
+    return Stores(
+        Bucket(settings.reviews_bucket, client, settings),
+        Bucket(settings.models_bucket, client, settings),
+    )
 
 
 def checked_key(key: str) -> str:
@@ -364,7 +445,7 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _client(settings: StoreSettings) -> Any:
+def _client(settings: StoreSettings, role: Role | None) -> Any:
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -373,18 +454,22 @@ def _client(settings: StoreSettings) -> Any:
     options = Config(
         connect_timeout=settings.connect_timeout_seconds,
         read_timeout=settings.read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
+        retries={"mode": "standard", "total_max_attempts": 1},  # `Bucket` tries again itself
         s3={"addressing_style": _addressing_style()},
         user_agent_extra="retraining-loop",
     )
     try:
         core = botocore.session.Session()
         core.register_component("data_loader", _service_descriptions())
-        session = boto3.session.Session(botocore_session=core)
+        own = profile(role) if role and profile(role) in core.available_profiles else None
+        session = boto3.session.Session(botocore_session=core, profile_name=own)
         region = session.region_name or "us-east-1"
-        return session.client("s3", region_name=region, config=options)
+        client = session.client("s3", region_name=region, config=options)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"cannot set up the S3 client: {error}") from error
+    client.meta.events.register("before-parse.s3", answers.inspect)
+    hurry(client)
+    return client
 
 
 @functools.cache
@@ -401,18 +486,6 @@ def _addressing_style() -> str:
     return "path" if has_own_endpoint else "auto"
 
 
-def _tag(reply: Any) -> str:
-    return str(reply["ETag"]).strip('"')
-
-
-def _stored_at(line: Any) -> str:
-    moment = line.get("LastModified")
-    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else ""
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def _pause_seconds(attempt: int) -> float:
+    """How long to wait after a try: 0.1 s, 0.4 s, 1.6 s, up to twice that, so that many spread."""
+    return float(0.1 * 4 ** min(attempt - 1, 3) * (1 + random.random()))  # noqa: S311

@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ TRUSTED_VARIABLE = "LOOP_TRUSTED_KEYS_FILE"
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
-_MAX_SEAL_BYTES = 4096
+_MAX_SEAL_BYTES, _ALIGNMENT = 4096, 64
 
 
 def seal(payload: bytes, *, kind: str, place: str) -> bytes:
@@ -72,8 +73,7 @@ def seal(payload: bytes, *, kind: str, place: str) -> bytes:
             f"would believe it. Add it there, or point {KEY_VARIABLE} to a trusted key."
         )
     signature = key.sign(_vouched(payload, kind=kind, place=place)).hex()
-    line = {"key_id": key_id, "kind": kind, "place": place, "signature": signature}
-    return canonical_json(line) + payload
+    return _line({"key_id": key_id, "kind": kind, "place": place, "signature": signature}) + payload
 
 
 def unseal(data: bytes, *, kind: str, place: str, uri: str) -> memoryview:
@@ -100,7 +100,7 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str) -> memoryview:
             f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
             "If it should be, add it to trust.trusted_keys."
         )
-    payload = memoryview(data)[len(canonical_json(found)) :]
+    payload = memoryview(data)[len(_line(found)) :]
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id))
         key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))
@@ -124,7 +124,7 @@ def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
     line, newline, _ = data[:_MAX_SEAL_BYTES].partition(b"\n")
     try:
         found = json.loads(line)
-        if newline and canonical_json(found) == line + newline and _is_seal(found):
+        if _is_seal(found) and _line(found) == line + newline:
             return dict(found)
     except (ValueError, RecursionError):
         pass
@@ -141,6 +141,12 @@ def _is_seal(found: Any) -> bool:
     return all(isinstance(value, str) for value in found.values()) and bool(
         _PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
     )
+
+
+def _line(seal: dict[str, str]) -> bytes:
+    """A seal as it is stored. Its length keeps arrays after it aligned."""
+    line = canonical_json(seal).removesuffix(b"\n")
+    return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n"
 
 
 def _vouched(payload: bytes | memoryview, *, kind: str, place: str) -> bytes:
@@ -213,7 +219,7 @@ def write_new_key(path: Path) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # also of one process' threads
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch(mode=0o600, exist_ok=False)

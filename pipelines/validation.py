@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from pipelines import checks, decoding, history, reports, sketches
+from pipelines import checks, decoder, history, reports, sketches
 from pipelines.checks import Checked
 from pipelines.comparisons import Judge
 from pipelines.config import IntakeSettings, Settings
@@ -21,9 +22,9 @@ from pipelines.decoding import Rows
 from pipelines.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.history import History
 from pipelines.keys import report_key
-from pipelines.landing import delivery_digest, parse_name
+from pipelines.landing import FIRST_DAY, LAST_DAY, delivery_digest, is_reckonable, parse_name
 from pipelines.metrics import POSITIVE, Measured
-from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition
+from pipelines.partitions import ACCEPTED_SCHEMA, QUARANTINE_SCHEMA, write_partition, write_tables
 from pipelines.provenance import rules_digest
 from pipelines.records import (
     NO_BYTES,
@@ -39,6 +40,7 @@ from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
+MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
 
 
@@ -117,30 +119,49 @@ def _basis(past: History, settings: Settings, judge: Judge | None) -> Basis:
 
 
 def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Rows:
-    """The rows of a delivery, from its own immutable bytes.
+    """The rows of a delivery, from its own immutable bytes, decoded by a process that has nothing.
 
     Raises
     ------
     UnreadableDeliveryError
         If they cannot be decoded.
+    DecoderGoneError
+        If the process that decodes them was ended from outside: nothing is decided.
     DigestMismatchError
         If the bytes were changed in the ledger.
     """
+    if not is_reckonable(date.fromisoformat(delivery.night)):
+        raise UnreadableDeliveryError(
+            "day_out_of_range",
+            f"its folder says {delivery.night}; a day from {FIRST_DAY} to {LAST_DAY} is expected.",
+        )
     if delivery.raw_key is None:
         raise UnreadableDeliveryError(
             "too_large",
             f"the file has {delivery.size_bytes:,} bytes, "
             f"intake.max_delivery_bytes is {intake.max_delivery_bytes:,}.",
         )
-    data = reviews.get(delivery.raw_key, max_bytes=delivery.size_bytes)
-    found = delivery_digest(parse_name(delivery.landing_key), data).hexdigest()
-    if found != delivery.sha256:
-        raise DigestMismatchError(
-            uri=reviews.uri(delivery.raw_key), expected=delivery.sha256, found=found
+    with decoder.file_in_memory() as file:
+        _copy(reviews, delivery, delivery.raw_key, file)
+        return decoder.decode_apart(
+            file, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
         )
-    return decoding.decode(
-        data, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
-    )
+
+
+def _copy(reviews: Bucket, delivery: Delivery, key: str, file: BinaryIO) -> None:
+    """The delivery's own bytes, and never more of others than those would be."""
+    digest, size = delivery_digest(parse_name(delivery.landing_key)), 0
+    _, chunks = reviews.stream(key)
+    for chunk in chunks:
+        size += len(chunk)
+        digest.update(chunk)
+        if size > delivery.size_bytes:
+            break
+        file.write(chunk)
+    if digest.hexdigest() != delivery.sha256:
+        raise DigestMismatchError(
+            uri=reviews.uri(key), expected=delivery.sha256, found=digest.hexdigest()
+        )
 
 
 def _unreadable(delivery: Delivery, error: UnreadableDeliveryError, basis: Basis) -> Validation:
@@ -243,19 +264,39 @@ def store_rows(
     quarantined: dict[int, list[str]],
 ) -> dict[str, Any]:
     """Store rows that count, and rows that do not with their reasons; partitions by name."""
-    accepted = _accepted_table(rows, good, text_ids=measured.text_ids, source=delivery.source)
-    rejects = _quarantine_table(rows, sorted(quarantined), quarantined)
-    keys = sketches.text_keys([measured.text_ids[row] for row in good])
-    sketch = sketches.as_table(keys, measured.signatures[good])
+    text_ids, rejected = measured.text_ids, sorted(quarantined)
+    accepted = (
+        _accepted_table(rows, part, text_ids=text_ids, source=delivery.source)
+        for part in _parts(rows, good)
+    )
+    rejects = (_quarantine_table(rows, part, quarantined) for part in _parts(rows, rejected))
+    sketch = sketches.as_table(
+        sketches.text_keys([text_ids[row] for row in good]), measured.signatures[good]
+    )
+    night = delivery.night
     return {
-        "accepted": _stored(reviews, f"accepted/date={delivery.night}", accepted),
-        "sketch": _stored(reviews, f"sketches/date={delivery.night}", sketch),
-        "quarantined": _stored(reviews, f"quarantine/date={delivery.night}", rejects),
+        "accepted": write_tables(reviews, f"accepted/date={night}", accepted, ACCEPTED_SCHEMA)
+        if good
+        else None,
+        "sketch": write_partition(reviews, f"sketches/date={night}", sketch) if good else None,
+        "quarantined": write_tables(reviews, f"quarantine/date={night}", rejects, QUARANTINE_SCHEMA)
+        if rejected
+        else None,
     }
 
 
-def _stored(reviews: Bucket, folder: str, table: pa.Table) -> Any:
-    return write_partition(reviews, folder, table) if table.num_rows else None
+def _parts(rows: Rows, positions: list[int]) -> Iterator[list[int]]:
+    """Positions cut into parts whose texts fit into little memory."""
+    part: list[int] = []
+    chars = 0
+    for row in positions:
+        part.append(row)
+        chars += len(rows.text[row] or "")
+        if chars >= MOST_PART_CHARS:
+            yield part
+            part, chars = [], 0
+    if part:
+        yield part
 
 
 def _accepted_table(

@@ -12,13 +12,13 @@ import json
 import logging
 import math
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipelines import bare_process
 from pipelines.config import Settings, VerificationSettings
 from pipelines.judgement import ArtefactCheck, Evaluation
 from pipelines.records import Manifest
@@ -27,12 +27,6 @@ from pipelines.serving import LARGEST_DIFFERENCE, questions
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
-
-_PACKAGE_PARENT = Path(__file__).resolve().parent.parent
-# -I: no PYTHON* variables, no user site, no current folder. The package is put on the path by name.
-_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from pipelines.clean_room import main; main()"
-)
 
 
 def verify(
@@ -91,10 +85,10 @@ def ask_clean_room(
 def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str, Any]:
     try:
         reply = subprocess.run(  # noqa: S603 - our own interpreter, our own program
-            [sys.executable, "-I", "-c", _PROGRAM, str(_PACKAGE_PARENT)],
+            bare_process.command("pipelines.clean_room"),
             input=request,
             cwd=folder,
-            env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+            env=bare_process.ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=settings.max_wall_seconds,

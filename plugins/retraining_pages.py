@@ -51,7 +51,10 @@ def _stores() -> Any:
     from pipelines.store import open_stores
 
     # A reader waits; a task can wait longer.
-    hurried = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2}
+    hurried = {
+        "connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2,
+        "deadline_seconds": 15.0,
+    }  # fmt: skip
     return open_stores(config.load().store.model_copy(update=hurried))
 
 

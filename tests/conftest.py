@@ -9,14 +9,16 @@ usual is marked ``@pytest.mark.needs("atomic_create")`` and found out by trying,
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,68 @@ from s3_under_test import (
     s3_client,
 )
 from settings_file import write_settings
+from surroundings import SEED, forget_the_caller, settle_examples, shuffle
+from timing import HANG_SECONDS
 
 from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER_START_SECONDS = 30
-OWN_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
+MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print("port", server.get_host_and_port()[1], flush=True)
+sys.stdin.read()  # until whoever started it closes that, or is gone
+"""
+COUNTED = "counted "  # begins the name of a test's property that holds a count
+
+forget_the_caller(os.environ)
+settle_examples()
+
+Counted = Callable[[str, int], None]
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Counted:
+    """Count what a test tried, for the run's last lines: ``counted("files", 231)``."""
+
+    def count(what: str, number: int) -> None:
+        record_property(COUNTED + what, int(number))
+
+    return count
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SEED:
+        shuffle(items, int(SEED))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much all tests of the run tried, in whichever process, and how to repeat the run."""
+    if SEED:
+        terminalreporter.write_line(f"order and examples of this run: make test-random SEED={SEED}")
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # one of several processes; what they know comes together in the first
+    if "LOOP_TEST_SKIPS" in os.environ:
+        _keep_skips(Path(os.environ["LOOP_TEST_SKIPS"]), terminalreporter.stats.get("skipped", ()))
+    totals: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, number in getattr(report, "user_properties", ()):
+            if report.when == "call" and name.startswith(COUNTED):
+                totals[name.removeprefix(COUNTED)] += number
+    if totals:
+        amounts = [f"{number:,} {what}" for what, number in sorted(totals.items())]
+        terminalreporter.write_line(f"attack: {', '.join(amounts)} tried")
+
+
+def _keep_skips(path: Path, reports: Iterable[pytest.TestReport]) -> None:
+    """Add what was skipped, and why, to what earlier runs of `make test` skipped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for report in reports:
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            file.write(f"{report.nodeid}: {str(why).removeprefix('Skipped: ')}\n")
 
 
 @pytest.fixture(scope="session")
@@ -55,33 +113,27 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _moto(log: Path) -> Iterator[str]:
-    """Moto as a child process: in memory, checks no credentials."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Moto as a child process, on a port that it chooses: in memory, checks no credentials."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-c", MOTO],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait_until_up(process, port, log)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{_port(process, log)}"
     finally:
         _end(process)
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + SERVER_START_SECONDS
+def _port(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + HANG_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
+        if said := re.search(r"^port (\d+)\n", log.read_text(errors="replace"), re.MULTILINE):
+            return said[1]
+        time.sleep(0.05)
     pytest.fail(f"the S3 server did not start:\n{log.read_text(errors='replace')}")
 
 
@@ -122,8 +174,6 @@ def s3_environment(
 
     They are environment variables, so child processes of the test get them, too.
     """
-    for name in OWN_CREDENTIALS:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
@@ -132,9 +182,6 @@ def s3_environment(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # the development key
-    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
-    monkeypatch.delenv("LOOP_SIGNING_KEY", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 
 

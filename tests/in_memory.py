@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import IO, Any
 
+from pipelines.config import load
 from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
 from pipelines.store import Bucket, ObjectInfo, checked_key
 
@@ -14,7 +16,7 @@ class InMemory(Bucket):
     """Enough of a bucket for an ingest; what upstream and the ledger's copies need is replaced."""
 
     def __init__(self) -> None:
-        super().__init__("memory", client=None)
+        super().__init__("memory", client=None, settings=load().store)
         self.objects: dict[str, bytes] = {}
 
     def put_once(self, key: str, data: bytes) -> Any:
@@ -45,6 +47,9 @@ class InMemory(Bucket):
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         return [self._info(key) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
 
     def _info(self, key: str) -> ObjectInfo:
         data = self.objects[key]

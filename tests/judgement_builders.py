@@ -161,7 +161,6 @@ def a_decision_on(evaluation: Evaluation, **changes: Any) -> Decision:
         "model_name": evaluation.model_name,
         "version": evaluation.version,
         "manifest_sha256": evaluation.manifest_sha256,
-        "evaluation_key": "evaluation.json",
         "evaluation_sha256": DIGEST,
         "champion_generation": evaluation.champion_generation,
         "champion_version": evaluation.champion_version,
@@ -178,7 +177,11 @@ def a_decision_on(evaluation: Evaluation, **changes: Any) -> Decision:
 
 def a_check(**changes: Any) -> ArtefactCheck:
     values = {
+        "model_name": "sentiment",
         "version": VERSION,
+        "champion_generation": 3,
+        "policy": DIGEST,
+        "evaluation_sha256": DIGEST,
         "model_sha256": DIGEST,
         "answers_alike": True,
         "why": "",

@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from in_memory import InMemory
 from registry_builders import a_log_entry
 
-from pipelines import trust
 from pipelines.pages.app import build
 from pipelines.pages.site import Reply, Site, Viewer
 from pipelines.records import LogEntry
@@ -96,9 +95,9 @@ def a_succession(registry: Registry, count: int, **changes: object) -> list[LogE
             f"{generation - 1:08d}-{'d' * 16}/decision.json",
             "at": f"2026-01-05T00:{generation // 60 % 60:02d}:{generation % 60:02d}+00:00",
         }
-        signed = trust.sign(a_log_entry(generation, **(values | changes)))
-        registry.models.put_once(registry.log_key(generation), signed.to_bytes())
-        entries.append(signed)
+        entry = a_log_entry(generation, **(values | changes))
+        registry.models.put_record(entry)
+        entries.append(entry)
     return entries
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from judgement_builders import a_first_model, an_evaluation
 
 from pipelines.judgement import PROMOTABLE, Decision
+from pipelines.keys import model_file_key
 from pipelines.promotion import promote
 from pipelines.records import LogEntry, Manifest, Plan, sha256_of
 from pipelines.registry import Registry
@@ -22,7 +23,6 @@ def a_version(
     """
     plan = Plan(
         model_name=registry.name,
-        snapshot_key=f"snapshots/{snapshot or 'none'}.json",
         snapshot=snapshot or sha256_of(name.encode()),
         candidates={"some": {"called": name}},
         min_training_rows=2,
@@ -45,7 +45,7 @@ def a_version(
         holdout_rows=10,
         duplicate_rows=0,
         training_digest=DIGEST,
-        model_key=registry.model_key(plan.version, sha256_of(model)),
+        model_key=model_file_key(registry.name, plan.version, sha256_of(model)),
         model_sha256=sha256_of(model),
         model_size_bytes=len(model),
     )
@@ -75,10 +75,9 @@ def decided(
                 "reference_version": against.reference,
             }
         )
-    key, evaluation = registry.add_evaluation(evaluation)
+    evaluation = registry.add_evaluation(evaluation)
     values = {
         "model_name": registry.name,
-        "evaluation_key": key,
         "evaluation_sha256": evaluation.digest(),
         "champion_generation": evaluation.champion_generation,
         "champion_version": evaluation.champion_version,
@@ -89,15 +88,16 @@ def decided(
         "why": "Because.",
         "rules": (),
     }
-    return registry.add_decision(Decision(**(values | named | changes)))
+    decision = registry.add_decision(Decision(**(values | named | changes)))
+    return decision.object_key, decision
 
 
 def promoted(
     registry: Registry, name: str, *, against: LogEntry | None = None, model: bytes | None = None
 ) -> LogEntry:
     """A version that became champion after the given one."""
-    key, decision = decided(registry, a_version(registry, name, model), against=against)
-    return promote(registry, decision, key, actor="test", reason="")
+    _, decision = decided(registry, a_version(registry, name, model), against=against)
+    return promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 
 def a_log_entry(generation: int, **changes: object) -> LogEntry:

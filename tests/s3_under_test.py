@@ -18,15 +18,21 @@ REQUIRED = frozenset(filter(None, os.environ.get("LOOP_TEST_REQUIRE", "").split(
 THIS_RUN = uuid.uuid4().hex[:8]
 
 
-def s3_client(endpoint: str, *, secret: str | None = None) -> Any:
-    """A client that tries once, with the credentials of the server under test or another secret."""
+def s3_client(
+    endpoint: str,
+    *,
+    secret: str | None = None,
+    keys: tuple[str, str] = CREDENTIALS,
+    service: str = "s3",
+) -> Any:
+    """A client that tries once, with the credentials of the server under test or other ones."""
     import boto3
     from botocore.config import Config
 
     options = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-    key, own_secret = CREDENTIALS
+    key, own_secret = keys
     return boto3.session.Session().client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", config=options,
+        service, endpoint_url=endpoint, region_name="us-east-1", config=options,
         aws_access_key_id=key, aws_secret_access_key=secret or own_secret,
     )  # fmt: skip
 

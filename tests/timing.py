@@ -1,9 +1,14 @@
-"""Processor time, for tests that compare one input with another: never with a number of seconds."""
+"""How long tests wait, and how they measure: processor time beside that of another input, never a
+number of seconds.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+HANG_SECONDS = 1200
+"""A wait that takes so long hangs. Ten busy loops beside the tests make them six times as slow."""
 
 
 def cpu_seconds(work: Callable[[], object], *, repeats: int = 3) -> float:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from pipelines import clock as store_clock
 from pipelines import links
 from pipelines.card_words import Judged
 from pipelines.pages.page import Button, View
 from pipelines.pages.site import Viewer
 from pipelines.records import LogEntry, Manifest
-from pipelines.registry import answering_at, withdrawn_among
+from pipelines.registry import withdrawn_among
 
 PAGE_SIZE = 50
 NOTHING = "-"
@@ -198,7 +199,7 @@ def _began(history: Sequence[LogEntry]) -> LogEntry:
     return changes[-1] if changes else history[-1]
 
 
-def answering(history: Sequence[LogEntry], asked: str) -> Answering:
+def answering(history: Sequence[LogEntry], asked: str, now: datetime) -> Answering:
     """Who answered at a moment, given as in a form's field or ISO 8601; without a zone it is UTC.
 
     Raises
@@ -209,7 +210,7 @@ def answering(history: Sequence[LogEntry], asked: str) -> Answering:
     moment = datetime.fromisoformat(asked.strip())
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     said = clock(moment.isoformat())
-    entry = answering_at(history, moment)
+    entry = store_clock.answering_at(history, moment, now)
     if entry is None:
         return Answering(moment=said, sentence="Nobody: there was no champion yet.")
     return Answering(

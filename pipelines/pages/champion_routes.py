@@ -9,8 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
-from pipelines import links, plots
+from pipelines import clock, links, plots
 from pipelines.pages import read
 from pipelines.pages.champion import (
     Answering,
@@ -37,20 +38,25 @@ def router(site: Site) -> APIRouter:
         request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
     ) -> HTMLResponse:
         registry = site.registry()
-        history = registry.history()
+        history, broken = read.history(registry)
         if page > pages_of(len(history)):
             raise no_such(f"The succession has no page {page}.")
         evidence = _evidence(registry, history, page)
-        answered, problem = _answer(history, at)
+        answered, problem = _answer(registry, history, at)
         return respond(
             request, "champion.html.jinja", title="Champion", section="champion",
             status=400 if problem else 200,
             shown=succession(evidence, viewer, page),
-            plot=plot(plots.succession(history)) if history and page == 1 else None,
+            plot=_plot(history) if page == 1 else None, broken=broken,
             here=links.champion_link(), asked=at, answered=answered, problem=problem,
         )  # fmt: skip
 
     return found
+
+
+def _plot(history: list[LogEntry]) -> Markup | None:
+    drawn = read.or_none(plots.succession, history) if history else None
+    return None if drawn is None else plot(drawn)
 
 
 def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidence:
@@ -64,10 +70,10 @@ def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidenc
     )
 
 
-def _answer(history: list[LogEntry], at: str) -> tuple[Answering | None, str]:
+def _answer(registry: Registry, history: list[LogEntry], at: str) -> tuple[Answering | None, str]:
     if not at:
         return None, ""
     try:
-        return answering(history, at), ""
+        return answering(history, at, clock.now(registry.models)), ""
     except (ValueError, OverflowError):
         return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."

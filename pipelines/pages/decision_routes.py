@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
 from pipelines import card, links, plots
-from pipelines.errors import ObjectMissingError
+from pipelines.errors import ObjectMissingError, concerns_one_record, sentence
 from pipelines.pages import decisions, read
 from pipelines.pages.champion_routes import Page
 from pipelines.pages.faults import no_such
 from pipelines.pages.markdown_page import html
 from pipelines.pages.page import plot
+from pipelines.pages.read import Found, Name
 from pipelines.pages.site import Site, respond
 from pipelines.registry import Registry
 
@@ -67,20 +70,37 @@ def _add_decision(found: APIRouter, site: Site) -> None:
         if registry.models.find(key) is None:
             raise no_such(f"Nothing was decided on version {version} there.")
         judged = read.judged(registry, key)
-        decision = judged.decision
-        approval = registry.find_approval(decision)
-        entry = registry.find_entry(decision.champion_generation + 1)
+        decision, problems = judged.decision, Problems()
+        approval = problems.or_none(registry.find_approval, decision)
+        entry = problems.or_none(registry.find_entry, decision.champion_generation + 1)
         is_promotion = entry is not None and entry.decision_key == key
         return respond(
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",
-            decision=decision, tone=decisions.TONES[decision.verdict],
+            problems=problems.found, decision=decision, tone=decisions.TONES[decision.verdict],
             standing=decisions.standing(judged), digest=decision.digest(),
+            signed_by=registry.models.signed_by(key),
             followed=decisions.followed(decision, key, approval, entry),
             answer=decisions.answer(approval), card=links.card_link(key),
             promoted_by=links.actor(entry.actor) if entry and is_promotion else None,
             groups=decisions.grouped(decision.rules),
             drawings=decisions.drawings(judged), tables=decisions.tables(judged),
         )  # fmt: skip
+
+
+@dataclass
+class Problems:
+    """What could not be read beside the decision: told, and the rest is shown."""
+
+    found: list[str] = field(default_factory=list)
+
+    def or_none(self, read: Callable[[Name], Found], name: Name) -> Found | None:
+        try:
+            return read(name)
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            self.found.append(sentence(error))
+            return None
 
 
 def _add_card(found: APIRouter, site: Site) -> None:

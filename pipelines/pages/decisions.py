@@ -81,7 +81,7 @@ def line(
     entry: LogEntry | None,
 ) -> Line:
     """One decision of the list; ``entry`` is the generation that it could have become."""
-    _, _, version, *_ = key.split("/")
+    version = key.split("/")[-4]  # of a key that `links.decision_link` knows
     shown = {"stored_at": clock(stored_at) if stored_at else NOTHING, "version": version,
              "link": links.decision_link(key)}  # fmt: skip
     if decision is None:

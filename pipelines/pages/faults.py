@@ -79,7 +79,7 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
     ),
     (
         TrustError,
-        500,
+        409,
         "A record cannot be trusted",
         (
             "It is not shown. python -m pipelines champion fsck finds all that are broken; "
@@ -92,7 +92,7 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         "The configuration cannot be used",
         "Correct the file that LOOP_CONFIG names in the environment of the api-server.",
     ),
-    (LoopError, 500, "This page cannot be made", LOG_SAYS_MORE),
+    (LoopError, 409, "This page cannot be made", LOG_SAYS_MORE),
 )
 
 _REFUSALS = {

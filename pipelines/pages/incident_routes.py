@@ -83,8 +83,7 @@ def groups(listing: Listing) -> list[tuple[str, str, list[Line]]]:
 def link_to(incident: Incident) -> str:
     """The incident's own page."""
     if incident.kind == "MISSING_DELIVERY":
-        _, night, source = incident.path.split("/")
-        return links.missing_link(night, source)
+        return links.missing_link(incident.nights[-1], incident.source)
     return links.incidents_link(incident.path) if incident.path else ""
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from pipelines import links
+from pipelines.answers import ObjectInfo
 from pipelines.card_words import Judged
-from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.errors import LoopError, concerns_one_record, sentence
 from pipelines.incidents import Unreadable, read_all
 from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
 from pipelines.sealed import AnyRecord
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,11 @@ def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
     """What was read; None, with a line in the log, where it is missing or cannot be trusted."""
     try:
         return read(name)
-    except (ObjectMissingError, TrustError) as error:
-        logger.warning("page shows a gap: %s", error)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        is_expected = isinstance(error, LoopError)
+        logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
         return None
 
 
@@ -52,6 +57,20 @@ def judged(registry: Registry, key: str) -> Judged:
     return Judged(decision, registry.evaluation_of(decision))
 
 
+def history(registry: Registry) -> tuple[list[LogEntry], str]:
+    """The champion log, or why it cannot be trusted: then nothing of it is shown."""
+    try:
+        return registry.history(), ""
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        is_expected = isinstance(error, LoopError)
+        logger.warning(
+            "the champion log cannot be read: %s", sentence(error), exc_info=not is_expected
+        )
+        return [], sentence(error)
+
+
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:
     return or_none(registry.champion_manifest, history[-1]) if history else None
 
@@ -61,7 +80,7 @@ def decisions(registry: Registry) -> list[ObjectInfo]:
     found = [
         info
         for info in registry.models.list(f"{registry.name}/versions/")
-        if info.key.endswith("/decision.json") and "/gates/" in info.key
+        if links.decision_link(info.key)  # what lies elsewhere is named by champion fsck
     ]
     return sorted(found, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
 

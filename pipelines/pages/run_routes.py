@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,9 +12,10 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
 from pipelines import links, reports
-from pipelines.errors import ObjectMissingError
+from pipelines.errors import ObjectMissingError, concerns_one_record, sentence
 from pipelines.judgement import Decision
 from pipelines.keys import MISSING, RECEIPTS, outcome_key, validation_key
+from pipelines.landing import is_night
 from pipelines.pages import read, runs
 from pipelines.pages.champion import clock
 from pipelines.pages.faults import no_such
@@ -27,15 +29,16 @@ from pipelines.records import (
     Replay,
     ReplayPlan,
 )
-from pipelines.registry import Registry
-from pipelines.store import Bucket
+from pipelines.sealed import AnyRecord
 
 # Not of dots alone: "." and ".." would lead to another path of Airflow's API.
 DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=250)]
 RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
-_DECISION_KEY = re.compile(r"versions/([0-9a-f]{20})/gates/(\d{8})-([0-9a-f]{16})/decision\.json")
+_LOG_KEY = re.compile(r"log/([0-9]{8})\.json")
+_PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
+_REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ def _asks_airflow(site: Site) -> Any:
         for task in runs.TELLING.get(dag_id, ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
             result = checked(await site.ask(request, "GET", entry, None))
-            if result is not None:
+            if isinstance(result, dict):
                 results[task] = result.get("value")
-        return Told(run=run, results=results)
+        return Told(run=run if isinstance(run, dict) else {}, results=results)
 
     return Depends(told)
 
@@ -110,7 +113,7 @@ def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
 def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     summary = results.get("summarize_night")
     night = summary.get("night") if isinstance(summary, dict) else None
-    if not isinstance(night, str):
+    if summary is None or not isinstance(night, str) or not is_night(night):
         return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
     reviews = site.stores().reviews
     receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
@@ -125,30 +128,61 @@ def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
         "deliveries": lines,
         "totals": runs.totals(lines) if lines and not torn else None,
         "nothing_affected": None if torn else runs.not_affected(receipts),
-        "notes": (*runs.unreadable([*torn, *no_outcomes, *not_missing]), *runs.overdue(missing)),
+        "notes": (
+            *runs.unreadable([*torn, *no_outcomes, *not_missing]),
+            *runs.overdue(missing),
+            *runs.left_alone(summary.get("set_aside")),
+        ),
     }
 
 
 def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
-    key, decision = _decision(site.registry(), results.get("decide"))
-    entry = _entry(site, results.get("promote"))
+    read_one = Reading(site)
+    key = _decision_key(site, results.get("decide"))
+    decision = read_one(lambda: _decision(site, key)) if key else None
+    entry = read_one(lambda: _entry(site, results.get("promote")))
     sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
     snapshot = results.get("take_snapshot")
     pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
-    return {"sentence": sentence, "facts": (*pinned, *facts)}
+    return read_one.report(sentence, (*pinned, *facts))
 
 
 def _rollback(site: Site, results: dict[str, Any]) -> dict[str, Any]:
-    sentence, facts = runs.rollback_facts(_entry(site, results.get("apply_rollback")))
-    return {"sentence": sentence, "facts": facts}
+    read_one = Reading(site)
+    entry = read_one(lambda: _entry(site, results.get("apply_rollback")))
+    return read_one.report(*runs.rollback_facts(entry))
 
 
 def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
-    reviews = site.stores().reviews
-    plan = _record(reviews, runs.uri_key(results.get("plan_replay"), reviews.name), ReplayPlan)
-    done = _record(reviews, runs.uri_key(results.get("apply_replay"), reviews.name), Replay)
-    sentence, facts = runs.replay_facts(plan, done)
-    return {"sentence": sentence, "facts": facts}
+    read_one = Reading(site)
+    plan = read_one(lambda: _record(site, results.get("plan_replay"), _PLAN_KEY, ReplayPlan))
+    done = read_one(lambda: _record(site, results.get("apply_replay"), _REPLAY_KEY, Replay))
+    return read_one.report(*runs.replay_facts(plan, done))
+
+
+@dataclass
+class Reading:
+    """Reads what a run left behind; what cannot be read is told, and the rest is shown."""
+
+    site: Site
+    problems: list[str] = field(default_factory=list)
+
+    def __call__(self, read_it: Callable[[], read.Found]) -> read.Found | None:
+        try:
+            return read_it()
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            self.problems.append(sentence(error))
+            return None
+
+    def report(self, said: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
+        """The parts of a report; without a sentence on what happened if that cannot be read."""
+        if not self.problems:
+            return {"sentence": said, "facts": facts}
+        notes = [runs.Note(text=one, tone="bad") for one in self.problems]
+        unread = "What this run recorded cannot be read in full:"
+        return {"sentence": unread, "facts": facts, "notes": notes}
 
 
 _REPORTS = {
@@ -159,35 +193,43 @@ _REPORTS = {
 }
 
 
-def _record(bucket: Bucket, key: str | None, kind: Any) -> Any:
-    return bucket.find_record(key, kind) if key else None
+def _record(
+    site: Site, uri: Any, pattern: re.Pattern[str], kind: type[AnyRecord]
+) -> AnyRecord | None:
+    """The record behind the URI that a task returned, if it is where such records are."""
+    reviews = site.stores().reviews
+    key = runs.uri_key(uri, reviews.name)
+    return reviews.find_record(key, kind) if key and pattern.fullmatch(key) else None
 
 
-def _decision(registry: Registry, uri: Any) -> tuple[str | None, Decision | None]:
-    """The decision behind the URI that a task returned, its signature checked, and its key."""
+def _decision_key(site: Site, uri: Any) -> str | None:
+    registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    named = _DECISION_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
-    if named is None:
-        return None, None
-    version, generation, policy = named.groups()
-    return key, registry.find_decision(version, int(generation), policy)
+    is_ours = key.startswith(f"{registry.name}/") and links.decision_link(key)
+    return key if is_ours else None
+
+
+def _decision(site: Site, key: str) -> Decision | None:
+    """The decision, its signature checked; None when it is gone."""
+    registry = site.registry()
+    version, _, folder = key.split("/")[-4:-1]
+    generation, _, policy = folder.partition("-")
+    return registry.find_decision(version, int(generation), policy)
 
 
 def _entry(site: Site, uri: Any) -> LogEntry | None:
     """The log entry behind the URI that a task returned, its signature checked."""
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    number = key.rpartition("/")[2].removesuffix(".json")
-    if not number.isdecimal() or key != registry.log_key(int(number)):
-        return None
-    return registry.find_entry(int(number))
+    named = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
+    return registry.find_entry(int(named[1])) if named else None
 
 
 def _add_report(found: APIRouter, site: Site) -> None:
     @found.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
     def validation_report(delivery: Digest, basis: Digest) -> Response:
         try:
-            page = reports.read(site.stores().reviews, validation_key(delivery, basis))
+            page = reports.page(site.stores().reviews, validation_key(delivery, basis))
         except ObjectMissingError as error:
             raise no_such("There is no such validation report.") from error
         return HTMLResponse(page, headers=inert_headers())

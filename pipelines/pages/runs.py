@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from pipelines import links
 from pipelines.judgement import Decision
-from pipelines.on_call import MISSING_RUNBOOK
+from pipelines.on_call import MISSING_RUNBOOK, SET_ASIDE_RUNBOOK
 from pipelines.pages.page import View
-from pipelines.records import LogEntry, MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
+from pipelines.records import (
+    LogEntry,
+    MissingDelivery,
+    Outcome,
+    Receipt,
+    Replay,
+    ReplayPlan,
+    SetAside,
+)
 from pipelines.rhythm import sentence as overdue_sentence
 
 # The tasks whose result says what the run did, by DAG.
@@ -118,7 +128,7 @@ def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
         accepted=receipt.accepted_rows,
         quarantined=receipt.quarantined_rows,
         held=receipt.held_rows,
-        report=links.report_link(outcome.validation_key) if outcome else None,
+        report=(links.report_link(outcome.validation_key) or None) if outcome else None,
         incident=links.incidents_link(receipt.delivery) if is_held else None,
     )
 
@@ -151,6 +161,27 @@ def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:
         Note(text=f"{overdue_sentence(one)}.", tone="warn", link=link, label="What to do")
         for one in missing
     )
+
+
+def left_alone(said: Any) -> tuple[Note, ...]:
+    """Files that the run did not take up, as its own summary names them."""
+    return tuple(
+        Note(
+            text=f"{one.landing_key}: {one.why}",
+            tone="bad" if one.needs_person else "dim",
+            link=links.runbook_link(SET_ASIDE_RUNBOOK) if one.needs_person else None,
+            label="What to do",
+        )
+        for one in map(_set_aside, said if isinstance(said, list) else ())
+        if one is not None
+    )
+
+
+def _set_aside(said: Any) -> SetAside | None:
+    try:
+        return SetAside.model_validate(said)
+    except ValidationError:
+        return None  # whatever a task of that name returned
 
 
 def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:

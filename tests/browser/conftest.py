@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 import world as worlds
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from s3_under_test import CREDENTIALS, THIS_RUN
 from settings_file import write_settings
+from timing import HANG_SECONDS
 
 from ops import browser as browsers
 from ops.airflow_api import AirflowApi
@@ -29,6 +30,9 @@ INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 CSP = "Content Security Policy"
+PAGE_MILLISECONDS = 300_000  # whatever takes so long hangs
+
+expect.set_options(timeout=PAGE_MILLISECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +86,7 @@ def world(started: tuple[LocalStack, worlds.World]) -> worlds.World:
 def api(stack: LocalStack) -> AirflowApi:
     """Airflow's REST API as admin; the ingest's last night and the replay may run."""
     client = AirflowApi(stack.ui_url, username="admin", password=stack.password)
-    client.wait_for_dags([INGEST, REPLAY, "sentiment_retrain"], timeout_seconds=90)
+    client.wait_for_dags([INGEST, REPLAY, "sentiment_retrain"], timeout_seconds=HANG_SECONDS)
     client.unpause(INGEST)
     client.unpause(REPLAY)
     return client
@@ -96,7 +100,9 @@ def ingest_run(api: AirflowApi) -> Callable[[], str]:
         run_id: str = next(
             run["dag_run_id"] for run in api.runs(INGEST) if run["run_type"] == "scheduled"
         )
-        assert api.wait(INGEST, run_id, timeout_seconds=180) == "failed"  # one delivery is held
+        assert (
+            api.wait(INGEST, run_id, timeout_seconds=HANG_SECONDS) == "failed"
+        )  # one delivery is held
         return run_id
 
     return ended
@@ -122,7 +128,7 @@ def tokens(stack: LocalStack, api: AirflowApi) -> dict[str, str]:
     found = {}
     for name in ROLES:
         body = {"username": name, "password": name}
-        reply = httpx.post(f"{stack.ui_url}/auth/token", json=body, timeout=30)
+        reply = httpx.post(f"{stack.ui_url}/auth/token", json=body, timeout=HANG_SECONDS)
         found[name] = str(reply.json()["access_token"])
     return found
 
@@ -177,7 +183,7 @@ def visit(chromium: Browser, stack: LocalStack, tokens: dict[str, str]) -> Itera
     def start(who: str, **how: object) -> Visitor:
         context = chromium.new_context(**how)  # type: ignore[arg-type]
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PAGE_MILLISECONDS)
         if who:
             context.add_cookies([{"name": "_token", "value": tokens[who], "url": stack.ui_url}])
         page, seen = context.new_page(), Seen()

@@ -7,6 +7,7 @@ import re
 import httpx
 import pytest
 from page_site import Pages
+from timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +35,7 @@ def routes():
 
 @pytest.mark.parametrize(("method", "path"), routes())
 def test_no_route_answers_who_is_not_logged_in(stack, api, method, path):
-    reply = httpx.request(method, f"{stack.ui_url}/retraining{path}", timeout=30)
+    reply = httpx.request(method, f"{stack.ui_url}/retraining{path}", timeout=HANG_SECONDS)
 
     assert reply.status_code == 401
     assert "Not logged in" in reply.text
@@ -53,7 +54,7 @@ def test_a_viewer_cannot_start_a_replay_past_the_pages_either(stack, tokens, wor
         f"{stack.ui_url}/api/v2/dags/reviews_replay/dagRuns",
         headers={"Authorization": f"Bearer {tokens['viewer']}"},
         json={"logical_date": None, "conf": {"delivery": world.worse, "reason": "because"}},
-        timeout=30,
+        timeout=HANG_SECONDS,
     )
 
     assert reply.status_code == 403

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import expect
+from timing import HANG_SECONDS
 
 from pipelines import config, standings
 from pipelines.store import open_stores
@@ -61,7 +62,7 @@ def test_an_operator_releases_a_held_delivery_with_a_reason(visit, api, stack, w
     page.get_by_role("button", name="Start a run of reviews_replay").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Run report")
     run_id = unquote(page.url.rpartition("/")[2])
-    assert api.wait("reviews_replay", run_id, timeout_seconds=120) == "success"
+    assert api.wait("reviews_replay", run_id, timeout_seconds=HANG_SECONDS) == "success"
     page.reload()
     expect(page.get_by_text("The delivery is PARTLY_ACCEPTED.")).to_be_visible()
 
@@ -84,7 +85,7 @@ def test_a_dry_run_by_an_admin_changes_nothing(visit, api, stack, world):
     expect(page.get_by_role("heading", level=1)).to_have_text("Run report")
     run_id = unquote(page.url.rpartition("/")[2])
 
-    assert api.wait("reviews_replay", run_id, timeout_seconds=120) == "success"
+    assert api.wait("reviews_replay", run_id, timeout_seconds=HANG_SECONDS) == "success"
     assert standing(stack, world.worse).replays == ()
     page.reload()
     expect(page.get_by_text("A dry run, or not done: it would become DISCARDED.")).to_be_visible()

@@ -15,8 +15,10 @@ from alert_servers import Posts, web_server
 from leftovers import processes_with
 from s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
 from settings_file import write_settings
+from timing import HANG_SECONDS
 
 from ops.airflow_api import AirflowApi
+from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines import config
 from pipelines.store import Stores, open_stores
@@ -66,7 +68,10 @@ def stack(
             "store": {f"{name}_bucket": bucket for name, bucket in buckets.items()},
             "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
             # Every night takes longer than these two seconds.
-            "alerts": {"webhook": {"is_enabled": True}, "ingest_late_minutes": 0.03},
+            "alerts": {
+                "webhook": {"is_enabled": True, "timeout_seconds": 60},
+                "ingest_late_minutes": 0.03,
+            },
         },
     )
     given = {
@@ -80,6 +85,9 @@ def stack(
         settings,
         given_s3=given if s3_server_if_given else None,
         database_url=database_url,
+        # Not the usual ports: what else runs on this machine would answer in place of this.
+        ui_port=free_port(),
+        s3_port=free_port(),
         roles={"admin": "admin", "ops": "op", "viewer": "viewer"},
         extra_environment={
             # Seconds between two looks for questions whose time is up.
@@ -113,7 +121,7 @@ def stores(stack: LocalStack) -> Stores:
 def api(stack: LocalStack, stores: Stores) -> AirflowApi:
     """Airflow's REST API, with both DAGs parsed and unpaused."""
     client = AirflowApi(stack.ui_url, username="admin", password=stack.password)
-    client.wait_for_dags(["reviews_ingest", "sentiment_retrain"], timeout_seconds=60)
+    client.wait_for_dags(["reviews_ingest", "sentiment_retrain"], timeout_seconds=HANG_SECONDS)
     for dag_id in ("sentiment_retrain", "reviews_ingest"):
         client.unpause(dag_id)
     return client

@@ -8,11 +8,11 @@ from datetime import date
 
 import pytest
 from builders import deliver
+from timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 
 INGEST, ROLLBACK = "reviews_ingest", "sentiment_rollback"
-SECONDS = 240
 HELD_NIGHT = date(2026, 3, 20)
 
 
@@ -22,7 +22,7 @@ def told(posts, run_id):
 
 
 def wait_for(find, what):
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while not (found := find()):
         if time.monotonic() > deadline:
             raise TimeoutError(what)
@@ -42,14 +42,14 @@ def deliver_broken(stores, night):
 def held_run(api, stores):
     """The run of a night whose only file is held; the scheduled one must not take it up."""
     scheduled = wait_for(lambda: api.runs(INGEST), "no scheduled run")[-1]
-    api.wait(INGEST, scheduled["dag_run_id"], timeout_seconds=SECONDS)
+    api.wait(INGEST, scheduled["dag_run_id"], timeout_seconds=HANG_SECONDS)
     deliver_broken(stores, HELD_NIGHT)
     return api.trigger_night(INGEST, HELD_NIGHT)
 
 
 def test_a_held_delivery_and_a_late_night_are_told_once_each(api, posts, held_run):
     """The first by the last task in a worker, the second by the deadline in the triggerer."""
-    state = api.wait(INGEST, held_run, timeout_seconds=SECONDS)
+    state = api.wait(INGEST, held_run, timeout_seconds=HANG_SECONDS)
     wait_until_told(posts, held_run, "night_late")
 
     assert state == "failed"
@@ -59,7 +59,7 @@ def test_a_held_delivery_and_a_late_night_are_told_once_each(api, posts, held_ru
 def test_clearing_the_run_tells_nothing_again(api, posts, held_run):
     api.clear(INGEST, held_run, "summarize_night")
 
-    state = api.wait(INGEST, held_run, timeout_seconds=SECONDS)
+    state = api.wait(INGEST, held_run, timeout_seconds=HANG_SECONDS)
 
     assert state == "failed"
     assert told(posts, held_run) == ["held_delivery", "night_late"]
@@ -67,13 +67,13 @@ def test_clearing_the_run_tells_nothing_again(api, posts, held_run):
 
 def test_a_failed_run_whose_last_task_did_not_run_is_told_by_the_dag_processor(api, posts):
     """Also where the form has a field that must be filled."""
-    api.wait_for_dags([ROLLBACK], timeout_seconds=SECONDS)
-    api.unpause(ROLLBACK)
+    api.wait_for_dags([ROLLBACK], timeout_seconds=HANG_SECONDS)
     nobody = {"to": "0" * 20, "reason": "there is no such version"}
     run_id = api.trigger(ROLLBACK, logical_date=None, conf=nobody)
     api.mark(ROLLBACK, run_id, "alert", "skipped")
+    api.unpause(ROLLBACK)  # only now, or the task might run before it is marked
 
-    state = api.wait(ROLLBACK, run_id, timeout_seconds=SECONDS)
+    state = api.wait(ROLLBACK, run_id, timeout_seconds=HANG_SECONDS)
     wait_until_told(posts, run_id, "rollback_failed")
 
     states = {task["task_id"]: task["state"] for task in api.tasks(ROLLBACK, run_id)}

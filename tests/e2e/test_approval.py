@@ -12,6 +12,7 @@ from datetime import date
 import pytest
 from builders import deliver
 from settings_file import write_settings
+from timing import HANG_SECONDS
 
 from ops.airflow_api import FINISHED, AirflowApi
 from pipelines import config, promotion, replayer, steps
@@ -21,7 +22,6 @@ from pipelines.registry import Registry
 pytestmark = pytest.mark.e2e
 
 RETRAIN, NAME = "sentiment_retrain", "asked"
-SECONDS = 540
 # Airflow 3.3.2 can lose an answer that comes sooner; `ask` then asks again half a minute later.
 PATIENCE_SECONDS = 3
 # Whether a model of 600 made-up reviews is any good is not asked here.
@@ -30,7 +30,7 @@ SILENT_SECONDS = 2  # how long the questions wait that nobody answers
 
 
 def wait_for(find, what):
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
         if found := find():
             return found
@@ -50,6 +50,19 @@ def question(api, run_id):
     return found
 
 
+def answer(client, run_id, option, why):
+    """Answer, and again should Airflow lose it; the first reply, and how the run ended."""
+    reply = client.answer(RETRAIN, run_id, "ask", option, why=why)
+
+    def end():
+        if client.questions(RETRAIN, run_id):  # it asks anew
+            client.answer(RETRAIN, run_id, "ask", option, why=why)
+        state = client.state(RETRAIN, run_id)
+        return state if state in FINISHED else ""
+
+    return reply, wait_for(end, f"{run_id} did not end")
+
+
 def log_of(api, run_id, task_id):
     path = f"/dags/{RETRAIN}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
     return str(api.get(path)["content"])
@@ -64,7 +77,7 @@ def change_settings(stack):
         "store": {"reviews_bucket": store.reviews_bucket, "models_bucket": store.models_bucket},
         "model": {"name": NAME},
         "gate": {"ask_for_first_model": True, **NO_FLOORS},
-        "alerts": {"webhook": {"is_enabled": True}},
+        "alerts": {"webhook": {"is_enabled": True, "timeout_seconds": 60}},
     }
 
     def change(*, timeout_hours):
@@ -90,7 +103,7 @@ def silent_runs(api, stores, change_settings):
 def open_runs(api, silent_runs, change_settings):
     """The same runs, asking once more and with plenty of time."""
     for run_id in silent_runs:
-        api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+        api.wait(RETRAIN, run_id, timeout_seconds=HANG_SECONDS)
     change_settings(timeout_hours=20)
     for run_id in silent_runs:
         api.clear(RETRAIN, run_id, "ask")
@@ -121,7 +134,7 @@ def registry(stores):
 
 def test_no_answer_in_time_is_a_no_that_nobody_said(api, silent_runs, registry):
     run_id = silent_runs[0]
-    state = api.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    state = api.wait(RETRAIN, run_id, timeout_seconds=HANG_SECONDS)
 
     states = task_states(api, run_id)
     decision = decision_of(api, run_id, registry)
@@ -152,8 +165,7 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     asked = question(ops, run_id)
     champion_before = registry.champion()
 
-    taken = ops.answer(RETRAIN, run_id, "ask", "Approve", why="errors are few and even")
-    state = ops.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    taken, state = answer(ops, run_id, "Approve", "errors are few and even")
 
     assert "no champion to compare it with (verdict **PROMOTE**)" in asked["body"]
     assert "| ok | accuracy\\_floor | Accuracy is " in asked["body"]
@@ -163,7 +175,10 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     assert entry.actor == f"ops on airflow {RETRAIN} {run_id}"
     assert entry.reason == "errors are few and even"
     assert entry.version in asked["body"]
-    assert registry.find_approval(entry.decision_key).digest() == entry.approval_sha256
+    assert (
+        registry.find_approval(registry.decision(entry.decision_key)).digest()
+        == entry.approval_sha256
+    )
     assert ops.answer(RETRAIN, run_id, "ask", "Reject", why="too late now").status_code == 409
 
 
@@ -180,8 +195,7 @@ def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, r
     asked = question(ops, run_id)
     before = registry.history()
 
-    ops.answer(RETRAIN, run_id, "ask", "Reject", why="the other one is better")
-    state = ops.wait(RETRAIN, run_id, timeout_seconds=SECONDS)
+    _, state = answer(ops, run_id, "Reject", "the other one is better")
 
     decision = decision_of(ops, run_id, registry)
     approval = promotion.find_approval(registry, decision)

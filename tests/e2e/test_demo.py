@@ -16,10 +16,11 @@ import time
 import httpx
 import pytest
 from leftovers import processes_with
+from timing import HANG_SECONDS
 
 from ops.stack import PROJECT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * HANG_SECONDS)]
 
 
 def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_running(tmp_path):
@@ -52,7 +53,7 @@ def _take_terminal():
 
 
 def _read_until(terminal, words, is_over=lambda: False):
-    shown, deadline = b"", time.monotonic() + 300
+    shown, deadline = b"", time.monotonic() + HANG_SECONDS
     while (not words or words not in shown) and not is_over():
         assert time.monotonic() < deadline, shown[-3000:]
         if select.select([terminal], [], [], 0.5)[0]:
@@ -72,7 +73,7 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=2 * HANG_SECONDS,
         check=False,
     )
 

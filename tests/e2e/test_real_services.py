@@ -18,7 +18,7 @@ from ops.real import RealServices, main
 from ops.real_s3 import CephGateway
 from ops.stack import PROJECT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 # Takes MinIO's arguments and variables and is healthy, which is all that is asked of it here.
 STAND_IN = """#!{python}
@@ -136,7 +136,7 @@ def test_a_stopped_run_lets_the_command_clean_up_first_and_leaves_nothing(start,
     child = start(
         "import time\n"
         "try:\n"
-        "    print('up'); time.sleep(60)\n"
+        "    print('up'); time.sleep(1200)\n"
         "except KeyboardInterrupt:\n"
         "    time.sleep(0.5); print('cleaned up')\n"
     )
@@ -159,7 +159,7 @@ def test_a_stop_reaches_what_the_command_started(start, folder):
         "import signal, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n"
-        "    print('up', flush=True); time.sleep(60)\n"
+        "    print('up', flush=True); time.sleep(1200)\n"
         "except KeyboardInterrupt:\n"
         "    print('cleaned up')\n"
         "'''\n"

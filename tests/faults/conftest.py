@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tried import FILES_TRIED
 
 from pipelines import trust
 from pipelines.artefacts import dump_model
@@ -23,3 +26,8 @@ def model() -> bytes:
     """The file of a small model that can be loaded and answers."""
     texts = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
     return dump_model(fingerprint_sgd(seed=1, ngram_max=1).fit(texts, [1, 1, 0, 0] * 5))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if FILES_TRIED in config.stash:
+        terminalreporter.write_line(f"attack: {config.stash[FILES_TRIED]} files tried")

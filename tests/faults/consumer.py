@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines import serving
-from pipelines.judgement import PROMOTABLE, Evaluation
+from pipelines.judgement import PROMOTABLE
 from pipelines.records import LogEntry
 from pipelines.registry import Registry
 
@@ -17,7 +17,7 @@ def checked_champion(registry: Registry) -> LogEntry:
     *_, before, entry = (None, None, *registry.history())
     champion = serving.load_champion(registry)
     decision = registry.decision(entry.decision_key)
-    evaluation = registry.models.get_record(decision.evaluation_key, Evaluation)
+    evaluation = registry.evaluation_of(decision)
     assert champion.entry == entry
     assert decision.verdict in PROMOTABLE
     assert (decision.version, decision.digest(), decision.manifest_sha256) == (

@@ -8,6 +8,7 @@ import signal
 
 from consumer import checked_champion
 from registry_builders import a_version, decided, promoted
+from timing import HANG_SECONDS
 from unlucky import CallCounter
 
 from pipelines.judgement import Decision
@@ -30,10 +31,10 @@ def a_promotion_that_is_due(
 
 
 def calls_of_a_promotion(stores: Stores, model: bytes) -> int:
-    _, key, decision = a_promotion_that_is_due(stores, "counted", model)
+    _, _key, decision = a_promotion_that_is_due(stores, "counted", model)
     models = open_stores().models
     counter = CallCounter(models._client)
-    promote(Registry(models, "counted"), decision, key, actor="test", reason="")
+    promote(Registry(models, "counted"), decision, policy=decision.policy, actor="test", reason="")
     return counter.calls
 
 
@@ -42,14 +43,20 @@ def exit_code_of_a_child_that_dies(
 ) -> int | None:
     child = FORK.Process(target=promote_and_die, args=(key, decision, number, when), daemon=True)
     child.start()
-    child.join(60)
+    child.join(HANG_SECONDS)
     return child.exitcode
 
 
 def promote_and_die(key: str, decision: Decision, number: int, when: str) -> None:
     models = open_stores().models
     CallCounter(models._client, fatal=number, when=when)
-    promote(Registry(models, decision.model_name), decision, key, actor="killed", reason="")
+    promote(
+        Registry(models, decision.model_name),
+        decision,
+        policy=decision.policy,
+        actor="killed",
+        reason="",
+    )
 
 
 def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be_repeated(
@@ -70,7 +77,7 @@ def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be
         assert (found.version == decision.version) == (found.generation == 2)
         deaths_after_the_commit += found.generation == 2
 
-        champion = promote(registry, decision, key, actor="repeated", reason="")
+        champion = promote(registry, decision, policy=decision.policy, actor="repeated", reason="")
 
         assert (champion.generation, champion.version) == (2, decision.version)
         assert checked_champion(registry) == champion

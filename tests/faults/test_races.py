@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from consumer import checked_champion
 from registry_builders import DIGEST, a_version, decided
+from timing import HANG_SECONDS
 from unlucky import LosesAnswers
 
 from pipelines.errors import ChampionMovedError
@@ -22,7 +23,6 @@ from pipelines.store import open_stores
 FORK = multiprocessing.get_context("fork")
 RACERS, ROUNDS = 16, 20
 LOST_SHARE = 0.16
-SECONDS = 180
 
 WON, LOST = "won", "must decide again"
 
@@ -45,9 +45,9 @@ def compete(number: int, model: bytes, start: Barrier, told: Connection) -> None
     manifest = a_version(registry, f"racer {number}", model)
     key, decision = decided(registry, manifest)
     for round_ in range(ROUNDS):
-        start.wait(SECONDS)  # everybody has decided
+        start.wait(HANG_SECONDS)  # everybody has decided
         attempts.append(attempt(registry, key, decision))
-        start.wait(SECONDS)  # everybody has tried
+        start.wait(HANG_SECONDS)  # everybody has tried
         if attempts[-1].outcome == WON:
             manifest = a_version(registry, f"racer {number}, after round {round_}", model)
         key, decision = decided(registry, manifest, against=registry.champion())
@@ -56,7 +56,7 @@ def compete(number: int, model: bytes, start: Barrier, told: Connection) -> None
 
 def attempt(registry: Registry, key: str, decision: Decision) -> Attempt:
     try:
-        entry = promote(registry, decision, key, actor="racer", reason="")
+        entry = promote(registry, decision, policy=decision.policy, actor="racer", reason="")
         outcome = WON if entry.version == decision.version else "took another for its own"
     except ChampionMovedError:
         outcome = LOST
@@ -76,7 +76,7 @@ def race(model: bytes) -> tuple[list[Attempt], int]:
         pipes.append(receiving)
     told = [pipe.recv() for pipe in pipes]
     for racer in racers:
-        racer.join(SECONDS)
+        racer.join(HANG_SECONDS)
     return [attempt for attempts, _ in told for attempt in attempts], sum(lost for _, lost in told)
 
 

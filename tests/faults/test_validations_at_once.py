@@ -5,6 +5,7 @@ from typing import Any
 
 from fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
 from in_memory import InMemory
+from timing import HANG_SECONDS
 
 from pipelines import validation
 from pipelines.config import CONFIG_FOLDER, load
@@ -13,7 +14,6 @@ from pipelines.records import Delivery, Validation
 from tests.builders import as_parquet, landing_key
 
 ROUNDS, PROCESSES = 20, 6
-ANSWER_SECONDS = 300
 FAULTS = [*ROW_FAULTS[:: len(ROW_FAULTS) // 4][:4], *BATCH_FAULTS[5:7]]
 
 
@@ -33,7 +33,7 @@ def validated(number: int) -> Validation:
 
 def work(number: int, start: Any, answers: Any) -> None:
     for round_ in range(ROUNDS):
-        start.wait(timeout=ANSWER_SECONDS)
+        start.wait(timeout=HANG_SECONDS)
         answers.put((round_, number, validated(number).digest()))
 
 
@@ -51,9 +51,9 @@ def test_six_validations_at_once_give_twenty_times_the_answers_that_each_gives_a
         worker.start()
 
     alone = [validated(number) for number in range(PROCESSES)]
-    found = [answers.get(timeout=ANSWER_SECONDS) for _ in range(ROUNDS * PROCESSES)]
+    found = [answers.get(timeout=HANG_SECONDS) for _ in range(ROUNDS * PROCESSES)]
     for worker in workers:
-        worker.join(timeout=ANSWER_SECONDS)
+        worker.join(timeout=HANG_SECONDS)
 
     expected = {
         (round_, number, one.digest())

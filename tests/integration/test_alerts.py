@@ -16,9 +16,10 @@ from pipelines import alert_ledger, alert_steps, config
 from pipelines.__main__ import app
 from pipelines.alert_channels import VARIABLES
 from pipelines.alert_ledger import open_teller
-from pipelines.alert_records import PREFIX, attempts
+from pipelines.alert_records import attempts
 from pipelines.alerts import Run
 from pipelines.errors import AlertChannelError, StoreUnavailableError
+from pipelines.keys import ALERTS
 from pipelines.records import MissingDelivery
 
 RUN = Run(dag_id="reviews_ingest", run_id="manual__1")
@@ -26,6 +27,20 @@ NIGHT = "2026-01-05"
 MAIL = {"is_enabled": True, "sender": "loop@example.org", "recipients": ["ops@example.org"]}
 POST = {"is_enabled": True, "timeout_seconds": 30.0}
 PROCESSES = 8
+NOON = datetime(2026, 1, 6, 12, tzinfo=UTC)
+
+
+class NoonClock(datetime):
+    """It is always noon: no minute passes while a test waits, and no midnight."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return NOON.astimezone(tz)
+
+
+@pytest.fixture(autouse=True)
+def _noon(monkeypatch):
+    monkeypatch.setattr(alert_ledger, "datetime", NoonClock)
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +208,7 @@ def test_attempts_of_an_outage_are_so_many_minutes_apart(stores, configure):
     a_teller().tell(an_alert())
 
     for minutes in (0, 2, 14, 16, 18):
-        later = datetime.now(UTC) + timedelta(minutes=minutes)
+        later = NOON + timedelta(minutes=minutes)
         a_teller(now=lambda later=later: later).sweep()
 
     assert states(stores) == {("webhook", 2): "failed"}
@@ -227,7 +242,7 @@ def test_a_flawed_channel_reports_itself_once_even_while_the_store_is_down(
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_record", unavailable)
+    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
     teller.tell(an_alert())
 
     assert choosy.sent == ["held_delivery", "dead_channel"]
@@ -268,7 +283,7 @@ def test_an_alert_that_cannot_be_read_does_not_silence_the_others(
     torn, whole = sorted([an_alert(), an_alert(identity="b" * 64)], key=lambda one: one.key)
     for alert in (torn, whole):
         a_teller().tell(alert)
-    stores.reviews.put(f"{PREFIX}{torn.key}/alert.json", b"{")
+    stores.reviews.put(f"{ALERTS}{torn.key}/alert.json", b"{")
     monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
 
     a_teller().sweep()
@@ -287,7 +302,7 @@ def test_a_killed_attempt_is_made_again_once_it_is_old_enough(stores, hook, is_s
     monkeypatch.setattr(teller, "channels", [Dying(channel, is_sent)])
     with pytest.raises(Killed):
         teller.tell(an_alert())
-    later = datetime.now(UTC) + timedelta(minutes=config.load().alerts.retry_after_minutes)
+    later = NOON + timedelta(minutes=config.load().alerts.retry_after_minutes)
 
     a_teller().tell(an_alert())  # the task is tried again at once
     a_teller().sweep()
@@ -321,13 +336,13 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_record", unavailable)
+    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
 
     teller.tell(an_alert())
 
     (told,) = [json.loads(one.body) for one in hook.received]
     assert told["sentences"][-1] == (
-        "The store did not answer, so this may be told more than once."
+        "The store did not answer as it should, so this may be told more than once."
     )
 
 
@@ -464,7 +479,7 @@ def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, k
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})  # LOOP_WEBHOOK_URL is not set
     teller = a_teller()
     teller.tell(an_alert())
-    stores.reviews.put(PREFIX + key.format(an_alert().key), b"?")
+    stores.reviews.put(ALERTS + key.format(an_alert().key), b"?")
 
     alert_ledger.warn_of_untold(teller)
     a_teller().sweep()
@@ -479,14 +494,14 @@ def test_the_list_goes_on_after_a_torn_record(stores, configure, name):
     for identity in "ab":
         a_teller().tell(an_alert(identity=identity))
     torn, whole = an_alert(identity="a").key, an_alert(identity="b").key
-    stores.reviews.put(f"{PREFIX}{torn}/{name}", b"{")
+    stores.reviews.put(f"{ALERTS}{torn}/{name}", b"{")
 
     listed = CliRunner().invoke(app, ["alerts", "list", "--json"])
 
     lines = {one["incident"]: one for one in json.loads(listed.output)}
     assert lines[whole]["kind"] == "held_delivery"
     assert lines[torn]["state"] == "failed"
-    assert f"{torn}/{name} is not a readable" in lines[torn]["title"] + lines[torn]["why"]
+    assert f"{torn}/{name} is signed by nobody" in lines[torn]["title"] + lines[torn]["why"]
 
 
 def test_no_key_of_an_alert_is_foreign_text(stores, hook):
@@ -495,4 +510,4 @@ def test_no_key_of_an_alert_is_foreign_text(stores, hook):
     )
     a_teller().tell(an_alert("missing_delivery", missing.source))
 
-    assert all(key.startswith(PREFIX) and ".." not in key for key in listing(stores.reviews))
+    assert all(key.startswith(ALERTS) and ".." not in key for key in listing(stores.reviews))

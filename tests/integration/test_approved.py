@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from forging import resealed, tampered
 from registry_builders import a_version, decided, promoted
 from typer.testing import CliRunner
 
-from pipelines import fsck, promotion, question, steps, trust
+from pipelines import fsck, promotion, provenance, question, steps
 from pipelines.__main__ import app
 from pipelines.errors import PromotionError, SignatureError, TrustError
+from pipelines.keys import beside
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -28,8 +30,10 @@ def answer(registry, key, says, *, reason="I read its errors", actor="ops"):
     return promotion.answer(registry, key, says, actor=actor, reason=reason)
 
 
-def promote(registry, key, decision, *, reason=""):
-    return promotion.promote(registry, decision, key, actor="a run", reason=reason)
+def promote(registry, decision, *, reason=""):
+    return promotion.promote(
+        registry, decision, policy=decision.policy, actor="a run", reason=reason
+    )
 
 
 def a_reply(decision_uri, says):
@@ -55,10 +59,10 @@ def failing_cli(*arguments):
 
 @ASKED
 def test_what_needs_a_person_is_not_promoted_without_one(registry, verdict):
-    key, decision = asked(registry, verdict=verdict)
+    _key, decision = asked(registry, verdict=verdict)
 
     with pytest.raises(PromotionError, match="needs a person's approval, and nobody did"):
-        promote(registry, key, decision)
+        promote(registry, decision)
 
     assert not promotion.is_allowed(registry, decision)
     assert promotion.is_open(registry, decision)
@@ -70,11 +74,11 @@ def test_an_approved_version_is_promoted_and_the_log_says_who_said_yes_and_why(r
     key, decision = asked(registry, verdict=verdict)
     approval = answer(registry, key, "approve")
 
-    entry = promote(registry, key, decision)
+    entry = promote(registry, decision)
 
     assert promotion.is_allowed(registry, decision)
     assert (entry.actor, entry.reason) == ("ops", "I read its errors")
-    assert entry.approval_key == registry.approval_key(key)
+    assert entry.approval_key == beside(key, "approval.json")
     assert entry.approval_sha256 == approval.digest()
     assert registry.champion() == entry
 
@@ -83,7 +87,7 @@ def test_the_reason_of_the_run_is_kept_beside_that_of_the_person(registry):
     key, decision = asked(registry)
     answer(registry, key, "approve", reason="it reads well")
 
-    assert promote(registry, key, decision, reason="a new source").reason == (
+    assert promote(registry, decision, reason="a new source").reason == (
         "it reads well; a new source"
     )
 
@@ -94,7 +98,7 @@ def test_a_rejected_version_is_never_promoted(registry, verdict):
     answer(registry, key, "reject", reason="wrong on sequels")
 
     with pytest.raises(PromotionError, match=r"ops rejected it \(wrong on sequels\)"):
-        promote(registry, key, decision)
+        promote(registry, decision)
 
     assert not promotion.is_allowed(registry, decision)
     assert not promotion.is_open(registry, decision)
@@ -114,9 +118,9 @@ def test_the_first_answer_stands(registry, first, second):
 def test_repeating_an_approved_promotion_is_one_promotion(registry):
     key, decision = asked(registry)
     answer(registry, key, "approve")
-    first = promote(registry, key, decision)
+    first = promote(registry, decision)
 
-    assert promote(registry, key, decision) == first
+    assert promote(registry, decision) == first
     assert registry.history() == [first]
 
 
@@ -130,7 +134,7 @@ def test_nobody_is_asked_where_a_person_can_decide_nothing(registry, verdict, ap
     with pytest.raises(PromotionError, match="nobody is asked"):
         answer(registry, key, "approve")
 
-    assert registry.find_approval(key) is None
+    assert registry.find_approval(registry.decision(key)) is None
 
 
 @pytest.mark.parametrize("verdict", ["REJECT", "HOLD"])
@@ -140,7 +144,7 @@ def test_a_person_cannot_let_through_what_the_gate_holds_back(registry, verdict)
     answer(registry, key, "approve")
 
     with pytest.raises(PromotionError, match=f"its decision says {verdict}"):
-        promote(registry, key, decision)
+        promote(registry, decision)
 
 
 def test_an_answer_without_a_reason_is_none(registry):
@@ -149,7 +153,7 @@ def test_an_answer_without_a_reason_is_none(registry):
     with pytest.raises(PromotionError, match="needs a reason"):
         answer(registry, key, "approve", reason="  ")
 
-    assert registry.find_approval(key) is None
+    assert registry.find_approval(registry.decision(key)) is None
 
 
 # ── What makes it void ───────────────────────────────────────────────────────────────────────
@@ -160,34 +164,32 @@ def test_an_approval_put_beside_another_decision_is_void(registry, stores):
     other_key, other = asked(registry, "b")
     answer(registry, key, "approve")
     stores.models.put(
-        registry.approval_key(other_key), stores.models.get(registry.approval_key(key))
+        beside(other_key, "approval.json"), stores.models.get(beside(key, "approval.json"))
     )
 
     for refuse in (
-        lambda: promote(registry, other_key, other),
+        lambda: promote(registry, other),
         lambda: promotion.is_allowed(registry, other),
         lambda: promotion.is_open(registry, other),
         lambda: answer(registry, other_key, "reject"),
     ):
-        with pytest.raises(PromotionError, match="it is void"):
+        with pytest.raises(SignatureError, match="was signed as ApprovalRecord for"):
             refuse()
 
 
-@pytest.mark.parametrize("change", [{"signature": ""}, {"key_id": "", "signature": ""}])
-def test_an_approval_that_nobody_signed_is_refused(registry, stores, change):
+def test_an_approval_that_nobody_signed_is_refused(registry, stores):
     key, decision = asked(registry)
     approval = answer(registry, key, "approve")
-    stores.models.put(registry.approval_key(key), approval.model_copy(update=change).to_bytes())
+    stores.models.put(approval.object_key, approval.to_bytes())
 
     with pytest.raises(SignatureError):
-        promote(registry, key, decision)
+        promote(registry, decision)
 
 
 def test_a_no_that_was_turned_into_a_yes_is_refused(registry, stores):
     key, decision = asked(registry)
-    said_no = answer(registry, key, "reject")
-    forged = said_no.model_copy(update={"answer": "approve"})
-    stores.models.put(registry.approval_key(key), forged.to_bytes())
+    no = answer(registry, key, "reject").object_key
+    stores.models.put(no, tampered(stores.models.get(no), answer="approve"))
 
     with pytest.raises(SignatureError, match="was changed after"):
         promotion.is_allowed(registry, decision)
@@ -196,8 +198,8 @@ def test_a_no_that_was_turned_into_a_yes_is_refused(registry, stores):
 def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
     key, decision = asked(registry)
     answer(registry, key, "approve")
-    promote(registry, key, decision)
-    approval_key = registry.approval_key(key)
+    promote(registry, decision)
+    approval_key = beside(key, "approval.json")
     whole = stores.models.get(approval_key)
 
     for place in range(0, len(whole), len(whole) // 6):
@@ -205,7 +207,7 @@ def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
         changed[place] ^= 1
         stores.models.put(approval_key, bytes(changed))
         with pytest.raises(TrustError):
-            registry.find_approval(key)
+            registry.find_approval(registry.decision(key))
         errors = {found.key for found in fsck.check(stores.reviews, registry)
                   if found.kind == "error"}  # fmt: skip
         assert approval_key in errors, place
@@ -214,14 +216,13 @@ def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
 def test_an_approval_that_was_replaced_by_another_signed_one_is_found(registry, stores):
     key, decision = asked(registry)
     approval = answer(registry, key, "approve")
-    promote(registry, key, decision)
-    another = trust.sign(approval.model_copy(update={"reason": "another one"}))
-    stores.models.put(registry.approval_key(key), another.to_bytes())
+    promote(registry, decision)
+    stores.models.put(approval.object_key, resealed(approval, reason="another one"))
 
     errors = {found.key: found.what for found in fsck.check(stores.reviews, registry)
               if found.kind == "error"}  # fmt: skip
 
-    assert "it was replaced" in errors[registry.approval_key(key)]
+    assert "it was replaced" in errors[beside(key, "approval.json")]
 
 
 def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores, monkeypatch):
@@ -232,6 +233,7 @@ def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores,
     again_key, again = asked(
         registry, "b", verdict="INCONCLUSIVE", against=moved, policy=decision.policy
     )
+    monkeypatch.setattr(provenance, "gate_policy", lambda _settings: decision.policy)
     monkeypatch.setattr(steps, "evaluate", lambda manifest_uri: manifest_uri)
     monkeypatch.setattr(steps, "verify", lambda evaluation_uri: evaluation_uri)
     monkeypatch.setattr(steps, "decide", lambda _evaluation_uri: stores.models.uri(again_key))
@@ -272,7 +274,7 @@ def test_a_reply_is_kept_and_says_whether_to_go_on(registry, stores, says, is_ap
 
     assert steps.record_reply(uri, a_reply(uri, says)) is is_approved
 
-    kept = registry.find_approval(key)
+    kept = registry.find_approval(registry.decision(key))
     assert (kept.answer, kept.actor, kept.reason) == (says, "ops on airflow", "I read its errors")
 
 
@@ -281,7 +283,7 @@ def test_no_reply_in_time_is_no_yes_and_is_not_kept_as_a_persons_no(registry, st
 
     assert steps.record_reply(stores.models.uri(key), None) is False
 
-    assert registry.find_approval(key) is None
+    assert registry.find_approval(registry.decision(key)) is None
     assert promotion.is_open(registry, decision)
 
 
@@ -309,8 +311,8 @@ def test_a_reply_about_another_decision_is_void(registry, stores):
     with pytest.raises(PromotionError, match="the answer is void"):
         steps.record_reply(stores.models.uri(key), reply)
 
-    assert registry.find_approval(key) is None
-    assert registry.find_approval(other_key) is None
+    assert registry.find_approval(registry.decision(key)) is None
+    assert registry.find_approval(registry.decision(other_key)) is None
 
 
 def test_the_question_of_a_step_is_that_of_its_decision_and_names_the_time(

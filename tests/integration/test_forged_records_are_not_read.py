@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-import forging
+import forgeries as forging
 import pytest
 import whole_world as whole
-from forging import KINDS
+from forgeries import KINDS
 
 from pipelines import (
     alert_records,

@@ -6,10 +6,10 @@ import importlib
 import inspect
 import pkgutil
 
-import forging
+import forgeries
 import pytest
 import whole_world as whole
-from forging import KINDS
+from forgeries import KINDS
 
 import pipelines
 from pipelines import sealed
@@ -81,22 +81,22 @@ def test_no_kind_of_record_is_forgotten_here():
 
 @each_kind
 def test_what_nobody_we_trust_has_signed_is_refused(world, refused, kind):
-    for one in forging.targets(world, kind)[:2]:
-        refused(one, forging.unsigned(one))
+    for one in forgeries.targets(world, kind)[:2]:
+        refused(one, forgeries.unsigned(one))
 
 
 @each_kind
 def test_a_changed_field_under_the_old_seal_is_refused(world, refused, kind):
-    one = forging.targets(world, kind)[0]
+    one = forgeries.targets(world, kind)[0]
 
-    refused(one, forging.changed_fields(one))
+    refused(one, forgeries.changed_fields(one))
 
 
 @each_kind
 def test_a_record_in_another_place_of_its_kind_is_refused(world, counted, kind):
-    one = forging.targets(world, kind)[0]
+    one = forgeries.targets(world, kind)[0]
     bucket = world.reviews if kind.BUCKET == "reviews" else world.models
-    places = forging.other_places(one)
+    places = forgeries.other_places(one)
 
     for key in places:
         bucket.objects[key] = one.data
@@ -110,34 +110,36 @@ def test_a_record_in_another_place_of_its_kind_is_refused(world, counted, kind):
 
 @each_kind
 def test_another_record_of_ours_is_refused(world, refused, kind):
-    own, *more = forging.targets(world, kind)
-    others = more + [forging.targets(world, other)[0] for other in KINDS.values() if other != kind]
+    own, *more = forgeries.targets(world, kind)
+    others = more + [
+        forgeries.targets(world, other)[0] for other in KINDS.values() if other != kind
+    ]
 
-    refused(own, forging.other_records(own, others))
+    refused(own, forgeries.other_records(own, others))
 
 
 @each_kind
 def test_a_record_whose_fields_say_another_place_is_refused_although_it_is_sealed_for_this_one(
     world, refused, kind
 ):
-    own, *more = forging.targets(world, kind)
+    own, *more = forgeries.targets(world, kind)
     others = more[:3] + [
-        forging.targets(world, other)[0] for other in KINDS.values() if other != kind
+        forgeries.targets(world, other)[0] for other in KINDS.values() if other != kind
     ]
 
-    refused(own, forging.sealed_for_here(own, others))
+    refused(own, forgeries.sealed_for_here(own, others))
 
 
 @each_kind
 def test_what_is_torn_empty_or_spelled_otherwise_is_refused(world, refused, kind):
-    one = forging.targets(world, kind)[0]
+    one = forgeries.targets(world, kind)[0]
 
-    refused(one, [*forging.torn(one), *forging.sealed_junk(one)])
+    refused(one, [*forgeries.torn(one), *forgeries.sealed_junk(one)])
 
 
 @each_kind
 def test_what_is_too_large_is_refused_before_it_is_read(world, refused, monkeypatch, kind):
-    one = forging.targets(world, kind)[0]
+    one = forgeries.targets(world, kind)[0]
     monkeypatch.setattr(sealed, "MAX_RECORD_BYTES", len(one.data))
 
-    refused(one, [forging.Forgery("one byte more than is allowed", one.data + b"\n")])
+    refused(one, [forgeries.Forgery("one byte more than is allowed", one.data + b"\n")])

@@ -70,7 +70,7 @@ def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores
 
 def trained_on(stores: Stores) -> dict[str, int]:
     """How many reviews of each source the next retraining would see."""
-    _, pinned = snapshot.take(stores.reviews, config.load().split)
+    pinned = snapshot.take(stores.reviews, config.load().split)
     tables = [read_partition(stores.reviews, part) for part in pinned.partitions]
     return dict(Counter(source for one in tables for source in one["source"].to_pylist()))
 

@@ -41,6 +41,7 @@ from pipelines import (
 )
 from pipelines.config import CONFIG_FOLDER
 from pipelines.errors import NoReviewsError, ReplayError
+from pipelines.keys import RECEIPTS
 from pipelines.partitions import read_partition
 from pipelines.records import Receipt, ReplayPlan, Validation
 from pipelines.standings import Standing
@@ -320,7 +321,7 @@ class Ledger(RuleBasedStateMachine):
     def the_nights_add_up_to_the_deliveries(self) -> None:
         """Each delivery's rows are in one receipt; none yet, if the task was killed before it."""
         counted: Counter[str] = Counter()
-        for info in self.reviews.list(landing.RECEIPTS_PREFIX):
+        for info in self.reviews.list(RECEIPTS):
             receipt = self.reviews.get_record(info.key, Receipt)
             counted[receipt.delivery] += bool(receipt.delivered_rows)
             parts = receipt.accepted_rows + receipt.quarantined_rows + receipt.held_rows
@@ -336,7 +337,7 @@ class Ledger(RuleBasedStateMachine):
             assert len(accepted) == len(set(accepted))
             counted += len(accepted)
         try:
-            _, pinned = snapshot.take(self.reviews, STRICT.split)
+            pinned = snapshot.take(self.reviews, STRICT.split)
         except NoReviewsError:
             assert counted == 0
             return
@@ -360,7 +361,7 @@ class Ledger(RuleBasedStateMachine):
             self.conclude(arrival_key)
         delivered = sum(
             self.reviews.get_record(info.key, Receipt).delivered_rows
-            for info in self.reviews.list(landing.RECEIPTS_PREFIX)
+            for info in self.reviews.list(RECEIPTS)
         )
         outcomes = deliveries.all_outcomes(self.reviews)
         assert delivered == sum(one.delivered_rows for one in outcomes)

@@ -12,10 +12,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import pipelines.__main__ as shell
-from pipelines import card, fsck, promotion, steps
-from pipelines.errors import DigestMismatchError
+from pipelines import card, fsck, promotion, steps, trust
+from pipelines.errors import DigestMismatchError, SignatureError
+from pipelines.keys import beside, snapshot_key
 from pipelines.partitions import read_partition
-from pipelines.records import Snapshot
+from pipelines.snapshot import pinned
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -35,7 +36,9 @@ def decision_keys(ingest_night, stores, registry):
     for name in ("a", "b"):
         version = a_version(registry, name, snapshot=snapshot)
         key, decision = decided(registry, version, against=before)
-        before = promotion.promote(registry, decision, key, actor="test", reason="")
+        before = promotion.promote(
+            registry, decision, policy=decision.policy, actor="test", reason=""
+        )
         steps.write_card(stores.models.uri(key))
         keys.append(key)
     return keys
@@ -44,13 +47,13 @@ def decision_keys(ingest_night, stores, registry):
 def files_beside(registry, key):
     """The bytes of each file of a card that is stored."""
     stored = listing(registry.models)
-    keys = {name: card.file_key(key, name) for name in card.FILES}
+    keys = {name: beside(key, name) for name in card.FILES}
     return {name: registry.models.get(one) for name, one in keys.items() if one in stored}
 
 
 def lose(registry, key, *names):
     for name in names:
-        registry.models.delete(card.file_key(key, name))
+        registry.models.delete(beside(key, name))
 
 
 # With real training
@@ -74,14 +77,14 @@ def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     rows = manifest.training_rows + manifest.holdout_rows + manifest.duplicate_rows
     assert rows == 2000  # 900 and 1,100 were delivered
     assert "2,000 accepted reviews, delivered for the nights from 2026-01-05 to 2026-01-06" in text
-    for named in (manifest.model_sha256, decision.digest(), decision.key_id, decision.policy):
+    for named in (manifest.model_sha256, decision.digest(), trust.own_key_id(), decision.policy):
         assert named in text
     assert quoted(stores, manifest, files) == []
 
 
 def quoted(stores, manifest, files):
     """Reviews of a version's snapshot whose beginning is in a file of its card."""
-    snapshot = stores.reviews.get_record(manifest.plan.snapshot_key, Snapshot)
+    snapshot = pinned(stores.reviews, manifest.plan)
     texts = [
         text
         for part in snapshot.partitions
@@ -96,7 +99,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
     ingest_night(1)
     (key,) = registry.decision_keys(cli("retrain", "--json")["version"])
     files = files_beside(registry, key)
-    lose(registry, key, "card.md", "history.svg")
+    lose(registry, key, "card.md", "history.svg", "card.json")
     noted = fsck.check(stores.reviews, registry)
 
     facts = cli("retrain", "--json")
@@ -133,7 +136,7 @@ def test_writing_a_card_again_changes_nothing(decision_keys, stores):
 
     uris = [steps.write_card(stores.models.uri(key)) for key in decision_keys]
 
-    assert uris == [stores.models.uri(card.file_key(key, "card.md")) for key in decision_keys]
+    assert uris == [stores.models.uri(beside(key, "card.md")) for key in decision_keys]
     assert listing(stores.models) == before
 
 
@@ -146,14 +149,20 @@ def test_a_later_champion_does_not_change_an_earlier_card(decision_keys, stores,
     assert again == files_beside(registry, key)
 
 
-def test_a_card_that_is_there_stands_and_is_said_to_differ(decision_keys, stores, registry, caplog):
-    card_key = card.file_key(decision_keys[0], "card.md")
+def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
+    decision_keys, stores, registry
+):
+    card_key = beside(decision_keys[0], "card.md")
+    whole = stores.models.get(card_key)
     stores.models.put(card_key, b"# Mine\n")
+    decision = registry.decision(decision_keys[0])
 
+    with pytest.raises(DigestMismatchError, match=r"card\.md"):
+        card.read(stores.reviews, registry, decision)
     steps.write_card(stores.models.uri(decision_keys[0]))
 
-    assert stores.models.get(card_key) == b"# Mine\n"
-    assert "another release or changed by hand" in caplog.text
+    assert stores.models.get(card_key) == whole
+    assert card.read(stores.reviews, registry, decision)["card.md"] == whole
 
 
 @pytest.mark.parametrize("changed", ["evaluation", "snapshot"])
@@ -162,12 +171,13 @@ def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, c
     decision = registry.decision(key)
     plan = registry.manifest(decision.version).plan
     bucket, record = {
-        "evaluation": (stores.models, decision.evaluation_key),
-        "snapshot": (stores.reviews, plan.snapshot_key),
+        "evaluation": (stores.models, key.replace("decision.json", "evaluation.json")),
+        "snapshot": (stores.reviews, snapshot_key(plan.snapshot)),
     }[changed]
     bucket.put(record, re.sub(rb'("(?:seen_)?rows":)\d+', rb"\g<1>7", bucket.get(record)))
+    lose(registry, key, *card.FILES, "card.json")
 
-    with pytest.raises(DigestMismatchError, match=re.escape(record)):
+    with pytest.raises(SignatureError, match=re.escape(record)):
         steps.write_card(stores.models.uri(key))
 
 
@@ -190,7 +200,7 @@ def test_the_command_draws_a_card_that_is_not_stored_and_stores_nothing(
     decision_keys, stores, registry
 ):
     files = files_beside(registry, decision_keys[-1])
-    lose(registry, decision_keys[-1], *card.FILES)
+    lose(registry, decision_keys[-1], *card.FILES, "card.json")
     before = listing(stores.models)
 
     printed = cli("decision", "card")
@@ -213,7 +223,7 @@ def test_the_objects_of_a_card_are_no_strangers_and_a_lost_card_is_noted(
     decision_keys, stores, registry
 ):
     before = fsck.check(stores.reviews, registry)
-    lose(registry, decision_keys[1], "card.md")
+    lose(registry, decision_keys[1], "card.md", "card.json")
 
     assert before == []
     assert [(found.kind, found.key) for found in fsck.check(stores.reviews, registry)] == [

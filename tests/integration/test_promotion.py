@@ -11,8 +11,8 @@ from pipelines.promotion import promote
 
 
 def follow(registry, champion, name, **changes):
-    key, decision = decided(registry, a_version(registry, name), against=champion, **changes)
-    return promote(registry, decision, key, actor="test", reason="")
+    _key, decision = decided(registry, a_version(registry, name), against=champion, **changes)
+    return promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 
 def test_the_first_champion_is_the_reference(registry):
@@ -68,8 +68,8 @@ def test_a_pin_that_makes_no_sense_is_refused(registry, version, reason, message
 
 
 def test_a_decision_that_was_made_for_another_model_is_not_promoted(registry):
-    key, decision = decided(registry, a_version(registry, "a"))
+    _key, decision = decided(registry, a_version(registry, "a"))
     other = type(registry)(registry.models, "other")
 
     with pytest.raises(PromotionError, match="for model 'sentiment'"):
-        promote(other, decision, key, actor="test", reason="")
+        promote(other, decision, policy=decision.policy, actor="test", reason="")

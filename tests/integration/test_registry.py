@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from builders import listing
+from forging import fields_in, resealed
 from registry_builders import MODEL, a_version, decided, promoted
 
-from pipelines import trust
 from pipelines.errors import (
     ChampionMovedError,
     DigestMismatchError,
@@ -17,6 +15,7 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
+from pipelines.keys import model_file_key
 from pipelines.promotion import promote
 from pipelines.records import LogEntry, sha256_of
 
@@ -36,63 +35,63 @@ def test_the_succession_is_a_chain_in_order(registry):
 
 
 def test_promoting_twice_is_one_promotion(registry, stores):
-    key, decision = decided(registry, a_version(registry, "a"))
-    first = promote(registry, decision, key, actor="test", reason="")
+    _key, decision = decided(registry, a_version(registry, "a"))
+    first = promote(registry, decision, policy=decision.policy, actor="test", reason="")
     before = listing(stores.models)
 
-    again = promote(registry, decision, key, actor="a retry", reason="")
+    again = promote(registry, decision, policy=decision.policy, actor="a retry", reason="")
 
     assert again == first
     assert listing(stores.models) == before
 
 
 def test_the_loser_of_a_race_must_decide_again(registry):
-    winner_key, winner = decided(registry, a_version(registry, "a"))
-    loser_key, loser = decided(registry, a_version(registry, "b"))
-    champion = promote(registry, winner, winner_key, actor="test", reason="")
+    _winner_key, winner = decided(registry, a_version(registry, "a"))
+    _loser_key, loser = decided(registry, a_version(registry, "b"))
+    champion = promote(registry, winner, policy=winner.policy, actor="test", reason="")
 
     with pytest.raises(ChampionMovedError, match="generation 0, but generation 1"):
-        promote(registry, loser, loser_key, actor="test", reason="")
+        promote(registry, loser, policy=loser.policy, actor="test", reason="")
 
     assert registry.champion() == champion
 
 
 @pytest.mark.parametrize("verdict", ["HOLD", "REJECT", "INCONCLUSIVE"])
 def test_nothing_but_promote_is_promoted(registry, verdict):
-    key, decision = decided(registry, a_version(registry, "a"), verdict=verdict)
+    _key, decision = decided(registry, a_version(registry, "a"), verdict=verdict)
 
     with pytest.raises(PromotionError, match=verdict):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert registry.champion() is None
 
 
 def test_a_decision_about_other_bytes_is_not_acted_on(registry, stores):
     manifest = a_version(registry, "a")
-    key, decision = decided(registry, manifest)
-    swapped = trust.sign(manifest.model_copy(update={"training_rows": 11}))
-    stores.models.put(registry.manifest_key(manifest.version), swapped.to_bytes())
+    _key, decision = decided(registry, manifest)
+    swapped = resealed(manifest, training_rows=11)
+    stores.models.put(registry.manifest_key(manifest.version), swapped)
 
     with pytest.raises(PromotionError, match="changed after the decision"):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 
 def test_a_swapped_model_file_is_not_promoted(registry, stores):
     manifest = a_version(registry, "a")
-    key, decision = decided(registry, manifest)
+    _key, decision = decided(registry, manifest)
     stores.models.put(manifest.model_key, MODEL + b"b")
 
     with pytest.raises(DigestMismatchError):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 
 def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
     first = promoted(registry, "a")
     invented = first.model_copy(update={"generation": 7})
-    key, decision = decided(registry, a_version(registry, "b"), against=invented)
+    _key, decision = decided(registry, a_version(registry, "b"), against=invented)
 
     with pytest.raises(PromotionError, match="the log does not have"):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert registry.history() == [first]
 
@@ -123,18 +122,17 @@ def test_a_missing_generation_is_found(registry, stores):
 def test_a_rewritten_entry_breaks_the_chain(registry, stores):
     first = promoted(registry, "a")
     promoted(registry, "b", against=first)
-    rewritten = trust.sign(first.model_copy(update={"actor": "somebody else"}))
-    stores.models.put(registry.log_key(1), rewritten.to_bytes())
+    stores.models.put(registry.log_key(1), resealed(first, actor="somebody else"))
 
     with pytest.raises(TrustError, match="does not follow"):
         registry.history()
 
 
 def test_an_entry_moved_to_another_generation_is_refused(registry, stores):
-    first = promoted(registry, "a")
-    stores.models.put(registry.log_key(2), first.to_bytes())
+    promoted(registry, "a")
+    stores.models.put(registry.log_key(2), stores.models.get(registry.log_key(1)))
 
-    with pytest.raises(TrustError, match="another generation"):
+    with pytest.raises(TrustError, match="was signed as LogEntry for"):
         registry.champion()
 
 
@@ -160,7 +158,7 @@ def test_an_unreachable_store_is_not_an_absent_champion(registry, monkeypatch):
 
 
 def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monkeypatch):
-    key, decision = decided(registry, a_version(registry, "a"))
+    _key, decision = decided(registry, a_version(registry, "a"))
     real = registry.models._client.put_object
     monkeypatch.setattr(
         registry.models._client,
@@ -169,13 +167,13 @@ def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monk
     )
 
     with pytest.raises(UnsafeStoreError, match="does not honour create-if-absent"):
-        promote(registry, decision, key, actor="test", reason="")
+        promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert registry.champion() is None
 
 
 def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, monkeypatch):
-    key, decision = decided(registry, a_version(registry, "a"))
+    _key, decision = decided(registry, a_version(registry, "a"))
     real = registry.models._client.put_object
     lost = []
 
@@ -190,7 +188,7 @@ def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, mo
 
     monkeypatch.setattr(registry.models._client, "put_object", answer_is_lost)
 
-    entry = promote(registry, decision, key, actor="test", reason="")
+    entry = promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert lost == [registry.log_key(1)]
     assert registry.history() == [entry]
@@ -208,7 +206,7 @@ def test_training_the_same_version_on_another_machine_keeps_the_first_result(reg
     other_bytes = b"the same plan, fitted with another CPU's last bits"
     second = first.model_copy(
         update={
-            "model_key": registry.model_key(first.version, sha256_of(other_bytes)),
+            "model_key": model_file_key(registry.name, first.version, sha256_of(other_bytes)),
             "model_sha256": sha256_of(other_bytes),
             "model_size_bytes": len(other_bytes),
         }
@@ -225,6 +223,6 @@ def test_no_record_holds_a_clock_but_the_log(registry, stores):
 
     for key in listing(stores.models):
         if key.endswith(".json") and "/log/" not in key:
-            assert "at" not in json.loads(stores.models.get(key))
-    assert "at" in json.loads(stores.models.get(registry.log_key(1)))
+            assert "at" not in fields_in(stores.models.get(key))
+    assert "at" in fields_in(stores.models.get(registry.log_key(1)))
     assert LogEntry.model_fields.keys() >= {"at", "actor", "reason"}

@@ -16,7 +16,7 @@ from pipelines.store import Stores, open_stores
 
 PROJECT = CONFIG_FOLDER.parent
 # Measured afresh (a card shows the latency), or with a clock in it; all else must be the same.
-MEASURED = ("artefact_check.json", "card.md", "/log/", "champion.json", "probes/")
+MEASURED = ("artefact_check.json", "card.md", "card.json", "/log/", "champion.json", "probes/")
 
 
 def copied_project(folder: Path) -> Path:
@@ -66,10 +66,11 @@ def decided_bytes(stores: Stores) -> dict[str, bytes]:
 
 
 def test_the_same_inputs_give_identical_models_and_decisions_in_two_folders(
-    stores, ingest_night, configure, tmp_path
+    stores, ingest_night, configure, tmp_path, monkeypatch
 ):
     key = tmp_path / "key.pem"
     trust.write_new_key(key)
+    monkeypatch.setenv(trust.KEY_VARIABLE, str(key))  # the ledger is signed, too
     surroundings = (
         {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "OMP_NUM_THREADS": "1"},
         {"PYTHONHASHSEED": "2", "TZ": "America/Lima", "OMP_NUM_THREADS": "2"},

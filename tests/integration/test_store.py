@@ -1,16 +1,33 @@
 """The store's door against a real server, and against a proxy that misbehaves on purpose."""
 
-import http.client
+import contextlib
+import datetime as dt
 import io
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 import pytest
+from alert_servers import self_signed
+from builders import listing
+from hostile_store import (
+    DRIPS,
+    EVERYWHERE,
+    OF_A_KIND,
+    Hostile,
+    Kind,
+    Reply,
+    Request,
+    cut,
+    error,
+    honest,
+    hostile_store,
+    lost_reply,
+    no_reply,
+    page,
+    redirect,
+)
 
 from pipelines.config import load
 from pipelines.errors import (
@@ -27,103 +44,19 @@ from pipelines.errors import (
 )
 from pipelines.records import Arrival
 from pipelines.store import Bucket, Stores, checked_key, open_stores
-from tests.builders import listing
-
-# ── A proxy that misbehaves ──────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to one request instead of a plain answer."""
-
-    is_forwarded: bool = False  # the store does what is asked, only the answer differs
-    status: int | None = None  # None: the connection is closed without an answer
-    code: str = ""
-
-
-@dataclass
-class Proxy:
-    """Between boto3 and the server: takes one fault per request of a method, then is honest."""
-
-    server: str
-    address: str = ""
-    faults: dict[str, list[Fault | None]] = field(default_factory=dict)
-    always: Fault | None = None
-    cuts_bodies_of: str = ""
-    requests: list[str] = field(default_factory=list)
-
-    def next_fault(self, method: str) -> Fault | None:
-        waiting = self.faults.get(method)
-        return waiting.pop(0) if waiting else self.always
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    proxy: Proxy
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.proxy.requests.append(f"{self.command} {self.path}")
-        fault = self.proxy.next_fault(self.command)
-        if fault is None:
-            self._answer(*self._forward(body))
-            return
-        if fault.is_forwarded:
-            self._forward(body)
-        if fault.status is None:
-            self.close_connection = True
-            return
-        xml = f"<Error><Code>{fault.code}</Code><Message>On purpose.</Message></Error>".encode()
-        self._answer(fault.status, {"Content-Type": "application/xml"}, xml)
-
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        headers = {name: value for name, value in self.headers.items()
-                   if name.lower() not in {"expect", "connection"}}  # fmt: skip
-        connection = http.client.HTTPConnection(urlsplit(self.proxy.server).netloc, timeout=10)
-        connection.request(self.command, self.path, body, headers)
-        reply = connection.getresponse()
-        answer = reply.status, dict(reply.getheaders()), reply.read()
-        connection.close()
-        return answer
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        length = headers.get("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            if name.lower() not in {"content-length", "connection", "transfer-encoding"}:
-                self.send_header(name, value)
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if self.command == self.proxy.cuts_bodies_of:
-            body, self.close_connection = body[: len(body) // 2], True
-        self.wfile.write(body)
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _handle  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Keep test output quiet."""
 
 
 @pytest.fixture
-def proxy(s3_server: str) -> Iterator[Proxy]:
-    state = Proxy(s3_server)
-    handler = type("Handler", (_Handler,), {"proxy": state})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        state.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+def proxy(s3_server: str) -> Iterator[Hostile]:
+    with hostile_store(s3_server) as state:
         yield state
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def behind(proxy: Proxy, stores: Stores, configure, monkeypatch) -> Bucket:
-    """The reviews bucket of `stores`, reached through the proxy; boto3 itself never retries."""
+def behind(proxy: Hostile, stores: Stores, configure, monkeypatch) -> Bucket:
+    """The reviews bucket of `stores`, reached through the proxy; a call is tried once."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
-    configure(store={"max_attempts": 1, "read_timeout_seconds": 5.0})
+    configure(store={"max_attempts": 1})
     return open_stores().reviews
 
 
@@ -279,13 +212,13 @@ def test_of_many_writers_of_different_bytes_one_wins_and_the_others_are_told(sto
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(Fault(is_forwarded=True), id="connection-closed"),
-        pytest.param(Fault(is_forwarded=True, status=500, code="InternalError"), id="500"),
-        pytest.param(Fault(is_forwarded=True, status=503, code="SlowDown"), id="503"),
+        pytest.param(lost_reply, id="connection-closed"),
+        pytest.param(error(500, "InternalError", is_done=True), id="500"),
+        pytest.param(error(503, "SlowDown", is_done=True), id="503"),
     ],
 )
 def test_a_write_whose_answer_was_lost_is_recognised_as_done(behind, proxy, fault):
-    proxy.faults["PUT"] = [fault]
+    proxy.waiting["PUT"] = [fault]
 
     outcome = behind.put_once("a", b"mine")
 
@@ -293,27 +226,17 @@ def test_a_write_whose_answer_was_lost_is_recognised_as_done(behind, proxy, faul
     assert behind.get("a") == b"mine"
 
 
-def test_a_write_that_boto3_repeated_by_itself_is_recognised_as_done(behind, proxy, configure):
-    configure(store={"max_attempts": 3})
-    proxy.faults["PUT"] = [Fault(is_forwarded=True, status=500, code="InternalError")]
-
-    outcome = open_stores().reviews.put_once("a", b"mine")
-
-    assert outcome == "identical"
-    assert proxy.requests[:2] == [f"PUT /{behind.name}/a"] * 2
-
-
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(Fault(), id="connection-closed"),
-        pytest.param(Fault(status=500, code="InternalError"), id="500"),
-        pytest.param(Fault(status=409, code="ConditionalRequestConflict"), id="409"),
-        pytest.param(Fault(status=409, code="OperationAborted"), id="409-aborted"),
+        pytest.param(no_reply, id="connection-closed"),
+        pytest.param(error(500, "InternalError"), id="500"),
+        pytest.param(error(409, "ConditionalRequestConflict"), id="409"),
+        pytest.param(error(409, "OperationAborted"), id="409-aborted"),
     ],
 )
 def test_a_write_that_never_happened_is_tried_again(behind, proxy, fault):
-    proxy.faults["PUT"] = [fault, fault]
+    proxy.waiting["PUT"] = [fault, fault]
 
     outcome = behind.put_once("a", b"mine")
 
@@ -323,21 +246,21 @@ def test_a_write_that_never_happened_is_tried_again(behind, proxy, fault):
 
 def test_a_lost_answer_does_not_hide_that_somebody_else_was_first(behind, proxy, stores):
     stores.reviews.put_once("a", b"theirs")
-    proxy.faults["PUT"] = [Fault(status=500, code="InternalError")]
+    proxy.waiting["PUT"] = [error(500, "InternalError")]
 
     with pytest.raises(AlreadyExistsError):
         behind.put_once("a", b"mine")
 
 
 def test_a_write_that_never_settles_is_given_up_and_worth_a_retry(behind, proxy):
-    proxy.faults["PUT"] = [Fault(status=500, code="InternalError")] * 9
+    proxy.waiting["PUT"] = [error(500, "InternalError")] * 9
 
     with pytest.raises(
         StoreUnavailableError, match=r"not settled after 4 tries.*Run the task again"
     ):
         behind.put_once("a", b"mine")
 
-    assert len(proxy.faults["PUT"]) == 5
+    assert len(proxy.waiting["PUT"]) == 5
     assert behind.find("a") is None
 
 
@@ -366,7 +289,7 @@ def test_a_missing_bucket_is_named_with_the_command_that_creates_it(stores, conf
 @every_call
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"])
 def test_wrong_credentials_are_said_to_be_wrong(behind, proxy, call, code):
-    proxy.always = Fault(status=403, code=code)
+    proxy.always = error(403, code)
 
     with pytest.raises(StoreRefusedError, match=r"refused it .*Check the S3 credentials"):
         call(behind)
@@ -433,14 +356,14 @@ def test_an_endpoint_that_is_no_address_is_a_setting_to_correct(stores, monkeypa
 )
 @pytest.mark.parametrize("call", [EVERY_CALL["get"], EVERY_CALL["list"], EVERY_CALL["put"]])
 def test_a_store_that_is_unwell_is_worth_a_retry(behind, proxy, call, status, code):
-    proxy.always = Fault(status=status, code=code)
+    proxy.always = error(status, code)
 
     with pytest.raises(StoreUnavailableError, match=f"answered {status} {code}"):
         call(behind)
 
 
 def test_an_answer_nobody_foresaw_is_shown_as_it_is(behind, proxy):
-    proxy.always = Fault(status=400, code="InvalidRequest")
+    proxy.always = error(400, "InvalidRequest")
 
     with pytest.raises(StoreRefusedError, match=r"answered 400 InvalidRequest: On purpose\."):
         behind.get("a")
@@ -448,7 +371,7 @@ def test_an_answer_nobody_foresaw_is_shown_as_it_is(behind, proxy):
 
 def test_an_object_that_breaks_off_while_it_is_read_is_never_taken_for_whole(behind, proxy, stores):
     stores.reviews.put("a", b"x" * 100_000)
-    proxy.cuts_bodies_of = "GET"
+    proxy.always = cut
 
     with pytest.raises(StoreUnavailableError):
         behind.get("a")
@@ -487,17 +410,319 @@ def test_a_lost_message_does_not_make_a_good_store_look_unsafe(
     behind, proxy, configure, tries, writes_before, is_forwarded
 ):
     configure(store={"max_attempts": tries})
-    fault = Fault(is_forwarded=is_forwarded, status=500, code="InternalError")
-    proxy.faults["PUT"] = [None, fault][1 - writes_before :]
+    fault = error(500, "InternalError", is_done=is_forwarded)
+    proxy.waiting["PUT"] = [honest, fault][1 - writes_before :]
 
     open_stores().reviews.prove_create_if_absent()
 
-    assert not proxy.faults["PUT"]
+    assert not proxy.waiting["PUT"]
     assert listing(behind) == {}
 
 
 def test_a_store_that_is_away_is_not_called_unsafe(behind, proxy):
-    proxy.always = Fault(status=503, code="SlowDown")
+    proxy.always = error(503, "SlowDown")
 
     with pytest.raises(StoreUnavailableError):
         behind.prove_create_if_absent()
+
+
+# ── What is no answer ────────────────────────────────────────────────────────────────────────
+
+ONE_REQUEST: dict[str, Kind] = {
+    "get": "GET", "stream": "GET", "find_record": "GET", "find": "LIST", "list": "LIST",
+    "put": "PUT", "put_file": "PUT", "delete": "DELETE", "check_exists": "LIST",
+}  # fmt: skip
+
+
+@pytest.fixture
+def filled(stores: Stores) -> Bucket:
+    """The bucket of `behind` with a few objects, past the proxy."""
+    for key in ("a", "a/b", "a/c"):
+        stores.reviews.put(key, f"the bytes of {key}".encode())
+    return stores.reviews
+
+
+def plays(kind: Kind) -> list[pytest.param]:
+    return [
+        pytest.param(fault, id=name) for name, fault in {**EVERYWHERE, **OF_A_KIND[kind]}.items()
+    ]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("method", ONE_REQUEST)
+def test_what_is_no_answer_is_never_taken_for_one(behind, proxy, filled, method, counted):
+    taken, said = {}, []
+    faults = {**EVERYWHERE, **OF_A_KIND[ONE_REQUEST[method]]}
+    if method in {"find", "check_exists"}:  # they ask for the first line of a listing that goes on
+        del faults["endless"], faults["goes on nowhere"]
+
+    for name, fault in faults.items():
+        proxy.always = fault
+        try:
+            answer = EVERY_CALL[method](behind)
+            taken[name] = list(answer[1]) if method == "stream" else answer
+        except StoreUnavailableError as unavailable:
+            said.append(str(unavailable))
+        except Exception as other:  # noqa: BLE001  nothing else may leave
+            taken[name] = repr(other)
+
+    counted("replies", proxy.played)
+    assert taken == {}
+    assert all(proxy.address in each for each in said)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("fault", plays("PUT"))
+def test_a_creation_with_a_bad_answer_is_settled_by_reading_it_back(behind, proxy, fault):
+    proxy.waiting["PUT"] = [fault]
+
+    assert behind.put_once("a", b"mine") in {"created", "identical"}
+    assert behind.get("a") == b"mine"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("fault", plays("PUT"))
+def test_a_bad_answer_does_not_make_a_good_store_look_unsafe(behind, proxy, fault):
+    proxy.waiting["PUT"] = [honest, fault]
+
+    behind.prove_create_if_absent()
+
+    assert not proxy.waiting["PUT"]
+    assert listing(behind) == {}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("method", ONE_REQUEST)
+@pytest.mark.parametrize(
+    "fault", [page(200), redirect(302, "https://{host}"), no_reply, error(503, "SlowDown")]
+)
+def test_one_bad_answer_is_followed_by_another_try(
+    proxy, filled, configure, monkeypatch, method, fault
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"max_attempts": 2})
+    proxy.waiting[ONE_REQUEST[method]] = [fault]
+
+    with contextlib.suppress(TrustError):  # find_record: what is there is no record
+        EVERY_CALL[method](open_stores().reviews)
+
+    assert len(proxy.requests) == 2
+
+
+@pytest.mark.attack
+def test_a_write_that_meets_another_one_is_tried_again(proxy, stores, configure, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"max_attempts": 2})
+    bucket = open_stores().reviews
+    proxy.waiting["PUT"] = [error(409, "OperationAborted")]
+
+    bucket.put("a", b"1")
+
+    assert stores.reviews.get("a") == b"1"
+    proxy.always = error(409, "ConditionalRequestConflict")
+    with pytest.raises(StoreUnavailableError, match="answered 409 ConditionalRequestConflict"):
+        bucket.put("a", b"2")
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (page(200), "sent a web page, as a proxy or a login page does"),
+        (page(403), "sent a web page, as a proxy"),
+        (page(400), "may have to begin with https"),
+        (redirect(301, "https://{host}"), r"to https://127\.0\.0\.1.* begin with https"),
+        (redirect(307, "http://{host}{target}"), "to itself, as a login page does"),
+        (redirect(302, "http://login.example/?token=secret"), r"to http://login\.example, as a"),
+    ],
+)
+def test_the_likely_cause_is_said_and_no_secret(behind, proxy, fault, cause):
+    proxy.always = fault
+
+    with pytest.raises(StoreUnavailableError, match=cause) as raised:
+        behind.list("")
+
+    assert "secret" not in str(raised.value)
+    assert "Check AWS_ENDPOINT_URL_S3" in str(raised.value)
+
+
+@pytest.mark.attack
+def test_the_last_chunk_is_not_given_out_before_all_of_them_proved_right(behind, proxy, stores):
+    data = bytes(2 * 1024 * 1024 + 1)
+    stores.reviews.put("a", data)
+    proxy.always = OF_A_KIND["GET"]["one bit and no checksum"]
+    given = []
+
+    with pytest.raises(StoreUnavailableError, match="not that of its ETag"):
+        given.extend(behind.stream("a")[1])
+
+    assert [len(chunk) for chunk in given] == [1024 * 1024] * 2
+
+
+@pytest.mark.attack
+def test_an_encrypted_object_whose_tag_is_no_digest_is_read(behind, proxy, filled):
+    def as_kms(request: Request, forward) -> Reply:
+        reply = forward().with_header("etag", f'"{"1" * 32}"')
+        return reply.with_header("x-amz-server-side-encryption", "aws:kms")
+
+    proxy.always = as_kms
+
+    assert behind.get("a") == b"the bytes of a"
+    behind.put("a", b"1")
+    assert b"".join(behind.stream("a")[1]) == b"1"
+
+
+@pytest.mark.attack
+def test_a_bucket_whose_creation_was_not_heard_of_is_created(proxy, stores, configure, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"max_attempts": 2, "reviews_bucket": f"{stores.reviews.name}-new"})
+    bucket = open_stores().reviews
+    proxy.waiting["BUCKET"] = [lost_reply]
+
+    assert bucket.create_if_missing()
+
+    bucket.check_exists()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("fault", plays("BUCKET"))
+def test_a_bucket_counts_as_created_when_it_is_there(proxy, stores, configure, monkeypatch, fault):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"max_attempts": 1, "reviews_bucket": f"{stores.reviews.name}-new"})
+    bucket = open_stores().reviews
+    proxy.waiting["BUCKET"] = [fault]
+
+    try:
+        is_created = bucket.create_if_missing()
+    except (StoreUnavailableError, BucketMissingError):
+        is_created = False
+
+    proxy.waiting.clear()
+    if is_created:
+        bucket.check_exists()
+    bucket.create_if_missing()
+    bucket.put("a", b"1")
+
+
+@pytest.mark.attack
+def test_a_probe_that_could_not_be_deleted_stops_nothing_and_goes_later(behind, proxy, monkeypatch):
+    proxy.waiting["DELETE"] = [page(200)]
+
+    behind.prove_create_if_absent()
+
+    (left,) = listing(behind)
+    behind.prove_create_if_absent()  # it may be somebody's who is at it
+    assert list(listing(behind)) == [left]
+    monkeypatch.setattr("pipelines.store._PROBE_LIVES", dt.timedelta(hours=-1))
+    behind.prove_create_if_absent()
+    assert listing(behind) == {}
+
+
+# ── One deadline per call ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("method", ONE_REQUEST)
+@pytest.mark.parametrize("fault", DRIPS.values(), ids=DRIPS)
+def test_an_answer_that_drips_in_is_given_up_at_the_deadline(
+    proxy, filled, configure, monkeypatch, method, fault
+):
+    if fault is DRIPS["drip of the body"] and ONE_REQUEST[method] in {"PUT", "DELETE"}:
+        pytest.skip("the answer has no body")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"max_attempts": 9, "deadline_seconds": 0.3})
+    proxy.always = fault
+    filled.put("a", b"x" * 1000)
+
+    def call() -> None:
+        answer = EVERY_CALL[method](open_stores().reviews)
+        list(answer[1])  # of a stream
+
+    with pytest.raises(StoreUnavailableError, match=r"did not finish within 0\.3 s"):
+        call()
+
+
+@pytest.mark.attack
+def test_a_slow_line_is_given_time_for_every_byte(proxy, stores, configure, monkeypatch):
+    stores.reviews.put("a", b"x" * 20)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"deadline_seconds": 0.4, "min_bytes_per_second": 1})
+    proxy.waiting["GET"] = [DRIPS["drip of the body"]]  # takes a second
+
+    assert open_stores().reviews.get("a") == b"x" * 20
+
+
+@pytest.mark.attack
+def test_the_deadline_of_one_thread_is_not_that_of_another(proxy, filled, configure, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
+    configure(store={"deadline_seconds": 0.3, "max_attempts": 1})
+    hurried = open_stores().reviews
+    configure(store={"deadline_seconds": 60.0})
+    patient = open_stores().reviews
+    proxy.waiting["GET"] = [DRIPS["drip of the head"]]
+
+    with ThreadPoolExecutor(4) as readers:
+        dripping = readers.submit(hurried.get, "a")
+        while not proxy.requests:
+            threading.Event().wait(0.01)
+        others = list(readers.map(patient.get, ["a"] * 12))
+
+    assert others == [b"the bytes of a"] * 12
+    assert isinstance(dripping.exception(), StoreUnavailableError)
+
+
+@pytest.mark.attack
+def test_an_answer_that_never_begins_is_given_up(behind, proxy, filled, monkeypatch):
+    monkeypatch.setattr("pipelines.store.MOST_ANSWER_BYTES", 65_536)
+    endless = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+    proxy.always = lambda _request, _forward: Reply(200, {}, b"", before=endless)
+
+    with pytest.raises(StoreUnavailableError, match="does not end"):
+        behind.get("a")
+
+
+@pytest.mark.attack
+def test_a_server_that_asks_for_the_body_and_hangs_up_is_given_up(
+    s3_environment, configure, monkeypatch
+):
+    configure(store={"deadline_seconds": 0.3, "max_attempts": 1})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def hang_up() -> None:
+            connection, _ = server.accept()
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(StoreUnavailableError):
+            open_stores().reviews.put_file("a", io.BytesIO(b"x"))
+        thread.join()
+
+
+@pytest.fixture
+def encrypted(s3_server, stores, monkeypatch, tmp_path) -> Iterator[Hostile]:
+    """A proxy that speaks TLS, with a certificate that this process's clients trust."""
+    context, certificate = self_signed(tmp_path)
+    with hostile_store(s3_server, context) as state:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", state.address)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        yield state
+
+
+@pytest.mark.attack
+def test_an_encrypted_connection_has_the_same_deadline(encrypted, configure):
+    bucket = open_stores().reviews
+    data = bytes(range(256)) * 20_000
+    bucket.put("a", data)
+    bucket.put_file("b", io.BytesIO(data))
+
+    assert bucket.get("a") == bucket.get("b") == data
+    assert b"".join(bucket.stream("a")[1]) == data
+    assert list(listing(bucket)) == ["a", "b"]
+    configure(store={"max_attempts": 1, "deadline_seconds": 0.5})
+    encrypted.always = DRIPS["drip of the head"]
+    with pytest.raises(StoreUnavailableError, match=r"did not finish within 0\.5 s"):
+        open_stores().reviews.get("a")

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from forging import fields_in, resealed
+from timing import HANG_SECONDS
 
 from pipelines import config, steps
 from pipelines.artefacts import dump_model
@@ -21,13 +23,13 @@ from pipelines.verification import CleanRoomError, ask_clean_room
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
 LIMITS = VerificationSettings(
-    max_wall_seconds=60, max_cpu_seconds=30, max_address_bytes=8 * 1024**3
+    max_wall_seconds=HANG_SECONDS, max_cpu_seconds=300, max_address_bytes=8 * 1024**3
 )
 
 IN_THE_CLEAN_ROOM = """
 import sys; sys.path.insert(0, sys.argv[1])
-from pipelines import clean_room
-clean_room.leave_the_network(); clean_room.limit(8 * 1024**3, 30)
+from pipelines import bare_process
+bare_process.give_up_everything(address_bytes=8 * 1024**3, cpu_seconds=30)
 {program}
 """
 
@@ -144,7 +146,7 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     first = evaluation.check_rows[0]
     moved = first.model_copy(update={"probability": first.probability / 2})
     forged = evaluation.model_copy(update={"check_rows": (moved, *evaluation.check_rows[1:])})
-    models.put(key, forged.to_bytes())
+    models.put(key, resealed(forged))
 
     decision = steps.read_decision(steps.decide(steps.verify(evaluation_uri)))
 
@@ -169,7 +171,7 @@ def test_the_records_of_a_check_hold_measurements_and_the_decision_none(
     decision_uri = steps.decide(steps.verify(evaluation_uri))
 
     models, key = stores.resolve(decision_uri)
-    text = json.dumps(json.loads(models.get(key)))
+    text = json.dumps(fields_in(models.get(key)))
     check_key = key.replace("decision.json", "artefact_check.json")
     check = models.get_record(check_key, ArtefactCheck)
     assert check.latency_p95_milliseconds is not None

@@ -179,9 +179,9 @@ def test_a_server_that_hangs_costs_no_more_than_its_seconds():
 
 def test_a_server_that_drips_costs_no_more_than_its_seconds_in_all():
     with web_server(drips=True) as posts:
-        why = refusal(slack(posts.url, timeout_seconds=0.5))
+        why = refusal(slack(posts.url, timeout_seconds=3))
 
-    assert why == "it gave no answer within 0.5 seconds"  # though each byte came in time
+    assert why == "it gave no answer within 3 seconds"  # though each byte came in time
 
 
 def test_a_mail_server_that_says_nothing_costs_no_more_than_its_seconds():
@@ -192,13 +192,14 @@ def test_a_mail_server_that_says_nothing_costs_no_more_than_its_seconds():
 
 
 def test_a_closed_port_is_said():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
+        port = closed.getsockname()[1]
 
-    assert refusal(slack(f"http://127.0.0.1:{port}/{SECRET}")) == (
-        "nobody listens there (connection refused)"
-    )
-    assert refusal(mail(port, login=f"a:{SECRET}@")) == "nobody listens there (connection refused)"
+        by_slack = refusal(slack(f"http://127.0.0.1:{port}/{SECRET}"))
+        by_mail = refusal(mail(port, login=f"a:{SECRET}@"))
+
+    assert by_slack == by_mail == "nobody listens there (connection refused)"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
@@ -257,7 +258,7 @@ def test_mail_without_anybody_to_read_it_is_said():
 
 def test_no_secret_is_in_any_log_line(caplog):
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("httpx").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")
 
     with web_server() as posts, web_server(status=500) as broken:
         slack(posts.url).send(an_alert())

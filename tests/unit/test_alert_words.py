@@ -49,7 +49,7 @@ def a_validation(*broken):
         delivery=DELIVERY, verdict="HELD", why="labels disagree.",
         basis=Basis(rules=DIGEST, before="2026-01-05", known=DIGEST, trailing=(), champion=None),
         delivered_rows=1000, accepted_rows=0, quarantined_rows=0, held_rows=1000, reasons={},
-        rules=tuple(rules), accepted=None, quarantined=None,
+        rules=tuple(rules), accepted=None, quarantined=None, page_sha256=DIGEST,
     )  # fmt: skip
 
 

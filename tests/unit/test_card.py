@@ -21,7 +21,7 @@ from judgement_builders import (
 
 from pipelines import card
 from pipelines.card_tables import MOST_DELIVERIES
-from pipelines.card_words import Evidence
+from pipelines.card_words import Evidence, Signers
 from pipelines.judgement import GateRule
 from pipelines.markdown import code, escaped, table
 from pipelines.records import Manifest, Outcome, Partition, Plan, Snapshot, sha256_of
@@ -69,7 +69,6 @@ def some_evidence(evaluation=None, *, nights=2, candidate=None, **changes) -> Ev
     )
     plan = Plan(
         model_name="sentiment",
-        snapshot_key="snapshots/some.json",
         snapshot=snapshot.digest(),
         candidates={"some": candidate or {"factory": "pipelines.models:fingerprint_sgd",
                                           "parameters": {"ngram_max": 3, "alpha": 1e-06}}},
@@ -94,17 +93,17 @@ def some_evidence(evaluation=None, *, nights=2, candidate=None, **changes) -> Ev
         model_key="model.skops",
         model_sha256="4" * 64,
         model_size_bytes=12_000_000,
-        key_id="5" * 64,
     )
     evaluation = evaluation or an_evaluation()
     values = {
-        "decision": a_decision_on(evaluation, key_id="6" * 64),
+        "decision": a_decision_on(evaluation),
         "evaluation": evaluation,
         "manifest": manifest,
         "snapshot": snapshot,
         "outcomes": tuple(an_outcome(part) for part in partitions),
         "history": (),
         "check": a_check(),
+        "signers": Signers(manifest="5" * 64, decision="6" * 64),
     }
     return Evidence(**(values | changes))
 

@@ -218,8 +218,8 @@ def test_a_seed_out_of_range_is_refused(seed):
 def test_each_test_has_its_own_file_and_buckets(configure):
     first = load(configure(intake={"max_rows": 10}))
 
-    second = load(configure(intake={"max_field_bytes": 20}))
+    second = load(configure(intake={"max_row_chars": 20}))
 
     assert first.store.reviews_bucket == second.store.reviews_bucket
-    assert (second.intake.max_rows, second.intake.max_field_bytes) == (10, 20)
+    assert (second.intake.max_rows, second.intake.max_row_chars) == (10, 20)
     assert config.load() == second

@@ -24,7 +24,11 @@ INTAKE = IntakeSettings(
     max_delivery_bytes=1_000_000,
     max_decoded_bytes=1_000_000,
     max_rows=100,
-    max_field_bytes=50_000,
+    max_row_chars=50_000,
+    max_value_bytes=2_000_000,
+    max_decoder_memory_bytes=1024**3,
+    max_decoder_cpu_seconds=30,
+    max_decoder_wall_seconds=600,
 )
 FORMATS: tuple[Format, ...] = get_args(Format)
 HEADER = "review_id,text,label,written_on"
@@ -304,15 +308,33 @@ def test_a_doubled_column_is_named_because_nobody_knows_which_one_counts():
     "column",
     [
         pytest.param({"written_on": pa.array([2**62, 0], pa.timestamp("us"))}, id="year-148108"),
-        pytest.param({"written_on": pa.array([0, 1], pa.timestamp("us", "No/Zone"))}, id="no-zone"),
-        pytest.param(
-            {"text": pa.ListArray.from_arrays([0, 1, 2], as_strings(b"\xff", b"b"))},
-            id="lists-of-text-that-is-not-utf8",
-        ),
     ],
 )
 def test_a_parquet_column_that_python_cannot_hold_makes_the_file_unreadable(column):
     assert refused(a_table(**column), "parquet") == "not_parquet"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(pa.array([["a"], ["b"]]), id="lists"),
+        pytest.param(pa.array([{"a": "b"}] * 2), id="structs"),
+        pytest.param(pa.array([[("a", "b")]] * 2, pa.map_("str", "str")), id="maps"),
+        pytest.param(pa.array([b"aa"] * 2, pa.binary(2)), id="a-length-that-the-footer-sets"),
+        pytest.param(pa.ListArray.from_arrays([0, 1, 2], as_strings(b"\xff", b"b")), id="not-utf8"),
+    ],
+)
+def test_a_parquet_column_that_is_no_text_number_or_date_is_named(column):
+    with pytest.raises(UnreadableDeliveryError, match="column 'text' is of the type") as caught:
+        decoded(a_table(text=column), "parquet")
+
+    assert caught.value.reason == "wrong_columns"
+
+
+def test_what_arrow_says_of_types_beside_parquet_is_not_read():
+    unknown_zone = pa.array([0, 1], pa.timestamp("us", "No/Zone"))
+
+    assert decoded(a_table(written_on=unknown_zone), "parquet").written_on == [date(1970, 1, 1)] * 2
 
 
 def test_a_parquet_column_name_that_is_not_utf8_makes_the_file_unreadable():
@@ -377,10 +399,10 @@ def test_a_csv_field_longer_than_allowed_makes_the_file_unreadable():
 def test_a_gzip_bomb_is_stopped_early():
     bomb = gzip.compress(b"x" * 200_000_000, compresslevel=1)
 
-    stopped = cpu_seconds(lambda: refused(bomb, "csv.gz"))
+    stopped = cpu_seconds(lambda: refused(bomb, "jsonl.gz"))
     unpacked = cpu_seconds(lambda: gzip.decompress(bomb), repeats=1)
 
-    assert refused(bomb, "csv.gz") == "too_large"
+    assert refused(bomb, "jsonl.gz") == "too_large"
     assert stopped < unpacked / 10
 
 

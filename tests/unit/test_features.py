@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import features
+from pipelines import features, trust
 from pipelines.errors import DigestMismatchError, ObjectMissingError
 from pipelines.features import (
     CacheUse,
@@ -49,9 +49,10 @@ def plain(prints: Fingerprints) -> tuple[list[int], list[int], int, int]:
     return prints.ids.tolist(), prints.lengths.tolist(), prints.ngram_max, prints.bits
 
 
-def signed(payload: bytes) -> bytes:
-    """An entry whose digest is right, whatever is in it."""
-    return sha256_of(payload).encode() + payload
+def signed(payload: bytes, partition: Partition) -> bytes:
+    """An entry whose seal is right, whatever is in it."""
+    place = f"reviews/{cache_key(partition, **SIZE)}"
+    return trust.seal(payload, kind="Features", place=place)
 
 
 def pickled() -> bytes:
@@ -69,10 +70,10 @@ def lone_array() -> bytes:
 def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
     partition, texts = a_partition(stores, first=0)
     file = io.BytesIO()
-    with np.load(io.BytesIO(encode(fingerprint(texts, **SIZE), partition)[64:])) as arrays:
+    with np.load(io.BytesIO(encode(fingerprint(texts, **SIZE), partition))) as arrays:
         np.savez(file, **{**arrays, "low": arrays["low"][1:], "high": arrays["high"][1:]})
 
-    stores.reviews.put(cache_key(partition, **SIZE), signed(file.getvalue()))
+    stores.reviews.put(cache_key(partition, **SIZE), signed(file.getvalue(), partition))
 
     found = partition_fingerprints(stores.reviews, partition, **SIZE)
     assert plain(found) == plain(fingerprint(texts, **SIZE))
@@ -116,7 +117,7 @@ def test_progress_is_told_per_partition(stores):
 def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
     parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
     fill_cache(stores.reviews, a_snapshot(*parts[:2]), **SIZE)
-    both_here = threading.Barrier(2, timeout=30)
+    both_here = threading.Barrier(2, timeout=120)
     compute = features.fingerprint
 
     def meet(*arguments, **options):
@@ -169,10 +170,6 @@ def changed_at(share: float):
         pytest.param(lambda entry, *_: entry + b"x", id="longer-by-one-byte"),
         pytest.param(lambda _entry, foreign, _other: foreign, id="of-another-partition"),
         pytest.param(lambda _entry, _foreign, other: other, id="of-another-featurizer"),
-        pytest.param(lambda *_: signed(b""), id="signed-and-empty"),
-        pytest.param(lambda *_: signed(b"PK\3\4 no zip file"), id="signed-and-no-zip-file"),
-        pytest.param(lambda *_: signed(pickled()), id="signed-and-pickled"),
-        pytest.param(lambda *_: signed(lone_array()), id="signed-and-one-array"),
     ],
 )
 def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
@@ -190,6 +187,27 @@ def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
 
     assert plain(found) == plain(fingerprint(texts, **SIZE))
     assert stores.reviews.get(cache_key(partition, **SIZE)) == entries[0]
+
+
+@pytest.mark.parametrize("payload", [b"", b"PK\3\4 no zip file", pickled(), lone_array()])
+def test_a_signed_entry_that_holds_no_fingerprints_is_computed_again(stores, payload):
+    partition, texts = a_partition(stores, first=0)
+    stores.reviews.put(cache_key(partition, **SIZE), signed(payload, partition))
+
+    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+
+    assert plain(found) == plain(fingerprint(texts, **SIZE))
+
+
+@pytest.mark.attack
+def test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned(stores, monkeypatch):
+    (partition, texts), (_, others) = a_partition(stores, first=0), a_partition(stores, first=6)
+    forged = encode(fingerprint(others, **SIZE), partition)
+    stores.reviews.put(cache_key(partition, **SIZE), sha256_of(forged).encode() + forged)
+
+    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+
+    assert plain(found) == plain(fingerprint(texts, **SIZE))
 
 
 def test_an_entry_with_another_number_of_rows_is_not_taken(stores):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import product
 from unittest.mock import patch
 
 import numpy as np
@@ -23,13 +24,16 @@ WORD = rb"[A-Za-z0-9_\x80-\xff]+"
 TOKEN = re.compile(WORD + rb"(?:'" + WORD + rb')*|[!?.,;:()"*-]')
 BREAK = re.compile(rb"<\s*br\s*/?\s*>", re.IGNORECASE)
 
+MARKUP = ("<br />", "<", "br", "BR", " ", "/", ">", "a", "'")
+BLANKS = ("\t", "\n", "\v", "\f", "\r", "\0", "\x1c", "\x1f", "\x85", "\xa0", "\u2003", "\u2028")
 PIECES = (
     *("a", "B", "0", "_", "'", "''", "!", "-", " ", "\n", "\0", "é", "€", "\ud800", "<", ">", "/"),
     *("don't", "film", "good film", "<br />", "<BR>", "<br/>", "< br"),
 )
 TRICKY = st.lists(st.sampled_from(PIECES)).map("".join)
+TAGS = st.lists(st.sampled_from(MARKUP + BLANKS)).map("".join)
 ANY = st.text(st.characters(exclude_categories=[]))
-REVIEWS = st.lists(TRICKY | ANY, max_size=8)
+REVIEWS = st.lists(TRICKY | TAGS | ANY, max_size=8)
 
 
 def reference_tokens(text: str) -> list[bytes]:
@@ -85,6 +89,7 @@ def words(count: int, *, vocabulary: int, seed: int = 0) -> str:
 @given(REVIEWS, st.integers(1, 4), st.sampled_from([16, 32, 40, 44]))
 @example(["", "a", ""], 3, 40)
 @example(["it's", "'it", "it'", "'", "a'b'c", "a''b", "é'é"], 2, 40)
+@example(["< br<br />>", "<br<br />/>", "<<br />br>", "<b<br />r>", "a'<br />'b"], 3, 40)
 def test_every_review_equals_the_slow_reference(texts, ngram_max, bits):
     prints = fingerprint(texts, ngram_max=ngram_max, bits=bits)
 
@@ -110,6 +115,39 @@ def test_a_batch_equals_its_reviews_one_by_one(texts):
     alone = [fingerprint([text]) for text in texts]
 
     assert per_review(batch) == [prints.ids.tolist() for prints in alone]
+
+
+def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():
+    texts = ["".join(parts) for size in range(5) for parts in product(MARKUP, repeat=size)]
+
+    prints = fingerprint(texts, ngram_max=2)
+
+    assert len(texts) == 7_381
+    differing = [
+        text
+        for text, ids in zip(texts, per_review(prints), strict=True)
+        if ids != reference_ids(text, 2)
+    ]
+    assert differing == []
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize(
+    "tag", ["<{}br />", "<br{}/>", "<br /{}>", "<{}br<br />>", "<br<br />{}/>"]
+)
+def test_unusual_blanks_in_a_tag_count_as_the_slow_reference_says(blank, tag):
+    text = f"good{tag.format(blank)}film"
+
+    assert fingerprint([text]).ids.tolist() == reference_ids(text)
+
+
+@pytest.mark.parametrize("tag", ["<br />", "< br<br />>", "<BR<br />/>"])
+def test_a_tag_that_256_kib_cut_equals_the_slow_reference(tag):
+    texts = ["a" * (MAX_REVIEW_BYTES - kept) + tag for kept in range(len(tag) + 2)]
+
+    prints = fingerprint(texts, ngram_max=2)
+
+    assert per_review(prints) == [reference_ids(text, 2) for text in texts]
 
 
 @pytest.mark.parametrize("spare", [-2, -1, 0, 1, 2])

@@ -19,7 +19,10 @@ from pipelines.errors import (
     StoreUnavailableError,
     UnsafeStoreError,
 )
+from pipelines.keys import report_key
 from pipelines.pages.site import Reply
+from pipelines.records import sha256_of
+from tests.unit.test_reports import a_delivery, a_validation
 
 PROJECT = Path(__file__).resolve().parents[2]
 VERSION = "a" * 20
@@ -189,7 +192,8 @@ def test_a_changed_log_entry_is_not_shown():
 
     answer = pages.get("/champion")
 
-    assert answer.status_code == 500
+    assert answer.status_code == 200
+    assert "The champion log cannot be trusted" in answer.text
     assert "champion fsck" in answer.text
     assert "99.00%" not in answer.text
 
@@ -262,15 +266,34 @@ def test_a_verdicts_words_stay_text():
 
 def test_a_validation_report_is_shown_and_can_do_nothing():
     pages = Pages()
-    pages.reviews.objects[f"reports/{DELIVERY}/{BASIS}/report.html"] = b"<script>evil()</script>"
+    validation = a_validation(why="<script>evil()</script>")
+    pages.reviews.put_record(validation)
+    pages.reviews.put_record(a_delivery())
+    pages.reviews.put(report_key(validation.object_key), b"<script>planted()</script>")
 
-    answer = pages.get(f"/reports/{DELIVERY}/{BASIS}")
+    answer = pages.get(links.report_link(validation.object_key).removeprefix(links.ROOT))
 
     policy = answer.headers["content-security-policy"]
-    assert answer.text == "<script>evil()</script>"
+    assert "&lt;script&gt;evil()" in answer.text
+    assert "<script" not in answer.text
+    assert "planted" not in answer.text
     assert policy.startswith("sandbox; default-src 'none'")
     assert "script-src" not in policy
     assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.attack
+def test_a_validation_report_that_was_changed_is_not_shown():
+    pages = Pages()
+    validation = a_validation(page_sha256=sha256_of(b"<p>Held.</p>"))
+    pages.reviews.put_record(validation)
+    pages.reviews.put(report_key(validation.object_key), b"<p>All is well, release it.</p>")
+
+    answer = pages.get(links.report_link(validation.object_key).removeprefix(links.ROOT))
+
+    assert answer.status_code == 500
+    assert "release it" not in answer.text
+    assert "A record cannot be trusted" in answer.text
 
 
 # For everybody

@@ -19,7 +19,6 @@ def a_decision(*rules, **changes):
         "model_name": "sentiment",
         "version": "a" * 20,
         "manifest_sha256": "0" * 64,
-        "evaluation_key": "e",
         "evaluation_sha256": "0" * 64,
         "champion_generation": 3,
         "champion_version": "c" * 20,

@@ -34,7 +34,6 @@ def a_receipt(**changes) -> Receipt:
 def a_plan(**changes) -> Plan:
     values = {
         "model_name": "sentiment",
-        "snapshot_key": "snapshots/one.json",
         "snapshot": ZEROS,
         "candidates": {},
         "min_training_rows": 2,

@@ -51,6 +51,7 @@ def a_validation(text: str = "A text.", **changes) -> Validation:
         "reasons": {"text_html": 1}, "rules": (rule,), "accepted": None, "quarantined": None,
         "examples": (Example(row=7, reasons=("text_html",), review_id=text, text=text),),
         "profile": a_profile(40, positive=10), "reference": a_profile(80, positive=40),
+        "page_sha256": "e" * 64,
     }  # fmt: skip
     return Validation(**(facts | changes))
 

@@ -68,7 +68,6 @@ def reviews() -> SomeReviews:
 def a_plan(candidates: dict[str, dict[str, Any]], **changes: Any) -> Plan:
     values = {
         "model_name": "sentiment",
-        "snapshot_key": "snapshots/one.json",
         "snapshot": DIGEST,
         "candidates": candidates,
         "min_training_rows": 2,

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines import trust
-from pipelines.errors import ConfigError, SignatureError, TrustError
-from pipelines.records import LogEntry
+from pipelines import sealed, trust
+from pipelines.errors import ConfigError, SignatureError
+from pipelines.records import ChampionHint
 
-DIGEST = "d" * 64
+KIND, PLACE, PAYLOAD = "Decision", "models/sentiment/decision.json", b"some bytes\n\x00"
 
 
-def an_entry(**changes):
-    values = {
-        "model_name": "sentiment", "generation": 1, "previous_entry_sha256": None,
-        "kind": "promotion", "version": "a" * 20, "manifest_sha256": DIGEST, "decision_key": "key",
-        "decision_sha256": DIGEST, "reference": "a" * 20, "reference_manifest_sha256": DIGEST,
-        "holdout_accuracy": 0.9, "holdout_log_loss": 0.3, "actor": "somebody", "reason": "",
-        "token": DIGEST, "at": "2026-01-05T03:00:00+00:00",
-    }  # fmt: skip
-    return LogEntry(**(values | changes))
+def a_seal(**changes):
+    return trust.seal(**({"payload": PAYLOAD, "kind": KIND, "place": PLACE} | changes))
+
+
+def unsealed(data, **changes):
+    return bytes(trust.unseal(data, **({"kind": KIND, "place": PLACE, "uri": "here"} | changes)))
 
 
 @pytest.fixture
@@ -30,59 +27,95 @@ def key(tmp_path, monkeypatch, configure):
     return trust.write_new_key(tmp_path / "key.pem")
 
 
-def test_a_signed_record_passes_and_is_the_same_twice(key):
-    first, second = (trust.sign(an_entry()) for _ in range(2))
+def test_sealed_bytes_come_back_and_the_seal_is_the_same_twice(key):
+    first, second = a_seal(), a_seal()
 
-    trust.check(first, uri="here")
-    assert first.key_id == key
-    assert first.to_bytes() == second.to_bytes()
-
-
-def test_signing_again_replaces_an_old_signature(key):
-    once = trust.sign(an_entry())
-
-    assert trust.sign(once) == once
+    assert unsealed(first) == PAYLOAD
+    assert first == second
+    assert trust.read_seal(first, uri="here")["key_id"] == key
 
 
-@pytest.mark.parametrize("change", [{"actor": "me"}, {"generation": 2}, {"holdout_accuracy": 0.91}])
-def test_a_changed_record_is_refused(key, change):
-    signed = trust.sign(an_entry())
+def test_arrays_after_a_seal_are_aligned(key):
+    data = a_seal(place="reviews/" + "x" * 13)
 
-    with pytest.raises(SignatureError, match="was changed after"):
-        trust.check(signed.model_copy(update=change), uri="here")
+    assert (len(data) - len(PAYLOAD)) % 64 == 0
 
 
-@pytest.mark.parametrize("signature", ["", "00", "zz", "0" * 128])
-def test_a_signature_that_is_none_is_refused(key, signature):
-    signed = trust.sign(an_entry())
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "other", [{"kind": "Evaluation"}, {"place": "models/sentiment/other.json"},
+              {"place": "reviews/sentiment/decision.json"}],
+)  # fmt: skip
+def test_a_seal_is_for_one_kind_of_thing_and_one_place(key, other):
+    with pytest.raises(SignatureError, match="was signed as Decision for"):
+        unsealed(a_seal(), **other)
 
+
+@pytest.mark.attack
+def test_no_bit_of_sealed_bytes_can_be_changed(key):
+    data = a_seal()
+
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        with pytest.raises(SignatureError):
+            unsealed(bytes(changed))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: data[:-1], id="cut"),
+        pytest.param(lambda data: data + b" ", id="longer"),
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: PAYLOAD, id="unsealed"),
+        pytest.param(lambda data: data.replace(b'","', b'", "', 1), id="in another spelling"),
+        pytest.param(lambda data: data.replace(b'{"', b'{"key_id":"a","', 1), id="a name twice"),
+        pytest.param(lambda data: b"[" * 100_000, id="deep"),
+        pytest.param(lambda data: data.replace(b'"Decision"', b'["Decision"]'), id="no text"),
+        pytest.param(lambda data: data.partition(b"\n")[0], id="a seal alone"),
+    ],
+)
+def test_what_is_not_sealed_as_it_should_be_is_refused(key, change):
     with pytest.raises(SignatureError):
-        trust.check(signed.model_copy(update={"signature": signature}), uri="here")
+        unsealed(change(a_seal()))
 
 
-def test_an_unsigned_record_is_signed_by_nobody(key):
+def test_unsealed_bytes_are_signed_by_nobody(key):
     with pytest.raises(SignatureError, match="signed by nobody"):
-        trust.check(an_entry(), uri="here")
+        unsealed(PAYLOAD)
 
 
+@pytest.mark.attack
 def test_a_stranger_is_not_believed_and_the_message_names_the_keys(key, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "other.pem"))
     stranger = trust.write_new_key(tmp_path / "other.pem")
-    signed = trust.sign(an_entry())
+    data = a_seal()
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
 
     with pytest.raises(SignatureError, match=stranger):
-        trust.check(signed, uri="here")
+        unsealed(data)
+
+
+@pytest.mark.attack
+def test_a_record_that_makes_another_key_is_refused_although_it_is_sealed_for_this_one(key):
+    hint = ChampionHint(model_name="other", generation=1, version="a" * 20)
+    place = "models/sentiment/champion.json"
+    data = trust.seal(hint.to_bytes(), kind="ChampionHint", place=place)
+
+    with pytest.raises(SignatureError, match=r"belongs under other/champion\.json"):
+        sealed.from_stored(data, ChampionHint, "sentiment/champion.json", uri="here")
 
 
 def test_a_reader_needs_no_private_key_when_the_trusted_ones_are_configured(
     key, configure, monkeypatch
 ):
-    signed = trust.sign(an_entry())
+    data = a_seal()
     monkeypatch.delenv("LOOP_SIGNING_KEY_FILE")
     configure(trust={"trusted_keys": [key]})
 
-    trust.check(signed, uri="here")
+    assert unsealed(data) == PAYLOAD
 
 
 def test_configured_keys_and_no_signing_key_never_fall_back_to_a_development_key(
@@ -93,7 +126,7 @@ def test_configured_keys_and_no_signing_key_never_fall_back_to_a_development_key
     configure(trust={"trusted_keys": ["ab" * 32]})
 
     with pytest.raises(ConfigError, match="needs a real key"):
-        trust.sign(an_entry())
+        a_seal()
 
     assert not trust.development_key_path().exists()
 
@@ -102,7 +135,7 @@ def test_a_signing_key_that_nobody_trusts_does_not_sign(key, configure):
     configure(trust={"trusted_keys": ["ab" * 32]})
 
     with pytest.raises(ConfigError, match="nobody would believe it"):
-        trust.sign(an_entry())
+        a_seal()
 
 
 def test_the_development_key_is_made_once_and_only_its_owner_reads_it(
@@ -162,36 +195,29 @@ def test_a_variable_that_is_no_key_is_refused_and_not_repeated(configure, monkey
     assert seed not in str(refused.value)
 
 
-def test_a_signed_record_in_another_spelling_is_refused(key):
-    spaced = trust.sign(an_entry()).to_bytes().replace(b'":', b'": ')
-
-    with pytest.raises(TrustError, match="not in canonical form"):
-        LogEntry.from_bytes(spaced, uri="here")
-
-
 def test_who_only_reads_checks_with_exported_public_keys(key, tmp_path, monkeypatch):
-    signed = trust.sign(an_entry())
+    signed = a_seal()
     trust.export_trusted_keys(tmp_path / "keys")
     monkeypatch.delenv("LOOP_SIGNING_KEY_FILE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-development-key"))
     monkeypatch.setenv("LOOP_TRUSTED_KEYS_FILE", str(tmp_path / "keys"))
 
-    trust.check(signed, uri="here")
+    unsealed(signed)
 
     assert (tmp_path / "keys").read_text() == f"{key}\n"
     assert not (tmp_path / "no-development-key").exists()
     with pytest.raises(SignatureError):
-        trust.check(signed.model_copy(update={"actor": "me"}), uri="here")
+        unsealed(signed + b"!")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"abc\n", b"\xff", b"A" * 64])
 def test_an_unusable_file_of_trusted_keys_trusts_nobody_and_says_so(
     key, tmp_path, monkeypatch, content
 ):
-    signed = trust.sign(an_entry())
+    signed = a_seal()
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
     monkeypatch.setenv("LOOP_TRUSTED_KEYS_FILE", str(tmp_path / "keys"))
 
     with pytest.raises(ConfigError, match="LOOP_TRUSTED_KEYS_FILE"):
-        trust.check(signed, uri="here")
+        unsealed(signed)
