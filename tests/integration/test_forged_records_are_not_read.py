@@ -35,7 +35,7 @@ from pipelines import (
 )
 from pipelines.alert_records import Attempt
 from pipelines.alerts import Run
-from pipelines.errors import ObjectMissingError, TrustError
+from pipelines.errors import NightIncompleteError, ObjectMissingError, TrustError
 from pipelines.judgement import Decision, Evaluation
 from pipelines.keys import arrival_id, beside
 from pipelines.records import Arrival, LogEntry, Outcome, Plan, ReplayPlan
@@ -163,8 +163,6 @@ READERS = {
     "Receipt": [
         lambda w: deliveries.summarize(w.reviews, w.record.night),
         give_receipt_again,
-        lambda w: steps.summarize_night(w.record.night),
-        lambda w: steps.check_night(w.record.night, []),
     ],
     "Delivery": [
         lambda w: deliveries.read_arrival(
@@ -248,7 +246,6 @@ READERS = {
     ],
     "ArtefactCheck": [
         lambda w: w.registry.find_check(w.evaluation()),
-        lambda w: w.registry.check_of(w.decision()),
         lambda w: w.registry.add_check(w.record),
         lambda w: steps.verify(w.beside("evaluation.json")),
         lambda w: steps.decide(w.beside("evaluation.json")),
@@ -316,7 +313,7 @@ def worlds(whole_bytes, monkeypatch):
 
     def make(kind):
         world = World(whole_bytes, KINDS[kind])
-        monkeypatch.setattr(store, "open_stores", lambda *_: world.stores)
+        monkeypatch.setattr(store, "open_stores", lambda *_, **__: world.stores)
         policy = world.first(Decision).policy
         monkeypatch.setattr(provenance, "gate_policy", lambda *_: policy)
         return world
@@ -368,6 +365,18 @@ def test_a_forged_receipt_counts_for_nothing_so_its_file_stays_due(worlds, count
     tried = [landing.nights_by_arrival(world.reviews, {arrival}) for _ in each_forged(world)]
 
     assert tried == [{}] * len(tried)
+    counted("records", len(tried))
+
+
+def test_a_night_with_a_forged_receipt_is_not_finished(worlds, counted):
+    world = worlds("Receipt")
+
+    tried = list(each_forged(world))
+    for forgery in tried:
+        world.forge(forgery)
+        with pytest.raises(NightIncompleteError, match=world.one.key):
+            steps.check_night(NIGHT, [])
+
     counted("records", len(tried))
 
 
