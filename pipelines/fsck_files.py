@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipelines import trust
-from pipelines.errors import DigestMismatchError, LoopError, ObjectMissingError
+from pipelines.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
 from pipelines.fsck_places import BucketName, FileKind
 from pipelines.fsck_reading import Contents, Finding, Progress, each
 from pipelines.judgement import CardFiles
@@ -139,8 +139,10 @@ def _bad_caches(contents: Contents, progress: Progress) -> Iterator[Finding]:
 
     caches = [(key, CACHES[holds]) for holds in CACHES for _, key in contents.keys_of(holds)]
     for (key, _), answer in zip(caches, each(read, caches, progress), strict=True):
-        if isinstance(answer, LoopError) and not isinstance(answer, ObjectMissingError):
+        if isinstance(answer, TrustError):
             yield Finding("warning", "reviews", key, f"{answer} It is a cache: delete it.")
+        elif isinstance(answer, LoopError) and not isinstance(answer, ObjectMissingError):
+            yield Finding("note", "reviews", key, f"was not read: {answer}")
 
 
 def count(contents: Contents, *, is_deep: bool) -> int:
