@@ -213,10 +213,14 @@ def _as_film(value: Any, faults: list[str]) -> str | None:
 
 def _visible_bytes(value: str) -> str:
     """The text with each undecodable byte written out as a backslash escape."""
-    try:
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a lone surrogate that JSON spelled out
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value.translate(_visible_surrogates())
+
+
+@functools.cache
+def _visible_surrogates() -> dict[int, str]:
+    """A byte that is not UTF-8 was read as one of the last; JSON can spell out all of them."""
+    spelled = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
+    return spelled | {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 
 def _not_a_text(faults: list[str]) -> str:
