@@ -379,7 +379,7 @@ def largest_files() -> Iterator[HostileFile]:
     size = MOST_BYTES - 2 * MB
     wide = '{"review_id":"a","text":"%s\U0001f3ac","label":"x","written_on":"d"}\n' % ("x" * 1_000)
     plain = {
-        "commas.csv": (after(HEADER, b"," * 199 + b"\n", size), "quarantined_share"),
+        "commas.csv": (after(HEADER, b"," * 199 + b"\n", size), "too_many_columns"),
         "one-line.jsonl": (after(b"", b"x", size), "not_jsonl"),
         "lists.jsonl": (after(b"", b"[" + b"[]," * 300_000 + b"[]]\n", size), "not_jsonl"),
         "names.jsonl": (after(b"", b"{" + b'"":1,' * 180_000 + b'"":1}\n', size), "not_jsonl"),
