@@ -32,11 +32,11 @@ DATE_INVALID = "date_invalid"
 FAULTS = (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
 
 LONGEST_MARKS = 30  # combining characters in a row, as in Unicode's stream-safe text format
+MOST_COSTLY = 500  # characters of one text that normalization makes several of
 BLOCK_ROWS, BLOCK_BYTES = 4096, 1024 * 1024
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,+Z-]{1,30})?")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_LONGEST_LIGATURE = "\ufdfa"  # one character that normalization makes eighteen of
 
 
 @dataclass
@@ -191,16 +191,28 @@ def _as_review(value: Any, faults: list[str]) -> str | None:
     text = _as_text(value, faults)
     if not text or text.isascii():
         return text
-    if text.count(_LONGEST_LIGATURE) > LONGEST_MARKS or _too_many_marks().search(text):
+    marks, *costly = _laborious()
+    most = MOST_COSTLY + 1  # parts, if there are so many characters between them
+    if marks.search(text) or any(len(one.split(text, most)) > most for one in costly):
         return _not_a_text(faults)
     return text
 
 
 @functools.cache
-def _too_many_marks() -> re.Pattern[str]:
-    """More combining characters in a row than any script needs; sorting them takes their square."""
-    marks = (chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
-    return re.compile(f"[{''.join(marks)}]{{{LONGEST_MARKS + 1}}}")
+def _laborious() -> tuple[re.Pattern[str], ...]:
+    """Runs of combining characters, whose sorting takes the square of their number; then single
+    characters that normalization makes several of, and those of scripts with marks of their own.
+
+    In three patterns: a set within the first 65,536 characters is looked up, any other searched.
+    """
+    first = [chr(code) for code in range(0xA0, 0x10000) if not 0xD800 <= code < 0xE000]
+    marks = "".join(filter(unicodedata.combining, first))
+    several = "".join(one for one in first if len(unicodedata.normalize("NFKC", one)) > 1)
+    return (
+        re.compile(f"[{marks}]{{{LONGEST_MARKS + 1}}}"),
+        re.compile(f"[{several}]"),
+        re.compile("[\U00010a00-\U00011fff\U00016a00-\U0001bcff\U0001d100-\U0001e94f]"),
+    )
 
 
 def _as_film(value: Any, faults: list[str]) -> str | None:
@@ -213,10 +225,14 @@ def _as_film(value: Any, faults: list[str]) -> str | None:
 
 def _visible_bytes(value: str) -> str:
     """The text with each undecodable byte written out as a backslash escape."""
-    try:
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a lone surrogate that JSON spelled out
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value.translate(_visible_surrogates())
+
+
+@functools.cache
+def _visible_surrogates() -> dict[int, str]:
+    """A byte that is not UTF-8 was read as one of the last; JSON can spell out all of them."""
+    spelled = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
+    return spelled | {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 
 def _not_a_text(faults: list[str]) -> str:

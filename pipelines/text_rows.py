@@ -19,6 +19,7 @@ from pipelines.sheet import MALFORMED_ROW, Sheet, check_columns, check_row_count
 if TYPE_CHECKING:
     from pipelines.config import IntakeSettings
 
+MOST_JSON_PARTS = 20_000  # commas and brackets in one line; a review of 20,000 characters has fewer
 MOST_MEMBERS = 10_000  # of a gzip file; block compression makes one per 64 KiB
 _READ_BYTES = 64 * 1024
 
@@ -136,11 +137,7 @@ class _CsvLines:
         for fields in self._reader:
             self._chars = 0
             self._fields += len(fields)
-            if self._fields > self._intake.max_rows * self._intake.max_columns:
-                raise UnreadableDeliveryError(
-                    "too_many_columns",
-                    "the file has more fields than intake.max_rows x intake.max_columns.",
-                )
+            check_fields(self._fields, self._intake)
             if fields:
                 rows += 1
                 check_row_count(rows, self._intake)
@@ -158,6 +155,14 @@ class _CsvLines:
             yield line
 
 
+def check_fields(fields: int, intake: IntakeSettings) -> None:
+    if fields > intake.max_rows * intake.max_columns:
+        raise UnreadableDeliveryError(
+            "too_many_columns",
+            "the file has more fields than intake.max_rows x intake.max_columns.",
+        )
+
+
 def check_blank_lines(lines: int, intake: IntakeSettings) -> None:
     if lines > intake.max_rows:
         raise UnreadableDeliveryError(
@@ -172,9 +177,13 @@ def check_blank_lines(lines: int, intake: IntakeSettings) -> None:
 def read_jsonl(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...]:
     intake = sheet.intake
     names: dict[str, None] = {}
-    well_formed = 0
+    well_formed = fields = 0
     for line in _json_lines(content(file, intake, is_gzipped=is_gzipped), intake):
-        values = None if line is None else _json_object(line)
+        parts = sum(map(line.count, ",[{"))
+        is_read = bool(line) and parts <= MOST_JSON_PARTS
+        fields += parts if is_read else 0
+        check_fields(fields, intake)
+        values = _json_object(line) if is_read else None
         sheet.append(values or {}, MALFORMED_ROW if values is None else None)
         for name in values or ():
             if len(names) <= intake.max_columns:
@@ -191,14 +200,14 @@ def read_jsonl(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...
     return ()
 
 
-def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[str | None]:
-    """Each line that is not blank; None for one longer than a row may be."""
+def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[str]:
+    """Each line that is not blank; an empty one in place of one longer than a row may be."""
     text, most, blank_lines = _as_unicode(pieces, newline="\n"), intake.max_row_chars, 0
     while line := text.readline(most + 1):
         if len(line) > most and not line.endswith("\n"):
             while (rest := text.readline(_READ_BYTES)) and not rest.endswith("\n"):
                 pass
-            yield None
+            yield ""
         elif line.isspace():
             blank_lines += 1
             check_blank_lines(blank_lines, intake)

@@ -367,8 +367,32 @@ def _damaged() -> Made:
 # ── At the limits ────────────────────────────────────────────────────────────────────────────
 
 
+def _numbered_rows(line: bytes, count: int) -> Iterator[bytes]:
+    yield HEADER
+    yield from (line % number for number in range(count))
+
+
+def _longest_texts() -> dict[str, bytes]:
+    """As long as a text may be, of what takes longest to normalize, to search or to hash."""
+    signs = [
+        bytes([letter, mark]) for letter in b"abcdefghijklmnopqrstuvwxyz" for mark in b"!?.;:()*-"
+    ]
+    return {
+        "ligatures-of-8": ("\ufdfb" * 19_990).encode(),
+        "words-and-marks": (b"".join(signs) * 50)[:19_990],
+        "tags": b"<a>" * 6_600,
+        "open-tags": b"<" * 19_990,
+        "blanks": b"a " * 9_990,
+        "entities": b"&amp;lt;" * 2_490,
+        "marks-that-fit": ("a" + "\u0315" * 15 + "\u0300" * 15).encode() * 640,
+        "short": b"<a> x",
+    }
+
+
 def largest_files() -> Iterator[HostileFile]:
     """Files as large as the limits allow, in memory or on the wire: they take seconds each."""
+    any_verdict = by_one_of("quarantined_share", "too_large")
+    any_verdict |= by("quarantined_share", "class_balance")
     row = (
         b"%07d,"
         + b"All in all a film of its kind and of the time. " * 27
@@ -377,9 +401,14 @@ def largest_files() -> Iterator[HostileFile]:
     rows: Callable[[], Any] = lambda: chain([HEADER], (row % n for n in range(MOST_ROWS)))  # noqa: E731
     yield HostileFile("200000-rows-of-1300.csv", rows, by("quarantined_share", "class_balance"))
     size = MOST_BYTES - 2 * MB
+    for name, text in _longest_texts().items():
+        line = b"%d," + text + b",positive,2026-01-05\n"
+        count = size // (len(text) + 40)
+        body = partial(_numbered_rows, line, min(count, MOST_ROWS))
+        yield HostileFile(f"largest-texts-of-{name}.csv", body, any_verdict)
     wide = '{"review_id":"a","text":"%s\U0001f3ac","label":"x","written_on":"d"}\n' % ("x" * 1_000)
     plain = {
-        "commas.csv": (after(HEADER, b"," * 199 + b"\n", size), "quarantined_share"),
+        "commas.csv": (after(HEADER, b"," * 199 + b"\n", size), "too_many_columns"),
         "one-line.jsonl": (after(b"", b"x", size), "not_jsonl"),
         "lists.jsonl": (after(b"", b"[" + b"[]," * 300_000 + b"[]]\n", size), "not_jsonl"),
         "names.jsonl": (after(b"", b"{" + b'"":1,' * 180_000 + b'"":1}\n', size), "not_jsonl"),

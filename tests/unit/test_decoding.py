@@ -396,6 +396,55 @@ def test_a_csv_field_longer_than_allowed_makes_the_file_unreadable():
     assert refused(body, "csv") == "malformed_csv"
 
 
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        pytest.param("a" + "\u0301" * 30, True, id="30-marks-in-a-row"),
+        pytest.param("a" + "\u0301" * 31, False, id="31-marks-in-a-row"),
+        pytest.param("a\u0301" * 5_000, True, id="a-mark-on-every-letter"),
+        pytest.param("\ufdfa" * 500, True, id="500-ligatures"),
+        pytest.param("\ufdfa " * 501, False, id="501-ligatures"),
+        pytest.param("\U00011131" * 501, False, id="501-letters-of-a-script-with-marks-of-its-own"),
+        pytest.param("\U0001f3ac" * 5_000, True, id="emoji"),
+        pytest.param("\ud55c\uad6d" * 5_000, True, id="korean"),
+    ],
+)
+def test_a_text_that_takes_minutes_to_normalize_is_no_text(text, is_kept):
+    rows = decoded(f"{HEADER}\na,{text},positive,2026-01-05\n".encode(), "csv")
+
+    assert (rows.text, rows.faults) == (([text], [()]) if is_kept else ([""], [("malformed_row",)]))
+
+
+def test_as_many_blank_lines_as_rows_are_allowed_and_no_more():
+    for end, file_format in (("\n", "csv"), ("\r\n", "csv"), ("\n", "jsonl"), (" \r\n", "jsonl")):
+        body = as_file(some_rows(4), file_format)
+
+        assert len(decoded(body + end.encode() * 100, file_format)) == 4
+        assert refused(body + end.encode() * 101, file_format) == "too_many_rows"
+
+
+def test_fields_are_counted_over_the_whole_file():
+    assert (
+        refused(HEADER.encode() + b"\n" + (b"," * 9_999 + b"\n") * 3, "csv") == "too_many_columns"
+    )
+    assert refused((b"[" + b"1," * 9_999 + b"1]\n") * 3, "jsonl") == "too_many_columns"
+
+
+def test_a_gzip_file_of_very_many_members_is_refused():
+    member = gzip.compress(b"")
+
+    assert len(decoded(member * 9_000 + gzip.compress(CSV), "csv.gz")) == 4
+    assert refused(member * 10_000 + gzip.compress(CSV), "csv.gz") == "too_many_parts"
+
+
+def test_the_memory_of_all_values_is_bounded_whatever_their_characters_take():
+    narrow = as_file([row | {"text": "x" * 19_000} for row in some_rows(50)], "jsonl")
+    wide = as_file([row | {"text": "x" * 19_000 + "\U0001f3ac"} for row in some_rows(50)], "jsonl")
+
+    assert len(decoded(narrow, "jsonl")) == 50
+    assert refused(wide, "jsonl") == "too_large"
+
+
 def test_a_gzip_bomb_is_stopped_early():
     bomb = gzip.compress(b"x" * 200_000_000, compresslevel=1)
 
