@@ -76,6 +76,10 @@ test-random: $(STAMP) ## Unit, integration and DAG tests in random order, with r
 test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
 	$(PYTEST) $(PARALLEL) -m attack tests/unit tests/integration tests/faults tests/dags
 
+.PHONY: test-safeguards
+test-safeguards: $(STAMP) ## Take each safeguard away in a copy, and see its test fail (docs/safeguards.md)
+	@$(RUN) -m ops.safeguards
+
 .PHONY: screens
 screens: $(STAMP) ## Take the pictures in docs/screens again
 	$(RUN) -m ops.browser --install -- $(PYTEST) tests/browser/screens.py
