@@ -83,7 +83,8 @@ SAFEGUARDS = (
         '            return trust.unseal(data, kind=kind, place=f"reviews/{key}", '
         "uri=self.uri(key))\n",
         '            return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
-        f"{ATTACKS}::test_features_and_corpora_of_the_attackers_choice_are_made_again",
+        f"{UNIT}/test_features.py::"
+        "test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned",
     ),
     Safeguard(
         "covered card", "a person approves what was drawn, nothing else",
