@@ -190,7 +190,7 @@ class LocalStack:
         (home / "passwords.json").write_text(json.dumps(passwords))
         if self.given_s3 is None:
             self.on_step("starting the S3 test server (moto)")
-            self._spawn("s3", "moto.server", "-H", LOOPBACK, "-p", str(self.s3_port))
+            self._spawn("s3", "ops.s3_double", "--port", str(self.s3_port))
         trust.write_new_key(self.folder / "signing-key.pem")
         if self.has_airflow:
             self._start_airflow()

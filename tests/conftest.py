@@ -39,14 +39,6 @@ from timing import HANG_SECONDS
 from pipelines.store import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
-MOTO = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-print("port", server.get_host_and_port()[1], flush=True)
-sys.stdin.read()  # until whoever started it closes that, or is gone
-"""
 COUNTED = "counted "  # begins the name of a test's property that holds a count
 
 forget_the_caller(os.environ)
@@ -116,7 +108,8 @@ def _moto(log: Path) -> Iterator[str]:
     """Moto as a child process, on a port that it chooses: in memory, checks no credentials."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", MOTO],
+            [sys.executable, "-m", "ops.s3_double", "--until-end-of-input"],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
