@@ -131,5 +131,7 @@ def _read_parquet(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, 
     from pipelines.parquet_rows import read_parquet
 
     if is_gzipped:
-        file = io.BytesIO(b"".join(content(file, sheet.intake, is_gzipped=True)))
+        unpacked = io.BytesIO()
+        unpacked.writelines(content(file, sheet.intake, is_gzipped=True))
+        file = unpacked
     return read_parquet(file, sheet)

@@ -252,8 +252,14 @@ def parquet_files() -> Iterator[HostileFile]:
         yield HostileFile(f"parquet-{name}.parquet", whole(body), by_one_of(*reasons))
     packed = gzip.compress(file_of([group_of(8_192, b"x" * 900_000)]), mtime=0)
     yield HostileFile("parquet-repeated.parquet.gz", whole(packed), by("too_large"))
-    zeros = lambda: gzipped(filled(b"\0", 300 * MB))  # noqa: E731
-    yield HostileFile("parquet-zeros.parquet.gz", zeros, by("too_large"))
+    for name, size, reason in (
+        ("too-many", 300 * MB, "too_large"),
+        ("many", 260 * MB, "truncated"),
+    ):
+        zeros = partial(after(b"PAR1", b"\0", size))
+        yield HostileFile(
+            f"parquet-{name}-zeros.parquet.gz", lambda zeros=zeros: gzipped(zeros()), by(reason)
+        )
 
 
 Made = Iterator[tuple[str, bytes, list[str]]]
@@ -288,7 +294,7 @@ def _lying_pages() -> Made:
     for count in (2**20, 2**31 - 1):
         details = {1: count, 2: 8, 3: 3, 4: 3}
         body = file_of([group_of(100, data_claims={5: details})])
-        yield f"a-page-of-{count}-values", body, ["not_parquet"]
+        yield f"a-page-of-{count}-values", body, ["quarantined_share"]
     for field in (1, 2, 3):
         body = file_of([group_of(100, data_claims={field: -1})])
         yield f"a-negative-field-{field}", body, ["not_parquet"]
@@ -330,7 +336,8 @@ def _lying_footers() -> Made:
 
 def _many_parts() -> Made:
     yield "600-row-groups", file_of([group_of(1)] * 600), ["quarantined_share"]
-    yield "3000-row-groups", file_of([group_of(1)] * 3_000), ["too_many_parts"]
+    yield "3000-row-groups", file_of([group_of(1)] * 3_000), ["quarantined_share"]
+    yield "6000-row-groups", file_of([group_of(1)] * 6_000), ["too_many_parts"]
     yield (
         "30000-pages",
         file_of([group_of(1, data_pages=1)] * 500 + [group_of(1)]),
