@@ -222,7 +222,7 @@ def test_an_approval_that_was_replaced_by_another_signed_one_is_found(registry, 
     errors = {found.key: found.what for found in fsck.check(stores.reviews, registry)
               if found.kind == "error"}  # fmt: skip
 
-    assert "it was replaced" in errors[beside(key, "approval.json")]
+    assert "was replaced" in errors[beside(key, "approval.json")]
 
 
 def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores, monkeypatch):
