@@ -402,13 +402,17 @@ def test_a_card_whose_list_of_files_is_forged_too_is_not_read(
     counted("attacks", 2)
 
 
-def test_nobody_reads_a_report_that_was_changed(whole_world, stores, counted):
-    page = key_like(stores.reviews, "reports/", "report.html")
-    plant(stores.reviews, page, stores.reviews.get(page) + SHOWN.encode())
-    validation = page.replace("report.html", "validation.json")
+def test_a_report_that_was_changed_is_not_shown_and_fsck_names_it(
+    whole_world, stores, registry, counted
+):
+    stored = key_like(stores.reviews, "reports/", "report.html")
+    plant(stores.reviews, stored, stores.reviews.get(stored) + SHOWN.encode())
 
-    refused(page, lambda: reports.read(stores.reviews, validation))
+    page = reports.page(stores.reviews, stored.replace("report.html", "validation.json"))
 
+    assert SHOWN not in page
+    (found,) = fsck.check(stores.reviews, registry)
+    assert (found.kind, found.key) == ("error", stored)
     counted("attacks", 1)
 
 
@@ -469,16 +473,17 @@ def test_a_log_that_was_cut_back_has_no_champion(
 ):
     cut_log(stores, keep, with_hint=False)
     plan = stores.models.uri(key_like(stores.models, "/plans/"))
+    folder = tmp_path / "consumer"
 
     refused(
         "cut back", registry.champion, steps.take_snapshot, lambda: steps.has_work(plan),
-        lambda: serving.find_champion(registry), lambda: serving.pull(registry, tmp_path),
+        lambda: serving.find_champion(registry), lambda: serving.pull(registry, folder),
         registry.check_nothing_cut,
     )  # fmt: skip
 
     assert "cutback" in failing_cli("champion", "show")
     assert "cutback" in failing_cli("retrain")
-    assert not list(tmp_path.iterdir())
+    assert not folder.exists()
     counted("attacks", 1)
 
 
