@@ -8,12 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 GIVEN_SERVER = os.environ.get("LOOP_TEST_S3_ENDPOINT", "")
-# Read before any fixture changes the environment.
-CREDENTIALS = (
-    (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
-    if GIVEN_SERVER
-    else ("testing", "testing")
-)
+_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def _credentials() -> tuple[str, str]:
+    """Of the server under test, read before what the caller set is forgotten.
+
+    They are kept under names of our own for xdist's processes, which start after that.
+    """
+    if not GIVEN_SERVER:
+        return "testing", "testing"
+    for name in _NAMES:
+        os.environ.setdefault(f"LOOP_TEST_{name}", os.environ.get(name, ""))
+    key, secret = (os.environ[f"LOOP_TEST_{name}"] for name in _NAMES)
+    return key, secret
+
+
+CREDENTIALS = _credentials()
 REQUIRED = frozenset(
     # The test double decides races in one step; should it not, tests of races must not be skipped.
     filter(

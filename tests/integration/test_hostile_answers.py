@@ -47,6 +47,7 @@ FUTURE = "2100-01-01T00:00Z"
 
 _IS_AWAY = re.compile("did not answer|is no answer of an S3 store|answered 50|not settled after")
 _CACHED = re.compile(r'\\*"cached\\*": \d+,(\\n|\s)*\\*"computed\\*": \d+')
+_TRAINED = re.compile(r'is_trained\\*": (true|false)')
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+0-9:]*")
 # Entries with a time and a token, so their bytes differ each time; that they are there does not.
 _TIMED = re.compile(r"/log/\d+\.json$|/replays/")
@@ -236,6 +237,7 @@ class World:
             told = f"{type(error).__name__}: {error}"
         told = told.replace(self.hostile.address, "ENDPOINT")
         told = _CACHED.sub("AS MANY", told)  # what was cached before the fault stays cached
+        told = _TRAINED.sub("IS TRAINED", told)  # and what was trained, trained
         for which, bucket in zip(("REVIEWS", "MODELS"), self._buckets(), strict=True):
             told = told.replace(bucket.name, which)
         return _TIMES.sub("TIME", told)
