@@ -65,12 +65,14 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
+# RANDOM_TESTS="tests/unit tests/integration" takes others in, and longer.
+RANDOM_TESTS ?= tests/unit tests/dags
 # In one process, so that what a test leaves behind is there when it is repeated.
 .PHONY: test-random
-test-random: $(STAMP) ## Unit, integration and DAG tests in random order, with random examples (SEED=123)
+test-random: $(STAMP) ## Unit and DAG tests in random order, with random examples (SEED=123)
 	@seed="$(SEED)"; seed="$${seed:-$$(( $$(date +%s) % 1000000 ))}"; \
 	  echo "random order and examples; to repeat them: make test-random SEED=$$seed"; \
-	  LOOP_TEST_SEED="$$seed" $(PYTEST) tests/unit tests/integration tests/dags
+	  LOOP_TEST_SEED="$$seed" $(PYTEST) $(RANDOM_TESTS)
 
 .PHONY: test-attack
 test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
