@@ -2,7 +2,7 @@
 
 Each step of the loop is counted in an undisturbed run. Then it is run again and again from the
 same state, with one fault played to one of its requests. Afterwards it is repeated undisturbed,
-and what it leaves must be what it leaves otherwise. ``LOOP_ATTACK_PLAYS`` says how many faults
+and what it leaves must be what it leaves otherwise. ``LOOP_TEST_ATTACK_PLAYS`` says how many faults
 each step meets; there are some twenty thousand, of which an even share is played.
 """
 
