@@ -413,7 +413,7 @@ def _replay_delivery(
         actor=f"shell {_user()}",
     )  # fmt: skip
     _tell(facts, as_json=as_json)
-    if not is_for_real:
+    if not facts["is_done"]:
         err.print("This was a dry run. To do it, add --yes.")
 
 

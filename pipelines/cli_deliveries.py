@@ -105,12 +105,13 @@ def replay(
     actor: str,
 ) -> dict[str, Any]:
     """Plan a replay and, if it is meant, carry it out; returns what became or would become."""
-    delivery = find(prefix).outcome.delivery
+    standing = find(prefix)
+    delivery = standing.outcome.delivery
     plan_uri = replay_steps.plan_replay(delivery, action, reason, rows)
-    if is_for_real:
+    plan = _read_plan(plan_uri)
+    if is_for_real or plan["number"] <= len(standing.replays):  # the newest one, repeated
         done = replay_steps.read_replay(replay_steps.apply_replay(plan_uri, actor))
         return {"is_done": True} | done.model_dump(mode="json")
-    plan = _read_plan(plan_uri)
     return {
         "is_done": False,
         "delivery": delivery,

@@ -299,6 +299,7 @@ class ReplayPlan(StoredRecord):
     number: int = Field(ge=1)
     follows: Sha256  # digest of the ledger entry that it starts from
     action: ReplayAction
+    rows: tuple[int, ...] | None  # that were asked for; None for all
     verdict: ReplayVerdict
     why: str
     accept: tuple[int, ...]  # positions of the rows that will count

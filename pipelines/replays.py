@@ -18,7 +18,7 @@ from pipelines.comparisons import Judge
 from pipelines.config import Settings
 from pipelines.decoding import DATE_INVALID, Rows
 from pipelines.errors import ReplayError, TrustError, UnreadableDeliveryError
-from pipelines.keys import delivery_key
+from pipelines.keys import delivery_key, replay_plan_key
 from pipelines.metrics import Measured, measure
 from pipelines.partitions import read_partition
 from pipelines.records import (
@@ -63,6 +63,9 @@ def make_plan(
 ) -> tuple[str, ReplayPlan]:
     """Think a replay over: what would become of which rows.
 
+    A release or discard that repeats the newest one (same rows, same reason) gets that one's plan,
+    so that a command or a task whose answer was lost can be repeated.
+
     Parameters
     ----------
     reviews : Bucket
@@ -91,6 +94,11 @@ def make_plan(
         If there is no reason, no such delivery, or nothing that this can be done to.
     """
     standing, found = _asked_for(reviews, delivery, reason)
+    asked = None if rows is None else tuple(rows)
+    repeated = _repeated(reviews, standing, (action, asked, reason.strip()))
+    if repeated:
+        return repeated.object_key, repeated
+    _check_any_left(standing)
     effect = _effect(reviews, found, standing, action, rows, (settings, judge))
     number = len(standing.replays) + 1
     plan = ReplayPlan(
@@ -98,6 +106,7 @@ def make_plan(
         number=number,
         follows=standing.newest.digest(),
         action=action,
+        rows=asked,
         verdict=_verdict(standing, effect),
         why=effect.why,
         accept=effect.accept,
@@ -120,11 +129,30 @@ def _asked_for(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, D
             f"delivery {delivery!r} was never concluded. Those that are held or have quarantined "
             "rows: python -m pipelines delivery list"
         )
+    return standing, reviews.get_record(delivery_key(delivery), Delivery)
+
+
+def _repeated(
+    reviews: Bucket,
+    standing: Standing,
+    request: tuple[ReplayAction, tuple[int, ...] | None, str],
+) -> ReplayPlan | None:
+    """The newest replay's plan, if it is this very request. Rules may change, so validating
+    again is a new request each time.
+    """
+    newest = standing.newest
+    if not isinstance(newest, Replay) or newest.action == "revalidate":
+        return None
+    plan = reviews.find_record(replay_plan_key(newest.delivery, newest.token), ReplayPlan)
+    return plan if plan and (plan.action, plan.rows, plan.reason) == request else None
+
+
+def _check_any_left(standing: Standing) -> None:
     if standing.verdict != "HELD" and standing.quarantined is None:
         raise ReplayError(
-            f"delivery {delivery} is {standing.verdict}: no row of it is held or quarantined"
+            f"delivery {standing.outcome.delivery} is {standing.verdict}: no row of it is held or "
+            "quarantined"
         )
-    return standing, reviews.get_record(delivery_key(delivery), Delivery)
 
 
 def _effect(

@@ -10,7 +10,7 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
@@ -26,6 +26,9 @@ MOST_ROWS, MOST_BYTES, MOST_ROW_CHARS = 200_000, 268_435_456, MB
 HEADER = b"review_id,text,label,written_on\n"
 GOOD_ROW = b"r,A film of some length.,positive,2026-01-05\n"
 NOT_ENOUGH = "row_count"  # too few rows, once all that is no row is left out
+FEW_ROWS = ("quarantined_share", NOT_ENOUGH)
+ONE_LABEL = ("class_balance", "quarantined_share")
+NO_LABEL = ("known_share", "quarantined_share", NOT_ENOUGH)
 
 Pieces = Callable[[], Iterable[bytes]]
 
@@ -47,9 +50,9 @@ def by(*rules: str) -> frozenset[frozenset[str]]:
     return frozenset([frozenset(rules)])
 
 
-def by_one_of(*rules: str) -> frozenset[frozenset[str]]:
-    """Held by any one of these rules."""
-    return frozenset(frozenset([rule]) for rule in rules)
+def by_one_of(*outcomes: str | tuple[str, ...]) -> frozenset[frozenset[str]]:
+    """Held by any one of these: a rule alone, or all of several."""
+    return frozenset(frozenset([one] if isinstance(one, str) else one) for one in outcomes)
 
 
 def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -91,7 +94,7 @@ def csv_files() -> Iterator[HostileFile]:
         yield from file(f"few-rows-among-blank-lines-{name}", whole(few), NOT_ENOUGH)
     for count in (500, 40_000, 900_000):
         row = HEADER + b"," * count + b"\n"
-        yield from file(f"a-row-of-{count}-commas", whole(row), NOT_ENOUGH, "quarantined_share")
+        yield from file(f"a-row-of-{count}-commas", whole(row), *FEW_ROWS)
         wide = b"c," * (count // 2) + b"\n"
         yield from file(f"a-header-of-{count // 2}-names", whole(wide), "too_many_columns")
     yield from file("rows-of-commas", after(HEADER, b"," * 9_999 + b"\n", 60 * MB),
@@ -160,7 +163,7 @@ def jsonl_files() -> Iterator[HostileFile]:
         yield from file(f"too-many-lines-of-{line!r}",
                         after(b"", line + b"\n", 210_000 * (len(line) + 1)),
                         "too_many_rows")  # fmt: skip
-    yield from file("objects-without-names", after(b"", b"{}\n", 300_000), "wrong_columns")
+    yield from file("objects-without-names", after(b"", b"{}\n", 300_000), "too_many_rows")
     for name, line in _json_lines().items():
         good = as_jsonl(some_rows(40))
         yield from file(f"good-rows-and-a-line-of-{name}", whole(good + line + b"\n"))
@@ -201,7 +204,6 @@ def _json_lines() -> dict[str, bytes]:
 def _only(name: str) -> list[str]:
     whole_objects = {
         "a-deep-day",
-        "a-text-of-lists",
         "4000-digits",
         "1e999999",
         "surrogates",
@@ -262,7 +264,7 @@ def parquet_files() -> Iterator[HostileFile]:
         )
 
 
-Made = Iterator[tuple[str, bytes, list[str]]]
+Made = Iterator[tuple[str, bytes, Sequence[str | tuple[str, ...]]]]
 
 
 def _repeated_values() -> Made:
@@ -318,7 +320,8 @@ def _lying_footers() -> Made:
             (11, "dict-at"),
         ):
             body = file_of([group_of(100, claims={field: I64(number)})])
-            yield f"footer-{what}-{number}", body, ["not_parquet", "quarantined_share", "too_large"]
+            outcomes = ["not_parquet", "quarantined_share", "too_large", NO_LABEL]
+            yield f"footer-{what}-{number}", body, outcomes
     body = file_of([group_of(100)], footer_claims={3: I64(2**62)})
     yield "footer-rows", body, ["too_many_rows"]
     for kind in (5, 6, 12):
@@ -335,13 +338,13 @@ def _lying_footers() -> Made:
 
 
 def _many_parts() -> Made:
-    yield "600-row-groups", file_of([group_of(1)] * 600), ["quarantined_share"]
-    yield "3000-row-groups", file_of([group_of(1)] * 3_000), ["quarantined_share"]
-    yield "6000-row-groups", file_of([group_of(1)] * 6_000), ["quarantined_share"]
+    yield "600-row-groups", file_of([group_of(1)] * 600), [ONE_LABEL]
+    yield "3000-row-groups", file_of([group_of(1)] * 3_000), [ONE_LABEL]
+    yield "6000-row-groups", file_of([group_of(1)] * 6_000), [ONE_LABEL]
     yield (
         "30000-pages",
         file_of([group_of(1, data_pages=1)] * 500 + [group_of(1)]),
-        ["quarantined_share"],
+        [ONE_LABEL],
     )
     key_values = [{1: b"k", 2: b"v"}] * 9_000
     body = file_of([group_of(100)], footer_claims={5: key_values})
@@ -357,7 +360,7 @@ def _many_parts() -> Made:
     for kind in (1, 2, 3):
         element = [schema()[0], *({**one, 3: kind} for one in schema()[1:])]
         body = file_of([group_of(10)], footer_claims={2: element})
-        yield f"repetition-{kind}", body, ["not_parquet", "wrong_columns", "quarantined_share"]
+        yield f"repetition-{kind}", body, ["not_parquet", "wrong_columns", FEW_ROWS]
 
 
 def _damaged() -> Made:
@@ -398,15 +401,14 @@ def _longest_texts() -> dict[str, bytes]:
 
 def largest_files() -> Iterator[HostileFile]:
     """Files as large as the limits allow, in memory or on the wire: they take seconds each."""
-    any_verdict = by_one_of("quarantined_share", "too_large")
-    any_verdict |= by("quarantined_share", "class_balance")
+    any_verdict = by_one_of("quarantined_share", "too_large", ONE_LABEL)
     row = (
         b"%07d,"
         + b"All in all a film of its kind and of the time. " * 27
         + b",positive,2026-01-05\n"
     )
     rows: Callable[[], Any] = lambda: chain([HEADER], (row % n for n in range(MOST_ROWS)))  # noqa: E731
-    yield HostileFile("200000-rows-of-1300.csv", rows, by("quarantined_share", "class_balance"))
+    yield HostileFile("200000-rows-of-1300.csv", rows, by(*ONE_LABEL))
     size = MOST_BYTES - 2 * MB
     for name, text in _longest_texts().items():
         line = b"%d," + text + b",positive,2026-01-05\n"

@@ -59,24 +59,14 @@ def test_at_least_200_files_are_tried_and_each_has_a_name_of_its_own():
     assert len(names) == len(set(names)) >= 200
 
 
-def _is_as_it_must_be(held_by: frozenset[str], expected: frozenset[frozenset[str]]) -> bool:
-    may_be_accepted = frozenset() in expected
-    is_held_by_a_count = bool(held_by) and not held_by & {"decoder_failed", *BACKSTOPS}
-    return held_by in expected or (is_held_by_a_count and not may_be_accepted)
-
-
 @pytest.mark.timeout(1800)
 def test_each_hostile_file_has_the_verdict_that_it_must_have(twice):
-    """Held where it must be, by a count and no backstop; and exactly so where it may be accepted.
-
-    Of several bounds that a file exceeds, which one is met first is not what matters.
-    """
     expected = {file.name: file.held_by for file in hostile_files.hostile_files()}
 
     surprises = {
         name: (found["held_by"], found["why"])
         for name, found in twice[0].items()
-        if not _is_as_it_must_be(frozenset(found["held_by"]), expected[name])
+        if frozenset(found["held_by"]) not in expected[name]
     }
 
     assert surprises == {}

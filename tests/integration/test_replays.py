@@ -115,6 +115,26 @@ def test_a_discarded_delivery_is_given_up_for_good(stores):
         replay_steps.plan_replay(delivery, "release", REASON)
 
 
+def test_a_release_whose_answer_was_lost_can_be_repeated_and_does_no_more(stores):
+    delivery = delivered(stores, with_markup(3) + with_unknown_labels(3))
+    first = replayed(delivery, "release")
+
+    assert replayed(delivery, "release") == first
+    assert len(standing(stores, delivery).replays) == 1
+    with pytest.raises(ReplayError, match="cannot be released"):
+        replay_steps.plan_replay(delivery, "release", "these too")
+
+
+def test_the_same_reason_for_other_rows_is_another_request(stores):
+    delivery = delivered(stores, with_unknown_labels(3))
+    replayed(delivery, "release")
+    first = replayed(delivery, "discard", [0])
+
+    assert replayed(delivery, "discard", [0]) == first
+    assert replayed(delivery, "discard", [1]) != first
+    assert counts(stores, delivery) == (40, 37, 1, 0, 2)
+
+
 def test_a_file_that_could_not_be_read_can_be_discarded_but_not_released(stores):
     delivery = delivered(stores, [])
     deliver(stores, landing_key("cut.parquet"), b"PAR1 and no more")
