@@ -39,11 +39,11 @@ def facts(standing: Standing) -> dict[str, Any]:
 
 def shown(prefix: str) -> dict[str, Any]:
     """How one delivery stands, and what its rules found, as its page says it."""
-    from pipelines import on_call, reports
+    from pipelines import reports
 
     standing = find(prefix)
     found = reports.read(_reviews(), standing.validation_key)
-    return facts(standing) | {"failed": [rule.sentence for rule in on_call.failed_rules(found)]}
+    return facts(standing) | {"failed": [rule.sentence for rule in found.failed_rules]}
 
 
 def unsettled() -> list[dict[str, Any]]:

@@ -22,7 +22,6 @@ from pipelines.fingerprints import Fingerprints, bounds_of
 from pipelines.identity import fold_shares, is_holdout, is_selection
 from pipelines.partitions import ACCEPTED_SCHEMA, read_partition
 from pipelines.records import Partition, Snapshot, sha256_of
-from pipelines.slices import Described
 from pipelines.store import Bucket
 
 logger = logging.getLogger(__name__)
@@ -79,18 +78,10 @@ class Dataset:
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of the given ascending reviews."""
-        tables = self._tables(rows, ["text"])
+        tables = self.tables(rows, ["text"])
         return [text for table in tables for text in table.column("text").to_pylist()]
 
-    def described(self, rows: Rows) -> Described:
-        """What slices of the given ascending reviews are made from."""
-        columns = ["text", "rating", "source"]
-        return Described.concat(
-            Described.of(*(table.column(name).to_pylist() for name in columns))
-            for table in self._tables(rows, columns)
-        )
-
-    def _tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
+    def tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
         """Columns of the given ascending reviews, partition by partition."""
         for partition, _, local in self._by_partition(rows):
             yield read_partition(self.reviews, partition, columns=columns).take(pa.array(local))

@@ -30,7 +30,7 @@ from pipelines.prediction import positive_probability
 from pipelines.records import LogEntry, Manifest
 from pipelines.registry import Registry
 from pipelines.scores import Scored, set_scores, slice_scores
-from pipelines.slices import slice_masks
+from pipelines.slices import COLUMNS, Described, slice_masks
 from pipelines.snapshot import pinned
 from pipelines.store import Bucket
 
@@ -240,7 +240,8 @@ def _record(
     is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
     by_hand = golden.load_golden(golden_path(settings))
     golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
-    masks = slice_masks(dataset.described(rows), gate.slices, min_rows=gate.min_slice_rows)
+    described = Described.of_tables(dataset.tables(rows, COLUMNS))
+    masks = slice_masks(described, gate.slices, min_rows=gate.min_slice_rows)
     challenger_acts, champion_acts = _behaviour(models, settings)
     return Evaluation(
         model_name=manifest.model_name,

@@ -44,7 +44,6 @@ HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
 _PARALLEL_READS = 8
-_SEVERITIES = ("critical", "row", "warning")
 
 Found = TypeVar("Found")
 
@@ -112,7 +111,7 @@ class Look:
     @property
     def failed(self) -> list[RuleResult]:
         """Rules that did not pass, those that hold first."""
-        return failed_rules(self.found) if self.found else []
+        return self.found.failed_rules if self.found else []
 
     @property
     def state(self) -> str:
@@ -164,12 +163,6 @@ class _Reader:
             )  # fmt: skip
             self.problems.append(f"{unknown} {why}")
         return None
-
-
-def failed_rules(found: Validation) -> list[RuleResult]:
-    """Rules that did not pass, those that hold first."""
-    failed = [rule for rule in found.rules if not rule.is_passed and rule.severity in _SEVERITIES]
-    return sorted(failed, key=lambda rule: _SEVERITIES.index(rule.severity))
 
 
 def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:

@@ -241,6 +241,13 @@ class Validation(StoredRecord):
     def object_key(self) -> str:
         return keys.validation_key(self.delivery, self.basis.digest())
 
+    @property
+    def failed_rules(self) -> list[RuleResult]:
+        """Rules that did not pass, those that hold first."""
+        order = ("critical", "row", "warning")
+        failed = [rule for rule in self.rules if not rule.is_passed and rule.severity in order]
+        return sorted(failed, key=lambda rule: order.index(rule.severity))
+
 
 class Outcome(StoredRecord):
     """The ledger entry of a delivery, written last. What it names counts; nothing else does."""

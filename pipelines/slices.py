@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Family = Literal["length", "negation", "contrast", "rating", "source"]
 Mask = NDArray[np.bool_]
 
+COLUMNS = ["text", "rating", "source"]  # of a partition, that slices are made from
 MILD_RATINGS, EXTREME_RATINGS = (4, 7), (1, 10)
 
 _NEGATION = re.compile(r"\b(?:not|no|never|nothing|nobody|none|cannot|neither|nor)\b|\wn't\b", re.I)
@@ -57,6 +61,13 @@ class Described:
             np.array([bool(_CONTRAST.search(text)) for text in texts], np.bool_),
             np.array([rating or 0 for rating in ratings], np.int64),
             np.array(sources, np.str_),
+        )
+
+    @classmethod
+    def of_tables(cls, tables: Iterable[pa.Table]) -> Described:
+        """Describe reviews by tables with the columns `COLUMNS`."""
+        return cls.concat(
+            cls.of(*(table.column(name).to_pylist() for name in COLUMNS)) for table in tables
         )
 
     @classmethod

@@ -16,6 +16,7 @@ from pipelines.fingerprints import fingerprint
 from pipelines.identity import is_holdout
 from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.records import sha256_of
+from pipelines.slices import COLUMNS, Described
 
 SIZE = {"ngram_max": 2, "bits": 40}
 
@@ -33,7 +34,7 @@ def test_what_is_asked_for_is_found_whatever_the_partitions(stores, rows):
     wanted = [every[row] for row in rows]
     assert plain(found) == plain(fingerprint(wanted, **SIZE))
     assert dataset.texts(np.array(rows, np.int64)) == wanted
-    described = dataset.described(np.array(rows, np.int64))
+    described = Described.of_tables(dataset.tables(np.array(rows, np.int64), COLUMNS))
     assert described.lengths.tolist() == [len(text) for text in wanted]
     assert described.sources.tolist() == ["web"] * len(rows)
 
