@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_gate --reviews imdb_reviews.parquet --json gate.json
 
-Our gate is `pipelines.gate.decide` itself, on real evaluation records, with the policy of
+Our gate is `pipelines.gate.decide.decide` itself, on real evaluation records, with the policy of
 config/default.toml. Its rivals promote when the accuracy is higher, when it is higher by more than
 half a point, and when McNemar's exact test says so (one-sided, p < .05).
 """
@@ -34,8 +34,8 @@ from benchmarks.gate_reviews import Side, masks_of, read_sides
 from benchmarks.gate_sheets import Sheet
 from benchmarks.gate_simulation import Nights, year
 from benchmarks.gate_world import calibrated
-from pipelines import config
-from pipelines.config import GateSettings
+from pipelines.core import config
+from pipelines.core.settings import GateSettings
 
 Part = Literal["models", "erosion", "simulation"]
 PARTS: tuple[Part, ...] = ("models", "erosion", "simulation")

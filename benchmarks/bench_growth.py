@@ -71,7 +71,7 @@ def measure(name: str, reviews: Path) -> Figures:
 
 
 class FolderBucket:
-    """As much of `pipelines.store.Bucket` as the stages need, on a folder."""
+    """As much of `pipelines.core.store.bucket.Bucket` as the stages need, on a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class FolderBucket:
         return str(self._folder / key)
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:  # noqa: ARG002
-        from pipelines.errors import ObjectMissingError
+        from pipelines.core.errors import ObjectMissingError
 
         path = self._folder / key
         if not path.exists():
@@ -95,7 +95,7 @@ class FolderBucket:
     put_once = put
 
     def list(self, prefix: str) -> list[Any]:
-        from pipelines.store import ObjectInfo
+        from pipelines.core.store.bucket import ObjectInfo
 
         folder = self._folder / prefix
         files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
@@ -107,11 +107,11 @@ class FolderBucket:
 
 
 def _night(reviews: Path, *, is_cached: bool) -> Figures:
-    from pipelines.artefacts import dump_model
-    from pipelines.corpus import Corpus
-    from pipelines.dataset import load_dataset
-    from pipelines.features import fill_cache
-    from pipelines.models import fingerprint_svm
+    from pipelines.features.corpus import Corpus
+    from pipelines.features.fingerprint_cache import fill_cache
+    from pipelines.models.artefacts import dump_model
+    from pipelines.models.factories import fingerprint_svm
+    from pipelines.training.dataset import load_dataset
 
     with tempfile.TemporaryDirectory() as folder:
         bucket: Any = FolderBucket(Path(folder))
@@ -154,9 +154,9 @@ def written(bucket: Any, grown: Grown, partition_rows: int) -> Any:
 
     import pyarrow as pa
 
-    from pipelines.identity import text_id
-    from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
-    from pipelines.records import Snapshot
+    from pipelines.features.text_id import text_id
+    from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
+    from pipelines.records.data import Snapshot
 
     day = datetime.date(2026, 1, 5)
     labels, films = grown.label, np.resize(grown.films, grown.count)
@@ -244,7 +244,7 @@ class CachedFingerprints:
     def fingerprints_by_partition(
         self, rows: NDArray[np.int64], *, ngram_max: int, bits: int
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
-        from pipelines.fingerprints import Fingerprints
+        from pipelines.features.fingerprints import Fingerprints
 
         start = 0
         for file in sorted(self.folder.iterdir()):
@@ -257,9 +257,9 @@ class CachedFingerprints:
 def _stream(grown: Grown) -> Figures:
     from threadpoolctl import threadpool_limits
 
-    from pipelines.fingerprints import fingerprint
-    from pipelines.hashed import fingerprint_stream
-    from pipelines.streaming import fit_streamed
+    from pipelines.features.fingerprints import fingerprint
+    from pipelines.models.factories import fingerprint_stream
+    from pipelines.training.streaming import fit_streamed
 
     featurizing = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(limits=1):
@@ -275,7 +275,7 @@ def _stream(grown: Grown) -> Figures:
 
 
 def _tfidf(grown: Grown) -> Figures:
-    from pipelines.models import tfidf_logistic
+    from pipelines.models.factories import tfidf_logistic
 
     texts = [
         text

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import machine_facts, markdown_table, split, write_report
-from pipelines.prediction import positive_probability
+from pipelines.models.prediction import positive_probability
 
 MODELS = {
-    "lecture": "pipelines.models:lecture_notebook",
-    "tfidf": "pipelines.models:tfidf_logistic",
-    "fingerprint": "pipelines.models:fingerprint_svm",
+    "lecture": "pipelines.models.factories:lecture_notebook",
+    "tfidf": "pipelines.models.factories:tfidf_logistic",
+    "fingerprint": "pipelines.models.factories:fingerprint_svm",
 }
 TITLES = {
     "lecture": "lecture notebook",
@@ -178,7 +178,7 @@ def _time_fit(model: Any, texts: list[str], labels: NDArray[np.int8]) -> dict[st
 
 def _time_file(model: Any, text: str) -> tuple[Any, dict[str, float]]:
     """Write the model, and read it up to its first answer, before which it is of no use."""
-    from pipelines.artefacts import dump_model, load_model
+    from pipelines.models.artefacts import dump_model, load_model
 
     with tempfile.NamedTemporaryFile() as file:
         path = Path(file.name)

@@ -32,7 +32,7 @@ from ops.airflow_api import AirflowApi
 from ops.stack import PROJECT, LocalStack, environment
 
 if TYPE_CHECKING:
-    from pipelines.replayer import Delivery
+    from pipelines.simulation.film_site import Delivery
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 ROWS = (45_000, 5_000)
@@ -74,8 +74,8 @@ def _other_buckets(config: Path) -> str:
 
 
 def _make_buckets(*configs: Path) -> None:
-    from pipelines import config
-    from pipelines.store import open_stores
+    from pipelines.core import config
+    from pipelines.core.store.bucket import open_stores
 
     for path in configs:
         stores = open_stores(config.load(path).store)
@@ -85,21 +85,22 @@ def _make_buckets(*configs: Path) -> None:
 
 def _deliveries(reviews: Path) -> list[Delivery]:
     """One per night."""
-    from pipelines import replayer, sources
+    from pipelines.simulation import film_site, sources
+    from pipelines.simulation import plans as simulation_plans
 
     nights = [datetime.now(UTC).date() - timedelta(days=days) for days in (4, 3)]
     plans = [
-        replayer.NightPlan(night, (replayer.DeliveryPlan("web", rows, "parquet"),))
+        simulation_plans.NightPlan(night, (simulation_plans.DeliveryPlan("web", rows, "parquet"),))
         for night, rows in zip(nights, ROWS, strict=True)
     ]
     source = sources.open_source(str(reviews), cache_dir=reviews.parent, made_up_rows=0, seed=0)
-    return list(replayer.replay(source.table, plans, seed=7))
+    return list(film_site.replay(source.table, plans, seed=7))
 
 
 def _land(delivery: Delivery, path: Path) -> None:
     """Deliver, just before its own night: the scheduler's earlier run would take it up, too."""
-    from pipelines import config
-    from pipelines.store import open_stores
+    from pipelines.core import config
+    from pipelines.core.store.bucket import open_stores
 
     open_stores(config.load(path).store).reviews.put(delivery.key, delivery.body)
 
@@ -166,27 +167,30 @@ def _plain_night(night: str) -> Figures:
 
 
 def _ingest(night: str) -> None:
-    from pipelines import steps
+    from pipelines.steps import ingest as steps_ingest
 
-    due = steps.find_deliveries(night)
+    due = steps_ingest.find_deliveries(night)
     for uri in due:
-        arrival = steps.land(uri, night)
-        steps.accept(arrival, steps.validate(arrival))
-    steps.summarize_night(night)
-    steps.check_night(night, due)
+        arrival = steps_ingest.land(uri, night)
+        steps_ingest.accept(arrival, steps_ingest.validate(arrival))
+    steps_ingest.summarize_night(night)
+    steps_ingest.check_night(night, due)
 
 
 def _retrain(_night: str) -> None:
-    from pipelines import steps
+    from pipelines.steps import promote
+    from pipelines.steps import retrain as steps_retrain
 
-    plan = steps.plan(steps.take_snapshot())
-    steps.featurize(plan)
-    decision = steps.decide(steps.verify(steps.evaluate(steps.train(plan))))
-    steps.write_card(decision)
-    if steps.next_step(decision, is_dry_run=False) == "promote":
-        promoted = steps.promote(decision, "bench", "")
+    plan = steps_retrain.plan(steps_retrain.take_snapshot())
+    steps_retrain.featurize(plan)
+    decision = steps_retrain.decide(
+        steps_retrain.verify(steps_retrain.evaluate(steps_retrain.train(plan)))
+    )
+    steps_retrain.write_card(decision)
+    if promote.next_step(decision, is_dry_run=False) == "promote":
+        promoted = promote.promote(decision, "bench", "")
         if promoted is not None:
-            steps.confirm(promoted)
+            promote.confirm(promoted)
 
 
 def _say(step: str) -> None:

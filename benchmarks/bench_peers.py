@@ -97,8 +97,8 @@ def _log_loss(truth: NDArray[np.int8], probability: NDArray[np.float64]) -> floa
 
 
 def _ours(texts: list[str], labels: NDArray[np.int8]) -> Asked:
-    from pipelines.models import fingerprint_svm
-    from pipelines.prediction import positive_probability
+    from pipelines.models.factories import fingerprint_svm
+    from pipelines.models.prediction import positive_probability
 
     model = fingerprint_svm(seed=20260105).fit(texts, labels)
     return lambda unseen: positive_probability(model, unseen)
@@ -110,7 +110,7 @@ def _nbsvm(texts: list[str], labels: NDArray[np.int8]) -> Asked:
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    from pipelines.nbsvm import log_count_ratio
+    from pipelines.models.log_count_ratio import log_count_ratio
 
     words = CountVectorizer(
         ngram_range=(1, 3), binary=True, tokenizer=str.split, token_pattern=None, dtype=np.float32

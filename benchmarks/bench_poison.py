@@ -4,7 +4,7 @@
 
 One champion is trained on 20,000 reviews. The others are dealt out by film: a part is its holdout,
 the rest is what a source delivers. Each delivery is drawn from that rest, labels are turned with
-`pipelines.damage.flip_labels`, and the rule itself (`pipelines.comparisons`) judges it, beside
+`simulation.damage.flip_labels`, and the rule itself (`validation.drift`) judges it, beside
 three clean deliveries of the same size and source, or beside the champion's own evaluation.
 """
 
@@ -21,10 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines import comparisons, config, models, sources
-from pipelines.damage import DELIVERED_SCHEMA, flip_labels
-from pipelines.history import History, empty
-from pipelines.prediction import positive_probability
+from pipelines.core import config
+from pipelines.models import factories
+from pipelines.models.prediction import positive_probability
+from pipelines.simulation import sources
+from pipelines.simulation.damage import DELIVERED_SCHEMA, flip_labels
+from pipelines.validation import drift
+from pipelines.validation.history import History, empty
 
 TRAINED_ROWS, HOLDOUT_ROWS = 20_000, 5_000
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -58,7 +61,7 @@ def dealt(reviews: pa.Table, rng: np.random.Generator) -> pa.Table:
 def champion(reviews: pa.Table) -> tuple[Remembered, pa.Table]:
     """A model of the first reviews, and the reviews of films that it never saw."""
     seen, unseen = reviews[:TRAINED_ROWS], reviews[TRAINED_ROWS:]
-    model = models.fingerprint_svm(seed=SEED)
+    model = factories.fingerprint_svm(seed=SEED)
     model.fit(seen["text"].to_pylist(), _is_positive(seen).astype(np.int8))
     answers = positive_probability(model, unseen["text"].to_pylist()) >= 0.5
     right = (answers == _is_positive(unseen))[:HOLDOUT_ROWS].mean()
@@ -80,8 +83,8 @@ def held_share(
         places = rng.choice(pool.num_rows, size=4 * rows, replace=False)
         past = _history(judge, pool, np.split(places[rows:], 3)) if has_history else empty("")
         labels = _delivered(pool, places[:rows], share=share, rng=rng)
-        agreed = comparisons.agreement(list(map(str, places[:rows])), labels.tolist(), judge, past)
-        compared = comparisons.with_champion(agreed, settings, source="web")
+        agreed = drift.agreement(list(map(str, places[:rows])), labels.tolist(), judge, past)
+        compared = drift.with_champion(agreed, settings, source="web")
         held += compared.value is None or compared.value > cast("float", compared.high)
     return held / repeats
 
@@ -89,9 +92,7 @@ def held_share(
 def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) -> History:
     is_positive = _is_positive(pool)
     found = [
-        comparisons.agreement(
-            list(map(str, places)), is_positive[places].tolist(), judge, empty("")
-        )
+        drift.agreement(list(map(str, places)), is_positive[places].tolist(), judge, empty(""))
         for places in before
     ]
     trailing = tuple(("", SimpleNamespace(agreement=one)) for one in found)

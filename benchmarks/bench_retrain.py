@@ -41,7 +41,7 @@ from benchmarks.measuring import (
 from ops.stack import LocalStack, environment
 
 if TYPE_CHECKING:
-    from pipelines.records import Snapshot
+    from pipelines.records.data import Snapshot
 
 NAMES = ["night_scratch", "night_cached", "stream_50k", "stream_200k", "stream_1m"]
 STEPS = ("featurize", "train", "evaluate", "verify", "decide and card")
@@ -101,15 +101,16 @@ def _pinned(snapshot: Snapshot) -> str:
 
 
 def _stores() -> Any:
-    from pipelines import config
-    from pipelines.store import open_stores
+    from pipelines.core import config
+    from pipelines.core.store.bucket import open_stores
 
     return open_stores(config.load().store)
 
 
 def _retrain(snapshot_uri: str) -> Figures:
     """Do what the tasks of the retraining do, one after the other; libraries are loaded before."""
-    from pipelines import card, evaluation, gate, steps, training, verification  # noqa: F401
+    from pipelines.evaluation import verify  # noqa: F401
+    from pipelines.steps import retrain
 
     figures: Figures = {}
     seconds: dict[str, Figures] = {}
@@ -120,12 +121,12 @@ def _retrain(snapshot_uri: str) -> Figures:
         figures[f"{name}_peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
         return result
 
-    plan = steps.plan(snapshot_uri)
-    step("featurize", lambda: steps.featurize(plan))
-    manifest = step("train", lambda: steps.train(plan))
-    scored = step("evaluate", lambda: steps.evaluate(manifest))
-    checked = step("verify", lambda: steps.verify(scored))
-    step("decide and card", lambda: steps.write_card(steps.decide(checked)))
+    plan = retrain.plan(snapshot_uri)
+    step("featurize", lambda: retrain.featurize(plan))
+    manifest = step("train", lambda: retrain.train(plan))
+    scored = step("evaluate", lambda: retrain.evaluate(manifest))
+    checked = step("verify", lambda: retrain.verify(scored))
+    step("decide and card", lambda: retrain.write_card(retrain.decide(checked)))
     return figures | {
         f"{kind}_seconds": sum(each[f"{kind}_seconds"] for each in seconds.values())
         for kind in ("cpu", "wall")

@@ -60,14 +60,14 @@ class OfficialTrain:
         return self.folds(5) == 0
 
     def folds(self, count: int) -> NDArray[np.int64]:
-        from pipelines.identity import fold_shares
+        from pipelines.training.split import fold_shares
 
         shares = fold_shares(self.film.tolist(), salt="films-2026")
         return np.array([int(shares[film] * count) for film in self.film.tolist()])
 
     def corpus(self, rows: NDArray[np.int64], *, min_df: int, ngram_max: int, bits: int) -> Any:
-        from pipelines.corpus import Corpus
-        from pipelines.fingerprints import fingerprint_parts
+        from pipelines.features.corpus import Corpus
+        from pipelines.features.fingerprints import fingerprint_parts
 
         assert len(rows) == len(self.reviews)
         empty = Corpus.empty(min_df=min_df, ngram_max=ngram_max, bits=bits)
@@ -95,7 +95,8 @@ def main() -> None:
 def measure(name: str, reviews: Path) -> Figures:
     """Search with one of the designs, then look at the test split once."""
     import pipelines.search  # noqa: F401
-    from pipelines.config import load
+
+    from pipelines.core.config import load
 
     texts, labels, films = split(reviews, "train")
     data = OfficialTrain(texts, labels, films)
@@ -113,7 +114,7 @@ def measure(name: str, reviews: Path) -> Figures:
 def _test(model: Any, reviews: Path) -> Figures:
     from sklearn.metrics import log_loss
 
-    from pipelines.prediction import positive_probability
+    from pipelines.models.prediction import positive_probability
 
     texts, labels, _ = split(reviews, "test")
     probability = np.concatenate(
@@ -160,10 +161,10 @@ def _shared_tfidf(data: OfficialTrain) -> Any:
 def _ours(data: OfficialTrain, *, keep_share: float) -> Any:
     from threadpoolctl import threadpool_limits
 
-    from pipelines.records import Plan
-    from pipelines.search import find_best
+    from pipelines.records.versions import Plan
+    from pipelines.training.search import find_best
 
-    factory = "pipelines.models:fingerprint_svm"
+    factory = "pipelines.models.factories:fingerprint_svm"
     candidates = {
         f"step={step} epochs={epochs}": {
             "factory": factory, "parameters": {"step": step, "epochs": epochs},

@@ -19,13 +19,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from pipelines import checks, config
-from pipelines.damage import DELIVERED_SCHEMA
-from pipelines.decoding import Rows, decode
-from pipelines.expectations import Finding, run_rules
-from pipelines.made_up import make_reviews
-from pipelines.replayer import encode
-from pipelines.rules import LABELS, Rule
+from pipelines.core import config
+from pipelines.intake.decoding import Rows, decode
+from pipelines.simulation.damage import DELIVERED_SCHEMA
+from pipelines.simulation.film_site import encode
+from pipelines.simulation.made_up import make_reviews
+from pipelines.validation import checks
+from pipelines.validation.gx_runner import Finding, run_rules
+from pipelines.validation.rules import LABELS, Rule
 
 NIGHT = date(2026, 1, 5)
 MOST_TIMES = 2.0  # the promise: at most so many times the CPU of plain pandas
@@ -42,7 +43,7 @@ def made_up_file(rows: int) -> bytes:
 
 
 def plain_pandas(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
-    """The rules of `pipelines.rules` and `pipelines.comparisons`, without Great Expectations."""
+    """The rules of `validation.rules` and `validation.drift`, without Great Expectations."""
     return [_checked(frame, rule) for rule in wanted]
 
 

@@ -82,9 +82,9 @@ class Nights:
         self._bucket, self._snapshot = bucket, fifty_nights(bucket, reviews)
 
     def day(self, back: int) -> dict[str, Any]:
-        from pipelines.dataset import load_dataset
-        from pipelines.nbsvm import weigh, weighted_by
-        from pipelines.vocabulary import FingerprintIndex, known_columns, presence
+        from pipelines.features.fingerprint_index import FingerprintIndex, known_columns, presence
+        from pipelines.models.log_count_ratio import weigh, weighted_by
+        from pipelines.training.dataset import load_dataset
 
         partitions = self._snapshot.partitions
         snapshot = self._snapshot.model_copy(
@@ -112,7 +112,7 @@ def descend(
     """Weights after so many passes, the averaged ones, and how good they are."""
     from sklearn.metrics import log_loss
 
-    from pipelines.nbsvm import NaiveBayesSvm
+    from pipelines.models.nbsvm import NaiveBayesSvm
 
     svm = NaiveBayesSvm(epochs=epochs, random_state=20260105)
     linear, rows = svm.descent(len(day["labels"])), day["weighted"].rows

@@ -16,8 +16,8 @@ from benchmarks.gate_records import at_age, decided, evaluation_of
 from benchmarks.gate_resampling import Pool, case_of, draws
 from benchmarks.gate_reviews import Rows
 from benchmarks.gate_rivals import RIVALS, correct
-from pipelines.config import GateSettings
-from pipelines.judgement import PROMOTABLE
+from pipelines.core.settings import GateSettings
+from pipelines.records.decisions import PROMOTABLE
 
 Probabilities = NDArray[np.float64]
 BY_AGE = "our gate"

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gate_reviews import Mask, Reviews, Rows
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.models import fingerprint_sgd
-from pipelines.overlap import near_copies, sketches
+from pipelines.evaluation.leakage import near_copies, sketches
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.models.factories import fingerprint_sgd
 
 CHAMPION_SHARE = 0.8  # of the training side; the rest is there to come in later
 APPEND_SHARE, GROWTH_SHARE = 0.04, 0.20

@@ -1,4 +1,4 @@
-"""Real records for the real gate: what a benchmark has in memory, for `pipelines.gate.decide`.
+"""Real records for the real gate: what a benchmark has in memory, for `gate.decide.decide`.
 
 Two parts of a record cannot be had for models that never became a file, and are the same passing
 constants for every challenger: the scores on the golden set and in the behavioural suite, and what
@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.gate_reviews import Mask
-from pipelines import gate
-from pipelines.config import GateSettings
-from pipelines.judgement import (
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.scores import Scored, set_scores, slice_scores
+from pipelines.gate import decide
+from pipelines.records.decisions import Decision
+from pipelines.records.evaluations import (
     ArtefactCheck,
     BehaviourScores,
     CapabilityScore,
-    Decision,
     Evaluation,
     Metrics,
     PairedComparison,
     SetName,
     SetScores,
 )
-from pipelines.scores import Scored, set_scores, slice_scores
 
 DIGEST = "0" * 64
 CHALLENGER, CHAMPION, REFERENCE = "a" * 20, "b" * 20, "c" * 20
@@ -92,7 +92,7 @@ class Case:
 
 
 def evaluation_of(case: Case, policy: GateSettings) -> Evaluation:
-    """The record that `pipelines.evaluation` would write."""
+    """The record that `pipelines.evaluation.evaluate` would write."""
     return Evaluation(
         model_name="sentiment",
         version=CHALLENGER,
@@ -128,7 +128,7 @@ def _scores(name: SetName, scored: Scored, case: Case, policy: GateSettings) -> 
 
 def decided(evaluation: Evaluation, policy: GateSettings) -> Decision:
     """The gate's own decision."""
-    return gate.decide(evaluation, policy, CHECK)
+    return decide.decide(evaluation, policy, CHECK)
 
 
 def at_age(evaluation: Evaluation, nights: int) -> Evaluation:

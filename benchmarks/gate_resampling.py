@@ -17,9 +17,10 @@ from benchmarks.gate_models import Challenger, Kind
 from benchmarks.gate_records import Case, at_age, decided, evaluation_of
 from benchmarks.gate_reviews import Mask, Rows
 from benchmarks.gate_rivals import RIVALS, correct
-from pipelines.config import GateSettings
-from pipelines.judgement import PROMOTABLE, Evaluation, Verdict
-from pipelines.scores import Scored
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.scores import Scored
+from pipelines.records.decisions import PROMOTABLE, Verdict
+from pipelines.records.evaluations import Evaluation
 
 OnStep = Callable[[int], None]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.config import GateSettings
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.overlap import near_copies, sketches
-from pipelines.slices import Described, slice_masks
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.leakage import near_copies, sketches
+from pipelines.evaluation.slices import Described, slice_masks
+from pipelines.features.fingerprints import Fingerprints, fingerprint
 
 COLUMNS = ("review_id", "text", "label", "split", "rating", "movie_id")
 SOURCES = ("desk", "partner", "mobile")

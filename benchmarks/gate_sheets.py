@@ -13,7 +13,7 @@ from benchmarks.gate_erosion import Erosion
 from benchmarks.gate_resampling import Outcome
 from benchmarks.gate_rivals import RIVALS
 from benchmarks.gate_simulation import ORACLE, Tally
-from pipelines.judgement import PROMOTABLE, Verdict
+from pipelines.records.decisions import PROMOTABLE, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("PROMOTE", "REFRESH", "HOLD", "REJECT", "INCONCLUSIVE")
 SHOWN_RIVALS = [name for name in RIVALS if name != "always"]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.gate_records import Case, decided, evaluation_of
 from benchmarks.gate_rivals import RIVALS
 from benchmarks.gate_world import Logits, World, accuracy_of
-from pipelines.config import GateSettings
-from pipelines.judgement import PROMOTABLE
-from pipelines.scores import Scored
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.scores import Scored
+from pipelines.records.decisions import PROMOTABLE
 
 OURS, ORACLE = "our gate", "oracle"
 FAR_WORSE = 0.005  # half a point

@@ -44,7 +44,8 @@ from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task
 from alerting import alert_failed_run, alert_task, late_after
 from loop_defaults import ACCEPTED, DEFAULT_ARGS, NIGHT, named
 
-from pipelines import alert_steps, config, steps
+from pipelines.core import config
+from pipelines.steps import alerts, ingest
 
 
 @dag(
@@ -73,20 +74,20 @@ def reviews_ingest() -> None:
     @task_group(group_display_name="Each delivery")
     def delivery(landing_uri: str) -> None:
         """One file that upstream dropped: landed, validated, then accepted or held."""
-        arrival = named("Land the file")(steps.land)(landing_uri, NIGHT)
-        validated = named("Validate its rows")(steps.validate)(arrival)
-        named("Accept the rows that count")(steps.accept)(arrival, validated)
+        arrival = named("Land the file")(ingest.land)(landing_uri, NIGHT)
+        validated = named("Validate its rows")(ingest.validate)(arrival)
+        named("Accept the rows that count")(ingest.accept)(arrival, validated)
 
-    due = named("Find deliveries that are due")(steps.find_deliveries)(NIGHT)
+    due = named("Find deliveries that are due")(ingest.find_deliveries)(NIGHT)
     done = delivery.expand(landing_uri=due)
     # These two run although a delivery of the night was held: the others count.
     summary = named("Summarize the night", trigger_rule=TriggerRule.ALL_DONE)(
-        steps.summarize_night
+        ingest.summarize_night
     )(NIGHT)
-    is_new = task.short_circuit(task_display_name="Has new reviews?")(steps.has_new_reviews)(
+    is_new = task.short_circuit(task_display_name="Has new reviews?")(ingest.has_new_reviews)(
         summary
     )
-    checked = named("Check that nothing is held or overdue")(steps.check_night)(NIGHT, due)
+    checked = named("Check that nothing is held or overdue")(ingest.check_night)(NIGHT, due)
 
     @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:
@@ -95,7 +96,7 @@ def reviews_ingest() -> None:
     announced = announce()
     done >> summary >> is_new >> announced
     summary >> checked
-    [announced, checked] >> alert_task(alert_steps.alert_night, NIGHT, due)
+    [announced, checked] >> alert_task(alerts.alert_night, NIGHT, due)
 
 
 reviews_ingest()

@@ -42,7 +42,7 @@ from airflow.sdk import Param, dag, task
 from alerting import alert_failed_run, alert_task
 from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
 
-from pipelines import alert_steps, replay_steps
+from pipelines.steps import alerts, replay
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -97,7 +97,7 @@ def reviews_replay() -> None:
     @named("Plan the replay")
     def plan_replay(params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
-        return replay_steps.plan_replay(
+        return replay.plan_replay(
             chosen["delivery"], chosen["action"], chosen["reason"], chosen["rows"]
         )
 
@@ -110,12 +110,12 @@ def reviews_replay() -> None:
         """Tell the retraining that there is something new."""
 
     planned = plan_replay()
-    applied = named("Apply the replay")(replay_steps.apply_replay)(planned, ACTOR)
+    applied = named("Apply the replay")(replay.apply_replay)(planned, ACTOR)
     planned >> is_for_real() >> applied
     announced = announce()
     has_released = task.short_circuit(task_display_name="Has released reviews?")
-    has_released(replay_steps.has_released_reviews)(applied) >> announced
-    announced >> alert_task(alert_steps.alert_replay)
+    has_released(replay.has_released_reviews)(applied) >> announced
+    announced >> alert_task(alerts.alert_replay)
 
 
 reviews_replay()

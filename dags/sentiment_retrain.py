@@ -56,7 +56,9 @@ from approval import AskPerson
 from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
 from succession import CHAMPION, check_and_remember, confirm
 
-from pipelines import alert_steps, config, steps
+from pipelines.core import config
+from pipelines.steps import alerts, retrain
+from pipelines.steps import promote as steps_promote
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -72,7 +74,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
     on_failure_callback=alert_failed_run,
     deadline=late_after(config.load().alerts.retrain_late_minutes),
     doc_md=__doc__,
-    user_defined_macros={"describe_decision": steps.describe_decision},
+    user_defined_macros={"describe_decision": steps_promote.describe_decision},
     description="Train a challenger, judge it beside the champion, promote it if it is better.",
     tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
@@ -111,27 +113,27 @@ def sentiment_retrain() -> None:
     @named("Plan the version")
     def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
-        return steps.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
+        return retrain.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
 
     @task.branch(task_display_name="Choose what follows")
     def choose(decision_uri: str, params: dict[str, Any] | None = None) -> str:
-        return steps.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
+        return steps_promote.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
 
     @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
-        return steps.promote(decision_uri, actor, (params or {})["reason"] or "")
+        return steps_promote.promote(decision_uri, actor, (params or {})["reason"] or "")
 
     @named("Take a snapshot of what counts", inlets=[CHAMPION])
     def take_snapshot(asset_state_store: Any = None) -> str:
         check_and_remember(asset_state_store)
-        return steps.take_snapshot()
+        return retrain.take_snapshot()
 
     planned = plan(take_snapshot())
-    featurized = named("Featurize what is new")(steps.featurize)(planned)
-    trained = named("Train the challenger", max_active_tis_per_dag=1)(steps.train)(planned)
-    evaluated = named("Evaluate it beside the champion")(steps.evaluate)(trained)
-    verified = named("Verify it in a clean process")(steps.verify)(evaluated)
-    decided = named("Decide by the rules of the gate")(steps.decide)(verified)
+    featurized = named("Featurize what is new")(retrain.featurize)(planned)
+    trained = named("Train the challenger", max_active_tis_per_dag=1)(retrain.train)(planned)
+    evaluated = named("Evaluate it beside the champion")(retrain.evaluate)(trained)
+    verified = named("Verify it in a clean process")(retrain.verify)(evaluated)
+    decided = named("Decide by the rules of the gate")(retrain.decide)(verified)
     ask = AskPerson(
         task_id="ask",
         task_display_name="Ask a person",
@@ -143,22 +145,22 @@ def sentiment_retrain() -> None:
     record_answer = task.short_circuit(
         task_id="record_answer", task_display_name="Record the person's answer"
     )
-    answered = record_answer(steps.record_reply)(decided, ask.output)
+    answered = record_answer(steps_promote.record_reply)(decided, ask.output)
     promoted = promote(decided, ACTOR)
 
     has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
-    has_work(steps.has_work)(planned) >> featurized >> trained
+    has_work(retrain.has_work)(planned) >> featurized >> trained
     keep_champion = EmptyOperator(task_id="keep_champion", task_display_name="Keep the champion")
     chosen = choose(decided)
     chosen >> [promoted, ask, keep_champion]
     answered >> promoted
-    card = named("Write the model card")(steps.write_card)(decided)
+    card = named("Write the model card")(retrain.write_card)(decided)
     ends = [
         keep_champion,
         card,
         named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted),
     ]
-    ends >> alert_task(alert_steps.alert_retrain)
+    ends >> alert_task(alerts.alert_retrain)
 
 
 sentiment_retrain()

@@ -36,7 +36,7 @@ from alerting import alert_failed_run, alert_task
 from loop_defaults import DEFAULT_ARGS, named
 from succession import CHAMPION, check_and_remember, confirm
 
-from pipelines import alert_steps, steps
+from pipelines.steps import alerts, rollback
 
 ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
@@ -79,17 +79,17 @@ def sentiment_rollback() -> None:
     def plan_rollback(params: dict[str, Any] | None = None, asset_state_store: Any = None) -> str:
         check_and_remember(asset_state_store)
         chosen = params or {}
-        return steps.plan_rollback(chosen["to"], chosen["reason"])
+        return rollback.plan_rollback(chosen["to"], chosen["reason"])
 
     @task.short_circuit(task_display_name="Is it for real, or a dry run?")
     def is_for_real(params: dict[str, Any] | None = None) -> bool:
         return not (params or {})["dry_run"]
 
     planned = plan_rollback()
-    applied = named("Apply the rollback")(steps.apply_rollback)(planned, ACTOR)
+    applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR)
     planned >> is_for_real() >> applied
     confirmed = named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(applied)
-    confirmed >> alert_task(alert_steps.alert_rollback)
+    confirmed >> alert_task(alerts.alert_rollback)
 
 
 sentiment_rollback()

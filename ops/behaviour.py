@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import config
-from pipelines.behaviour import Case, Suite, failures, load_suite, score
-from pipelines.errors import LoopError
-from pipelines.golden import GoldenSet, load_golden
+from pipelines.core import config
+from pipelines.core.errors import LoopError
+from pipelines.evaluation.behaviour.scoring import Case, Suite, failures, load_suite, score
+from pipelines.evaluation.golden import GoldenSet, load_golden
 
 Answer = Callable[[list[str]], NDArray[np.float64]]
 
@@ -60,10 +60,10 @@ def _golden_lines(golden: GoldenSet, probabilities: NDArray[np.float64]) -> Iter
 
 
 def _answers_of(version: str | None) -> Answer:
-    from pipelines.prediction import positive_probability
-    from pipelines.registry import Registry
-    from pipelines.serving import find_champion
-    from pipelines.store import open_stores
+    from pipelines.core.store.bucket import open_stores
+    from pipelines.models.prediction import positive_probability
+    from pipelines.registry.registry import Registry
+    from pipelines.serving.champion import find_champion
 
     settings = config.load()
     registry = Registry(open_stores(settings.store).models, settings.model.name)

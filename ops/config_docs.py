@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.config import CONFIG_FOLDER, CONFIG_VARIABLE
+from pipelines.core.config import CONFIG_FOLDER, CONFIG_VARIABLE
 
 DEFAULT = CONFIG_FOLDER / "default.toml"
 

@@ -36,7 +36,7 @@ from ops.airflow_api import AirflowApi, last_complete_night
 from ops.held import REPLAY, Alarm, ReplayResult
 from ops.processes import StackError
 from ops.stack import PROJECT, LocalStack, environment
-from pipelines.errors import LoopError
+from pipelines.core.errors import LoopError
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 FOLDER = PROJECT / ".local" / "demo"
@@ -188,8 +188,8 @@ def _play(
 
 
 def _open_source(display: Display, spec: str | None) -> Any:
-    from pipelines import sources
-    from pipelines.__main__ import cache_folder
+    from pipelines.cli.ingest import cache_folder
+    from pipelines.simulation import sources
 
     display.status("reading the reviews")
     source = sources.open_source(
@@ -240,9 +240,9 @@ class Nights:
     """Plays the nights, one after the other, against a running stack."""
 
     def __init__(self, stack: LocalStack, display: Display, source: Any) -> None:
-        from pipelines import config
-        from pipelines.registry import Registry
-        from pipelines.store import open_stores
+        from pipelines.core import config
+        from pipelines.core.store.bucket import open_stores
+        from pipelines.registry.registry import Registry
 
         settings = config.load(stack.config)
         self.stack, self.display, self.source = stack, display, source
@@ -252,14 +252,15 @@ class Nights:
 
     def run(self, nights: int) -> list[NightResult]:
         """Play the first nights; the last of all seven is before the scheduler's own."""
-        from pipelines import replayer
+        from pipelines.simulation import film_site
+        from pipelines.simulation import plans as simulation_plans
 
         self._prepare()
         first_night = last_complete_night(datetime.now(UTC)) - timedelta(days=len(STORIES))
-        plans = replayer.demo_nights(self.source.table.num_rows, first_night=first_night)
+        plans = simulation_plans.demo_nights(self.source.table.num_rows, first_night=first_night)
         played = list(zip(plans, STORIES, strict=True))[:nights]
         deliveries = list(
-            replayer.replay(self.source.table, [plan for plan, _ in played], seed=SEED)
+            film_site.replay(self.source.table, [plan for plan, _ in played], seed=SEED)
         )
         results = []
         for number, (plan, story) in enumerate(played, start=1):
@@ -346,12 +347,12 @@ class Nights:
         )
 
     def _verdict(self, run_id: str, state: str) -> tuple[str, str]:
-        from pipelines import steps
+        from pipelines.steps import context
 
         decision_uri = self.api.xcom(RETRAIN, run_id, "decide")
         if decision_uri is None:
             return ("NOTHING_CHANGED" if state == "success" else "FAILED"), ""
-        decision = steps.read_decision(decision_uri)
+        decision = context.read_decision(decision_uri)
         return decision.verdict, decision.why
 
     def _wait(self, dag_id: str, run_id: str) -> str:

@@ -8,7 +8,7 @@ from datetime import date
 
 from ops.airflow_api import AirflowApi
 from ops.processes import StackError
-from pipelines.store import Bucket
+from pipelines.core.store.bucket import Bucket
 
 REPLAY = "reviews_replay"
 
@@ -39,8 +39,8 @@ class ReplayResult:
 
 def alarms(reviews: Bucket, night: date) -> list[Alarm]:
     """What is held of a night's deliveries, by landing key."""
-    from pipelines import deliveries
-    from pipelines.landing import parse_name
+    from pipelines.intake import nights
+    from pipelines.intake.landing import parse_name
 
     return [
         Alarm(
@@ -49,7 +49,7 @@ def alarms(reviews: Bucket, night: date) -> list[Alarm]:
             receipt.delivery,
             receipt.why,
         )
-        for receipt in deliveries.summarize(reviews, night.isoformat()).receipts
+        for receipt in nights.summarize(reviews, night.isoformat()).receipts
         if receipt.verdict == "HELD"
     ]
 
@@ -80,7 +80,7 @@ def release(
     StackError
         If the replay did not succeed.
     """
-    from pipelines import replay_steps
+    from pipelines.steps import replay
 
     run_id = api.trigger(
         REPLAY,
@@ -96,7 +96,7 @@ def release(
     uri = api.xcom(REPLAY, run_id, "apply_replay")
     if state != "success" or uri is None:
         raise StackError(f"{REPLAY} {run_id} ended as {state}: read its log in Airflow")
-    done = replay_steps.read_replay(uri)
+    done = replay.read_replay(uri)
     return run_id, ReplayResult(
         action=done.action,
         delivery=done.delivery,

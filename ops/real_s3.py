@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from ops.processes import LOOPBACK, Processes, StackError, free_port
-from pipelines.grants import ROLES
+from pipelines.core.grants import ROLES
 
 _START_SECONDS = 120.0
 _TOOLS = Path(__file__).resolve().parent.parent / ".local" / "tools"

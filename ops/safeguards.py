@@ -41,32 +41,34 @@ class Safeguard:
 SAFEGUARDS = (
     Safeguard(
         "signature", "nobody without the key changes a record",
-        "pipelines/trust.py",
+        "pipelines/core/store/signing.py",
         "        key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))\n",
         "        key.public_bytes_raw()\n",
         f"{UNIT}/test_trust.py::test_no_bit_of_sealed_bytes_can_be_changed",
     ),
     Safeguard(
         "trusted keys", "a stranger's key counts for nothing",
-        "pipelines/trust.py", "    if key_id not in trusted:\n        raise SignatureError(",
+        "pipelines/core/store/signing.py",
+        "    if key_id not in trusted:\n        raise SignatureError(",
         "    if False:\n        raise SignatureError(",
         f"{UNIT}/test_trust.py::test_a_stranger_is_not_believed_and_the_message_names_the_keys",
     ),
     Safeguard(
         "kind and place", "a valid record in another place is none",
-        "pipelines/trust.py", '    if (found["kind"], found["place"]) != (kind, place):\n',
+        "pipelines/core/store/signing.py",
+        '    if (found["kind"], found["place"]) != (kind, place):\n',
         '    kind, place = found["kind"], found["place"]\n    if False:\n',
         f"{UNIT}/test_trust.py::test_a_seal_is_for_one_kind_of_thing_and_one_place",
     ),
     Safeguard(
         "own key", "a record's fields make the key that it lies under",
-        "pipelines/sealed.py", "    if record.object_key != key:\n", "    if False:\n",
+        "pipelines/core/store/sealed.py", "    if record.object_key != key:\n", "    if False:\n",
         f"{UNIT}/test_trust.py::"
         "test_a_record_that_makes_another_key_is_refused_although_it_is_sealed_for_this_one",
     ),
     Safeguard(
         "configured code", "no record chooses which code runs",
-        "pipelines/candidates.py",
+        "pipelines/training/candidates.py",
         "        if canonical_json(configured) != canonical_json(planned):\n",
         "        if False:\n",
         f"{ATTACKS}::test_code_that_the_configuration_does_not_name_is_not_run_whoever_signed_the_"
@@ -74,12 +76,12 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "policy in force", "a decision under old rules is none under stricter ones",
-        "pipelines/promotion.py", "    if decision.policy != policy:\n", "    if False:\n",
+        "pipelines/registry/promotion.py", "    if decision.policy != policy:\n", "    if False:\n",
         f"{ATTACKS}::test_a_decision_under_old_rules_is_none_under_stricter_ones",
     ),
     Safeguard(
         "signed caches", "nobody chooses which features are learned",
-        "pipelines/sealed.py",
+        "pipelines/core/store/sealed.py",
         '            return trust.unseal(data, kind=kind, place=f"reviews/{key}", '
         "uri=self.uri(key))\n",
         '            return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
@@ -88,55 +90,55 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "covered card", "a person approves what was drawn, nothing else",
-        "pipelines/card.py", "    if found != expected:\n", "    if False:\n",
+        "pipelines/gate/card/card.py", "    if found != expected:\n", "    if False:\n",
         f"{ATTACKS}::test_nobody_reads_a_card_or_a_plot_that_was_changed",
     ),
     Safeguard(
         "nothing lost", "an entry that was taken away is missed",
-        "pipelines/snapshot.py", "    if lost:\n", "    if False:\n",
+        "pipelines/intake/snapshot.py", "    if lost:\n", "    if False:\n",
         f"{ATTACKS}::"
         "test_an_outcome_that_was_deleted_is_missed_before_anything_is_learned_or_judged",
     ),
     Safeguard(
         "hint ahead", "a log that was cut back has no champion",
-        "pipelines/registry.py", "        if announced > newest:\n", "        if False:\n",
+        "pipelines/registry/registry.py", "        if announced > newest:\n", "        if False:\n",
         f"{ATTACKS}::test_a_log_that_was_cut_back_has_no_champion",
     ),
     Safeguard(
         "decisions ahead", "nothing is added to a log that was cut back",
-        "pipelines/registry.py", "            if generation > newest:\n",
+        "pipelines/registry/registry.py", "            if generation > newest:\n",
         "            if False:\n",
         f"{ATTACKS}::test_nothing_is_added_to_a_log_that_decisions_are_ahead_of",
     ),
     Safeguard(
         "memory elsewhere", "buckets that were put back are noticed",
-        "pipelines/registry.py", "        if at_least > newest:\n", "        if False:\n",
+        "pipelines/registry/registry.py", "        if at_least > newest:\n", "        if False:\n",
         "tests/dags/test_succession.py::"
         "test_a_bucket_that_was_put_back_to_an_older_state_is_noticed",
     ),
     Safeguard(
         "no step back", "a consumer never goes back to an older champion by itself",
-        "pipelines/serving.py",
+        "pipelines/serving/champion.py",
         "    if before.model_name == entry.model_name and before.generation > entry.generation:\n",
         "    if False:\n",
         f"{ATTACKS}::test_a_consumer_takes_no_step_back",
     ),
     Safeguard(
         "read receipts", "the name of an object proves nothing",
-        "pipelines/landing.py", "        return reviews.get_record(key, Receipt)\n",
+        "pipelines/intake/landing.py", "        return reviews.get_record(key, Receipt)\n",
         "        return Receipt.from_bytes(reviews.get(key).split(b'\\n', 1)[-1], uri=key)\n",
         f"{ATTACKS}::test_no_planted_receipt_keeps_a_file_from_being_due",
     ),
     Safeguard(
         "whole history", "no delivery is judged by less than there was",
-        "pipelines/history.py", "    every = standings.every(reviews)\n",
+        "pipelines/validation/history.py", "    every = standings.every(reviews)\n",
         "    every = standings.every(reviews, skips_torn=True)\n",
         f"{INTEGRATION}/test_ingest.py::"
         "test_nothing_is_judged_by_a_ledger_of_which_an_entry_is_not_ours",
     ),
     Safeguard(
         "proof of a listing", "a login page is not an empty log",
-        "pipelines/store.py",
+        "pipelines/core/store/bucket.py",
         "        return answers.checked_page(reply, bucket=self.name, prefix=prefix, "
         "after=after)\n",
         "        lines = [\n"
@@ -148,19 +150,19 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "proof of bytes", "one wrong byte on the way is noticed",
-        "pipelines/store.py",
+        "pipelines/core/store/bucket.py",
         "        answers.check_bytes(head, len(data), answers.digest_of(data))\n", "",
         f"{INTEGRATION}/test_store.py::test_what_is_no_answer_is_never_taken_for_one",
     ),
     Safeguard(
         "deadline", "a drip of bytes does not hold a night up",
-        "pipelines/store.py", "            limits.deadline_seconds, bytes_per_second",
+        "pipelines/core/store/bucket.py", "            limits.deadline_seconds, bytes_per_second",
         "            3600.0, bytes_per_second",
         f"{INTEGRATION}/test_store.py::test_an_answer_that_drips_in_is_given_up_at_the_deadline",
     ),
     Safeguard(
         "one delivery's failure", "one bad delivery never stops a night",
-        "pipelines/__main__.py",
+        "pipelines/cli/app.py",
         "    except Exception as error:  # noqa: BLE001 - it is told, and is due again\n",
         "    except LoopError as error:\n",
         f"{INTEGRATION}/test_nights.py::"
@@ -168,17 +170,17 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "empty environment", "who decodes a delivery holds no key",
-        "pipelines/decoder.py", "                env=bare_process.ENVIRONMENT,\n", "",
+        "pipelines/intake/decoder.py", "                env=bare_process.ENVIRONMENT,\n", "",
         f"{FAULTS}/test_decoder.py::test_it_has_no_variable_that_is_not_harmless",
     ),
     Safeguard(
         "memory bound", "no file takes more memory than there may be",
-        "pipelines/bare_process.py", "        (resource.RLIMIT_AS, address_bytes),\n", "",
+        "pipelines/core/bare_process.py", "        (resource.RLIMIT_AS, address_bytes),\n", "",
         f"{FAULTS}/test_decoder.py::test_more_memory_than_the_limit_holds_the_delivery",
     ),
     Safeguard(
         "the store's clock", "a machine that is far ahead dates nothing",
-        "pipelines/clock.py", "    return told\n", "    return own\n",
+        "pipelines/core/store/clock.py", "    return told\n", "    return own\n",
         f"{INTEGRATION}/test_clocks.py::"
         "test_promotion_rollback_release_and_pin_are_dated_by_the_store",
     ),

@@ -1,6 +1,6 @@
 """How Airflow has alerts sent: a last task, a backstop when a run failed, and a deadline.
 
-All of them may tell the same incident. It is told once: see `pipelines.alert_ledger`.
+All of them may tell the same incident. It is told once: see `pipelines.alerts.notifier`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from airflow.sdk import task
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pipelines import alert_steps
-from pipelines.alerts import Run
+from pipelines.alerts.alert import Run
+from pipelines.steps import alerts
 
 _FAILED, _BACKFILL = "failed", "backfill"
 
@@ -43,7 +43,7 @@ def alert_failed_run(context: Any) -> None:
     """Backstop of a failed run, called by the dag-processor: no worker is needed for it."""
     dag = context["dag"]
     run = Run(dag_id=dag.dag_id, run_id=context["run_id"])
-    alert_steps.alert_failed_run(run, f"Airflow says: {context.get('reason', '')}")
+    alerts.alert_failed_run(run, f"Airflow says: {context.get('reason', '')}")
 
 
 async def alert_late(minutes: float, context: Any = None) -> None:
@@ -54,7 +54,7 @@ async def alert_late(minutes: float, context: Any = None) -> None:
     if dag_run["run_type"] == _BACKFILL:
         return  # all its nights are queued at once, and wait for each other
     run = Run(dag_id=dag_run["dag_id"], run_id=dag_run["dag_run_id"])
-    await asyncio.to_thread(alert_steps.alert_late, run, minutes)
+    await asyncio.to_thread(alerts.alert_late, run, minutes)
 
 
 def late_after(minutes: float) -> DeadlineAlert:

@@ -9,10 +9,10 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 
-from pipelines import alert_steps
-from pipelines.alerts import Run
-from pipelines.config import ApprovalSettings
-from pipelines.steps import Answer, Reply
+from pipelines.alerts.alert import Run
+from pipelines.core.settings import ApprovalSettings
+from pipelines.steps import alerts
+from pipelines.steps.promote import Answer, Reply
 
 APPROVE, REJECT = "Approve", "Reject"
 ANSWERS: dict[str, Answer] = {APPROVE: "approve", REJECT: "reject"}
@@ -63,7 +63,7 @@ class AskPerson(HITLOperator):
         """
         # Before the question: an answer that comes before the task waits would be lost.
         run = Run(dag_id=self.dag_id, run_id=context.get("run_id", ""))
-        alert_steps.alert_waiting(run, self.decision_uri)
+        alerts.alert_waiting(run, self.decision_uri)
         if _first_line(shown_question(self, context)) != _first_line(self.body):
             raise AirflowFailException(
                 "this run asked about another decision before, and Airflow goes on showing that "

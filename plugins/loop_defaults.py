@@ -23,12 +23,12 @@ ACCEPTED = Asset(name="reviews_accepted", uri="s3://reviews/accepted")
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception="pipelines.errors.PermanentError",
+            exception="pipelines.core.errors.PermanentError",
             action=RetryAction.FAIL,
             reason="a retry would give the same answer",
         ),
         RetryRule(
-            exception="pipelines.errors.TransientError",
+            exception="pipelines.core.errors.TransientError",
             action=RetryAction.RETRY,
             retry_delay=timedelta(seconds=30),
             reason="the store or the champion may answer differently in a moment",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from pipelines import links
+from pipelines.core import links
 
 _BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 _AIRFLOW = "retraining.airflow"
@@ -47,8 +47,8 @@ def _site() -> Any:
 @functools.cache
 def _stores() -> Any:
     """The buckets, when a page asks: what is wrong with the configuration is then a page, too."""
-    from pipelines import config
-    from pipelines.store import open_stores
+    from pipelines.core import config
+    from pipelines.core.store.bucket import open_stores
 
     # A reader waits; a task can wait longer.
     hurried = {

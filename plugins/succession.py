@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from pipelines import steps
+from pipelines.steps import context, promote
 
 CHAMPION = Asset(name="sentiment_champion", uri="s3://models/sentiment/log")
 
@@ -28,9 +28,9 @@ def check_and_remember(states: Any) -> None:
     TrustError
         If the log was cut back.
     """
-    seen, name = states[CHAMPION], steps.log_name()
+    seen, name = states[CHAMPION], context.log_name()
     before = int(seen.get(name, default=0))
-    newest = steps.check_log(at_least=before)
+    newest = context.check_log(at_least=before)
     if newest > before:
         seen.set(name, newest)
 
@@ -38,4 +38,4 @@ def check_and_remember(states: Any) -> None:
 def confirm(entry_uri: str | None, asset_state_store: Any = None) -> int:
     """The task after a change of champion: remember it, and check what consumers get."""
     check_and_remember(asset_state_store)
-    return steps.confirm(entry_uri)
+    return promote.confirm(entry_uri)

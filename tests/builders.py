@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
-from pipelines.damage import DELIVERED_SCHEMA
-from pipelines.replayer import Format, encode
-from pipelines.store import Bucket, Stores
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.simulation.damage import DELIVERED_SCHEMA
+from pipelines.simulation.film_site import encode
+from pipelines.simulation.plans import Format
 
 NIGHT = "2026-01-05"
 Row = dict[str, Any]
@@ -62,7 +63,7 @@ def landing_key(file_name: str, *, source: str = "web", night: str = NIGHT) -> s
 def deliver(stores: Stores, key: str, body: bytes) -> str:
     """Drop a file as upstream does: under any name S3 takes, over whatever is there.
 
-    Returns the URI, as `pipelines.steps.find_deliveries` would. Skips the test when the server
+    Returns the URI, as `steps.ingest.find_deliveries` would. Skips the test when the server
     refuses the name: some keep objects as files, and upstream cannot use such a name there either.
     """
     bucket = stores.reviews

@@ -36,7 +36,7 @@ from settings_file import write_settings
 from surroundings import SEED, forget_the_caller, settle_examples, shuffle
 from timing import HANG_SECONDS
 
-from pipelines.store import Stores, open_stores
+from pipelines.core.store.bucket import Stores, open_stores
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTED = "counted "  # begins the name of a test's property that holds a count
@@ -211,7 +211,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configure:
 def stores(s3_environment: pytest.MonkeyPatch, configure: Configure) -> Stores:
     """Two empty buckets that no other test uses.
 
-    ``pipelines.config.load()``, the steps and the command line use them, too, here and in child
+    ``core.config.load()``, the steps and the command line use them, too, here and in child
     processes.
     """
     configure()

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Any
 
-from pipelines.made_up import make_reviews
+from pipelines.simulation.made_up import make_reviews
 
 Row = dict[str, Any]
 Build = Callable[[list[Row]], list[Row]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipelines.records import StoredRecord, canonical_json
-from pipelines.sealed import to_stored
+from pipelines.core.record import StoredRecord, canonical_json
+from pipelines.core.store.sealed import to_stored
 
 
 def fields_in(stored: bytes) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from pipelines.config import load
-from pipelines.errors import AlreadyExistsError, ObjectMissingError, TrustError
-from pipelines.store import Bucket, ObjectInfo, checked_key
+from pipelines.core.config import load
+from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, TrustError
+from pipelines.core.store.bucket import Bucket, ObjectInfo, checked_key
 
 
 class InMemory(Bucket):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from builders import NIGHT, Row, as_csv, deliver, landing_key, some_rows
 from typer.testing import CliRunner
 
-from pipelines import replay_steps
-from pipelines.__main__ import app
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.records import ReplayAction
-from pipelines.store import Stores
+from pipelines.cli.app import app
+from pipelines.core.store.bucket import Stores
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.records.deliveries import ReplayAction
+from pipelines.steps import replay as steps_replay
 
 SECOND, THIRD = "2026-01-06", "2026-01-07"
 REASON = "upstream says so"
@@ -29,7 +29,7 @@ def ingest(night: str = NIGHT) -> None:
 
 
 def replay(delivery: str, action: ReplayAction) -> None:
-    replay_steps.apply_replay(replay_steps.plan_replay(delivery, action, REASON), "tester")
+    steps_replay.apply_replay(steps_replay.plan_replay(delivery, action, REASON), "tester")
 
 
 def odd_rows(count: int, *, first: int = 0, night: str = NIGHT) -> list[Row]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.judgement import (
+from pipelines.records.decisions import Decision
+from pipelines.records.evaluations import (
     ArtefactCheck,
     BehaviourScores,
     CapabilityScore,
-    Decision,
     Evaluation,
     Metrics,
     PairedComparison,

@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 from in_memory import InMemory
 from registry_builders import a_log_entry
 
+from pipelines.core.store.bucket import Stores
 from pipelines.pages.app import build
 from pipelines.pages.site import Reply, Site, Viewer
-from pipelines.records import LogEntry
-from pipelines.registry import Registry
-from pipelines.store import Stores
+from pipelines.records.succession import LogEntry
+from pipelines.registry.registry import Registry
 
 DELIVERY, BASIS = "e" * 64, "f" * 16
 

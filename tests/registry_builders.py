@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from judgement_builders import a_first_model, an_evaluation
 
-from pipelines.judgement import PROMOTABLE, Decision
-from pipelines.keys import model_file_key
-from pipelines.promotion import promote
-from pipelines.records import LogEntry, Manifest, Plan, sha256_of
-from pipelines.registry import Registry
+from pipelines.core.keys import model_file_key
+from pipelines.core.record import sha256_of
+from pipelines.records.decisions import PROMOTABLE, Decision
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest, Plan
+from pipelines.registry.promotion import promote
+from pipelines.registry.registry import Registry
 
 DIGEST = "d" * 64
 MODEL = b"not a model, but bytes with a digest"

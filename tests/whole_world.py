@@ -10,14 +10,18 @@ from builders import as_csv, deliver, landing_key, some_rows
 from in_memory import InMemory
 from typer.testing import CliRunner
 
-from pipelines import alert_records, config, replay_steps, rollback, steps
-from pipelines.__main__ import app
-from pipelines.alert_ledger import Teller
-from pipelines.alerts import Alert, Run
-from pipelines.errors import AlertChannelError
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.registry import Registry
-from pipelines.store import ObjectInfo, Stores
+from pipelines.alerts import records
+from pipelines.alerts.alert import Alert, Run
+from pipelines.alerts.notifier import Teller
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import AlertChannelError
+from pipelines.core.store.bucket import ObjectInfo, Stores
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.registry import rollback as registry_rollback
+from pipelines.registry.registry import Registry
+from pipelines.steps import promote, replay, retrain
+from pipelines.steps import rollback as steps_rollback
 
 NIGHTS = "2026-01-05", "2026-01-06"
 HELD_KEY = landing_key("held.csv", source="partner")
@@ -66,27 +70,27 @@ def _first_night(stores: Stores, ingest_night: Any) -> None:
     CliRunner().invoke(app, ["ingest", "--night", NIGHTS[0], "--json"])
     held = delivery_digest(parse_name(HELD_KEY), as_csv(rows)).hexdigest()
     for action, chosen in (("release", None), ("discard", [0])):
-        plan = replay_steps.plan_replay(held, action, "upstream says so", chosen)
-        replay_steps.apply_replay(plan, "tester")
-    replay_steps.plan_replay(held, "discard", "thought over, and not done", [1])
+        plan = replay.plan_replay(held, action, "upstream says so", chosen)
+        replay.apply_replay(plan, "tester")
+    replay.plan_replay(held, "discard", "thought over, and not done", [1])
 
 
 def _retrain(answer: Any) -> None:
-    plan = steps.plan(steps.take_snapshot())
-    steps.featurize(plan)
-    decision = steps.decide(steps.verify(steps.evaluate(steps.train(plan))))
-    steps.write_card(decision)
+    plan = retrain.plan(retrain.take_snapshot())
+    retrain.featurize(plan)
+    decision = retrain.decide(retrain.verify(retrain.evaluate(retrain.train(plan))))
+    retrain.write_card(decision)
     if answer:
-        steps.record_answer(decision, answer, "ops", "it reads well")
-    assert steps.promote(decision, actor="test")
+        promote.record_answer(decision, answer, "ops", "it reads well")
+    assert promote.promote(decision, actor="test")
 
 
 def _change_champions(stores: Stores) -> None:
     registry = Registry(stores.models, "sentiment")
     newest = registry.history()[-1].version
-    steps.apply_rollback(steps.plan_rollback("previous", "it is slow"), "ops")
-    rollback.release(registry, newest, actor="ops", reason="it is fast again")
-    rollback.pin(registry, newest, actor="ops", reason="the best so far")
+    steps_rollback.apply_rollback(steps_rollback.plan_rollback("previous", "it is slow"), "ops")
+    registry_rollback.release(registry, newest, actor="ops", reason="it is fast again")
+    registry_rollback.pin(registry, newest, actor="ops", reason="the best so far")
 
 
 def _tell(stores: Stores) -> None:
@@ -98,7 +102,7 @@ def _tell(stores: Stores) -> None:
     teller.tell(an_alert())
     teller.tell(an_alert(identity="b" * 64))
     Teller(stores.reviews, [AChannel()], settings).sweep()
-    alert_records.mark_looked(stores.reviews, Run(dag_id="reviews_ingest", run_id="manual__1"))
+    records.mark_looked(stores.reviews, Run(dag_id="reviews_ingest", run_id="manual__1"))
 
 
 class Fast(InMemory):

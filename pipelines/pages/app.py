@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from pipelines.pages import (
-    champion_routes,
-    decision_routes,
-    form_routes,
-    incident_routes,
-    run_routes,
-    runbook_routes,
-)
-from pipelines.pages.faults import answer_faults
+from pipelines.pages.error_pages import answer_faults
+from pipelines.pages.routes import champion, decisions, forms, incidents, runbooks, runs
 from pipelines.pages.site import Site
 
 _PARTS = (
-    champion_routes, decision_routes, incident_routes, run_routes, form_routes, runbook_routes,
+    champion, decisions, incidents, runs, forms, runbooks,
 )  # fmt: skip
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
-from pipelines import links
-from pipelines.answers import ObjectInfo
-from pipelines.card_words import Judged
-from pipelines.errors import LoopError, concerns_one_record, sentence
-from pipelines.incidents import Unreadable, read_all
-from pipelines.records import LogEntry, Manifest
-from pipelines.registry import Registry
-from pipelines.sealed import AnyRecord
-from pipelines.store import Bucket
+from pipelines.core import links
+from pipelines.core.errors import LoopError, concerns_one_record, sentence
+from pipelines.core.store.answers import ObjectInfo
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.sealed import AnyRecord
+from pipelines.gate.card.sentences import Judged
+from pipelines.pages.views.incidents import Incident
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest
+from pipelines.registry.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -106,3 +108,32 @@ def of_night(
 ) -> tuple[list[AnyRecord], list[str]]:
     """The records that a night left below a prefix, and the keys that cannot be read."""
     return readable(reviews, (info.key for info in reviews.list(f"{prefix}{night}/")), kind)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that is torn, foreign, or gone."""
+
+    key: str
+    why: str
+
+
+def read_all(
+    reviews: Bucket, keys: Sequence[str], kind: type[AnyRecord]
+) -> list[AnyRecord | Unreadable]:
+    """The records under some keys, in their order; those that cannot be read say why."""
+
+    def read(key: str) -> AnyRecord | Unreadable:
+        try:
+            return reviews.get_record(key, kind)
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            return Unreadable(key, sentence(error))
+
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        return list(readers.map(read, keys))
+
+
+def unreadable(night: str, found: Unreadable) -> Incident:
+    return Incident("UNREADABLE", "open", found.key, (night,), found.key, "", found.why)

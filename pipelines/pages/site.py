@@ -12,10 +12,10 @@ from typing import Any
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines import config, links
-from pipelines.pages.page import Button, Section, headers, render
-from pipelines.registry import Registry
-from pipelines.store import Stores
+from pipelines.core import config, links
+from pipelines.core.store.bucket import Stores
+from pipelines.pages.frame import Button, Section, headers, render
+from pipelines.registry.registry import Registry
 
 
 @dataclass(frozen=True)

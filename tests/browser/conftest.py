@@ -22,8 +22,8 @@ from ops import browser as browsers
 from ops.airflow_api import AirflowApi
 from ops.processes import free_port
 from ops.stack import LocalStack
-from pipelines import config
-from pipelines.store import open_stores
+from pipelines.core import config
+from pipelines.core.store.bucket import open_stores
 
 ROLES = {"admin": "admin", "operator": "op", "viewer": "viewer"}
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"

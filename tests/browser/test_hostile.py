@@ -7,11 +7,14 @@ from urllib.parse import quote
 import hostile
 import pytest
 
-from pipelines import alert_mail, alert_words, config
-from pipelines.alerts import Run
-from pipelines.keys import outcome_key
-from pipelines.records import Outcome, Validation
-from pipelines.store import open_stores
+from pipelines.alerts import mail as alerts_mail
+from pipelines.alerts import messages
+from pipelines.alerts.alert import Run
+from pipelines.core import config
+from pipelines.core.keys import outcome_key
+from pipelines.core.store.bucket import open_stores
+from pipelines.records.deliveries import Outcome
+from pipelines.records.validations import Validation
 
 pytestmark = pytest.mark.e2e
 
@@ -90,9 +93,9 @@ def test_it_is_text_in_the_mail_that_tells_of_it(visit, stack, world, ingest_run
     reviews = open_stores(config.load(stack.config).store).reviews
     outcome = reviews.get_record(outcome_key(world.hostile), Outcome)
     found = reviews.get_record(outcome.validation_key, Validation)
-    alert = alert_words.held(outcome, found, f"javascript:{outcome.why}", run, stack.ui_url)
+    alert = messages.held(outcome, found, f"javascript:{outcome.why}", run, stack.ui_url)
     mail = tmp_path / "mail.html"
-    mail.write_text(alert_mail.html(alert), encoding="utf-8")
+    mail.write_text(alerts_mail.html(alert), encoding="utf-8")
     visitor = visit("")
 
     visitor.page.goto(mail.as_uri())

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import expect
 from timing import HANG_SECONDS
 
-from pipelines import config, standings
-from pipelines.store import open_stores
+from pipelines.core import config
+from pipelines.core.store.bucket import open_stores
+from pipelines.intake import standings
 
 pytestmark = pytest.mark.e2e
 

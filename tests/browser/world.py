@@ -9,9 +9,11 @@ import hostile
 from builders import deliver, some_rows
 from incident_builders import ingest, odd_rows, replay, sent
 
-from pipelines import replayer, steps
-from pipelines.made_up import make_reviews
-from pipelines.store import Stores
+from pipelines.core.store.bucket import Stores
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
+from pipelines.steps import promote, retrain
 
 FIRST, SECOND, THIRD, FOURTH = (f"2026-01-0{day}" for day in (5, 6, 7, 8))
 SOURCES = {"partner": {"expected_every_days": 1}}  # which never delivers
@@ -34,10 +36,14 @@ class World:
 def build(stores: Stores) -> World:
     """Everything but the hostile delivery, which is left for Airflow's own run to take up."""
     plans = [
-        replayer.NightPlan(date(2026, 1, 5), (replayer.DeliveryPlan("web", 900, "csv.gz"),)),
-        replayer.NightPlan(date(2026, 1, 6), (replayer.DeliveryPlan("app", 1100, "parquet"),)),
+        simulation_plans.NightPlan(
+            date(2026, 1, 5), (simulation_plans.DeliveryPlan("web", 900, "csv.gz"),)
+        ),
+        simulation_plans.NightPlan(
+            date(2026, 1, 6), (simulation_plans.DeliveryPlan("app", 1100, "parquet"),)
+        ),
     ]
-    for delivery in replayer.replay(make_reviews(2000, seed=11), plans, seed=2):
+    for delivery in film_site.replay(make_reviews(2000, seed=11), plans, seed=2):
         deliver(stores, delivery.key, delivery.body)
         ingest(delivery.night.isoformat())
         decision_uri = _retrain()
@@ -64,8 +70,8 @@ def _with_troubles(stores: Stores, decision: str) -> World:
 
 
 def _retrain() -> str:
-    plan = steps.plan(steps.take_snapshot())
-    evaluation = steps.evaluate(steps.train(plan))
-    decision = steps.decide(steps.verify(evaluation))
-    steps.promote(decision, actor="test")
+    plan = retrain.plan(retrain.take_snapshot())
+    evaluation = retrain.evaluate(retrain.train(plan))
+    decision = retrain.decide(retrain.verify(evaluation))
+    promote.promote(decision, actor="test")
     return decision

@@ -10,8 +10,8 @@ from alerting import alert_late
 from builders import deliver
 from test_runs import deliver_night, run, states
 
-from pipelines import replayer
-from pipelines.made_up import make_reviews
+from pipelines.simulation import film_site, plans
+from pipelines.simulation.made_up import make_reviews
 
 pytestmark = pytest.mark.airflow
 
@@ -59,10 +59,8 @@ def test_a_dead_webhook_leaves_the_night_as_it_is_and_a_held_delivery_is_told_on
 
 
 def test_a_green_night_tells_nobody(dagbag, stores, configure, monkeypatch):
-    plan = replayer.NightPlan(
-        pendulum.parse(NIGHT).date(), (replayer.DeliveryPlan("web", 200, "csv"),)
-    )
-    (delivery,) = replayer.replay(make_reviews(200, seed=3), [plan], seed=0)
+    plan = plans.NightPlan(pendulum.parse(NIGHT).date(), (plans.DeliveryPlan("web", 200, "csv"),))
+    (delivery,) = film_site.replay(make_reviews(200, seed=3), [plan], seed=0)
     deliver(stores, delivery.key, delivery.body)
     configure(alerts={"webhook": ON})
     with web_server() as posts:

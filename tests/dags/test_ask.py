@@ -11,10 +11,13 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, T
 from approval import MIN_REASON_CHARS, REASON, AskPerson
 from builders import deliver
 
-from pipelines import config, replayer, steps
-from pipelines.config import ApprovalSettings
-from pipelines.made_up import make_reviews
-from pipelines.registry import Registry
+from pipelines.core import config
+from pipelines.core.settings import ApprovalSettings
+from pipelines.registry.registry import Registry
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
+from pipelines.steps import ingest, promote
 
 pytestmark = pytest.mark.airflow
 
@@ -145,7 +148,7 @@ def test_the_question_holds_the_decision_and_what_it_holds_is_not_rendered(retra
     )
 
     assert shown == "the uri of decide {{ 7 * 7 }}"
-    assert retrain.user_defined_macros["describe_decision"] is steps.describe_decision
+    assert retrain.user_defined_macros["describe_decision"] is promote.describe_decision
 
 
 # ── Whole runs ───────────────────────────────────────────────────────────────────────────────
@@ -156,10 +159,14 @@ def first_model_asks(stores, configure):
     """Accepted reviews, no champion, and settings that ask for the first one."""
     # Made-up reviews are alike, so many of those held out resemble one that was trained on.
     configure(gate={"ask_for_first_model": True, "max_overlap_share": 1.0})
-    plans = [replayer.NightPlan(date(2026, 1, 5), (replayer.DeliveryPlan("web", 1200, "csv.gz"),))]
-    for delivery in replayer.replay(make_reviews(1200, seed=3), plans, seed=0):
-        arrival = steps.land(deliver(stores, delivery.key, delivery.body), "2026-01-05")
-        steps.accept(arrival, steps.validate(arrival))
+    plans = [
+        simulation_plans.NightPlan(
+            date(2026, 1, 5), (simulation_plans.DeliveryPlan("web", 1200, "csv.gz"),)
+        )
+    ]
+    for delivery in film_site.replay(make_reviews(1200, seed=3), plans, seed=0):
+        arrival = ingest.land(deliver(stores, delivery.key, delivery.body), "2026-01-05")
+        ingest.accept(arrival, ingest.validate(arrival))
     return Registry(stores.models, "sentiment")
 
 

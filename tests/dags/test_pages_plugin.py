@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines import links
+from pipelines.core import links
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "fastapi", "jinja2"]

@@ -14,7 +14,7 @@ from airflow.sdk import CronDataIntervalTimetable, RetryAction, TriggerRule
 from airflow.sdk.execution_time import macros
 from loop_defaults import NIGHT, RETRY_POLICY
 
-from pipelines.errors import DataError, StoreUnavailableError
+from pipelines.core.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXPECTED = {"reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback"}

@@ -5,11 +5,12 @@ import pytest
 from builders import deliver
 from registry_builders import promoted
 
-from pipelines import replayer
-from pipelines.artefacts import dump_model
-from pipelines.made_up import make_reviews
-from pipelines.models import fingerprint_sgd
-from pipelines.registry import Registry
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.registry.registry import Registry
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
 
 pytestmark = pytest.mark.airflow
 
@@ -29,15 +30,15 @@ def deliver_night(stores, *, rows=1200):
     table = make_reviews(rows + 200, seed=3)
     night = pendulum.parse(NIGHT).date()
     plans = [
-        replayer.NightPlan(
+        simulation_plans.NightPlan(
             night,
             (
-                replayer.DeliveryPlan("app", rows, "csv.gz"),
-                replayer.DeliveryPlan("web", 200, "jsonl.gz", fault="truncated"),
+                simulation_plans.DeliveryPlan("app", rows, "csv.gz"),
+                simulation_plans.DeliveryPlan("web", 200, "jsonl.gz", fault="truncated"),
             ),
         )
     ]
-    for delivery in replayer.replay(table, plans, seed=0):
+    for delivery in film_site.replay(table, plans, seed=0):
         deliver(stores, delivery.key, delivery.body)
 
 

@@ -6,9 +6,9 @@ import pytest
 from registry_builders import promoted
 from succession import CHAMPION, check_and_remember, confirm
 
-from pipelines import steps
-from pipelines.errors import TrustError
-from pipelines.registry import Registry
+from pipelines.core.errors import TrustError
+from pipelines.registry.registry import Registry
+from pipelines.steps import context
 
 pytestmark = pytest.mark.attack
 
@@ -56,7 +56,7 @@ def test_the_newest_generation_is_remembered_per_log(stores, registry):
     check_and_remember(states)
     check_and_remember(states)
 
-    assert states.remembered == {steps.log_name(): 2}
+    assert states.remembered == {context.log_name(): 2}
 
 
 def test_a_bucket_that_was_put_back_to_an_older_state_is_noticed(stores, registry):

@@ -20,8 +20,8 @@ from timing import HANG_SECONDS
 from ops.airflow_api import AirflowApi
 from ops.processes import free_port
 from ops.stack import LocalStack
-from pipelines import config
-from pipelines.store import Stores, open_stores
+from pipelines.core import config
+from pipelines.core.store.bucket import Stores, open_stores
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

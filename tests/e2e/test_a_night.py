@@ -14,9 +14,10 @@ from builders import deliver
 from timing import HANG_SECONDS
 
 from ops.airflow_api import last_complete_night
-from pipelines import replayer
-from pipelines.made_up import make_reviews
-from pipelines.registry import Registry
+from pipelines.registry.registry import Registry
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
 
 pytestmark = pytest.mark.e2e
 
@@ -45,9 +46,9 @@ def task_states(api, dag_id, run_id):
 
 def deliver_night(stores, night, *plans):
     rows = sum(plan.rows for plan in plans)
-    nights = [replayer.NightPlan(night, plans)]
+    nights = [simulation_plans.NightPlan(night, plans)]
     table = make_reviews(rows, seed=night.toordinal())
-    for delivery in replayer.replay(table, nights, seed=1):
+    for delivery in film_site.replay(table, nights, seed=1):
         deliver(stores, delivery.key, delivery.body)
 
 
@@ -70,9 +71,9 @@ def test_a_night_by_rest_goes_from_landing_to_champion_and_only_the_broken_deliv
     deliver_night(
         stores,
         NIGHT,
-        replayer.DeliveryPlan("app", 500, "jsonl.gz"),
-        replayer.DeliveryPlan("partner", 200, "csv.gz", fault="truncated"),
-        replayer.DeliveryPlan("web", 500, "parquet", dirty_share=0.03),
+        simulation_plans.DeliveryPlan("app", 500, "jsonl.gz"),
+        simulation_plans.DeliveryPlan("partner", 200, "csv.gz", fault="truncated"),
+        simulation_plans.DeliveryPlan("web", 500, "parquet", dirty_share=0.03),
     )
 
     run_id = api.trigger_night(INGEST, NIGHT)
@@ -143,7 +144,7 @@ def test_a_night_by_hand_needs_no_interval(api, logical_date):
 
 def test_a_backfill_ingests_a_past_night_once(api, stores):
     night = NIGHT + timedelta(days=1)
-    deliver_night(stores, night, replayer.DeliveryPlan("web", 300, "csv"))
+    deliver_night(stores, night, simulation_plans.DeliveryPlan("web", 300, "csv"))
     before = {run["dag_run_id"] for run in api.runs(INGEST)}
 
     api.backfill(INGEST, first=night, last=night)

@@ -15,9 +15,13 @@ from settings_file import write_settings
 from timing import HANG_SECONDS
 
 from ops.airflow_api import FINISHED, AirflowApi
-from pipelines import config, promotion, replayer, steps
-from pipelines.made_up import make_reviews
-from pipelines.registry import Registry
+from pipelines.core import config
+from pipelines.registry import approvals
+from pipelines.registry.registry import Registry
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
+from pipelines.steps import ingest
 
 pytestmark = pytest.mark.e2e
 
@@ -90,10 +94,14 @@ def change_settings(stack):
 @pytest.fixture(scope="module")
 def silent_runs(api, stores, change_settings):
     """Two runs of two versions, whose questions nobody answers in time."""
-    plans = [replayer.NightPlan(date(2026, 2, 2), (replayer.DeliveryPlan("web", 600, "csv"),))]
-    for delivery in replayer.replay(make_reviews(600, seed=5), plans, seed=0):
-        arrival = steps.land(deliver(stores, delivery.key, delivery.body), "2026-02-02")
-        steps.accept(arrival, steps.validate(arrival))
+    plans = [
+        simulation_plans.NightPlan(
+            date(2026, 2, 2), (simulation_plans.DeliveryPlan("web", 600, "csv"),)
+        )
+    ]
+    for delivery in film_site.replay(make_reviews(600, seed=5), plans, seed=0):
+        arrival = ingest.land(deliver(stores, delivery.key, delivery.body), "2026-02-02")
+        ingest.accept(arrival, ingest.validate(arrival))
     wait_for(lambda: is_quiet(api), "runs of other tests go on")
     change_settings(timeout_hours=SILENT_SECONDS / 3600)
     return [api.trigger(RETRAIN, logical_date=None, conf={"seed": seed}) for seed in (1, 2)]
@@ -142,8 +150,8 @@ def test_no_answer_in_time_is_a_no_that_nobody_said(api, silent_runs, registry):
     assert (states["ask"], states["record_answer"]) == ("success", "success")
     assert (states["promote"], states["confirm"]) == ("skipped", "skipped")
     assert "Nobody approved version" in log_of(api, run_id, "record_answer")
-    assert promotion.find_approval(registry, decision) is None
-    assert promotion.is_open(registry, decision)
+    assert approvals.find_approval(registry, decision) is None
+    assert approvals.is_open(registry, decision)
     assert registry.champion() is None
 
 
@@ -198,7 +206,7 @@ def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, r
     _, state = answer(ops, run_id, "Reject", "the other one is better")
 
     decision = decision_of(ops, run_id, registry)
-    approval = promotion.find_approval(registry, decision)
+    approval = approvals.find_approval(registry, decision)
     assert decision.version in asked["body"]
     assert (state, task_states(ops, run_id)["promote"]) == ("success", "skipped")
     assert (approval.answer, approval.reason) == ("reject", "the other one is better")

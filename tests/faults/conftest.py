@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from tried import FILES_TRIED
 
-from pipelines import trust
-from pipelines.artefacts import dump_model
-from pipelines.models import fingerprint_sgd
-from pipelines.registry import Registry
-from pipelines.store import Stores
+from pipelines.core.store import signing
+from pipelines.core.store.bucket import Stores
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.registry.registry import Registry
 
 
 @pytest.fixture
 def registry(stores: Stores) -> Registry:
     """The registry of the test's own models bucket; its signing key is there already."""
-    trust.trusted_keys()
+    signing.trusted_keys()
     return Registry(stores.models, "sentiment")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines import serving
-from pipelines.judgement import PROMOTABLE
-from pipelines.records import LogEntry
-from pipelines.registry import Registry
+from pipelines.records.decisions import PROMOTABLE
+from pipelines.records.succession import LogEntry
+from pipelines.registry.registry import Registry
+from pipelines.serving import champion as serving_champion
 
 
 def checked_champion(registry: Registry) -> LogEntry:
@@ -15,7 +15,7 @@ def checked_champion(registry: Registry) -> LogEntry:
     model file and decision are the very bytes that were recorded and signed.
     """
     *_, before, entry = (None, None, *registry.history())
-    champion = serving.load_champion(registry)
+    champion = serving_champion.load_champion(registry)
     decision = registry.decision(entry.decision_key)
     evaluation = registry.evaluation_of(decision)
     assert champion.entry == entry

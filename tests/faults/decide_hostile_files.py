@@ -20,9 +20,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import hostile_files  # noqa: E402
 from in_memory import InMemory  # noqa: E402
 
-from pipelines import config, validation  # noqa: E402
-from pipelines.landing import delivery_digest, parse_name  # noqa: E402
-from pipelines.records import Delivery  # noqa: E402
+from pipelines.core import config
+from pipelines.intake.landing import delivery_digest, parse_name  # noqa: E402
+from pipelines.records.deliveries import Delivery  # noqa: E402
+from pipelines.validation import validate  # noqa: E402
 
 SETTINGS = config.load()
 
@@ -65,7 +66,7 @@ def peak_bytes() -> int:
 def decide(file: hostile_files.HostileFile) -> dict[str, Any]:
     delivery, bucket = landed(file), Landed(file)
     started = cpu_seconds()
-    _, found = validation.validate(bucket, delivery, SETTINGS)
+    _, found = validate.validate(bucket, delivery, SETTINGS)
     held_by = [one.rule for one in found.rules if one.severity == "critical" and not one.is_passed]
     return {
         "name": file.name, "held_by": sorted(held_by), "why": found.why,

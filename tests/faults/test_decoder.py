@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_memory import InMemory
 
-from pipelines import bare_process, config, decoder, validation
-from pipelines.decoding import Rows, decode
-from pipelines.deliveries import read_arrival, receive
-from pipelines.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
-from pipelines.sheet import FAULTS
+from pipelines.core import bare_process, config
+from pipelines.core.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
+from pipelines.intake import decoder
+from pipelines.intake.arrivals import read_arrival, receive
+from pipelines.intake.decoding import Rows, decode
+from pipelines.intake.rows import FAULTS
+from pipelines.validation import validate
 from tests.builders import as_csv, as_file, landing_key, some_rows
 
 pytestmark = pytest.mark.attack
@@ -225,7 +227,7 @@ def test_an_end_from_outside_is_no_verdict_and_leaves_nothing(instead, program, 
     instead(program)
 
     with pytest.raises(DecoderGoneError, match=why) as caught:
-        validation.validate(bucket, delivery, config.load())
+        validate.validate(bucket, delivery, config.load())
 
     assert isinstance(caught.value, TransientError)
     assert bucket.objects == before

@@ -18,7 +18,7 @@ import hostile_files
 import pytest
 from tried import FILES_TRIED
 
-from pipelines import config
+from pipelines.core import config
 
 pytestmark = pytest.mark.attack
 

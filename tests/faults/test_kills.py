@@ -11,10 +11,10 @@ from registry_builders import a_version, decided, promoted
 from timing import HANG_SECONDS
 from unlucky import CallCounter
 
-from pipelines.judgement import Decision
-from pipelines.promotion import promote
-from pipelines.registry import Registry
-from pipelines.store import Stores, open_stores
+from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.records.decisions import Decision
+from pipelines.registry.promotion import promote
+from pipelines.registry.registry import Registry
 
 FORK = multiprocessing.get_context("fork")
 KILLS = 30

@@ -14,11 +14,11 @@ from registry_builders import DIGEST, a_version, decided
 from timing import HANG_SECONDS
 from unlucky import LosesAnswers
 
-from pipelines.errors import ChampionMovedError
-from pipelines.judgement import Decision
-from pipelines.promotion import promote
-from pipelines.registry import Registry
-from pipelines.store import open_stores
+from pipelines.core.errors import ChampionMovedError
+from pipelines.core.store.bucket import open_stores
+from pipelines.records.decisions import Decision
+from pipelines.registry.promotion import promote
+from pipelines.registry.registry import Registry
 
 FORK = multiprocessing.get_context("fork")
 RACERS, ROUNDS = 16, 20

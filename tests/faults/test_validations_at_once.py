@@ -7,10 +7,11 @@ from fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
 from in_memory import InMemory
 from timing import HANG_SECONDS
 
-from pipelines import validation
-from pipelines.config import CONFIG_FOLDER, load
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.records import Delivery, Validation
+from pipelines.core.config import CONFIG_FOLDER, load
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.records.deliveries import Delivery
+from pipelines.records.validations import Validation
+from pipelines.validation import validate
 from tests.builders import as_parquet, landing_key
 
 ROUNDS, PROCESSES = 20, 6
@@ -28,7 +29,7 @@ def validated(number: int) -> Validation:
         sha256=sha256, source="web", landing_key=key, file_format="parquet", is_gzipped=False,
         size_bytes=len(body), night="2026-01-09", raw_key=f"deliveries/{sha256}/raw",
     )  # fmt: skip
-    return validation.validate(reviews, delivery, load(CONFIG_FOLDER / "default.toml"))[1]
+    return validate.validate(reviews, delivery, load(CONFIG_FOLDER / "default.toml"))[1]
 
 
 def work(number: int, start: Any, answers: Any) -> None:

@@ -11,12 +11,19 @@ import pytest
 import whole_world as whole
 from builders import deliver, listing
 
-from pipelines import config, replayer, steps, trust, verification
-from pipelines.config import VerificationSettings
-from pipelines.made_up import make_reviews
-from pipelines.records import LogEntry, sha256_of
-from pipelines.registry import Registry
-from pipelines.store import Bucket, Stores
+from pipelines.core import config
+from pipelines.core.record import sha256_of
+from pipelines.core.settings import VerificationSettings
+from pipelines.core.store import signing
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.evaluation import verify
+from pipelines.records.succession import LogEntry
+from pipelines.registry.registry import Registry
+from pipelines.simulation import film_site
+from pipelines.simulation import plans as simulation_plans
+from pipelines.simulation.made_up import make_reviews
+from pipelines.steps import ingest as steps_ingest
+from pipelines.steps import promote, retrain
 
 FIRST_NIGHT = date(2026, 1, 5)
 
@@ -28,28 +35,30 @@ def registry(stores: Stores) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def nightly_deliveries() -> list[replayer.Delivery]:
+def nightly_deliveries() -> list[film_site.Delivery]:
     """Two nights of made-up reviews: 900, then 1,100 more."""
     plans = [
-        replayer.NightPlan(FIRST_NIGHT, (replayer.DeliveryPlan("web", 900, "csv.gz"),)),
-        replayer.NightPlan(
-            FIRST_NIGHT.replace(day=6), (replayer.DeliveryPlan("app", 1100, "parquet"),)
+        simulation_plans.NightPlan(
+            FIRST_NIGHT, (simulation_plans.DeliveryPlan("web", 900, "csv.gz"),)
+        ),
+        simulation_plans.NightPlan(
+            FIRST_NIGHT.replace(day=6), (simulation_plans.DeliveryPlan("app", 1100, "parquet"),)
         ),
     ]
-    return list(replayer.replay(make_reviews(2000, seed=11), plans, seed=2))
+    return list(film_site.replay(make_reviews(2000, seed=11), plans, seed=2))
 
 
 @pytest.fixture
 def ingest_night(
-    stores: Stores, nightly_deliveries: list[replayer.Delivery]
+    stores: Stores, nightly_deliveries: list[film_site.Delivery]
 ) -> Callable[[int], None]:
     """Deliver and ingest one of the two nights: ``ingest_night(1)``, ``ingest_night(2)``."""
 
     def ingest(number: int) -> None:
         delivery = nightly_deliveries[number - 1]
         night = delivery.night.isoformat()
-        arrival = steps.land(deliver(stores, delivery.key, delivery.body), night)
-        steps.accept(arrival, steps.validate(arrival))
+        arrival = steps_ingest.land(deliver(stores, delivery.key, delivery.body), night)
+        steps_ingest.accept(arrival, steps_ingest.validate(arrival))
 
     return ingest
 
@@ -69,7 +78,7 @@ def one_clean_room_per_model(
     Starting one takes seconds, and most tests that retrain train the same model. For modules whose
     subject is something else; what depends on the process itself is in test_verification.
     """
-    ask = verification.ask_clean_room
+    ask = verify.ask_clean_room
 
     def ask_once(model: bytes, texts: list[str], settings: VerificationSettings) -> dict[str, Any]:
         question = (sha256_of(model), *texts, settings.model_dump_json())
@@ -77,7 +86,7 @@ def one_clean_room_per_model(
             clean_room_answers[question] = ask(model, texts, settings)
         return clean_room_answers[question]
 
-    monkeypatch.setattr(verification, "ask_clean_room", ask_once)
+    monkeypatch.setattr(verify, "ask_clean_room", ask_once)
 
 
 @dataclass(frozen=True)
@@ -156,17 +165,17 @@ def whole_world(whole_bytes: World, stores: Stores) -> World:
 
 
 def _retrain() -> None:
-    plan = steps.plan(steps.take_snapshot())
-    evaluation = steps.evaluate(steps.train(plan))
-    decision = steps.decide(steps.verify(evaluation))
-    assert steps.promote(decision, actor="test")
+    plan = retrain.plan(retrain.take_snapshot())
+    evaluation = retrain.evaluate(retrain.train(plan))
+    decision = retrain.decide(retrain.verify(evaluation))
+    assert promote.promote(decision, actor="test")
 
 
 def _kept(stores: Stores) -> World:
     def objects(bucket: Bucket) -> dict[str, bytes]:
         return {key: bucket.get(key) for key in listing(bucket)}
 
-    signing_key = trust.development_key_path().read_bytes()
+    signing_key = signing.development_key_path().read_bytes()
     return World(objects(stores.reviews), objects(stores.models), signing_key)
 
 
@@ -178,6 +187,6 @@ def _restore(world: World, stores: Stores) -> None:
 
 
 def _put_key(world: World) -> None:
-    path = trust.development_key_path()
+    path = signing.development_key_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(world.signing_key)

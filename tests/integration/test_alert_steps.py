@@ -12,13 +12,15 @@ from registry_builders import promoted
 from test_judge import reviews_of_a_night
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, deliveries, rollback
-from pipelines.__main__ import app
-from pipelines.alert_steps import MAX_HELD_ALERTS
-from pipelines.alerts import Run
-from pipelines.artefacts import dump_model
-from pipelines.keys import outcome_key, receipt_key
-from pipelines.models import fingerprint_sgd
+from pipelines.alerts.alert import Run
+from pipelines.cli.app import app
+from pipelines.core.keys import outcome_key, receipt_key
+from pipelines.intake import ledger, nights
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.registry import rollback
+from pipelines.steps import alerts
+from pipelines.steps.alerts import MAX_HELD_ALERTS
 
 NIGHT = "2026-01-06"
 INGEST = Run(dag_id="reviews_ingest", run_id="night")
@@ -48,7 +50,7 @@ def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, champion
     deliver(stores, key, as_csv(reviews_of_a_night(is_turned=True)))
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
-    alert_steps.alert_night(INGEST, NIGHT, [stores.reviews.uri(key)])
+    alerts.alert_night(INGEST, NIGHT, [stores.reviews.uri(key)])
 
     (alarm,) = told()
     assert alarm["kind"] == "poison_alarm"
@@ -65,7 +67,7 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
     given_up = ["delivery", "discard", delivery, "--reason", "it is no use", "--yes"]
     assert CliRunner().invoke(app, given_up).exit_code == 0
 
-    alert_steps.alert_night(INGEST, NIGHT, [stores.reviews.uri(key) for key in (held, due)])
+    alerts.alert_night(INGEST, NIGHT, [stores.reviews.uri(key) for key in (held, due)])
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
@@ -81,8 +83,8 @@ def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_ar
         deliver(stores, key, f"no,such,columns\n{number},2,3\n".encode())
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
-    alert_steps.alert_night(INGEST, NIGHT, [])
-    alert_steps.alert_night(INGEST, NIGHT, [])
+    alerts.alert_night(INGEST, NIGHT, [])
+    alerts.alert_night(INGEST, NIGHT, [])
 
     assert len(told()) == MAX_HELD_ALERTS + 1
     assert told()[-1]["title"] == f"3 more deliveries of the night {NIGHT} are held"
@@ -91,12 +93,12 @@ def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_ar
 def test_one_more_held_delivery_is_told_although_others_were_only_counted(stores, told):
     for number in range(MAX_HELD_ALERTS + 2):
         if number > MAX_HELD_ALERTS:
-            alert_steps.alert_night(INGEST, NIGHT, [])
+            alerts.alert_night(INGEST, NIGHT, [])
         key = landing_key(f"{number}.csv", night=NIGHT)
         deliver(stores, key, f"no,such,columns\n{number},2,3\n".encode())
         CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
-    alert_steps.alert_night(INGEST, NIGHT, [])
+    alerts.alert_night(INGEST, NIGHT, [])
 
     assert [one["title"][:6] for one in told()[MAX_HELD_ALERTS:]] == ["1 more", "2 more"]
 
@@ -105,9 +107,9 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     run = INGEST.model_copy(update={"failed_tasks": ("check_night",)})
     alarms = [an_alert("poison_alarm", str(number)) for number in range(MAX_HELD_ALERTS + 2)]
     held = [an_alert("held_delivery", str(number)) for number in range(3)]
-    monkeypatch.setattr(alert_steps, "_held_alerts", lambda *_: iter([*held, *alarms]))
+    monkeypatch.setattr(alerts, "_held_alerts", lambda *_: iter([*held, *alarms]))
 
-    found = list(alert_steps.night_alerts(stores, run, NIGHT, []))
+    found = list(alerts.night_alerts(stores, run, NIGHT, []))
 
     assert found[:-1] == alarms
     assert found[-1].title == f"3 more deliveries of the night {NIGHT} are held"
@@ -130,8 +132,8 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
         key = landing_key(f"{name}.csv", night=NIGHT)
         deliver(stores, key, f"no,such,columns\n{name},2,3\n".encode())
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
-    receipt = deliveries.summarize(stores.reviews, NIGHT).receipts[1]
-    outcome = deliveries.find_outcome(stores.reviews, receipt.delivery)
+    receipt = nights.summarize(stores.reviews, NIGHT).receipts[1]
+    outcome = ledger.find_outcome(stores.reviews, receipt.delivery)
     key = {
         "outcome": outcome_key(receipt.delivery),
         "validation": outcome.validation_key,
@@ -142,7 +144,7 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
     stores.reviews.put(key, b"{")
 
     run = INGEST.model_copy(update={"failed_tasks": ("check_night",)})
-    alert_steps.alert_night(run, NIGHT, [])
+    alerts.alert_night(run, NIGHT, [])
 
     named = {f"File: {landing_key(f'{name}.csv', night=NIGHT)}" for name in "ac"}
     others = [one for one in told() if one["sentences"][0] in named]
@@ -153,7 +155,7 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
 
 
 def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
-    alert_steps.alert_night(INGEST, NIGHT, None)
+    alerts.alert_night(INGEST, NIGHT, None)
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
@@ -164,7 +166,7 @@ def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
     "task", ["summarize_night", "has_new_reviews", "announce", "check_night", "delivery.accept"]
 )
 def test_a_red_run_whose_deliveries_are_all_dealt_with_is_told(stores, told, task):
-    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": (task,)}), NIGHT, [])
+    alerts.alert_night(INGEST.model_copy(update={"failed_tasks": (task,)}), NIGHT, [])
 
     (alert,) = told()
     assert (alert["kind"], alert["run_id"]) == ("ingest_incomplete", "night")
@@ -182,13 +184,13 @@ def test_what_a_held_delivery_does_not_explain_is_told_beside_it(stores, told, r
     deliver(stores, landing_key("held.csv", night=NIGHT), b"no,such,columns\n1,2,3\n")
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
-    alert_steps.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
+    alerts.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
 
     assert [one["kind"] for one in told()] == kinds
 
 
 def test_a_champion_in_good_order_is_nothing_to_tell(two_champions, told):
-    alert_steps.alert_retrain(RETRAIN)
+    alerts.alert_retrain(RETRAIN)
 
     assert told() == []
 
@@ -197,8 +199,8 @@ def test_a_champion_that_was_put_back_is_told_once_whoever_notices(registry, two
     first, second = two_champions
     rollback.undo(registry, second.generation, reason="confirm: it answers otherwise")
 
-    alert_steps.alert_retrain(RETRAIN)
-    alert_steps.alert_rollback(Run(dag_id="sentiment_rollback", run_id="later"))
+    alerts.alert_retrain(RETRAIN)
+    alerts.alert_rollback(Run(dag_id="sentiment_rollback", run_id="later"))
 
     (alert,) = told()
     assert (alert["kind"], alert["run_id"]) == ("champion_put_back", "retrain")
@@ -213,8 +215,8 @@ def test_a_log_that_was_changed_by_hand_is_told_and_nothing_is_promoted(
     key = registry.log_key(1)
     stores.models.put(key, stores.models.get(key) + b" ")
 
-    alert_steps.alert_retrain(RETRAIN)
-    alert_steps.alert_retrain(Run(dag_id="sentiment_retrain", run_id="the next one"))
+    alerts.alert_retrain(RETRAIN)
+    alerts.alert_retrain(Run(dag_id="sentiment_retrain", run_id="the next one"))
 
     (alert,) = told()
     assert alert["kind"] == "champion_log_broken"

@@ -12,15 +12,17 @@ from alert_servers import mail_server, web_server
 from builders import listing
 from typer.testing import CliRunner
 
-from pipelines import alert_ledger, alert_steps, config
-from pipelines.__main__ import app
-from pipelines.alert_channels import VARIABLES
-from pipelines.alert_ledger import open_teller
-from pipelines.alert_records import attempts
-from pipelines.alerts import Run
-from pipelines.errors import AlertChannelError, StoreUnavailableError
-from pipelines.keys import ALERTS
-from pipelines.records import MissingDelivery
+from pipelines.alerts import notifier
+from pipelines.alerts.alert import Run
+from pipelines.alerts.channels import VARIABLES
+from pipelines.alerts.notifier import open_teller
+from pipelines.alerts.records import attempts
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import AlertChannelError, StoreUnavailableError
+from pipelines.core.keys import ALERTS
+from pipelines.records.deliveries import MissingDelivery
+from pipelines.steps import alerts as steps_alerts
 
 RUN = Run(dag_id="reviews_ingest", run_id="manual__1")
 NIGHT = "2026-01-05"
@@ -40,7 +42,7 @@ class NoonClock(datetime):
 
 @pytest.fixture(autouse=True)
 def _noon(monkeypatch):
-    monkeypatch.setattr(alert_ledger, "datetime", NoonClock)
+    monkeypatch.setattr(notifier, "datetime", NoonClock)
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +108,7 @@ def test_another_incident_is_told_too(hook):
 
 
 def test_when_alerts_are_off_nothing_is_written(stores):
-    alert_steps.alert_night(RUN, NIGHT, None)
+    steps_alerts.alert_night(RUN, NIGHT, None)
 
     assert listing(stores.reviews) == {}
 
@@ -255,8 +257,8 @@ def test_what_could_not_be_sent_is_sent_by_a_later_run(stores, hook, configure, 
     a_teller().tell(an_alert())
     monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
 
-    alert_steps.alert_replay(RUN)
-    alert_steps.alert_replay(RUN)
+    steps_alerts.alert_replay(RUN)
+    steps_alerts.alert_replay(RUN)
 
     assert kinds(hook) == ["held_delivery"]
     assert states(stores) == {("webhook", 2): "sent"}
@@ -349,7 +351,7 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
 def test_a_run_that_cannot_be_looked_at_is_told(hook, configure):
     configure(store={"reviews_bucket": "nobody-made-this-one"})
 
-    alert_steps.alert_retrain(Run(dag_id="sentiment_retrain", run_id="r"))
+    steps_alerts.alert_retrain(Run(dag_id="sentiment_retrain", run_id="r"))
 
     (told,) = [json.loads(one.body) for one in hook.received]
     assert told["kind"] == "retrain_failed"
@@ -359,23 +361,23 @@ def test_a_run_that_cannot_be_looked_at_is_told(hook, configure):
 def test_the_backstop_is_silent_where_the_run_told_already(hook):
     run = Run(dag_id="sentiment_retrain", run_id="one", failed_tasks=("train",))
     other = Run(dag_id="reviews_ingest", run_id="two")
-    alert_steps.alert_retrain(run)
+    steps_alerts.alert_retrain(run)
 
-    alert_steps.alert_failed_run(run, "task failure")
-    alert_steps.alert_failed_run(other, "task failure")
+    steps_alerts.alert_failed_run(run, "task failure")
+    steps_alerts.alert_failed_run(other, "task failure")
 
     assert kinds(hook) == ["retrain_failed", "ingest_incomplete"]
 
 
 def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
     decision = type("Decision", (), {"version": "v" * 20, "why": "too few rows"})()
-    monkeypatch.setattr("pipelines.steps.read_decision", lambda uri: decision)
+    monkeypatch.setattr("pipelines.steps.context.read_decision", lambda uri: decision)
     asking = Run(dag_id="sentiment_retrain", run_id="asking")
-    alert_steps.alert_waiting(asking, "s3://models/decision.json")
-    alert_steps.alert_waiting(asking, "s3://models/decision.json")
+    steps_alerts.alert_waiting(asking, "s3://models/decision.json")
+    steps_alerts.alert_waiting(asking, "s3://models/decision.json")
 
-    alert_steps.alert_late(asking, 180)
-    alert_steps.alert_late(Run(dag_id="sentiment_retrain", run_id="hanging"), 180)
+    steps_alerts.alert_late(asking, 180)
+    steps_alerts.alert_late(Run(dag_id="sentiment_retrain", run_id="hanging"), 180)
 
     told = [json.loads(one.body) for one in hook.received]
     assert [(one["kind"], one["run_id"]) for one in told] == [
@@ -390,7 +392,7 @@ def test_a_silent_source_is_told_once_however_long_it_is_silent(hook, configure)
 
     for day in range(5, 9):
         run = Run(dag_id="reviews_ingest", run_id=f"night {day}")
-        alert_steps.alert_night(run, f"2026-01-{day:02}", [])
+        steps_alerts.alert_night(run, f"2026-01-{day:02}", [])
 
     assert kinds(hook) == ["missing_delivery"]
 
@@ -467,7 +469,7 @@ def test_the_next_summary_warns_of_what_was_not_sent(stores, configure, caplog):
     teller = a_teller()
     teller.tell(an_alert())
 
-    alert_ledger.warn_of_untold(teller)
+    notifier.warn_of_untold(teller)
 
     assert "untold_alerts=1" in caplog.text
 
@@ -481,7 +483,7 @@ def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, k
     teller.tell(an_alert())
     stores.reviews.put(ALERTS + key.format(an_alert().key), b"?")
 
-    alert_ledger.warn_of_untold(teller)
+    notifier.warn_of_untold(teller)
     a_teller().sweep()
 
     assert "untold_alerts=1" in caplog.text

@@ -9,10 +9,15 @@ from forging import resealed, tampered
 from registry_builders import a_version, decided, promoted
 from typer.testing import CliRunner
 
-from pipelines import fsck, promotion, provenance, question, steps
-from pipelines.__main__ import app
-from pipelines.errors import PromotionError, SignatureError, TrustError
-from pipelines.keys import beside
+from pipelines.cli.app import app
+from pipelines.core import provenance
+from pipelines.core.errors import PromotionError, SignatureError, TrustError
+from pipelines.core.keys import beside
+from pipelines.gate import question
+from pipelines.registry import approvals, promotion
+from pipelines.registry.fsck import check
+from pipelines.steps import promote as steps_promote
+from pipelines.steps import retrain
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -27,7 +32,7 @@ def asked(registry, name="a", **changes):
 
 
 def answer(registry, key, says, *, reason="I read its errors", actor="ops"):
-    return promotion.answer(registry, key, says, actor=actor, reason=reason)
+    return approvals.answer(registry, key, says, actor=actor, reason=reason)
 
 
 def promote(registry, decision, *, reason=""):
@@ -37,7 +42,7 @@ def promote(registry, decision, *, reason=""):
 
 
 def a_reply(decision_uri, says):
-    return steps.Reply(
+    return steps_promote.Reply(
         decision_uri=decision_uri, answer=says, actor="ops on airflow", reason="I read its errors"
     )
 
@@ -64,8 +69,8 @@ def test_what_needs_a_person_is_not_promoted_without_one(registry, verdict):
     with pytest.raises(PromotionError, match="needs a person's approval, and nobody did"):
         promote(registry, decision)
 
-    assert not promotion.is_allowed(registry, decision)
-    assert promotion.is_open(registry, decision)
+    assert not approvals.is_allowed(registry, decision)
+    assert approvals.is_open(registry, decision)
     assert registry.champion() is None
 
 
@@ -76,7 +81,7 @@ def test_an_approved_version_is_promoted_and_the_log_says_who_said_yes_and_why(r
 
     entry = promote(registry, decision)
 
-    assert promotion.is_allowed(registry, decision)
+    assert approvals.is_allowed(registry, decision)
     assert (entry.actor, entry.reason) == ("ops", "I read its errors")
     assert entry.approval_key == beside(key, "approval.json")
     assert entry.approval_sha256 == approval.digest()
@@ -100,8 +105,8 @@ def test_a_rejected_version_is_never_promoted(registry, verdict):
     with pytest.raises(PromotionError, match=r"ops rejected it \(wrong on sequels\)"):
         promote(registry, decision)
 
-    assert not promotion.is_allowed(registry, decision)
-    assert not promotion.is_open(registry, decision)
+    assert not approvals.is_allowed(registry, decision)
+    assert not approvals.is_open(registry, decision)
     assert registry.champion() is None
 
 
@@ -111,7 +116,7 @@ def test_the_first_answer_stands(registry, first, second):
     kept = answer(registry, key, first)
 
     assert answer(registry, key, second, actor="somebody else") == kept
-    assert promotion.find_approval(registry, decision) == kept
+    assert approvals.find_approval(registry, decision) == kept
     assert kept.answer == first
 
 
@@ -169,8 +174,8 @@ def test_an_approval_put_beside_another_decision_is_void(registry, stores):
 
     for refuse in (
         lambda: promote(registry, other),
-        lambda: promotion.is_allowed(registry, other),
-        lambda: promotion.is_open(registry, other),
+        lambda: approvals.is_allowed(registry, other),
+        lambda: approvals.is_open(registry, other),
         lambda: answer(registry, other_key, "reject"),
     ):
         with pytest.raises(SignatureError, match="was signed as ApprovalRecord for"):
@@ -192,7 +197,7 @@ def test_a_no_that_was_turned_into_a_yes_is_refused(registry, stores):
     stores.models.put(no, tampered(stores.models.get(no), answer="approve"))
 
     with pytest.raises(SignatureError, match="was changed after"):
-        promotion.is_allowed(registry, decision)
+        approvals.is_allowed(registry, decision)
 
 
 def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
@@ -208,7 +213,7 @@ def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
         stores.models.put(approval_key, bytes(changed))
         with pytest.raises(TrustError):
             registry.find_approval(registry.decision(key))
-        errors = {found.key for found in fsck.check(stores.reviews, registry)
+        errors = {found.key for found in check.check(stores.reviews, registry)
                   if found.kind == "error"}  # fmt: skip
         assert approval_key in errors, place
 
@@ -219,7 +224,7 @@ def test_an_approval_that_was_replaced_by_another_signed_one_is_found(registry, 
     promote(registry, decision)
     stores.models.put(approval.object_key, resealed(approval, reason="another one"))
 
-    errors = {found.key: found.what for found in fsck.check(stores.reviews, registry)
+    errors = {found.key: found.what for found in check.check(stores.reviews, registry)
               if found.kind == "error"}  # fmt: skip
 
     assert "was replaced" in errors[beside(key, "approval.json")]
@@ -234,14 +239,14 @@ def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores,
         registry, "b", verdict="INCONCLUSIVE", against=moved, policy=decision.policy
     )
     monkeypatch.setattr(provenance, "gate_policy", lambda _settings: decision.policy)
-    monkeypatch.setattr(steps, "evaluate", lambda manifest_uri: manifest_uri)
-    monkeypatch.setattr(steps, "verify", lambda evaluation_uri: evaluation_uri)
-    monkeypatch.setattr(steps, "decide", lambda _evaluation_uri: stores.models.uri(again_key))
+    monkeypatch.setattr(retrain, "evaluate", lambda manifest_uri: manifest_uri)
+    monkeypatch.setattr(retrain, "verify", lambda evaluation_uri: evaluation_uri)
+    monkeypatch.setattr(retrain, "decide", lambda _evaluation_uri: stores.models.uri(again_key))
 
-    assert steps.promote(stores.models.uri(key), "a run") is None
+    assert steps_promote.promote(stores.models.uri(key), "a run") is None
 
     assert registry.history() == [moved]
-    assert promotion.is_open(registry, again)
+    assert approvals.is_open(registry, again)
 
 
 # ── The steps ────────────────────────────────────────────────────────────────────────────────
@@ -264,7 +269,7 @@ def test_what_follows_a_decision(registry, stores, approval, said, is_dry_run, f
     if said:
         answer(registry, key, said)
 
-    assert steps.next_step(stores.models.uri(key), is_dry_run=is_dry_run) == follows
+    assert steps_promote.next_step(stores.models.uri(key), is_dry_run=is_dry_run) == follows
 
 
 @pytest.mark.parametrize(("says", "is_approved"), [("approve", True), ("reject", False)])
@@ -272,7 +277,7 @@ def test_a_reply_is_kept_and_says_whether_to_go_on(registry, stores, says, is_ap
     key, _ = asked(registry)
     uri = stores.models.uri(key)
 
-    assert steps.record_reply(uri, a_reply(uri, says)) is is_approved
+    assert steps_promote.record_reply(uri, a_reply(uri, says)) is is_approved
 
     kept = registry.find_approval(registry.decision(key))
     assert (kept.answer, kept.actor, kept.reason) == (says, "ops on airflow", "I read its errors")
@@ -281,10 +286,10 @@ def test_a_reply_is_kept_and_says_whether_to_go_on(registry, stores, says, is_ap
 def test_no_reply_in_time_is_no_yes_and_is_not_kept_as_a_persons_no(registry, stores):
     key, decision = asked(registry)
 
-    assert steps.record_reply(stores.models.uri(key), None) is False
+    assert steps_promote.record_reply(stores.models.uri(key), None) is False
 
     assert registry.find_approval(registry.decision(key)) is None
-    assert promotion.is_open(registry, decision)
+    assert approvals.is_open(registry, decision)
 
 
 @pytest.mark.parametrize(("says", "is_approved"), [("approve", True), ("reject", False)])
@@ -292,7 +297,7 @@ def test_without_a_reply_an_answer_given_elsewhere_counts(registry, stores, says
     key, _ = asked(registry)
     answer(registry, key, says)
 
-    assert steps.record_reply(stores.models.uri(key), None) is is_approved
+    assert steps_promote.record_reply(stores.models.uri(key), None) is is_approved
 
 
 def test_a_yes_after_somebody_elses_no_does_not_go_on(registry, stores):
@@ -300,7 +305,7 @@ def test_a_yes_after_somebody_elses_no_does_not_go_on(registry, stores):
     answer(registry, key, "reject")
     uri = stores.models.uri(key)
 
-    assert steps.record_reply(uri, a_reply(uri, "approve")) is False
+    assert steps_promote.record_reply(uri, a_reply(uri, "approve")) is False
 
 
 def test_a_reply_about_another_decision_is_void(registry, stores):
@@ -309,7 +314,7 @@ def test_a_reply_about_another_decision_is_void(registry, stores):
     reply = a_reply(stores.models.uri(other_key), "approve")
 
     with pytest.raises(PromotionError, match="the answer is void"):
-        steps.record_reply(stores.models.uri(key), reply)
+        steps_promote.record_reply(stores.models.uri(key), reply)
 
     assert registry.find_approval(registry.decision(key)) is None
     assert registry.find_approval(registry.decision(other_key)) is None
@@ -321,7 +326,7 @@ def test_the_question_of_a_step_is_that_of_its_decision_and_names_the_time(
     configure(approval={"timeout_hours": 1.5})
     key, decision = asked(registry)
 
-    text = steps.describe_decision(stores.models.uri(key))
+    text = steps_promote.describe_decision(stores.models.uri(key))
 
     assert text == question.describe(decision, timeout_hours=1.5)
     assert "within 1.5 hours" in text

@@ -17,38 +17,26 @@ from builders import as_csv, deliver, landing_key, listing, some_rows
 from forgeries import sealed_by_a_stranger
 from typer.testing import CliRunner
 
-from pipelines import (
-    alert_steps,
-    card,
-    config,
-    fsck,
-    keys,
-    promotion,
-    provenance,
-    replay_steps,
-    reports,
-    serving,
-    standings,
-    steps,
-    verification,
-)
-from pipelines.__main__ import app
-from pipelines.alerts import Run
-from pipelines.errors import PromotionError, StalePlanError, TrustError
-from pipelines.judgement import ArtefactCheck, Decision, Evaluation
-from pipelines.partitions import ACCEPTED_SCHEMA, read_partition, write_partition
-from pipelines.records import (
-    LogEntry,
-    Manifest,
-    Outcome,
-    Plan,
-    Receipt,
-    ReplayPlan,
-    RollbackPlan,
-    Snapshot,
-    canonical_json,
-    sha256_of,
-)
+from pipelines.alerts.alert import Run
+from pipelines.cli.app import app
+from pipelines.core import config, keys, provenance
+from pipelines.core.errors import PromotionError, StalePlanError, TrustError
+from pipelines.core.record import canonical_json, sha256_of
+from pipelines.evaluation import verify
+from pipelines.gate.card import card
+from pipelines.intake import standings
+from pipelines.intake.partitions import ACCEPTED_SCHEMA, read_partition, write_partition
+from pipelines.records.data import Snapshot
+from pipelines.records.decisions import Decision
+from pipelines.records.deliveries import Outcome, Receipt, ReplayPlan
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.succession import LogEntry, RollbackPlan
+from pipelines.records.versions import Manifest, Plan
+from pipelines.registry import promotion
+from pipelines.registry.fsck import check
+from pipelines.serving import champion
+from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
+from pipelines.validation import report
 
 pytestmark = pytest.mark.attack
 
@@ -143,8 +131,8 @@ def test_a_plan_that_was_replaced_is_not_carried_out(
     before, uri = listing(stores.models), stores.models.uri(newest_plan)
 
     refused(
-        newest_plan, lambda: steps.has_work(uri), lambda: steps.featurize(uri),
-        lambda: steps.train(uri), lambda: steps.plan(steps.take_snapshot()),
+        newest_plan, lambda: retrain.has_work(uri), lambda: retrain.featurize(uri),
+        lambda: retrain.train(uri), lambda: retrain.plan(retrain.take_snapshot()),
     )  # fmt: skip
 
     assert not planted_module.exists()
@@ -158,7 +146,7 @@ def test_another_plan_of_ours_under_that_name_is_not_carried_out(newest_plan, st
     plant(stores.models, newest_plan, stores.models.get(other))
     uri = stores.models.uri(newest_plan)
 
-    refused(newest_plan, lambda: steps.has_work(uri), lambda: steps.train(uri))
+    refused(newest_plan, lambda: retrain.has_work(uri), lambda: retrain.train(uri))
 
     counted("attacks", 1)
 
@@ -169,7 +157,7 @@ def test_code_that_the_configuration_does_not_name_is_not_run_whoever_signed_the
     """A plan of ours, from before the configuration was changed."""
     uri = stores.models.uri(registry.add_plan(evil(stores.models.get_record(newest_plan, Plan))))
 
-    for step in (steps.featurize, steps.train):
+    for step in (retrain.featurize, retrain.train):
         with pytest.raises(StalePlanError, match="Nothing of it is run"):
             step(uri)
 
@@ -197,7 +185,7 @@ def test_rows_that_nobody_validated_are_not_learned(whole_world, stores, counted
     plant(stores.reviews, key, forged(how, stores.reviews, other, key))
     snapshots = [name for name in listing(stores.reviews) if name.startswith("snapshots/")]
 
-    refused(key, steps.take_snapshot)
+    refused(key, retrain.take_snapshot)
 
     assert key in failing_cli("retrain")
     assert [name for name in listing(stores.reviews) if name.startswith("snapshots/")] == snapshots
@@ -208,7 +196,7 @@ def test_an_outcome_of_ours_is_no_outcome_of_another_delivery(whole_world, store
     one, other = [key for key in listing(stores.reviews) if key.endswith("outcome.json")][:2]
     plant(stores.reviews, one, stores.reviews.get(other))
 
-    refused(one, steps.take_snapshot)
+    refused(one, retrain.take_snapshot)
 
     counted("attacks", 1)
 
@@ -227,7 +215,7 @@ def test_a_snapshot_that_was_replaced_before_training_is_not_trained_on(
     ):
         plant(stores.reviews, key, data)
         uri = stores.models.uri(newest_plan)
-        refused(key, lambda uri=uri: steps.featurize(uri), lambda uri=uri: steps.train(uri))
+        refused(key, lambda uri=uri: retrain.featurize(uri), lambda uri=uri: retrain.train(uri))
 
     assert not [name for name in listing(stores.models) if name.endswith("manifest.json")][1:]
     counted("attacks", 2)
@@ -246,12 +234,12 @@ def test_an_outcome_that_was_deleted_is_missed_before_anything_is_learned_or_jud
     )  # fmt: skip
     stores.reviews.delete(key)
 
-    refused(largest.key, steps.take_snapshot)
+    refused(largest.key, retrain.take_snapshot)
     due = deliver(stores, landing_key("new.csv"), as_csv(some_rows(40, first=900)))
-    arrival = steps.land(due, whole.NIGHTS[1])
-    refused("the ledger has lost entries", lambda: steps.validate(arrival))
+    arrival = ingest.land(due, whole.NIGHTS[1])
+    refused("the ledger has lost entries", lambda: ingest.validate(arrival))
 
-    told = {one.key for one in fsck.check(stores.reviews, registry) if one.kind == "error"}
+    told = {one.key for one in check.check(stores.reviews, registry) if one.kind == "error"}
     assert {key, largest.key} <= told
     counted("attacks", 1)
 
@@ -268,8 +256,8 @@ def test_features_and_corpora_of_the_attackers_choice_are_made_again(
         seal, payload = data.split(b"\n", 1)
         stores.reviews.put(key, payload if key.endswith(".npz") else seal + b"\n" + payload)
 
-    steps.featurize(stores.models.uri(newest_plan))
-    steps.train(stores.models.uri(newest_plan))
+    retrain.featurize(stores.models.uri(newest_plan))
+    retrain.train(stores.models.uri(newest_plan))
 
     assert stores.models.get(registry.manifest_key(version)) == honest
     counted("attacks", len(cached))
@@ -283,9 +271,9 @@ def test_an_evaluation_of_the_attackers_choice_decides_nothing(
     undecided, stores, registry, configure, counted, how
 ):
     configure(gate={"min_accuracy": 0.999})
-    evaluation_uri = steps.verify(steps.evaluate(undecided))
+    evaluation_uri = retrain.verify(retrain.evaluate(undecided))
     key = stores.resolve(evaluation_uri)[1]
-    decision_key = stores.resolve(steps.decide(evaluation_uri))[1]
+    decision_key = stores.resolve(retrain.decide(evaluation_uri))[1]
     assert registry.decision(decision_key).verdict == "REJECT"
 
     honest = stores.models.get_record(key, Evaluation)
@@ -296,8 +284,8 @@ def test_an_evaluation_of_the_attackers_choice_decides_nothing(
     stores.models.delete(decision_key)
 
     refused(
-        key, lambda: steps.evaluate(undecided), lambda: steps.verify(evaluation_uri),
-        lambda: steps.decide(evaluation_uri),
+        key, lambda: retrain.evaluate(undecided), lambda: retrain.verify(evaluation_uri),
+        lambda: retrain.decide(evaluation_uri),
     )  # fmt: skip
     assert decision_key not in listing(stores.models)
     assert registry.champion() is None
@@ -312,10 +300,10 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
     configure(gate={"ask_for_first_model": False})
 
     def fails(*_):
-        raise verification.CleanRoomError("the model hangs")
+        raise verify.CleanRoomError("the model hangs")
 
-    monkeypatch.setattr(verification, "ask_clean_room", fails)
-    evaluation_uri = steps.evaluate(undecided)
+    monkeypatch.setattr(verify, "ask_clean_room", fails)
+    evaluation_uri = retrain.evaluate(undecided)
     key = keys.beside(stores.resolve(evaluation_uri)[1], "artefact_check.json")
     old = next(name for name in whole_world.models if name.endswith("artefact_check.json"))
     evaluation = registry.evaluation(stores.resolve(evaluation_uri)[1])
@@ -331,10 +319,10 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
     )  # fmt: skip
     plant(stores.models, key, data)
 
-    refused(key, lambda: steps.verify(evaluation_uri), lambda: steps.decide(evaluation_uri))
+    refused(key, lambda: retrain.verify(evaluation_uri), lambda: retrain.decide(evaluation_uri))
 
     stores.models.delete(key)
-    honest = registry.decision(stores.resolve(steps.decide(steps.verify(evaluation_uri)))[1])
+    honest = registry.decision(stores.resolve(retrain.decide(retrain.verify(evaluation_uri)))[1])
     assert honest.verdict not in {"PROMOTE", "REFRESH"}
     counted("attacks", 1)
 
@@ -344,8 +332,8 @@ def test_a_decision_under_old_rules_is_none_under_stricter_ones(
 ):
     """A dry run said PROMOTE; the rules were tightened; its records are copied to the new place."""
     configure(gate={"ask_for_first_model": False})
-    old_uri = steps.decide(steps.verify(steps.evaluate(undecided)))
-    decision = steps.read_decision(old_uri)
+    old_uri = retrain.decide(retrain.verify(retrain.evaluate(undecided)))
+    decision = context.read_decision(old_uri)
     assert decision.verdict == "PROMOTE"
     configure(gate={"min_accuracy": 0.999})
     policy = provenance.gate_policy(config.load())
@@ -357,13 +345,13 @@ def test_a_decision_under_old_rules_is_none_under_stricter_ones(
     copied_uri = stores.models.uri(copied)
 
     refused(
-        copied, lambda: steps.promote(copied_uri, "x"),
-        lambda: steps.next_step(copied_uri, is_dry_run=False),
+        copied, lambda: promote.promote(copied_uri, "x"),
+        lambda: promote.next_step(copied_uri, is_dry_run=False),
         lambda: registry.find_decision(decision.version, 0, policy),
     )  # fmt: skip
-    refused(f"{folder}evaluation.json", lambda: steps.evaluate(undecided))
+    refused(f"{folder}evaluation.json", lambda: retrain.evaluate(undecided))
     with pytest.raises(StalePlanError, match="decided under other rules"):
-        steps.promote(old_uri, "x")
+        promote.promote(old_uri, "x")
     assert registry.champion() is None
     counted("attacks", 1)
 
@@ -408,10 +396,10 @@ def test_a_report_that_was_changed_is_not_shown_and_fsck_names_it(
     stored = key_like(stores.reviews, "reports/", "report.html")
     plant(stores.reviews, stored, stores.reviews.get(stored) + SHOWN.encode())
 
-    page = reports.page(stores.reviews, stored.replace("report.html", "validation.json"))
+    page = report.page(stores.reviews, stored.replace("report.html", "validation.json"))
 
     assert SHOWN not in page
-    (found,) = fsck.check(stores.reviews, registry)
+    (found,) = check.check(stores.reviews, registry)
     assert (found.kind, found.key) == ("error", stored)
     counted("attacks", 1)
 
@@ -420,22 +408,22 @@ def test_a_yes_to_one_decision_is_none_to_another(
     undecided, whole_world, stores, registry, counted
 ):
     second = stores.models.uri(registry.manifest_key(version_of(whole_world, "00000001")))
-    asked = [steps.decide(steps.verify(steps.evaluate(uri))) for uri in (undecided, second)]
-    assert [steps.read_decision(uri).approval for uri in asked] == ["needed", "needed"]
-    steps.record_answer(asked[0], "approve", "ops", "this one is good")
+    asked = [retrain.decide(retrain.verify(retrain.evaluate(uri))) for uri in (undecided, second)]
+    assert [context.read_decision(uri).approval for uri in asked] == ["needed", "needed"]
+    promote.record_answer(asked[0], "approve", "ops", "this one is good")
     yes, there = (keys.beside(stores.resolve(uri)[1], "approval.json") for uri in asked)
     planted = json.loads(stores.models.get(yes).split(b"\n", 1)[1]) | {
-        "version": steps.read_decision(asked[1]).version,
-        "decision_sha256": steps.read_decision(asked[1]).digest(),
+        "version": context.read_decision(asked[1]).version,
+        "decision_sha256": context.read_decision(asked[1]).digest(),
     }
     seal = stores.models.get(yes).split(b"\n", 1)[0] + b"\n"
 
     for data in (stores.models.get(yes), canonical_json(planted), seal + canonical_json(planted)):
         plant(stores.models, there, data)
         refused(
-            there, lambda: steps.promote(asked[1], "x"),
-            lambda: steps.next_step(asked[1], is_dry_run=False),
-            lambda: steps.record_answer(asked[1], "reject", "ops", "no"),
+            there, lambda: promote.promote(asked[1], "x"),
+            lambda: promote.next_step(asked[1], is_dry_run=False),
+            lambda: promote.record_answer(asked[1], "reject", "ops", "no"),
         )  # fmt: skip
 
     assert registry.champion() is None
@@ -445,13 +433,13 @@ def test_a_yes_to_one_decision_is_none_to_another(
 def test_a_no_that_was_deleted_is_asked_for_again_and_never_taken_for_a_yes(
     undecided, stores, registry, counted
 ):
-    uri = steps.decide(steps.verify(steps.evaluate(undecided)))
-    steps.record_answer(uri, "reject", "ops", "wrong on sequels")
+    uri = retrain.decide(retrain.verify(retrain.evaluate(undecided)))
+    promote.record_answer(uri, "reject", "ops", "wrong on sequels")
     stores.models.delete(keys.beside(stores.resolve(uri)[1], "approval.json"))
 
-    assert steps.next_step(uri, is_dry_run=False) == "ask"
-    assert steps.promote(uri, "x") is None
-    decision = steps.read_decision(uri)
+    assert promote.next_step(uri, is_dry_run=False) == "ask"
+    assert promote.promote(uri, "x") is None
+    decision = context.read_decision(uri)
     with pytest.raises(PromotionError, match="needs a person's approval"):
         promotion.promote(registry, decision, policy=decision.policy, actor="x", reason="")
     counted("attacks", 1)
@@ -476,8 +464,8 @@ def test_a_log_that_was_cut_back_has_no_champion(
     folder = tmp_path / "consumer"
 
     refused(
-        "cut back", registry.champion, steps.take_snapshot, lambda: steps.has_work(plan),
-        lambda: serving.find_champion(registry), lambda: serving.pull(registry, folder),
+        "cut back", registry.champion, retrain.take_snapshot, lambda: retrain.has_work(plan),
+        lambda: champion.find_champion(registry), lambda: champion.pull(registry, folder),
         registry.check_nothing_cut,
     )  # fmt: skip
 
@@ -494,7 +482,7 @@ def test_nothing_is_added_to_a_log_that_decisions_are_ahead_of(
     cut_log(stores, 0, with_hint=True)
     decision = stores.models.uri(key_like(stores.models, "/gates/00000000-", "decision.json"))
 
-    refused("a decision was made against generation 1", lambda: steps.promote(decision, "x"))
+    refused("a decision was made against generation 1", lambda: promote.promote(decision, "x"))
 
     assert [name for name in listing(stores.models) if "/log/" in name] == []
     counted("attacks", 1)
@@ -506,7 +494,7 @@ def test_fsck_names_what_is_ahead_of_the_log_without_the_hint(
 ):
     cut_log(stores, keep, with_hint=True)
 
-    ahead = [one for one in fsck.check(stores.reviews, registry) if "cut back" in one.what]
+    ahead = [one for one in check.check(stores.reviews, registry) if "cut back" in one.what]
 
     assert ahead
     assert {one.kind for one in ahead} == {"error"}
@@ -514,14 +502,14 @@ def test_fsck_names_what_is_ahead_of_the_log_without_the_hint(
 
 
 def test_a_consumer_takes_no_step_back(whole_world, stores, registry, tmp_path, counted):
-    serving.pull(registry, tmp_path)
+    champion.pull(registry, tmp_path)
     cut_log(stores, 1, with_hint=True)
     kept = {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
 
-    refused("cut back", lambda: serving.pull(registry, tmp_path))
+    refused("cut back", lambda: champion.pull(registry, tmp_path))
 
     assert kept == {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
-    assert serving.load_pulled(tmp_path).entry.generation == 5
+    assert champion.load_pulled(tmp_path).entry.generation == 5
     counted("attacks", 1)
 
 
@@ -532,11 +520,11 @@ def test_an_older_entry_of_ours_in_the_place_of_a_newer_one_is_none(
     for older in range(1, 5):
         plant(stores.models, newest, stores.models.get(registry.log_key(older)))
         refused(
-            newest, registry.champion, registry.history, steps.take_snapshot,
-            lambda: serving.pull(registry, tmp_path),
+            newest, registry.champion, registry.history, retrain.take_snapshot,
+            lambda: champion.pull(registry, tmp_path),
         )  # fmt: skip
 
-    (alert,) = alert_steps.run_alerts(stores, Run(dag_id="sentiment_retrain", run_id="x"))
+    (alert,) = alerts.run_alerts(stores, Run(dag_id="sentiment_retrain", run_id="x"))
     assert alert.kind == "champion_log_broken"
     counted("attacks", 4)
 
@@ -555,7 +543,7 @@ def test_an_entry_of_the_attackers_choice_makes_no_champion(
     )
     plant(stores.models, key, forged(how, stores.models, planted, key))
 
-    refused(key, registry.champion, registry.history, lambda: serving.pull(registry, tmp_path))
+    refused(key, registry.champion, registry.history, lambda: champion.pull(registry, tmp_path))
 
     counted("attacks", 1)
 
@@ -572,7 +560,7 @@ def test_a_rollback_that_nobody_planned_is_not_carried_out(
     )
     plant(stores.models, key, forged(how, stores.models, planted, key))
 
-    refused(key, lambda: steps.apply_rollback(stores.models.uri(key), "x"))
+    refused(key, lambda: rollback.apply_rollback(stores.models.uri(key), "x"))
 
     assert registry.champion() == now
     counted("attacks", 1)
@@ -590,7 +578,7 @@ def test_no_planted_receipt_keeps_a_file_from_being_due(whole_world, stores, cou
     planted = receipt.model_copy(
         update={"landing_key": landing, "version_tag": tag, "night": "2025-12-31"}
     )
-    assert due in steps.find_deliveries(whole.NIGHTS[1])
+    assert due in ingest.find_deliveries(whole.NIGHTS[1])
 
     for data in (
         planted.to_bytes(), stores.reviews.get(theirs),
@@ -600,7 +588,7 @@ def test_no_planted_receipt_keeps_a_file_from_being_due(whole_world, stores, cou
         ),
     ):  # fmt: skip
         plant(stores.reviews, planted.object_key, data)
-        assert due in steps.find_deliveries(whole.NIGHTS[1])
+        assert due in ingest.find_deliveries(whole.NIGHTS[1])
 
     counted("attacks", 4)
 
@@ -620,7 +608,7 @@ def test_held_rows_that_nobody_released_stay_held(whole_world, stores, counted, 
     )
     plant(stores.reviews, key, forged(how, stores.reviews, planted, key))
 
-    refused(key, lambda: replay_steps.apply_replay(stores.reviews.uri(key), "x"))
+    refused(key, lambda: replay.apply_replay(stores.reviews.uri(key), "x"))
 
     assert standings.find(stores.reviews, plan.delivery) == before
     counted("attacks", 1)
@@ -636,7 +624,7 @@ def test_a_partition_of_other_rows_is_not_learned(whole_world, stores, registry,
 
     refused(part.key, lambda: read_partition(stores.reviews, part, ["label"]))
 
-    (found,) = [one for one in fsck.check(stores.reviews, registry, is_deep=True)
+    (found,) = [one for one in check.check(stores.reviews, registry, is_deep=True)
                 if one.kind == "error"]  # fmt: skip
     assert found.key == part.key
     counted("attacks", 1)

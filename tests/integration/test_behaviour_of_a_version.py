@@ -1,12 +1,12 @@
 """`python -m ops.behaviour` asks a version that is really in the registry."""
 
 from ops.behaviour import main
-from pipelines import steps
+from pipelines.steps import retrain
 
 
 def test_any_trained_version_is_asked_all_cases(ingest_night, capsys):
     ingest_night(1)
-    manifest_uri = steps.train(steps.plan(steps.take_snapshot()))
+    manifest_uri = retrain.train(retrain.plan(retrain.take_snapshot()))
 
     code = main([manifest_uri.split("/")[-2]])
 

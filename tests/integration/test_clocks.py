@@ -16,15 +16,19 @@ from incident_builders import ingest, odd_rows, sent
 from registry_builders import promoted
 from typer.testing import CliRunner
 
-from pipelines import clock, fsck, replay_steps, rollback, steps
-from pipelines.__main__ import app
-from pipelines.alert_ledger import Teller
-from pipelines.alert_records import attempts
-from pipelines.config import load
-from pipelines.errors import AlertChannelError, DataError, StoreUnavailableError
-from pipelines.records import LogEntry
-from pipelines.sealed import to_stored
-from pipelines.store import Bucket
+from pipelines.alerts.notifier import Teller
+from pipelines.alerts.records import attempts
+from pipelines.cli.app import app
+from pipelines.core.config import load
+from pipelines.core.errors import AlertChannelError, DataError, StoreUnavailableError
+from pipelines.core.store import clock
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.sealed import to_stored
+from pipelines.records.succession import LogEntry
+from pipelines.registry import rollback
+from pipelines.registry.fsck import check
+from pipelines.steps import ingest as steps_ingest
+from pipelines.steps import replay
 
 pytestmark = pytest.mark.attack
 
@@ -79,8 +83,8 @@ def test_a_replay_is_dated_by_the_store(stores, wrong_machine):
     ingest()
     wrong_machine()
 
-    done = replay_steps.read_replay(
-        replay_steps.apply_replay(replay_steps.plan_replay(held, "discard", "a test"), "test")
+    done = replay.read_replay(
+        replay.apply_replay(replay.plan_replay(held, "discard", "a test"), "test")
     )
 
     assert is_now(done.at)
@@ -209,7 +213,7 @@ def test_a_store_of_several_nodes_turns_no_succession_around(registry, monkeypat
 def test_fsck_names_a_date_that_contradicts_the_others(stores, registry, wrong, monkeypatch):
     a_log(registry, day(2), day(4), wrong, day(8))
 
-    found = fsck.check(stores.reviews, registry)
+    found = check.check(stores.reviews, registry)
 
     dated = [one for one in found if "dated" in one.what]
     assert len(dated) == 1
@@ -235,7 +239,7 @@ def test_a_night_after_the_stores_today_is_refused_whatever_the_machine_says(sto
     set_machine_clock(monkeypatch, FAR)
 
     with pytest.raises(DataError, match="after today"):
-        steps.find_deliveries(ahead)
+        steps_ingest.find_deliveries(ahead)
 
 
 def test_undated_files_are_due_by_the_stores_today(stores, wrong_machine):
@@ -244,7 +248,7 @@ def test_undated_files_are_due_by_the_stores_today(stores, wrong_machine):
     yesterday = (real_now() - timedelta(days=1)).date().isoformat()
     wrong_machine()
 
-    assert steps.find_deliveries(yesterday) == [stores.reviews.uri(key)]
+    assert steps_ingest.find_deliveries(yesterday) == [stores.reviews.uri(key)]
 
 
 # ── The store says what time it is ───────────────────────────────────────────────────────────

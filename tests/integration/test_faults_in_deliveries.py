@@ -16,15 +16,19 @@ from fault_deliveries import (
 )
 from in_memory import InMemory
 
-from pipelines import deliveries, validation
-from pipelines.config import CONFIG_FOLDER, load
-from pipelines.damage import DELIVERED_SCHEMA
-from pipelines.decoding import Rows
-from pipelines.errors import UnreadableDeliveryError
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.partitions import read_partition
-from pipelines.records import Arrival, Delivery, Partition, Validation
-from pipelines.replayer import Format, encode
+from pipelines.core.config import CONFIG_FOLDER, load
+from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.intake import arrivals, ledger
+from pipelines.intake.decoding import Rows
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.intake.partitions import read_partition
+from pipelines.records.data import Partition
+from pipelines.records.deliveries import Arrival, Delivery
+from pipelines.records.validations import Validation
+from pipelines.simulation.damage import DELIVERED_SCHEMA
+from pipelines.simulation.film_site import encode
+from pipelines.simulation.plans import Format
+from pipelines.validation import validate
 from tests.builders import landing_key
 
 SETTINGS = load(CONFIG_FOLDER / "default.toml")
@@ -53,13 +57,11 @@ def accepted_before(reviews: InMemory) -> InMemory:
         rows = earlier_night(number)
         night = rows[0]["written_on"]
         delivery = landed(reviews, rows, "parquet", night)
-        key, found = validation.validate(
-            reviews, delivery, SETTINGS, before=night, judge=Champion()
-        )
+        key, found = validate.validate(reviews, delivery, SETTINGS, before=night, judge=Champion())
         arrival = Arrival(
             landing_key=delivery.landing_key, version_tag="1", night=night, delivery=delivery.sha256
         )
-        deliveries.conclude(reviews, arrival, delivery, found, key)
+        ledger.conclude(reviews, arrival, delivery, found, key)
     return reviews
 
 
@@ -79,7 +81,7 @@ def reviews(four_nights: InMemory) -> InMemory:
 def judged(reviews: InMemory, fault: Fault, file_format: Format = "parquet") -> Validation:
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     champion = Champion() if fault.asks_champion else None
-    _, found = validation.validate(
+    _, found = validate.validate(
         reviews, delivery, SETTINGS, before=NIGHT.isoformat(), judge=champion
     )
     return found
@@ -107,7 +109,7 @@ def test_a_fault_has_exactly_its_own_outcome(reviews, fault):
 def decoded(reviews: InMemory, fault: Fault, file_format: Format) -> Rows | str:
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     try:
-        return validation.read_rows(reviews, delivery, SETTINGS.intake)
+        return arrivals.read_rows(reviews, delivery, SETTINGS.intake)
     except UnreadableDeliveryError as error:
         return f"{file_format}: {error}"
 
@@ -142,12 +144,12 @@ def test_what_a_delivery_was_compared_with_is_recorded(reviews):
 def test_a_delivery_of_the_same_night_is_no_history(reviews):
     alone = judged(reviews, FAULTS[0])
     beside = landed(reviews, earlier_night(0)[:100], "csv", NIGHT.isoformat())
-    key, found = validation.validate(reviews, beside, SETTINGS, before=NIGHT.isoformat())
+    key, found = validate.validate(reviews, beside, SETTINGS, before=NIGHT.isoformat())
     arrival = Arrival(
         landing_key="landing/web/x.csv", version_tag="1", night=NIGHT.isoformat(),
         delivery=beside.sha256,
     )  # fmt: skip
-    deliveries.conclude(reviews, arrival, beside, found, key)
+    ledger.conclude(reviews, arrival, beside, found, key)
 
     again = judged(reviews, FAULTS[0])
 

@@ -10,36 +10,30 @@ import pytest
 import whole_world as whole
 from forgeries import KINDS
 
-from pipelines import (
-    alert_records,
-    alert_steps,
-    card,
-    config,
-    deliveries,
-    history,
-    incidents,
-    landing,
-    on_call,
-    promotion,
-    provenance,
-    replay_steps,
-    replays,
-    reports,
-    rhythm,
-    rollback,
-    serving,
-    snapshot,
-    standings,
-    steps,
-    store,
-)
-from pipelines.alert_records import Attempt
-from pipelines.alerts import Run
-from pipelines.errors import NightIncompleteError, ObjectMissingError, TrustError
-from pipelines.judgement import Decision, Evaluation
-from pipelines.keys import arrival_id, beside
-from pipelines.records import Arrival, LogEntry, Outcome, Plan, ReplayPlan
-from pipelines.registry import Registry
+from pipelines.alerts import records
+from pipelines.alerts.alert import Run
+from pipelines.alerts.records import Attempt
+from pipelines.core import config, provenance
+from pipelines.core.errors import NightIncompleteError, ObjectMissingError, TrustError
+from pipelines.core.keys import arrival_id, beside
+from pipelines.core.store import bucket
+from pipelines.gate.card import card
+from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
+from pipelines.pages.views import incident as views_incident
+from pipelines.pages.views import incidents
+from pipelines.records.decisions import Decision
+from pipelines.records.deliveries import Arrival, Outcome, ReplayPlan
+from pipelines.records.evaluations import Evaluation
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Plan
+from pipelines.registry import approvals, promotion
+from pipelines.registry import rollback as registry_rollback
+from pipelines.registry.registry import Registry
+from pipelines.serving import champion, confirm
+from pipelines.steps import alerts, context, ingest, replay, retrain
+from pipelines.steps import promote as steps_promote
+from pipelines.steps import rollback as steps_rollback
+from pipelines.validation import history, replay_apply, replay_plan, report
 
 pytestmark = pytest.mark.attack
 
@@ -114,7 +108,7 @@ class World:
 
 
 def take_up_again(world):
-    return deliveries.receive(
+    return arrivals.receive(
         world.reviews, world.record.landing_key, night=NIGHT, intake=world.settings.intake
     )
 
@@ -127,7 +121,7 @@ def give_receipt_again(world):
     receipt = world.record
     arrival = arrival_of(world, landing_key=receipt.landing_key, version_tag=receipt.version_tag)
     outcome = world.first(Outcome, delivery=receipt.delivery)
-    return deliveries.give_receipt(world.reviews, arrival, outcome)
+    return ledger.give_receipt(world.reviews, arrival, outcome)
 
 
 def take_again(world):
@@ -155,100 +149,100 @@ def attempt_of(world, state):
 
 READERS = {
     "Arrival": [
-        lambda w: deliveries.read_arrival(w.reviews, w.one.key),
-        lambda w: steps.validate(w.uri),
-        lambda w: steps.accept(w.uri, w.reviews.uri("reports/x/validation.json")),
+        lambda w: arrivals.read_arrival(w.reviews, w.one.key),
+        lambda w: ingest.validate(w.uri),
+        lambda w: ingest.accept(w.uri, w.reviews.uri("reports/x/validation.json")),
     ],
     "NameClaim": [take_up_again],
     "Receipt": [
-        lambda w: deliveries.summarize(w.reviews, w.record.night),
+        lambda w: nights.summarize(w.reviews, w.record.night),
         give_receipt_again,
     ],
     "Delivery": [
-        lambda w: deliveries.read_arrival(
+        lambda w: arrivals.read_arrival(
             w.reviews, w.first(Arrival, delivery=w.record.sha256).object_key
         ),
         take_up_again,
-        lambda w: replays.make_plan(
+        lambda w: replay_plan.make_plan(
             w.reviews, w.record.sha256, "revalidate", rows=None, reason="x", settings=w.settings
         ),
-        lambda w: replay_steps.plan_replay(w.record.sha256, "release", "x", [1]),
+        lambda w: replay.plan_replay(w.record.sha256, "release", "x", [1]),
     ],
     "Outcome": [
         lambda w: standings.find(w.reviews, w.record.delivery),
         lambda w: standings.every(w.reviews),
-        lambda w: deliveries.find_outcome(w.reviews, w.record.delivery),
-        lambda w: deliveries.all_outcomes(w.reviews),
+        lambda w: ledger.find_outcome(w.reviews, w.record.delivery),
+        lambda w: ledger.all_outcomes(w.reviews),
         take_again,
         compare_with_history,
-        lambda w: steps.take_snapshot(),
-        lambda w: steps.validate(w.reviews.uri(arrival_of(w).object_key)),
-        lambda w: replay_steps.plan_replay(w.record.delivery, "release", "x", [1]),
+        lambda w: retrain.take_snapshot(),
+        lambda w: ingest.validate(w.reviews.uri(arrival_of(w).object_key)),
+        lambda w: replay.plan_replay(w.record.delivery, "release", "x", [1]),
     ],
     "Replay": [
         lambda w: standings.find(w.reviews, w.record.delivery),
         lambda w: standings.every(w.reviews),
         take_again,
         compare_with_history,
-        lambda w: steps.take_snapshot(),
-        lambda w: replay_steps.read_replay(w.uri),
-        lambda w: replay_steps.has_released_reviews(w.uri),
-        lambda w: replay_steps.plan_replay(w.record.delivery, "release", "x", [1]),
-        lambda w: replays.apply_plan(w.reviews, w.first(ReplayPlan), w.settings, actor="x"),
+        lambda w: retrain.take_snapshot(),
+        lambda w: replay.read_replay(w.uri),
+        lambda w: replay.has_released_reviews(w.uri),
+        lambda w: replay.plan_replay(w.record.delivery, "release", "x", [1]),
+        lambda w: replay_apply.apply_plan(w.reviews, w.first(ReplayPlan), w.settings, actor="x"),
     ],
-    "ReplayPlan": [lambda w: replay_steps.apply_replay(w.uri, "x")],
-    "Validation": [lambda w: reports.read(w.reviews, w.one.key)],
+    "ReplayPlan": [lambda w: replay.apply_replay(w.uri, "x")],
+    "Validation": [lambda w: report.read(w.reviews, w.one.key)],
     "Snapshot": [
         lambda w: snapshot.pinned(w.reviews, w.plan()),
-        lambda w: steps.plan(w.uri),
-        lambda w: steps.featurize(w.models.uri(w.plan().object_key)),
-        lambda w: steps.evaluate(w.models.uri(w.registry.manifest_key(w.plan().version))),
+        lambda w: retrain.plan(w.uri),
+        lambda w: retrain.featurize(w.models.uri(w.plan().object_key)),
+        lambda w: retrain.evaluate(w.models.uri(w.registry.manifest_key(w.plan().version))),
         lambda w: card.gather(
             w.reviews, w.registry, w.first(Decision, version=w.plan().version).object_key
         ),
     ],
     "Alert": [
-        lambda w: alert_records.read_alert(w.reviews, w.record.key),
-        lambda w: alert_records.was_told(w.reviews, w.record.key),
+        lambda w: records.read_alert(w.reviews, w.record.key),
+        lambda w: records.was_told(w.reviews, w.record.key),
     ],
-    "Claim": [lambda w: alert_records.read_claim(w.reviews, attempt_of(w, "unsettled"))],
+    "Claim": [lambda w: records.read_claim(w.reviews, attempt_of(w, "unsettled"))],
     "AttemptEnd": [
-        lambda w: alert_records.read_end(w.reviews, attempt_of(w, "failed"), "failed"),
-        lambda w: alert_records.why_failed(w.reviews, attempt_of(w, "failed")),
+        lambda w: records.read_end(w.reviews, attempt_of(w, "failed"), "failed"),
+        lambda w: records.why_failed(w.reviews, attempt_of(w, "failed")),
     ],
-    "LookedAt": [lambda w: alert_records.has_looked(w.reviews, RUN)],
+    "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
     "Plan": [
         lambda w: w.registry.plan(w.one.key),
-        lambda w: steps.has_work(w.uri),
-        lambda w: steps.featurize(w.uri),
-        lambda w: steps.train(w.uri),
+        lambda w: retrain.has_work(w.uri),
+        lambda w: retrain.featurize(w.uri),
+        lambda w: retrain.train(w.uri),
         lambda w: w.registry.add_plan(w.record),
     ],
     "Manifest": [
         lambda w: w.registry.manifest(w.record.version),
         lambda w: w.registry.find_version(w.record.version),
         lambda w: w.registry.champion_manifest(w.entry),
-        lambda w: serving.load_champion(w.registry),
-        lambda w: steps.train(w.models.uri(w.record.plan.object_key)),
-        lambda w: steps.evaluate(w.uri),
-        lambda w: steps.take_snapshot(),
+        lambda w: champion.load_champion(w.registry),
+        lambda w: retrain.train(w.models.uri(w.record.plan.object_key)),
+        lambda w: retrain.evaluate(w.uri),
+        lambda w: retrain.take_snapshot(),
         lambda w: w.registry.decision(w.first(Decision, version=w.record.version).object_key),
     ],
     "Evaluation": [
         lambda w: w.registry.evaluation(w.one.key),
         lambda w: w.registry.evaluation_of(w.decision()),
         lambda w: w.registry.add_evaluation(w.record),
-        lambda w: steps.verify(w.uri),
-        lambda w: steps.decide(w.uri),
+        lambda w: retrain.verify(w.uri),
+        lambda w: retrain.decide(w.uri),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
-        lambda w: serving.confirm(w.reviews, w.registry, 1, w.settings),
+        lambda w: confirm.confirm(w.reviews, w.registry, 1, w.settings),
         promote,
     ],
     "ArtefactCheck": [
         lambda w: w.registry.find_check(w.evaluation()),
         lambda w: w.registry.add_check(w.record),
-        lambda w: steps.verify(w.beside("evaluation.json")),
-        lambda w: steps.decide(w.beside("evaluation.json")),
+        lambda w: retrain.verify(w.beside("evaluation.json")),
+        lambda w: retrain.decide(w.beside("evaluation.json")),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
         promote,
     ],
@@ -258,13 +252,13 @@ READERS = {
         lambda w: w.registry.find_decision(w.record.version, 0, w.record.policy),
         lambda w: w.registry.last_decision(w.record.version, w.record.policy),
         lambda w: w.registry.add_decision(w.record),
-        lambda w: steps.read_decision(w.uri),
-        lambda w: steps.next_step(w.uri, is_dry_run=True),
-        lambda w: steps.describe_decision(w.uri),
-        lambda w: steps.write_card(w.uri),
-        lambda w: steps.record_answer(w.uri, "approve", "x", "y"),
-        lambda w: steps.promote(w.uri, "x"),
-        lambda w: serving.confirm(w.reviews, w.registry, 1, w.settings),
+        lambda w: context.read_decision(w.uri),
+        lambda w: steps_promote.next_step(w.uri, is_dry_run=True),
+        lambda w: steps_promote.describe_decision(w.uri),
+        lambda w: retrain.write_card(w.uri),
+        lambda w: steps_promote.record_answer(w.uri, "approve", "x", "y"),
+        lambda w: steps_promote.promote(w.uri, "x"),
+        lambda w: confirm.confirm(w.reviews, w.registry, 1, w.settings),
     ],
     "CardFiles": [
         lambda w: w.registry.find_card(w.decision()),
@@ -273,12 +267,12 @@ READERS = {
     ],
     "ApprovalRecord": [
         lambda w: w.registry.find_approval(w.decision()),
-        lambda w: promotion.find_approval(w.registry, w.decision()),
-        lambda w: promotion.is_allowed(w.registry, w.decision()),
-        lambda w: promotion.is_open(w.registry, w.decision()),
-        lambda w: steps.record_answer(w.beside("decision.json"), "approve", "x", "y"),
-        lambda w: steps.next_step(w.beside("decision.json"), is_dry_run=False),
-        lambda w: steps.promote(w.beside("decision.json"), "x"),
+        lambda w: approvals.find_approval(w.registry, w.decision()),
+        lambda w: approvals.is_allowed(w.registry, w.decision()),
+        lambda w: approvals.is_open(w.registry, w.decision()),
+        lambda w: steps_promote.record_answer(w.beside("decision.json"), "approve", "x", "y"),
+        lambda w: steps_promote.next_step(w.beside("decision.json"), is_dry_run=False),
+        lambda w: steps_promote.promote(w.beside("decision.json"), "x"),
         promote,
     ],
     "LogEntry": [
@@ -289,14 +283,14 @@ READERS = {
         lambda w: w.registry.history(),
         lambda w: w.registry.champion_at(datetime(2030, 1, 1, tzinfo=UTC)),
         lambda w: w.registry.withdrawn(),
-        lambda w: serving.find_champion(w.registry),
-        lambda w: serving.load_champion(w.registry),
-        lambda w: rollback.make_plan(w.registry, "previous", reason="x"),
-        lambda w: rollback.pin(w.registry, w.entry.version, actor="x", reason="y"),
-        lambda w: steps.take_snapshot(),
-        lambda w: steps.has_work(w.models.uri(w.first(Plan).object_key)),
+        lambda w: champion.find_champion(w.registry),
+        lambda w: champion.load_champion(w.registry),
+        lambda w: registry_rollback.make_plan(w.registry, "previous", reason="x"),
+        lambda w: registry_rollback.pin(w.registry, w.entry.version, actor="x", reason="y"),
+        lambda w: retrain.take_snapshot(),
+        lambda w: retrain.has_work(w.models.uri(w.first(Plan).object_key)),
     ],
-    "RollbackPlan": [lambda w: steps.apply_rollback(w.uri, "x")],
+    "RollbackPlan": [lambda w: steps_rollback.apply_rollback(w.uri, "x")],
 }
 # What goes on without such a record: their readers are in the tests below.
 WITHOUT = {"MissingDelivery", "ChampionHint"}
@@ -313,7 +307,7 @@ def worlds(whole_bytes, monkeypatch):
 
     def make(kind):
         world = World(whole_bytes, KINDS[kind])
-        monkeypatch.setattr(store, "open_stores", lambda *_, **__: world.stores)
+        monkeypatch.setattr(bucket, "open_stores", lambda *_, **__: world.stores)
         policy = world.first(Decision).policy
         monkeypatch.setattr(provenance, "gate_policy", lambda *_: policy)
         return world
@@ -375,7 +369,7 @@ def test_a_night_with_a_forged_receipt_is_not_finished(worlds, counted):
     for forgery in tried:
         world.forge(forgery)
         with pytest.raises(NightIncompleteError, match=world.one.key):
-            steps.check_night(NIGHT, [])
+            ingest.check_night(NIGHT, [])
 
     counted("records", len(tried))
 
@@ -396,9 +390,9 @@ def test_a_forged_record_of_a_silence_hides_none_and_makes_up_none(worlds, count
     for forgery in (tried := forgeries(world)):
         world.forge(forgery)
         with caplog.at_level(logging.CRITICAL):
-            summary = rhythm.night_summary(world.reviews, NIGHT, world.settings.sources)
+            summary = nights.night_summary(world.reviews, NIGHT, world.settings.sources)
         assert list(summary.missing) == honest
-        look = on_call.look_at_missing(world.reviews, world.registry, NIGHT, "silent")
+        look = views_incident.look_at_missing(world.reviews, world.registry, NIGHT, "silent")
         assert (look.missing, len(look.problems)) == (None, 1)
 
     counted("records", len(tried))
@@ -426,7 +420,7 @@ def test_a_forged_ledger_entry_is_left_out_where_deliveries_are_only_listed(worl
         world.forge(forgery)
         found = standings.every(world.reviews, skips_torn=True)
         assert delivery not in {one.outcome.delivery for one in found}
-        look = on_call.look(world.reviews, world.registry, delivery)
+        look = views_incident.look(world.reviews, world.registry, delivery)
         assert look.standing is None
         assert any(world.one.key in problem for problem in look.problems)
 
@@ -442,7 +436,7 @@ def test_an_alert_that_a_forged_record_says_was_sent_is_sent_again(worlds, count
     tried = [forgery for forgery in forgeries(world) if forgery.data != honest]
     for forgery in tried:
         world.reviews.objects[key] = forgery.data
-        (one,) = [one for one in alert_records.attempts(world.reviews)
+        (one,) = [one for one in records.attempts(world.reviews)
                   if (one.incident, one.channel) == (incident, "webhook")]  # fmt: skip
         assert one.state == "unsettled"
 
@@ -452,11 +446,11 @@ def test_an_alert_that_a_forged_record_says_was_sent_is_sent_again(worlds, count
 @pytest.mark.parametrize("kind", ["Alert", "AttemptEnd"])
 def test_a_forged_alert_is_listed_as_unreadable_and_the_others_are_shown(worlds, counted, kind):
     world = worlds(kind)
-    honest = len(alert_steps.every_alert())
+    honest = len(alerts.every_alert())
 
     for forgery in (tried := forgeries(world)):
         world.forge(forgery)
-        lines = alert_steps.every_alert()
+        lines = alerts.every_alert()
         assert len(lines) == honest
         assert any(world.one.key in f"{line['title']} {line['why']}" for line in lines)
 
@@ -470,7 +464,7 @@ def test_a_forged_alert_is_listed_as_unreadable_and_the_others_are_shown(worlds,
                                             ("Manifest", "manifest.json")])  # fmt: skip
 def test_a_forged_file_in_a_consumers_folder_is_not_loaded(worlds, counted, tmp_path, kind, name):
     world = worlds(kind)
-    serving.pull(world.registry, tmp_path)
+    champion.pull(world.registry, tmp_path)
     file = next(tmp_path.rglob(name))
     moved = "the record of "  # an older entry is one of ours, and says itself which it is
 
@@ -480,7 +474,7 @@ def test_a_forged_file_in_a_consumers_folder_is_not_loaded(worlds, counted, tmp_
     for forgery in tried:
         file.write_bytes(forgery.data)
         with pytest.raises(TrustError, match=name):
-            serving.load_pulled(tmp_path)
+            champion.load_pulled(tmp_path)
 
     counted("records", len(tried))
 
@@ -489,12 +483,12 @@ def test_what_is_forged_in_the_store_is_not_pulled(worlds, counted, tmp_path):
     tried = 0
     for kind in ("LogEntry", "Manifest"):
         world = worlds(kind)
-        serving.pull(world.registry, tmp_path)
+        champion.pull(world.registry, tmp_path)
         kept = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
         for forgery in forgeries(world):
             world.forge(forgery)
             with pytest.raises((TrustError, ObjectMissingError), match=r"s3://"):
-                serving.pull(world.registry, tmp_path)
+                champion.pull(world.registry, tmp_path)
             tried += 1
         assert kept == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
 

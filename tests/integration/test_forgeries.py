@@ -12,10 +12,10 @@ import whole_world as whole
 from forgeries import KINDS
 
 import pipelines
-from pipelines import sealed
-from pipelines.errors import TrustError
-from pipelines.fsck_places import PLACES
-from pipelines.records import StoredRecord
+from pipelines.core.errors import TrustError
+from pipelines.core.record import StoredRecord
+from pipelines.core.store import sealed
+from pipelines.registry.fsck.places import PLACES
 
 pytestmark = pytest.mark.attack
 

@@ -10,22 +10,19 @@ import whole_world as whole
 from builders import listing
 from typer.testing import CliRunner
 
-from pipelines import fsck, fsck_reading, keys, sealed
-from pipelines.__main__ import app
-from pipelines.errors import StoreUnavailableError
-from pipelines.fsck_places import PLACES, place_of
-from pipelines.judgement import ApprovalRecord
-from pipelines.records import (
-    ChampionHint,
-    LogEntry,
-    Manifest,
-    Outcome,
-    Replay,
-    ReplayPlan,
-    Snapshot,
-)
-from pipelines.registry import Registry
-from pipelines.sealed import to_stored
+from pipelines.cli.app import app
+from pipelines.core import keys
+from pipelines.core.errors import StoreUnavailableError
+from pipelines.core.store import sealed
+from pipelines.core.store.sealed import to_stored
+from pipelines.records.data import Snapshot
+from pipelines.records.decisions import ApprovalRecord
+from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
+from pipelines.records.succession import ChampionHint, LogEntry
+from pipelines.records.versions import Manifest
+from pipelines.registry.fsck import check, contents
+from pipelines.registry.fsck.places import PLACES, place_of
+from pipelines.registry.registry import Registry
 
 pytestmark = pytest.mark.attack
 
@@ -35,7 +32,7 @@ FLIPS = 16  # bytes flipped per object, spread from the first to the last
 @pytest.fixture
 def world(whole_bytes, monkeypatch):
     """The whole world without a server, where the same bytes are not proven over and over."""
-    monkeypatch.setattr(fsck_reading, "PARALLEL_READS", 1)
+    monkeypatch.setattr(contents, "PARALLEL_READS", 1)
     monkeypatch.setattr(sealed, "from_stored", functools.cache(sealed.from_stored))
     return whole.in_memory(whole_bytes.reviews, whole_bytes.models)
 
@@ -50,7 +47,7 @@ def every_object(world):
 
 
 def findings(world, *, is_deep=False):
-    return fsck.check(world.reviews, Registry(world.models, "sentiment"), is_deep=is_deep)
+    return check.check(world.reviews, Registry(world.models, "sentiment"), is_deep=is_deep)
 
 
 def errors(world):
@@ -64,7 +61,7 @@ def errors(world):
 
 
 def test_a_world_as_it_was_written_has_no_findings(whole_world, stores, registry):
-    assert fsck.check(stores.reviews, registry, is_deep=True) == []
+    assert check.check(stores.reviews, registry, is_deep=True) == []
 
 
 def test_every_kind_of_record_and_file_lies_in_the_whole_world(world):
@@ -81,7 +78,7 @@ def test_every_kind_of_record_and_file_lies_in_the_whole_world(world):
 def test_reading_everything_says_how_far_it_is(world):
     steps = []
 
-    fsck.check(
+    check.check(
         world.reviews, Registry(world.models, "sentiment"), is_deep=True,
         on_object=lambda done, total: steps.append((done, total)),
     )  # fmt: skip

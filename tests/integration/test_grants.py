@@ -20,12 +20,16 @@ from page_site import Pages
 from s3_under_test import s3_client
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, config, grants, replayer, steps, store
-from pipelines.__main__ import app
-from pipelines.alerts import Run
-from pipelines.errors import ObjectMissingError, StoreRefusedError
-from pipelines.grants import ROLES, Role
-from pipelines.store import Stores, open_stores
+from pipelines.alerts.alert import Run
+from pipelines.cli.app import app
+from pipelines.core import config, grants
+from pipelines.core.errors import ObjectMissingError, StoreRefusedError
+from pipelines.core.grants import ROLES, Role
+from pipelines.core.store import client as store_client
+from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.simulation import film_site
+from pipelines.steps import alerts, promote, rollback
+from pipelines.steps import ingest as steps_ingest
 
 pytestmark = [pytest.mark.attack, pytest.mark.usefixtures("one_clean_room_per_model")]
 enforced = pytest.mark.needs("enforces_policies")
@@ -58,7 +62,7 @@ class Loop:
     """Everything that people and machines do with the two buckets, in an order that works."""
 
     folder: Path
-    deliveries: list[replayer.Delivery]
+    deliveries: list[film_site.Delivery]
     version: str = ""
     held: str = ""
     decision_uri: str = ""
@@ -78,11 +82,11 @@ class Loop:
     def ingest(self, number: int) -> None:
         night = self.deliveries[number - 1].night.isoformat()
         facts("ingest", "--night", night, code=3)
-        uris = steps.find_deliveries(night)
-        steps.summarize_night(night)
+        uris = steps_ingest.find_deliveries(night)
+        steps_ingest.summarize_night(night)
         with pytest.raises(Exception, match="are held"):
-            steps.check_night(night, uris)
-        alert_steps.alert_night(INGEST, night, uris)
+            steps_ingest.check_night(night, uris)
+        alerts.alert_night(INGEST, night, uris)
 
     def replay(self) -> None:
         held = [one for one in facts("delivery", "list") if one["verdict"] == "HELD"]
@@ -91,7 +95,7 @@ class Loop:
         cli("delivery", "report", self.held, "--to", str(self.folder / "report.html"))
         facts("delivery", "revalidate", self.held, "--reason", "a look")
         facts("delivery", "discard", self.held, "--reason", "no use", "--yes")
-        alert_steps.alert_replay(INGEST)
+        alerts.alert_replay(INGEST)
 
     def retrain(self) -> None:
         outgrown = self._leave_an_outgrown_corpus()
@@ -101,10 +105,10 @@ class Loop:
         registry = open_stores().models
         self.decision_uri = registry.uri(retrained_key(self.version))
         if retrained["needs_approval"]:
-            alert_steps.alert_waiting(RETRAIN, self.decision_uri)
+            alerts.alert_waiting(RETRAIN, self.decision_uri)
             cli("decision", "approve", self.version, "--reason", "a start")
         facts("retrain")  # nothing to do
-        alert_steps.alert_retrain(RETRAIN)
+        alerts.alert_retrain(RETRAIN)
 
     def _leave_an_outgrown_corpus(self) -> str:
         reviews = open_stores(role="retrain").reviews
@@ -118,15 +122,15 @@ class Loop:
         facts("champion", "rollback", "--reason", "a try", "--yes")
         facts("champion", "release", self.version, "--reason", "it was fine")
         facts("champion", "pin", facts("champion", "show")["version"], "--reason", "a try")
-        planned = steps.plan_rollback("previous", "a second try")
-        steps.confirm(steps.apply_rollback(planned, "tester"))
-        alert_steps.alert_rollback(RETRAIN)
+        planned = rollback.plan_rollback("previous", "a second try")
+        promote.confirm(rollback.apply_rollback(planned, "tester"))
+        alerts.alert_rollback(RETRAIN)
 
     def call_back(self) -> None:
         """As the dag-processor and the triggerer do."""
         for run in (INGEST, Run(dag_id="reviews_ingest", run_id="another")):
-            alert_steps.alert_failed_run(run, "a test")
-            alert_steps.alert_late(run, 60.0)
+            alerts.alert_failed_run(run, "a test")
+            alerts.alert_late(run, 60.0)
 
     def look(self) -> None:
         """As people do: in a shell and on the pages."""
@@ -184,7 +188,7 @@ def loop(
     configure: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    nightly_deliveries: list[replayer.Delivery],
+    nightly_deliveries: list[film_site.Delivery],
 ) -> Iterator[Loop]:
     """A loop with a silent source, a first model that needs a person, and alerts by webhook."""
     configure(
@@ -232,9 +236,11 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder, make = Recorder(), store._client
+    recorder, make = Recorder(), store_client._client
     monkeypatch.setattr(
-        store, "_client", lambda settings, role=None: recorder.watch(make(settings, role), role)
+        store_client,
+        "_client",
+        lambda settings, role=None: recorder.watch(make(settings, role), role),
     )
     return recorder
 

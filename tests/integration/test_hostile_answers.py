@@ -26,13 +26,19 @@ from hostile_store import Fault, Hostile, Request, faults_for, hostile_store
 from s3_under_test import GIVEN_SERVER
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, replay_steps, steps, trust
-from pipelines.__main__ import app
-from pipelines.alerts import Run
-from pipelines.errors import DeliveryHeldError, LoopError, ObjectMissingError, StoreUnavailableError
-from pipelines.records import sha256_of
-from pipelines.replayer import Delivery
-from pipelines.store import Bucket, Stores
+from pipelines.alerts.alert import Run
+from pipelines.cli.app import app
+from pipelines.core.errors import (
+    DeliveryHeldError,
+    LoopError,
+    ObjectMissingError,
+    StoreUnavailableError,
+)
+from pipelines.core.record import sha256_of
+from pipelines.core.store import signing
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.simulation.film_site import Delivery
+from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 
 pytestmark = [
     pytest.mark.attack,
@@ -106,12 +112,12 @@ def _held(say: Say) -> str:
 
 def _ingest_steps(night: str, plays: int = PLAYS) -> Iterator[Step]:
     of = _landing_of(night)
-    yield Step(f"find {night}", lambda _: steps.find_deliveries(night))
-    yield Step(f"land {night}", lambda say: steps.land(of(say), night), plays=plays)
-    yield Step(f"validate {night}", lambda say: steps.validate(say(f"land {night}")), plays=DEAR)
+    yield Step(f"find {night}", lambda _: ingest.find_deliveries(night))
+    yield Step(f"land {night}", lambda say: ingest.land(of(say), night), plays=plays)
+    yield Step(f"validate {night}", lambda say: ingest.validate(say(f"land {night}")), plays=DEAR)
     yield Step(
         f"accept {night}",
-        lambda say: steps.accept(say(f"land {night}"), say(f"validate {night}")),
+        lambda say: ingest.accept(say(f"land {night}"), say(f"validate {night}")),
         plays=plays,
     )
 
@@ -120,21 +126,23 @@ def _retrain_steps(night: str, plays: int = PLAYS) -> Iterator[Step]:
     def task(verb: str, do: Callable[..., Any], after: str, plays: int = plays) -> Step:
         return Step(f"{verb} {night}", lambda say: do(say(f"{after} {night}")), plays=plays)
 
-    yield Step(f"snapshot {night}", lambda _: steps.take_snapshot(), plays=plays)
-    yield task("plan", steps.plan, "snapshot")
-    yield task("has work", steps.has_work, "plan")
-    yield task("featurize", steps.featurize, "plan")
-    yield task("train", steps.train, "plan", plays=DEAR)
-    yield task("evaluate", steps.evaluate, "train")
-    yield task("verify", steps.verify, "evaluate")
-    yield task("decide", steps.decide, "verify")
-    yield task("write card", steps.write_card, "decide")
-    yield task("read decision", lambda uri: steps.read_decision(uri).verdict, "decide")
-    yield task("next step", lambda uri: steps.next_step(uri, is_dry_run=False), "decide")
+    yield Step(f"snapshot {night}", lambda _: retrain.take_snapshot(), plays=plays)
+    yield task("plan", retrain.plan, "snapshot")
+    yield task("has work", retrain.has_work, "plan")
+    yield task("featurize", retrain.featurize, "plan")
+    yield task("train", retrain.train, "plan", plays=DEAR)
+    yield task("evaluate", retrain.evaluate, "train")
+    yield task("verify", retrain.verify, "evaluate")
+    yield task("decide", retrain.decide, "verify")
+    yield task("write card", retrain.write_card, "decide")
+    yield task("read decision", lambda uri: context.read_decision(uri).verdict, "decide")
+    yield task("next step", lambda uri: promote.next_step(uri, is_dry_run=False), "decide")
     if night == FIRST:
-        yield task("answer", lambda uri: steps.record_answer(uri, "approve", "me", "ok"), "decide")
-    yield task("promote", lambda uri: steps.promote(uri, "me"), "decide", plays=PLAYS)
-    yield task("confirm", steps.confirm, "promote", plays=PLAYS)
+        yield task(
+            "answer", lambda uri: promote.record_answer(uri, "approve", "me", "ok"), "decide"
+        )
+    yield task("promote", lambda uri: promote.promote(uri, "me"), "decide", plays=PLAYS)
+    yield task("confirm", promote.confirm, "promote", plays=PLAYS)
 
 
 def _all_steps() -> Iterator[Step]:
@@ -142,10 +150,10 @@ def _all_steps() -> Iterator[Step]:
     yield from list(_ingest_steps(FIRST))[:1]
     yield Step("command ingest", lambda _: command("ingest", "--night", FIRST), True, DEAR)
     yield from list(_ingest_steps(FIRST))[1:]
-    yield Step("land bad", lambda say: steps.land(_bad(say), FIRST))
-    yield Step("hold bad", lambda say: steps.validate(say("land bad")), plays=DEAR)
-    yield Step("summarize", lambda _: steps.summarize_night(FIRST))
-    yield Step("check", lambda say: steps.check_night(FIRST, json.loads(say(f"find {FIRST}"))))
+    yield Step("land bad", lambda say: ingest.land(_bad(say), FIRST))
+    yield Step("hold bad", lambda say: ingest.validate(say("land bad")), plays=DEAR)
+    yield Step("summarize", lambda _: ingest.summarize_night(FIRST))
+    yield Step("check", lambda say: ingest.check_night(FIRST, json.loads(say(f"find {FIRST}"))))
     yield Step("list deliveries", lambda _: json.loads(command("delivery", "list", "--json")[1]))
     yield Step("show delivery", lambda say: command("delivery", "show", _held(say)))
     yield Step(
@@ -154,11 +162,9 @@ def _all_steps() -> Iterator[Step]:
         True,
         DEAR,
     )
-    yield Step(
-        "plan replay", lambda say: replay_steps.plan_replay(_held(say), "release", "looked at")
-    )
-    yield Step("apply replay", lambda say: replay_steps.apply_replay(say("plan replay"), "me"))
-    yield Step("has released", lambda say: replay_steps.has_released_reviews(say("apply replay")))
+    yield Step("plan replay", lambda say: replay.plan_replay(_held(say), "release", "looked at"))
+    yield Step("apply replay", lambda say: replay.apply_replay(say("plan replay"), "me"))
+    yield Step("has released", lambda say: replay.has_released_reviews(say("apply replay")))
     yield Step("command retrain", lambda _: command("retrain", "--json"), True, DEAR // 2)
     yield from _retrain_steps(FIRST)
     yield from _ingest_steps(SECOND, plays=PLAYS // 2)
@@ -171,9 +177,9 @@ def _all_steps() -> Iterator[Step]:
     ):  # fmt: skip
         yield Step(f"command {words}", lambda _, words=words: command(*words.split()))
     yield Step("pull", pulled)
-    yield Step("plan rollback", lambda _: steps.plan_rollback("previous", "it is worse"))
-    yield Step("roll back", lambda say: steps.apply_rollback(say("plan rollback"), "me"))
-    yield Step("confirm rollback", lambda say: steps.confirm(say("roll back")))
+    yield Step("plan rollback", lambda _: rollback.plan_rollback("previous", "it is worse"))
+    yield Step("roll back", lambda say: rollback.apply_rollback(say("plan rollback"), "me"))
+    yield Step("confirm rollback", lambda say: promote.confirm(say("roll back")))
 
 
 STEPS = list(_all_steps())
@@ -277,7 +283,7 @@ def world(
     """Buckets in which nothing is yet, beside the undisturbed run."""
     made = World(stores, hostile, chronicle)
     if chronicle.moments:
-        path = trust.development_key_path()
+        path = signing.development_key_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(chronicle.signing_key)
     else:
@@ -292,7 +298,7 @@ def world(
         except BaseException:  # half of a run is none: the next test makes it again
             chronicle.moments.clear()
             raise
-        chronicle.signing_key = trust.development_key_path().read_bytes()
+        chronicle.signing_key = signing.development_key_path().read_bytes()
         made.restore(({}, {}), made.paths())
     return made
 
@@ -394,25 +400,25 @@ def test_people_are_told_in_the_end_whatever_answers_in_between(
 ):
     configure(alerts={"retry_after_minutes": 1e-6, "webhook": {"is_enabled": True}})
     uri = deliver(stores, BAD, as_csv(some_rows(3, night=FIRST)))
-    arrival = steps.land(uri, FIRST)
+    arrival = ingest.land(uri, FIRST)
     with pytest.raises(DeliveryHeldError):
-        steps.validate(arrival)
+        ingest.validate(arrival)
     run = Run(dag_id="reviews_ingest", run_id="night")
     untold = []
 
     with web_server() as posts:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
         hostile.start_over()
-        alert_steps.alert_night(run, FIRST, [uri])
+        alerts.alert_night(run, FIRST, [uri])
         plays = plays_of(tuple(hostile.requests), 2 * PLAYS, offset=1)
         for number, name, fault in plays:
             for info in stores.reviews.list("alerts/"):
                 stores.reviews.delete(info.key)
             posts.received.clear()
             hostile.start_over({number: fault})
-            alert_steps.alert_night(run, FIRST, [uri])
+            alerts.alert_night(run, FIRST, [uri])
             hostile.start_over()
-            alert_steps.alert_night(run, FIRST, [uri])
+            alerts.alert_night(run, FIRST, [uri])
             kinds = {json.loads(one.body)["kind"] for one in posts.received}
             if "held_delivery" not in kinds:
                 untold.append((number, name, kinds))

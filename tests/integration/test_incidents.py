@@ -8,13 +8,16 @@ import pytest
 from builders import NIGHT, some_rows
 from incident_builders import REASON, SECOND, THIRD, ingest, odd_rows, replay, sent
 
-from pipelines import config, incidents, on_call, standings
-from pipelines.incidents import Incident, Listing
-from pipelines.keys import outcome_key
-from pipelines.on_call import Look
-from pipelines.records import LogEntry, MissingDelivery, Receipt
-from pipelines.registry import Registry
-from pipelines.store import Bucket, Stores
+from pipelines.core import config
+from pipelines.core.keys import outcome_key
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.intake import standings
+from pipelines.pages.views import incident, incidents
+from pipelines.pages.views.incident import Look
+from pipelines.pages.views.incidents import Incident, Listing
+from pipelines.records.deliveries import MissingDelivery, Receipt
+from pipelines.records.succession import LogEntry
+from pipelines.registry.registry import Registry
 
 
 def night_of(number: int) -> str:
@@ -31,7 +34,7 @@ def only(stores: Stores) -> Incident:
 
 
 def looked_at(stores: Stores, delivery: str) -> Look:
-    found = on_call.look(stores.reviews, Registry(stores.models, "sentiment"), delivery)
+    found = incident.look(stores.reviews, Registry(stores.models, "sentiment"), delivery)
     assert found is not None
     return found
 
@@ -247,7 +250,7 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
         models = Bucket("no-such-bucket", models._client, config.load().store)
     stores.models.put("sentiment/log/000001.json", b"{")
 
-    found = on_call.look(stores.reviews, Registry(models, "sentiment"), held)
+    found = incident.look(stores.reviews, Registry(models, "sentiment"), held)
 
     assert found.champion is None
     assert found.failed
@@ -271,13 +274,13 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
     ingest(SECOND)
     registry = Registry(stores.models, "sentiment")
 
-    found = on_call.look_at_missing(stores.reviews, registry, SECOND, "web")
+    found = incident.look_at_missing(stores.reviews, registry, SECOND, "web")
 
     assert found.missing == MissingDelivery(
         night=SECOND, source="web", expected_every_days=1, last_delivered_for=NIGHT
     )
     assert found.beside.accepted_rows == 40
-    assert on_call.look_at_missing(stores.reviews, registry, THIRD, "web") is None
+    assert incident.look_at_missing(stores.reviews, registry, THIRD, "web") is None
 
 
 @pytest.mark.parametrize(
@@ -314,5 +317,5 @@ def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(st
 def test_a_delivery_that_nobody_knows_has_no_page(stores):
     registry = Registry(stores.models, "sentiment")
 
-    assert on_call.look(stores.reviews, registry, "0" * 64) is None
+    assert incident.look(stores.reviews, registry, "0" * 64) is None
     assert standings.find(stores.reviews, "0" * 64) is None

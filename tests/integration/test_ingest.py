@@ -25,30 +25,29 @@ from in_memory import InMemory
 from timing import HANG_SECONDS
 from typer.testing import CliRunner
 
-from pipelines import config, deliveries, rules, steps, validation
-from pipelines.__main__ import app
-from pipelines.damage import DELIVERED_SCHEMA, damage
-from pipelines.errors import (
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import (
     DeliveryHeldError,
     DigestMismatchError,
     NightHeldError,
     NightIncompleteError,
     TrustError,
 )
-from pipelines.keys import raw_key
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.partitions import read_partition
-from pipelines.records import (
-    Delivery,
-    NightSummary,
-    Outcome,
-    Receipt,
-    Validation,
-)
-from pipelines.replayer import Format
-from pipelines.rules import Rule
-from pipelines.snapshot import take
-from pipelines.store import Bucket, Stores, checked_key, open_stores
+from pipelines.core.keys import raw_key
+from pipelines.core.store.bucket import Bucket, Stores, checked_key, open_stores
+from pipelines.intake import ledger
+from pipelines.intake import nights as intake_nights
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.intake.partitions import read_partition
+from pipelines.intake.snapshot import take
+from pipelines.records.deliveries import Delivery, NightSummary, Outcome, Receipt
+from pipelines.records.validations import Validation
+from pipelines.simulation.damage import DELIVERED_SCHEMA, damage
+from pipelines.simulation.plans import Format
+from pipelines.steps import ingest as steps_ingest
+from pipelines.validation import rules, validate
+from pipelines.validation.rules import Rule
 from tests.builders import (
     NIGHT,
     as_csv,
@@ -87,12 +86,12 @@ def told(result: Result) -> dict[str, Any]:
 def receipts(stores: Stores, night: str = NIGHT) -> dict[str, Receipt]:
     return {
         receipt.landing_key: receipt
-        for receipt in deliveries.summarize(stores.reviews, night).receipts
+        for receipt in intake_nights.summarize(stores.reviews, night).receipts
     }
 
 
 def outcome(stores: Stores, receipt: Receipt) -> Outcome:
-    found = deliveries.find_outcome(stores.reviews, receipt.delivery)
+    found = ledger.find_outcome(stores.reviews, receipt.delivery)
     assert found is not None
     return found
 
@@ -491,27 +490,29 @@ def test_a_file_that_was_held_for_its_name_alone_can_be_sent_again_under_the_rig
 
 def test_a_night_that_is_repeated_after_the_next_one_took_over_counts_nothing_twice(stores):
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
-    arrival = steps.land(stores.reviews.uri(landing_key("r.csv")), NIGHT)  # and then it failed
+    arrival = steps_ingest.land(
+        stores.reviews.uri(landing_key("r.csv")), NIGHT
+    )  # and then it failed
 
     late = ingest(NEXT_NIGHT)
-    steps.accept(arrival, steps.validate(arrival))
+    steps_ingest.accept(arrival, steps_ingest.validate(arrival))
 
-    nights = [steps.summarize_night(night)["accepted_rows"] for night in (NIGHT, NEXT_NIGHT)]
+    nights = [steps_ingest.summarize_night(night)["accepted_rows"] for night in (NIGHT, NEXT_NIGHT)]
     assert told(late)["accepted_rows"] == len(ROWS)
     assert nights == [0, len(ROWS)]
 
 
 def test_bytes_that_were_changed_in_the_ledger_are_not_validated(stores):
     deliver(stores, GOOD, as_csv(ROWS))
-    arrival = steps.land(stores.reviews.uri(GOOD), NIGHT)
+    arrival = steps_ingest.land(stores.reviews.uri(GOOD), NIGHT)
     raw = next(key for key in listing(stores.reviews) if key.endswith("/raw"))
     stores.reviews.put(raw, as_csv(some_rows(len(ROWS), first=1000)))
 
     with pytest.raises(TrustError):
-        steps.validate(arrival)
+        steps_ingest.validate(arrival)
     stores.reviews.put(raw, as_csv(ROWS).replace(b"superb", b"SUPERB"))
     with pytest.raises(DigestMismatchError):
-        steps.validate(arrival)
+        steps_ingest.validate(arrival)
 
 
 def test_a_file_with_very_many_columns_is_held_at_once(stores):
@@ -535,7 +536,7 @@ def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
     result = ingest(NEXT_NIGHT)
 
     assert told(result)["accepted_rows"] == 25
-    assert counts(deliveries.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
+    assert counts(intake_nights.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
     assert take(stores.reviews, config.load().split).rows == 65
 
 
@@ -589,7 +590,7 @@ def test_a_night_of_nothing_but_held_deliveries_says_so(stores):
 
     assert told(result)["status"] == "ALL_HELD"
     with pytest.raises(NightHeldError, match=r"1 of 1 deliveries of 2026-01-05 are held"):
-        steps.check_night(NIGHT, [stores.reviews.uri(landing_key("r.csv"))])
+        steps_ingest.check_night(NIGHT, [stores.reviews.uri(landing_key("r.csv"))])
     assert result.exit_code == 3
 
 
@@ -597,8 +598,8 @@ def test_a_good_night_passes_the_final_check(stores):
     deliver(stores, GOOD, as_csv(some_rows(20)))
     ingest()
 
-    assert steps.check_night(NIGHT, [stores.reviews.uri(GOOD)]) == "NEW_REVIEWS"
-    assert steps.has_new_reviews(steps.summarize_night(NIGHT))
+    assert steps_ingest.check_night(NIGHT, [stores.reviews.uri(GOOD)]) == "NEW_REVIEWS"
+    assert steps_ingest.has_new_reviews(steps_ingest.summarize_night(NIGHT))
 
 
 def test_a_delivery_without_a_conclusion_turns_the_night_red(stores):
@@ -607,7 +608,7 @@ def test_a_delivery_without_a_conclusion_turns_the_night_red(stores):
     due = [stores.reviews.uri(GOOD), stores.reviews.uri(landing_key("never.csv"))]
 
     with pytest.raises(NightIncompleteError, match=r"1 of 2 .*never\.csv"):
-        steps.check_night(NIGHT, due)
+        steps_ingest.check_night(NIGHT, due)
 
 
 # ── Names ────────────────────────────────────────────────────────────────────────────────────
@@ -746,7 +747,7 @@ def test_every_delivered_row_is_accepted_quarantined_or_held(share, row_count, s
         size_bytes=len(body), night=NIGHT, raw_key="deliveries/raw",
     )  # fmt: skip
 
-    _, found = validation.validate(reviews, delivery, config.load())
+    _, found = validate.validate(reviews, delivery, config.load())
 
     assert found.accepted_rows + found.quarantined_rows + found.held_rows == row_count
     is_held = len(what) / row_count > 0.05
@@ -767,8 +768,8 @@ def test_every_delivered_row_is_accepted_quarantined_or_held(share, row_count, s
 
 
 def ingest_one(landing_uri: str) -> str:
-    arrival = steps.land(landing_uri, NIGHT)
-    return steps.accept(arrival, steps.validate(arrival))
+    arrival = steps_ingest.land(landing_uri, NIGHT)
+    return steps_ingest.accept(arrival, steps_ingest.validate(arrival))
 
 
 def at_once(work: Callable[[str], str], uris: list[str]) -> list[str]:
@@ -801,7 +802,7 @@ def test_the_same_bytes_under_two_names_at_once_count_once(stores):
 
     verdicts = sorted(receipt.verdict for receipt in receipts(stores).values())
     assert verdicts == ["ACCEPTED", "DUPLICATE"]
-    assert counts(deliveries.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
+    assert counts(intake_nights.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
 
 
 def test_different_deliveries_at_once_keep_their_own_findings(stores):
@@ -827,7 +828,7 @@ def test_two_processes_ingesting_one_night_agree(stores):
 
     assert [process.returncode for process in running] == [3, 3]
     assert answers[0] == answers[1]
-    assert counts(deliveries.summarize(stores.reviews, NIGHT)) == (59, 38, 2, 19)
+    assert counts(intake_nights.summarize(stores.reviews, NIGHT)) == (59, 38, 2, 19)
 
 
 # ── Killed on the way ────────────────────────────────────────────────────────────────────────
@@ -860,7 +861,7 @@ def killed_before_write(patch: pytest.MonkeyPatch, number: int) -> list[str]:
 
 
 def run_night() -> None:
-    for uri in steps.find_deliveries(NIGHT):
+    for uri in steps_ingest.find_deliveries(NIGHT):
         try:
             ingest_one(uri)
         except DeliveryHeldError:
@@ -896,7 +897,7 @@ def test_a_run_killed_before_any_write_ends_as_an_undisturbed_one(
     stores, configure, monkeypatch, body, writes
 ):
     expected = undisturbed(configure, body)
-    summary = deliveries.summarize(open_stores().reviews, NIGHT)
+    summary = intake_nights.summarize(open_stores().reviews, NIGHT)
 
     for number in range(writes):
         killed = other_stores(configure, body, f"killed-{number}")
@@ -909,7 +910,7 @@ def test_a_run_killed_before_any_write_ends_as_an_undisturbed_one(
         run_night()
 
         assert listing(killed.reviews) == expected
-        assert deliveries.summarize(killed.reviews, NIGHT) == summary
+        assert intake_nights.summarize(killed.reviews, NIGHT) == summary
     with monkeypatch.context() as patch:
         other_stores(configure, body, "counted")
         assert len(killed_before_write(patch, writes + 1)) == 0

@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import config, deliveries, judge, snapshot, steps
-from pipelines.__main__ import app
-from pipelines.errors import DigestMismatchError, StoreUnavailableError, TrustError
-from pipelines.made_up import make_reviews
-from pipelines.partitions import read_partition
-from pipelines.records import Validation
-from pipelines.registry import Registry
-from pipelines.store import Bucket, Stores
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import DigestMismatchError, StoreUnavailableError, TrustError
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.intake import ledger, nights, snapshot
+from pipelines.intake.partitions import read_partition
+from pipelines.records.validations import Validation
+from pipelines.registry.registry import Registry
+from pipelines.serving import label_judge
+from pipelines.simulation.made_up import make_reviews
+from pipelines.steps import ingest
 from tests.builders import Row, as_csv, deliver, landing_key, listing
 
 NIGHT = "2026-01-06"
@@ -34,8 +37,8 @@ def reviews_of_a_night(*, is_turned: bool = False) -> list[Row]:
 def ingested(stores: Stores, rows: list[Row]) -> Validation:
     deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(rows))
     CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
-    (receipt,) = deliveries.summarize(stores.reviews, NIGHT).receipts
-    outcome = deliveries.find_outcome(stores.reviews, receipt.delivery)
+    (receipt,) = nights.summarize(stores.reviews, NIGHT).receipts
+    outcome = ledger.find_outcome(stores.reviews, receipt.delivery)
     assert outcome is not None
     return stores.reviews.get_record(outcome.validation_key, Validation)
 
@@ -59,7 +62,7 @@ def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores
         deliver(stores, landing_key("r.csv", source=source, night=NIGHT), as_csv(rows))
 
     result = CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
-    poisoned, good = deliveries.summarize(stores.reviews, NIGHT).receipts
+    poisoned, good = nights.summarize(stores.reviews, NIGHT).receipts
 
     assert result.exit_code == 3
     assert (poisoned.verdict, poisoned.held_rows) == ("HELD", 250)
@@ -103,11 +106,11 @@ def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registr
         return usual(bucket, prefix)
 
     uri = deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(reviews_of_a_night()))
-    arrival = steps.land(uri, NIGHT)
+    arrival = ingest.land(uri, NIGHT)
     monkeypatch.setattr(Bucket, "list", unreachable)
 
     with pytest.raises(StoreUnavailableError):
-        steps.validate(arrival)
+        ingest.validate(arrival)
 
     monkeypatch.undo()
     assert not [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
@@ -120,6 +123,6 @@ def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry:
     stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
 
     with pytest.raises(TrustError) as raised:
-        judge.find(registry)
+        label_judge.find(registry)
 
     assert isinstance(raised.value, DigestMismatchError)

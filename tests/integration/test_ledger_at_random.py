@@ -28,23 +28,19 @@ from hypothesis.stateful import (
 )
 from in_memory import InMemory
 
-from pipelines import (
-    checks,
-    config,
-    dataset,
-    deliveries,
-    landing,
-    replays,
-    snapshot,
-    standings,
-    validation,
-)
-from pipelines.config import CONFIG_FOLDER
-from pipelines.errors import NoReviewsError, ReplayError
-from pipelines.keys import RECEIPTS
-from pipelines.partitions import read_partition
-from pipelines.records import Receipt, ReplayPlan, Validation
-from pipelines.standings import Standing
+from pipelines.core import config
+from pipelines.core.config import CONFIG_FOLDER
+from pipelines.core.errors import NoReviewsError, ReplayError
+from pipelines.core.keys import RECEIPTS
+from pipelines.intake import arrivals as intake_arrivals
+from pipelines.intake import landing, snapshot, standings
+from pipelines.intake import ledger as intake_ledger
+from pipelines.intake.partitions import read_partition
+from pipelines.intake.standings import Standing
+from pipelines.records.deliveries import Receipt, ReplayPlan
+from pipelines.records.validations import Validation
+from pipelines.training import dataset
+from pipelines.validation import checks, replay_apply, replay_plan, validate
 from tests.builders import Row, as_csv, landing_key, some_rows
 
 STRICT = config.load(CONFIG_FOLDER / "default.toml")
@@ -239,7 +235,7 @@ class Ledger(RuleBasedStateMachine):
         rows = None if takes_all or not places else [data.draw(st.sampled_from(places))]
         before = dict(self.reviews.objects)
         try:
-            _, plan = replays.make_plan(
+            _, plan = replay_plan.make_plan(
                 self.reviews, standing.outcome.delivery, action,
                 rows=rows, reason="because", settings=self.rules,
             )  # fmt: skip
@@ -253,7 +249,7 @@ class Ledger(RuleBasedStateMachine):
 
     def land(self, key: str) -> str:
         night = self.night.isoformat()
-        arrival_key, _ = deliveries.receive(
+        arrival_key, _ = intake_arrivals.receive(
             self.reviews, key, night=night, intake=self.rules.intake
         )
         self.arrivals.add(arrival_key)
@@ -265,22 +261,22 @@ class Ledger(RuleBasedStateMachine):
 
     def validated(self, arrival_key: str) -> tuple[str, Validation] | None:
         """What a task finds in a delivery; None if it was concluded before."""
-        arrival, delivery = deliveries.read_arrival(self.reviews, arrival_key)
-        if deliveries.find_outcome(self.reviews, delivery.sha256) is not None:
+        arrival, delivery = intake_arrivals.read_arrival(self.reviews, arrival_key)
+        if intake_ledger.find_outcome(self.reviews, delivery.sha256) is not None:
             return None
-        return validation.validate(self.reviews, delivery, self.rules, before=arrival.night)
+        return validate.validate(self.reviews, delivery, self.rules, before=arrival.night)
 
     def enter(self, arrival_key: str, found: tuple[str, Validation] | None) -> None:
-        arrival, delivery = deliveries.read_arrival(self.reviews, arrival_key)
+        arrival, delivery = intake_arrivals.read_arrival(self.reviews, arrival_key)
         if found is None:
-            outcome = deliveries.find_outcome(self.reviews, delivery.sha256)
+            outcome = intake_ledger.find_outcome(self.reviews, delivery.sha256)
         else:
-            outcome = deliveries.conclude(self.reviews, arrival, delivery, found[1], found[0])
+            outcome = intake_ledger.conclude(self.reviews, arrival, delivery, found[1], found[0])
         assert outcome is not None
-        deliveries.give_receipt(self.reviews, arrival, outcome)
+        intake_ledger.give_receipt(self.reviews, arrival, outcome)
 
     def apply(self, plan: ReplayPlan) -> None:
-        replays.apply_plan(self.reviews, plan, self.rules, actor="tester")
+        replay_apply.apply_plan(self.reviews, plan, self.rules, actor="tester")
 
     def replayable(self) -> list[Standing]:
         return [
@@ -363,7 +359,7 @@ class Ledger(RuleBasedStateMachine):
             self.reviews.get_record(info.key, Receipt).delivered_rows
             for info in self.reviews.list(RECEIPTS)
         )
-        outcomes = deliveries.all_outcomes(self.reviews)
+        outcomes = intake_ledger.all_outcomes(self.reviews)
         assert delivered == sum(one.delivered_rows for one in outcomes)
 
 
@@ -424,5 +420,5 @@ def test_what_upstream_drops_at_random_is_worth_trying(content, verdict):
 
     ledger.a_night_runs(calls=0, dies_after=False, is_whole=True)
 
-    (outcome,) = deliveries.all_outcomes(ledger.reviews)
+    (outcome,) = intake_ledger.all_outcomes(ledger.reviews)
     assert outcome.verdict == verdict

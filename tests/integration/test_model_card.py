@@ -12,11 +12,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import pipelines.__main__ as shell
-from pipelines import card, fsck, promotion, steps, trust
-from pipelines.errors import DigestMismatchError, SignatureError
-from pipelines.keys import beside, snapshot_key
-from pipelines.partitions import read_partition
-from pipelines.snapshot import pinned
+from pipelines.core.errors import DigestMismatchError, SignatureError
+from pipelines.core.keys import beside, snapshot_key
+from pipelines.core.store import signing
+from pipelines.gate.card import card
+from pipelines.intake.partitions import read_partition
+from pipelines.intake.snapshot import pinned
+from pipelines.registry import promotion
+from pipelines.registry.fsck import check
+from pipelines.steps import retrain
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -31,7 +35,7 @@ def cli(*arguments):
 def decision_keys(ingest_night, stores, registry):
     """Decisions on two champions, with cards; they saw real rows, but nothing was trained."""
     ingest_night(1)
-    snapshot = steps.take_snapshot().rpartition("/")[2].removesuffix(".json")
+    snapshot = retrain.take_snapshot().rpartition("/")[2].removesuffix(".json")
     keys, before = [], None
     for name in ("a", "b"):
         version = a_version(registry, name, snapshot=snapshot)
@@ -39,7 +43,7 @@ def decision_keys(ingest_night, stores, registry):
         before = promotion.promote(
             registry, decision, policy=decision.policy, actor="test", reason=""
         )
-        steps.write_card(stores.models.uri(key))
+        retrain.write_card(stores.models.uri(key))
         keys.append(key)
     return keys
 
@@ -77,7 +81,7 @@ def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     rows = manifest.training_rows + manifest.holdout_rows + manifest.duplicate_rows
     assert rows == 2000  # 900 and 1,100 were delivered
     assert "2,000 accepted reviews, delivered for the nights from 2026-01-05 to 2026-01-06" in text
-    for named in (manifest.model_sha256, decision.digest(), trust.own_key_id(), decision.policy):
+    for named in (manifest.model_sha256, decision.digest(), signing.own_key_id(), decision.policy):
         assert named in text
     assert quoted(stores, manifest, files) == []
 
@@ -100,7 +104,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
     (key,) = registry.decision_keys(cli("retrain", "--json")["version"])
     files = files_beside(registry, key)
     lose(registry, key, "card.md", "history.svg", "card.json")
-    noted = fsck.check(stores.reviews, registry)
+    noted = check.check(stores.reviews, registry)
 
     facts = cli("retrain", "--json")
 
@@ -108,7 +112,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
     assert ("note", key) in [(found.kind, found.key) for found in noted]
     assert {found.kind for found in noted} == {"note"}
     assert files_beside(registry, key) == files
-    assert fsck.check(stores.reviews, registry) == []
+    assert check.check(stores.reviews, registry) == []
 
 
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
@@ -135,7 +139,7 @@ def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_column
 def test_writing_a_card_again_changes_nothing(decision_keys, stores):
     before = listing(stores.models)
 
-    uris = [steps.write_card(stores.models.uri(key)) for key in decision_keys]
+    uris = [retrain.write_card(stores.models.uri(key)) for key in decision_keys]
 
     assert uris == [stores.models.uri(beside(key, "card.md")) for key in decision_keys]
     assert listing(stores.models) == before
@@ -160,7 +164,7 @@ def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
 
     with pytest.raises(DigestMismatchError, match=r"card\.md"):
         card.read(stores.reviews, registry, decision)
-    steps.write_card(stores.models.uri(decision_keys[0]))
+    retrain.write_card(stores.models.uri(decision_keys[0]))
 
     assert stores.models.get(card_key) == whole
     assert card.read(stores.reviews, registry, decision)["card.md"] == whole
@@ -179,7 +183,7 @@ def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, c
     lose(registry, key, *card.FILES, "card.json")
 
     with pytest.raises(SignatureError, match=re.escape(record)):
-        steps.write_card(stores.models.uri(key))
+        retrain.write_card(stores.models.uri(key))
 
 
 def test_the_command_prints_the_card_or_writes_it_with_its_plots(decision_keys, registry, tmp_path):
@@ -223,10 +227,10 @@ def test_a_folder_that_cannot_be_written_is_named(decision_keys, tmp_path):
 def test_the_objects_of_a_card_are_no_strangers_and_a_lost_card_is_noted(
     decision_keys, stores, registry
 ):
-    before = fsck.check(stores.reviews, registry)
+    before = check.check(stores.reviews, registry)
     lose(registry, decision_keys[1], "card.md", "card.json")
 
     assert before == []
-    noted = fsck.check(stores.reviews, registry)
+    noted = check.check(stores.reviews, registry)
     assert ("note", decision_keys[1]) in [(found.kind, found.key) for found in noted]
     assert {found.kind for found in noted} == {"note"}

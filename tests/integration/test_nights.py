@@ -13,17 +13,19 @@ from clocks import real_now
 from incident_builders import SECOND, ingest, odd_rows, sent
 from typer.testing import CliRunner
 
-from pipelines import alert_steps, deliveries, landing, standings, steps
-from pipelines.__main__ import app
-from pipelines.alerts import Run
-from pipelines.errors import (
+from pipelines.alerts.alert import Run
+from pipelines.cli.app import app
+from pipelines.core.errors import (
     DataError,
     MissingDeliveryError,
     NightHeldError,
     NightIncompleteError,
     SetAsideError,
 )
-from pipelines.store import Bucket, ObjectInfo
+from pipelines.core.store.bucket import Bucket, ObjectInfo
+from pipelines.intake import arrivals, landing, ledger, standings
+from pipelines.steps import alerts
+from pipelines.steps import ingest as steps_ingest
 
 pytestmark = pytest.mark.attack
 
@@ -47,28 +49,28 @@ def verdicts(facts):
 def test_what_one_delivery_raises_is_its_failure_and_the_others_count(stores, monkeypatch):
     bad, good = (deliver(stores, landing_key(name), as_csv(some_rows(40, first=first)))
                  for name, first in (("a.csv", 0), ("b.csv", 100)))  # fmt: skip
-    validate, seen = steps.validate, []
+    validate, seen = steps_ingest.validate, []
 
     def first_fails(uri):
         seen.append(uri)
         return {}["missing"] if uri == seen[0] else validate(uri)
 
-    monkeypatch.setattr(steps, "validate", first_fails)
+    monkeypatch.setattr(steps_ingest, "validate", first_fails)
     reply, facts = run_night()
-    monkeypatch.setattr(steps, "validate", validate)
+    monkeypatch.setattr(steps_ingest, "validate", validate)
 
     assert reply.exit_code == 1
     assert facts["is_complete"] is False
     assert verdicts(facts) == {landing_key("b.csv"): "ACCEPTED"}
     (failure,) = facts["failures"]
     assert failure.startswith(f"{bad}: KeyError: 'missing'")
-    assert steps.find_deliveries(NIGHT) == [bad, good]
+    assert steps_ingest.find_deliveries(NIGHT) == [bad, good]
 
 
 def test_a_folder_for_temporary_files_that_is_missing_stops_no_other_file(
     stores, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(deliveries, "_SPOOL_BYTES", 4_000)
+    monkeypatch.setattr(arrivals, "_SPOOL_BYTES", 4_000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     deliver(stores, landing_key("large.csv"), as_csv(some_rows(400)))
     deliver(stores, landing_key("small.csv"), as_csv(some_rows(30, first=1_000)))
@@ -115,7 +117,7 @@ def test_no_name_of_a_file_stops_a_night(stores):
     assert verdicts(facts)[landing_key("good.csv")] == "ACCEPTED"
     due = {name for name in delivered if landing.parse_name(name).delivered_for}
     assert due <= dealt_with | aside
-    for uri in steps.find_deliveries(NIGHT):
+    for uri in steps_ingest.find_deliveries(NIGHT):
         json.dumps(uri).encode()
 
 
@@ -130,7 +132,7 @@ def test_a_name_that_cannot_be_passed_on_is_set_aside_and_named(stores, monkeypa
 
     monkeypatch.setattr(Bucket, "list", with_odd_name)
 
-    assert [one.rpartition("/")[2] for one in steps.find_deliveries(NIGHT)] == ["good.csv"]
+    assert [one.rpartition("/")[2] for one in steps_ingest.find_deliveries(NIGHT)] == ["good.csv"]
     reply, facts = run_night()
 
     assert reply.exit_code == 3
@@ -177,8 +179,8 @@ def test_a_folder_far_in_the_future_is_named_with_its_date_and_what_to_do(stores
         assert f"It is dated {day}" in told
         assert "delete this file" in told
     with pytest.raises(SetAsideError, match=day):
-        steps.check_night(NIGHT, steps.find_deliveries(NIGHT))
-    assert steps.summarize_night(NIGHT)["set_aside"] == facts["set_aside"]
+        steps_ingest.check_night(NIGHT, steps_ingest.find_deliveries(NIGHT))
+    assert steps_ingest.summarize_night(NIGHT)["set_aside"] == facts["set_aside"]
 
 
 def test_a_file_for_a_night_to_come_waits_and_makes_nothing_red(stores):
@@ -190,7 +192,7 @@ def test_a_file_for_a_night_to_come_waits_and_makes_nothing_red(stores):
     assert reply.exit_code == 0
     assert f"a.csv: It is dated {soon}, and waits for that night." in reply.stderr
     assert not facts["set_aside"][0]["needs_person"]
-    assert steps.check_night(NIGHT, []) == "NO_NEW_DATA"
+    assert steps_ingest.check_night(NIGHT, []) == "NO_NEW_DATA"
 
 
 def test_a_file_of_a_later_night_that_was_dealt_with_is_not_set_aside(stores):
@@ -218,7 +220,7 @@ def test_people_are_told_once_of_a_folder_far_in_the_future(stores, configure, m
     with web_server() as posts:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
         for night in (NIGHT, SECOND):
-            alert_steps.alert_night(RUN, night, [])
+            alerts.alert_night(RUN, night, [])
 
     (told,) = [json.loads(one.body) for one in posts.received]
     assert told["kind"] == "set_aside_delivery"
@@ -231,7 +233,7 @@ def test_a_night_that_cannot_be_reckoned_with_is_refused_in_a_sentence(stores, n
 
     assert reply.exit_code == 1
     assert "it must be a day like 2026-01-05, from 1900-01-01 to 2199-12-31" in reply.stderr
-    for step in (steps.find_deliveries, steps.summarize_night):
+    for step in (steps_ingest.find_deliveries, steps_ingest.summarize_night):
         with pytest.raises(DataError):
             step(night)
 
@@ -254,16 +256,16 @@ def test_a_torn_receipt_is_named_and_the_rest_of_the_night_is_summed_up(stores):
     sent(stores, some_rows(40, first=100), "b.csv")
     ingest()
     key = stores.reviews.list(f"receipts/{NIGHT}/")[0].key
-    due = steps.find_deliveries(NIGHT)
+    due = steps_ingest.find_deliveries(NIGHT)
     for data in TORN:
         stores.reviews.put(key, data)
 
-        summary = steps.summarize_night(NIGHT)
+        summary = steps_ingest.summarize_night(NIGHT)
 
         assert summary["unreadable"] == [key]
         assert (summary["deliveries"], summary["accepted_rows"]) == (1, 40)
     with pytest.raises(NightIncompleteError):
-        steps.check_night(NIGHT, due)
+        steps_ingest.check_night(NIGHT, due)
     reply, facts = run_night()
     assert reply.exit_code == 1
     assert not facts["is_complete"]
@@ -273,10 +275,10 @@ def test_a_torn_ledger_entry_hides_no_other_held_delivery(stores):
     first = sent(stores, odd_rows(3), "a.csv")
     sent(stores, odd_rows(3, first=100), "b.csv")
     ingest()
-    stores.reviews.put(deliveries.outcome_key(first), b"{")
+    stores.reviews.put(ledger.outcome_key(first), b"{")
 
     with pytest.raises(NightHeldError, match="2 of 2") as told:
-        steps.check_night(NIGHT, steps.find_deliveries(NIGHT))
+        steps_ingest.check_night(NIGHT, steps_ingest.find_deliveries(NIGHT))
 
     assert "b.csv" in str(told.value)
 
@@ -288,13 +290,13 @@ def test_what_a_planted_record_says_of_another_source_is_not_said_of_this_one(st
         b'"schema_version":1,"source":"a/../b"}\n'))  # fmt: skip
 
     with pytest.raises(MissingDeliveryError, match="'web' is overdue"):
-        steps.check_night(NIGHT, [])
+        steps_ingest.check_night(NIGHT, [])
 
 
 def test_alerts_that_cannot_be_looked_at_do_not_stop_the_summary(stores, monkeypatch):
-    monkeypatch.setattr("pipelines.alert_ledger.open_teller", lambda *_given: {}["missing"])
+    monkeypatch.setattr("pipelines.alerts.notifier.open_teller", lambda *_given: {}["missing"])
 
-    assert steps.summarize_night(NIGHT)["status"] == "NO_NEW_DATA"
+    assert steps_ingest.summarize_night(NIGHT)["status"] == "NO_NEW_DATA"
 
 
 def test_the_horizon_is_counted_from_today_by_the_stores_clock(stores):

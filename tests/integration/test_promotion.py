@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from registry_builders import a_version, decided, promoted
 
-from pipelines import rollback
-from pipelines.errors import PromotionError
-from pipelines.promotion import promote
+from pipelines.core.errors import PromotionError
+from pipelines.registry import rollback
+from pipelines.registry.promotion import promote
 
 
 def follow(registry, champion, name, **changes):

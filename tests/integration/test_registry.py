@@ -7,7 +7,7 @@ from builders import listing
 from forging import fields_in, resealed
 from registry_builders import MODEL, a_version, decided, promoted
 
-from pipelines.errors import (
+from pipelines.core.errors import (
     ChampionMovedError,
     DigestMismatchError,
     PromotionError,
@@ -15,9 +15,10 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
-from pipelines.keys import model_file_key
-from pipelines.promotion import promote
-from pipelines.records import LogEntry, sha256_of
+from pipelines.core.keys import model_file_key
+from pipelines.core.record import sha256_of
+from pipelines.records.succession import LogEntry
+from pipelines.registry.promotion import promote
 
 
 def test_no_champion_is_an_answer_and_not_an_error(registry):

@@ -7,14 +7,17 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines import config, deliveries, replay_steps, standings, steps
-from pipelines.__main__ import app
-from pipelines.errors import MissingDeliveryError, NightHeldError, ReplayError
-from pipelines.landing import delivery_digest, parse_name
-from pipelines.records import MissingDelivery, Receipt, ReplayPlan
-from pipelines.snapshot import take
-from pipelines.standings import Standing
-from pipelines.store import Stores
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import MissingDeliveryError, NightHeldError, ReplayError
+from pipelines.core.store.bucket import Stores
+from pipelines.intake import nights, standings
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.intake.snapshot import take
+from pipelines.intake.standings import Standing
+from pipelines.records.deliveries import MissingDelivery, Receipt, ReplayPlan
+from pipelines.steps import ingest as steps_ingest
+from pipelines.steps import replay
 from tests.builders import NIGHT, Row, as_csv, deliver, landing_key, listing, some_rows
 
 NEXT_NIGHT = "2026-01-06"
@@ -47,8 +50,8 @@ def with_markup(count: int) -> list[Row]:
 
 
 def replayed(delivery: str, action: Any, rows: list[int] | None = None) -> str:
-    plan_uri = replay_steps.plan_replay(delivery, action, REASON, rows)
-    return replay_steps.apply_replay(plan_uri, "tester")
+    plan_uri = replay.plan_replay(delivery, action, REASON, rows)
+    return replay.apply_replay(plan_uri, "tester")
 
 
 def standing(stores: Stores, delivery: str) -> Standing:
@@ -112,7 +115,7 @@ def test_a_discarded_delivery_is_given_up_for_good(stores):
     assert standing(stores, delivery).verdict == "DISCARDED"
     assert counts(stores, delivery) == (40, 0, 0, 0, 40)
     with pytest.raises(ReplayError, match="no row of it is held"):
-        replay_steps.plan_replay(delivery, "release", REASON)
+        replay.plan_replay(delivery, "release", REASON)
 
 
 def test_a_release_whose_answer_was_lost_can_be_repeated_and_does_no_more(stores):
@@ -122,7 +125,7 @@ def test_a_release_whose_answer_was_lost_can_be_repeated_and_does_no_more(stores
     assert replayed(delivery, "release") == first
     assert len(standing(stores, delivery).replays) == 1
     with pytest.raises(ReplayError, match="cannot be released"):
-        replay_steps.plan_replay(delivery, "release", "these too")
+        replay.plan_replay(delivery, "release", "these too")
 
 
 def test_the_same_reason_for_other_rows_is_another_request(stores):
@@ -142,7 +145,7 @@ def test_a_file_that_could_not_be_read_can_be_discarded_but_not_released(stores)
     cut = delivery_digest(parse_name("landing/web/x/cut.parquet"), b"PAR1 and no more").hexdigest()
 
     with pytest.raises(ReplayError, match="cannot be read"):
-        replay_steps.plan_replay(cut, "release", REASON)
+        replay.plan_replay(cut, "release", REASON)
     replayed(cut, "discard")
 
     assert standing(stores, cut).verdict == "DISCARDED"
@@ -161,25 +164,25 @@ def test_chosen_rows_are_released_discarded_and_the_rest_stays(stores, configure
     assert [entry.number for entry in standing(stores, delivery).replays] == [1, 2]
     assert trained_on(stores) == 37
     with pytest.raises(ReplayError, match=r"\[1\] are not in quarantine.*\[3, 4\]"):
-        replay_steps.plan_replay(delivery, "release", REASON, [1])
+        replay.plan_replay(delivery, "release", REASON, [1])
 
 
 def test_rows_that_nothing_can_be_learned_from_are_not_released(stores):
     delivery = delivered(stores, with_unknown_labels(2))
 
     with pytest.raises(ReplayError, match=r"\[0, 1\] cannot be released"):
-        replay_steps.plan_replay(delivery, "release", REASON)
+        replay.plan_replay(delivery, "release", REASON)
 
 
 def test_a_plan_changes_nothing_and_is_carried_out_once(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     before = standing(stores, delivery)
-    plan_uri = replay_steps.plan_replay(delivery, "release", REASON)
+    plan_uri = replay.plan_replay(delivery, "release", REASON)
     assert standing(stores, delivery) == before
 
-    first = replay_steps.apply_replay(plan_uri, "tester")
+    first = replay.apply_replay(plan_uri, "tester")
     after = listing(stores.reviews)
-    second = replay_steps.apply_replay(plan_uri, "somebody else")
+    second = replay.apply_replay(plan_uri, "somebody else")
 
     assert first == second
     assert listing(stores.reviews) == after
@@ -187,11 +190,11 @@ def test_a_plan_changes_nothing_and_is_carried_out_once(stores):
 
 def test_a_plan_that_another_replay_overtook_is_refused(stores):
     delivery = delivered(stores, with_unknown_labels(3))
-    late = replay_steps.plan_replay(delivery, "release", REASON)
+    late = replay.plan_replay(delivery, "release", REASON)
     replayed(delivery, "discard")
 
     with pytest.raises(ReplayError, match="replayed since this plan"):
-        replay_steps.apply_replay(late, "tester")
+        replay.apply_replay(late, "tester")
 
     assert standing(stores, delivery).verdict == "DISCARDED"
 
@@ -201,17 +204,17 @@ def test_a_replay_needs_a_reason(stores, reason):
     delivery = delivered(stores, with_unknown_labels(3))
 
     with pytest.raises(ReplayError, match="needs a reason"):
-        replay_steps.plan_replay(delivery, "discard", reason)
+        replay.plan_replay(delivery, "discard", reason)
 
 
 def test_a_replayed_delivery_no_longer_turns_its_night_red(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     with pytest.raises(NightHeldError):
-        steps.check_night(NIGHT, [])
+        steps_ingest.check_night(NIGHT, [])
 
     replayed(delivery, "release")
 
-    assert steps.check_night(NIGHT, []) == "ALL_HELD"
+    assert steps_ingest.check_night(NIGHT, []) == "ALL_HELD"
 
 
 def test_released_texts_are_known_to_later_nights(stores):
@@ -224,7 +227,7 @@ def test_released_texts_are_known_to_later_nights(stores):
 
     (again,) = [
         receipt
-        for receipt in deliveries.summarize(stores.reviews, NEXT_NIGHT).receipts
+        for receipt in nights.summarize(stores.reviews, NEXT_NIGHT).receipts
         if receipt.landing_key.endswith("again.csv")
     ]
     assert (again.verdict, again.held_rows) == ("HELD", 37)
@@ -275,7 +278,7 @@ def test_a_delivery_that_is_not_known_is_said_to_be_so(stores):
 
 
 def receipt_of(stores: Stores, night: str) -> Receipt:
-    (receipt,) = deliveries.summarize(stores.reviews, night).receipts
+    (receipt,) = nights.summarize(stores.reviews, night).receipts
     return receipt
 
 
@@ -306,7 +309,7 @@ def test_a_source_that_falls_silent_turns_the_night_red_and_is_recorded(stores, 
     assert stores.reviews.get_record(key, MissingDelivery).last_delivered_for == NIGHT
     assert not [name for name in listing(stores.reviews) if name.endswith("/app.json")]
     with pytest.raises(MissingDeliveryError, match="'web' is overdue: expected every 1 days"):
-        steps.check_night(NEXT_NIGHT, [])
+        steps_ingest.check_night(NEXT_NIGHT, [])
 
 
 def test_before_its_first_delivery_a_source_is_not_overdue(stores, configure):
@@ -347,7 +350,7 @@ def test_a_late_delivery_ends_the_silence_and_the_record_stays(stores, configure
 def test_a_plan_says_what_would_become_of_every_row(stores):
     delivery = delivered(stores, with_unknown_labels(3))
 
-    reviews, key = stores.resolve(replay_steps.plan_replay(delivery, "release", REASON))
+    reviews, key = stores.resolve(replay.plan_replay(delivery, "release", REASON))
 
     plan = reviews.get_record(key, ReplayPlan)
     assert len(plan.accept) == 37

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from builders import listing
 
-from pipelines import trust
-from pipelines.config import CONFIG_FOLDER
-from pipelines.store import Stores, open_stores
+from pipelines.core.config import CONFIG_FOLDER
+from pipelines.core.store import signing
+from pipelines.core.store.bucket import Stores, open_stores
 
 PROJECT = CONFIG_FOLDER.parent
 # Measured afresh (a card shows the latency), or with a clock in it; all else must be the same.
@@ -69,8 +69,8 @@ def test_the_same_inputs_give_identical_models_and_decisions_in_two_folders(
     stores, ingest_night, configure, tmp_path, monkeypatch
 ):
     key = tmp_path / "key.pem"
-    trust.write_new_key(key)
-    monkeypatch.setenv(trust.KEY_VARIABLE, str(key))  # the ledger is signed, too
+    signing.write_new_key(key)
+    monkeypatch.setenv(signing.KEY_VARIABLE, str(key))  # the ledger is signed, too
     surroundings = (
         {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "OMP_NUM_THREADS": "1"},
         {"PYTHONHASHSEED": "2", "TZ": "America/Lima", "OMP_NUM_THREADS": "2"},

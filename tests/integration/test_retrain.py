@@ -9,9 +9,9 @@ import pytest
 from builders import listing
 from typer.testing import CliRunner
 
-from pipelines import config, serving, steps
-from pipelines.__main__ import app
-from pipelines.errors import (
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import (
     ConfigError,
     ConfirmationError,
     DigestMismatchError,
@@ -21,8 +21,12 @@ from pipelines.errors import (
     StalePlanError,
     TrustError,
 )
-from pipelines.judgement import Evaluation
-from pipelines.records import Manifest, Plan, Snapshot, sha256_of
+from pipelines.core.record import sha256_of
+from pipelines.records.data import Snapshot
+from pipelines.records.evaluations import Evaluation
+from pipelines.records.versions import Manifest, Plan
+from pipelines.serving import champion as serving_champion
+from pipelines.steps import promote, retrain
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -92,11 +96,11 @@ def test_champion_and_challenger_are_scored_on_the_same_rows(
 
 
 def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores):
-    from pipelines.dataset import load_dataset
-    from pipelines.partitions import read_partition
+    from pipelines.intake.partitions import read_partition
+    from pipelines.training.dataset import load_dataset
 
     ingest_night(1)
-    reviews, key = stores.resolve(steps.take_snapshot())
+    reviews, key = stores.resolve(retrain.take_snapshot())
     snapshot = reviews.get_record(key, Snapshot)
 
     dataset = load_dataset(reviews, snapshot)
@@ -120,7 +124,7 @@ def test_deleting_the_cache_or_the_hint_changes_no_outcome(
 ):
     champions(1)
     ingest_night(2)
-    steps.featurize(steps.plan(steps.take_snapshot()))
+    retrain.featurize(retrain.plan(retrain.take_snapshot()))
     for bucket in (stores.reviews, stores.models):
         for key in listing(bucket):
             if lost in key or (lost == "both" and ("features/" in key or "champion.json" in key)):
@@ -151,14 +155,14 @@ def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, st
 def test_each_single_object_of_the_features_cache_can_be_corrupt(ingest_night, stores):
     ingest_night(1)
     ingest_night(2)
-    plan_uri = steps.plan(steps.take_snapshot())
-    steps.featurize(plan_uri)
+    plan_uri = retrain.plan(retrain.take_snapshot())
+    retrain.featurize(plan_uri)
     cached = [key for key in listing(stores.reviews) if key.startswith("features/")]
     whole = {key: stores.reviews.get(key) for key in cached}
     stores.reviews.put(cached[0], whole[cached[1]])  # another partition's, and whole
     stores.reviews.put(cached[1], whole[cached[1]][:-100])
 
-    manifest_uri = steps.train(plan_uri)
+    manifest_uri = retrain.train(plan_uri)
 
     models, key = stores.resolve(manifest_uri)
     assert len(cached) == 2
@@ -191,7 +195,7 @@ def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
         decisions.append(stores.models.uri(registry.decision_keys(versions[-1])[-1]))
 
     for decision in decisions:
-        steps.promote(decision, actor="test")
+        promote.promote(decision, actor="test")
 
     acted_on = [registry.decision(entry.decision_key) for entry in registry.history()]
     assert [entry.version for entry in registry.history()] == versions
@@ -264,12 +268,12 @@ def test_rows_that_the_champion_was_trained_on_do_not_judge_it(champions, config
 
 def test_a_plan_made_by_other_code_is_not_carried_out(ingest_night, stores):
     ingest_night(1)
-    models, key = stores.resolve(steps.plan(steps.take_snapshot()))
+    models, key = stores.resolve(retrain.plan(retrain.take_snapshot()))
     stale = models.get_record(key, Plan).model_copy(update={"code": "0" * 64})
     models.put_record(stale)
 
     with pytest.raises(StalePlanError, match="Start a new run"):
-        steps.train(models.uri(stale.object_key))
+        retrain.train(models.uri(stale.object_key))
 
 
 def test_a_factory_of_ones_own_is_part_of_the_version(
@@ -284,7 +288,9 @@ def test_a_factory_of_ones_own_is_part_of_the_version(
     )
     versions = []
     for comment in ("first", "second"):
-        module.write_text(f"from pipelines.models import lecture_notebook as build  # {comment}")
+        module.write_text(
+            f"from pipelines.models.vectorizer import lecture_notebook as build  # {comment}"
+        )
         versions.append(cli("retrain", "--json", "--dry-run")["version"])
 
     assert versions[0] != versions[1]
@@ -292,7 +298,7 @@ def test_a_factory_of_ones_own_is_part_of_the_version(
 
 def test_nothing_accepted_is_said_plainly(stores):
     with pytest.raises(NoReviewsError, match="python -m pipelines ingest"):
-        steps.take_snapshot()
+        retrain.take_snapshot()
 
     assert "no accepted reviews" in failing_cli("retrain", "--json")
 
@@ -302,26 +308,26 @@ def test_too_few_reviews_are_not_trained_on(ingest_night, configure):
     configure(training={"min_training_rows": 5000})
 
     with pytest.raises(NoReviewsError, match="asks for 5,000"):
-        steps.train(steps.plan(steps.take_snapshot()))
+        retrain.train(retrain.plan(retrain.take_snapshot()))
 
 
 def test_an_unknown_candidate_is_refused_with_the_known_ones_named(ingest_night):
     ingest_night(1)
 
     with pytest.raises(ConfigError, match=r"fingerprint_sgd.*tfidf_logistic"):
-        steps.plan(steps.take_snapshot(), ["deep_thought"])
+        retrain.plan(retrain.take_snapshot(), ["deep_thought"])
 
 
 def test_a_changed_partition_is_never_trained_on(ingest_night, stores):
     ingest_night(1)
-    plan_uri = steps.plan(steps.take_snapshot())
+    plan_uri = retrain.plan(retrain.take_snapshot())
     key = next(key for key in listing(stores.reviews) if key.startswith("accepted/"))
     data = bytearray(stores.reviews.get(key))
     data[len(data) // 2] ^= 1
     stores.reviews.put(key, bytes(data))
 
     with pytest.raises(DigestMismatchError, match="was changed after it was recorded"):
-        steps.train(plan_uri)
+        retrain.train(plan_uri)
 
 
 # ── The champion, as a consumer gets it ──────────────────────────────────────────────────────
@@ -353,25 +359,25 @@ def test_a_pulled_file_that_was_changed_is_refused(champions, tmp_path, name):
     path.write_bytes(bytes(data))
 
     with pytest.raises(TrustError):
-        serving.load_pulled(tmp_path)
+        serving_champion.load_pulled(tmp_path)
 
 
 def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_path, monkeypatch):
     (first,) = champions(1)
     cli("champion", "pull", "--to", str(tmp_path), "--json")
     champions(2)
-    real = serving._replace
+    real = serving_champion._replace
 
     def stopped(path, data):
         if path.name == "champion.json":
             raise KeyboardInterrupt
         real(path, data)
 
-    monkeypatch.setattr(serving, "_replace", stopped)
+    monkeypatch.setattr(serving_champion, "_replace", stopped)
     stopped_pull = CliRunner().invoke(app, ["champion", "pull", "--to", str(tmp_path)])
 
     assert stopped_pull.exit_code == 130
-    assert serving.load_pulled(tmp_path).entry.version == first.version
+    assert serving_champion.load_pulled(tmp_path).entry.version == first.version
 
 
 def test_a_model_of_other_features_is_refused(champions, registry):
@@ -383,35 +389,35 @@ def test_a_model_of_other_features_is_refused(champions, registry):
 
 
 def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, monkeypatch):
-    from pipelines import dataset
+    from pipelines.training import dataset
 
     ingest_night(1)
-    manifest_uri = steps.train(steps.plan(steps.take_snapshot()))
+    manifest_uri = retrain.train(retrain.plan(retrain.take_snapshot()))
     monkeypatch.setattr(
         dataset, "is_holdout", lambda keys, **_split: {key: key[-1] == "1" for key in keys}
     )
 
     with pytest.raises(StalePlanError, match="its holdout would flatter it"):
-        steps.evaluate(manifest_uri)
+        retrain.evaluate(manifest_uri)
 
 
 def test_a_manifest_that_nobody_signed_is_not_evaluated(ingest_night, stores, registry):
     ingest_night(1)
-    models, key = stores.resolve(steps.train(steps.plan(steps.take_snapshot())))
+    models, key = stores.resolve(retrain.train(retrain.plan(retrain.take_snapshot())))
     manifest = models.get_record(key, Manifest)
     models.put(key, manifest.to_bytes())
 
     with pytest.raises(SignatureError):
-        steps.evaluate(models.uri(key))
+        retrain.evaluate(models.uri(key))
 
 
 def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_night, configure):
     ingest_night(1)
-    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
     configure(gate={"min_accuracy": 0.999})
 
     with pytest.raises(StalePlanError, match="other rules than those in force"):
-        steps.decide(steps.verify(evaluation_uri))
+        retrain.decide(retrain.verify(evaluation_uri))
 
 
 def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
@@ -419,10 +425,10 @@ def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
 ):
     ingest_night(1)
     with monkeypatch.context() as stopped:
-        stopped.setattr(steps, "confirm", lambda _entry: 0)
+        stopped.setattr(promote, "confirm", lambda _entry: 0)
         cli("retrain", "--json")
     confirmed = []
-    monkeypatch.setattr(steps, "confirm", confirmed.append)
+    monkeypatch.setattr(promote, "confirm", confirmed.append)
 
     cli("retrain", "--json")
 
@@ -445,7 +451,7 @@ def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
 
 
 def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, monkeypatch):
-    from pipelines import prediction
+    from pipelines.models import prediction
 
     champions(1)
     honest = prediction.positive_probability
@@ -454,13 +460,13 @@ def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, mo
     )
 
     with pytest.raises(ConfirmationError, match=r"at the gate.*NOTHING WAS PUT BACK"):
-        steps.confirm(stores.models.uri("sentiment/log/00000001.json"))
+        promote.confirm(stores.models.uri("sentiment/log/00000001.json"))
 
 
 def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
     champions, stores, registry, monkeypatch
 ):
-    from pipelines import prediction
+    from pipelines.models import prediction
 
     first, second = champions(2)
     honest = prediction.positive_probability
@@ -470,7 +476,7 @@ def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
 
     for _ in range(2):
         with pytest.raises(ConfirmationError, match=f"{first.version} was put back"):
-            steps.confirm(stores.models.uri("sentiment/log/00000002.json"))
+            promote.confirm(stores.models.uri("sentiment/log/00000002.json"))
 
     newest = registry.champion()
     assert [entry.kind for entry in registry.history()] == ["promotion", "promotion", "rollback"]

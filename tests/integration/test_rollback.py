@@ -10,13 +10,13 @@ from builders import listing
 from registry_builders import a_version, decided, promoted
 from typer.testing import CliRunner
 
-from pipelines import rollback
-from pipelines.__main__ import app
-from pipelines.artefacts import dump_model
-from pipelines.errors import ChampionMovedError, ModelFormatError, PromotionError
-from pipelines.models import fingerprint_sgd
-from pipelines.promotion import promote
-from pipelines.store import Bucket
+from pipelines.cli.app import app
+from pipelines.core.errors import ChampionMovedError, ModelFormatError, PromotionError
+from pipelines.core.store.bucket import Bucket
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.registry import rollback
+from pipelines.registry.promotion import promote
 
 
 @pytest.fixture(scope="session")

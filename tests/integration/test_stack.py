@@ -8,8 +8,8 @@ import pytest
 
 from ops.processes import LOOPBACK
 from ops.stack import PROJECT, LocalStack, environment
-from pipelines import config
-from pipelines.store import open_stores
+from pipelines.core import config
+from pipelines.core.store.bucket import open_stores
 
 
 def test_the_s3_server_can_be_had_without_airflow(tmp_path):

@@ -30,8 +30,8 @@ from hostile_store import (
 )
 from s3_under_test import GIVEN_SERVER
 
-from pipelines.config import load
-from pipelines.errors import (
+from pipelines.core.config import load
+from pipelines.core.errors import (
     AlreadyExistsError,
     BucketMissingError,
     ConfigError,
@@ -43,8 +43,8 @@ from pipelines.errors import (
     TrustError,
     UnsafeStoreError,
 )
-from pipelines.records import Arrival
-from pipelines.store import Bucket, Stores, checked_key, open_stores
+from pipelines.core.store.bucket import Bucket, Stores, checked_key, open_stores
+from pipelines.records.deliveries import Arrival
 
 
 @pytest.fixture
@@ -614,7 +614,7 @@ def test_a_probe_that_could_not_be_deleted_stops_nothing_and_goes_later(behind, 
     (left,) = listing(behind)
     behind.prove_create_if_absent()  # it may be somebody's who is at it
     assert list(listing(behind)) == [left]
-    monkeypatch.setattr("pipelines.store._PROBE_LIVES", dt.timedelta(hours=-1))
+    monkeypatch.setattr("pipelines.core.store.bucket._PROBE_LIVES", dt.timedelta(hours=-1))
     behind.prove_create_if_absent()
     assert listing(behind) == {}
 
@@ -674,7 +674,7 @@ def test_the_deadline_of_one_thread_is_not_that_of_another(proxy, filled, config
 
 @pytest.mark.attack
 def test_an_answer_that_never_begins_is_given_up(behind, proxy, filled, monkeypatch):
-    monkeypatch.setattr("pipelines.store.MOST_ANSWER_BYTES", 65_536)
+    monkeypatch.setattr("pipelines.core.store.bucket.MOST_ANSWER_BYTES", 65_536)
     endless = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
     proxy.always = lambda _request, _forward: Reply(200, {}, b"", before=endless)
 

@@ -12,13 +12,14 @@ import pytest
 from forging import fields_in, resealed
 from timing import HANG_SECONDS
 
-from pipelines import config, steps
-from pipelines.artefacts import dump_model
-from pipelines.config import VerificationSettings
-from pipelines.judgement import ArtefactCheck, Evaluation
-from pipelines.models import fingerprint_sgd
-from pipelines.prediction import positive_probability
-from pipelines.verification import CleanRoomError, ask_clean_room
+from pipelines.core import config
+from pipelines.core.settings import VerificationSettings
+from pipelines.evaluation.verify import CleanRoomError, ask_clean_room
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.models.prediction import positive_probability
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.steps import context, retrain
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
@@ -121,12 +122,12 @@ def test_a_pickle_is_refused_in_the_clean_process_too():
 
 def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night, stores, registry):
     ingest_night(1)
-    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
 
-    again = steps.verify(evaluation_uri)
+    again = retrain.verify(evaluation_uri)
     models, key = stores.resolve(evaluation_uri)
     check = registry.find_check(models.get_record(key, Evaluation))
-    steps.verify(evaluation_uri)
+    retrain.verify(evaluation_uri)
 
     assert again == evaluation_uri
     assert check.answers_alike, check.why
@@ -140,7 +141,7 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     ingest_night, stores, registry
 ):
     ingest_night(1)
-    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
     models, key = stores.resolve(evaluation_uri)
     evaluation = models.get_record(key, Evaluation)
     first = evaluation.check_rows[0]
@@ -148,7 +149,7 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     forged = evaluation.model_copy(update={"check_rows": (moved, *evaluation.check_rows[1:])})
     models.put(key, resealed(forged))
 
-    decision = steps.read_decision(steps.decide(steps.verify(evaluation_uri)))
+    decision = context.read_decision(retrain.decide(retrain.verify(evaluation_uri)))
 
     failed = [rule.rule for rule in decision.rules if not rule.is_passed]
     assert (decision.verdict, failed) == ("REJECT", ["clean_process"])
@@ -156,9 +157,9 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
 
 def test_a_decision_without_a_check_is_a_rejection(ingest_night):
     ingest_night(1)
-    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
 
-    decision = steps.read_decision(steps.decide(evaluation_uri))
+    decision = context.read_decision(retrain.decide(evaluation_uri))
 
     assert decision.verdict == "REJECT"
 
@@ -167,8 +168,8 @@ def test_the_records_of_a_check_hold_measurements_and_the_decision_none(
     ingest_night, stores, registry
 ):
     ingest_night(1)
-    evaluation_uri = steps.evaluate(steps.train(steps.plan(steps.take_snapshot())))
-    decision_uri = steps.decide(steps.verify(evaluation_uri))
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
+    decision_uri = retrain.decide(retrain.verify(evaluation_uri))
 
     models, key = stores.resolve(decision_uri)
     text = json.dumps(fields_in(models.get(key)))

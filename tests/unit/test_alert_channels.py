@@ -10,11 +10,11 @@ import pytest
 from alert_builders import an_alert
 from alert_servers import HANG_SECONDS, mail_server, self_signed, web_server
 
-from pipelines import config
-from pipelines.alert_channels import open_channels
-from pipelines.alert_posts import signature
-from pipelines.config import AlertSettings
-from pipelines.errors import AlertChannelError
+from pipelines.alerts.channels import open_channels
+from pipelines.alerts.webhooks import signature
+from pipelines.core import config
+from pipelines.core.errors import AlertChannelError
+from pipelines.core.settings import AlertSettings
 
 SECRET = "SECRET-TOKEN"
 
@@ -214,7 +214,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
 
 
 def test_a_password_never_crosses_the_network_in_the_clear(monkeypatch):
-    monkeypatch.setattr("pipelines.alert_channels.is_loopback", lambda host: False)
+    monkeypatch.setattr("pipelines.alerts.channels.is_loopback", lambda host: False)
 
     with mail_server() as mails:
         assert refusal(mail(mails.port, login=f"a:{SECRET}@")) == "SMTPNotSupportedError"

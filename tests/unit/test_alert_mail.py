@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from alert_builders import HOSTILE, an_alert
 
-from pipelines import alert_mail
-from pipelines.alerts import MAX_SENTENCE_CHARS, MAX_SENTENCES, MAX_TITLE_CHARS, Link
+from pipelines.alerts import mail as alerts_mail
+from pipelines.alerts.alert import MAX_SENTENCE_CHARS, MAX_SENTENCES, MAX_TITLE_CHARS, Link
 
 SENDER, RECIPIENTS = "loop@example.org", ["ops@example.org", "two@example.org"]
 
 
 def a_mail(alert):
-    return alert_mail.message(alert, sender=SENDER, recipients=RECIPIENTS)
+    return alerts_mail.message(alert, sender=SENDER, recipients=RECIPIENTS)
 
 
 def test_a_mail_says_what_happened_and_what_to_do_as_text_and_as_html():
@@ -34,7 +34,7 @@ def test_a_mail_says_what_happened_and_what_to_do_as_text_and_as_html():
 
 
 def test_hostile_text_is_never_markup_in_the_html():
-    page = alert_mail.html(an_alert(title=HOSTILE, sentences=(HOSTILE,), run_id=HOSTILE))
+    page = alerts_mail.html(an_alert(title=HOSTILE, sentences=(HOSTILE,), run_id=HOSTILE))
 
     assert "<script" not in page
     assert "<img" not in page
@@ -53,19 +53,19 @@ def test_no_header_can_be_smuggled_in_by_a_title():
 
 def test_no_header_can_be_smuggled_in_by_an_address():
     with pytest.raises(ValueError, match=r"linefeed or carriage return|newline"):
-        alert_mail.message(an_alert(), sender=SENDER, recipients=["a@b.c\r\nBcc: d@e.f"])
+        alerts_mail.message(an_alert(), sender=SENDER, recipients=["a@b.c\r\nBcc: d@e.f"])
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "s3://reviews/x"])
 def test_only_web_addresses_can_be_clicked(url):
-    page = alert_mail.html(an_alert(links=(Link(name="report", url=url),)))
+    page = alerts_mail.html(an_alert(links=(Link(name="report", url=url),)))
 
     assert "href" not in page
     assert url in page
 
 
 def test_an_address_cannot_leave_its_attribute():
-    page = alert_mail.html(an_alert(links=(Link(name="run", url='https://x/"onclick="a()'),)))
+    page = alerts_mail.html(an_alert(links=(Link(name="run", url='https://x/"onclick="a()'),)))
 
     assert 'href="https://x/&#34;onclick=&#34;a()"' in page
 

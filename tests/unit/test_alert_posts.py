@@ -8,12 +8,12 @@ import json
 
 from alert_builders import HOSTILE, an_alert
 
-from pipelines import alert_posts
-from pipelines.alerts import Link
+from pipelines.alerts import webhooks
+from pipelines.alerts.alert import Link
 
 
 def test_slack_is_told_what_happened_where_to_look_and_what_to_do():
-    shown = alert_posts.slack(an_alert())
+    shown = webhooks.slack(an_alert())
 
     header, told, clickable = shown["blocks"]
     assert header["text"]["text"] == "critical: A delivery of source 'web' is held"
@@ -26,7 +26,7 @@ def test_slack_is_told_what_happened_where_to_look_and_what_to_do():
 
 
 def test_slack_parses_no_foreign_text():
-    shown = alert_posts.slack(an_alert(title=HOSTILE, sentences=(HOSTILE,)))
+    shown = webhooks.slack(an_alert(title=HOSTILE, sentences=(HOSTILE,)))
 
     parsed = [block for block in shown["blocks"] if block["text"]["type"] != "plain_text"]
     assert [block["text"]["text"] for block in parsed] == [
@@ -39,7 +39,7 @@ def test_slack_parses_no_foreign_text():
 
 
 def test_slacks_limits_are_kept():
-    shown = alert_posts.slack(an_alert(title="t" * 500, sentences=("s" * 900,) * 8))
+    shown = webhooks.slack(an_alert(title="t" * 500, sentences=("s" * 900,) * 8))
 
     header, told = shown["blocks"][:2]
     assert len(header["text"]["text"]) == 150
@@ -49,7 +49,7 @@ def test_slacks_limits_are_kept():
 def test_an_address_cannot_end_slacks_link_early():
     link = Link(name="run", url="https://x/a|b> <!channel>")
 
-    *_, clickable = alert_posts.slack(an_alert(links=(link,)))["blocks"]
+    *_, clickable = webhooks.slack(an_alert(links=(link,)))["blocks"]
 
     assert clickable["text"]["text"] == "<https://x/a%7Cb%3E%20%3C!channel%3E|run>"
 
@@ -57,10 +57,10 @@ def test_an_address_cannot_end_slacks_link_early():
 def test_the_webhook_gets_every_fact_and_the_same_bytes_each_time():
     alert = an_alert(sentences=(HOSTILE,))
 
-    body = alert_posts.generic(alert)
+    body = webhooks.generic(alert)
 
     told = json.loads(body)
-    assert body == alert_posts.generic(alert)
+    assert body == webhooks.generic(alert)
     assert told["incident"] == alert.key
     assert (told["kind"], told["severity"], told["owner"]) == (
         "held_delivery", "critical", "ml-platform",
@@ -72,4 +72,4 @@ def test_the_webhook_gets_every_fact_and_the_same_bytes_each_time():
 def test_the_signature_is_the_hmac_of_the_body():
     expected = hmac.new(b"secret", b'{"a":1}', hashlib.sha256).hexdigest()
 
-    assert alert_posts.signature(b'{"a":1}', "secret") == f"sha256={expected}"
+    assert webhooks.signature(b'{"a":1}', "secret") == f"sha256={expected}"

@@ -10,11 +10,14 @@ from typing import get_args
 
 import pytest
 
-from pipelines import checks, config
-from pipelines.alerts import KINDS, RULE_ALERTS, AlertName
-from pipelines.decoding import decode
-from pipelines.made_up import make_reviews
-from pipelines.replayer import DeliveryPlan, NightPlan, replay
+from pipelines.alerts.kinds import KINDS, RULE_ALERTS
+from pipelines.core import config
+from pipelines.core.settings import AlertName
+from pipelines.intake.decoding import decode
+from pipelines.simulation.film_site import replay
+from pipelines.simulation.made_up import make_reviews
+from pipelines.simulation.plans import DeliveryPlan, NightPlan
+from pipelines.validation import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines import alert_words
-from pipelines.alerts import Link, Run
-from pipelines.records import Basis, LogEntry, MissingDelivery, Outcome, RuleResult, Validation
+from pipelines.alerts import messages
+from pipelines.alerts.alert import Link, Run
+from pipelines.records.deliveries import MissingDelivery, Outcome
+from pipelines.records.succession import LogEntry
+from pipelines.records.validations import Basis, RuleResult, Validation
 
 DELIVERY, DIGEST, VERSION, OTHER = "a" * 64, "b" * 64, "c" * 20, "d" * 20
 RUN = Run(dag_id="reviews_ingest", run_id="scheduled__2026-01-06T02:00:00+00:00")
@@ -54,7 +56,7 @@ def a_validation(*broken):
 
 
 def held(*broken, run=RUN, url="", **changes):
-    return alert_words.held(an_outcome(**changes), a_validation(*broken), REPORT, run, url)
+    return messages.held(an_outcome(**changes), a_validation(*broken), REPORT, run, url)
 
 
 def test_a_held_delivery_says_which_file_why_and_what_is_not_affected():
@@ -96,7 +98,7 @@ def test_a_mere_warning_about_labels_is_no_alarm():
 
 
 def test_a_held_delivery_is_told_also_without_its_validation():
-    alert = alert_words.held(an_outcome(), None, REPORT, RUN, "")
+    alert = messages.held(an_outcome(), None, REPORT, RUN, "")
 
     assert alert.sentences[2] == "Its validation cannot be read."
 
@@ -115,7 +117,7 @@ def test_a_silence_is_one_incident_until_the_source_delivers():
         found = MissingDelivery(
             night=night, source="web", expected_every_days=1, last_delivered_for=last
         )
-        return alert_words.missing(found, "it is overdue", RUN, "").key
+        return messages.missing(found, "it is overdue", RUN, "").key
 
     assert silent("2026-01-05", None) == silent("2026-01-06", None)
     assert silent("2026-01-06", None) != silent("2026-01-08", "2026-01-07")
@@ -133,19 +135,19 @@ def test_a_silence_is_one_incident_until_the_source_delivers():
 def test_a_failed_run_is_told_once_with_what_failed(dag_id, kind):
     run = Run(dag_id=dag_id, run_id="r", failed_tasks=("plan", "train"))
 
-    alert = alert_words.failed_run(run, "")
+    alert = messages.failed_run(run, "")
 
     assert (alert.kind, alert.sentences[0]) == (kind, "Failed: plan, train.")
     assert alert.sentences[-1] == "Not affected: the champion, which goes on answering."
-    assert alert.key == alert_words.failed_run(run, "", "Airflow says: task failure").key
+    assert alert.key == messages.failed_run(run, "", "Airflow says: task failure").key
 
 
 def test_nobody_is_told_that_the_champion_is_fine_when_that_is_not_known():
     confirm = Run(dag_id="sentiment_retrain", run_id="r", failed_tasks=("confirm",))
     unknown = Run(dag_id="sentiment_retrain", run_id="r")
 
-    assert "look at the champion first" in alert_words.failed_run(confirm, "").sentences[-1]
-    assert "champion show" in alert_words.failed_run(unknown, "").sentences[-1]
+    assert "look at the champion first" in messages.failed_run(confirm, "").sentences[-1]
+    assert "champion show" in messages.failed_run(unknown, "").sentences[-1]
 
 
 def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
@@ -158,11 +160,11 @@ def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
             actor="confirm", reason="answers differ", token=DIGEST, at="2026-01-06T03:00:00Z",
         )  # fmt: skip
 
-    alert = alert_words.put_back(entry(3), RUN, "")
+    alert = messages.put_back(entry(3), RUN, "")
 
     assert alert.title == f"Version {VERSION} was put back as champion of sentiment"
     assert "By: confirm" in alert.sentences[1]
-    assert alert.key != alert_words.put_back(entry(5), RUN, "").key
+    assert alert.key != messages.put_back(entry(5), RUN, "").key
 
 
 def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_known():
@@ -172,4 +174,4 @@ def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_kno
         "https://airflow.example.org/dags/reviews_ingest/runs/"
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )
-    assert alert_words.links(RUN, "javascript:alert(1)") == ()
+    assert messages.links(RUN, "javascript:alert(1)") == ()

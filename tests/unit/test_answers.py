@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipelines import answers, config
-from pipelines.answers import NoAnswerError
-from pipelines.errors import StoreUnavailableError
-from pipelines.store import Bucket
+from pipelines.core import config
+from pipelines.core.errors import StoreUnavailableError
+from pipelines.core.store import answers
+from pipelines.core.store.answers import NoAnswerError
+from pipelines.core.store.bucket import Bucket
 
 pytestmark = pytest.mark.attack
 

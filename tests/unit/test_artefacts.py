@@ -17,10 +17,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from test_models import LABELS, TEXTS, a_model
 
-from pipelines import artefacts
-from pipelines.artefacts import dump_model, load_model
-from pipelines.errors import ModelFormatError
-from pipelines.models import fingerprint_sgd, fingerprint_svm, lecture_notebook, tfidf_logistic
+from pipelines.core.errors import ModelFormatError
+from pipelines.models import artefacts
+from pipelines.models.artefacts import dump_model, load_model
+from pipelines.models.factories import (
+    fingerprint_sgd,
+    fingerprint_svm,
+    lecture_notebook,
+    tfidf_logistic,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,7 +145,7 @@ def test_a_foreign_module_is_not_even_imported(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     members = members_of(dump_model(a_model()))
-    ours, theirs = b'"__module__":"pipelines.models"', b'"__module__":"foreign_module"'
+    ours, theirs = b'"__module__":"pipelines.models.vectorizer"', b'"__module__":"foreign_module"'
     members["schema.json"] = members["schema.json"].replace(ours, theirs)
 
     with pytest.raises(ModelFormatError, match=r"foreign_module\.FingerprintVectorizer"):

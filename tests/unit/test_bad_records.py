@@ -15,20 +15,15 @@ from in_memory import InMemory
 from page_site import Pages, links_of
 from registry_builders import a_version, decided, promoted
 
-from pipelines import landing, links, trust
-from pipelines.errors import DataError, SignatureError
-from pipelines.keys import alert_key
+from pipelines.core import links
+from pipelines.core.errors import DataError, SignatureError
+from pipelines.core.keys import alert_key
+from pipelines.core.record import canonical_json
+from pipelines.core.store import signing
+from pipelines.intake import landing
 from pipelines.pages.site import Reply
-from pipelines.records import (
-    Basis,
-    Delivery,
-    MissingDelivery,
-    Outcome,
-    Receipt,
-    RuleResult,
-    Validation,
-    canonical_json,
-)
+from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Receipt
+from pipelines.records.validations import Basis, RuleResult, Validation
 
 pytestmark = pytest.mark.attack
 
@@ -189,12 +184,12 @@ def faulty(world: World, kind: str, fault: str) -> None:
     bucket, key = world.planted()[kind]
     body = bucket.objects.get(key, b"")
     try:
-        seal = trust.read_seal(body, uri=key)
+        seal = signing.read_seal(body, uri=key)
     except SignatureError:  # there is no record, or it is a file that a record names
         bucket.objects[key] = FAULTS[fault](a_validation(BAD).to_bytes())
         return
     payload = FAULTS[fault](body.partition(b"\n")[2])
-    bucket.objects[key] = trust.seal(payload, kind=seal["kind"], place=seal["place"])
+    bucket.objects[key] = signing.seal(payload, kind=seal["kind"], place=seal["place"])
 
 
 def check(world: World) -> None:

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from pipelines.behaviour import Capability, Case, Suite, failures, load_suite, score
-from pipelines.config import CONFIG_FOLDER
-from pipelines.golden import load_golden
+from pipelines.core.config import CONFIG_FOLDER
+from pipelines.evaluation.behaviour.scoring import (
+    Capability,
+    Case,
+    Suite,
+    failures,
+    load_suite,
+    score,
+)
+from pipelines.evaluation.golden import load_golden
 
 NAN = float("nan")
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ops.behaviour import main, report
-from pipelines.behaviour import Capability, Case, Suite
-from pipelines.golden import GoldenSet
+from pipelines.evaluation.behaviour.scoring import Capability, Case, Suite
+from pipelines.evaluation.golden import GoldenSet
 
 SUITE = Suite(
     (

@@ -22,9 +22,10 @@ from benchmarks.gate_rivals import is_higher, is_higher_by_margin, is_significan
 from benchmarks.gate_sheets import Sheet, of_erosion, per_year
 from benchmarks.gate_simulation import Model, Nights, Tally, challengers, fault, holdouts, year
 from benchmarks.gate_world import WEIGHTS, World, accuracy_of, calibrated, signed_logits
-from pipelines import config, gate
-from pipelines.fingerprints import fingerprint
-from pipelines.made_up import make_reviews
+from pipelines.core import config
+from pipelines.features.fingerprints import fingerprint
+from pipelines.gate import decide
+from pipelines.simulation.made_up import make_reviews
 
 POLICY = config.load(config.CONFIG_FOLDER / "default.toml").gate
 FEW_REPEATS = POLICY.model_copy(update={"bootstrap_repeats": 100})
@@ -143,8 +144,8 @@ def test_the_benchmark_asks_the_gate_itself(monkeypatch):
         asked.append(evaluation)
         return gate_decide(evaluation, *rest).model_copy(update={"verdict": "REJECT"})
 
-    gate_decide = gate.decide
-    monkeypatch.setattr(gate, "decide", strict)
+    gate_decide = decide.decide
+    monkeypatch.setattr(decide, "decide", strict)
     pool = a_pool()
 
     outcome = measured(pool, a_challenger(pool), repeats=1)

@@ -19,12 +19,15 @@ from judgement_builders import (
     some_slice,
 )
 
-from pipelines import card
-from pipelines.card_tables import MOST_DELIVERIES
-from pipelines.card_words import Evidence, Signers
-from pipelines.judgement import GateRule
-from pipelines.markdown import code, escaped, table
-from pipelines.records import Manifest, Outcome, Partition, Plan, Snapshot, sha256_of
+from pipelines.core.escaping import code, escaped, table
+from pipelines.core.record import sha256_of
+from pipelines.gate.card import card
+from pipelines.gate.card.sentences import Evidence, Signers
+from pipelines.gate.card.tables import MOST_DELIVERIES
+from pipelines.records.data import Partition, Snapshot
+from pipelines.records.decisions import GateRule
+from pipelines.records.deliveries import Outcome
+from pipelines.records.versions import Manifest, Plan
 
 HOSTILE = (
     "<script>x</script> [a](http://evil.example) ![b](c) `d` | *e* _f_ @g\n# h \x1b[31m \u202e"
@@ -70,7 +73,7 @@ def some_evidence(evaluation=None, *, nights=2, candidate=None, **changes) -> Ev
     plan = Plan(
         model_name="sentiment",
         snapshot=snapshot.digest(),
-        candidates={"some": candidate or {"factory": "pipelines.models:fingerprint_sgd",
+        candidates={"some": candidate or {"factory": "pipelines.models.factories:fingerprint_sgd",
                                           "parameters": {"ngram_max": 3, "alpha": 1e-06}}},
         folds=3,
         keep_share=0.5,

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
-from pipelines.comparison import (
-    Changes,
-    calibration,
-    calibration_error,
-    compare_parts,
-    detectable,
-    holm,
-    mcnemar_p_value,
-    metrics,
-    review_losses,
-)
-from pipelines.comparison import compare as compare_changes
+from pipelines.evaluation.metrics import calibration, calibration_error, metrics, review_losses
+from pipelines.evaluation.paired import Changes, compare_parts, detectable, holm, mcnemar_p_value
+from pipelines.evaluation.paired import compare as compare_changes
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], dtype=np.int8)
 

@@ -17,8 +17,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from ops import make_env
-from pipelines import alert_channels
-from pipelines.grants import ROLES
+from pipelines.alerts import channels
+from pipelines.core.grants import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -160,7 +160,7 @@ def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
 
 
 def test_all_airflow_services_can_send_alerts_and_none_has_to(services: dict[str, Any]) -> None:
-    for name in alert_channels.VARIABLES:
+    for name in channels.VARIABLES:
         for service in AIRFLOW_SERVICES:
             assert services[service]["environment"][name] == f"${{{name}:-}}"
         assert names_in(make_env.EXAMPLE.read_text(encoding="utf-8"))[name] == '""'

@@ -4,17 +4,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines import config
-from pipelines.config import (
+from pipelines.core import config
+from pipelines.core.config import (
     CONFIG_FOLDER,
-    Settings,
     behaviour_path,
     golden_path,
     load,
     with_candidates,
     with_seed,
 )
-from pipelines.errors import ConfigError
+from pipelines.core.errors import ConfigError
+from pipelines.core.settings import Settings
 
 
 def a_file(folder: Path, text: str, name: str = "site.toml") -> Path:

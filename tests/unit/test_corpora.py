@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines import corpora
-from pipelines.corpora import decode, encode, grown
-from pipelines.corpus import Corpus, Rare
-from pipelines.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
-from pipelines.features import cache_folder, partition_fingerprints
+from pipelines.core.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
+from pipelines.features import corpus_cache
+from pipelines.features.corpus import Corpus
+from pipelines.features.corpus_cache import decode, encode, grown
+from pipelines.features.fingerprint_cache import cache_folder, partition_fingerprints
+from pipelines.features.occurrences import Rare
 from tests.unit.test_corpus import plain
 from tests.unit.test_features import a_partition
 
 SIZE = {"ngram_max": 2, "bits": 40}
 COUNTED = {"min_df": 2, **SIZE}
-FOLDER = f"{cache_folder(**SIZE)}/corpora-{corpora.CORPUS_VERSION}-df2/"
+FOLDER = f"{cache_folder(**SIZE)}/corpora-{corpus_cache.CORPUS_VERSION}-df2/"
 
 
 @pytest.fixture
@@ -45,13 +46,13 @@ def kept(stores) -> list[str]:
 def looked_at(monkeypatch) -> list[str]:
     """The partitions whose fingerprints were read."""
     seen: list[str] = []
-    read = corpora.partition_fingerprints
+    read = corpus_cache.partition_fingerprints
 
     def note(reviews, partition, **size):
         seen.append(partition.sha256)
         return read(reviews, partition, **size)
 
-    monkeypatch.setattr(corpora, "partition_fingerprints", note)
+    monkeypatch.setattr(corpus_cache, "partition_fingerprints", note)
     return seen
 
 

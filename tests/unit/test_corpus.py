@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines import corpus as corpus_module
-from pipelines.corpus import Corpus
-from pipelines.fingerprints import Fingerprints
+from pipelines.features import occurrences as corpus_module
+from pipelines.features.corpus import Corpus
+from pipelines.features.fingerprints import Fingerprints
 
 IDS = st.integers(0, 30) | st.integers(2**40 - 5, 2**40 - 1)
 SETS = st.lists(st.sets(IDS), max_size=12)

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from test_features import a_partition, a_snapshot, plain
 
-from pipelines import dataset as dataset_module
-from pipelines.dataset import Loader, ids_digest, load_dataset
-from pipelines.errors import ObjectMissingError, TrustError
-from pipelines.fingerprints import fingerprint
-from pipelines.identity import is_holdout
-from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
-from pipelines.records import sha256_of
-from pipelines.slices import COLUMNS, Described
+from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.record import sha256_of
+from pipelines.evaluation.slices import COLUMNS, Described
+from pipelines.features.fingerprints import fingerprint
+from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
+from pipelines.training import dataset as dataset_module
+from pipelines.training.dataset import Loader, ids_digest, load_dataset
+from pipelines.training.split import is_holdout
 
 SIZE = {"ngram_max": 2, "bits": 40}
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timing import cpu_seconds
 
-from pipelines.config import IntakeSettings
-from pipelines.decoding import Rows, decode
-from pipelines.errors import UnreadableDeliveryError
-from pipelines.replayer import Format
+from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.core.settings import IntakeSettings
+from pipelines.intake.decoding import Rows, decode
+from pipelines.simulation.plans import Format
 from tests.builders import as_csv, as_file, as_jsonl, as_parquet, some_rows
 
 INTAKE = IntakeSettings(

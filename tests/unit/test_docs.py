@@ -11,8 +11,9 @@ import pytest
 from judgement_builders import CHAMPION, a_check, a_first_model, an_evaluation
 
 from ops import config_docs
-from pipelines import config, errors, gate
-from pipelines.judgement import Verdict
+from pipelines.core import config, errors
+from pipelines.gate import decide
+from pipelines.records.decisions import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -79,7 +80,7 @@ def test_the_page_on_the_gate_explains_every_rule_and_verdict() -> None:
     page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`([\w]+)(?: <name>)?`", page))
     decisions = [
-        gate.decide(build(**changes), config.load().gate, a_check())
+        decide.decide(build(**changes), config.load().gate, a_check())
         for build, changes in (
             (an_evaluation, {}),
             (an_evaluation, {"reference_version": CHAMPION}),

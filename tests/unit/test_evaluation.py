@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from test_features import a_partition, a_snapshot, plain
 
-from pipelines import dataset as dataset_module
-from pipelines import evaluation
-from pipelines.dataset import load_dataset
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.models import fingerprint_svm, tfidf_logistic
-from pipelines.overlap import sketches
-from pipelines.scores import Scored
+from pipelines.evaluation import check_rows, evaluate
+from pipelines.evaluation.leakage import sketches
+from pipelines.evaluation.scores import Scored
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.models.factories import fingerprint_svm, tfidf_logistic
+from pipelines.training import dataset as dataset_module
+from pipelines.training.dataset import load_dataset
 
 NIGHTS = 10
 
@@ -47,7 +47,7 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
     )
     models = TwoModels()
 
-    found, scored = evaluation._read_once(dataset, models)
+    found, scored = evaluate._read_once(dataset, models)
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
     assert sorted(read) == sorted(part.sha256 for part in dataset.snapshot.partitions)
@@ -61,15 +61,15 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
 
 
 def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(dataset, monkeypatch):
-    monkeypatch.setattr(evaluation, "CHECK_ROWS", 20)
+    monkeypatch.setattr(check_rows, "CHECK_ROWS", 20)
     rows = np.arange(len(dataset.label))
     probability = rows / len(rows)
 
-    checks = evaluation._check_rows(dataset, rows, probability)
+    checks = check_rows._check_rows(dataset, rows, probability)
 
     digests = [part.sha256 for part in dataset.snapshot.partitions]
     used = {check.partition for check in checks}
-    assert len(used) == evaluation.CHECK_PARTITIONS
+    assert len(used) == check_rows.CHECK_PARTITIONS
     assert {digests[0], digests[-1]} <= used
     where = {dataset.locate(row): probability[row] for row in rows.tolist()}
     assert [where[check.partition, check.row] for check in checks] == [
@@ -81,9 +81,9 @@ def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(data
 def test_small_partitions_are_taken_in_until_there_are_enough_rows(dataset, monkeypatch):
     rows = np.arange(len(dataset.label))
 
-    assert len(evaluation._check_rows(dataset, rows, rows / 100)) == len(rows)  # 64 are wanted
-    monkeypatch.setattr(evaluation, "CHECK_ROWS", 31)
-    checks = evaluation._check_rows(dataset, rows, rows / 100)
+    assert len(check_rows._check_rows(dataset, rows, rows / 100)) == len(rows)  # 64 are wanted
+    monkeypatch.setattr(check_rows, "CHECK_ROWS", 31)
+    checks = check_rows._check_rows(dataset, rows, rows / 100)
     assert len(checks) == 31
     assert len({check.partition for check in checks}) == 6
 
@@ -92,4 +92,4 @@ def test_small_partitions_are_taken_in_until_there_are_enough_rows(dataset, monk
 def test_without_rows_or_usable_answers_there_is_nothing_to_check(dataset, rows):
     answers = np.full(rows, np.nan)
 
-    assert evaluation._check_rows(dataset, np.arange(rows), answers) == ()
+    assert check_rows._check_rows(dataset, np.arange(rows), answers) == ()

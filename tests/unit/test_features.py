@@ -5,9 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import features, trust
-from pipelines.errors import DigestMismatchError, ObjectMissingError
-from pipelines.features import (
+from pipelines.core.errors import DigestMismatchError, ObjectMissingError
+from pipelines.core.store import signing
+from pipelines.features import fingerprint_cache
+from pipelines.features.fingerprint_cache import (
     CacheUse,
     cache_key,
     decode,
@@ -15,9 +16,9 @@ from pipelines.features import (
     fill_cache,
     partition_fingerprints,
 )
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.partitions import ACCEPTED_SCHEMA, write_partition
-from pipelines.records import Partition, Snapshot
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
+from pipelines.records.data import Partition, Snapshot
 from tests.builders import some_rows
 
 SIZE = {"ngram_max": 2, "bits": 40}
@@ -52,7 +53,7 @@ def plain(prints: Fingerprints) -> tuple[list[int], list[int], int, int]:
 def signed(payload: bytes, partition: Partition) -> bytes:
     """An entry whose seal is right, whatever is in it."""
     place = f"reviews/{cache_key(partition, **SIZE)}"
-    return trust.seal(payload, kind="Features", place=place)
+    return signing.seal(payload, kind="Features", place=place)
 
 
 def pickled() -> bytes:
@@ -118,14 +119,14 @@ def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
     parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
     fill_cache(stores.reviews, a_snapshot(*parts[:2]), **SIZE)
     both_here = threading.Barrier(2, timeout=120)
-    compute = features.fingerprint
+    compute = fingerprint_cache.fingerprint
 
     def meet(*arguments, **options):
         both_here.wait()  # breaks, and fails the test, if one is computed after the other
         return compute(*arguments, **options)
 
-    monkeypatch.setattr(features, "fingerprint", meet)
-    monkeypatch.setattr(features.os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(fingerprint_cache, "fingerprint", meet)
+    monkeypatch.setattr(fingerprint_cache.os, "sched_getaffinity", lambda _pid: {0, 1})
     use = fill_cache(stores.reviews, a_snapshot(*parts), **SIZE)
 
     assert use == CacheUse(cached=2, computed=2)

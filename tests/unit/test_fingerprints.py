@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines import fingerprints
-from pipelines.fingerprints import (
+from pipelines.features import fingerprints
+from pipelines.features.fingerprints import (
     FEATURIZER_VERSION,
     MAX_REVIEW_BYTES,
     Fingerprints,

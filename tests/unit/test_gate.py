@@ -13,8 +13,8 @@ from judgement_builders import (
     some_slice,
 )
 
-from pipelines import config
-from pipelines.gate import decide
+from pipelines.core import config
+from pipelines.gate.decide import decide
 
 POLICY = config.load(config.CONFIG_FOLDER / "default.toml").gate
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import CONFIG_FOLDER
-from pipelines.errors import ConfigError
-from pipelines.golden import MIN_ROWS_PER_LABEL, load_golden
+from pipelines.core.config import CONFIG_FOLDER
+from pipelines.core.errors import ConfigError
+from pipelines.evaluation.golden import MIN_ROWS_PER_LABEL, load_golden
 
 
 def a_review(number: int, **changes) -> dict:

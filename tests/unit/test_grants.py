@@ -12,10 +12,10 @@ from iam import allows
 from settings_file import write_settings
 from typer.testing import CliRunner
 
-from pipelines.__main__ import app
-from pipelines.errors import ConfigError
-from pipelines.grants import ROLES, as_file, policies, profile
-from pipelines.store import open_stores
+from pipelines.cli.app import app
+from pipelines.core.errors import ConfigError
+from pipelines.core.grants import ROLES, as_file, policies, profile
+from pipelines.core.store.bucket import open_stores
 
 pytestmark = pytest.mark.attack
 

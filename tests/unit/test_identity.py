@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timing import cpu_seconds
 
-from pipelines.identity import fold_shares, is_holdout, is_selection, normalized, share_of, text_id
+from pipelines.features.text_id import normalized, text_id
+from pipelines.training.split import fold_shares, is_holdout, is_selection, share_of
 
 FILMS = [f"tt{number:07d}" for number in range(10_000)]
 

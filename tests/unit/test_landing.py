@@ -2,17 +2,12 @@ from datetime import date
 
 import pytest
 
-from pipelines import deliveries
-from pipelines.config import load
-from pipelines.errors import DataError
-from pipelines.keys import arrival_id
-from pipelines.landing import (
-    LandingName,
-    checked_night,
-    discover,
-    parse_name,
-)
-from pipelines.records import Receipt
+from pipelines.core.config import load
+from pipelines.core.errors import DataError
+from pipelines.core.keys import arrival_id
+from pipelines.intake import arrivals
+from pipelines.intake.landing import LandingName, checked_night, discover, parse_name
+from pipelines.records.deliveries import Receipt
 from tests.builders import NIGHT, deliver, landing_key
 
 DAY = date(2026, 1, 5)
@@ -110,7 +105,7 @@ def test_a_landed_file_without_a_receipt_stays_due(stores):
     key = landing_key("a.csv")
     deliver(stores, key, b"x")
 
-    deliveries.receive(stores.reviews, key, night=NIGHT, intake=load().intake)
+    arrivals.receive(stores.reviews, key, night=NIGHT, intake=load().intake)
 
     assert discover(stores.reviews, "2026-01-06", most=1000) == [key]
 

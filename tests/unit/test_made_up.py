@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from timing import cpu_seconds
 
-from pipelines.made_up import REVIEW_SCHEMA, make_reviews
+from pipelines.simulation.made_up import REVIEW_SCHEMA, make_reviews
 
 SLOT_OR_DOUBLE_SPACE = re.compile(r"[{}]|  ")
 

@@ -12,11 +12,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from pipelines.artefacts import dump_model
-from pipelines.fingerprints import fingerprint
-from pipelines.models import (
-    FingerprintVectorizer,
-    LogCountRatio,
+from pipelines.features.fingerprints import fingerprint
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import (
     fingerprint_parameters,
     fingerprint_sgd,
     fingerprint_svm,
@@ -24,6 +22,8 @@ from pipelines.models import (
     reads_fingerprints,
     tfidf_logistic,
 )
+from pipelines.models.log_count_ratio import LogCountRatio
+from pipelines.models.vectorizer import FingerprintVectorizer
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 
-from pipelines.nbsvm import NaiveBayesSvm, log_count_ratio, scaled, weigh
+from pipelines.models.log_count_ratio import log_count_ratio, weigh
+from pipelines.models.nbsvm import NaiveBayesSvm, scaled
 
 
 def noisy_rows(count: int, seed: int) -> tuple[sparse.csr_array, np.ndarray]:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipelines import overlap
-from pipelines.fingerprints import fingerprint
-from pipelines.overlap import MAX_HOLDERS, SKETCH, near_copies, sketches
+from pipelines.evaluation import leakage
+from pipelines.evaluation.leakage import MAX_HOLDERS, SKETCH, near_copies, sketches
+from pipelines.features.fingerprints import fingerprint
 
 WORDS = [f"word{number}" for number in range(4000)]
 
@@ -21,7 +21,7 @@ def copies(held_out, trained_on):
 
 @pytest.mark.parametrize("block", [1, 3, 4096])
 def test_copies_are_found_in_whatever_block_they_are_looked_up(monkeypatch, block):
-    monkeypatch.setattr(overlap, "BLOCK_REVIEWS", block)
+    monkeypatch.setattr(leakage, "BLOCK_REVIEWS", block)
     trained = [a_review(seed) for seed in range(20)]
 
     found = copies([a_review(99), trained[7], a_review(98), a_review(97), trained[0]], trained)

@@ -9,14 +9,14 @@ from judgement_builders import a_decision_on, an_evaluation
 from page_site import DELIVERY, Pages, a_succession
 from registry_builders import a_log_entry, a_version, decided, promoted
 
-from pipelines import links
-from pipelines.judgement import ApprovalRecord, GateRule
-from pipelines.keys import beside
-from pipelines.pages import champion, decisions, forms, runs
-from pipelines.pages.champion import Evidence
+from pipelines.core import links
+from pipelines.core.keys import beside
 from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Reply, Viewer
-from pipelines.records import MissingDelivery, Receipt
+from pipelines.pages.views import champion, decisions, forms, runs
+from pipelines.pages.views.champion import Evidence
+from pipelines.records.decisions import ApprovalRecord, GateRule
+from pipelines.records.deliveries import MissingDelivery, Receipt
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 OPERATOR = Viewer(name="olga", may_start=lambda _dag: True)

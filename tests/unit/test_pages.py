@@ -12,16 +12,16 @@ from fastapi.testclient import TestClient
 from page_site import BASIS, DELIVERY, Outline, Pages, a_succession, links_of
 from registry_builders import a_version, decided, promoted
 
-from pipelines import links
-from pipelines.errors import (
+from pipelines.core import links
+from pipelines.core.errors import (
     BucketMissingError,
     StoreRefusedError,
     StoreUnavailableError,
     UnsafeStoreError,
 )
-from pipelines.keys import report_key
+from pipelines.core.keys import report_key
+from pipelines.core.record import sha256_of
 from pipelines.pages.site import Reply
-from pipelines.records import sha256_of
 from tests.unit.test_reports import a_delivery, a_validation
 
 PROJECT = Path(__file__).resolve().parents[2]

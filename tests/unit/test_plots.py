@@ -19,8 +19,10 @@ from judgement_builders import (
 )
 from registry_builders import a_log_entry
 
-from pipelines import drawing, plots
-from pipelines.judgement import CalibrationBin, GateRule
+from pipelines.gate.card import history_plot, plots
+from pipelines.gate.card import svg as card_svg
+from pipelines.records.decisions import GateRule
+from pipelines.records.evaluations import CalibrationBin
 
 SVG = "{http://www.w3.org/2000/svg}"
 BINS = (
@@ -74,7 +76,7 @@ def all_plots(evaluation):
     return [
         plots.calibration(evaluation),
         plots.slices(evaluation, a_decision_on(evaluation)),
-        plots.history(evaluation, entries),
+        history_plot.history(evaluation, entries),
     ]
 
 
@@ -233,7 +235,7 @@ def test_the_challenger_stands_after_the_generation_it_was_decided_against():
     entries = [a_log_entry(number, holdout_accuracy=0.9, holdout_log_loss=0.22)
                for number in (1, 2, 3)]  # fmt: skip
 
-    svg = plots.history(evaluation, entries)
+    svg = history_plot.history(evaluation, entries)
 
     # Generations 1 to 4 in four equal columns of 135 pixels from x 78: middles 145.5, 280.5, ...
     assert [x for x, _, _ in marks(svg, "one")] == [550.5, 550.5]
@@ -246,7 +248,7 @@ def test_the_challenger_stands_after_the_generation_it_was_decided_against():
 def test_a_rollback_is_told_from_a_promotion():
     evaluation = an_evaluation(champion_generation=2)
 
-    svg = plots.history(evaluation, [a_log_entry(1), a_log_entry(2, kind="rollback")])
+    svg = history_plot.history(evaluation, [a_log_entry(1), a_log_entry(2, kind="rollback")])
 
     assert "put back by a rollback" in words(svg)
     assert len([mark for mark in marks(svg, "other") if ", rollback of" in mark[2]]) == 2
@@ -256,7 +258,7 @@ def test_a_long_history_shows_its_end():
     evaluation = an_evaluation(champion_generation=500)
     entries = [a_log_entry(number) for number in range(1, 501)]
 
-    svg = plots.history(evaluation, entries)
+    svg = history_plot.history(evaluation, entries)
 
     assert "Holdout scores, generations 441 to 501" in words(svg)
     assert len(marks(svg, "other")) == 2 * (60 + 1)
@@ -273,19 +275,19 @@ def test_a_long_history_shows_its_end():
     ],
 )
 def test_ticks_are_round_numbers(low, high, most, expected):
-    assert drawing.ticks(low, high, most) == expected
+    assert card_svg.ticks(low, high, most) == expected
 
 
 def test_a_legend_that_is_too_long_goes_on_below():
-    lines = drawing.legend_lines([(drawing.Mark("circle", "one"), "x" * 50)] * 2)
+    lines = card_svg.legend_lines([(card_svg.Mark("circle", "one"), "x" * 50)] * 2)
 
     assert [line["mark"].x for line in lines] == [20.0, 20.0]
     assert lines[1]["mark"].y - lines[0]["mark"].y == 20
 
 
 def test_a_domain_is_never_empty():
-    assert drawing.around([], at_least=0.5) == (-0.5, 0.5)
-    assert drawing.around([2.0, float("nan")], at_least=0.5) == (1.5, 2.5)
+    assert card_svg.around([], at_least=0.5) == (-0.5, 0.5)
+    assert card_svg.around([2.0, float("nan")], at_least=0.5) == (1.5, 2.5)
 
 
 def test_ids_of_two_versions_do_not_clash_on_one_page():
@@ -304,7 +306,7 @@ def test_the_succession_shows_the_newest_sixty_generations_and_what_was_rolled_b
     entries = [a_log_entry(number) for number in range(1, 62)]
     entries[-1] = a_log_entry(61, kind="rollback", holdout_accuracy=0.875)
 
-    drawn = plots.succession(entries)
+    drawn = history_plot.succession(entries)
 
     texts = [text for _, _, text in marks(drawn, "other")]
     assert len(texts) == 2 * 60
@@ -316,14 +318,14 @@ def test_the_succession_shows_the_newest_sixty_generations_and_what_was_rolled_b
 
 def test_nothing_is_drawn_of_an_empty_log():
     with pytest.raises(ValueError, match="the champion log is empty"):
-        plots.succession([])
+        history_plot.succession([])
 
 
 def test_a_plot_within_a_page_takes_the_pages_style():
-    drawn = plots.succession([a_log_entry(1)])
+    drawn = history_plot.succession([a_log_entry(1)])
 
-    bare = drawing.without_style(drawn)
+    bare = card_svg.without_style(drawn)
 
     assert "<style>" not in bare
-    assert f"<style>{drawing.plot_style()}</style>" in drawn
+    assert f"<style>{card_svg.plot_style()}</style>" in drawn
     assert parsed(bare).get("role") == "img"

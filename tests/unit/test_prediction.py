@@ -7,11 +7,11 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from test_models import LABELS, TEXTS, a_model
 
-from pipelines import prediction
-from pipelines.artefacts import dump_model, load_model
-from pipelines.fingerprints import fingerprint
-from pipelines.models import fingerprint_sgd, fingerprint_svm, tfidf_logistic
-from pipelines.prediction import positive_probability, scorer_of
+from pipelines.features.fingerprints import fingerprint
+from pipelines.models import prediction
+from pipelines.models.artefacts import dump_model, load_model
+from pipelines.models.factories import fingerprint_sgd, fingerprint_svm, tfidf_logistic
+from pipelines.models.prediction import positive_probability, scorer_of
 
 READ = [*TEXTS, "", "nothing known", "a great, dull film", "great " * 3000]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines import question
-from pipelines.judgement import Decision, GateRule
+from pipelines.gate import question
+from pipelines.records.decisions import Decision, GateRule
 
 
 def a_rule(name="accuracy", *, is_passed=True, group="floor", sentence="It is well."):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from pipelines.__main__ import app
+from pipelines.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.errors import TrustError
-from pipelines.judgement import Metrics
-from pipelines.records import Arrival, Plan, Receipt, canonical_json, sha256_of
+from pipelines.core.errors import TrustError
+from pipelines.core.record import canonical_json, sha256_of
+from pipelines.records.deliveries import Arrival, Receipt
+from pipelines.records.evaluations import Metrics
+from pipelines.records.versions import Plan
 
 ZEROS = "0" * 64
 

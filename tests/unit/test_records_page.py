@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forgeries import KINDS
 
-from pipelines.fsck_places import PLACES
+from pipelines.registry.fsck.places import PLACES
 
 pytestmark = pytest.mark.attack
 

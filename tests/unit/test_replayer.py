@@ -13,19 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.damage import DELIVERED_SCHEMA, DamageKind, damage, flip_labels
-from pipelines.errors import SourceError
-from pipelines.made_up import REVIEW_SCHEMA
-from pipelines.replayer import (
+from pipelines.core.errors import SourceError
+from pipelines.simulation.damage import DELIVERED_SCHEMA, DamageKind, damage, flip_labels
+from pipelines.simulation.film_site import Delivery, encode, replay
+from pipelines.simulation.made_up import REVIEW_SCHEMA
+from pipelines.simulation.plans import (
     Again,
-    Delivery,
     DeliveryPlan,
     Format,
     NightPlan,
     demo_nights,
-    encode,
     even_nights,
-    replay,
 )
 
 NIGHT = date(2026, 1, 5)

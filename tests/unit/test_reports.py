@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipelines import reports
-from pipelines.records import Basis, Delivery, Example, Profile, RuleResult, Validation
+from pipelines.records.deliveries import Delivery
+from pipelines.records.validations import Basis, Example, Profile, RuleResult, Validation
+from pipelines.validation import report
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -65,7 +66,7 @@ def a_delivery(name: str = "r.csv") -> Delivery:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_hostile_becomes_markup(text):
-    page = reports.render(a_validation(text), a_delivery(text), a_validation(text))
+    page = report.render(a_validation(text), a_delivery(text), a_validation(text))
 
     tags = Tags()
     tags.feed(page)
@@ -75,14 +76,14 @@ def test_nothing_hostile_becomes_markup(text):
 
 
 def test_the_page_asks_nobody_for_anything():
-    page = reports.render(a_validation(), a_delivery(), a_validation())
+    page = report.render(a_validation(), a_delivery(), a_validation())
 
     assert not re.search(r"[\s\"](src|href)=|url\(|https?:", page)
     assert "default-src 'none'" in page
 
 
 def test_the_page_says_what_failed_which_rows_and_what_to_do():
-    page = reports.render(a_validation("<b>odd</b>"), a_delivery(), None)
+    page = report.render(a_validation("<b>odd</b>"), a_delivery(), None)
 
     assert "1 of 40 rows is odd: &lt;b&gt;odd&lt;/b&gt;" in page
     assert "<td>7<td>" in page
@@ -95,7 +96,7 @@ def test_the_difference_to_the_last_good_delivery_is_shown():
         delivered_rows=80, reasons={"text_missing": 2}, profile=a_profile(80, positive=40)
     )
 
-    page = reports.render(a_validation(), a_delivery(), before)
+    page = report.render(a_validation(), a_delivery(), before)
 
     assert "<tr><td>rows delivered<td>40<td>80" in page
     assert "<tr><td>rows with text_html<td>1<td>0" in page
@@ -104,7 +105,7 @@ def test_the_difference_to_the_last_good_delivery_is_shown():
 
 
 def test_how_far_chance_alone_would_move_it_stands_beside_the_drift_of_now():
-    lines = reports.differences(a_validation(), a_validation())
+    lines = report.differences(a_validation(), a_validation())
 
     # 40 and 40 texts in 16 bins: (16 - 1) * (1/40 + 1/40); 256 and 256 n-grams in 256 bins
     assert ("drift of text lengths", "0.000 (chance alone: 0.750)", "-") in lines
@@ -112,19 +113,19 @@ def test_how_far_chance_alone_would_move_it_stands_beside_the_drift_of_now():
 
 
 def test_a_file_that_could_not_be_read_has_a_page_without_a_chart():
-    page = reports.render(a_validation(profile=None, reference=None), a_delivery(), None)
+    page = report.render(a_validation(profile=None, reference=None), a_delivery(), None)
 
     assert "<rect" not in page
 
 
 def test_the_same_findings_give_the_same_page():
-    pages = {reports.render(a_validation(), a_delivery(), a_validation()) for _ in range(2)}
+    pages = {report.render(a_validation(), a_delivery(), a_validation()) for _ in range(2)}
 
     assert len(pages) == 1
 
 
 def test_what_hides_or_turns_a_line_round_in_a_review_is_spelled_out():
-    page = reports.render(a_validation("good\u202e\u2066\x07 film"), a_delivery(), None)
+    page = report.render(a_validation("good\u202e\u2066\x07 film"), a_delivery(), None)
 
     assert not {"\u202e", "\u2066", "\x07"} & set(page)
     assert "good\\u202e\\u2066\\x07 film" in page

@@ -8,18 +8,18 @@ import pytest
 from great_expectations import expectations as gxe
 from timing import cpu_seconds
 
-from pipelines import sketches
-from pipelines.checks import Checked, check_rows
-from pipelines.config import CONFIG_FOLDER, load
-from pipelines.decoding import Rows
-from pipelines.expectations import run_rules
-from pipelines.fingerprints import fingerprint
-from pipelines.history import History, empty
-from pipelines.identity import text_id
-from pipelines.made_up import make_reviews
-from pipelines.metrics import measure
-from pipelines.rules import Rule
-from pipelines.sketches import Known
+from pipelines.core.config import CONFIG_FOLDER, load
+from pipelines.features import signatures
+from pipelines.features.fingerprints import fingerprint
+from pipelines.features.signatures import Known
+from pipelines.features.text_id import text_id
+from pipelines.intake.decoding import Rows
+from pipelines.simulation.made_up import make_reviews
+from pipelines.validation.checks import Checked, check_rows
+from pipelines.validation.gx_runner import run_rules
+from pipelines.validation.history import History, empty
+from pipelines.validation.measurements import measure
+from pipelines.validation.rules import Rule
 from tests.builders import some_rows
 
 NIGHT = date(2026, 1, 5)
@@ -49,9 +49,9 @@ def checked(rows: list[dict[str, Any]]) -> Checked:
 
 def knowing(texts: Sequence[str]) -> History:
     """As if these texts had been accepted before."""
-    grams = fingerprint(texts, ngram_max=sketches.NGRAM_MAX, bits=sketches.BITS)
-    keys = sketches.text_keys([text_id(text) for text in texts])
-    return replace(empty("2026-01-05"), known=Known(np.sort(keys), sketches.signatures(grams)))
+    grams = fingerprint(texts, ngram_max=signatures.NGRAM_MAX, bits=signatures.BITS)
+    keys = signatures.text_keys([text_id(text) for text in texts])
+    return replace(empty("2026-01-05"), known=Known(np.sort(keys), signatures.signatures(grams)))
 
 
 def failed(found: Checked, severity: str) -> list[str]:

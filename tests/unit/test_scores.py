@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipelines import config
-from pipelines.evaluation import newest_mask
-from pipelines.scores import Scored, set_scores, slice_scores
+from pipelines.core import config
+from pipelines.evaluation.fair_rows import newest_mask
+from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 
 POLICY = config.load(config.CONFIG_FOLDER / "test.toml").gate
 LABELS = np.array([1, 1, 0, 0], dtype=np.int8)

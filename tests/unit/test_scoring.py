@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from pipelines import scoring
-from pipelines.errors import SourceError
-from pipelines.scoring import read_texts
+from pipelines.core.errors import SourceError
+from pipelines.serving import scoring
+from pipelines.serving.scoring import read_texts
 
 
 def a_file(tmp_path, texts):

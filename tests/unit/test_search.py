@@ -15,20 +15,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 
-from pipelines import search
-from pipelines.artefacts import dump_model
-from pipelines.candidates import build, settings_to_try
-from pipelines.config import CONFIG_FOLDER, CandidateSettings, Settings, load
-from pipelines.corpus import Corpus
-from pipelines.errors import ConfigError, FitError
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.made_up import make_reviews
-from pipelines.models import FingerprintVectorizer, fingerprint_svm
-from pipelines.nbsvm import NaiveBayesSvm
-from pipelines.records import Plan
-from pipelines.search import find_best, survivors
+from pipelines.core.config import CONFIG_FOLDER, load
+from pipelines.core.errors import ConfigError, FitError
+from pipelines.core.settings import CandidateSettings, Settings
+from pipelines.features.corpus import Corpus
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_svm
+from pipelines.models.nbsvm import NaiveBayesSvm
+from pipelines.models.vectorizer import FingerprintVectorizer
+from pipelines.records.versions import Plan
+from pipelines.simulation.made_up import make_reviews
+from pipelines.training import search
+from pipelines.training.candidates import build, settings_to_try
+from pipelines.training.search import find_best, survivors
 
-SVM = "pipelines.models:fingerprint_svm"
+SVM = "pipelines.models.factories:fingerprint_svm"
 
 
 @dataclass(frozen=True)
@@ -291,8 +293,8 @@ def test_all_settings_share_one_matrix(reviews, monkeypatch):
 
 
 def test_models_of_other_kinds_can_compete(reviews):
-    other = {"factory": "pipelines.models:tfidf_logistic", "parameters": {"ngram_max": 1}}
-    sgd = {"factory": "pipelines.models:fingerprint_sgd", "parameters": {"ngram_max": 1}}
+    other = {"factory": "pipelines.models.factories:tfidf_logistic", "parameters": {"ngram_max": 1}}
+    sgd = {"factory": "pipelines.models.factories:fingerprint_sgd", "parameters": {"ngram_max": 1}}
 
     found = find_best(reviews, a_plan({**steps(1e-6), "tfidf": other, "sgd": sgd}), quiet)
 

@@ -19,18 +19,26 @@ from hypothesis import strategies as st
 from in_memory import InMemory
 from typer.testing import CliRunner
 
-from pipelines import __main__ as shell
-from pipelines import alert_ledger, rhythm, rollback, serving, steps, store, verification
-from pipelines.config import load
-from pipelines.errors import (
+from pipelines.alerts import notifier
+from pipelines.cli import app, output
+from pipelines.cli import retrain as cli_retrain
+from pipelines.core.config import load
+from pipelines.core.errors import (
     ConfirmationError,
     ObjectMissingError,
     StoreUnavailableError,
     TrustError,
     sentence,
 )
-from pipelines.records import NightSummary
-from pipelines.store import Stores
+from pipelines.core.store import bucket
+from pipelines.core.store.bucket import Stores
+from pipelines.evaluation import verify
+from pipelines.intake import nights
+from pipelines.records.deliveries import NightSummary
+from pipelines.registry import rollback
+from pipelines.serving import confirm
+from pipelines.steps import ingest, promote
+from pipelines.steps import retrain as steps_retrain
 
 pytestmark = pytest.mark.attack
 
@@ -56,7 +64,7 @@ named = pytest.mark.parametrize("raised", RAISED, ids=lambda one: type(one).__na
 
 
 def run(*words: str):
-    reply = CliRunner().invoke(shell.app, list(words))
+    reply = CliRunner().invoke(app.app, list(words))
     assert isinstance(reply.exception, SystemExit | None), (words, reply.exception)
     assert "Traceback" not in reply.stderr, words
     return reply
@@ -80,20 +88,20 @@ def night(monkeypatch):
     """Three files are due and can be dealt with; which of them were is returned."""
     done = []
     buckets = Stores(InMemory(), InMemory())
-    monkeypatch.setattr(store, "open_stores", lambda *_given: buckets)
-    monkeypatch.setattr(steps, "find_deliveries", lambda _night: ["one", "two", "three"])
-    monkeypatch.setattr(steps, "land", lambda uri, _night: uri)
-    monkeypatch.setattr(steps, "validate", lambda uri: uri)
-    monkeypatch.setattr(steps, "accept", lambda uri, _validation: done.append(uri))
-    monkeypatch.setattr(rhythm, "night_summary", lambda *_given: EMPTY)
+    monkeypatch.setattr(bucket, "open_stores", lambda *_given: buckets)
+    monkeypatch.setattr(ingest, "find_deliveries", lambda _night: ["one", "two", "three"])
+    monkeypatch.setattr(ingest, "land", lambda uri, _night: uri)
+    monkeypatch.setattr(ingest, "validate", lambda uri: uri)
+    monkeypatch.setattr(ingest, "accept", lambda uri, _validation: done.append(uri))
+    monkeypatch.setattr(nights, "night_summary", lambda *_given: EMPTY)
     return done
 
 
 @named
 @pytest.mark.parametrize("step", ["land", "validate", "accept"])
 def test_whatever_one_delivery_raises_the_others_are_dealt_with(night, monkeypatch, raised, step):
-    do = getattr(steps, step)
-    monkeypatch.setattr(steps, step, lambda uri, *more: (
+    do = getattr(steps_retrain, step)
+    monkeypatch.setattr(steps_retrain, step, lambda uri, *more: (
         raises(raised)() if uri == "two" else do(uri, *more)))  # fmt: skip
 
     reply = run("ingest", "--night", NIGHT, "--json")
@@ -109,7 +117,9 @@ def test_whatever_one_delivery_raises_the_others_are_dealt_with(night, monkeypat
 @named
 @pytest.mark.parametrize("step", ["find_deliveries", "night_summary"])
 def test_what_stops_a_whole_night_is_one_sentence(night, monkeypatch, raised, step):
-    monkeypatch.setattr(steps if step == "find_deliveries" else rhythm, step, raises(raised))
+    monkeypatch.setattr(
+        steps_retrain if step == "find_deliveries" else nights, step, raises(raised)
+    )
 
     reply = run("ingest", "--night", NIGHT)
 
@@ -119,8 +129,8 @@ def test_what_stops_a_whole_night_is_one_sentence(night, monkeypatch, raised, st
 
 
 def test_failures_are_told_although_the_night_cannot_be_summed_up(night, monkeypatch):
-    monkeypatch.setattr(steps, "land", raises(KeyError("ETag")))
-    monkeypatch.setattr(rhythm, "night_summary", raises(StoreUnavailableError("the store is down")))
+    monkeypatch.setattr(ingest, "land", raises(KeyError("ETag")))
+    monkeypatch.setattr(nights, "night_summary", raises(StoreUnavailableError("the store is down")))
 
     reply = run("ingest", "--night", NIGHT)
 
@@ -129,9 +139,9 @@ def test_failures_are_told_although_the_night_cannot_be_summed_up(night, monkeyp
 
 
 def test_where_it_happened_is_shown_to_those_who_ask(night, monkeypatch):
-    monkeypatch.setattr(steps, "land", raises(KeyError("ETag")))
+    monkeypatch.setattr(ingest, "land", raises(KeyError("ETag")))
 
-    loud = CliRunner().invoke(shell.app, ["--verbose", "ingest", "--night", NIGHT])
+    loud = CliRunner().invoke(app.app, ["--verbose", "ingest", "--night", NIGHT])
 
     assert loud.exit_code == 1
     assert "INCOMPLETE" in loud.stdout
@@ -148,9 +158,9 @@ def test_a_sentence_names_the_kind_and_says_what_to_do(raised):
 
 @named
 def test_a_card_that_cannot_be_drawn_stops_no_retraining(monkeypatch, raised):
-    monkeypatch.setattr(steps, "write_card", raises(raised))
+    monkeypatch.setattr(steps_retrain, "write_card", raises(raised))
 
-    assert type(raised).__name__ in shell._draw_card("s3://models/x", lambda _step: None)
+    assert type(raised).__name__ in cli_retrain._draw_card("s3://models/x", lambda _step: None)
 
 
 @named
@@ -171,7 +181,7 @@ def test_a_channel_that_raises_anything_stops_no_other(raised):
     good = Channel("slack", lambda alert: sent.append(alert.kind) or "")
     bad = Channel("webhook", raises(raised))
 
-    alert_ledger.Teller(InMemory(), [bad, good], load().alerts).tell(an_alert())
+    notifier.Teller(InMemory(), [bad, good], load().alerts).tell(an_alert())
 
     assert "held_delivery" in sent
 
@@ -180,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_no_verdict_on_a_model(monkeypatch, t
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
 
     with pytest.raises(FileNotFoundError):
-        verification.ask_clean_room(b"", [], load().verification)
+        verify.ask_clean_room(b"", [], load().verification)
 
 
 @pytest.mark.parametrize(
@@ -200,11 +210,11 @@ def test_a_champion_is_put_back_for_its_own_faults_and_not_for_the_machines(
     night, monkeypatch, raised, is_undone
 ):
     undone = []
-    monkeypatch.setattr(serving, "confirm", raises(raised))
+    monkeypatch.setattr(confirm, "confirm", raises(raised))
     monkeypatch.setattr(rollback, "undo", lambda *_given, **_more: undone.append(1))
 
     with pytest.raises(ConfirmationError if is_undone else type(raised)):
-        steps.confirm("s3://memory/sentiment/log/00000001.json")
+        promote.confirm("s3://memory/sentiment/log/00000001.json")
 
     assert bool(undone) is is_undone
 
@@ -220,7 +230,7 @@ def every_command() -> dict[tuple[str, ...], Any]:
         else:
             yield path, command
 
-    return dict(below(typer.main.get_command(shell.app), ()))
+    return dict(below(typer.main.get_command(app.app), ()))
 
 
 COMMANDS = every_command()
@@ -261,7 +271,7 @@ def words_for(path, text: str, number: str = "") -> list[str]:
 @pytest.fixture
 def empty_store(monkeypatch, tmp_path):
     buckets = Stores(InMemory(), InMemory())
-    monkeypatch.setattr(store, "open_stores", lambda *_given: buckets)
+    monkeypatch.setattr(bucket, "open_stores", lambda *_given: buckets)
     monkeypatch.setattr(InMemory, "check_exists", lambda _self: None)
     monkeypatch.setattr(InMemory, "create_if_missing", lambda _self: False)
     monkeypatch.setattr(InMemory, "prove_create_if_absent", lambda _self: None)
@@ -313,7 +323,7 @@ def test_no_generated_text_ends_a_command_in_a_traceback(empty_store, path, text
 @named
 def test_whatever_a_command_raises_it_ends_in_one_sentence(raised, capsys):
     with pytest.raises(typer.Exit) as ended:
-        shell.reports_errors(raises(raised))()
+        output.reports_errors(raises(raised))()
 
     assert ended.value.exit_code == 1
     assert type(raised).__name__ in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.slices import Described, slice_masks
+from pipelines.evaluation.slices import Described, slice_masks
 
 
 def described(*reviews):

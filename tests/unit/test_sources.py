@@ -12,16 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import sources
-from pipelines.errors import SourceError
-from pipelines.sources import (
-    REVIEW_SCHEMA,
-    DownloadError,
-    ProgressFactory,
-    RemoteArchive,
-    ReviewSource,
-    open_source,
-)
+from pipelines.core.errors import SourceError
+from pipelines.simulation import archive as simulation_archive
+from pipelines.simulation import download
+from pipelines.simulation.download import DownloadError, ProgressFactory, RemoteArchive
+from pipelines.simulation.sources import REVIEW_SCHEMA, ReviewSource, open_source
 
 FILES = {
     "aclImdb/train/urls_pos.txt": b"http://www.imdb.com/title/tt0000001/usercomments\n",
@@ -59,7 +54,7 @@ def opened(
     spec: Path | str | None,
     *,
     cache_dir: Path = Path("unused"),
-    archive: RemoteArchive = sources.OFFICIAL_ARCHIVE,
+    archive: RemoteArchive = download.OFFICIAL_ARCHIVE,
     on_progress: ProgressFactory | None = None,
 ) -> ReviewSource:
     return open_source(
@@ -136,7 +131,7 @@ def test_members_that_leave_the_archive_or_are_links_are_passed_over(tmp_path: P
 
 
 def test_a_huge_review_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    huge = a_member("aclImdb/train/pos/9_9.txt", size_bytes=sources.MAX_REVIEW_BYTES + 1)
+    huge = a_member("aclImdb/train/pos/9_9.txt", size_bytes=simulation_archive.MAX_REVIEW_BYTES + 1)
     archive = saved(tmp_path / "huge.tar.gz", a_tar(FILES, huge))
 
     with pytest.raises(SourceError, match=r"9_9\.txt' has 1,048,577 bytes, at most 1,048,576"):
@@ -146,7 +141,7 @@ def test_a_huge_review_is_refused_before_it_is_read(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_UNPACKED_BYTES", 100_000)
+    monkeypatch.setattr(simulation_archive, "MAX_UNPACKED_BYTES", 100_000)
     filler = a_member("aclImdb/imdb.vocab", size_bytes=100_000)
     archive = saved(tmp_path / "bomb.tar.gz", a_tar(FILES, filler))
 
@@ -391,7 +386,7 @@ def test_progress_adds_up_to_the_size_of_the_archive(site: Site, tmp_path: Path)
     assert sum(reported) == len(ARCHIVE)
 
 
-@pytest.mark.parametrize("shown", [sources._progress_bar, sources._progress_log])
+@pytest.mark.parametrize("shown", [download._progress_bar, download._progress_log])
 def test_progress_can_be_shown_in_a_terminal_and_in_a_log(
     site: Site,
     tmp_path: Path,

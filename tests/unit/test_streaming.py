@@ -10,15 +10,19 @@ import pytest
 from sklearn.metrics import log_loss
 from test_search import SomeReviews, a_plan, quiet
 
-from pipelines import search, streaming
-from pipelines.artefacts import dump_model, load_model
-from pipelines.fingerprints import Fingerprints, fingerprint
-from pipelines.hashed import HashedColumns, fingerprint_stream
-from pipelines.made_up import make_reviews
-from pipelines.prediction import positive_probability, scorer_of
-from pipelines.streaming import fit_streamed
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.models.artefacts import dump_model, load_model
+from pipelines.models.factories import fingerprint_stream
+from pipelines.models.hashed_columns import HashedColumns
+from pipelines.models.prediction import positive_probability, scorer_of
+from pipelines.simulation.made_up import make_reviews
+from pipelines.training import folds, search, streaming
+from pipelines.training.streaming import fit_streamed
 
-STREAM = {"factory": "pipelines.hashed:fingerprint_stream", "parameters": {"column_bits": 18}}
+STREAM = {
+    "factory": "pipelines.models.factories:fingerprint_stream",
+    "parameters": {"column_bits": 18},
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
 
 
 def test_a_lone_streamed_candidate_never_holds_the_matrix(reviews, monkeypatch):
-    monkeypatch.setattr(search._TrainingRows, "shared", None)
+    monkeypatch.setattr(folds._TrainingRows, "shared", None)
 
     found = search.find_best(reviews, a_plan({"stream": STREAM}), quiet)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ConfigError
-from pipelines.suite import MAX_CASES, MIN_CASES, Case, load_suite
+from pipelines.core.errors import ConfigError
+from pipelines.evaluation.behaviour.suite import MAX_CASES, MIN_CASES, Case, load_suite
 
 TWENTY = ", ".join(f'"w{number}"' for number in range(20))
 LABELLED = f"""

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.templates import fill, fillings, placeholders, swap
+from pipelines.evaluation.behaviour.templates import fill, fillings, placeholders, swap
 
 
 def filled(template, words):

@@ -1,4 +1,4 @@
-from pipelines.visible import visible
+from pipelines.core.escaping import visible
 
 
 def test_what_a_terminal_obeys_or_turns_a_line_round_is_spelled_out():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.fingerprints import Fingerprints
-from pipelines.vocabulary import FingerprintIndex, known_columns, presence
+from pipelines.features.fingerprint_index import FingerprintIndex, known_columns, presence
+from pipelines.features.fingerprints import Fingerprints
 
 SETS = st.lists(st.sets(st.integers(0, 30) | st.integers(2**40 - 5, 2**40 - 1)), max_size=12)
 

@@ -1,0 +1,1 @@
+"""Report each incident once: kinds, messages, channels, and who was reached."""

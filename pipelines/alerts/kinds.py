@@ -1,0 +1,113 @@
+"""Kinds of alerts: what each says, how severe it is, and its runbook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.core.settings import AlertName, AlertSeverity
+
+_OWNER = "ml-platform"
+
+
+@dataclass(frozen=True)
+class AlertKind:
+    """One kind of alert.
+
+    Parameters
+    ----------
+    severity : {"critical", "warning"}
+        Whether it wakes somebody or waits for the morning.
+    runbook : str
+        File in ``docs/runbooks``.
+    raised_by : tuple of str
+        ``<dag>.<task>``, ``<dag>.failed`` (Airflow's own look at a failed run), ``<dag>.late``
+        (its deadline), or ``alerts`` for what the alerts say of themselves.
+    means : str
+        One clause, for tables.
+    owner : str
+        Who answers it.
+    """
+
+    severity: AlertSeverity
+    runbook: str
+    raised_by: tuple[str, ...]
+    means: str
+    owner: str = _OWNER
+
+
+KINDS: Mapping[AlertName, AlertKind] = {
+    "held_delivery": AlertKind(
+        "critical", "held-delivery.md", ("reviews_ingest.alert",),
+        "a delivered file cannot be used; none of its rows count",
+    ),
+    "poison_alarm": AlertKind(
+        "critical", "poisoned-labels.md", ("reviews_ingest.alert",),
+        "the champion reads the labels of a source otherwise than usual",
+    ),
+    "missing_delivery": AlertKind(
+        "warning", "missing-delivery.md", ("reviews_ingest.alert",),
+        "a source has not delivered within its rhythm",
+    ),
+    "set_aside_delivery": AlertKind(
+        "warning", "set-aside-delivery.md", ("reviews_ingest.alert",),
+        "a landed file is dated far ahead or has an unusable name; no night takes it up",
+    ),
+    "ingest_incomplete": AlertKind(
+        "critical", "ingest-incomplete.md", ("reviews_ingest.alert", "reviews_ingest.failed"),
+        "deliveries of a night came to no conclusion",
+    ),
+    "retrain_failed": AlertKind(
+        "critical", "retrain-failed.md", ("sentiment_retrain.alert", "sentiment_retrain.failed"),
+        "a retraining failed",
+    ),
+    "approval_waiting": AlertKind(
+        "warning", "approval.md", ("sentiment_retrain.ask",),
+        "a model waits for a person's yes or no",
+    ),
+    "champion_put_back": AlertKind(
+        "critical", "champion-put-back.md",
+        ("sentiment_retrain.alert", "sentiment_rollback.alert"),
+        "an older version was put back as champion, by the loop itself or by a person",
+    ),
+    "champion_log_broken": AlertKind(
+        "critical", "champion-log-broken.md",
+        ("sentiment_retrain.alert", "sentiment_rollback.alert"),
+        "the champion log cannot be trusted as it is",
+    ),
+    "rollback_failed": AlertKind(
+        "critical", "rollback.md", ("sentiment_rollback.alert", "sentiment_rollback.failed"),
+        "a rollback that somebody asked for did not happen, or not as wanted",
+    ),
+    "replay_failed": AlertKind(
+        "warning", "replay.md", ("reviews_replay.alert", "reviews_replay.failed"),
+        "a replay that somebody asked for did not happen",
+    ),
+    "night_late": AlertKind(
+        "warning", "night-late.md", ("reviews_ingest.late", "sentiment_retrain.late"),
+        "a run takes longer than it should",
+    ),
+    "dead_channel": AlertKind(
+        "warning", "dead-alert-channel.md", ("alerts",),
+        "a way to send alerts does not work",
+    ),
+    "test_alert": AlertKind(
+        "warning", "dead-alert-channel.md", ("alerts",),
+        "somebody tried the alerts out",
+    ),
+}  # fmt: skip
+
+# Every rule that can hold a delivery, and the alert it raises. A delivery that breaks several is
+# one incident: the poison alarm goes first, because it asks for more care.
+RULE_ALERTS: Mapping[str, AlertName] = {
+    "label_agreement": "poison_alarm",
+    "row_count": "held_delivery",
+    "quarantined_share": "held_delivery",
+    "known_share": "held_delivery",
+    "class_balance": "held_delivery",
+    "freshness": "held_delivery",
+    "row_count_change": "held_delivery",
+    "class_balance_change": "held_delivery",
+    "length_drift": "held_delivery",
+    "vocabulary_drift": "held_delivery",
+}

@@ -1,0 +1,288 @@
+"""What each alert says: one function per kind, from the records that the incident left behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipelines.alerts.alert import Alert, Link, Run, make_alert
+from pipelines.alerts.kinds import RULE_ALERTS
+from pipelines.core.links import incidents_link, missing_link, run_link
+from pipelines.core.record import sha256_of
+from pipelines.core.settings import AlertName, ChannelName
+from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome, Receipt
+from pipelines.records.succession import LogEntry
+from pipelines.records.validations import Validation
+
+_DAG_ALERTS: dict[str, AlertName] = {
+    "reviews_ingest": "ingest_incomplete",
+    "reviews_replay": "replay_failed",
+    "sentiment_retrain": "retrain_failed",
+    "sentiment_rollback": "rollback_failed",
+}
+_OTHERS_COUNT = (
+    "Not affected: the other deliveries of the night, and the champion, which goes on answering."
+)
+_CHAMPION_STAYS = "Not affected: the champion, which goes on answering."
+_WEB = re.compile(r"https?://[^\s]+")
+
+
+def links(run: Run | None, airflow_url: str, *more: Link) -> tuple[Link, ...]:
+    """The run's page, if Airflow's address is known, and more places to look."""
+    if run is None or not run.run_id:
+        return more
+    return (*_page(airflow_url, "run page", run_link(run.dag_id, run.run_id)), *more)
+
+
+def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
+    """A page of Airflow or beside it, if Airflow's address is known."""
+    if not _WEB.fullmatch(airflow_url):
+        return ()
+    return (Link(name=name, url=airflow_url.rstrip("/") + link),)
+
+
+def held(
+    outcome: Outcome, found: Validation | None, report_uri: str, run: Run, airflow_url: str
+) -> Alert:
+    """A held delivery. The delivery is the incident: no other night of it is told again."""
+    broken = [
+        rule.rule for rule in (found.rules if found else ())
+        if rule.severity == "critical" and not rule.is_passed
+    ]  # fmt: skip
+    is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
+    return make_alert(
+        "poison_alarm" if is_poison else "held_delivery",
+        outcome.delivery,
+        _held_title(outcome, is_poison=is_poison),
+        (
+            f"File: {outcome.landing_key}",
+            f"Why: {outcome.why}",
+            f"Failed: {', '.join(broken)}." if found else "Its validation cannot be read.",
+            f"None of its {outcome.delivered_rows:,} rows count.",
+            _OTHERS_COUNT,
+        ),
+        run=run,
+        night=outcome.night,
+        delivery=outcome.delivery,
+        links=(
+            *_page(airflow_url, "incident page", incidents_link(outcome.delivery)),
+            *links(run, airflow_url, Link(name="report", url=report_uri)),
+        ),
+    )
+
+
+def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
+    """A delivery that was held, and whose entry in the ledger cannot be read now."""
+    return make_alert(
+        "held_delivery",
+        f"{receipt.delivery} unreadable",
+        f"Whether a held delivery of {receipt.night} still is cannot be told",
+        (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, _OTHERS_COUNT),
+        run=run,
+        night=receipt.night,
+        delivery=receipt.delivery,
+        links=links(run, airflow_url),
+    )
+
+
+def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
+    source, night = repr(outcome.source), outcome.night
+    if is_poison:
+        return f"Labels of source {source} may be wrong or poisoned: a delivery is held ({night})"
+    return f"A delivery of source {source} is held ({night})"
+
+
+def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) -> Alert:
+    """The rest of a night in which many deliveries are held: nobody reads a thousand alerts.
+
+    Which ones they are is the incident: one more that is held later is told, too.
+    """
+    which = sha256_of("\n".join(sorted(incidents)).encode())
+    return make_alert(
+        "held_delivery",
+        f"{night} and more: {which}",
+        f"{len(incidents):,} more deliveries of the night {night} are held",
+        ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
+        run=run,
+        night=night,
+        links=links(run, airflow_url),
+    )
+
+
+def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Alert:
+    """A silent source. The silence is the incident, however many nights it lasts."""
+    return make_alert(
+        "missing_delivery",
+        f"{found.source} silent since {found.last_delivered_for}",
+        f"Source {found.source!r} has not delivered for {found.night}",
+        (f"{said}.", "Everything that did come counts.", _CHAMPION_STAYS),
+        run=run,
+        night=found.night,
+        links=(
+            *_page(airflow_url, "incident page", missing_link(found.night, found.source)),
+            *links(run, airflow_url),
+        ),
+    )
+
+
+def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
+    """Landed files that no night takes up as they are. Which ones is the incident."""
+    found = summary.for_people
+    which = sha256_of("\n".join(sorted(one.landing_key for one in found)).encode())
+    return make_alert(
+        "set_aside_delivery",
+        which,
+        f"{len(found):,} landed files are taken up by no night",
+        (*(f"{one.landing_key}: {one.why}" for one in found[:5]), _OTHERS_COUNT),
+        run=run,
+        night=summary.night,
+        links=links(run, airflow_url),
+    )
+
+
+def unfinished(night: str, uris: Sequence[str], why: str, run: Run, airflow_url: str) -> Alert:
+    """A night with deliveries that were due and came to no conclusion."""
+    return make_alert(
+        "ingest_incomplete",
+        run.run_id,
+        f"The night {night} was not ingested as a whole",
+        (
+            why,
+            *(f"Due again: {uri}" for uri in uris[:3]),
+            _failed(run),
+            "Nothing of them counts and nothing is lost: the next run takes them up.",
+            _OTHERS_COUNT,
+        ),
+        run=run,
+        night=night,
+        links=links(run, airflow_url),
+    )
+
+
+def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
+    """A run that failed. The run is the incident, however often it is cleared."""
+    return make_alert(
+        _DAG_ALERTS[run.dag_id],
+        run.run_id,
+        f"A run of {run.dag_id} failed",
+        (why, _failed(run), "The log of the failed task says why.", _champion_after(run)),
+        run=run,
+        links=links(run, airflow_url),
+    )
+
+
+def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
+    """A run of which nobody can say how it ended, because the stores cannot be read."""
+    return make_alert(
+        _DAG_ALERTS[run.dag_id],
+        run.run_id,
+        f"How a run of {run.dag_id} ended cannot be told",
+        (why, _failed(run), _champion_after(run)),
+        run=run,
+        links=links(run, airflow_url),
+    )
+
+
+def _champion_after(run: Run) -> str:
+    if "confirm" in run.failed_tasks:
+        return "Consumers may not get the model that was approved: look at the champion first."
+    known = run.failed_tasks or run.dag_id.startswith("reviews_")
+    return _CHAMPION_STAYS if known else "Who is champion: python -m pipelines champion show"
+
+
+def approval_key(run: Run) -> str:
+    """A question is the incident of the run that asks it."""
+    return f"{run.dag_id} {run.run_id}"
+
+
+def waiting(version: str, why: str, hours: float, run: Run, airflow_url: str) -> Alert:
+    """A model that waits for a person."""
+    return make_alert(
+        "approval_waiting",
+        approval_key(run),
+        f"Model {version} waits for a person",
+        (
+            f"What the gate says: {why}",
+            f"Answer within {hours:g} hours, in Airflow under Browse, Required Actions.",
+            "No answer is a no.",
+            _CHAMPION_STAYS,
+        ),
+        run=run,
+        links=links(run, airflow_url),
+    )
+
+
+def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
+    """A rollback. The line of the champion log is the incident."""
+    return make_alert(
+        "champion_put_back",
+        f"{entry.model_name} generation {entry.generation}",
+        f"Version {entry.version} was put back as champion of {entry.model_name}",
+        (
+            f"Withdrawn: version {entry.subject}. It cannot come back by itself.",
+            f"By: {entry.actor}, at {entry.at}. Reason: {entry.reason}",
+            "Not affected: accepted reviews and stored versions.",
+        ),
+        run=run,
+        links=links(run, airflow_url),
+    )
+
+
+def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
+    """A champion log that cannot be trusted. Told once per error, not once per night."""
+    return make_alert(
+        "champion_log_broken",
+        f"{model} {why}",
+        f"The champion log of {model} cannot be trusted",
+        (why, "Nothing is promoted until it is mended.",
+         "Consumers that have loaded a champion go on answering with it."),
+        run=run,
+        links=links(run, airflow_url),
+    )  # fmt: skip
+
+
+def late(run: Run, minutes: float, airflow_url: str) -> Alert:
+    """A run that is not done in time."""
+    return make_alert(
+        "night_late",
+        f"{run.dag_id} {run.run_id}",
+        f"{run.dag_id} is late",
+        (f"It is not done {minutes:g} minutes after it was queued.",
+         "It may still end well: nothing was stopped.", _CHAMPION_STAYS),
+        run=run,
+        links=links(run, airflow_url),
+    )  # fmt: skip
+
+
+def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
+    """A channel that does not work. Told once per day through the others."""
+    return make_alert(
+        "dead_channel",
+        f"{name} {day}",
+        f"Alerts cannot be sent by {name}",
+        (why, "What should have gone that way is tried again by the next runs.",
+         "Not affected: the night, and the other ways."),
+    )  # fmt: skip
+
+
+def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
+    """A channel that works, but not for every alert or recipient. Told once per day by all."""
+    return make_alert(
+        "dead_channel",
+        f"{name} {day} in part",
+        f"Not everything sent by {name} arrives",
+        (why, "A refused alert is tried again by the next runs, a refused recipient is not.",
+         "Not affected: the night, and all other alerts."),
+    )  # fmt: skip
+
+
+def trial(token: str) -> Alert:
+    """A test."""
+    return make_alert(
+        "test_alert", token, "This is a test",
+        ("Somebody ran: python -m pipelines alerts check", "There is nothing to do."),
+    )  # fmt: skip
+
+
+def _failed(run: Run) -> str:
+    return f"Failed: {', '.join(run.failed_tasks)}." if run.failed_tasks else ""

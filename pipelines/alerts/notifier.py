@@ -1,0 +1,243 @@
+"""Tell each incident once: claims in the reviews bucket, one per incident, channel and attempt.
+
+A claim is created if absent, so of many that tell the same incident one sends it. An attempt that
+failed, or whose process was killed, is made again by `sweep`: better told twice than not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pipelines.alerts import messages
+from pipelines.alerts.alert import Alert
+from pipelines.alerts.channels import Channel, open_channels
+from pipelines.alerts.records import (
+    Attempt,
+    AttemptEnd,
+    Claim,
+    attempts,
+    read_alert,
+    read_claim,
+    read_end,
+)
+from pipelines.core.errors import AlertChannelError, LoopError, TrustError, sentence
+from pipelines.core.settings import AlertSettings, ChannelName, Settings
+from pipelines.core.store import clock
+from pipelines.core.store.bucket import Bucket, open_stores
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Teller:
+    """Tells incidents by the channels that are switched on.
+
+    Attributes
+    ----------
+    reviews : Bucket
+        Where the claims are.
+    channels : sequence of Channel
+        That are switched on; may be none.
+    settings : AlertSettings
+        Who wants what.
+    now : callable or None
+        For tests; else the store's clock, for what is written and for how old it is.
+    """
+
+    reviews: Bucket
+    channels: Sequence[Channel]
+    settings: AlertSettings
+    now: Callable[[], datetime] | None = None
+    _dead: dict[ChannelName, str] = field(default_factory=dict)  # fail for any alert; and why
+    _trouble: dict[ChannelName, str] = field(default_factory=dict)  # work, but not for all
+    _reported: set[str] = field(default_factory=set)
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.channels)
+
+    def tell(self, alert: Alert) -> None:
+        """Tell an incident by every channel that wants it, unless that was done before.
+
+        Raises nothing for a channel that fails: that is recorded, logged, and told by the others.
+        """
+        if not self.is_on:
+            return
+        wanted = [one for one in self.channels if self._wants(one, alert)]
+        try:
+            self._record(alert)
+            # All claims first: if this process is killed, each of them is found and made again.
+            claims = [(one, self._first_claim(alert, one.name)) for one in wanted]
+        except LoopError as error:
+            self._tell_unclaimed(alert, wanted, error)
+        else:
+            for channel, claim in claims:
+                if claim is not None:
+                    self._attempt(channel, alert, claim)
+        self._report_dead()
+
+    def sweep(self) -> None:
+        """Make attempts again that failed or came to no end, up to ``max_attempts`` times."""
+        if not self.is_on:
+            return
+        by_name = {one.name: one for one in self.channels}
+        for last in attempts(self.reviews):
+            channel = by_name.get(last.channel)
+            if channel is None or last.state == "sent":
+                continue
+            try:
+                self._again(channel, last)
+            except Exception as error:  # noqa: BLE001 - one must not silence the others
+                logger.warning("incident=%s stays untold: %s", last.incident, sentence(error))
+        self._report_dead()
+
+    def _again(self, channel: Channel, last: Attempt) -> None:
+        if channel.name in self._dead or not self._is_due(last):
+            return
+        alert = read_alert(self.reviews, last.incident)
+        claim = self._claim(alert, channel.name, last.number + 1)
+        if claim is not None:
+            self._attempt(channel, alert, claim)
+
+    def _is_due(self, last: Attempt) -> bool:
+        if last.number >= self.settings.max_attempts:
+            return False
+        try:
+            newest = (
+                read_end(self.reviews, last, "failed")
+                if last.state == "failed"
+                else read_claim(self.reviews, last)
+            )
+        except TrustError as error:  # forged or torn: better told twice than not at all
+            logger.warning("incident=%s is told again: %s", last.incident, error)
+            return True
+        began, now = clock.read(newest.at), self._now()
+        if began is None or began > now + clock.CLOCKS_AGREE:
+            return True  # a date that cannot be right: rather told twice than never
+        return now - began >= timedelta(minutes=self.settings.retry_after_minutes)
+
+    def _now(self) -> datetime:
+        return self.now() if self.now else clock.now(self.reviews)
+
+    def _wants(self, channel: Channel, alert: Alert) -> bool:
+        wanted = getattr(self.settings, channel.name)
+        is_named = not wanted.kinds or alert.kind in wanted.kinds
+        return is_named and alert.severity in wanted.severities
+
+    def _record(self, alert: Alert) -> None:
+        if self.reviews.put_first(alert) != alert:
+            logger.debug("incident=%s is known in other words", alert.key)  # the first stand
+
+    def _claim(self, alert: Alert, channel: ChannelName, number: int) -> Claim | None:
+        """The right to send; None when somebody else has it, or had it."""
+        claim = Claim(
+            incident=alert.key, channel=channel, number=number, token=uuid.uuid4().hex, at=self._at
+        )
+        return claim if self.reviews.put_first(claim) == claim else None
+
+    def _first_claim(self, alert: Alert, channel: ChannelName) -> Claim | None:
+        """The right to send first; a dead channel is only owed it, and loses no attempt."""
+        if channel not in self._dead:
+            return self._claim(alert, channel, 1)
+        self._note_end(alert, channel, 0, self._dead[channel])
+        return None
+
+    def _attempt(self, channel: Channel, alert: Alert, claim: Claim) -> None:
+        self._note_end(alert, channel.name, claim.number, self._send(channel, alert))
+
+    def _note_end(self, alert: Alert, channel: ChannelName, number: int, why: str) -> None:
+        end = AttemptEnd(
+            incident=alert.key, channel=channel, number=number,
+            state="failed" if why else "sent", why=why, at=self._at,
+        )  # fmt: skip
+        try:
+            self.reviews.put_record(end)
+        except LoopError as error:  # it is found without an end, and made again
+            logger.warning("alert=%s channel=%s has no end: %s", alert.kind, channel, error)
+
+    def _send(self, channel: Channel, alert: Alert) -> str:
+        """Send it; returns why that failed, or the empty text."""
+        if channel.name in self._dead:  # do not wait for it a second time
+            return self._dead[channel.name]
+        try:
+            complaint = channel.send(alert)
+        except AlertChannelError as error:
+            logger.warning("alert=%s was not sent: %s", alert.kind, error)
+            (self._dead if error.is_dead else self._trouble)[channel.name] = error.why
+            return error.why
+        except Exception as error:  # noqa: BLE001 - this alert's trouble, not the other channels'
+            why = f"{type(error).__name__} while it was written"  # its text may hold an address
+            logger.warning("alert=%s was not sent by %s: %s", alert.kind, channel.name, why)
+            self._trouble[channel.name] = why
+            return why
+        if complaint:
+            logger.warning("alert=%s channel=%s sent, but %s", alert.kind, channel.name, complaint)
+            self._trouble[channel.name] = complaint
+        logger.info("alert=%s incident=%s channel=%s sent", alert.kind, alert.key, channel.name)
+        return ""
+
+    def _tell_unclaimed(self, alert: Alert, wanted: Iterable[Channel], error: LoopError) -> None:
+        """The store is in trouble, or somebody forged a claim: no reason to let people sleep."""
+        logger.warning("alert=%s cannot be claimed, it may come twice: %s", alert.kind, error)
+        doubt = ("The store did not answer as it should, so this may be told more than once.",)
+        told = alert.model_copy(update={"sentences": alert.sentences + doubt})
+        for channel in wanted:
+            self._send(channel, told)
+
+    def _report_dead(self) -> None:
+        """Tell by the channels that work that one does not, or not for all."""
+        if not (self._dead or self._trouble):
+            return
+        day = self._day()
+        found = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
+        found += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
+        for alert in found:
+            if alert.key in self._reported:
+                continue
+            self._reported.add(alert.key)
+            alive = [one for one in self.channels if one.name not in self._dead]
+            # It shares what was reported, so that a flawed channel does not report itself for ever.
+            Teller(self.reviews, alive, self.settings, self.now, _reported=self._reported).tell(
+                alert
+            )
+
+    def _day(self) -> str:
+        """Today; by this machine's clock while the store is down, for people are told all the same.
+
+        A wrong day tells a dead channel once more at worst.
+        """
+        try:
+            return self._now().date().isoformat()
+        except LoopError:
+            return datetime.now(UTC).date().isoformat()
+
+    @property
+    def _at(self) -> str:
+        return clock.written(self._now())
+
+
+def open_teller(settings: Settings, environment: Mapping[str, str]) -> Teller:
+    """A teller for the channels that are switched on."""
+    channels = open_channels(settings.alerts, environment)
+    return Teller(open_stores(settings.store, "alerts").reviews, channels, settings.alerts)
+
+
+def warn_of_untold(teller: Teller) -> None:
+    """Say in the log how many alerts were not sent. Never raises: a summary must not fail by it."""
+    if not teller.is_on:
+        return
+    try:
+        untold = [one for one in attempts(teller.reviews) if one.state != "sent"]
+    except Exception as error:  # noqa: BLE001 - as said above
+        logger.warning("whether alerts are untold is not known: %s", sentence(error))
+        return
+    if untold:
+        logger.warning(
+            "untold_alerts=%d were not sent, or not surely: python -m pipelines alerts list, "
+            "docs/runbooks/dead-alert-channel.md",
+            len(untold),
+        )

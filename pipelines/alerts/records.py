@@ -1,0 +1,150 @@
+"""What is recorded of alerts in the reviews bucket.
+
+alerts/<incident>/alert.json                    what is told
+alerts/<incident>/<channel>/<number>.json       claim: somebody is about to send it
+alerts/<incident>/<channel>/<number>.sent.json  it was sent; or .failed.json, with the reason
+alerts/<incident>/<channel>/000.failed.json     not tried: the channel had just failed
+alerts/runs/<run>.json                          a run's own alert task looked at how it ended
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from pipelines.alerts.alert import Alert, Run
+from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.keys import ALERTS, alert_claim_key, alert_end_key, alert_key, looked_at_key
+from pipelines.core.record import Sha256, StoredRecord
+from pipelines.core.settings import ChannelName
+from pipelines.core.store.bucket import Bucket
+
+logger = logging.getLogger(__name__)
+
+_PARALLEL_READS = 8
+_ATTEMPT = re.compile(
+    rf"{ALERTS}([0-9a-f]{{64}})/({'|'.join(get_args(ChannelName))})"
+    r"/([0-9]{3})(?:\.(sent|failed))?\.json"
+)
+
+End = Literal["sent", "failed"]
+State = Literal["sent", "failed", "unsettled"]
+
+
+class Claim(StoredRecord):
+    """Somebody is about to send an alert."""
+
+    schema_version: Literal[1] = 1
+    incident: Sha256
+    channel: ChannelName
+    number: int
+    token: str  # of the one process that may send
+    at: str  # ISO 8601, UTC; tells when a claim without an end was given up
+
+    @property
+    def object_key(self) -> str:
+        return alert_claim_key(self.incident, self.channel, self.number)
+
+
+class AttemptEnd(StoredRecord):
+    """How an attempt ended."""
+
+    schema_version: Literal[1] = 1
+    incident: Sha256
+    channel: ChannelName
+    number: int
+    state: End
+    why: str  # it failed; empty when sent
+    at: str
+
+    @property
+    def object_key(self) -> str:
+        return alert_end_key(self.incident, self.channel, self.number, self.state)
+
+
+class LookedAt(StoredRecord):
+    """A run's own alert task did its work."""
+
+    schema_version: Literal[1] = 1
+    dag_id: str
+    run_id: str
+
+    @property
+    def object_key(self) -> str:
+        return looked_at_key(self.dag_id, self.run_id)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The newest attempt to send one alert by one channel."""
+
+    incident: str
+    channel: ChannelName
+    number: int
+    state: State
+
+
+def attempts(reviews: Bucket) -> list[Attempt]:
+    """The newest attempt of every incident and channel, in the order of their keys.
+
+    That one was sent is believed only if its record says so: a name proves nothing.
+    """
+    found: dict[tuple[str, str], Attempt] = {}
+    for info in reviews.list(ALERTS):
+        if not (parts := _ATTEMPT.fullmatch(info.key)):
+            continue  # the alert, a run, or an object that is not ours
+        incident, channel, number, end = parts.groups()
+        before = found.get((incident, channel))
+        # A claim is listed after its end, or before it: the end tells more.
+        if before is None or int(number) > before.number or before.state == "unsettled":
+            named, state = cast("ChannelName", channel), cast("State", end or "unsettled")
+            found[incident, channel] = Attempt(incident, named, int(number), state)
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        return list(readers.map(lambda one: _proven(reviews, one), found.values()))
+
+
+def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:
+    if attempt.state != "sent":
+        return attempt
+    try:
+        read_end(reviews, attempt, "sent")
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("incident=%s was not surely sent: %s", attempt.incident, error)
+        return Attempt(attempt.incident, attempt.channel, attempt.number, "unsettled")
+    return attempt
+
+
+def read_alert(reviews: Bucket, incident: str) -> Alert:
+    return reviews.get_record(alert_key(incident), Alert)
+
+
+def read_claim(reviews: Bucket, attempt: Attempt) -> Claim:
+    key = alert_claim_key(attempt.incident, attempt.channel, attempt.number)
+    return reviews.get_record(key, Claim)
+
+
+def read_end(reviews: Bucket, attempt: Attempt, end: End) -> AttemptEnd:
+    key = alert_end_key(attempt.incident, attempt.channel, attempt.number, end)
+    return reviews.get_record(key, AttemptEnd)
+
+
+def why_failed(reviews: Bucket, attempt: Attempt) -> str:
+    """Why an attempt failed; the empty text for any other."""
+    return read_end(reviews, attempt, "failed").why if attempt.state == "failed" else ""
+
+
+def was_told(reviews: Bucket, incident: str) -> bool:
+    """Whether anybody began to tell this incident."""
+    return reviews.find_record(alert_key(incident), Alert) is not None
+
+
+def mark_looked(reviews: Bucket, run: Run) -> None:
+    """Remember that a run's own alert task did its work."""
+    reviews.put_record(LookedAt(dag_id=run.dag_id, run_id=run.run_id))
+
+
+def has_looked(reviews: Bucket, run: Run) -> bool:
+    return reviews.find_record(looked_at_key(run.dag_id, run.run_id), LookedAt) is not None

@@ -1,0 +1,1 @@
+"""The loop from a shell: one module per group of commands."""

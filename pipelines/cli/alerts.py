@@ -1,0 +1,95 @@
+"""`python -m pipelines alerts`: are people reached, and what were they told?"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.alerts import messages
+from pipelines.alerts.channels import open_channels
+from pipelines.cli.output import (
+    EXIT_ERROR,
+    AsJson,
+    complain,
+    print_json,
+    print_table,
+    reports_errors,
+)
+from pipelines.core import config
+from pipelines.core.errors import AlertChannelError
+from pipelines.steps import alerts as steps_alerts
+
+
+def check() -> list[dict[str, Any]]:
+    """Send a test by every channel that is switched on; nothing is recorded.
+
+    Returns
+    -------
+    lines : list of dict
+        Per channel whether it ``is_sent``, and ``why`` not, or not to all. Empty when alerts are
+        off.
+    """
+    alert = messages.trial(uuid.uuid4().hex)
+    lines = []
+    for channel in open_channels(config.load().alerts, os.environ):
+        try:
+            complaint = channel.send(alert)
+        except AlertChannelError as error:
+            lines.append({"channel": channel.name, "is_sent": False, "why": error.why})
+        except Exception as error:  # noqa: BLE001 - the other channels are tried, too
+            why = type(error).__name__  # its text may hold an address
+            lines.append({"channel": channel.name, "is_sent": False, "why": why})
+        else:
+            lines.append({"channel": channel.name, "is_sent": True, "why": complaint})
+    return lines
+
+
+def told(*, only_untold: bool) -> list[dict[str, Any]]:
+    """What people were told, or should have been."""
+    return [
+        line for line in steps_alerts.every_alert() if not only_untold or line["state"] != "sent"
+    ]
+
+
+alerts_app = typer.Typer(help="Who is told of incidents, and was.", no_args_is_help=True)
+
+
+@alerts_app.command("check")
+@reports_errors
+def alerts_check(as_json: AsJson = False) -> None:
+    """Send a test by every channel that is switched on, and say what happened.
+
+    Exit code 0: all of them work. 1: one does not, or alerts are off.
+    """
+    lines = check()
+    if as_json:
+        print_json(lines)
+    else:
+        rows = [
+            (one["channel"], "sent" if one["is_sent"] else "FAILED", one["why"]) for one in lines
+        ]
+        print_table("Alerts", ("channel", "test", "why"), rows)
+    if not lines:
+        complain("alerts are off: no channel of [alerts] is switched on in the configuration")
+    if not lines or not all(one["is_sent"] and not one["why"] for one in lines):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@alerts_app.command("list")
+@reports_errors
+def alerts_list(
+    only_untold: Annotated[
+        bool, typer.Option("--untold", help="Only what was not sent, or not surely.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every incident that was told, by which channel, and what could not be sent."""
+    lines = told(only_untold=only_untold)
+    if as_json:
+        print_json(lines)
+        return
+    names = ("kind", "title", "channel", "state", "attempts", "why")
+    print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])

@@ -1,0 +1,54 @@
+"""The loop from a shell: the same steps as Airflow's tasks, on the same S3.
+
+Credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_ENDPOINT_URL_S3 (or a profile or role); settings from the file that LOOP_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from pipelines.cli.alerts import alerts_app
+from pipelines.cli.champion import champion_app, score
+from pipelines.cli.decisions import decision_app
+from pipelines.cli.deliveries import delivery_app
+from pipelines.cli.ingest import ingest, init, replay
+from pipelines.cli.keys import keys_app
+from pipelines.cli.output import err
+from pipelines.cli.retrain import retrain
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+for command in (init, replay, ingest, retrain, score):
+    app.command()(command)
+app.add_typer(champion_app, name="champion")
+app.add_typer(delivery_app, name="delivery")
+app.add_typer(decision_app, name="decision")
+app.add_typer(alerts_app, name="alerts")
+app.add_typer(keys_app, name="keys")
+
+
+@app.callback()
+def main(
+    is_verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also log what is done, to standard error.")
+    ] = False,
+) -> None:
+    level = logging.INFO if is_verbose else logging.WARNING
+    logging.basicConfig(
+        level=level,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False, markup=False)],
+    )
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding stops nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,233 @@
+"""Commands on the champion: who it was and is, back and again, checked, pulled, asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.output import (
+    EXIT_ERROR,
+    AsJson,
+    err,
+    out,
+    parse_moment,
+    print_facts,
+    print_json,
+    print_table,
+    progress_bar,
+    reports_errors,
+    user,
+    write_whole,
+)
+from pipelines.core.errors import PromotionError
+from pipelines.registry import rollback
+from pipelines.steps import promote
+from pipelines.steps.context import registry_in, stores_as
+
+champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
+
+
+@champion_app.command("show")
+@reports_errors
+def champion_show(as_json: AsJson = False) -> None:
+    """The champion: version, since when, why, and how good."""
+    from pipelines.serving import champion as serving_champion
+
+    registry = registry_in(stores_as(None))
+    entry = serving_champion.find_champion(registry)
+    manifest = registry.champion_manifest(entry)
+    facts = _entry_facts(entry) | {
+        "candidate": manifest.candidate,
+        "training_rows": manifest.training_rows,
+        "model_bytes": manifest.model_size_bytes,
+        "model_sha256": manifest.model_sha256,
+        "snapshot": manifest.plan.snapshot,
+    }
+    print_facts(facts, as_json=as_json)
+
+
+@champion_app.command("history")
+@reports_errors
+def champion_history(as_json: AsJson = False) -> None:
+    """The succession of champions, oldest first, with its chain of digests checked."""
+    entries = [_entry_facts(entry) for entry in registry_in(stores_as(None)).history()]
+    if as_json:
+        print_json(entries)
+        return
+    rows = [
+        (
+            str(entry["generation"]), entry["version"], entry["at"],
+            f"{entry['holdout_accuracy']:.4f}", entry["actor"], entry["reason"],
+        )
+        for entry in entries
+    ]  # fmt: skip
+    headers = ("generation", "version", "since", "holdout accuracy", "by", "reason")
+    print_table("Champions", headers, rows)
+
+
+@champion_app.command("at")
+@reports_errors
+def champion_at(
+    moment: Annotated[
+        str, typer.Argument(help="ISO 8601, e.g. 2026-01-05T03:00Z; without a zone it is UTC.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Who was champion at a moment: what answered then?"""
+    registry = registry_in(stores_as(None))
+    asked = parse_moment(moment)
+    entry = registry.champion_at(asked)
+    if entry is None:
+        raise PromotionError(f"there was no champion yet at {asked.isoformat()}")
+    print_facts(_entry_facts(entry), as_json=as_json)
+
+
+@champion_app.command("rollback")
+@reports_errors
+def champion_rollback(
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    to: Annotated[
+        str, typer.Option(help="A former champion's version, or 'previous'.")
+    ] = rollback.PREVIOUS,
+    is_for_real: Annotated[
+        bool, typer.Option("--yes", help="Do it. Without this only show what would be done.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put an older champion back. The present one cannot come back until it is released."""
+    registry = registry_in(stores_as("retrain"))
+    _, plan = rollback.make_plan(registry, to, reason=reason)
+    facts: dict[str, Any] = {
+        "from_version": plan.champion_version,
+        "to_version": plan.target_version,
+        "is_done": is_for_real,
+    }
+    if is_for_real:
+        entry = rollback.apply_plan(registry, plan, actor=f"shell {user()}")
+        facts |= _entry_facts(entry)
+        promote.confirm(registry.models.uri(registry.log_key(entry.generation)))
+    print_facts(facts, as_json=as_json)
+    if not is_for_real:
+        err.print("This was a dry run. To do it, add --yes.")
+
+
+@champion_app.command("release")
+@reports_errors
+def champion_release(
+    version: Annotated[str, typer.Argument(help="A version that was rolled back.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a version that was rolled back compete again. The champion stays."""
+    entry = rollback.release(
+        registry_in(stores_as("retrain")), version, actor=f"shell {user()}", reason=reason
+    )
+    print_facts(_entry_facts(entry), as_json=as_json)
+
+
+@champion_app.command("pin")
+@reports_errors
+def champion_pin(
+    version: Annotated[str, typer.Argument(help="A version that is or was champion.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the reference that challengers must not be worse than. The champion stays."""
+    entry = rollback.pin(
+        registry_in(stores_as("retrain")), version, actor=f"shell {user()}", reason=reason
+    )
+    print_facts(_entry_facts(entry), as_json=as_json)
+
+
+@champion_app.command("fsck")
+@reports_errors
+def champion_fsck(
+    is_deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Also read the bytes of deliveries, partitions and caches."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every object of both buckets; exit code 1 if one was lost, changed or forged."""
+    from pipelines.registry.fsck import check
+
+    stores = stores_as(None)
+    with progress_bar() as progress:
+        bar = progress.add_task("reading everything", total=None)
+        findings = check.check(
+            stores.reviews, registry_in(stores_as(None)), is_deep=is_deep,
+            on_object=lambda done, total: progress.update(bar, completed=done, total=total),
+        )  # fmt: skip
+    if as_json:
+        print_json([asdict(found) for found in findings])
+    elif findings:
+        rows = [(found.kind, found.bucket, found.key, found.what) for found in findings]
+        print_table("Findings", ("", "bucket", "object", "what"), rows)
+    else:
+        out.print("Everything is as it was recorded.")
+    if any(found.kind == "error" for found in findings):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@champion_app.command("pull")
+@reports_errors
+def champion_pull(
+    to: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the champion, verified, to a folder: model.skops, manifest.json, champion.json."""
+    from pipelines.serving import champion as serving_champion
+
+    entry = serving_champion.pull(registry_in(stores_as(None)), to)
+    print_facts(_entry_facts(entry) | {"folder": str(to)}, as_json=as_json)
+
+
+@reports_errors
+def score(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column 'text', also .gz.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="A folder of 'champion pull'. Default: the champion.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write here instead of to standard output.")
+    ] = None,
+) -> None:
+    """Score each review of a file with the champion: one JSON line per row, in order."""
+    from pipelines.serving import champion as serving_champion
+    from pipelines.serving import scoring
+
+    champion = (
+        serving_champion.load_pulled(model)
+        if model
+        else serving_champion.load_champion(registry_in(stores_as(None)))
+    )
+    with progress_bar(shows_count=False) as progress:
+        bar = progress.add_task(f"scoring {file.name}", total=1.0)
+        batches = scoring.read_texts(file, lambda share: progress.update(bar, completed=share))
+        lines = scoring.score_lines(champion, batches)
+        if output is None:
+            sys.stdout.writelines(lines)
+        else:
+            write_whole(output, lines)
+
+
+def _entry_facts(entry: Any) -> dict[str, Any]:
+    names = (
+        "generation",
+        "version",
+        "kind",
+        "subject",
+        "at",
+        "actor",
+        "reason",
+        "holdout_accuracy",
+        "holdout_log_loss",
+        "reference",
+    )
+    return {name: getattr(entry, name) for name in names}

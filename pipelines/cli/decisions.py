@@ -1,0 +1,185 @@
+"""Commands on the gate's decisions: show, verify, answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pipelines.cli.output import (
+    EXIT_ERROR,
+    AsJson,
+    err,
+    out,
+    print_facts,
+    print_json,
+    reports_errors,
+    user,
+    write_files,
+)
+from pipelines.cli.retrain import print_rules
+from pipelines.core import config, provenance
+from pipelines.core.errors import PromotionError
+from pipelines.core.escaping import visible
+from pipelines.steps import promote
+from pipelines.steps.context import registry_in, stores_as
+
+HOW_TO_ANSWER = (
+    "This version waits for a person: python -m pipelines decision approve {version} --reason "
+    "'...', or: decision reject {version} --reason '...'"
+)
+decision_app = typer.Typer(help="Why a version was promoted, or not.", no_args_is_help=True)
+
+
+@decision_app.command("show")
+@reports_errors
+def decision_show(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose decision. Default: the champion's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A decision, rule by rule. With several, the one against the newest champion."""
+    decision = _decision(version)
+    if as_json:
+        print_json(decision.model_dump(mode="json"))
+        return
+    print_rules(decision.version, decision.rules)
+    out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
+    if decision.approval == "needed":
+        _print_approval(decision)
+
+
+@decision_app.command("card")
+@reports_errors
+def decision_card(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose card. Default: the champion's.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write card and plots to; made if missing.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The model card of a decided version, in Markdown. With several decisions, of the last one."""
+    from pipelines.gate.card import card
+
+    decision = _decision(version)
+    files = card.read(stores_as(None).reviews, registry_in(stores_as(None)), decision)
+    if to is not None:
+        write_files(to, files)
+    facts = {"version": decision.version, "verdict": decision.verdict, "files": list(files)}
+    text = files[card.CARD].decode("utf-8")
+    if as_json:
+        print_json(facts | {"folder": None if to is None else str(to), "card": text})
+    elif to is not None:
+        print_facts(facts | {"folder": str(to)}, as_json=False)
+    else:
+        sys.stdout.write(text)
+
+
+def _print_approval(decision: Any) -> None:
+    from pipelines.registry import approvals
+
+    approval = approvals.find_approval(registry_in(stores_as(None)), decision)
+    if approval is None:
+        err.print(HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
+        return
+    said = f"{approval.actor} said {approval.answer}: {approval.reason}"
+    out.print(Text(visible(said)), soft_wrap=True)
+
+
+@decision_app.command("approve")
+@reports_errors
+def decision_approve(
+    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a version through whose decision asks for a person, and make it champion.
+
+    Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
+    still the one that the decision was made against.
+    """
+    decision_uri = _open_decision_uri(version)
+    if promote.record_answer(decision_uri, "approve", f"shell {user()}", reason) != "approve":
+        raise PromotionError(f"version {version} was rejected before; the first answer stands")
+    entry_uri = promote.promote(decision_uri, f"shell {user()}", reason)
+    promote.confirm(entry_uri)
+    facts = {"version": version, "answer": "approve", "is_promoted": entry_uri is not None}
+    print_facts(facts, as_json=as_json)
+
+
+@decision_app.command("reject")
+@reports_errors
+def decision_reject(
+    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say no to a version whose decision asks for a person. The champion stays."""
+    answer = promote.record_answer(_open_decision_uri(version), "reject", f"shell {user()}", reason)
+    print_facts({"version": version, "answer": answer}, as_json=as_json)
+
+
+def _open_decision_uri(version: str) -> str:
+    """The decision on a version; refuses one that was made against a former champion.
+
+    One that was acted on already is no such: repeating a command must be safe.
+    """
+    registry = registry_in(stores_as(None))
+    decision, champion = _decision(version), registry.champion()
+    generation = champion.generation if champion else 0
+    is_done = champion is not None and champion.decision_sha256 == decision.digest()
+    if decision.champion_generation != generation and not is_done:
+        raise PromotionError(
+            f"version {version} was decided on against champion generation "
+            f"{decision.champion_generation}; it is generation {generation} now. Decide again: "
+            "python -m pipelines retrain"
+        )
+    return str(registry.models.uri(decision.object_key))
+
+
+@decision_app.command("verify")
+@reports_errors
+def decision_verify(
+    version: Annotated[
+        str | None, typer.Argument(help="Whose decision. Default: the champion's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a decision's signature, and that deciding again on its evaluation says the same."""
+    from pipelines.gate import decide
+
+    decision = _decision(version)
+    registry = registry_in(stores_as(None))
+    evaluation = registry.evaluation_of(decision)
+    check = registry.find_check(evaluation)
+    settings = config.load()
+    is_same_policy = provenance.gate_policy(settings) == decision.policy
+    again = decide.decide(evaluation, settings.gate, check)
+    facts = {
+        "version": decision.version,
+        "verdict": decision.verdict,
+        "signed_by": registry.models.signed_by(decision.object_key),
+        "rules_are_those_in_force": is_same_policy,
+        "decided_again": again.verdict if is_same_policy else None,
+    }
+    print_facts(facts, as_json=as_json)
+    if facts["decided_again"] not in {None, decision.verdict}:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _decision(version: str | None) -> Any:
+    registry = registry_in(stores_as(None))
+    if version is None:
+        from pipelines.serving import champion as serving_champion
+
+        return registry.decision(serving_champion.find_champion(registry).decision_key)
+    keys = registry.decision_keys(version)
+    if not keys:
+        raise PromotionError(f"no decision was made on a version {version!r}")
+    return registry.decision(keys[-1])

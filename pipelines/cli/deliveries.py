@@ -1,0 +1,251 @@
+"""Deliveries as `python -m pipelines delivery` shows and replays them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pipelines.cli.output import (
+    AsJson,
+    ForReal,
+    err,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    reports_errors,
+    user,
+)
+from pipelines.core.errors import ReplayError
+from pipelines.records.deliveries import ReplayAction
+from pipelines.steps import replay as steps_replay
+from pipelines.steps.context import stores_as
+
+if TYPE_CHECKING:
+    from pipelines.core.store.bucket import Bucket
+    from pipelines.intake.standings import Standing
+
+
+def facts(standing: Standing) -> dict[str, Any]:
+    """How a delivery stands, for people and for machines."""
+    outcome, newest = standing.outcome, standing.newest
+    return {
+        "delivery": outcome.delivery,
+        "landing_key": outcome.landing_key,
+        "source": outcome.source,
+        "night": outcome.night,
+        "verdict": standing.verdict,
+        "why": newest.why,
+        "delivered_rows": newest.delivered_rows,
+        "accepted_rows": standing.accepted_rows,
+        "quarantined_rows": newest.quarantined_rows,
+        "held_rows": newest.held_rows,
+        "discarded_rows": standing.discarded_rows,
+        "report": standing.validation_key.replace("/validation.json", "/report.html"),
+        "replays": [
+            {name: getattr(one, name) for name in ("number", "action", "actor", "reason", "at")}
+            for one in standing.replays
+        ],
+    }
+
+
+def shown(prefix: str) -> dict[str, Any]:
+    """How one delivery stands, and what its rules found, as its page says it."""
+    from pipelines.validation import report
+
+    standing = find(prefix)
+    found = report.read(_reviews(), standing.validation_key)
+    return facts(standing) | {"failed": [rule.sentence for rule in found.failed_rules]}
+
+
+def unsettled() -> list[dict[str, Any]]:
+    """Every delivery that is held or has rows in quarantine."""
+    from pipelines.intake import standings
+
+    return [
+        facts(one)
+        for one in standings.every(_reviews())
+        if one.verdict == "HELD" or one.quarantined is not None
+    ]
+
+
+def find(prefix: str) -> Standing:
+    """The one delivery whose sha256 begins like this.
+
+    Raises
+    ------
+    ReplayError
+        If there is none, or more than one.
+    """
+    from pipelines.intake import standings
+
+    reviews = _reviews()
+    names = {
+        info.key.split("/")[1]
+        for info in reviews.list(f"deliveries/{prefix}")
+        if info.key.endswith("/outcome.json")
+    }
+    found = standings.find(reviews, names.pop()) if len(names) == 1 and len(prefix) >= 8 else None
+    if found is None:
+        raise ReplayError(
+            f"{prefix!r} names no one delivery that was concluded. Give eight digits or more of "
+            "one of those in: python -m pipelines delivery list"
+        )
+    return found
+
+
+def write_page(prefix: str, to: Path) -> Path:
+    """Draw the report of a delivery into a file that a browser can open."""
+    from pipelines.validation import report
+
+    standing = find(prefix)
+    page = report.page(_reviews(), standing.validation_key)
+    try:
+        to.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ReplayError(f"cannot write {to}: {error.strerror}. Choose another file.") from error
+    return to
+
+
+def replay(
+    prefix: str,
+    action: ReplayAction,
+    *,
+    rows: list[int] | None,
+    reason: str,
+    is_for_real: bool,
+    actor: str,
+) -> dict[str, Any]:
+    """Plan a replay and, if it is meant, carry it out; returns what became or would become."""
+    standing = find(prefix)
+    delivery = standing.outcome.delivery
+    plan_uri = steps_replay.plan_replay(delivery, action, reason, rows)
+    plan = _read_plan(plan_uri)
+    if is_for_real or plan["number"] <= len(standing.replays):  # the newest one, repeated
+        done = steps_replay.read_replay(steps_replay.apply_replay(plan_uri, actor))
+        return {"is_done": True} | done.model_dump(mode="json")
+    return {
+        "is_done": False,
+        "delivery": delivery,
+        "action": action,
+        "verdict": plan["verdict"],
+        "why": plan["why"],
+        "rows_that_would_count": len(plan["accept"]),
+        "quarantined_rows": len(plan["quarantine"]),
+        "held_rows": plan["held_rows"],
+        "discarded_rows": plan["discarded_rows"],
+    }
+
+
+def _read_plan(plan_uri: str) -> dict[str, Any]:
+    from pipelines.records.deliveries import ReplayPlan
+
+    reviews, key = stores_as(None).resolve(plan_uri)
+    return reviews.get_record(key, ReplayPlan).model_dump(mode="json")
+
+
+def _reviews() -> Bucket:
+
+    return stores_as(None).reviews
+
+
+delivery_app = typer.Typer(
+    help="Deliveries: why held, which rows, and another look at them.", no_args_is_help=True
+)
+
+
+DeliveryId = Annotated[str, typer.Argument(help="Its sha256, or its first eight digits or more.")]
+ReplayReason = Annotated[str, typer.Option("--reason", help="Why. Kept in the ledger for good.")]
+ReplayRows = Annotated[
+    list[int] | None,
+    typer.Option("--row", help="A quarantined row, from 0; repeat it. Default: all of them."),
+]
+
+
+@delivery_app.command("list")
+@reports_errors
+def delivery_list(as_json: AsJson = False) -> None:
+    """Every delivery that is held or has rows in quarantine."""
+    found = unsettled()
+    if as_json:
+        print_json(found)
+        return
+    columns = ("delivery", "landing_key", "verdict", "held_rows", "quarantined_rows", "why")
+    rows = [tuple(str(one[name]) for name in columns) for one in found]
+    print_table("Not all of these counts", columns, rows)
+
+
+@delivery_app.command("show")
+@reports_errors
+def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
+    """How a delivery stands, and what people decided on it."""
+    print_facts(shown(delivery), as_json=as_json)
+
+
+@delivery_app.command("report")
+@reports_errors
+def delivery_report(
+    delivery: DeliveryId,
+    to: Annotated[Path, typer.Option(help="File to write the page to.")] = Path("report.html"),
+) -> None:
+    """Copy a delivery's report, to open it in a browser."""
+    out.print(Text(str(write_page(delivery, to))))
+
+
+@delivery_app.command("release")
+@reports_errors
+def delivery_release(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a held delivery, or quarantined rows, count although a rule says no."""
+    _replay_delivery(delivery, "release", row, reason, is_for_real, as_json)
+
+
+@delivery_app.command("revalidate")
+@reports_errors
+def delivery_revalidate(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a held delivery, or quarantined rows, by today's rules."""
+    _replay_delivery(delivery, "revalidate", row, reason, is_for_real, as_json)
+
+
+@delivery_app.command("discard")
+@reports_errors
+def delivery_discard(
+    delivery: DeliveryId,
+    reason: ReplayReason,
+    row: ReplayRows = None,
+    is_for_real: ForReal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give up a held delivery, or quarantined rows, for good."""
+    _replay_delivery(delivery, "discard", row, reason, is_for_real, as_json)
+
+
+def _replay_delivery(
+    delivery: str,
+    action: ReplayAction,
+    rows: list[int] | None,
+    reason: str,
+    is_for_real: bool,
+    as_json: bool,
+) -> None:
+    facts = replay(
+        delivery, action, rows=rows, reason=reason, is_for_real=is_for_real,
+        actor=f"shell {user()}",
+    )  # fmt: skip
+    print_facts(facts, as_json=as_json)
+    if not facts["is_done"]:
+        err.print("This was a dry run. To do it, add --yes.")

@@ -1,0 +1,216 @@
+"""Commands that set up the buckets, simulate a film site, and ingest a night."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pipelines.cli.output import (
+    EXIT_ERROR,
+    EXIT_HELD,
+    AsJson,
+    check_exists,
+    complain,
+    default_night,
+    failure_of,
+    out,
+    parse_day,
+    print_facts,
+    print_json,
+    print_note,
+    print_table,
+    progress_bar,
+    reports_errors,
+    write_files,
+)
+from pipelines.core import config, grants
+from pipelines.core.errors import DeliveryHeldError
+from pipelines.core.escaping import visible
+from pipelines.records.deliveries import NightSummary
+from pipelines.steps import ingest as steps_ingest
+from pipelines.steps.context import stores_as
+
+NightOption = Annotated[
+    str | None,
+    typer.Option(help="Day whose deliveries to ingest, YYYY-MM-DD. Default: yesterday (UTC)."),
+]
+
+
+@reports_errors
+def init(
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write a policy for each role to this folder, made if missing: "
+            "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
+            "Needs no store and no credentials.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the two buckets if they are missing, and prove that the store can be trusted.
+
+    With --policies, write instead who may do what there: IAM policies in JSON, as AWS, MinIO and
+    Ceph take them, from the configured names of buckets and model. How to apply them, and what each
+    role may do: docs/grants.md.
+    """
+    if policies is not None:
+        _write_policies(policies, as_json=as_json)
+        return
+    stores = stores_as(None)
+    created = [
+        bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
+    ]
+    stores.models.prove_create_if_absent()
+    facts = {
+        "endpoint": stores.models.endpoint,
+        "reviews_bucket": stores.reviews.name,
+        "models_bucket": stores.models.name,
+        "created": created,
+        "honours_create_if_absent": True,
+    }
+    print_facts(facts, as_json=as_json)
+
+
+def _write_policies(folder: Path, *, as_json: bool) -> None:
+    settings = config.load()
+    made = grants.policies(
+        reviews=settings.store.reviews_bucket,
+        models=settings.store.models_bucket,
+        model=settings.model.name,
+    )
+    files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in made.items()}
+    write_files(folder, files)
+    print_facts({role: str(folder / f"{role}.json") for role in made}, as_json=as_json)
+
+
+@reports_errors
+def replay(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Where the reviews come from: a .parquet, a Kaggle .csv, the official "
+            "aclImdb_v1.tar.gz or its folder, 'imdb' (downloaded and verified), or 'made-up'. "
+            "Default: imdb, else made-up."
+        ),
+    ] = None,
+    nights: Annotated[int, typer.Option(min=1, max=3660, help="How many nights to make.")] = 5,
+    rows_per_night: Annotated[
+        int | None, typer.Option(min=1, help="Reviews per night. Default: all, spread evenly.")
+    ] = None,
+    first_night: Annotated[
+        str | None, typer.Option(help="YYYY-MM-DD. Default: so that the last one is yesterday.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Turn reviews into nightly deliveries under landing/, as the film site would drop them."""
+    from pipelines.simulation import film_site, sources
+    from pipelines.simulation import plans as simulation_plans
+
+    reviews = stores_as("upstream").reviews
+    check_exists(reviews)
+    opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
+    start = parse_day(first_night) if first_night else default_night() - timedelta(days=nights - 1)
+    plans = simulation_plans.even_nights(
+        opened.table.num_rows, nights=nights, rows_per_night=rows_per_night, first_night=start
+    )
+    facts: dict[str, Any] = {"reviews": opened.description, "is_made_up": opened.is_made_up}
+    facts["deliveries"] = []
+    with progress_bar() as progress:
+        bar = progress.add_task("deliveries", total=sum(len(plan.deliveries) for plan in plans))
+        for delivery in film_site.replay(opened.table, plans, seed=seed):
+            reviews.put(delivery.key, delivery.body)
+            facts["deliveries"].append({"key": delivery.key, "rows": delivery.rows})
+            progress.advance(bar)
+    if as_json:
+        print_json(facts)
+        return
+    out.print(Text(opened.description))
+    rows = [(line["key"], f"{line['rows']:,}") for line in facts["deliveries"]]
+    print_table("Delivered", ("landing key", "rows"), rows)
+
+
+@reports_errors
+def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
+    """Land, validate and accept or hold every delivery that is due.
+
+    Exit code 0: all that is due is accepted or there is nothing. 3: something is held, overdue or
+    needs a person, the rest is accepted. 1: not all could be done, nothing is lost; run it again.
+    """
+    day = (parse_day(night) if night else default_night()).isoformat()
+    due = steps_ingest.find_deliveries(day)
+    failures: list[str] = []
+    with progress_bar() as progress:
+        bar = progress.add_task(f"night {day}", total=len(due))
+        for landing_uri in due:
+            progress.update(bar, description=visible(landing_uri.rpartition("/")[2][:40]))
+            _ingest_one(landing_uri, day, failures)
+            progress.advance(bar)
+    from pipelines.intake import nights as intake_nights
+
+    try:
+        stores = stores_as("ingest")
+        summary = intake_nights.night_summary(stores.reviews, day, config.load().sources)
+    except Exception:
+        for failure in failures:
+            complain(failure)
+        raise
+    failures += [f"{key} cannot be read, so it is not counted here" for key in summary.unreadable]
+    if as_json:
+        facts = {"is_complete": not failures, "failures": failures}
+        print_json(summary.model_dump(mode="json") | facts)
+    else:
+        rows = [
+            (
+                receipt.landing_key, receipt.verdict, f"{receipt.accepted_rows:,}",
+                f"{receipt.quarantined_rows:,}", f"{receipt.held_rows:,}", receipt.why,
+            )
+            for receipt in summary.receipts
+        ]  # fmt: skip
+        headers = ("landing key", "verdict", "accepted", "quarantined", "held", "why")
+        state = "INCOMPLETE" if failures else summary.status
+        print_table(f"Night {day}: {state}", headers, rows)
+    _end_night(summary, failures)
+
+
+def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
+    """Say what somebody has to look at, and end with the exit code for it."""
+    from pipelines.intake import nights as intake_nights
+
+    for failure in failures:
+        complain(failure)
+    for missing in summary.missing:
+        complain(f"{intake_nights.sentence(missing)}. See docs/runbooks/missing-delivery.md")
+    for one in summary.set_aside:
+        tell = complain if one.needs_person else print_note
+        tell(f"{one.landing_key}: {one.why}")
+    if (more := summary.set_aside_deliveries - len(summary.set_aside)) > 0:
+        print_note(f"{more:,} more files of landing/ are not taken up this night")
+    if failures:
+        raise typer.Exit(EXIT_ERROR)
+    if summary.held_deliveries or summary.missing or summary.for_people:
+        raise typer.Exit(EXIT_HELD)
+
+
+def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
+    """One delivery; what goes wrong with it, whatever it is, does not stop the others."""
+    try:
+        arrival_uri = steps_ingest.land(landing_uri, night)
+        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri))
+    except DeliveryHeldError:
+        pass  # recorded: the table shows it
+    except Exception as error:  # noqa: BLE001 - it is told, and is due again
+        failures.append(f"{visible(landing_uri)}: {failure_of(error)}")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "retraining-loop"

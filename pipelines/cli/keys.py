@@ -1,0 +1,41 @@
+"""Commands on signing keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.output import AsJson, print_facts, reports_errors
+from pipelines.core.store import signing
+
+keys_app = typer.Typer(help="Keys that sign and are trusted.", no_args_is_help=True)
+
+
+@keys_app.command("new")
+@reports_errors
+def keys_new(
+    file: Annotated[Path, typer.Argument(help="Where to write the private key; must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a signing key. Keep the file secret; the public half goes into trust.trusted_keys."""
+    print_facts({"file": str(file), "public_key": signing.write_new_key(file)}, as_json=as_json)
+
+
+@keys_app.command("show")
+@reports_errors
+def keys_show(as_json: AsJson = False) -> None:
+    """The keys whose signature counts here."""
+    print_facts({"trusted_keys": sorted(signing.trusted_keys())}, as_json=as_json)
+
+
+@keys_app.command("export")
+@reports_errors
+def keys_export(
+    file: Annotated[Path, typer.Argument(help="Where to write them; an older file is replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the trusted public keys for LOOP_TRUSTED_KEYS_FILE of processes that only read."""
+    exported = sorted(signing.export_trusted_keys(file))
+    print_facts({"file": str(file), "trusted_keys": exported}, as_json=as_json)

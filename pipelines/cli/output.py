@@ -1,0 +1,202 @@
+"""How the shell answers: tables, JSON, errors, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.core.errors import (
+    BucketMissingError,
+    ConfigError,
+    LoopError,
+    SourceError,
+    StoreRefusedError,
+    sentence,
+)
+from pipelines.core.escaping import visible
+from pipelines.steps.context import stores_as
+
+logger = logging.getLogger(__name__)
+
+EXIT_ERROR, EXIT_HELD = 1, 3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+out, err = Console(), Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on standard output.")]
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn any error into one sentence on standard error and exit code 1; see `failure_of`."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            _check_texts(kwargs)
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer's own ways to end
+        except KeyboardInterrupt:
+            err.print("stopped; run the same command again to go on")
+            raise typer.Exit(130) from None
+        except Exception as error:
+            complain(failure_of(error))
+            raise typer.Exit(EXIT_ERROR) from error
+
+    return wrapped
+
+
+def failure_of(error: Exception) -> str:
+    """A sentence on any error. Where it happened is logged, which ``--verbose`` shows."""
+    if not isinstance(error, LoopError):
+        logger.info("what was not expected:", exc_info=error)
+    return sentence(error)
+
+
+def _check_texts(given: Mapping[str, object]) -> None:
+    """Refuse what cannot be stored or printed, before anything is done.
+
+    Raises
+    ------
+    BadParameter
+        If a text or path is not UTF-8 or holds a NUL; typer makes exit code 2 of it.
+    """
+    for name, value in given.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str | Path) and not _is_text(str(text)):
+                option = name.replace("_", "-")
+                raise typer.BadParameter(
+                    f"{option} is {visible(str(text)[:100])!r}, which is not UTF-8 text without NUL"
+                )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+
+
+ForReal = Annotated[
+    bool, typer.Option("--yes", help="Do it. Without this only show what would be done.")
+]
+
+
+def write_whole(path: Path, lines: Iterator[str]) -> None:
+    """Write beside, then put in place: a stopped run leaves no half file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        part.replace(path)
+    except OSError as error:
+        raise SourceError(f"cannot write {path}: {error.strerror}. Choose another file.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def check_exists(bucket: Any) -> None:
+    """Fail early where a bucket is missing; who may only deliver may not look."""
+    try:
+        bucket.check_exists()
+    except BucketMissingError:
+        raise
+    except StoreRefusedError:
+        logging.getLogger(__name__).info("bucket=%s exists=unknown", bucket.name)
+
+
+def user() -> str:
+    try:
+        return visible(getpass.getuser())
+    except (KeyError, OSError, ImportError):
+        return "unknown"
+
+
+def default_night() -> date:
+    from pipelines.core.store import clock
+
+    return clock.last_complete_day(stores_as(None).reviews)
+
+
+def parse_moment(text: str) -> datetime:
+    from pipelines.core.store import clock
+
+    if (moment := clock.read(text)) is None:
+        raise ConfigError(f"{text!r} is no moment like 2026-01-05T03:00Z")
+    return moment
+
+
+def parse_day(text: str) -> date:
+    from pipelines.intake.landing import checked_night
+
+    return checked_night(text)
+
+
+def progress_bar(*, shows_count: bool = True) -> Progress:
+    """A progress bar on standard error, shown on terminals only."""
+    counted = [MofNCompleteColumn()] if shows_count else []
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), *counted,
+        TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
+    )  # fmt: skip
+
+
+def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(visible(str(value))))
+    out.print(table)
+
+
+def complain(message: str) -> None:
+    err.print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+
+
+def print_note(message: str) -> None:
+    err.print(Text.assemble(("note: ", "bold"), visible(message)), soft_wrap=True)
+
+
+def print_json(facts: Any) -> None:
+    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(title=Text(title), title_justify="left")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    out.print(table)
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise SourceError(
+            f"cannot write to {folder}: {error.strerror}. Choose another folder."
+        ) from error

@@ -1,0 +1,159 @@
+"""The command that retrains."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.cli.decisions import HOW_TO_ANSWER
+from pipelines.cli.output import (
+    AsJson,
+    complain,
+    err,
+    failure_of,
+    out,
+    print_json,
+    progress_bar,
+    reports_errors,
+    user,
+)
+from pipelines.core.escaping import visible
+from pipelines.steps import context, promote
+from pipelines.steps import retrain as steps_retrain
+from pipelines.steps.context import registry_in, stores_as
+
+
+@reports_errors
+def retrain(
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(help="Configured model to train; repeat to compare. Default: configured."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the configured seed.")] = None,
+    is_dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train and decide; leave the champion as it is.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Kept with the champion's succession.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Retrain on everything accepted, and promote the model if it is better.
+
+    The same reviews, code, settings and seed are the same version: it is not trained twice.
+    """
+    with progress_bar(shows_count=False) as progress:
+        bar = progress.add_task("pinning the accepted reviews", total=None)
+
+        def on_step(step: str) -> None:
+            progress.update(bar, description=step)
+
+        facts = _retrain(tuple(candidate or ()), seed, is_dry_run, reason, on_step)
+    if as_json:
+        print_json(facts)
+        return
+    if "rules" in facts:
+        from pipelines.records.decisions import GateRule
+
+        rules = [GateRule.model_validate(rule) for rule in facts["rules"]]
+        print_rules(facts["version"], rules)
+    out.print(
+        Text.assemble((f"{facts['verdict']}: ", "bold"), visible(facts["why"])), soft_wrap=True
+    )
+    if facts.get("needs_approval"):
+        err.print(HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
+
+
+def print_rules(version: str, rules: Sequence[Any]) -> None:
+    """Groups apart, names whole, and the sentences with the room that is left."""
+    table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
+    for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
+        table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
+    for group, members in itertools.groupby(rules, key=lambda rule: rule.group):
+        table.add_section()
+        for rule in members:
+            answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
+            name = _narrow(rule.rule.removeprefix(f"{group} "))
+            table.add_row(answer, Text(group), name, Text(visible(rule.sentence)))
+    out.print(table)
+
+
+def _narrow(name: str, width: int = 22) -> Text:
+    """A rule's name, broken where it has a joint rather than anywhere."""
+    lines = [""]
+    for part in re.split(r"(?<=[ _=+])", visible(name)):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))
+
+
+def _retrain(
+    candidates: tuple[str, ...],
+    seed: int | None,
+    is_dry_run: bool,
+    reason: str,
+    on_step: Callable[[str], None],
+) -> dict[str, Any]:
+    plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(), candidates, seed)
+    version = plan_uri.rpartition("/")[2].removesuffix(".json")
+    registry = registry_in(stores_as(None))
+    if not steps_retrain.has_work(plan_uri):
+        _finish_again(registry, version, on_step)
+        why = "Nothing changed since this version was decided on: nothing is trained."
+        return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
+    is_known = registry.find_version(version) is not None
+    on_step("computing features")
+    cache = steps_retrain.featurize(plan_uri)
+    manifest_uri = steps_retrain.train(plan_uri, on_step)
+    on_step("evaluating champion and challenger on the same reviews")
+    evaluation_uri = steps_retrain.evaluate(manifest_uri)
+    on_step("trying the model file in a clean process")
+    decision_uri = steps_retrain.decide(steps_retrain.verify(evaluation_uri))
+    card_problem = _draw_card(decision_uri, on_step)
+    decision, entry_uri = context.read_decision(decision_uri), None
+    next_step = promote.next_step(decision_uri, is_dry_run=is_dry_run)
+    if next_step == "promote":
+        on_step("promoting")
+        entry_uri = promote.promote(decision_uri, f"shell {user()}", reason)
+        promote.confirm(entry_uri)
+        decision = registry.last_decision(version, decision.policy)  # a lost race decides again
+    return {
+        "verdict": decision.verdict,
+        "why": decision.why,
+        "version": version,
+        "is_trained": not is_known,
+        "is_promoted": entry_uri is not None,
+        "needs_approval": next_step == "ask",
+        "champion_generation_before": decision.champion_generation,
+        "card_problem": card_problem,
+        "features": cache,
+        "rules": [rule.model_dump(mode="json") for rule in decision.rules],
+    }
+
+
+def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
+    """Why the card could not be drawn: it speaks of a decision, and stops none."""
+    on_step("drawing the model card")
+    try:
+        steps_retrain.write_card(decision_uri)
+    except Exception as error:  # noqa: BLE001 - it is told, and drawn by the next run
+        problem = failure_of(error)
+        complain(f"The model card is not drawn: {problem}")
+        return problem
+    return None
+
+
+def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
+    """What a stopped run left out, the card or the confirmation, is done by the next one."""
+    for decision_key in registry.decision_keys(version):
+        _draw_card(registry.models.uri(decision_key), on_step)
+    champion = registry.champion()
+    if champion is not None and champion.version == version:
+        on_step("confirming the champion")
+        promote.confirm(registry.models.uri(registry.log_key(champion.generation)))

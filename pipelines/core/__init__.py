@@ -1,0 +1,1 @@
+"""What everything stands on: errors, settings, object keys, the store, harmless text."""

@@ -1,0 +1,147 @@
+"""The settings: read here, once, and passed down. Thresholds live in TOML beside their unit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipelines.core.errors import ConfigError
+from pipelines.core.settings import EvaluationSettings, ModelSettings, Settings
+
+PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` and `config` lie
+CONFIG_FOLDER = PROJECT / "config"
+CONFIG_VARIABLE = "LOOP_CONFIG"
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings of this environment.
+
+    Parameters
+    ----------
+    path : Path, optional
+        An environment's TOML file, laid over ``config/default.toml``. Without it the file
+        that the variable ``LOOP_CONFIG`` names, or the defaults alone.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, is not TOML, or holds an unknown key or an impossible value.
+    """
+    if path is None:
+        named = os.environ.get(CONFIG_VARIABLE)
+        path = Path(named) if named else CONFIG_FOLDER / "default.toml"
+    return _load(path.resolve())
+
+
+@functools.cache
+def _load(path: Path) -> Settings:
+    default = path.parent / "default.toml"
+    if not default.is_file():
+        default = CONFIG_FOLDER / "default.toml"
+    merged = _read_toml(default)
+    if path != default:
+        merged = _overlay(merged, _read_toml(path))
+    return _checked(merged, path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror}. "
+            f"Set {CONFIG_VARIABLE} to an existing TOML file, e.g. config/default.toml"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both_tables else value
+    return merged
+
+
+def _checked(values: Mapping[str, Any], path: Path) -> Settings:
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path} cannot be used: {faults(error)}") from error
+    return with_candidates(_located(settings, path), settings.training.candidates)
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong where, in one line; places in a list are counted from 1."""
+    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    named = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return "".join(named).removeprefix(".") or "the whole"
+
+
+def _located(settings: Settings, path: Path) -> Settings:
+    """The same settings with the files of ``[evaluation]`` found."""
+    named = settings.evaluation
+    found = EvaluationSettings(
+        golden_file=_find("golden_file", named.golden_file, path),
+        behaviour_folder=_find("behaviour_folder", named.behaviour_folder, path),
+    )
+    return settings.model_copy(update={"evaluation": found})
+
+
+def _find(key: str, name: Path, path: Path) -> Path:
+    """``name`` beside the file that was loaded, else in ``config/``."""
+    places = list(dict.fromkeys(folder / name for folder in (path.parent, CONFIG_FOLDER)))
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        looked = " and ".join(map(str, places))
+        raise ConfigError(
+            f"{path} cannot be used: evaluation.{key} is {str(name)!r}, but nothing is at {looked}"
+        )
+    return found
+
+
+def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
+    """The same settings with other candidates to train.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not one of ``[candidates.*]``, or none or the same one twice is given.
+    """
+    unknown = [name for name in names if name not in settings.candidates]
+    if unknown or not names or len(set(names)) != len(names):
+        raise ConfigError(
+            f"training.candidates is {list(names)}; it must name at least one of "
+            f"{sorted(settings.candidates)}, each once"
+        )
+    training = settings.training.model_copy(update={"candidates": tuple(names)})
+    return settings.model_copy(update={"training": training})
+
+
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """The same settings with another seed for training."""
+    try:
+        model = ModelSettings(name=settings.model.name, seed=seed)
+    except ValidationError as error:
+        raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
+    return settings.model_copy(update={"model": model})
+
+
+def golden_path(settings: Settings) -> Path:
+    """Where the golden set is, as an absolute path."""
+    return settings.evaluation.golden_file
+
+
+def behaviour_path(settings: Settings) -> Path:
+    """The folder of the behavioural suite, as an absolute path."""
+    return settings.evaluation.behaviour_folder

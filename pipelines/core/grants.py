@@ -1,0 +1,157 @@
+"""Who may do what in the two buckets: for each role a policy of least privilege.
+
+`GRANTS` is the one place that says who may read, write or delete below which prefix; a test runs
+the loop and compares. What is not in it nobody may do.
+
+Whoever may create an object may also replace it: not every store can tell the two apart in a
+policy. That a replaced record is noticed is the part of signatures and digests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pipelines.core.errors import ConfigError
+
+Role = Literal["upstream", "ingest", "retrain", "alerts", "pages", "scoring"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PROBES = "probes"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a role may do in one bucket.
+
+    ``reads``, ``writes`` and ``deletes`` are patterns of keys: ``*`` is any text, slashes included.
+    ``lists`` allows the names of the whole bucket. Whoever looks for what may be absent needs it:
+    without it, or with a condition on the prefix, S3 answers 403 where it would answer 404, and
+    "there is none" cannot be told from "you may not know".
+    """
+
+    bucket: Literal["reviews", "models"]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    lists: bool = False
+
+
+# Keys of the reviews bucket
+_LANDING = ("landing/*",)
+_ROWS = ("accepted/*", "quarantine/*", "sketches/*")
+_LEDGER = ("arrivals/*", "names/*", "deliveries/*", "reports/*", "receipts/*", "missing/*", *_ROWS)
+_COUNTED = ("deliveries/*.json", "accepted/*")
+_ALERTS = ("alerts/*",)
+_TRAINING = ("snapshots/*", "features/*")
+_OUTGROWN = ("features/*.corpus",)
+
+# Keys of the models bucket
+_LOG = ("{model}/log/*", "{model}/champion.json")
+_CHAMPION = (*_LOG, "{model}/versions/*/manifest.json", "{model}/versions/*/model-*.skops")
+_VERSIONS = (*_LOG, "{model}/versions/*")
+_REGISTRY = (*_VERSIONS, "{model}/plans/*", "{model}/rollbacks/*")
+_PROBE = (f"{_PROBES}/*",)
+
+GRANTS: Mapping[Role, tuple[Grant, ...]] = {
+    "upstream": (Grant("reviews", writes=_LANDING),),
+    "ingest": (
+        Grant(
+            "reviews",
+            (*_LANDING, *_LEDGER, *_ALERTS, "snapshots/*"),
+            (*_LEDGER, *_ALERTS),
+            lists=True,
+        ),
+        Grant("models", _CHAMPION, lists=True),
+    ),
+    "retrain": (
+        Grant(
+            "reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), _OUTGROWN, True
+        ),
+        Grant("models", (*_REGISTRY, *_PROBE), (*_REGISTRY, *_PROBE), _PROBE, lists=True),
+    ),
+    "alerts": (Grant("reviews", _ALERTS, _ALERTS, lists=True),),
+    "pages": (
+        Grant("reviews", (*_LEDGER, *_ALERTS, "snapshots/*"), lists=True),
+        Grant("models", _REGISTRY, lists=True),
+    ),
+    "scoring": (Grant("models", _VERSIONS, lists=True),),
+}
+
+
+def policies(*, reviews: str, models: str, model: str) -> dict[Role, dict[str, Any]]:
+    """The IAM policy of each role, for two buckets and one model.
+
+    Parameters
+    ----------
+    reviews, models : str
+        Names of the buckets.
+    model : str
+        The model's folder in the models bucket.
+
+    Raises
+    ------
+    ConfigError
+        If a name would make a policy say more than is meant.
+    """
+    _check_names(reviews, models, model)
+    buckets = {"reviews": reviews, "models": models}
+    return {
+        role: {
+            "Version": "2012-10-17",
+            "Statement": [
+                statement for grant in grants
+                for statement in _statements(grant, buckets[grant.bucket], model)
+            ],
+        }
+        for role, grants in GRANTS.items()
+    }  # fmt: skip
+
+
+def as_file(policy: Mapping[str, Any]) -> str:
+    return json.dumps(policy, indent=2) + "\n"
+
+
+def profile(role: Role) -> str:
+    """The name of a role's profile in boto3's files, and of its user in compose."""
+    return f"loop-{role}"
+
+
+def _statements(grant: Grant, bucket: str, model: str) -> Iterator[dict[str, Any]]:
+    name, of_bucket = grant.bucket.capitalize(), f"arn:aws:s3:::{bucket}"
+    if grant.lists:
+        yield _allow(f"List{name}", ["s3:ListBucket"], [of_bucket])
+    for verb, actions, patterns in (
+        ("Read", ["s3:GetObject"], grant.reads),
+        ("Write", ["s3:PutObject", "s3:AbortMultipartUpload"], grant.writes),
+        ("Delete", ["s3:DeleteObject"], grant.deletes),
+    ):
+        if patterns:
+            keys = [f"{of_bucket}/{pattern.format(model=model)}" for pattern in patterns]
+            yield _allow(f"{verb}{name}", actions, keys)
+
+
+def _allow(sid: str, actions: list[str], resources: list[str]) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def _check_names(reviews: str, models: str, model: str) -> None:
+    for name in (reviews, models):
+        if not _BUCKET.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} is no name of a bucket that a policy can be made for: it must have 3 to "
+                "63 small letters, digits, dots or hyphens. Change it in [store]."
+            )
+    if reviews == models:
+        raise ConfigError(
+            f"both buckets are {reviews!r}; policies are made for two. Change [store]."
+        )
+    if model == _PROBES:
+        raise ConfigError(
+            f"model.name is {model!r}, and retraining may delete what lies there. Choose another."
+        )

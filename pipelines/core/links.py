@@ -1,0 +1,113 @@
+"""Where a page leads. Links start at Airflow's root; templates put its prefix before them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote, urlencode
+
+from pipelines.core.record import canonical_json
+
+ROOT = "/retraining"
+
+INGEST, REPLAY = "reviews_ingest", "reviews_replay"
+RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
+DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK)
+
+VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
+_DECISION_KEY = re.compile(
+    r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"
+)
+
+FormValue = str | int | bool | None | list[int] | list[str]
+
+
+def form_link(dag_id: str, params: Mapping[str, FormValue] | None = None) -> str:
+    """The form that starts a run of a DAG, with these fields filled in.
+
+    Airflow 3.3.2 cannot open its own form with values from a link, so the form is one of our pages.
+    A text goes into the link as it is, anything else as JSON.
+    """
+    filled = {
+        name: value if isinstance(value, str) else canonical_json(value).decode().strip()
+        for name, value in (params or {}).items()
+        if value is not None
+    }
+    return f"{ROOT}/forms/{quote(dag_id, safe='')}" + (f"?{urlencode(filled)}" if filled else "")
+
+
+def run_link(dag_id: str, run_id: str) -> str:
+    """A run in Airflow's own pages."""
+    return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def report_of_run_link(dag_id: str, run_id: str) -> str:
+    """What a run did, told by us."""
+    return f"{ROOT}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+
+
+class Actor(NamedTuple):
+    """Who did something: in words, and the Airflow run in which it was done, if any."""
+
+    words: str
+    run: str | None
+
+
+def actor(recorded: str) -> Actor:
+    """What a record says of who did it, e.g. ``vera on airflow <dag> <run>``."""
+    before, _, named = recorded.partition("airflow ")
+    dag_id, _, run_id = named.partition(" ")
+    if dag_id not in DAGS or not run_id or " " in run_id:
+        return Actor(recorded, None)
+    person = before.removesuffix(" on ")
+    return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
+
+
+def champion_link() -> str:
+    return f"{ROOT}/champion"
+
+
+def decisions_link() -> str:
+    return f"{ROOT}/decisions"
+
+
+def decision_link(decision_key: str) -> str:
+    """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``.
+
+    Empty when it is no such key: a stored one may say anything.
+    """
+    named = _DECISION_KEY.fullmatch(decision_key)
+    return f"{ROOT}/decisions/{named[1]}/{named[2]}" if named else ""
+
+
+def card_link(decision_key: str) -> str:
+    """The model card of a decision; empty when it is no key of one."""
+    link = decision_link(decision_key)
+    return f"{link}/card" if link else ""
+
+
+def report_link(validation_key: str) -> str:
+    """A validation report, by the key of the ``validation.json``; empty when it is none."""
+    named = VALIDATION_KEY.fullmatch(validation_key)
+    return f"{ROOT}/reports/{named[1]}/{named[2]}" if named else ""
+
+
+def incidents_link(delivery: str = "") -> str:
+    return f"{ROOT}/incidents" + (f"/{quote(delivery, safe='')}" if delivery else "")
+
+
+def incidents_until_link(night: str) -> str:
+    """The list of incidents, going back from a night."""
+    return f"{incidents_link()}?{urlencode({'until': night})}"
+
+
+def missing_link(night: str, source: str) -> str:
+    """A source that was overdue on a night."""
+    return f"{incidents_link()}/missing/{quote(night, safe='')}/{quote(source, safe='')}"
+
+
+def runbook_link(path: str) -> str:
+    """A runbook, by its path in the project: ``docs/runbooks/<name>.md``."""
+    name = path.rpartition("/")[2].removesuffix(".md")
+    return f"{ROOT}/runbooks/{quote(name, safe='')}"

@@ -1,0 +1,227 @@
+"""The settings of the loop: names, types, units and ranges. `core.config` reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Field(ge=0.0, le=1.0)
+MOST_DAYS = 36_500  # a century: more cannot be taken from any date
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(_Section):
+    reviews_bucket: str = Field(min_length=3)
+    models_bucket: str = Field(min_length=3)
+    connect_timeout_seconds: float = Field(gt=0)
+    read_timeout_seconds: float = Field(gt=0)
+    max_attempts: int = Field(ge=1)
+    deadline_seconds: float = Field(gt=0)
+    min_bytes_per_second: int = Field(gt=0)
+    max_listed_objects: int = Field(ge=1)
+
+
+class IntakeSettings(_Section):
+    max_delivery_bytes: int = Field(gt=0)
+    max_decoded_bytes: int = Field(gt=0)
+    max_rows: int = Field(gt=0)
+    max_row_chars: int = Field(gt=0)
+    max_value_bytes: int = Field(gt=0)
+    max_columns: int = Field(ge=6)
+    max_deliveries: int = Field(ge=1, le=1024)  # Airflow maps over at most 1,024
+    max_decoder_memory_bytes: int = Field(gt=0)
+    max_decoder_cpu_seconds: int = Field(gt=0)
+    max_decoder_wall_seconds: float = Field(gt=0)
+
+
+class ValidationSettings(_Section):
+    min_rows: int = Field(ge=1)
+    max_quarantined_share: float = Share
+    min_text_chars: int = Field(ge=1)
+    max_text_chars: int = Field(ge=1)
+    min_positive_share: float = Share
+    max_positive_share: float = Share
+    warn_positive_share_low: float = Share
+    warn_positive_share_high: float = Share
+    balance_min_rows: int = Field(ge=1)
+    max_future_days: int = Field(ge=0, le=MOST_DAYS)
+    late_window_days: int = Field(ge=0, le=MOST_DAYS)
+    max_age_days: int = Field(ge=0, le=MOST_DAYS)
+    max_known_share: float = Share
+    duplicate_nights: int = Field(ge=0, le=MOST_DAYS)
+    trailing_nights: int = Field(ge=0, le=MOST_DAYS)
+    history_min_deliveries: int = Field(ge=1)
+    warn_row_count_factor: float = Field(ge=1)
+    max_row_count_factor: float = Field(ge=1)
+    drift_min_rows: int = Field(ge=1)
+    warn_positive_share_change: float = Share
+    max_positive_share_change: float = Share
+    warn_length_psi: float = Field(gt=0)
+    max_length_psi: float = Field(gt=0)
+    warn_vocabulary_psi: float = Field(gt=0)
+    max_vocabulary_psi: float = Field(gt=0)
+    warn_agreement_drop: float = Share
+    max_agreement_drop: float = Share
+
+
+class SplitSettings(_Section):
+    holdout_share: float = Field(gt=0, lt=1)
+    selection_share: float = Field(gt=0, lt=1)
+    salt: str = Field(min_length=1)
+
+
+class ModelSettings(_Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class TrainingSettings(_Section):
+    candidates: tuple[str, ...] = Field(min_length=1)
+    min_training_rows: int = Field(ge=2)
+    folds: int = Field(ge=2, le=20)
+    keep_share: float = Field(gt=0, le=1)
+    max_settings: int = Field(ge=1)
+
+
+GridValues = Annotated[tuple[int | float | str | bool, ...], Field(min_length=1)]
+
+
+class CandidateSettings(_Section):
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    grid: dict[str, GridValues] = Field(default_factory=dict)
+
+
+class EvaluationSettings(_Section):
+    """Absolute paths once loaded; in a file they are relative to it, or to ``config/``."""
+
+    golden_file: Path
+    behaviour_folder: Path
+
+
+class VerificationSettings(_Section):
+    max_wall_seconds: float = Field(gt=0)
+    max_cpu_seconds: int = Field(gt=0)
+    max_address_bytes: int = Field(gt=0)
+
+
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TrustSettings(_Section):
+    trusted_keys: tuple[PublicKey, ...] = ()
+
+
+class GateSettings(_Section):
+    # Enough to tell two models apart
+    min_holdout_rows: int = Field(ge=2)
+    min_rows_per_class: int = Field(ge=1)
+    newest_rows: int = Field(ge=1)
+    min_newest_rows: int = Field(ge=1)
+    slices: tuple[Literal["length", "negation", "contrast", "rating", "source"], ...]
+    min_slice_rows: int = Field(ge=1)
+    # Floors, whoever the champion is
+    max_overlap_share: float = Share
+    min_accuracy: float = Share
+    min_recall: float = Share
+    max_log_loss: float = Field(gt=0)
+    max_calibration_error: float = Share
+    min_golden_accuracy: float = Share
+    max_behaviour_excess: float = Share
+    max_artefact_bytes: int = Field(gt=0)
+    max_latency_p95_milliseconds: float = Field(gt=0)
+    max_memory_bytes: int = Field(gt=0)
+    # Against the champion and the pinned reference
+    max_accuracy_drop: float = Share
+    max_log_loss_rise: float = Field(ge=0)
+    max_recall_drop: float = Share
+    max_slice_drop: float = Share
+    max_golden_drop: float = Share
+    max_behaviour_drop: float = Share
+    max_capability_drop: float = Share
+    significance: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    bootstrap_repeats: int = Field(ge=100)
+    # What follows
+    refresh_after_nights: int = Field(ge=1)
+    ask_for_first_model: bool
+    ask_when_inconclusive: bool
+
+
+class ApprovalSettings(_Section):
+    timeout_hours: float = Field(gt=0, le=24 * 365)
+    approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+
+class ChannelSettings(_Section):
+    is_enabled: bool
+    severities: tuple[AlertSeverity, ...] = Field(min_length=1)
+    kinds: tuple[AlertName, ...] = ()
+    timeout_seconds: float = Field(gt=0, le=60)
+
+
+MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")]
+
+
+class MailSettings(ChannelSettings):
+    sender: Literal[""] | MailAddress
+    recipients: tuple[MailAddress, ...] = ()
+
+
+class AlertSettings(_Section):
+    airflow_url: str = Field(pattern=r"^(|https?://\S+)$")
+    ingest_late_minutes: float = Field(gt=0)
+    retrain_late_minutes: float = Field(gt=0)
+    retry_after_minutes: float = Field(ge=0)
+    max_attempts: int = Field(ge=1, le=100)
+    mail: MailSettings
+    slack: ChannelSettings
+    webhook: ChannelSettings
+
+
+class SourceSettings(_Section):
+    expected_every_days: int = Field(ge=1, le=MOST_DAYS)
+
+
+class Settings(_Section):
+    """All sections of the configuration file."""
+
+    store: StoreSettings
+    intake: IntakeSettings
+    validation: ValidationSettings
+    split: SplitSettings
+    model: ModelSettings
+    training: TrainingSettings
+    candidates: dict[str, CandidateSettings]
+    evaluation: EvaluationSettings
+    verification: VerificationSettings
+    gate: GateSettings
+    approval: ApprovalSettings
+    trust: TrustSettings
+    alerts: AlertSettings
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
+
+
+AlertName = Literal[
+    "held_delivery",
+    "poison_alarm",
+    "missing_delivery",
+    "set_aside_delivery",
+    "ingest_incomplete",
+    "retrain_failed",
+    "approval_waiting",
+    "champion_put_back",
+    "champion_log_broken",
+    "rollback_failed",
+    "replay_failed",
+    "night_late",
+    "dead_channel",
+    "test_alert",
+]
+AlertSeverity = Literal["critical", "warning"]  # wake somebody now, or be read in the morning
+ChannelName = Literal["mail", "slack", "webhook"]

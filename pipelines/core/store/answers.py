@@ -1,0 +1,213 @@
+"""What an answer of an S3 store must hold to be believed. What holds less is no answer.
+
+A login page, a proxy's error or half of a message also arrives with a status and headers. Taking
+one for "there is nothing" would be believing in an empty champion log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import md5
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipelines.core.store.deadline import active
+
+_ETAG = re.compile(r'"?([0-9a-fA-F]{32}(-[0-9]{1,5})?)"?')
+_OWN_CODE = re.compile(r"[A-Za-z][A-Za-z.]*")
+_CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
+
+
+class NoAnswerError(Exception):
+    """What came is no answer of an S3 store; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One line of a listing. ``version_tag`` changes whenever the bytes do."""
+
+    key: str
+    size_bytes: int
+    version_tag: str
+    stored_at: str = field(
+        default="", compare=False
+    )  # by the store's clock, ISO 8601 in UTC; only listings say
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a listing; ``following`` is the token of the next part, None at the end.
+
+    ``said_at`` is the store's own time in UTC; None where the reply does not say it.
+    """
+
+    lines: list[ObjectInfo]
+    following: str | None
+    said_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a reply says of the object that it brings; ``md5`` where its tag is one."""
+
+    size_bytes: int
+    version_tag: str
+    md5: str | None
+
+
+def inspect(response_dict: dict[str, Any], **_: Any) -> None:
+    """Look at a reply before botocore does: for its ``before-parse`` event.
+
+    botocore follows a redirect by asking the same server for the region, without end.
+    """
+    status, headers = response_dict["status_code"], response_dict["headers"]
+    if (deadline := active()) is not None:
+        deadline.came_with = (status, headers)
+    if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
+        raise NoAnswerError(f"a redirect ({status})")
+
+
+def checked_head(reply: Any) -> Head:
+    """What the reply to a GET says of the object that follows."""
+    _must_have_status(reply, 200)
+    headers = reply["ResponseMetadata"]["HTTPHeaders"]
+    _must("transfer-encoding" not in headers, "an object in pieces, so without a proven end")
+    size = reply.get("ContentLength")
+    _must(isinstance(size, int) and size >= 0, "an object without Content-Length")
+    _must(isinstance(reply.get("LastModified"), datetime), "an object without Last-Modified")
+    tag = _tag(reply, "an object")
+    return Head(size, tag, tag.lower() if _is_md5(tag, headers) else None)
+
+
+def check_bytes(head: Head, size_bytes: int, digest: str) -> None:
+    """Compare what was read, its length and its MD5, with what the reply said."""
+    _must(
+        size_bytes == head.size_bytes,
+        f"{size_bytes:,} bytes of an object of {head.size_bytes:,} bytes",
+    )
+    _must(
+        head.md5 in {None, digest},
+        f"an object whose bytes have the MD5 {digest} and not that of its ETag, {head.md5}",
+    )
+
+
+def check_written(reply: Any, digest: str) -> None:
+    """Whether the reply to a PUT says that these very bytes were stored."""
+    _must_have_status(reply, 200)
+    tag = _tag(reply, "the receipt of a write")
+    is_md5 = _is_md5(tag, reply["ResponseMetadata"]["HTTPHeaders"])
+    _must(
+        not is_md5 or tag.lower() == digest,
+        f"the receipt of other bytes: their MD5 is {tag}, that of those sent is {digest}",
+    )
+
+
+def check_deleted(reply: Any) -> None:
+    _must_have_status(reply, 204)
+
+
+def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
+    """The lines of a part of a listing whose part before ended with the key ``after``."""
+    _must_have_status(reply, 200)
+    name, given = reply.get("Name"), reply.get("Prefix") or ""
+    _must(name == bucket, f"a listing of a bucket {name!r}")
+    _must(given == prefix, f"a listing of what is below {given!r} instead of {prefix!r}")
+    _must(isinstance(reply.get("IsTruncated"), bool), "a listing that does not say if it goes on")
+    contents = reply.get("Contents", [])
+    count = reply.get("KeyCount", len(contents))
+    _must(count == len(contents), f"a listing of {count} lines with {len(contents)} lines")
+    lines = []
+    for each in contents:
+        lines.append(_checked_line(each, prefix, after))
+        after = lines[-1].key
+    following = reply.get("NextContinuationToken") if reply["IsTruncated"] else None
+    _must(bool(following) == reply["IsTruncated"], "a listing that goes on and does not say where")
+    return Page(lines, following, _said_at(reply))
+
+
+def _said_at(reply: Any) -> datetime | None:
+    """When the reply was given, by the clock of who gave it."""
+    said = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        moment = parsedate_to_datetime(said)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _checked_line(line: Any, prefix: str, after: str) -> ObjectInfo:
+    key, size, moment = line.get("Key"), line.get("Size"), line.get("LastModified")
+    _must(isinstance(key, str) and key != "", "a listing with a line without Key")
+    _must(key.startswith(prefix), "a listing with a line of another prefix")
+    _must(key > after, "a listing with a line twice, or out of order")
+    _must(isinstance(size, int) and size >= 0, "a listing with a line without Size")
+    _must(isinstance(moment, datetime), "a listing with a line without LastModified")
+    stored_at = moment.astimezone(UTC).isoformat(timespec="seconds")
+    return ObjectInfo(key, size, _tag(line, "a listing with a line"), stored_at)
+
+
+def own_code(error: Any) -> str:
+    """The store's own code in an error; empty when something else made the error.
+
+    botocore gives the status instead when there was no XML.
+    """
+    code = error.response.get("Error", {}).get("Code")
+    return code if isinstance(code, str) and _OWN_CODE.fullmatch(code) else ""
+
+
+def status_of(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def digest_of(data: bytes) -> str:
+    """The MD5, as a tag has it. It tells damage; what must be trusted has a SHA-256."""
+    return md5(data, usedforsecurity=False).hexdigest()
+
+
+def likely_cause(came_with: tuple[int, Mapping[str, str]] | None, endpoint: str) -> str:
+    """One sentence on why something else answered in place of the store."""
+    if came_with is None:
+        return "Something else than an S3 store may listen there."
+    status, headers = came_with
+    if 300 <= status < 400:
+        return _cause_of_redirect(headers.get("location", ""), endpoint)
+    if status == 400 and endpoint.startswith("http:"):
+        return "The address may have to begin with https."
+    if "html" in headers.get("content-type", ""):
+        return "It sent a web page, as a proxy or a login page does."
+    return "A proxy, or another server than an S3 store, may have sent it."
+
+
+def _cause_of_redirect(location: str, endpoint: str) -> str:
+    target = urlsplit(location)
+    place = f"{target.scheme}://{target.hostname}"
+    if target.scheme == "https" and endpoint.startswith("http:"):
+        return f"It sends to {place}: the address may have to begin with https."
+    if not target.hostname or target.hostname == urlsplit(endpoint).hostname:
+        return "It sends to itself, as a login page does."
+    return f"It sends to {place}, as a login page does, or a store that moved."
+
+
+def _is_md5(tag: str, headers: Mapping[str, str]) -> bool:
+    encryption = headers.get("x-amz-server-side-encryption", "AES256")
+    return "-" not in tag and encryption == "AES256" and _CUSTOMER_KEY not in headers
+
+
+def _tag(part: Any, what: str) -> str:
+    found = _ETAG.fullmatch(str(part.get("ETag", "")))
+    _must(found is not None, f"{what} without an ETag of S3")
+    return str(found[1]) if found else ""
+
+
+def _must_have_status(reply: Any, wanted: int) -> None:
+    status = reply["ResponseMetadata"]["HTTPStatusCode"]
+    _must(status == wanted, f"status {status} in place of {wanted}")
+
+
+def _must(is_so: bool, what_else: str) -> None:
+    if not is_so:
+        raise NoAnswerError(what_else)

@@ -1,0 +1,54 @@
+"""A boto3 client for the store that the settings name."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from pipelines.core.errors import ConfigError
+from pipelines.core.grants import Role, profile
+from pipelines.core.settings import StoreSettings
+from pipelines.core.store import answers
+from pipelines.core.store.deadline import hurry
+
+
+def make_client(settings: StoreSettings, role: Role | None) -> Any:
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    options = Config(
+        connect_timeout=settings.connect_timeout_seconds,
+        read_timeout=settings.read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": 1},  # `Bucket` tries again itself
+        s3={"addressing_style": _addressing_style()},
+        user_agent_extra="retraining-loop",
+    )
+    try:
+        core = botocore.session.Session()
+        core.register_component("data_loader", _service_descriptions())
+        own = profile(role) if role and profile(role) in core.available_profiles else None
+        session = boto3.session.Session(botocore_session=core, profile_name=own)
+        region = session.region_name or "us-east-1"
+        client = session.client("s3", region_name=region, config=options)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(f"cannot set up the S3 client: {error}") from error
+    client.meta.events.register("before-parse.s3", answers.inspect)
+    hurry(client)
+    return client
+
+
+@functools.cache
+def _service_descriptions() -> Any:
+    """What botocore reads to learn the S3 API: a tenth of a second, once per process."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
+def _addressing_style() -> str:
+    """Path style for any own endpoint: ``bucket.localhost`` resolves nowhere."""
+    has_own_endpoint = "AWS_ENDPOINT_URL_S3" in os.environ or "AWS_ENDPOINT_URL" in os.environ
+    return "path" if has_own_endpoint else "auto"

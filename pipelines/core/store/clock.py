@@ -1,0 +1,53 @@
+"""The one clock is the store's: a machine whose own clock is wrong writes no wrong date.
+
+The order of the champion log is certain, its dates are only as good as the clock they came from
+(docs/adr/0014-the-stores-clock.md).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, date, datetime, timedelta
+
+from pipelines.core.store.bucket import Bucket
+
+logger = logging.getLogger(__name__)
+
+CLOCKS_AGREE = timedelta(minutes=5)  # within which two clocks are taken to say the same
+
+
+def now(bucket: Bucket) -> datetime:
+    """The store's time in UTC; a warning is logged when this machine's clock says another.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the store does not say what time it is.
+    """
+    told, own = bucket.clock(), datetime.now(UTC)
+    if abs(own - told) > CLOCKS_AGREE:
+        logger.warning(
+            "This machine's clock says %s, the store's %s. The store's is used. Set this "
+            "machine's clock: other programs and the store's own signatures depend on it.",
+            written(own), written(told),
+        )  # fmt: skip
+    return told
+
+
+def last_complete_day(bucket: Bucket) -> date:
+    """Yesterday in UTC, by the store's clock."""
+    return now(bucket).date() - timedelta(days=1)
+
+
+def written(moment: datetime) -> str:
+    """ISO 8601, UTC, seconds: how records write a time."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def read(text: str) -> datetime | None:
+    """A recorded time; None when it is none. Without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,124 @@
+"""What went wrong with a call to the store, as one of our own errors: would a retry help?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.core.errors import (
+    BucketMissingError,
+    LoopError,
+    ObjectMissingError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from pipelines.core.settings import StoreSettings
+from pipelines.core.store import answers
+from pipelines.core.store.answers import NoAnswerError
+from pipelines.core.store.deadline import active
+
+_DENIED_CODES = {
+    "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+    "SignatureDoesNotMatch",
+}  # fmt: skip
+_TRANSIENT_CODES = {
+    "ConditionalRequestConflict", "OperationAborted",  # a write that met another one
+    "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
+    "RequestTimeout", "SlowDown",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was asked: ``verb`` and ``target`` as a sentence has them, and of whom."""
+
+    verb: str
+    target: str
+    bucket: str
+    endpoint: str
+    settings: StoreSettings
+
+
+def translated(call: Call, error: Exception) -> LoopError:
+    """Our own error for whatever boto3 raised, or `pipelines.core.store.answers` did."""
+    from botocore.exceptions import (
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
+
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+        return StoreRefusedError(
+            f"cannot {call.verb} {call.target}: no usable S3 credentials ({error}). Set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that boto3 finds"
+        )
+    if isinstance(error, ClientError):
+        return _answered(call, error)
+    return _unanswered(call, error)
+
+
+def _answered(call: Call, error: Any) -> LoopError:
+    code, status = answers.own_code(error), answers.status_of(error)
+    if not code:
+        return _no_answer(call, "nothing that S3 says, and no error code of it")
+    if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
+        return StoreUnavailableError(
+            f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered {status} "
+            f"{code}. Run this again when it is well."
+        )
+    if code == "NoSuchBucket":
+        return BucketMissingError(
+            f"bucket {call.bucket!r} does not exist at {call.endpoint}. "
+            "Create it: python -m pipelines init"
+        )
+    if code == "NoSuchKey":
+        return ObjectMissingError(f"{call.target} does not exist")
+    return _refused(call, error)
+
+
+def _refused(call: Call, error: Any) -> StoreRefusedError:
+    code = answers.own_code(error)
+    if code in _DENIED_CODES:
+        return StoreRefusedError(
+            f"cannot {call.verb} {call.target}: the store at {call.endpoint} refused it ({code}). "
+            "Check the S3 credentials and that they may do this on this bucket."
+        )
+    return StoreRefusedError(
+        f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered "
+        f"{answers.status_of(error)} {code}: {error.response['Error'].get('Message', '')}"
+    )
+
+
+def _unanswered(call: Call, error: Exception) -> StoreUnavailableError:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError
+
+    deadline = active()
+    if deadline is not None and deadline.bytes_left < 0:
+        return _no_answer(call, "it does not end")
+    if deadline is not None and deadline.seconds_left <= 0:
+        return StoreUnavailableError(
+            f"cannot {call.verb} {call.target}: the store at {call.endpoint} did not finish within "
+            f"{call.settings.deadline_seconds:g} s (store.deadline_seconds) and a second for every "
+            f"{call.settings.min_bytes_per_second:,} bytes. Run this again when it is well."
+        )
+    if isinstance(error, BotoCoreError | Boto3Error | OSError):
+        return StoreUnavailableError(
+            f"cannot {call.verb} {call.target}: the store at {call.endpoint} did not answer "
+            f"({error}). Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this "
+            "again."
+        )
+    known = isinstance(error, NoAnswerError)
+    return _no_answer(call, str(error) if known else type(error).__name__)
+
+
+def _no_answer(call: Call, what: str) -> StoreUnavailableError:
+    """Something answered that is not the store, or not the store alone."""
+    deadline = active()
+    cause = answers.likely_cause(deadline.came_with if deadline else None, call.endpoint)
+    return StoreUnavailableError(
+        f"cannot {call.verb} {call.target}: what came from {call.endpoint} is no answer of an S3 "
+        f"store ({what}). {cause} Check AWS_ENDPOINT_URL_S3 and the proxies on the way; then run "
+        "this again."
+    )

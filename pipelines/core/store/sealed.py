@@ -1,0 +1,166 @@
+"""The one place where records are written to a store and read from it.
+
+What is stored is a seal (`core.store.signing`), one line, and then the record. Whoever reads a
+record says of which kind it must be and under which key it was asked for, and gets it only if
+
+1. a trusted key sealed these very bytes, as a record of this kind, for this key;
+2. they are a record of this kind; and
+3. the record's own fields make this key.
+
+So a record that was changed, forged, or put in the place of another one is refused by every reader,
+before anything in it is looked at. A caller can forget none of this.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, SignatureError
+from pipelines.core.record import StoredRecord
+from pipelines.core.store import signing
+
+logger = logging.getLogger(__name__)
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
+
+
+def to_stored(record: StoredRecord) -> bytes:
+    """A record as it is stored: sealed for its place by this process's key.
+
+    Raises
+    ------
+    ConfigError
+        If this process has no key, or one that nobody trusts.
+    """
+    kind = type(record)
+    return signing.seal(
+        record.to_bytes(), kind=kind.__name__, place=_place(kind, record.object_key)
+    )
+
+
+def from_stored(data: bytes, kind: type[AnyRecord], key: str, *, uri: str) -> AnyRecord:
+    """The record in stored bytes, if it is proven to be the one that belongs under this key.
+
+    Raises
+    ------
+    TrustError
+        If it is not; the message says which proof failed.
+    """
+    payload = signing.unseal(data, kind=kind.__name__, place=_place(kind, key), uri=uri)
+    record = kind.from_bytes(bytes(payload), uri=uri)
+    if record.object_key != key:
+        raise SignatureError(
+            f"{uri} holds the {kind.__name__} that belongs under {record.object_key}. "
+            "It is not used: find out who put it there."
+        )
+    return record
+
+
+def named_key(data: bytes, kind: type[StoredRecord], *, uri: str) -> str:
+    """The key that stored bytes say they were sealed for; `from_stored` proves it.
+
+    Raises
+    ------
+    SignatureError
+        If they are sealed for no key of this kind of record.
+    """
+    bucket, _, key = signing.read_seal(data, uri=uri)["place"].partition("/")
+    if bucket != kind.BUCKET:
+        raise SignatureError(f"{uri} was signed for the bucket {bucket!r}. It is not used.")
+    return key
+
+
+def _place(kind: type[StoredRecord], key: str) -> str:
+    return f"{kind.BUCKET}/{key}"
+
+
+class SealedRecords:
+    """What a bucket can do with records. It brings ``get``, ``put``, ``put_once`` and ``uri``."""
+
+    def get_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord:
+        """The record of this kind under a key.
+
+        Raises
+        ------
+        ObjectMissingError
+            If there is none.
+        TrustError
+            If what is there is not proven to be it, see `from_stored`.
+        """
+        return from_stored(self._stored(key), kind, key, uri=self.uri(key))
+
+    def find_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord | None:
+        """The record, or None when the store says that it does not exist."""
+        try:
+            return self.get_record(key, kind)
+        except ObjectMissingError:
+            return None
+
+    def put_record(self, record: StoredRecord) -> None:
+        """Commit a record under its own key. Repeating it changes nothing.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If another record was committed there.
+        TrustError
+            If what is there is no record of ours.
+        """
+        standing = self.put_first(record)
+        if standing != record:
+            raise AlreadyExistsError(
+                f"{self.uri(record.object_key)} already exists with other content and is never "
+                "overwritten"
+            )
+
+    def put_first(self, record: AnyRecord) -> AnyRecord:
+        """Commit a record unless one was before; returns the one that stands.
+
+        Raises
+        ------
+        TrustError
+            If what is there is no record of ours.
+        """
+        key = record.object_key
+        try:
+            self.put_once(key, to_stored(record))
+        except AlreadyExistsError:
+            return self.get_record(key, type(record))
+        return record
+
+    def put_cached(self, key: str, payload: bytes, *, kind: str) -> None:
+        """Write or replace an entry of a cache, sealed: what is learned may depend on it."""
+        self.put(key, signing.seal(payload, kind=kind, place=f"reviews/{key}"))
+
+    def find_cached(self, key: str, *, kind: str) -> memoryview | None:
+        """An entry of a cache; None where there is none that is proven to be ours."""
+        try:
+            data = self.get(key)
+            return signing.unseal(data, kind=kind, place=f"reviews/{key}", uri=self.uri(key))
+        except ObjectMissingError:
+            return None
+        except SignatureError as error:
+            logger.warning("cache=%s is not used: %s", key, error)
+            return None
+
+    def signed_by(self, key: str) -> str:
+        """The public key whose seal is on an object; it is not checked here."""
+        return signing.read_seal(self._stored(key), uri=self.uri(key))["key_id"]
+
+    def _stored(self, key: str) -> bytes:
+        return self.get(key, max_bytes=MAX_RECORD_BYTES)
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        raise NotImplementedError
+
+    def put(self, key: str, data: bytes) -> None:
+        raise NotImplementedError
+
+    def put_once(self, key: str, data: bytes) -> object:
+        raise NotImplementedError
+
+    def uri(self, key: str) -> str:
+        raise NotImplementedError

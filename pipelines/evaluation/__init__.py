@@ -1,0 +1,1 @@
+"""Challenger, champion and reference on the same rows; the clean process."""

@@ -1,0 +1,79 @@
+"""Rows whose answers are kept, so that a later process can show that it answers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.config import golden_path
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.evaluation import golden
+from pipelines.evaluation.metrics import Probabilities, is_usable
+from pipelines.intake.partitions import read_partition
+from pipelines.intake.snapshot import pinned
+from pipelines.records.evaluations import CheckRow, Evaluation
+from pipelines.records.versions import Manifest
+from pipelines.training.dataset import Dataset, Rows
+
+CHECK_ROWS, CHECK_PARTITIONS = 64, 4
+
+
+def check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tuple[CheckRow, ...]:
+    """Rows of a few partitions with the challenger's answer, for consumers to repeat.
+
+    The partitions are spread evenly, so are the rows in them: who repeats the answers has to read
+    `CHECK_PARTITIONS` of them, or as many more as it takes to have `CHECK_ROWS`.
+    """
+    if not len(rows) or not is_usable(probability):
+        return ()
+    parts = list(dataset.by_partition(rows))
+    fewest = min(len(rows), CHECK_ROWS)
+    for count in range(min(len(parts), CHECK_PARTITIONS), len(parts) + 1):
+        chosen = np.concatenate([parts[number] for number in _spread(len(parts), count)])
+        if len(chosen) >= fewest:
+            break
+    chosen = chosen[_spread(len(chosen), CHECK_ROWS)]
+    values = probability[np.searchsorted(rows, chosen)]
+    located = zip(map(dataset.locate, chosen.tolist()), values.tolist(), strict=True)
+    return tuple(
+        CheckRow(partition=partition, row=row, probability=value)
+        for (partition, row), value in located
+    )
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of ``count`` positions, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
+
+
+LARGEST_DIFFERENCE = 1e-9
+
+
+def questions(
+    reviews: Bucket, manifest: Manifest, evaluation: Evaluation, settings: Settings
+) -> tuple[list[str], list[float]]:
+    """What to ask a model, and what it answered when it was evaluated.
+
+    These are the check rows, and the golden set unless it was changed since.
+    """
+    texts = check_texts(reviews, manifest, evaluation.check_rows)
+    expected = [row.probability for row in evaluation.check_rows]
+    by_hand = golden.load_golden(golden_path(settings))
+    if by_hand.digest == evaluation.golden.set_id and evaluation.golden_probabilities:
+        texts += by_hand.texts
+        expected += evaluation.golden_probabilities
+    return texts, expected
+
+
+def check_texts(reviews: Bucket, manifest: Manifest, rows: Sequence[CheckRow]) -> list[str]:
+    """The texts of an evaluation's check rows, in their order."""
+    snapshot = pinned(reviews, manifest.plan)
+    partitions = {partition.sha256: partition for partition in snapshot.partitions}
+    texts: dict[str, list[str]] = {}
+    for digest in {row.partition for row in rows}:
+        table = read_partition(reviews, partitions[digest], columns=["text"])
+        texts[digest] = table.column("text").to_pylist()
+    return [texts[row.partition][row.row] for row in rows]

@@ -1,0 +1,74 @@
+"""Load a model file and answer with it, in a process that has nothing else.
+
+Runs as a child of `evaluation.verify`, in a `core.bare_process`. Reads one JSON object
+from standard input, writes one to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from pipelines.core.bare_process import give_up_everything
+
+WARM_UP_REVIEWS = 3
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    give_up_everything(
+        address_bytes=request["max_address_bytes"],
+        cpu_seconds=request["max_cpu_seconds"],
+        readable=[request["model_file"]],
+    )
+    sys.stdout.write(json.dumps(answer(request["model_file"], request["texts"])))
+
+
+def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
+    """Load the model with the allow-list and score each text on its own, as a service does.
+
+    Returns
+    -------
+    answer : dict
+        ``probabilities`` in [0, 1] per text; ``latencies`` per text in milliseconds, the first
+        few left out; ``load_seconds``; ``peak_bytes`` of resident memory.
+    """
+    from pathlib import Path
+
+    from pipelines.models.artefacts import load_model
+    from pipelines.models.prediction import positive_probability
+
+    blob = Path(model_file).read_bytes()
+    started = time.perf_counter()
+    model = load_model(blob)
+    load_seconds = time.perf_counter() - started
+    probabilities, latencies = [], []
+    for text in texts:
+        started = time.perf_counter()
+        probabilities.append(float(positive_probability(model, [text])[0]))
+        latencies.append(1000.0 * (time.perf_counter() - started))
+    return {
+        "probabilities": probabilities,
+        "latencies": latencies[WARM_UP_REVIEWS:],
+        "load_seconds": load_seconds,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def peak_bytes() -> int:
+    """Most resident memory that this program ever used.
+
+    Not ``ru_maxrss``: that one begins with what the parent used when it started this process.
+    """
+    from pathlib import Path
+
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kibibytes) * 1024
+
+
+if __name__ == "__main__":
+    main()

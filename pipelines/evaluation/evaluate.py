@@ -1,0 +1,210 @@
+"""Score challenger, champion and pinned reference on the same held out rows, in the same run.
+
+Three sets: the **holdout**, by film; the **newest** nights of it; the **golden** set of reviews
+written by hand. No model was trained on any row that it is scored on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from pipelines.core.config import behaviour_path, golden_path
+from pipelines.core.errors import NoReviewsError
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.evaluation import golden
+from pipelines.evaluation.behaviour import scoring
+from pipelines.evaluation.check_rows import check_rows
+from pipelines.evaluation.fair_rows import (
+    OVERLAP_FINGERPRINTS,
+    Fair,
+    Opponents,
+    check_split,
+    fair_rows,
+    find_opponents,
+    newest_mask,
+    seen_in_training,
+)
+from pipelines.evaluation.leakage import SKETCH, Sketched, sketches
+from pipelines.evaluation.metrics import Labels, Probabilities, is_usable
+from pipelines.evaluation.scores import Scored, set_scores, slice_scores
+from pipelines.evaluation.slices import COLUMNS, Described, slice_masks
+from pipelines.features.arrays import Growing
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.intake.snapshot import pinned
+from pipelines.models.factories import fingerprint_parameters, reads_fingerprints
+from pipelines.models.prediction import positive_probability
+from pipelines.records.evaluations import BehaviourScores, Evaluation
+from pipelines.records.versions import Manifest
+from pipelines.registry.registry import Registry
+from pipelines.training.dataset import Dataset, Loader, Rows, ids_digest
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    reviews: Bucket, registry: Registry, manifest: Manifest, settings: Settings, policy: str
+) -> Evaluation:
+    """Compare a version with the champion of this moment and the reference pinned with it.
+
+    Raises
+    ------
+    NoReviewsError
+        If no review is held out.
+    """
+    opponents, loader = find_opponents(registry), Loader(reviews)
+    dataset = loader.load(pinned(reviews, manifest.plan))
+    if not len(dataset.holdout_rows):
+        raise NoReviewsError("no review is held out, so no model can be evaluated")
+    check_split(dataset, manifest)
+    with threadpool_limits(limits=1):
+        models = _Models(registry, manifest, opponents)
+        found, held_out = _read_once(dataset, models)
+        fair = fair_rows(dataset, found, seen_in_training(loader, reviews, opponents))
+        holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
+        evaluation = _record(dataset, fair, holdout, models, settings, policy)
+    return registry.add_evaluation(evaluation)
+
+
+# Scoring
+
+
+class _Models:
+    """Challenger, champion and reference: each version loaded once, and asked once."""
+
+    def __init__(self, registry: Registry, manifest: Manifest, opponents: Opponents) -> None:
+        self.manifest, self.opponents = manifest, opponents
+        wanted = [one for one in (manifest, opponents.champion, opponents.reference) if one]
+        self._models = {
+            version: registry.load(one)
+            for version, one in {one.version: one for one in wanted}.items()
+        }
+
+    @property
+    def sketched(self) -> tuple[int, int]:
+        """By which fingerprints copies are found: those the challenger reads, so they are cached.
+
+        Others than `OVERLAP_FINGERPRINTS` would say too little, or too much, of a changed word.
+        """
+        challenger = self._models[self.manifest.version]
+        if reads_fingerprints(challenger):
+            parameters = fingerprint_parameters(challenger)
+            if parameters in OVERLAP_FINGERPRINTS:
+                return parameters
+        return OVERLAP_FINGERPRINTS[0]
+
+    def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
+        """All models on the same reviews; ``inputs`` says what a model reads of them."""
+        answers = {
+            version: positive_probability(model, inputs(model))
+            for version, model in self._models.items()
+        }
+
+        def of(manifest: Manifest | None) -> Probabilities | None:
+            return answers[manifest.version] if manifest else None
+
+        opponents = self.opponents
+        challenger = answers[self.manifest.version]
+        return Scored(labels, challenger, of(opponents.champion), of(opponents.reference))
+
+
+def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
+    """Sketches of all reviews, and what all models say of those that are held out.
+
+    Each partition is read once, and nothing else of it is kept.
+    """
+    held_out, trained_on, scored = Growing(np.uint64), Growing(np.uint64), []
+    for rows in dataset.by_partition(np.arange(len(dataset.label))):
+        part = _Part(dataset, rows)
+        found = sketches(part.fingerprints(*models.sketched))
+        held_out.append(found[part.is_held_out].ravel())
+        trained_on.append(found[~part.is_held_out].ravel())
+        if len(part.held_out):
+            scored.append(models.scored(dataset.label[part.held_out], part.inputs))
+    sides = (side.array.reshape(-1, SKETCH) for side in (held_out, trained_on))
+    return Sketched(*sides), Scored.concat(scored)
+
+
+class _Part:
+    """The reviews of one partition, and what models read of those that are held out."""
+
+    def __init__(self, dataset: Dataset, rows: Rows) -> None:
+        self._dataset, self._rows = dataset, rows
+        self.is_held_out = dataset.is_holdout[rows]
+        self.held_out = rows[self.is_held_out]
+        self._known: dict[tuple[int, int], Fingerprints] = {}
+
+    def fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
+        """Of all its reviews; read once."""
+        parameters = ngram_max, bits
+        if parameters not in self._known:
+            found = self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
+            self._known[parameters] = found
+        return self._known[parameters]
+
+    def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
+        if not reads_fingerprints(model):
+            return self._dataset.texts(self.held_out)
+        return self.fingerprints(*fingerprint_parameters(model)).take(self.is_held_out)
+
+
+def _record(
+    dataset: Dataset, fair: Fair, holdout: Scored, models: _Models, settings: Settings, policy: str
+) -> Evaluation:
+    gate, manifest, opponents, rows = settings.gate, models.manifest, models.opponents, fair.rows
+    text_ids = dataset.text_id[rows]
+    is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
+    by_hand = golden.load_golden(golden_path(settings))
+    golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
+    described = Described.of_tables(dataset.tables(rows, COLUMNS))
+    masks = slice_masks(described, gate.slices, min_rows=gate.min_slice_rows)
+    challenger_acts, champion_acts = _behaviour(models, settings)
+    return Evaluation(
+        model_name=manifest.model_name,
+        version=manifest.version,
+        manifest_sha256=manifest.digest(),
+        champion_generation=opponents.entry.generation if opponents.entry else 0,
+        champion_version=opponents.entry.version if opponents.entry else None,
+        reference_version=opponents.reference.version if opponents.reference else None,
+        policy=policy,
+        overlap_rows=fair.overlap_rows,
+        seen_rows=fair.seen_rows,
+        champion_age_nights=_age_nights(dataset, opponents.champion),
+        artefact_bytes=manifest.model_size_bytes,
+        holdout=set_scores("holdout", ids_digest(text_ids), holdout, gate),
+        newest=set_scores("newest", ids_digest(text_ids[is_newest]), holdout.take(is_newest), gate),
+        golden=set_scores("golden", by_hand.digest, golden_scored, gate),
+        slices=slice_scores(holdout, masks, gate),
+        behaviour=challenger_acts,
+        champion_behaviour=champion_acts,
+        check_rows=check_rows(dataset, rows, holdout.challenger),
+        golden_probabilities=_plain(golden_scored.challenger),
+    )
+
+
+def _behaviour(
+    models: _Models, settings: Settings
+) -> tuple[BehaviourScores, BehaviourScores | None]:
+    suite = scoring.load_suite(behaviour_path(settings))
+    scored = models.scored(np.empty(0, np.int8), lambda _model: list(suite.texts()))
+    champion = None if scored.champion is None else scoring.score(suite, scored.champion)
+    return scoring.score(suite, scored.challenger), champion
+
+
+def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
+    """How many nights the champion lags behind; told by the reviews, never by a clock."""
+    if champion is None:
+        return None
+    known = pinned(dataset.reviews, champion.plan)
+    newest, seen = (max(part.night for part in one.partitions) for one in (dataset.snapshot, known))
+    return (date.fromisoformat(newest) - date.fromisoformat(seen)).days
+
+
+def _plain(probability: Probabilities) -> tuple[float, ...]:
+    return tuple(probability.tolist()) if is_usable(probability) else ()

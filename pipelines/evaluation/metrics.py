@@ -1,0 +1,108 @@
+"""Scores of one model on rows: accuracy, loss, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.records.evaluations import DECIMALS, CalibrationBin, Metrics
+
+Labels = NDArray[np.int8]
+Probabilities = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+CALIBRATION_BINS = 10
+_SMALLEST_PROBABILITY = 1e-15
+
+
+def rounded(value: float) -> float:
+    """The value as records keep it."""
+    return round(float(value), DECIMALS)
+
+
+def is_usable(probability: Probabilities) -> bool:
+    """Whether every value is a number in [0, 1]."""
+    return bool(np.isfinite(probability).all() and ((probability >= 0) & (probability <= 1)).all())
+
+
+def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
+    """Scores of one model, or None when they cannot be had.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_reviews,)
+        1 positive, 0 negative.
+    probability : ndarray of shape (n_reviews,)
+        Of the positive class.
+
+    Returns
+    -------
+    metrics : Metrics or None
+        None if a probability is no number in [0, 1], or only one class is present.
+    """
+    if len(np.unique(labels)) != 2 or not is_usable(probability):
+        return None
+    predicted, truth = probability >= 0.5, labels == 1
+    hit, miss = int((predicted & truth).sum()), int((~predicted & truth).sum())
+    calm, alarm = int((~predicted & ~truth).sum()), int((predicted & ~truth).sum())
+    bins = calibration(labels, probability)
+    return Metrics(
+        rows=len(labels),
+        accuracy=rounded((hit + calm) / len(labels)),
+        f1=rounded(2 * hit / (2 * hit + alarm + miss)),
+        roc_auc=rounded(_roc_auc(truth, probability)),
+        log_loss=rounded(review_losses(labels, probability).mean()),
+        calibration_error=calibration_error(bins),
+        recall_positive=rounded(hit / (hit + miss)),
+        recall_negative=rounded(calm / (calm + alarm)),
+        true_positive=hit,
+        false_positive=alarm,
+        true_negative=calm,
+        false_negative=miss,
+        calibration=bins,
+    )
+
+
+def _roc_auc(truth: Mask, probability: Probabilities) -> float:
+    """Share of pairs of a positive and a negative review in the right order; ties count half."""
+    positive, negative = probability[truth], np.sort(probability[~truth])
+    below = np.searchsorted(negative, positive, side="left")
+    not_above = np.searchsorted(negative, positive, side="right")
+    return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
+
+
+def calibration(labels: Labels, probability: Probabilities) -> tuple[CalibrationBin, ...]:
+    """What a model promises and what is true, in tenths of the probability; empty ones left out."""
+    tenth = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    rows = np.bincount(tenth, minlength=CALIBRATION_BINS)
+    promised = np.bincount(tenth, weights=probability, minlength=CALIBRATION_BINS)
+    positive = np.bincount(tenth[labels == 1], minlength=CALIBRATION_BINS)
+    return tuple(
+        CalibrationBin(
+            rows=int(rows[number]),
+            mean_probability=rounded(promised[number] / rows[number]),
+            positive_share=rounded(positive[number] / rows[number]),
+        )
+        for number in np.flatnonzero(rows)
+    )
+
+
+def calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Expected calibration error: mean gap between promise and truth, weighted by reviews.
+
+    References
+    ----------
+    .. [1] C. Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
+    """
+    rows = sum(each.rows for each in bins)
+    gaps = (each.rows * abs(each.mean_probability - each.positive_share) for each in bins)
+    return rounded(sum(gaps) / rows)
+
+
+def review_losses(labels: Labels, probability: Probabilities) -> Probabilities:
+    """Log loss of each review, in nats, shape (n_reviews,)."""
+    of_truth = np.where(labels == 1, probability, 1.0 - probability)
+    losses: Probabilities = -np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0))
+    return losses

@@ -1,0 +1,152 @@
+"""Prove, before anything is decided, that a consumer can use exactly this model file.
+
+The file is fetched from the store and its digest checked. Then a process that has nothing but the
+installed package (`evaluation.clean_room`) loads it, and must answer the check rows and the golden
+set as the evaluation did. What it measures goes into a record of its own: latencies differ from run
+to run, decisions do not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.core import bare_process
+from pipelines.core.settings import Settings, VerificationSettings
+from pipelines.core.store.bucket import Bucket
+from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.versions import Manifest
+from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+
+def verify(
+    reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: Settings
+) -> ArtefactCheck:
+    """Check a version's file in a clean process; a failing check is a result, too.
+
+    The first check of an evaluation stands.
+    """
+    known = registry.find_check(evaluation)
+    if known is not None:
+        return known
+    manifest = registry.manifest(evaluation.version)
+    texts, expected = questions(reviews, manifest, evaluation, settings)
+    try:
+        answer = ask_clean_room(registry.model_bytes(manifest), texts, settings.verification)
+    except CleanRoomError as error:
+        check = _failed(evaluation, manifest, str(error))
+    else:
+        check = _judged(evaluation, manifest, expected, answer)
+    logger.info(
+        "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
+        check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
+    )  # fmt: skip
+    return registry.add_check(check)
+
+
+class CleanRoomError(Exception):
+    """The clean process did not answer: it crashed, or ran into a limit."""
+
+
+def ask_clean_room(
+    model: bytes, texts: list[str], settings: VerificationSettings
+) -> dict[str, Any]:
+    """What `pipelines.evaluation.clean_room.answer` says of the model, from a process of its own.
+
+    Raises
+    ------
+    CleanRoomError
+        If it ends without an answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="clean-room-") as folder:
+        model_file = Path(folder) / "model.skops"
+        model_file.write_bytes(model)
+        empty = Path(folder) / "empty"
+        empty.mkdir()
+        request = {
+            "model_file": str(model_file),
+            "texts": texts,
+            "max_address_bytes": settings.max_address_bytes,
+            "max_cpu_seconds": settings.max_cpu_seconds,
+        }
+        return _run(json.dumps(request), empty, settings)
+
+
+def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str, Any]:
+    try:
+        reply = subprocess.run(  # noqa: S603 - our own interpreter, our own program
+            bare_process.command("pipelines.evaluation.clean_room"),
+            input=request,
+            cwd=folder,
+            env=bare_process.ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=settings.max_wall_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CleanRoomError(f"no answer after {settings.max_wall_seconds:.0f} s") from error
+    if reply.returncode != 0:
+        last = reply.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise CleanRoomError(f"ended with exit code {reply.returncode}: {last[0][:300]}")
+    try:
+        answer: dict[str, Any] = json.loads(reply.stdout)
+    except ValueError as error:
+        raise CleanRoomError("its answer is not readable") from error
+    return answer
+
+
+def _failed(evaluation: Evaluation, manifest: Manifest, why: str) -> ArtefactCheck:
+    return ArtefactCheck(
+        **_about(evaluation, manifest),
+        answers_alike=False,
+        why=f"The model could not be used in a clean process: {why}",
+        rows=0,
+        largest_difference=None,
+        latency_p95_milliseconds=None,
+        load_seconds=None,
+        peak_bytes=None,
+    )
+
+
+def _judged(
+    evaluation: Evaluation, manifest: Manifest, expected: list[float], answer: dict[str, Any]
+) -> ArtefactCheck:
+    got = answer["probabilities"]
+    worst = max((abs(a - b) for a, b in zip(got, expected, strict=True)), default=math.inf)
+    is_alike = worst <= LARGEST_DIFFERENCE
+    return ArtefactCheck(
+        **_about(evaluation, manifest),
+        answers_alike=is_alike,
+        why=f"{len(expected)} answers of a clean process "
+        + ("are those of the evaluation." if is_alike else "differ from those of the evaluation."),
+        rows=len(expected),
+        largest_difference=worst if math.isfinite(worst) else None,
+        latency_p95_milliseconds=float(np.percentile(answer["latencies"], 95))
+        if answer["latencies"]
+        else None,
+        load_seconds=answer["load_seconds"],
+        peak_bytes=answer["peak_bytes"],
+    )
+
+
+def _about(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:
+    """What a check is about: one evaluation, and one model file."""
+    return {
+        "model_name": evaluation.model_name,
+        "version": evaluation.version,
+        "champion_generation": evaluation.champion_generation,
+        "policy": evaluation.policy,
+        "evaluation_sha256": evaluation.digest(),
+        "model_sha256": manifest.model_sha256,
+    }

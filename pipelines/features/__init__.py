@@ -1,0 +1,1 @@
+"""Texts as numbers: fingerprints, corpora, signatures, and their caches."""

@@ -1,0 +1,99 @@
+"""Find n-grams among those that are known, and mark which review contains which of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pipelines.features.fingerprints import Fingerprints, bounds_of
+
+
+class FingerprintIndex:
+    """Find the columns of fingerprints, in a step or two each.
+
+    A table addressed by a fingerprint's top bits says where to start looking. It has two to four
+    slots per entry, so an average search reads less than one entry too many.
+
+    Parameters
+    ----------
+    vocabulary : ndarray of uint64, shape (n_columns,)
+        The fingerprint of each column. Distinct, each in [0, 2**bits), in any order.
+    bits : int
+        Bits per fingerprint.
+    """
+
+    def __init__(self, vocabulary: NDArray[np.uint64], bits: int) -> None:
+        ascending, columns = _sorted(vocabulary, bits)
+        # A last entry above every fingerprint ends each search inside the array.
+        self._entries = np.append(ascending, np.uint64(2**64 - 1))
+        self._columns = np.append(columns, np.int32(-1))
+        top_bits = min(bits, len(vocabulary).bit_length() + 1)
+        self._shift = np.uint64(bits - top_bits)
+        slots = (self._entries[:-1] >> self._shift).astype(np.intp)
+        per_slot = np.bincount(slots, minlength=1 << top_bits)
+        self._first_in_slot = bounds_of(per_slot).astype(np.int32)
+
+    def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return each id's column, and whether it has one: the column means nothing if not."""
+        positions = self._first_in_slot.take((ids >> self._shift).astype(np.intp))
+        entries = self._entries.take(positions)
+        unsettled = np.flatnonzero(entries < ids)
+        while len(unsettled):
+            here, wanted = positions.take(unsettled) + 1, ids.take(unsettled)
+            positions[unsettled] = here
+            entries[unsettled] = found = self._entries.take(here)
+            unsettled = unsettled[found < wanted]
+        return self._columns.take(positions), entries == ids
+
+
+def _sorted(
+    vocabulary: NDArray[np.uint64], bits: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The fingerprints, ascending, and their columns: as ``argsort``, in a fraction of its time."""
+    spare = np.uint64(64 - bits)
+    if len(vocabulary).bit_length() > spare:  # a column's number does not fit beside a fingerprint
+        order = np.argsort(vocabulary)
+        return vocabulary[order], order.astype(np.int32)
+    keys = vocabulary << spare
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return keys >> spare, (keys & ((np.uint64(1) << spare) - np.uint64(1))).astype(np.int32)
+
+
+def known_columns(
+    index: FingerprintIndex, reviews: Fingerprints
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the columns of the n-grams that are known, review after review, and their bounds."""
+    positions, is_known = index.find(reviews.ids)
+    return positions[is_known], bounds_of(is_known)[reviews.bounds()]
+
+
+def presence(
+    columns: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    column_count: int,
+    kind: type[np.float32 | np.uint8] = np.float32,
+) -> sparse.csr_array:
+    """Return ones in the given columns of each row."""
+    return csr(np.ones(len(columns), kind), columns, bounds, column_count)
+
+
+def csr(
+    values: NDArray[Any],
+    columns: NDArray[np.int32],
+    bounds: NDArray[np.int64],
+    column_count: int,
+) -> sparse.csr_array:
+    """Return the given values in the given columns of each row."""
+    return sparse.csr_array(
+        (values, columns, _as_indices(bounds)), shape=(len(bounds) - 1, column_count)
+    )
+
+
+def _as_indices(bounds: NDArray[np.int64]) -> NDArray[np.integer]:
+    # scikit-learn's solvers want 32-bit positions; beyond 2**31 of them, they say so.
+    narrow: NDArray[np.integer] = bounds.astype(sparse.get_index_dtype(maxval=int(bounds[-1])))
+    return narrow

@@ -1,0 +1,138 @@
+"""Recognise texts that were seen before, word for word or almost, without keeping the texts.
+
+A text's *key* is the first 64 bits of its text id. Its *signature* has one cell for each
+thirty-second of the range of its word fingerprints: 16 bits of the smallest fingerprint in there
+(one-permutation min-hash [1]_). Two texts agree in a cell about as often as they share an n-gram,
+so the share of equal cells estimates their Jaccard similarity. Texts that agree in four
+neighbouring cells are compared in full.
+
+References
+----------
+.. [1] P. Li, A. Owen and C.-H. Zhang, "One Permutation Hashing", NIPS 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.features.fingerprints import BITS_RANGE, Fingerprints
+
+NGRAM_MAX, BITS = 2, BITS_RANGE[1]
+SIMILAR_SHARE = 0.84  # of the cells that are in use
+FEWEST_NGRAMS = 100  # about fifty words; shorter texts are alike by chance
+
+SKETCH_SCHEMA = pa.schema(
+    [
+        pa.field("text_key", pa.uint64(), nullable=False),
+        pa.field("signature", pa.binary(64), nullable=False),  # all zero: too short to compare
+    ]
+)
+
+_CELL_BITS, _CELLS, _BAND = 5, 32, 4
+_NEIGHBOURS = 8  # so many earlier texts of one band are compared; bounds what hostile texts cost
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Texts that count already.
+
+    Parameters
+    ----------
+    text_keys : ndarray of uint64, shape (n_texts,)
+        Ascending.
+    signatures : ndarray of uint16, shape (n_recent_texts, 32)
+        Of the texts of the trailing nights alone.
+    """
+
+    text_keys: NDArray[np.uint64]
+    signatures: NDArray[np.uint16]
+
+
+NOTHING_KNOWN = Known(np.empty(0, np.uint64), np.empty((0, _CELLS), np.uint16))
+
+
+def text_keys(text_ids: Sequence[str | None]) -> NDArray[np.uint64]:
+    """The first 64 bits of each text id; 0 where there is no text."""
+    return np.array([int(one[:16], 16) if one else 0 for one in text_ids], np.uint64)
+
+
+def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
+    """One signature per text, all zero where the text is too short to be compared.
+
+    Returns
+    -------
+    signatures : ndarray of uint16, shape (n_texts, 32)
+        A cell is 0 when no fingerprint falls into it, else 1 ... 65,535.
+    """
+    found = np.zeros((len(grams), _CELLS), np.uint16)
+    rows = np.repeat(np.arange(len(grams)) * _CELLS, grams.lengths)
+    cells = rows + (grams.ids >> np.uint64(grams.bits - _CELL_BITS)).astype(np.int64)
+    is_smallest = np.ones(len(cells), np.bool_)  # a text's fingerprints ascend
+    np.not_equal(cells[1:], cells[:-1], out=is_smallest[1:])
+    low_bits = (grams.ids[is_smallest] & np.uint64(0xFFFF)).astype(np.uint16)
+    found.reshape(-1)[cells[is_smallest]] = np.maximum(low_bits, 1)
+    found[grams.lengths < FEWEST_NGRAMS] = 0
+    return found
+
+
+def near_repeats(own: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Which texts are almost the same as an earlier one of the same array."""
+    is_near = np.zeros(len(own), np.bool_)
+    for first in range(0, _CELLS, _BAND):
+        rows, keys = _band(own, first)
+        for distance in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
+            is_same = keys[distance:] == keys[:-distance]
+            earlier, later = rows[:-distance][is_same], rows[distance:][is_same]
+            is_near[later[_are_similar(own[earlier], own[later])]] = True
+    return is_near
+
+
+def near_known(own: NDArray[np.uint16], known: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Which texts are almost the same as one that is known."""
+    is_near = np.zeros(len(own), np.bool_)
+    for first in range(0, _CELLS, _BAND):
+        rows, keys = _band(own, first)
+        known_rows, known_keys = _band(known, first)
+        starts = np.searchsorted(known_keys, keys)
+        for distance in range(min(_NEIGHBOURS, len(known_rows))):
+            places = np.minimum(starts + distance, len(known_rows) - 1)
+            is_same = known_keys[places] == keys
+            found = _are_similar(own[rows[is_same]], known[known_rows[places[is_same]]])
+            is_near[rows[is_same][found]] = True
+    return is_near
+
+
+def _band(found: NDArray[np.uint16], first: int) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+    """Rows with all cells of a band in use and the band as one number, sorted by that number."""
+    band = np.ascontiguousarray(found[:, first : first + _BAND])
+    rows = np.flatnonzero((band != 0).all(axis=1))
+    keys = band[rows].view(np.uint64).ravel()
+    order = np.argsort(keys, kind="stable")
+    return rows[order], keys[order]
+
+
+def _are_similar(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    in_use = ((one != 0) | (other != 0)).sum(axis=1)
+    equal = ((one == other) & (one != 0)).sum(axis=1)
+    similar: NDArray[np.bool_] = equal >= SIMILAR_SHARE * np.maximum(in_use, 1)
+    return similar
+
+
+def as_table(keys: NDArray[np.uint64], found: NDArray[np.uint16]) -> pa.Table:
+    """The sketch of some texts, ready to be stored."""
+    cells = np.ascontiguousarray(found).tobytes()
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(64), len(found), [None, pa.py_buffer(cells)]
+    )
+    return pa.table({"text_key": pa.array(keys), "signature": column}, schema=SKETCH_SCHEMA)
+
+
+def from_table(table: pa.Table) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """Keys and signatures of a stored sketch."""
+    cells = b"".join(table["signature"].to_pylist())
+    return table["text_key"].to_numpy(), np.frombuffer(cells, np.uint16).reshape(-1, _CELLS)

@@ -1,0 +1,20 @@
+"""What makes two texts one: normalized, and named by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+_TAG = re.compile(r"<[^<>]{0,200}>")
+
+
+def normalized(text: str) -> str:
+    """NFKC, tags and white space folded to one space, case folded."""
+    folded = unicodedata.normalize("NFKC", text)
+    return " ".join(_TAG.sub(" ", folded).split()).casefold()
+
+
+def text_id(text: str) -> str:
+    """sha256 of the normalized text, 64 hex digits."""
+    return hashlib.sha256(normalized(text).encode("utf-8", "replace")).hexdigest()

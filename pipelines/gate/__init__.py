@@ -1,0 +1,1 @@
+"""The verdict, and what people read of it: rules, question, model card."""

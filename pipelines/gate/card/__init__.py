@@ -1,0 +1,1 @@
+"""The model card: sentences, tables and plots from records alone."""

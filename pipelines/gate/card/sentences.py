@@ -1,0 +1,173 @@
+"""The sentences of a model card, each a pure function of the records that it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipelines.core.escaping import Markdown, code, escaped
+from pipelines.records.data import Snapshot
+from pipelines.records.decisions import Decision
+from pipelines.records.deliveries import Outcome
+from pipelines.records.evaluations import (
+    ArtefactCheck,
+    BehaviourScores,
+    CapabilityScore,
+    Evaluation,
+)
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A decision, and the evaluation that it was made on."""
+
+    decision: Decision
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Signers:
+    """Whose public keys are on the records that count."""
+
+    manifest: str
+    decision: str
+
+
+@dataclass(frozen=True)
+class Evidence(Judged):
+    """All records that a card is drawn from.
+
+    ``outcomes`` are the ledger's entries on the snapshot's partitions; ``history`` is the champion
+    log up to the generation that was decided against, oldest first.
+    """
+
+    manifest: Manifest
+    snapshot: Snapshot
+    outcomes: tuple[Outcome, ...]
+    history: tuple[LogEntry, ...]
+    check: ArtefactCheck | None
+    signers: Signers
+
+
+# Standing and limits
+
+
+def standing(evidence: Judged) -> Iterator[Markdown]:
+    """Who it was compared with, and what may follow, one sentence each."""
+    decision = evidence.decision
+    if decision.champion_version is None:
+        yield Markdown("There was no champion to compare it with: generation 0.")
+    else:
+        yield Markdown(
+            f"It was compared with the champion {code(decision.champion_version)} of generation "
+            f"{decision.champion_generation}, and with the pinned reference "
+            f"{code(decision.reference_version)}"
+            + (", the same one." if _is_one_and_the_same(decision) else ".")
+        )
+    yield Markdown(_APPROVALS[decision.approval])
+    if decision.becomes_reference and decision.approval != "impossible":
+        yield Markdown("As champion it also is the new reference for later challengers.")
+
+
+_APPROVALS = {
+    "not_needed": "The verdict stands by itself: nobody has to be asked.",
+    "needed": "A person has to approve it before it can be used.",
+    "impossible": "It cannot be used, and nobody can approve it.",
+}
+
+
+def others(decision: Decision) -> tuple[str, ...]:
+    """Who it is compared with: each version once."""
+    if decision.champion_version is None:
+        return ()
+    return ("champion",) if _is_one_and_the_same(decision) else ("champion", "reference")
+
+
+def _is_one_and_the_same(decision: Decision) -> bool:
+    return decision.reference_version == decision.champion_version
+
+
+def limits(evidence: Evidence) -> Iterator[Markdown]:
+    """What it is known not to do, one sentence each."""
+    yield _kind_limit(evidence.manifest)
+    yield from _behaviour_limits(evidence.evaluation.behaviour)
+    scored = [
+        (part.challenger_accuracy, part)
+        for part in evidence.evaluation.slices
+        if part.challenger_accuracy is not None
+    ]
+    if scored:
+        accuracy, weakest = min(scored, key=lambda line: line[0])
+        yield Markdown(
+            f"It is weakest on {code(weakest.name)}: {accuracy:.2%} of {weakest.rows:,} reviews "
+            "right."
+        )
+
+
+def _kind_limit(manifest: Manifest) -> Markdown:
+    chosen = manifest.plan.candidates[manifest.candidate]
+    factory, parameters = str(chosen.get("factory", "")), chosen.get("parameters", {})
+    if not factory.startswith("pipelines.models.vectorizer:"):
+        return Markdown(f"What {code(factory or manifest.candidate)} cannot do is not known here.")
+    longest = parameters.get("ngram_max")
+    runs = f"runs of up to {longest} words" if longest else "words"
+    return Markdown(
+        f"It is a bag of n-grams: it weighs {escaped(runs)} and does not read sentences. Irony, "
+        "comparisons and what refers far back are lost on it."
+    )
+
+
+def _behaviour_limits(behaviour: BehaviourScores | None) -> Iterator[Markdown]:
+    if behaviour is None or not behaviour.capabilities:
+        yield Markdown("Its behaviour was not tested: an answer was no number.")
+        return
+    failing = [each for each in behaviour.capabilities if each.failures]
+    for each in sorted(failing, key=lambda one: (-one.failure_share, one.capability)):
+        yield Markdown(
+            f"It gets {each.failures} of {each.cases} cases of {code(each.capability)} wrong "
+            f"({kind_of(each)})."
+        )
+    if not failing:
+        cases = sum(each.cases for each in behaviour.capabilities)
+        yield Markdown(f"It passed all {cases} cases of the behavioural suite, which are few.")
+
+
+def kind_of(capability: CapabilityScore) -> str:
+    return capability.kind.replace("_", " ")
+
+
+# Data
+
+
+def data_sentence(snapshot: Snapshot) -> str:
+    nights = [part.night for part in snapshot.partitions]
+    return (
+        f"{snapshot.rows:,} accepted reviews, delivered for the nights from {min(nights)} to "
+        f"{max(nights)}. Partitions: {len(nights):,}."
+    )
+
+
+def split_sentence(evidence: Evidence) -> str:
+    manifest, evaluation = evidence.manifest, evidence.evaluation
+    return (
+        f"{manifest.training_rows:,} were trained on, {manifest.holdout_rows:,} are held out by "
+        f"film, and {manifest.duplicate_rows:,} repeat another review and do not count. Of those "
+        f"held out, {evaluation.overlap_rows:,} are not scored on because they are nearly the same "
+        f"as one trained on, and {evaluation.seen_rows:,} because an older model that it is "
+        "compared with was trained on them."
+    )
+
+
+def deliveries_sentence(evidence: Evidence) -> str:
+    delivered = sum(one.delivered_rows for one in evidence.outcomes)
+    quarantined = sum(one.quarantined_rows for one in evidence.outcomes)
+    share = f" ({quarantined / delivered:.2%})" if delivered else ""
+    known = {one.accepted.key for one in evidence.outcomes if one.accepted}
+    lost = sum(part.key not in known for part in evidence.snapshot.partitions)
+    return (
+        f"{quarantined:,} of {delivered:,} delivered rows{share} are in quarantine. Deliveries "
+        "that are held as a whole are not part of this."
+        + (f" The ledger does not know {lost:,} of the partitions." if lost else "")
+    )

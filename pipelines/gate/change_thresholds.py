@@ -1,0 +1,273 @@
+"""What is asked of a challenger in comparison: with the champion, the reference, and per slice.
+
+Two kinds of question. A *veto* asks whether the challenger is surely worse. A *margin* asks whether
+a fall beyond the margin is ruled out: not worse has to be shown, not assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.metrics import rounded
+from pipelines.evaluation.paired import holm
+from pipelines.records.decisions import GateRule, RuleGroup
+from pipelines.records.evaluations import (
+    BehaviourScores,
+    Evaluation,
+    Metrics,
+    PairedComparison,
+    SliceScore,
+)
+
+_MARGINS = ("accuracy_drop", "log_loss_rise")
+
+
+def is_surely_worse(rule: GateRule) -> bool:
+    """Whether a broken rule shows a fall, and not only that one cannot be ruled out.
+
+    Margins name the accuracy or the log loss that they look at in their interval.
+    """
+    kind = rule.rule.removeprefix("reference_")
+    if kind not in _MARGINS:
+        return True
+    if rule.low is None or rule.high is None:
+        return False
+    return rule.high < 0 if kind == "accuracy_drop" else rule.low > 0
+
+
+def against_champion(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Vetoes and margins against the champion, on the holdout, the newest nights and by hand."""
+    champion, challenger = evaluation.holdout.champion, evaluation.holdout.challenger
+    paired = evaluation.holdout.against_champion
+    if champion is None or challenger is None or paired is None:
+        return
+    yield _mcnemar(paired, policy)
+    yield _recall_drop(champion, challenger, policy)
+    yield from _margins(paired, policy, "champion")
+    yield from _newest(evaluation, policy)
+    yield from _golden_drop(evaluation, policy)
+    yield from _behaviour_drop(evaluation, policy)
+
+
+def _mcnemar(paired: PairedComparison, policy: GateSettings) -> GateRule:
+    lost, won = paired.only_other_right, paired.only_challenger_right
+    is_worse = lost > won and paired.mcnemar_p_value < policy.significance
+    return GateRule(
+        rule="mcnemar",
+        group="champion",
+        is_passed=not is_worse,
+        observed=paired.mcnemar_p_value,
+        limit=policy.significance,
+        sentence=f"Of {paired.rows:,} reviews the challenger newly gets {won:,} right and "
+        f"{lost:,} wrong; chance alone would be this uneven {paired.mcnemar_p_value:.1%} of the "
+        "time" + (": it is surely worse." if is_worse else "."),
+    )
+
+
+def _recall_drop(champion: Metrics, challenger: Metrics, policy: GateSettings) -> GateRule:
+    drops = {
+        "positive": rounded(champion.recall_positive - challenger.recall_positive),
+        "negative": rounded(champion.recall_negative - challenger.recall_negative),
+    }
+    worse = max(drops, key=lambda name: drops[name])
+    return GateRule(
+        rule="recall_drop",
+        group="champion",
+        is_passed=drops[worse] <= policy.max_recall_drop,
+        observed=drops[worse],
+        limit=policy.max_recall_drop,
+        sentence=f"The class that loses more, the {worse} reviews, is recognised "
+        f"{getattr(challenger, f'recall_{worse}'):.2%} of the time, a change of "
+        f"{-drops[worse]:+.2%}; at most {policy.max_recall_drop:.2%} may be lost.",
+    )
+
+
+def _margins(
+    paired: PairedComparison, policy: GateSettings, other: RuleGroup
+) -> Iterator[GateRule]:
+    prefix = "" if other == "champion" else f"{other}_"
+    yield GateRule(
+        rule=f"{prefix}accuracy_drop",
+        group=other,
+        is_passed=paired.accuracy_change_low > -policy.max_accuracy_drop,
+        observed=paired.accuracy_change,
+        limit=-policy.max_accuracy_drop,
+        low=paired.accuracy_change_low,
+        high=paired.accuracy_change_high,
+        detectable=paired.accuracy_detectable,
+        sentence=f"Against the {other}, accuracy changes by {paired.accuracy_change:+.2%}, surely "
+        f"by no less than {paired.accuracy_change_low:+.2%} ({paired.confidence:.0%} sure); a drop "
+        f"of {policy.max_accuracy_drop:.2%} must be ruled out. {paired.rows:,} reviews would show "
+        f"a change of {paired.accuracy_detectable:.2%} four times out of five.",
+    )
+    yield GateRule(
+        rule=f"{prefix}log_loss_rise",
+        group=other,
+        is_passed=paired.log_loss_change_high < policy.max_log_loss_rise,
+        observed=paired.log_loss_change,
+        limit=policy.max_log_loss_rise,
+        low=paired.log_loss_change_low,
+        high=paired.log_loss_change_high,
+        detectable=paired.log_loss_detectable,
+        sentence=f"Against the {other}, log loss changes by {paired.log_loss_change:+.4f}, surely "
+        f"by no more than {paired.log_loss_change_high:+.4f}; a rise of "
+        f"{policy.max_log_loss_rise:.4f} must be ruled out. These reviews would show a change of "
+        f"{paired.log_loss_detectable:.4f} four times out of five.",
+    )
+
+
+def _newest(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Beyond the margin and no chance: few rows, asked every night, would often be unlucky."""
+    paired = evaluation.newest.against_champion
+    if paired is None:
+        return
+    is_beyond = paired.log_loss_change > policy.max_log_loss_rise
+    is_worse = is_beyond and paired.log_loss_change_low > 0
+    yield GateRule(
+        rule="newest_nights",
+        group="champion",
+        is_passed=not is_worse,
+        observed=paired.log_loss_change,
+        limit=policy.max_log_loss_rise,
+        low=paired.log_loss_change_low,
+        high=paired.log_loss_change_high,
+        detectable=paired.log_loss_detectable,
+        sentence=f"On {paired.rows:,} held out reviews of the newest nights log loss changes by "
+        f"{paired.log_loss_change:+.4f}, between {paired.log_loss_change_low:+.4f} and "
+        f"{paired.log_loss_change_high:+.4f}: "
+        + ("surely worse, " if is_worse else "not surely worse, or not ")
+        + f"by more than {policy.max_log_loss_rise:.4f}.",
+    )
+
+
+def _golden_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    champion, challenger = evaluation.golden.champion, evaluation.golden.challenger
+    if champion is None or challenger is None:
+        return
+    drop = rounded(champion.accuracy - challenger.accuracy)
+    yield GateRule(
+        rule="golden_drop",
+        group="champion",
+        is_passed=drop <= policy.max_golden_drop,
+        observed=drop,
+        limit=policy.max_golden_drop,
+        sentence=f"Of {challenger.rows:,} hand-written reviews the challenger gets "
+        f"{challenger.accuracy:.1%} right, the champion {champion.accuracy:.1%}; at most "
+        f"{policy.max_golden_drop:.1%} may be lost.",
+    )
+
+
+def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    champion, challenger = evaluation.champion_behaviour, evaluation.behaviour
+    if champion is None or challenger is None or not challenger.capabilities:
+        return
+    before, after = _failure_shares(champion), _failure_shares(challenger)
+    drops = {name: rounded(share - before.get(name, 0.0)) for name, share in after.items()}
+    overall = rounded(_failure_share(challenger) - _failure_share(champion))
+    broken = [name for name, drop in drops.items() if drop > policy.max_capability_drop]
+    named = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
+    yield GateRule(
+        rule="behaviour_drop",
+        group="champion",
+        is_passed=overall <= policy.max_behaviour_drop and not broken,
+        observed=overall,
+        limit=policy.max_behaviour_drop,
+        sentence=f"Of all cases of the behavioural suite the challenger fails "
+        f"{_failure_share(challenger):.1%}, the champion {_failure_share(champion):.1%}; "
+        f"{policy.max_behaviour_drop:.1%} more are allowed, and {policy.max_capability_drop:.0%} "
+        "more of one capability" + (f". Too many are: {named}." if broken else "."),
+    )
+
+
+def _failure_share(scores: BehaviourScores) -> float:
+    failures = sum(each.failures for each in scores.capabilities)
+    return failures / max(1, sum(each.cases for each in scores.capabilities))
+
+
+def _failure_shares(scores: BehaviourScores) -> dict[str, float]:
+    return {each.capability: each.failure_share for each in scores.capabilities}
+
+
+def slices(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """One rule per slice; the level is shared among all of them by Holm's correction."""
+    compared = [
+        (part, part.against_champion) for part in evaluation.slices if part.against_champion
+    ]
+    p_values = holm([paired.mcnemar_p_value for _, paired in compared])
+    for (part, paired), p_value in zip(compared, p_values, strict=True):
+        yield _slice(part, paired, p_value, policy)
+
+
+def _slice(
+    part: SliceScore, paired: PairedComparison, p_value: float, policy: GateSettings
+) -> GateRule:
+    is_lower = paired.only_other_right > paired.only_challenger_right
+    is_far_below = (
+        paired.accuracy_change < -policy.max_slice_drop
+        and paired.mcnemar_p_value < policy.significance
+    )
+    is_worse = is_far_below or (is_lower and p_value < policy.significance)
+    return GateRule(
+        rule=f"slice {part.name}",
+        group="slice",
+        is_passed=not is_worse,
+        observed=paired.accuracy_change,
+        limit=-policy.max_slice_drop,
+        low=paired.accuracy_change_low,
+        high=paired.accuracy_change_high,
+        detectable=paired.accuracy_detectable,
+        sentence=f"On the {part.rows:,} reviews with {part.name} accuracy changes by "
+        f"{paired.accuracy_change:+.2%}, between {paired.accuracy_change_low:+.2%} and "
+        f"{paired.accuracy_change_high:+.2%}; looking at all slices at once, chance alone would be "
+        f"this uneven {p_value:.0%} of the time"
+        + (": this slice is surely worse." if is_worse else "."),
+    )
+
+
+def against_reference(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """The margins again, against a version that small losses cannot move."""
+    paired = evaluation.holdout.against_reference
+    if paired is None:
+        return
+    if evaluation.reference_version != evaluation.champion_version:
+        yield from _margins(paired, policy, "reference")
+        return
+    yield GateRule(
+        rule="reference_is_champion",
+        group="reference",
+        is_passed=True,
+        observed=None,
+        limit=None,
+        sentence="The pinned reference is the champion itself.",
+    )
+
+
+def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Is a change worth it? Surely better, or the champion has fallen behind."""
+    paired, age = evaluation.holdout.against_champion, evaluation.champion_age_nights
+    if paired is None or age is None:
+        return
+    is_better = paired.log_loss_change_high < 0
+    yield GateRule(
+        rule="log_loss_gain",
+        group="gain",
+        is_passed=is_better,
+        observed=paired.log_loss_change,
+        limit=0.0,
+        low=paired.log_loss_change_low,
+        high=paired.log_loss_change_high,
+        detectable=paired.log_loss_detectable,
+        sentence=f"Log loss changes by {paired.log_loss_change:+.4f}, between "
+        f"{paired.log_loss_change_low:+.4f} and {paired.log_loss_change_high:+.4f}: the challenger "
+        "is " + ("surely better." if is_better else "not surely better."),
+    )
+    yield GateRule(
+        rule="stale_champion",
+        group="gain",
+        is_passed=age >= policy.refresh_after_nights,
+        observed=age,
+        limit=policy.refresh_after_nights,
+        sentence=f"The champion knows nothing of the last {age:,} nights; from "
+        f"{policy.refresh_after_nights:,} on it is replaced by a model that is not worse.",
+    )

@@ -1,0 +1,79 @@
+"""What a person is asked about a decision, as Markdown for Airflow's page of required actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipelines.core.escaping import escaped, plain
+from pipelines.records.decisions import Decision, GateRule
+
+MAX_CHARS = 20_000  # of the whole question
+_MAX_CELL_CHARS = 400
+
+
+def describe(decision: Decision, *, timeout_hours: float) -> str:
+    """Who asks to become champion, what was found, what each answer does; at most `MAX_CHARS`.
+
+    Its first line is the same if, and only if, the question is about the same decision.
+    """
+    text = (
+        f"Version **{decision.version}** asks to become champion. It needs a person, because "
+        f"{_because(decision)}. Decision {decision.digest()[:16]}.\n\n> {escape(decision.why)}\n\n"
+        f"{_answers(decision, timeout_hours)}\n\n"
+    )
+    return text + _table(decision, MAX_CHARS - len(text))
+
+
+def escape(text: str) -> str:
+    """The text as one line in which Markdown and HTML find nothing to obey, cut if it is long."""
+    return escaped(plain(text, most=_MAX_CELL_CHARS))
+
+
+def _because(decision: Decision) -> str:
+    first = "" if decision.champion_version else "there is no champion to compare it with"
+    unsure = "the numbers cannot tell" if decision.verdict == "INCONCLUSIVE" else ""
+    return f"{' and '.join(filter(None, [first, unsure]))} (verdict **{decision.verdict}**)"
+
+
+def _answers(decision: Decision, timeout_hours: float) -> str:
+    if decision.champion_version:
+        generation = f"generation {decision.champion_generation}"
+        instead = f"in place of **{decision.champion_version}** ({generation})"
+        stays = f"**{decision.champion_version}** stays champion"
+    else:
+        instead, stays = "the first one", "there still is no champion, so nothing answers"
+    return (
+        f"- **Approve**: it becomes champion, {instead}. If another version became champion "
+        "meanwhile, your answer is void and the gate decides again.\n"
+        f"- **Reject**: {stays}, and nobody is asked about this decision again.\n"
+        f"- **No answer within {timeout_hours:g} hours**: {stays}. The next run may ask again."
+    )
+
+
+def _table(decision: Decision, max_chars: int) -> str:
+    """All rules, those that did not pass first; what does not fit is counted."""
+    lines = ["| | rule | what it saw |", "|---|---|---|"]
+    rows = [_row(rule) for rule in _worst_first(decision.rules)]
+    left_out = "\n\n{:,} more rules are not shown: python -m pipelines decision show {}"
+    room = max_chars - sum(map(len, lines)) - len(left_out) - len(decision.version) - 20
+    for number, row in enumerate(rows):
+        room -= len(row) + 1
+        if room < 0:
+            return "\n".join(lines) + left_out.format(len(rows) - number, decision.version)
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _worst_first(rules: Iterable[GateRule]) -> list[GateRule]:
+    return sorted(rules, key=lambda rule: rule.is_passed)
+
+
+def _row(rule: GateRule) -> str:
+    return f"| {_mark(rule)} | {escape(rule.rule)} | {escape(rule.sentence)} |"
+
+
+def _mark(rule: GateRule) -> str:
+    """A gain that is not there is no fault: it only means that nothing needs to change."""
+    if rule.group == "gain":
+        return "yes" if rule.is_passed else "no"
+    return "ok" if rule.is_passed else "**FAIL**"

@@ -1,0 +1,268 @@
+"""What is asked of a challenger whoever the champion is: enough evidence, and absolute floors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipelines.core.settings import GateSettings
+from pipelines.evaluation.metrics import rounded
+from pipelines.records.decisions import GateRule
+from pipelines.records.evaluations import (
+    ArtefactCheck,
+    CapabilityScore,
+    Evaluation,
+    Metrics,
+    SetScores,
+)
+
+COMPLETE = "complete"
+
+
+def sufficiency(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Is there enough to judge by? If not, nothing can be said."""
+    holdout, newest = evaluation.holdout, evaluation.newest
+    yield _at_least(
+        "holdout_rows",
+        holdout.rows,
+        policy.min_holdout_rows,
+        f"The holdout has {holdout.rows:,} reviews that no compared model was trained on; at least "
+        f"{policy.min_holdout_rows:,} are needed to tell two models apart.",
+    )
+    fewer = min(holdout.positive_rows, holdout.negative_rows)
+    yield _at_least(
+        "rows_per_class",
+        fewer,
+        policy.min_rows_per_class,
+        f"The rarer class has {fewer:,} held out reviews; at least "
+        f"{policy.min_rows_per_class:,} are needed.",
+    )
+    yield _at_least(
+        "newest_rows",
+        newest.rows,
+        policy.min_newest_rows,
+        f"The newest nights have {newest.rows:,} held out reviews; at least "
+        f"{policy.min_newest_rows:,} are needed.",
+    )
+    yield _slice_rows(evaluation, policy)
+    yield _complete(evaluation)
+
+
+def _at_least(rule: str, observed: float, limit: float, sentence: str) -> GateRule:
+    return GateRule(
+        rule=rule,
+        group="sufficiency",
+        is_passed=observed >= limit,
+        observed=observed,
+        limit=limit,
+        sentence=sentence,
+    )
+
+
+def _slice_rows(evaluation: Evaluation, policy: GateSettings) -> GateRule:
+    small = [each for each in evaluation.slices if each.rows < policy.min_slice_rows]
+    fewest = min((each.rows for each in evaluation.slices), default=policy.min_slice_rows)
+    named = ", ".join(f"{each.name} ({each.rows:,})" for each in small)
+    return _at_least(
+        "slice_rows",
+        fewest,
+        policy.min_slice_rows,
+        f"These slices have fewer than {policy.min_slice_rows:,} held out reviews, so nobody can "
+        f"say whether they get worse: {named}. If they never will have more, take their family out "
+        "of gate.slices."
+        if small
+        else f"Each of {len(evaluation.slices)} slices has at least {policy.min_slice_rows:,} held "
+        "out reviews.",
+    )
+
+
+def _complete(evaluation: Evaluation) -> GateRule:
+    missing = list(_missing(evaluation))
+    return GateRule(
+        rule=COMPLETE,
+        group="sufficiency",
+        is_passed=not missing,
+        observed=len(missing),
+        limit=0,
+        sentence=f"Scores are missing or are no numbers, so nothing can be said: "
+        f"{', '.join(missing)}."
+        if missing
+        else "Every score of every compared model is a number.",
+    )
+
+
+def _missing(evaluation: Evaluation) -> Iterator[str]:
+    has_champion = evaluation.champion_generation > 0
+    for scores in (evaluation.holdout, evaluation.newest, evaluation.golden):
+        yield from _missing_in(scores, has_champion=has_champion)
+    if evaluation.behaviour is None or not evaluation.behaviour.capabilities:
+        yield "the challenger's behaviour"
+    if has_champion and evaluation.champion_behaviour is None:
+        yield "the champion's behaviour"
+    for part in evaluation.slices:
+        if part.challenger_accuracy is None or (has_champion and part.against_champion is None):
+            yield f"the slice {part.name}"
+
+
+def _missing_in(scores: SetScores, *, has_champion: bool) -> Iterator[str]:
+    wanted: dict[str, object] = {"the challenger": scores.challenger}
+    if has_champion:
+        wanted |= {
+            "the champion": scores.champion,
+            "the reference": scores.reference,
+            "the comparison with the champion": scores.against_champion,
+            "the comparison with the reference": scores.against_reference,
+        }
+    yield from (f"{name} on the {scores.name} set" for name, one in wanted.items() if one is None)
+
+
+def floors(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
+    """Absolute limits, also for the first model."""
+    yield _overlap(evaluation, policy)
+    if evaluation.holdout.challenger is not None:
+        yield from _value_floors(evaluation.holdout.challenger, policy)
+    if evaluation.golden.challenger is not None:
+        yield _golden_floor(evaluation.golden.challenger, policy)
+    if evaluation.behaviour is not None and evaluation.behaviour.capabilities:
+        yield _behaviour_floor(evaluation.behaviour.capabilities, policy)
+
+
+def _floor(rule: str, observed: float, limit: float, *, is_passed: bool, sentence: str) -> GateRule:
+    return GateRule(
+        rule=rule, group="floor", is_passed=is_passed, observed=observed, limit=limit,
+        sentence=sentence,
+    )  # fmt: skip
+
+
+def _overlap(evaluation: Evaluation, policy: GateSettings) -> GateRule:
+    rows = evaluation.overlap_rows
+    held = evaluation.holdout.rows + evaluation.seen_rows + rows
+    share = rows / held if held else 0.0
+    limit = policy.max_overlap_share
+    return _floor(
+        "overlap",
+        share,
+        limit,
+        is_passed=share <= limit,
+        sentence=f"{rows:,} of {held:,} held out reviews ({share:.2%}) were also trained on, word "
+        f"for word or nearly; at most {limit:.2%} may be, or the holdout leaks. They are not "
+        "scored on.",
+    )
+
+
+def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterator[GateRule]:
+    yield _floor(
+        "accuracy_floor",
+        challenger.accuracy,
+        policy.min_accuracy,
+        is_passed=challenger.accuracy >= policy.min_accuracy,
+        sentence=f"Accuracy is {challenger.accuracy:.2%}; the floor is {policy.min_accuracy:.2%}.",
+    )
+    recall = min(challenger.recall_positive, challenger.recall_negative)
+    yield _floor(
+        "recall_floor",
+        recall,
+        policy.min_recall,
+        is_passed=recall >= policy.min_recall,
+        sentence=f"The weaker class is recognised {recall:.2%} of the time; the floor is "
+        f"{policy.min_recall:.2%}.",
+    )
+    yield _floor(
+        "log_loss_ceiling",
+        challenger.log_loss,
+        policy.max_log_loss,
+        is_passed=challenger.log_loss <= policy.max_log_loss,
+        sentence=f"Log loss is {challenger.log_loss:.4f}; the ceiling is "
+        f"{policy.max_log_loss:.4f}.",
+    )
+    error = challenger.calibration_error
+    yield _floor(
+        "calibration",
+        error,
+        policy.max_calibration_error,
+        is_passed=error <= policy.max_calibration_error,
+        sentence=f"Its probabilities are off by {error:.2%} on average; at most "
+        f"{policy.max_calibration_error:.2%} is allowed.",
+    )
+
+
+def _golden_floor(challenger: Metrics, policy: GateSettings) -> GateRule:
+    return _floor(
+        "golden_floor",
+        challenger.accuracy,
+        policy.min_golden_accuracy,
+        is_passed=challenger.accuracy >= policy.min_golden_accuracy,
+        sentence=f"Of {challenger.rows:,} hand-written reviews it gets {challenger.accuracy:.1%} "
+        f"right; the floor is {policy.min_golden_accuracy:.1%}.",
+    )
+
+
+def _behaviour_floor(capabilities: Iterable[CapabilityScore], policy: GateSettings) -> GateRule:
+    excess = {
+        each.capability: rounded(each.failure_share - each.max_failure_share)
+        for each in capabilities
+    }
+    shares = {each.capability: each.failure_share for each in capabilities}
+    worst = max(excess.values())
+    broken = [name for name, over in excess.items() if over > policy.max_behaviour_excess]
+    named = ", ".join(f"{name} ({shares[name]:.0%} of its cases)" for name in broken)
+    return _floor(
+        "behaviour_floor",
+        worst,
+        policy.max_behaviour_excess,
+        is_passed=not broken,
+        sentence=f"It fails capabilities more often than their files and a further "
+        f"{policy.max_behaviour_excess:.0%} allow: {named}."
+        if broken
+        else f"It passes all {len(excess)} capabilities of the behavioural suite.",
+    )
+
+
+def artefact(
+    evaluation: Evaluation, policy: GateSettings, check: ArtefactCheck | None
+) -> Iterator[GateRule]:
+    """Rules on the model file and on what a clean process measured.
+
+    The measured numbers stay in the check's own record, so that the same evaluation gives the
+    same decision, byte for byte.
+    """
+    size, largest = evaluation.artefact_bytes, policy.max_artefact_bytes
+    yield _floor(
+        "artefact_size",
+        size,
+        largest,
+        is_passed=size <= largest,
+        sentence=f"The model file has {size / 1e6:,.1f} MB; at most {largest / 1e6:,.1f} MB are "
+        "allowed.",
+    )
+    is_usable = check is not None and check.version == evaluation.version and check.answers_alike
+    yield _measured(
+        "clean_process",
+        None,
+        is_passed=is_usable,
+        sentence="A process with nothing but the installed package, without network, "
+        + (
+            "loaded this file and gave the same answers."
+            if is_usable
+            else "did not load this file, gave other answers, or was never asked."
+        ),
+    )
+    latency = check.latency_p95_milliseconds if check else None
+    limit = policy.max_latency_p95_milliseconds
+    yield _within("latency", latency, limit, f"One review is to be answered within {limit:,.0f} ms")
+    memory = check.peak_bytes if check else None
+    limit = policy.max_memory_bytes
+    yield _within("memory", memory, limit, f"A process is to need at most {limit / 1e6:,.0f} MB")
+
+
+def _within(rule: str, measured: float | None, limit: float, wanted: str) -> GateRule:
+    is_passed = measured is not None and measured <= limit
+    outcome = "it was." if is_passed else "it was not, or was never measured."
+    sentence = f"{wanted}; measured in a clean process, {outcome}"
+    return _measured(rule, limit, is_passed=is_passed, sentence=sentence)
+
+
+def _measured(rule: str, limit: float | None, *, is_passed: bool, sentence: str) -> GateRule:
+    return GateRule(
+        rule=rule, group="floor", is_passed=is_passed, observed=None, limit=limit,
+        sentence=sentence,
+    )  # fmt: skip

@@ -1,0 +1,321 @@
+"""Decode a delivered file in a process that has nothing else, and read its answer with distrust.
+
+The parent hands the bytes over as an open file that lies in memory alone, and reads messages from
+a pipe: blocks of rows, then one that says how it ended. A message is a kind, a length and a body.
+Blocks hold numbers and UTF-8 and nothing that could be nested, so they take no more memory than
+their length says, even if the child was taken over.
+
+Its end by a limit, or by a crash, is an answer: the same bytes give it again. Its end by anything
+else, such as a person, is none.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import signal
+import struct
+import sys
+from array import array
+from contextlib import contextmanager
+from datetime import date
+from types import SimpleNamespace
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from pipelines.core import bare_process
+from pipelines.core.errors import DecoderGoneError, UnreadableDeliveryError
+from pipelines.intake.decoding import decode_file
+from pipelines.intake.rows import (
+    BLOCK_ROWS,
+    FAULTS,
+    TEXT_COLUMNS,
+    Rows,
+    check_row_count,
+    check_value_bytes,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from pipelines.core.settings import IntakeSettings
+    from pipelines.records.deliveries import FileFormat
+
+BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
+
+_HEAD = struct.Struct("=cI")
+_MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, fourfold where it is not UTF-8
+_MOST_WORDS_BYTES = 1024 * 1024
+_NO_TEXT, _NO_DATE, _NO_RATING = -1, 0, 0
+# A crash of the decoder itself, which the same bytes cause again.
+_CRASHES = {
+    signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS,
+}  # fmt: skip
+
+
+# ── The parent's side ────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def file_in_memory() -> Iterator[BinaryIO]:
+    """An empty file to write a delivery to; it has no name, and no disk can be full."""
+    try:
+        file = os.fdopen(os.memfd_create("delivery"), "w+b")
+    except OSError as error:
+        raise DecoderGoneError(f"cannot be given the file ({error.strerror})") from error
+    with file:
+        yield file
+
+
+def decode_apart(
+    file: BinaryIO, file_format: FileFormat, *, is_gzipped: bool, intake: IntakeSettings
+) -> Rows:
+    """The rows of a delivered file, decoded by a process that has nothing else.
+
+    Parameters
+    ----------
+    file : binary file
+        With a descriptor, such as `file_in_memory` gives.
+    file_format : FileFormat
+        As its name says.
+    is_gzipped : bool
+        As its name says.
+    intake : IntakeSettings
+        The limits.
+
+    Raises
+    ------
+    UnreadableDeliveryError
+        As `intake.decoding.decode_file` does, and with the reasons ``decoder_memory_limit``,
+        ``decoder_cpu_limit`` and ``decoder_failed``.
+    DecoderGoneError
+        If the process could not be started, or was ended from outside.
+    """
+    import threading
+
+    request = {"file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump()}
+    process = _started(file, json.dumps(request))
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(intake.max_decoder_wall_seconds, end)
+    timer.start()
+    try:
+        with process:
+            rows = _received(cast("IO[bytes]", process.stdout), intake)
+    except UnreadableDeliveryError:
+        process.kill()  # it may go on talking
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
+    if rows is not None:
+        return rows
+    if late.is_set():
+        raise DecoderGoneError(f"gave no answer within {intake.max_decoder_wall_seconds:,.0f} s")
+    raise _ended(process.returncode, intake)
+
+
+def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
+    import subprocess
+
+    try:
+        file.flush()
+        # Opened anew: a place in the file of its own, and no right to write.
+        readable = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
+                bare_process.command("pipelines.intake.decoder", request),
+                stdin=readable,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=bare_process.ENVIRONMENT,
+            )
+        finally:
+            os.close(readable)
+    except OSError as error:
+        raise DecoderGoneError(f"did not start ({error.strerror})") from error
+
+
+def _received(stream: IO[bytes], intake: IntakeSettings) -> Rows | None:
+    """All rows, if the child came to its end; None if it was ended."""
+    rows, value_bytes = Rows(), 0
+    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+        kind, size = _HEAD.unpack(head)
+        if size > (_MOST_BLOCK_BYTES if kind == BLOCK else _MOST_WORDS_BYTES):
+            raise _not_understood()
+        body = stream.read(size)
+        if len(body) < size:
+            return None
+        if kind != BLOCK:
+            return _concluded(kind, body, rows, intake)
+        block = _unpacked(body)
+        check_row_count(len(rows) + len(block), intake)
+        value_bytes += sum(
+            sys.getsizeof(text) for name in TEXT_COLUMNS for text in getattr(block, name)
+        )
+        check_value_bytes(value_bytes, intake)
+        rows.extend(block)
+    return None
+
+
+def _concluded(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> Rows:
+    if kind == NO_MEMORY:
+        raise _out_of_memory(intake)
+    try:
+        said = json.loads(body)
+        if kind == DONE:
+            rows.extra_columns = tuple(str(name) for name in said["extra_columns"])
+            return rows
+        reason, detail, count = str(said["reason"]), str(said["detail"]), int(said["rows"])
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise _not_understood() from error
+    raise UnreadableDeliveryError(reason, detail, rows=max(0, min(count, intake.max_rows)))
+
+
+def _ended(code: int, intake: IntakeSettings) -> Exception:
+    if code == -signal.SIGXCPU:
+        return UnreadableDeliveryError(
+            "decoder_cpu_limit",
+            "decoding it takes more than "
+            f"intake.max_decoder_cpu_seconds={intake.max_decoder_cpu_seconds} s.",
+        )
+    if -code in _CRASHES:
+        name = signal.Signals(-code).name
+        return UnreadableDeliveryError("decoder_failed", f"decoding it ends in a crash ({name}).")
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return DecoderGoneError(f"ended without an answer ({how})")
+
+
+def _out_of_memory(intake: IntakeSettings) -> UnreadableDeliveryError:
+    return UnreadableDeliveryError(
+        "decoder_memory_limit",
+        "decoding it takes more than "
+        f"intake.max_decoder_memory_bytes={intake.max_decoder_memory_bytes:,}.",
+    )
+
+
+def _not_understood() -> UnreadableDeliveryError:
+    return UnreadableDeliveryError(
+        "decoder_failed", "the process that decodes it gave an answer that cannot be one."
+    )
+
+
+# ── Blocks of rows ───────────────────────────────────────────────────────────────────────────
+
+
+def _packed(rows: Rows) -> bytes:
+    """A block as bytes: the row count, then one column after the other."""
+    parts = [struct.pack("=I", len(rows))]
+    for name in TEXT_COLUMNS:
+        texts = [None if text is None else text.encode() for text in getattr(rows, name)]
+        lengths = array("i", [_NO_TEXT if text is None else len(text) for text in texts])
+        parts += [lengths.tobytes(), *filter(None, texts)]
+    ratings = [_NO_RATING if rating is None else rating for rating in rows.rating]
+    days = [_NO_DATE if day is None else day.toordinal() for day in rows.written_on]
+    faults = [sum(1 << FAULTS.index(code) for code in codes) for codes in rows.faults]
+    parts += [bytes(ratings), array("i", days).tobytes(), bytes(faults)]
+    return b"".join(parts)
+
+
+def _unpacked(body: bytes) -> Rows:
+    """The block again; whatever is not exactly one raises `UnreadableDeliveryError`."""
+    try:
+        reader = _Reader(body)
+        count = reader.numbers("I", 1)[0]
+        if count > BLOCK_ROWS:
+            raise _not_understood()
+        texts: dict[str, Any] = {name: reader.texts(count) for name in TEXT_COLUMNS}
+        rating = [_as_rating(number) for number in reader.take(count)]
+        written_on = [date.fromordinal(day) if day else None for day in reader.numbers("i", count)]
+        faults = [_FAULT_SETS[number] for number in reader.take(count)]
+        reader.check_end()
+    except (ValueError, LookupError, OverflowError) as error:
+        raise _not_understood() from error
+    return Rows(**texts, rating=rating, written_on=written_on, faults=faults)
+
+
+_FAULT_SETS = [
+    tuple(code for place, code in enumerate(FAULTS) if number >> place & 1)
+    for number in range(1 << len(FAULTS))
+]
+
+
+def _as_rating(number: int) -> int | None:
+    if number > 10:
+        raise ValueError(number)
+    return number or None
+
+
+class _Reader:
+    """Reads a block from its beginning; ValueError where it is too short or too long."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self._place = body, 0
+
+    def take(self, size: int) -> bytes:
+        start, self._place = self._place, self._place + size
+        if size < 0 or self._place > len(self._body):
+            raise ValueError(size)
+        return self._body[start : self._place]
+
+    def numbers(self, kind: str, count: int) -> array[int]:
+        numbers = array(kind)
+        numbers.frombytes(self.take(count * numbers.itemsize))
+        return numbers
+
+    def texts(self, count: int) -> list[str | None]:
+        lengths = self.numbers("i", count)
+        return [None if one == _NO_TEXT else self.take(one).decode() for one in lengths]
+
+    def check_end(self) -> None:
+        if self._place != len(self._body):
+            raise ValueError(self._place)
+
+
+# ── The child's side ─────────────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    """Decode the file on standard input as the request in the arguments says."""
+    request = json.loads(sys.argv[3])
+    intake: Any = SimpleNamespace(**request["intake"])
+    answers = os.fdopen(os.dup(1), "wb")
+    bare_process.give_up_everything(
+        address_bytes=intake.max_decoder_memory_bytes, cpu_seconds=intake.max_decoder_cpu_seconds
+    )
+    gc.disable()  # nothing here makes cycles, and hostile JSON has it look at millions of lists
+    kind, words = _decoded(answers, request, intake)
+    _tell(answers, kind, json.dumps(words).encode())
+    answers.close()
+
+
+def _decoded(
+    answers: IO[bytes], request: dict[str, Any], intake: IntakeSettings
+) -> tuple[bytes, dict[str, Any]]:
+    """Tell every block; the last message, whatever happens."""
+    try:
+        extra_columns = decode_file(
+            io.FileIO(0), request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
+            on_block=lambda rows: _tell(answers, BLOCK, _packed(rows)),
+        )  # fmt: skip
+    except UnreadableDeliveryError as error:
+        return REFUSED, {"reason": error.reason, "detail": error.detail, "rows": error.rows}
+    except MemoryError:
+        return NO_MEMORY, {}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the same bytes raise it again
+        detail = f"decoding it failed unexpectedly ({type(error).__name__})."
+        return REFUSED, {"reason": "decoder_failed", "detail": detail, "rows": 0}
+    return DONE, {"extra_columns": extra_columns}
+
+
+def _tell(answers: IO[bytes], kind: bytes, body: bytes) -> None:
+    answers.write(_HEAD.pack(kind, len(body)))
+    answers.write(body)
+    answers.flush()

@@ -1,0 +1,251 @@
+"""What upstream drops: ``landing/<source>/<YYYY-MM-DD>/<file>``, and which of it is due.
+
+The date folder is the day the file was delivered for; a file without one is due in the next run.
+One that is dated after the night waits, and `set_aside` says so.
+Which files were dealt with is known from the receipts, never from names or clocks, so a late file
+is picked up by the next night and a repeated night finds its own files again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pipelines.core.errors import DataError, ObjectMissingError, TrustError
+from pipelines.core.escaping import visible
+from pipelines.core.keys import RECEIPTS, arrival_id
+from pipelines.core.store import clock
+from pipelines.core.store.answers import ObjectInfo
+from pipelines.core.store.bucket import Bucket
+from pipelines.records.deliveries import FileFormat, Receipt, SetAside
+
+logger = logging.getLogger(__name__)
+
+LANDING_PREFIX = "landing/"
+UNSORTED = "unsorted"
+_PARALLEL_READS = 8
+
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # that can be reckoned with
+MOST_DAYS_AHEAD = 7  # of today; a folder dated later is a mistake rather than early
+_UNSPEAKABLE = re.compile("[\x00\ud800-\udfff\ufffd]")  # NUL, and what is not UTF-8
+_UNFINISHED = (".part", ".tmp", "/")
+_FORMATS: dict[str, FileFormat] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class LandingName:
+    """What a landing key says of its file."""
+
+    source: str
+    delivered_for: date | None
+    file_format: FileFormat
+    is_gzipped: bool
+
+
+def delivery_digest(name: LandingName, data: bytes = b"") -> hashlib._Hash:
+    """A sha256 in progress that will name a delivery: its format, then its bytes.
+
+    The format is part of it, so that a file that was held for its name alone can be sent again
+    under the right one.
+    """
+    named = f"{name.file_format}{'.gz' if name.is_gzipped else ''}\n".encode()
+    return hashlib.sha256(named + data)
+
+
+def parse_name(key: str) -> LandingName:
+    """Read source, day and format off a landing key. Any key is understood somehow."""
+    *folders, file_name = key.removeprefix(LANDING_PREFIX).split("/")
+    source = folders[0] if folders and _SOURCE.fullmatch(folders[0]) else UNSORTED
+    plain_name = file_name.lower().removesuffix(".gz")
+    suffix = "." + plain_name.rpartition(".")[2]
+    return LandingName(
+        source=source,
+        delivered_for=_first_date(folders[1:]),
+        file_format=_FORMATS.get(suffix, "unknown"),
+        is_gzipped=file_name.lower().endswith(".gz"),
+    )
+
+
+def _first_date(folders: list[str]) -> date | None:
+    for folder in folders:
+        try:
+            return date.fromisoformat(folder.removeprefix("date="))
+        except ValueError:
+            continue
+    return None
+
+
+def discover(reviews: Bucket, night: str, *, most: int, today: date | None = None) -> list[str]:
+    """Landing keys that the given night has to deal with: new ones first, then by key.
+
+    These are the files delivered for that night or earlier that have no receipt yet, and the
+    night's own files again when it is repeated. A file without a day is due in the last complete
+    night only, so that a backfill does not date it into the past.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the landing prefix is.
+    night : str
+        The day whose deliveries are complete, ``YYYY-MM-DD``; not after today.
+    most : int
+        How many to return; the rest stays due.
+    today : date, optional
+        For tests; the present day in UTC, by the store's clock.
+    """
+    last_day, today = checked_night(night), today or clock.now(reviews).date()
+    if last_day > today:
+        raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
+    landed = [info for info in reviews.list(LANDING_PREFIX) if _is_usable(info)]
+    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed})
+    is_newest = last_day >= today - timedelta(days=1)
+    due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
+    due.sort(key=lambda info: (_arrival_of(info) in receipts, info.key))
+    if len(due) > most:
+        logger.warning("night=%s due=%d taken=%d: the rest stays due", night, len(due), most)
+    logger.info("night=%s landed=%d due=%d", night, len(landed), len(due))
+    return sorted(info.key for info in due[:most])
+
+
+def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list[SetAside]:
+    """The landed files without a receipt that the night leaves alone; those for people first.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the landing prefix is.
+    night : str
+        ``YYYY-MM-DD``.
+    today : date, optional
+        For tests; the present day in UTC, by the store's clock.
+    """
+    last_day = checked_night(night)
+    listed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
+    odd = [info for info in listed if not _is_usable(info) or _is_after(info, last_day)]
+    if not odd:
+        return []
+    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in odd})
+    today = max(today or clock.now(reviews).date(), last_day)
+    found = [_set_aside(info, today) for info in odd if _arrival_of(info) not in receipts]
+    found.sort(key=lambda one: (one.delivered_for or "", one.landing_key))
+    return sorted(found, key=lambda one: not one.needs_person)
+
+
+def _set_aside(info: ObjectInfo, today: date) -> SetAside:
+    day = parse_name(info.key).delivered_for
+    why, needs_person = _why_set_aside(info, day, today)
+    return SetAside(
+        landing_key=visible(info.key),
+        delivered_for=day.isoformat() if day else None,
+        why=why,
+        needs_person=needs_person,
+    )
+
+
+def _why_set_aside(info: ObjectInfo, day: date | None, today: date) -> tuple[str, bool]:
+    if day is None or not _is_usable(info):
+        return (
+            "Its name is not UTF-8 or holds a NUL, so no night can take it up. Have it sent again "
+            "under another name, and delete this file."
+        ), True
+    ahead = (day - today).days
+    if ahead <= MOST_DAYS_AHEAD:
+        return f"It is dated {day}, and waits for that night.", False
+    return (
+        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} are taken "
+        "for a mistake. No night takes it up before. Have it sent again into the folder of its "
+        "day, and delete this file."
+    ), True
+
+
+def checked_night(night: str) -> date:
+    """The night as a date.
+
+    Raises
+    ------
+    DataError
+        If it is not ``YYYY-MM-DD``, or too far off to reckon with.
+    """
+    if not is_night(night):
+        raise DataError(
+            f"night is {night!r}; it must be a day like 2026-01-05, from {FIRST_DAY} to {LAST_DAY}"
+        )
+    return date.fromisoformat(night)
+
+
+def is_night(text: str) -> bool:
+    """Whether it is a day, written ``YYYY-MM-DD``, that can be reckoned with."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return False
+    return day.isoformat() == text and is_reckonable(day)
+
+
+def is_reckonable(day: date) -> bool:
+    """Whether days can be added and taken away without leaving the calendar."""
+    return FIRST_DAY <= day <= LAST_DAY
+
+
+def _is_finished(info: ObjectInfo) -> bool:
+    return not info.key.endswith(_UNFINISHED)
+
+
+def _is_usable(info: ObjectInfo) -> bool:
+    """Whether it is whole, and its name can be asked for and passed from task to task."""
+    return _is_finished(info) and not _UNSPEAKABLE.search(info.key)
+
+
+def _is_after(info: ObjectInfo, last_day: date) -> bool:
+    day = parse_name(info.key).delivered_for
+    return day is not None and day > last_day
+
+
+def _arrival_of(info: ObjectInfo) -> str:
+    return arrival_id(info.key, info.version_tag)
+
+
+def _is_due(
+    info: ObjectInfo, last_day: date, receipts: dict[str, set[str]], *, takes_undated: bool
+) -> bool:
+    nights = receipts.get(_arrival_of(info))
+    if nights:
+        return last_day.isoformat() in nights
+    delivered_for = parse_name(info.key).delivered_for
+    return takes_undated if delivered_for is None else delivered_for <= last_day
+
+
+def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, set[str]]:
+    """The nights in which each of these versions of a landing file got a receipt.
+
+    The name of an object proves nothing: each receipt is read. One that is not proven to be a
+    receipt counts for nothing, so the file stays due, and its own task says what is wrong.
+    """
+    listed = [info.key for info in reviews.list(RECEIPTS)]
+    wanted = [key for key in listed if _arrival_named_by(key) in arrivals]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        found = list(readers.map(lambda key: _find_receipt(reviews, key), wanted))
+    nights: dict[str, set[str]] = {}
+    for receipt in found:
+        if receipt is not None:
+            arrival = arrival_id(receipt.landing_key, receipt.version_tag)
+            nights.setdefault(arrival, set()).add(receipt.night)
+    return nights
+
+
+def _arrival_named_by(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def _find_receipt(reviews: Bucket, key: str) -> Receipt | None:
+    try:
+        return reviews.get_record(key, Receipt)
+    except (TrustError, ObjectMissingError) as error:
+        logger.error("receipt=%s counts for nothing: %s", key, error)  # noqa: TRY400
+        return None

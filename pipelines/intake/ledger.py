@@ -1,0 +1,127 @@
+"""The delivery ledger: content-addressed, write-once.
+
+A delivery is named by the sha256 of its format and its bytes. ``outcome.json``, written last, is
+its ledger entry: rows count because an outcome names them, and for no other reason. The same bytes
+under another name are a duplicate: recorded, and otherwise without effect.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from pipelines.core.errors import TrustError
+from pipelines.core.keys import arrival_id, outcome_key, receipt_key
+from pipelines.core.store.bucket import Bucket
+from pipelines.intake.landing import nights_by_arrival
+from pipelines.records.deliveries import Arrival, Delivery, Outcome, Receipt
+from pipelines.records.validations import Validation
+
+logger = logging.getLogger(__name__)
+_PARALLEL_READS = 8
+
+
+def find_outcome(reviews: Bucket, sha256: str) -> Outcome | None:
+    """The ledger entry of a delivery; None when it was never concluded."""
+    return reviews.find_record(outcome_key(sha256), Outcome)
+
+
+def conclude(
+    reviews: Bucket,
+    arrival: Arrival,
+    delivery: Delivery,
+    validation: Validation,
+    validation_key: str,
+) -> Outcome:
+    """Commit what becomes of a delivery. The first conclusion stands.
+
+    The outcome names the arrival that led to it; every other arrival of the bytes is a duplicate.
+
+    Raises
+    ------
+    TrustError
+        If accepted, quarantined and held rows do not add up to the delivered ones.
+    """
+    counted = validation.accepted_rows + validation.quarantined_rows + validation.held_rows
+    if counted != validation.delivered_rows or validation.delivery != delivery.sha256:
+        raise TrustError(
+            f"validation of delivery {delivery.sha256} does not add up: "
+            f"{validation.delivered_rows} delivered, {counted} accounted for"
+        )
+    outcome = Outcome(
+        delivery=delivery.sha256,
+        source=delivery.source,
+        night=delivery.night,
+        landing_key=arrival.landing_key,
+        version_tag=arrival.version_tag,
+        counted_in=arrival.night,
+        verdict=validation.verdict,
+        why=validation.why,
+        delivered_rows=validation.delivered_rows,
+        accepted_rows=validation.accepted_rows,
+        quarantined_rows=validation.quarantined_rows,
+        held_rows=validation.held_rows,
+        accepted=validation.accepted,
+        quarantined=validation.quarantined,
+        sketch=validation.sketch,
+        validation_key=validation_key,
+    )
+    return reviews.put_first(outcome)
+
+
+def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
+    """Record that a landing file was dealt with. The first receipt of a night stands."""
+    is_duplicate = _is_counted_elsewhere(reviews, arrival, outcome)
+    is_held = outcome.verdict == "HELD"  # sending a held file again does not make it good
+    receipt = Receipt(
+        landing_key=arrival.landing_key,
+        version_tag=arrival.version_tag,
+        night=arrival.night,
+        delivery=arrival.delivery,
+        verdict="DUPLICATE" if is_duplicate and not is_held else outcome.verdict,
+        why=_conflict(arrival) + (_why_duplicate(outcome) if is_duplicate else outcome.why),
+        delivered_rows=0 if is_duplicate else outcome.delivered_rows,
+        accepted_rows=0 if is_duplicate else outcome.accepted_rows,
+        quarantined_rows=0 if is_duplicate else outcome.quarantined_rows,
+        held_rows=0 if is_duplicate else outcome.held_rows,
+        conflicts_with=arrival.conflicts_with,
+    )
+    return reviews.put_first(receipt)
+
+
+def _conflict(arrival: Arrival) -> str:
+    if arrival.conflicts_with is None:
+        return ""
+    return (
+        f"CONFLICT: this name was delivered before with other content, as delivery "
+        f"{arrival.conflicts_with}; each is judged by itself. "
+    )
+
+
+def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> bool:
+    """Whether another file, or the same file in another night, has the rows in its receipt."""
+    landing_key, version_tag = arrival.landing_key, arrival.version_tag
+    if (landing_key, version_tag) != (outcome.landing_key, outcome.version_tag):
+        return True
+    # The night that concluded it may have been killed before it gave the receipt. Then a later one
+    # counts the rows, and goes on doing so when the first one is repeated.
+    arrived = arrival_id(landing_key, version_tag)
+    others = nights_by_arrival(reviews, {arrived}).get(arrived, set()) - {arrival.night}
+    keys = (receipt_key(one, landing_key=landing_key, version_tag=version_tag) for one in others)
+    return outcome.counted_in in others or any(
+        reviews.get_record(key, Receipt).delivered_rows for key in keys
+    )
+
+
+def _why_duplicate(outcome: Outcome) -> str:
+    return (
+        f"The same bytes were delivered as {outcome.landing_key!r}, counted in the night of "
+        f"{outcome.counted_in} ({outcome.verdict}); nothing is counted twice. {outcome.why}"
+    )
+
+
+def all_outcomes(reviews: Bucket) -> list[Outcome]:
+    """Every first conclusion, sorted by delivery; what people decided since is in `standings`."""
+    keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))

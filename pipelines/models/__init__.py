@@ -1,0 +1,1 @@
+"""What can be trained, written, read and asked."""

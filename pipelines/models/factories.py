@@ -1,0 +1,136 @@
+"""Candidates: functions that build an unfitted pipeline from the configured parameters."""
+
+from __future__ import annotations
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import Pipeline
+
+from pipelines.models.fingerprint_reader import FingerprintReader
+from pipelines.models.hashed_columns import HashedColumns
+from pipelines.models.log_count_ratio import LogCountRatio
+from pipelines.models.nbsvm import NaiveBayesSvm
+from pipelines.models.vectorizer import FingerprintVectorizer
+
+
+def fingerprint_svm(
+    *,
+    seed: int,
+    ngram_max: int = 3,
+    min_df: int = 2,
+    alpha: float = 1.0,
+    step: float = 0.2,
+    epochs: int = 3,
+) -> Pipeline:
+    """Return the default candidate, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each epoch; the only randomness.
+    ngram_max, min_df : int
+        See `FingerprintVectorizer`.
+    alpha, step, epochs : float, float, int
+        See `NaiveBayesSvm`.
+    """
+    svm = NaiveBayesSvm(alpha=alpha, step=step, epochs=epochs, random_state=seed)
+    vectorizer = FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df)
+    return Pipeline([("fingerprints", vectorizer), ("svm", svm)])
+
+
+def fingerprint_sgd(
+    *, seed: int, ngram_max: int = 3, min_df: int = 2, alpha: float = 1e-6, epochs: int = 10
+) -> Pipeline:
+    """Return the same n-grams with a logistic regression, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each epoch; the only randomness.
+    ngram_max, min_df : int
+        See `FingerprintVectorizer`.
+    alpha : float, default=1e-6
+        Strength of the L2 penalty.
+    epochs : int, default=10
+        Passes over the training reviews; always all of them.
+    """
+    linear = SGDClassifier(
+        loss="log_loss", alpha=alpha, max_iter=epochs, tol=None, random_state=seed
+    )
+    return Pipeline(
+        [
+            ("fingerprints", FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df)),
+            ("ratio", LogCountRatio()),
+            ("linear", linear),
+        ]
+    )
+
+
+def tfidf_logistic(
+    *,
+    seed: int,
+    ngram_max: int = 2,
+    min_df: int = 2,
+    C: float = 10.0,
+) -> Pipeline:
+    """Return what most people would start with: scikit-learn's own TF-IDF and regression."""
+    words = TfidfVectorizer(ngram_range=(1, ngram_max), min_df=min_df, sublinear_tf=True)
+    return Pipeline(
+        [
+            ("words", words),
+            ("linear", LogisticRegression(C=C, max_iter=1000, random_state=seed)),
+        ]
+    )
+
+
+def lecture_notebook(*, seed: int) -> Pipeline:
+    """Return the model of the lecture notebook; five iterations are too few to converge."""
+    return Pipeline(
+        [
+            ("words", TfidfVectorizer(stop_words="english")),
+            ("linear", LogisticRegression(max_iter=5, random_state=seed)),
+        ]
+    )
+
+
+def reads_fingerprints(model: object) -> bool:
+    """Whether the model accepts `Fingerprints` in place of texts."""
+    return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)
+
+
+def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
+    """Return the ``(ngram_max, bits)`` of the fingerprints a model reads.
+
+    Raises
+    ------
+    TypeError
+        If the model reads texts only.
+    """
+    if not reads_fingerprints(model):
+        raise TypeError("the model reads texts, not fingerprints: check reads_fingerprints first")
+    return model[0].ngram_max, model[0].bits
+
+
+def fingerprint_stream(
+    *,
+    seed: int,
+    ngram_max: int = 2,
+    column_bits: int = 22,
+    alpha: float = 1.0,
+    step: float = 0.2,
+    epochs: int = 3,
+) -> Pipeline:
+    """Return the candidate that streams, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each epoch; the only randomness.
+    ngram_max, column_bits : int
+        See `HashedColumns`.
+    alpha, step, epochs : float, float, int
+        See `NaiveBayesSvm`.
+    """
+    svm = NaiveBayesSvm(alpha=alpha, step=step, epochs=epochs, random_state=seed)
+    columns = HashedColumns(ngram_max=ngram_max, column_bits=column_bits)
+    return Pipeline([("columns", columns), ("svm", svm)])

@@ -1,0 +1,147 @@
+"""The one way a model's probabilities are computed, for one review and for a million.
+
+Gate, clean room, confirmation and services compare probabilities to 1e-9, so all of them ask here.
+For the default kind of model the steps of the pipeline are fused: fingerprints are looked up and
+summed at once, without building a matrix. Every review is summed by itself in the same order, so
+neither its company nor the number of threads changes a bit of its answer.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.models.factories import reads_fingerprints
+from pipelines.models.nbsvm import NaiveBayesSvm, scaled
+
+CHUNK_CHARACTERS = 1 << 18
+"""What one thread works on at once: about 200 reviews, whose fingerprints fit into its cache."""
+
+MAX_THREADS = 8
+
+
+def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
+    """Probability of the positive class per review.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted, with the classes 0 and 1.
+    inputs : sequence of str, or Fingerprints
+        The reviews; fingerprints only if the model reads them.
+
+    Returns
+    -------
+    probability : ndarray of float64, shape (n_reviews,)
+        In [0, 1].
+    """
+    scorer = scorer_of(model)
+    if scorer is not None:
+        return scorer.positive_probability(inputs)
+    column = list(model.classes_).index(1)
+    probabilities: NDArray[np.float64] = model.predict_proba(inputs)[:, column]
+    return probabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """The steps of a fingerprint model, fused.
+
+    Attributes
+    ----------
+    weights, squares : ndarray of float64, shape (n_ngrams,)
+        What an n-gram adds to a review's sum, and to its squared length.
+    made_of : tuple of ndarray
+        The learned arrays; a model that is fitted again has others.
+    """
+
+    model: weakref.ref[Pipeline]
+    weights: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    made_of: tuple[NDArray[Any], ...]
+
+    @classmethod
+    def of(cls, model: Pipeline) -> Scorer:
+        """Prepare the learned arrays of a fitted model for `positive_probability`."""
+        ratio = model[-1].ratio_.astype(np.float64)
+        weights = ratio * model[-1].coef_
+        return cls(weakref.ref(model), weights, ratio * ratio, _learned(model))
+
+    def is_current(self, model: Pipeline) -> bool:
+        """Whether the model was not fitted again since."""
+        return all(mine is its for mine, its in zip(self.made_of, _learned(model), strict=True))
+
+    def positive_probability(self, inputs: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
+        """Probability of class 1 per review, in as many threads as there are cores."""
+        model = self.model()
+        chunks = list(_chunks(inputs))
+        threads = min(len(chunks), len(os.sched_getaffinity(0)), MAX_THREADS)
+        if threads < 2:
+            answers = [self._answer(model, chunk) for chunk in chunks]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                answers = list(pool.map(partial(self._answer, model), chunks))
+        return np.concatenate([np.empty(0), *answers])
+
+    def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
+        reviews, head = model[0].read(chunk), model[-1]
+        columns, bounds = model[0].columns(reviews)
+        rows = np.repeat(np.arange(len(reviews)), np.diff(bounds))
+        sums = _sums(rows, self.weights[columns], len(reviews))
+        squared_lengths = _sums(rows, self.squares[columns], len(reviews))
+        margins = scaled(sums, squared_lengths) + head.intercept_
+        probability: NDArray[np.float64] = expit(head.slope_ * margins + head.offset_)
+        return probability
+
+
+_SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionary()
+
+
+def scorer_of(model: Pipeline) -> Scorer | None:
+    """Return the model's fused steps, made once; None where there is no such short cut."""
+    is_fusible = len(model) == 2 and reads_fingerprints(model)
+    if not (is_fusible and isinstance(model[-1], NaiveBayesSvm)):
+        return None
+    check_is_fitted(model[-1])
+    if list(model.classes_) != [0, 1]:
+        return None
+    scorer = _SCORERS.get(model)
+    if scorer is None or not scorer.is_current(model):
+        scorer = _SCORERS[model] = Scorer.of(model)
+    return scorer
+
+
+def _sums(
+    rows: NDArray[np.int64], values: NDArray[np.float64], row_count: int
+) -> NDArray[np.float64]:
+    """Sum the values of each row, in order: a review alone has the very sum it has in a batch."""
+    return np.bincount(rows, values, row_count).astype(np.float64)  # no values: it counts instead
+
+
+def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
+    return *model[0].learned(), model[-1].ratio_, model[-1].coef_
+
+
+def _chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:
+    """Cut reviews into parts of about `CHUNK_CHARACTERS`, at least one review each."""
+    if isinstance(inputs, Fingerprints):
+        sizes = inputs.lengths
+    else:
+        sizes = np.fromiter((len(text) for text in inputs), np.int64, len(inputs))
+    parts = np.cumsum(sizes) // CHUNK_CHARACTERS
+    starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+    for start, stop in pairwise([*starts, len(inputs)]):
+        yield inputs[start:stop]

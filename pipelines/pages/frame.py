@@ -1,0 +1,139 @@
+"""The frame of every page: one template environment, one style, one set of response headers.
+
+Nothing comes from elsewhere. The browser is told to run one script only, named by its hash: it
+follows the theme of the Airflow page around it and lets links to Airflow leave the frame. Without
+it everything works, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import Any, Final, Literal
+
+from jinja2 import Environment
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.core import links, templating
+from pipelines.gate.card.svg import without_style
+
+Section = Literal["champion", "decisions", "incidents", "run", "form", ""]
+
+NAVIGATION: Final = (
+    ("champion", "Champion", links.champion_link()),
+    ("decisions", "Decisions", links.decisions_link()),
+    ("incidents", "Incidents", links.incidents_link()),
+)
+
+
+class View(BaseModel):
+    """What a template shows: made by a pure function, and never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Button(View):
+    """A link that opens a form, or the reason why this reader does not get it."""
+
+    label: str
+    link: str
+    is_allowed: bool
+    dag_id: str
+
+
+def render(
+    template: str, *, title: str, section: Section = "", base: str = "", **parts: Any
+) -> str:
+    """A whole page.
+
+    Parameters
+    ----------
+    template : str
+        File in ``pipelines/templates`` that extends ``base.html.jinja``.
+    title : str
+        Of the page and of the browser's tab.
+    section : str
+        Which entry of the navigation is the present one.
+    base : str
+        What Airflow's root is called from outside, without a final slash; templates write it before
+        each link.
+    **parts
+        What the template asks for; leaving one out is an error.
+    """
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            section=section,
+            base=base,
+            navigation=NAVIGATION,
+            css=Markup(style()),  # noqa: S704 - a file of ours
+            js=Markup(script()),  # noqa: S704 - a file of ours
+            **parts,
+        )
+    )
+
+
+def plot(svg: str) -> Markup:
+    """A plot of ours for use inside a page, whose style it takes."""
+    return Markup(without_style(svg))  # noqa: S704 - its template escapes what is filled in
+
+
+def headers() -> dict[str, str]:
+    """What every answer carries."""
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; style-src {_hash(style())}; script-src {_hash(script())}; "
+            "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
+        ),
+        **_ALWAYS,
+    }
+
+
+def inert_headers() -> dict[str, str]:
+    """For a document that is shown as it is stored: nothing in it runs, whatever it holds."""
+    policy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+    return {"Content-Security-Policy": policy, **_ALWAYS}
+
+
+_ALWAYS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@functools.cache
+def style() -> str:
+    from pipelines.gate.card.svg import plot_style
+
+    return f"{_file('page.css')}{plot_style()}"
+
+
+@functools.cache
+def script() -> str:
+    return _file("page.js")
+
+
+def _file(name: str) -> str:
+    return (resources.files("pipelines.pages") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = templating.markup("pipelines.pages", trim_blocks=True, lstrip_blocks=True)
+    environment.filters["count"] = _count
+    return environment

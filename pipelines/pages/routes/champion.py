@@ -1,0 +1,81 @@
+"""*Champion*: who answers, since when and why.
+
+Plain functions, here and in the other routes: reading S3 blocks, so FastAPI runs them in threads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from pipelines.core import links
+from pipelines.core.store import clock
+from pipelines.gate.card import history_plot
+from pipelines.pages import read
+from pipelines.pages.error_pages import no_such
+from pipelines.pages.frame import plot
+from pipelines.pages.site import Site, Viewer, respond
+from pipelines.pages.views.champion import (
+    Answering,
+    Evidence,
+    answering,
+    newest_first,
+    pages_of,
+    succession,
+)
+from pipelines.records.succession import LogEntry
+from pipelines.registry.registry import Registry
+
+Page = Annotated[int, Query(ge=1, le=100_000)]
+
+
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
+
+    @found.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
+    def champion(
+        request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
+    ) -> HTMLResponse:
+        registry = site.registry()
+        history, broken = read.history(registry)
+        if page > pages_of(len(history)):
+            raise no_such(f"The succession has no page {page}.")
+        evidence = _evidence(registry, history, page)
+        answered, problem = _answer(registry, history, at)
+        return respond(
+            request, "champion.html.jinja", title="Champion", section="champion",
+            status=400 if problem else 200,
+            shown=succession(evidence, viewer, page),
+            plot=_plot(history) if page == 1 else None, broken=broken,
+            here=links.champion_link(), asked=at, answered=answered, problem=problem,
+        )  # fmt: skip
+
+    return found
+
+
+def _plot(history: list[LogEntry]) -> Markup | None:
+    drawn = read.or_none(history_plot.succession, history) if history else None
+    return None if drawn is None else plot(drawn)
+
+
+def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidence:
+    shown = [*newest_first(history, page), *history[-1:]]
+    return Evidence(
+        history=history,
+        judged=read.each(
+            lambda key: read.judged(registry, key), (one.decision_key for one in shown)
+        ),
+        manifest=read.champion_manifest(registry, history),
+    )
+
+
+def _answer(registry: Registry, history: list[LogEntry], at: str) -> tuple[Answering | None, str]:
+    if not at:
+        return None, ""
+    try:
+        return answering(history, at, clock.now(registry.models)), ""
+    except (ValueError, OverflowError):
+        return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."

@@ -1,0 +1,127 @@
+"""The forms that the buttons open, and the start of a run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from pipelines.core import links
+from pipelines.pages.error_pages import Unanswerable, no_such
+from pipelines.pages.frame import headers
+from pipelines.pages.routes.runs import DagId, checked
+from pipelines.pages.site import Site, Viewer, base_of, respond
+from pipelines.pages.views import forms
+
+SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
+
+
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
+    known = _asks_airflow(site)
+    _add_form(found, site, known)
+    _add_start(found, site, known)
+    return found
+
+
+def _asks_airflow(site: Site) -> Any:
+    """A dependency that gives what Airflow knows of the DAG in the path."""
+
+    async def details(request: Request, dag_id: DagId) -> dict[str, Any]:
+        known = None
+        if dag_id in links.DAGS:
+            path = f"/dags/{quote(dag_id, safe='')}/details"
+            known = checked(await site.ask(request, "GET", path, None))
+        if not isinstance(known, dict):
+            raise no_such(f"The loop has no DAG {dag_id}.")
+        return known
+
+    return Depends(details)
+
+
+def _add_form(found: APIRouter, site: Site, known: Any) -> None:
+    @found.get("/forms/{dag_id}", dependencies=[site.may_read()])
+    def form(
+        request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+    ) -> HTMLResponse:
+        filled = forms.from_link(about, dict(request.query_params))
+        return _page(request, site, viewer, forms.form(about, filled))
+
+
+def _add_start(found: APIRouter, site: Site, known: Any) -> None:
+    @found.post("/forms/{dag_id}", dependencies=[site.may_read()])
+    async def start(
+        request: Request, dag_id: DagId, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+    ) -> Response:
+        sent = await _sent(request)
+        _refuse_foreign(request, site, viewer, dag_id, sent.pop(SEAL, ""))
+        try:
+            body = {"conf": forms.conf(about, sent), "logical_date": None}
+        except forms.FieldError as error:
+            return _again(request, site, viewer, about, sent, str(error))
+        path = f"/dags/{quote(dag_id, safe='')}/dagRuns"
+        reply = await site.ask(request, "POST", path, body)
+        if reply.status in {401, 403}:
+            raise HTTPException(reply.status)
+        if reply.status != 200:
+            return _again(request, site, viewer, about, sent, forms.refusal(reply.body))
+        run = links.report_of_run_link(dag_id, str(reply.body["dag_run_id"]))
+        return RedirectResponse(f"{base_of(request)}{run}", status_code=303, headers=headers())
+
+
+async def _sent(request: Request) -> dict[str, str]:
+    """The fields that a browser sent.
+
+    Raises
+    ------
+    Unanswerable
+        If that is not a form of a decent size.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > forms.MOST_BYTES:
+            todo = f"A form may have {forms.MOST_BYTES:,} bytes. Give fewer rows at once."
+            raise Unanswerable(413, "Too long", "The form is too long.", todo)
+    try:
+        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=100))
+    except ValueError as error:
+        todo = "Open the form again and send it with its own button."
+        raise Unanswerable(400, "Not understood", "That is not a form.", todo) from error
+
+
+def _refuse_foreign(request: Request, site: Site, viewer: Viewer, dag_id: str, sealed: str) -> None:
+    """Refuse what another site made the reader's browser send."""
+    came_from = request.headers.get("sec-fetch-site", "same-origin")
+    is_ours = forms.is_sealed(sealed, site.secret(), viewer.name, dag_id, time.time())
+    if not viewer.may_start(dag_id):
+        raise HTTPException(403)
+    if came_from != "same-origin" or not is_ours:
+        todo = "Open the form again and send it with its own button."
+        what = f"This did not come from our own form, or after more than {forms.SEAL_HOURS} hours."
+        raise Unanswerable(403, "Not sent", what, todo)
+
+
+def _again(
+    request: Request, site: Site, viewer: Viewer, about: dict[str, Any], sent: dict[str, str],
+    problem: str,
+) -> HTMLResponse:  # fmt: skip
+    """The form once more, as it was filled in, with what is wrong."""
+    unticked = dict.fromkeys(about.get("params") or {}, "")
+    filled = forms.form(about, unticked | sent, problem)
+    return _page(request, site, viewer, filled, status=400)
+
+
+def _page(
+    request: Request, site: Site, viewer: Viewer, form: forms.Form, status: int = 200
+) -> HTMLResponse:
+    until = int(time.time()) + forms.SEAL_HOURS * 3600
+    return respond(
+        request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
+        form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
+        seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
+        here=links.form_link(form.dag_id),
+    )  # fmt: skip

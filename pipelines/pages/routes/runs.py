@@ -1,0 +1,231 @@
+"""*Run report*, and the validation reports that it leads to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi.responses import HTMLResponse
+
+from pipelines.core import links
+from pipelines.core.errors import ObjectMissingError, concerns_one_record, sentence
+from pipelines.core.keys import MISSING, RECEIPTS, outcome_key, validation_key
+from pipelines.core.store.sealed import AnyRecord
+from pipelines.intake.landing import is_night
+from pipelines.pages import read
+from pipelines.pages.error_pages import no_such
+from pipelines.pages.frame import inert_headers
+from pipelines.pages.site import Reply, Site, respond
+from pipelines.pages.views import runs
+from pipelines.pages.views.champion import clock
+from pipelines.records.decisions import Decision
+from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
+from pipelines.records.succession import LogEntry
+from pipelines.validation import report as validation_report
+
+# Not of dots alone: "." and ".." would lead to another path of Airflow's API.
+DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=250)]
+RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
+
+_LOG_KEY = re.compile(r"log/([0-9]{8})\.json")
+_PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
+_REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Airflow knows of a run: its state, and what its tasks returned."""
+
+    run: dict[str, Any]
+    results: dict[str, Any]
+
+
+def router(site: Site) -> APIRouter:
+    found = APIRouter()
+    _add_run(found, site)
+    _add_report(found, site)
+    return found
+
+
+def _asks_airflow(site: Site) -> Any:
+    """A dependency that gives what Airflow knows of the run in the path."""
+
+    async def told(request: Request, dag_id: DagId, run_id: RunId) -> Told:
+        where = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+        run = checked(await site.ask(request, "GET", where, None))
+        if run is None:
+            raise no_such(f"DAG {dag_id} has no run {run_id}.")
+        results = {}
+        for task in runs.TELLING.get(dag_id, ()):
+            entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
+            result = checked(await site.ask(request, "GET", entry, None))
+            if isinstance(result, dict):
+                results[task] = result.get("value")
+        return Told(run=run if isinstance(run, dict) else {}, results=results)
+
+    return Depends(told)
+
+
+def _add_run(found: APIRouter, site: Site) -> None:
+    told = _asks_airflow(site)
+
+    @found.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
+    def run_report(
+        request: Request, dag_id: DagId, run_id: RunId, known: Told = told
+    ) -> HTMLResponse:
+        parts = _REPORTS.get(dag_id, _foreign)(site, known.results)
+        started = str(known.run.get("start_date") or "")
+        report = runs.Report(
+            dag_id=dag_id,
+            run_id=run_id,
+            state=str(known.run.get("state")),
+            started=clock(started) if started else "",
+            **parts,
+        )
+        return respond(
+            request, "run.html.jinja", title="Run report", section="run", report=report,
+            run=links.run_link(dag_id, run_id),
+        )  # fmt: skip
+
+
+def checked(reply: Reply) -> Any:
+    """What Airflow answered; None when it says that there is no such thing."""
+    if reply.status == 404:
+        return None
+    if reply.status >= 400:
+        raise HTTPException(reply.status)
+    return reply.body
+
+
+def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
+    return {"sentence": "This DAG is not part of the retraining loop: nothing is known of it here."}
+
+
+def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    summary = results.get("summarize_night")
+    night = summary.get("night") if isinstance(summary, dict) else None
+    if summary is None or not isinstance(night, str) or not is_night(night):
+        return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
+    reviews = site.stores().reviews
+    receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
+    receipts.sort(key=lambda one: one.landing_key)
+    keys = sorted({outcome_key(one.delivery) for one in receipts})
+    outcomes, no_outcomes = read.readable(reviews, keys, Outcome)
+    missing, not_missing = read.of_night(reviews, MISSING, night, MissingDelivery)
+    reports = {one.delivery: one for one in outcomes}
+    lines = tuple(runs.delivered(one, reports.get(one.delivery)) for one in receipts)
+    return {
+        "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn))}",
+        "deliveries": lines,
+        "totals": runs.totals(lines) if lines and not torn else None,
+        "nothing_affected": None if torn else runs.not_affected(receipts),
+        "notes": (
+            *runs.unreadable([*torn, *no_outcomes, *not_missing]),
+            *runs.overdue(missing),
+            *runs.left_alone(summary.get("set_aside")),
+        ),
+    }
+
+
+def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    read_one = Reading(site)
+    key = _decision_key(site, results.get("decide"))
+    decision = read_one(lambda: _decision(site, key)) if key else None
+    entry = read_one(lambda: _entry(site, results.get("promote")))
+    sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
+    snapshot = results.get("take_snapshot")
+    pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
+    return read_one.report(sentence, (*pinned, *facts))
+
+
+def _rollback(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    read_one = Reading(site)
+    entry = read_one(lambda: _entry(site, results.get("apply_rollback")))
+    return read_one.report(*runs.rollback_facts(entry))
+
+
+def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    read_one = Reading(site)
+    plan = read_one(lambda: _record(site, results.get("plan_replay"), _PLAN_KEY, ReplayPlan))
+    done = read_one(lambda: _record(site, results.get("apply_replay"), _REPLAY_KEY, Replay))
+    return read_one.report(*runs.replay_facts(plan, done))
+
+
+@dataclass
+class Reading:
+    """Reads what a run left behind; what cannot be read is told, and the rest is shown."""
+
+    site: Site
+    problems: list[str] = field(default_factory=list)
+
+    def __call__(self, read_it: Callable[[], read.Found]) -> read.Found | None:
+        try:
+            return read_it()
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            self.problems.append(sentence(error))
+            return None
+
+    def report(self, said: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
+        """The parts of a report; without a sentence on what happened if that cannot be read."""
+        if not self.problems:
+            return {"sentence": said, "facts": facts}
+        notes = [runs.Note(text=one, tone="bad") for one in self.problems]
+        unread = "What this run recorded cannot be read in full:"
+        return {"sentence": unread, "facts": facts, "notes": notes}
+
+
+_REPORTS = {
+    links.INGEST: _ingest,
+    links.RETRAIN: _retrain,
+    links.ROLLBACK: _rollback,
+    links.REPLAY: _replay,
+}
+
+
+def _record(
+    site: Site, uri: Any, pattern: re.Pattern[str], kind: type[AnyRecord]
+) -> AnyRecord | None:
+    """The record behind the URI that a task returned, if it is where such records are."""
+    reviews = site.stores().reviews
+    key = runs.uri_key(uri, reviews.name)
+    return reviews.find_record(key, kind) if key and pattern.fullmatch(key) else None
+
+
+def _decision_key(site: Site, uri: Any) -> str | None:
+    registry = site.registry()
+    key = runs.uri_key(uri, registry.models.name) or ""
+    is_ours = key.startswith(f"{registry.name}/") and links.decision_link(key)
+    return key if is_ours else None
+
+
+def _decision(site: Site, key: str) -> Decision | None:
+    """The decision, its signature checked; None when it is gone."""
+    registry = site.registry()
+    version, _, folder = key.split("/")[-4:-1]
+    generation, _, policy = folder.partition("-")
+    return registry.find_decision(version, int(generation), policy)
+
+
+def _entry(site: Site, uri: Any) -> LogEntry | None:
+    """The log entry behind the URI that a task returned, its signature checked."""
+    registry = site.registry()
+    key = runs.uri_key(uri, registry.models.name) or ""
+    named = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
+    return registry.find_entry(int(named[1])) if named else None
+
+
+def _add_report(found: APIRouter, site: Site) -> None:
+    @found.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
+    def report_of_validation(delivery: Digest, basis: Digest) -> Response:
+        try:
+            page = validation_report.page(site.stores().reviews, validation_key(delivery, basis))
+        except ObjectMissingError as error:
+            raise no_such("There is no such validation report.") from error
+        return HTMLResponse(page, headers=inert_headers())

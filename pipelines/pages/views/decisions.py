@@ -1,0 +1,195 @@
+"""What the pages *Decisions* and *Decision* say: verdicts, and how each came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from markupsafe import Markup
+
+from pipelines.core import links
+from pipelines.core.escaping import Markdown
+from pipelines.gate.card import plots, sentences
+from pipelines.gate.card import tables as card_tables
+from pipelines.gate.card.sentences import Judged
+from pipelines.pages.frame import View, plot
+from pipelines.pages.markdown_page import html
+from pipelines.pages.views.champion import NOTHING, clock
+from pipelines.records.decisions import ApprovalRecord, Decision, GateRule, RuleGroup, Verdict
+from pipelines.records.succession import LogEntry
+
+PAGE_SIZE = 25
+
+TONES: Final[Mapping[Verdict, str]] = {
+    "PROMOTE": "good",
+    "REFRESH": "good",
+    "HOLD": "dim",
+    "INCONCLUSIVE": "warn",
+    "REJECT": "bad",
+}
+_GROUPS: Final[Mapping[RuleGroup, str]] = {
+    "sufficiency": "Is there enough to judge by?",
+    "floor": "Is it good enough in itself?",
+    "champion": "Is it no worse than the champion?",
+    "reference": "Is it no worse than the pinned reference?",
+    "slice": "Is no slice worse?",
+    "gain": "Is it better?",
+}
+_ANSWER_TONES = {"ok": "good", "yes": "good", "no": "dim", "FAIL": "bad"}
+
+
+class Line(View):
+    """One decision in the list."""
+
+    stored_at: str
+    version: str
+    link: str
+    verdict: str
+    tone: str
+    against: str
+    sentence: str
+    followed: str
+
+
+class RuleLine(View):
+    rule: str
+    answer: str
+    tone: str
+    observed: str
+    bounds: str
+    limit: str
+    detectable: str
+    sentence: str
+
+
+class RuleGroupView(View):
+    title: str
+    rules: tuple[RuleLine, ...]
+
+
+class Answer(View):
+    """What a person said to a decision that asked for one."""
+
+    answer: str
+    actor: links.Actor
+    reason: str
+
+
+def line(
+    key: str,
+    stored_at: str,
+    decision: Decision | None,
+    approval: ApprovalRecord | None,
+    entry: LogEntry | None,
+) -> Line:
+    """One decision of the list; ``entry`` is the generation that it could have become."""
+    version = key.split("/")[-4]  # of a key that `links.decision_link` knows
+    shown = {"stored_at": clock(stored_at) if stored_at else NOTHING, "version": version,
+             "link": links.decision_link(key)}  # fmt: skip
+    if decision is None:
+        return Line(verdict="unreadable", tone="bad", against=NOTHING, followed=NOTHING,
+                    sentence="It cannot be trusted: python -m pipelines champion fsck",
+                    **shown)  # fmt: skip
+    return Line(
+        verdict=decision.verdict,
+        tone=TONES[decision.verdict],
+        against=_against(decision),
+        sentence=decision.why,
+        followed=followed(decision, key, approval, entry),
+        **shown,
+    )
+
+
+def _against(decision: Decision) -> str:
+    if decision.champion_version is None:
+        return "nobody"
+    return f"generation {decision.champion_generation}, {decision.champion_version[:8]}"
+
+
+def followed(
+    decision: Decision, key: str, approval: ApprovalRecord | None, entry: LogEntry | None
+) -> str:
+    """What became of a decision, as a sentence."""
+    if entry is not None and entry.kind == "promotion" and entry.decision_key == key:
+        return f"It became champion: generation {entry.generation}."
+    if approval is not None and approval.answer == "reject":
+        return "A person rejected it."
+    if decision.approval == "impossible":
+        return "The champion stayed."
+    if entry is not None:
+        return "Nothing: the champion changed meanwhile."
+    return _WAITING[approval is not None or decision.approval == "not_needed"]
+
+
+_WAITING = {
+    True: "It may be promoted, and has not been: perhaps it was a dry run.",
+    False: "It waits for a person, under Browse, Required Actions.",
+}
+
+
+def grouped(rules: Iterable[GateRule]) -> tuple[RuleGroupView, ...]:
+    """The rules under what they ask, failures first within each."""
+    lines: dict[RuleGroup, list[GateRule]] = {}
+    for rule in rules:
+        lines.setdefault(rule.group, []).append(rule)
+    return tuple(
+        RuleGroupView(
+            title=title,
+            rules=tuple(map(_rule, sorted(lines[group], key=lambda one: one.is_passed))),
+        )
+        for group, title in _GROUPS.items()
+        if group in lines
+    )
+
+
+def _rule(rule: GateRule) -> RuleLine:
+    has_bounds = rule.low is not None or rule.high is not None
+    return RuleLine(
+        rule=rule.rule,
+        answer=rule.answer,
+        tone=_ANSWER_TONES[rule.answer],
+        observed=_number(rule.observed),
+        bounds=f"{_number(rule.low)} to {_number(rule.high)}" if has_bounds else NOTHING,
+        limit=_number(rule.limit),
+        detectable=_number(rule.detectable),
+        sentence=rule.sentence,
+    )
+
+
+def _number(value: float | None) -> str:
+    """At most four digits that mean something, without an exponent for what people count."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def answer(approval: ApprovalRecord | None) -> Answer | None:
+    if approval is None:
+        return None
+    return Answer(
+        answer="approved" if approval.answer == "approve" else "rejected",
+        actor=links.actor(approval.actor),
+        reason=approval.reason,
+    )
+
+
+def standing(judged: Judged) -> Markup:
+    """Who it was compared with, and what may follow."""
+    return html("\n\n".join(sentences.standing(judged)))
+
+
+def tables(judged: Judged) -> tuple[tuple[str, Markup], ...]:
+    """The tables of the model card that judge, each with its title."""
+    made: Sequence[tuple[str, Markdown]] = (
+        ("Scores", card_tables.scores(judged)),
+        ("Changes", card_tables.changes(judged)),
+        ("Right and wrong on the holdout", card_tables.confusion(judged)),
+        ("Slices of the holdout", card_tables.slices(judged)),
+        ("Behaviour", card_tables.behaviour(judged)),
+    )
+    return tuple((title, html(text)) for title, text in made)
+
+
+def drawings(judged: Judged) -> tuple[Markup, ...]:
+    evaluation, decision = judged.evaluation, judged.decision
+    return plot(plots.calibration(evaluation)), plot(plots.slices(evaluation, decision))

@@ -1,0 +1,201 @@
+"""Forms that start a run, made from the fields that the DAG itself declares.
+
+Airflow 3.3.2 has no link that opens its own form with values in it, so this is one of our pages.
+The run is started through Airflow's public API, as the person who presses the button.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pipelines.pages.frame import View
+
+MOST_BYTES = 64 * 1024
+SEAL_HOURS = 12
+_SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
+
+Kind = Literal["text", "number", "date", "choice", "check", "json"]
+Values = Mapping[str, str]
+
+
+class Field(View):
+    """One field of the form, as filled in so far."""
+
+    name: str
+    label: str
+    hint: str
+    kind: Kind
+    value: str
+    choices: tuple[str, ...] = ()
+    is_required: bool = False
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+class Form(View):
+    """A form, and what is wrong with it."""
+
+    dag_id: str
+    about: str
+    is_paused: bool
+    fields: tuple[Field, ...]
+    problem: str | None = None
+
+
+class FieldError(ValueError):
+    """What was typed cannot be what the DAG asks for."""
+
+
+def form(details: Mapping[str, Any], filled: Values, problem: str | None = None) -> Form:
+    """The form of a DAG, from what Airflow's API says about it.
+
+    Parameters
+    ----------
+    details : mapping
+        Airflow's answer to ``/dags/<dag>/details``.
+    filled : mapping
+        Texts by field; a field that is not named has the DAG's own default.
+    problem : str or None
+        Why it could not be sent.
+    """
+    params: Mapping[str, Any] = details.get("params") or {}
+    about = str(details.get("doc_md") or "").strip().splitlines()
+    return Form(
+        dag_id=str(details["dag_id"]),
+        about=about[0].lstrip("# ") if about else "",
+        is_paused=bool(details.get("is_paused")),
+        fields=tuple(_field(name, param, filled) for name, param in params.items()),
+        problem=problem,
+    )
+
+
+def from_link(details: Mapping[str, Any], asked: Values) -> dict[str, str]:
+    """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
+    params: Mapping[str, Any] = details.get("params") or {}
+    return {
+        name: text
+        for name, text in asked.items()
+        if name in params
+        and name != "reason"
+        and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
+    }
+
+
+def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
+    schema: Mapping[str, Any] = param.get("schema") or {}
+    kind = _kind(schema)
+    default = "" if param.get("value") is None else _text(param["value"])
+    return Field(
+        name=name,
+        label=str(schema.get("title") or name),
+        hint=str(param.get("description") or ""),
+        kind=kind,
+        value=filled.get(name, default),
+        choices=tuple(map(str, schema.get("enum") or ())),
+        is_required="null" not in _types(schema) and kind != "check",
+        min_length=schema.get("minLength"),
+        max_length=schema.get("maxLength"),
+        pattern=schema.get("pattern"),
+    )
+
+
+def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    types = schema.get("type") or "string"
+    return (types,) if isinstance(types, str) else tuple(types)
+
+
+def _kind(schema: Mapping[str, Any]) -> Kind:
+    types = set(_types(schema)) - {"null"}
+    if schema.get("enum"):
+        return "choice"
+    if types == {"boolean"}:
+        return "check"
+    if types <= {"integer", "number"}:
+        return "number"
+    if types == {"string"}:
+        return "date" if schema.get("format") == "date" else "text"
+    return "json"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
+    """What to start the run with. Airflow itself checks it against the DAG once more.
+
+    Raises
+    ------
+    FieldError
+        If a text is not of the kind that its field takes.
+    """
+    params: Mapping[str, Any] = details.get("params") or {}
+    return {name: _value(name, param, sent) for name, param in params.items()}
+
+
+def _value(name: str, param: Mapping[str, Any], sent: Values) -> Any:
+    schema: Mapping[str, Any] = param.get("schema") or {}
+    kind, text = _kind(schema), sent.get(name, "").strip()
+    if kind == "check":
+        return text == "true"
+    if not text and "null" in _types(schema):
+        return None
+    if kind in {"number", "json"}:
+        try:
+            return _parsed(text, kind)
+        except (ValueError, RecursionError):
+            label = schema.get("title") or name
+            raise FieldError(f"{label}: {text[:80]!r} is not {_WANTED[kind]}.") from None
+    return text
+
+
+def _parsed(text: str, kind: Kind) -> Any:
+    """A number or a flat list, as JSON that can be sent on.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else: NaN, an infinity and half a character are no JSON, either.
+    RecursionError
+        If it is nested too deeply to be read.
+    """
+    value = json.loads(text)
+    parts = value if kind == "json" and isinstance(value, list) else [value]
+    if any(isinstance(one, list | dict) for one in parts):
+        raise ValueError(text)
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    return value
+
+
+_WANTED = {"number": "a number", "json": 'a list such as [0, 7] or ["one", "two"]'}
+
+
+def refusal(body: Any) -> str:
+    """Why Airflow did not start the run, in its own words."""
+    detail = body.get("detail") if isinstance(body, dict) else None
+    if isinstance(detail, list):
+        detail = "; ".join(str(one.get("msg", one)) for one in detail if isinstance(one, dict))
+    return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
+
+
+def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
+    """What only our own form, shown to this reader for this DAG, can send back.
+
+    ``until`` is when it ends to be good for anything, in seconds since 1970.
+    """
+    said = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
+    return f"{until}.{hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
+
+
+def is_sealed(sent: str, secret: str, reader: str, dag_id: str, now: float) -> bool:
+    """Whether this reader was shown the form, and not too long ago."""
+    named = _SEAL.fullmatch(sent)
+    if named is None or int(named[1]) < now:
+        return False
+    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(named[1])))

@@ -1,0 +1,295 @@
+"""One incident for a person woken at 3 a.m.: what failed, which rows, since when, what to press.
+
+All of it comes from stored records. Each record that cannot be read becomes a sentence under
+``problems``, and the rest is shown all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pipelines.core.errors import (
+    LoopError,
+    ObjectMissingError,
+    TrustError,
+    concerns_one_record,
+    sentence,
+)
+from pipelines.core.keys import RECEIPTS, delivery_key, missing_key, outcome_key
+from pipelines.core.store.bucket import Bucket
+from pipelines.intake import standings
+from pipelines.intake.landing import checked_night
+from pipelines.intake.standings import Standing
+from pipelines.pages.read import Unreadable, read_all
+from pipelines.pages.views import incidents
+from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Receipt, ReplayAction
+from pipelines.records.succession import LogEntry
+from pipelines.records.validations import RuleResult, Validation
+from pipelines.registry.registry import Registry
+from pipelines.validation import report
+
+logger = logging.getLogger(__name__)
+
+WHY = "Why, is said by: python -m pipelines champion show"
+HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
+MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
+SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
+_PARALLEL_READS = 8
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What a person may do about a delivery's rows."""
+
+    label: str
+    action: ReplayAction
+    effect: str  # half a sentence
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another file of the night: its own rows, as they stand now."""
+
+    landing_key: str
+    delivery: str
+    verdict: str
+    delivered_rows: int = 0
+    accepted_rows: int = 0
+    quarantined_rows: int = 0
+    held_rows: int = 0
+
+
+@dataclass(frozen=True)
+class NightBeside:
+    """What the night brought besides the incident: not affected by it.
+
+    ``unreadable`` counts the files of which receipt or ledger entry cannot be read.
+    """
+
+    night: str
+    others: tuple[Other, ...] = ()
+    unreadable: int = 0
+
+    @property
+    def accepted_rows(self) -> int:
+        return sum(one.accepted_rows for one in self.others)
+
+    @property
+    def held(self) -> int:
+        """How many of the others are held, too."""
+        return sum(one.verdict == "HELD" for one in self.others)
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that the page on one delivery says."""
+
+    sha256: str
+    runbook: str
+    problems: tuple[str, ...]
+    champion: LogEntry | None
+    delivery: Delivery | None = None
+    standing: Standing | None = None
+    found: Validation | None = None
+    last_good: Outcome | None = None
+    differences: tuple[tuple[str, str, str], ...] = ()
+    beside: NightBeside | None = None
+    conflict: str | None = None
+    remedies: tuple[Remedy, ...] = ()
+
+    @property
+    def failed(self) -> list[RuleResult]:
+        """Rules that did not pass, those that hold first."""
+        return self.found.failed_rules if self.found else []
+
+    @property
+    def state(self) -> str:
+        return incidents.state_of(self.standing) if self.standing else "open"
+
+    @property
+    def settled_by(self) -> str:
+        return incidents.settled_by(self.standing) if self.standing else ""
+
+
+@dataclass(frozen=True)
+class MissingLook:
+    """All that the page on a source that fell silent says."""
+
+    runbook: str
+    problems: tuple[str, ...]
+    champion: LogEntry | None
+    missing: MissingDelivery | None = None
+    beside: NightBeside | None = None
+
+
+@dataclass
+class _Reader:
+    """Reads what can be read, and keeps the sentences on what cannot."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def __call__(self, read: Callable[[], Found]) -> Found | None:
+        try:
+            return read()
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            is_expected = isinstance(error, LoopError)
+            logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
+            self.problems.append(sentence(error))
+            return None
+
+    def champion(self, registry: Registry) -> LogEntry | None:
+        """The champion, from another bucket: it may be out of reach when this one is not."""
+        unknown = "Whether a champion answers is not known:"
+        try:
+            return registry.champion()
+        except Exception as error:  # noqa: BLE001 - the incident is told all the same
+            logger.warning("the champion cannot be read: %s", sentence(error))
+            # Another error names the store's address, which is not for every viewer.
+            why = str(error) if isinstance(error, TrustError | ObjectMissingError) else (
+                f"its bucket cannot be read. {WHY}"
+            )  # fmt: skip
+            self.problems.append(f"{unknown} {why}")
+        return None
+
+
+def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
+    """All about one delivery; None when the ledger does not know it."""
+    if not reviews.list(f"deliveries/{sha256}/"):
+        return None
+    read = _Reader()
+    delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
+    standing = read(lambda: standings.find(reviews, sha256))
+    found = read(lambda: _validation(reviews, standing))
+    last_good, lines = read(lambda: _beside_last_good(reviews, read, found)) or (None, [])
+    night = standing.outcome.counted_in if standing else None
+    receipts = _receipts(reviews, night) if night else []
+    return Look(
+        sha256, HELD_RUNBOOK,
+        champion=read.champion(registry), problems=tuple(read.problems),
+        delivery=delivery, standing=standing, found=found,
+        last_good=last_good, differences=tuple(lines),
+        beside=_night(reviews, receipts, night, sha256) if night else None,
+        conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
+    )  # fmt: skip
+
+
+def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None:
+    return report.read(reviews, standing.validation_key) if standing else None
+
+
+def _beside_last_good(
+    reviews: Bucket, read: _Reader, found: Validation | None
+) -> tuple[Outcome | None, list[tuple[str, str, str]]]:
+    """The source's last delivery that counted before, and what is different since."""
+    if found is None or not found.basis.trailing:
+        return None, []
+    key = found.basis.trailing[-1]
+    then = read(lambda: report.read(reviews, key))
+    if then is None:
+        return None, []
+    outcome = read(lambda: reviews.get_record(outcome_key(then.delivery), Outcome))
+    return outcome, report.differences(found, then)
+
+
+def _night(
+    reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
+) -> NightBeside:
+    beside = [one for one in receipts if isinstance(one, Unreadable) or one.delivery != sha256]
+    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+        found = list(readers.map(lambda one: _as_it_stands(reviews, one), beside))
+    others = [one for one in found if one is not None]
+    return NightBeside(
+        night,
+        tuple(sorted(others, key=lambda one: one.landing_key)),
+        len(found) - len(others),
+    )
+
+
+def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:
+    """What became of a file's rows, replays included; None if that cannot be read."""
+    if isinstance(receipt, Unreadable):
+        return None
+    if receipt.verdict == "DUPLICATE":  # its rows are those of another file
+        return Other(receipt.landing_key, receipt.delivery, receipt.verdict)
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        return None
+    if standing is None:
+        return None
+    named = (receipt.landing_key, receipt.delivery, standing.verdict)
+    if not receipt.delivered_rows:
+        return Other(*named)
+    now = standing.newest
+    return Other(
+        *named, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
+    )
+
+
+def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
+    keys = [info.key for info in reviews.list(f"{RECEIPTS}{night}/")]
+    return read_all(reviews, keys, Receipt)
+
+
+def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | None:
+    """The delivery that had the same name first, as the receipt says."""
+    own = (one for one in receipts if isinstance(one, Receipt) and one.delivery == sha256)
+    return next((one.conflicts_with for one in own if one.conflicts_with), None)
+
+
+def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
+    if standing is None or (standing.verdict != "HELD" and standing.quarantined is None):
+        return ()
+    is_held = standing.verdict == "HELD"
+    rows = (
+        f"the {standing.newest.held_rows if is_held else standing.newest.quarantined_rows:,} rows"
+    )
+    but = "but for those that break a row rule" if is_held else "although a rule says no"
+    effects: tuple[tuple[str, ReplayAction, str], ...] = (
+        ("Judge again", "revalidate", f"judges {rows} by today's rules and limits"),
+        ("Release", "release", f"lets {rows} count, {but}"),
+        ("Discard", "discard", f"gives {rows} up for good"),
+    )
+    return tuple(Remedy(*effect) for effect in effects)
+
+
+def _missing(reviews: Bucket, key: str, night: str, source: str) -> MissingDelivery:
+    missing = reviews.get_record(key, MissingDelivery)
+    if (missing.night, missing.source) != (night, source):
+        raise TrustError(f"{reviews.uri(key)} holds the record of another night or source")
+    return missing
+
+
+def look_at_missing(
+    reviews: Bucket, registry: Registry, night: str, source: str
+) -> MissingLook | None:
+    """All about a source that was overdue on a night; None when there is no such record.
+
+    Raises
+    ------
+    DataError
+        If ``night`` is not a day.
+    """
+    checked_night(night)
+    key = missing_key(night, source)
+    if reviews.find(key) is None:
+        return None
+    read = _Reader()
+    missing = read(lambda: _missing(reviews, key, night, source))
+    return MissingLook(
+        MISSING_RUNBOOK,
+        champion=read.champion(registry),
+        problems=tuple(read.problems),
+        missing=missing,
+        beside=_night(reviews, _receipts(reviews, night), night),
+    )

@@ -1,0 +1,246 @@
+"""What the tab *Run report* says: what one run did, told from the records it left.
+
+Airflow knows which records they are: each task returned the URI of its own. What they say is read
+from the store, so a report can be read for as long as the records are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pipelines.core import links
+from pipelines.intake.nights import sentence as overdue_sentence
+from pipelines.pages.frame import View
+from pipelines.pages.views.incident import MISSING_RUNBOOK, SET_ASIDE_RUNBOOK
+from pipelines.records.decisions import Decision
+from pipelines.records.deliveries import (
+    MissingDelivery,
+    Outcome,
+    Receipt,
+    Replay,
+    ReplayPlan,
+    SetAside,
+)
+from pipelines.records.succession import LogEntry
+
+# The tasks whose result says what the run did, by DAG.
+TELLING: Final[Mapping[str, tuple[str, ...]]] = {
+    links.INGEST: ("summarize_night",),
+    links.RETRAIN: ("take_snapshot", "plan", "has_work", "decide", "promote"),
+    links.ROLLBACK: ("plan_rollback", "apply_rollback"),
+    links.REPLAY: ("plan_replay", "apply_replay"),
+}
+
+_NAMED = 5  # keys that a note spells out
+
+VERDICT_TONES: Final[Mapping[str, str]] = {
+    "ACCEPTED": "good",
+    "PARTLY_ACCEPTED": "warn",
+    "HELD": "bad",
+    "DUPLICATE": "dim",
+}
+
+
+class Fact(View):
+    """One line of a report; ``link`` leads to one of our pages."""
+
+    name: str
+    value: str
+    link: str | None = None
+
+
+class Note(View):
+    """What a reader should not miss; ``link`` says under which words more is told."""
+
+    text: str
+    tone: str
+    link: str | None = None
+    label: str = ""
+
+
+class Delivered(View):
+    """What became of one landing file."""
+
+    file: str
+    verdict: str
+    tone: str
+    why: str
+    delivered: int
+    accepted: int
+    quarantined: int
+    held: int
+    report: str | None
+    incident: str | None
+
+
+class Report(View):
+    """The tab of one run."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    started: str
+    sentence: str
+    facts: tuple[Fact, ...] = ()
+    deliveries: tuple[Delivered, ...] = ()
+    totals: Delivered | None = None
+    notes: tuple[Note, ...] = ()
+    nothing_affected: str | None = None
+
+
+def uri_key(value: Any, bucket: str) -> str | None:
+    """The key in an URI that a task returned; None when it is none of that bucket."""
+    prefix = f"s3://{bucket}/"
+    if isinstance(value, str) and value.startswith(prefix) and len(value) > len(prefix):
+        return value.removeprefix(prefix)
+    return None
+
+
+def night_sentence(receipts: Sequence[Receipt], unreadable: int = 0) -> str:
+    """What a night brought; nothing is added up when some of its receipts cannot be read."""
+    if unreadable:
+        known = len(receipts) + unreadable
+        return f"{_files(known)} dealt with; what became of {unreadable:,} of them is not known."
+    if not receipts:
+        return "Nothing was delivered. Nothing is trained because of this night."
+    held = sum(one.verdict == "HELD" for one in receipts)
+    accepted = sum(one.accepted_rows for one in receipts)
+    said = f"{_files(len(receipts))} dealt with, {accepted:,} rows count."
+    return said if not held else f"{said} {_files(held)} held: none of those rows count."
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
+    """One file of a night; the outcome says where its report is."""
+    is_held = receipt.verdict == "HELD"
+    return Delivered(
+        file=receipt.landing_key,
+        verdict=receipt.verdict,
+        tone=VERDICT_TONES[receipt.verdict],
+        why=receipt.why,
+        delivered=receipt.delivered_rows,
+        accepted=receipt.accepted_rows,
+        quarantined=receipt.quarantined_rows,
+        held=receipt.held_rows,
+        report=(links.report_link(outcome.validation_key) or None) if outcome else None,
+        incident=links.incidents_link(receipt.delivery) if is_held else None,
+    )
+
+
+def totals(lines: Sequence[Delivered]) -> Delivered:
+    return Delivered(
+        file="all", verdict="", tone="", why="", report=None, incident=None,
+        delivered=sum(one.delivered for one in lines),
+        accepted=sum(one.accepted for one in lines),
+        quarantined=sum(one.quarantined for one in lines),
+        held=sum(one.held for one in lines),
+    )  # fmt: skip
+
+
+def not_affected(receipts: Sequence[Receipt]) -> str | None:
+    """What went well beside a held delivery, for whoever is woken by it."""
+    others = [one for one in receipts if one.verdict != "HELD"]
+    if len(others) == len(receipts):
+        return None
+    rows = sum(one.accepted_rows for one in others)
+    return (
+        f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count. The "
+        "champion goes on answering, and retraining goes on with what counts."
+    )
+
+
+def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:
+    link = links.runbook_link(MISSING_RUNBOOK)
+    return tuple(
+        Note(text=f"{overdue_sentence(one)}.", tone="warn", link=link, label="What to do")
+        for one in missing
+    )
+
+
+def left_alone(said: Any) -> tuple[Note, ...]:
+    """Files that the run did not take up, as its own summary names them."""
+    return tuple(
+        Note(
+            text=f"{one.landing_key}: {one.why}",
+            tone="bad" if one.needs_person else "dim",
+            link=links.runbook_link(SET_ASIDE_RUNBOOK) if one.needs_person else None,
+            label="What to do",
+        )
+        for one in map(_set_aside, said if isinstance(said, list) else ())
+        if one is not None
+    )
+
+
+def _set_aside(said: Any) -> SetAside | None:
+    try:
+        return SetAside.model_validate(said)
+    except ValidationError:
+        return None  # whatever a task of that name returned
+
+
+def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:
+    """A note on records that are torn or gone; the incident of each is in the list."""
+    if not keys:
+        return ()
+    more = f", and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
+    named = ", ".join(keys[:_NAMED]) + more
+    return (
+        Note(
+            text=f"Not readable, and left out here: {named}.",
+            tone="bad", link=links.incidents_link(), label="What is known of them",
+        ),
+    )  # fmt: skip
+
+
+def retrain_facts(
+    decision_key: str | None, decision: Decision | None, entry: LogEntry | None, has_work: Any
+) -> tuple[str, tuple[Fact, ...]]:
+    """A sentence and facts on a retraining."""
+    if has_work is False:
+        return "Nothing changed since the last decision, so nothing was trained.", ()
+    if decision is None or decision_key is None:
+        return "It has not come to a decision.", ()
+    link = links.decision_link(decision_key)
+    facts = (
+        Fact(name="version", value=decision.version, link=link),
+        Fact(name="verdict", value=f"{decision.verdict}: {decision.why}", link=link),
+        Fact(name="model card", value="read it", link=links.card_link(decision_key)),
+    )
+    if entry is None:
+        return "The champion stayed.", facts
+    became = Fact(name="champion since", value=f"{entry.at}, generation {entry.generation}",
+                  link=links.champion_link())  # fmt: skip
+    return "Its version became champion.", (*facts, became)
+
+
+def rollback_facts(entry: LogEntry | None) -> tuple[str, tuple[Fact, ...]]:
+    if entry is None:
+        return "Nothing was changed: a dry run, or it is not done.", ()
+    facts = (
+        Fact(name="champion", value=entry.version, link=links.champion_link()),
+        Fact(name="withdrawn", value=entry.subject or "-"),
+        Fact(name="reason", value=entry.reason),
+    )
+    return f"Version {entry.version} was put back, as generation {entry.generation}.", facts
+
+
+def replay_facts(plan: ReplayPlan | None, done: Replay | None) -> tuple[str, tuple[Fact, ...]]:
+    if plan is None:
+        return "It has not come to a plan.", ()
+    link = links.incidents_link(plan.delivery)
+    facts = (
+        Fact(name="delivery", value=plan.delivery, link=link),
+        Fact(name="action", value=plan.action),
+        Fact(name="rows that count", value=f"{len(plan.accept):,} from here on"),
+        Fact(name="reason", value=plan.reason),
+        Fact(name="report", value="read it", link=links.report_link(plan.validation_key)),
+    )
+    if done is None:
+        return f"A dry run, or not done: it would become {plan.verdict}. {plan.why}", facts
+    return f"The delivery is {done.verdict}. {done.why}", facts

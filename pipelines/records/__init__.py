@@ -1,0 +1,1 @@
+"""What crosses borders, one module per family of records."""

@@ -1,0 +1,103 @@
+"""Records of the gate: a decision, its card, and what a person answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipelines.core import keys
+from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+
+Verdict = Literal["PROMOTE", "REFRESH", "HOLD", "REJECT", "INCONCLUSIVE"]
+Approval = Literal["not_needed", "needed", "impossible"]
+Answer = Literal["approve", "reject"]
+RuleGroup = Literal["sufficiency", "floor", "champion", "reference", "slice", "gain"]
+
+PROMOTABLE: frozenset[Verdict] = frozenset({"PROMOTE", "REFRESH"})
+
+
+class GateRule(Record):
+    """One rule of the gate: what it asked, what it saw, and a sentence for people.
+
+    ``low`` and ``high`` bound what was observed, ``detectable`` is the smallest true change that
+    would show; None where the rule is no comparison.
+    """
+
+    rule: str
+    group: RuleGroup
+    is_passed: bool
+    observed: float | None
+    limit: float | None
+    low: float | None = None
+    high: float | None = None
+    detectable: float | None = None
+    sentence: str
+
+    @property
+    def answer(self) -> str:
+        """For people. A gain that is not there is no fault: then nothing needs to change."""
+        if self.group == "gain":
+            return "yes" if self.is_passed else "no"
+        return "ok" if self.is_passed else "FAIL"
+
+
+class Decision(ModelRecord):
+    """The recorded verdict. Promotion acts on it, and on an approval where it asks for one."""
+
+    schema_version: Literal[2] = 2
+    version: VersionId
+    manifest_sha256: Sha256
+    evaluation_sha256: Sha256
+    champion_generation: int
+    champion_version: str | None
+    reference_version: str | None
+    policy: Sha256
+    verdict: Verdict
+    approval: Approval
+    becomes_reference: bool  # surely better than the reference, so later models answer to this one
+    why: str
+    rules: tuple[GateRule, ...]
+
+    @property
+    def object_key(self) -> str:
+        return gate_key(self, "decision.json")
+
+
+class CardFiles(ModelRecord):
+    """The model card of a decision as it was drawn: what a person reads before approving."""
+
+    schema_version: Literal[1] = 1
+    version: VersionId
+    champion_generation: int
+    policy: Sha256
+    decision_sha256: Sha256
+    files: dict[str, Sha256]  # name, in the same folder, to the digest of its bytes
+
+    @property
+    def object_key(self) -> str:
+        return gate_key(self, "card.json")
+
+
+class ApprovalRecord(ModelRecord):
+    """A person's answer to one decision. Void when the champion has moved since."""
+
+    schema_version: Literal[1] = 1
+    version: VersionId
+    champion_generation: int
+    policy: Sha256
+    decision_sha256: Sha256
+    answer: Answer
+    actor: str
+    reason: str
+
+    @property
+    def object_key(self) -> str:
+        return gate_key(self, "approval.json")
+
+
+def gate_key(
+    record: Evaluation | ArtefactCheck | Decision | CardFiles | ApprovalRecord, name: str
+) -> str:
+    return keys.gate_key(
+        record.model_name, record.version, record.champion_generation, record.policy, name
+    )

@@ -1,0 +1,172 @@
+"""The records in which a version is judged: scores, comparisons, rules, the decision, an approval.
+
+Numbers are rounded to `DECIMALS` places before they are recorded: the last bits of a sum may differ
+between processors, and a record must not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
+from pipelines.records.decisions import gate_key
+
+DECIMALS = 9
+
+SetName = Literal["holdout", "newest", "golden"]
+CapabilityKind = Literal["minimum_functionality", "invariance", "direction"]
+
+
+class CalibrationBin(Record):
+    """Reviews whose probability lies in one tenth of [0, 1], and how many are really positive."""
+
+    rows: int
+    mean_probability: float
+    positive_share: float
+
+
+class Metrics(Record):
+    """Scores of one model on one set of reviews. Higher is better but for losses and errors."""
+
+    rows: int
+    accuracy: float
+    f1: float
+    roc_auc: float
+    log_loss: float  # nats per review
+    calibration_error: float  # expected calibration error, in [0, 1]
+    recall_positive: float
+    recall_negative: float
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+    calibration: tuple[CalibrationBin, ...]  # bins that hold reviews, by probability
+
+
+class PairedComparison(Record):
+    """Two models on the same rows; changes are challenger minus the other one.
+
+    ``low`` and ``high`` are one-sided bounds at ``confidence`` each. ``detectable`` is the size of
+    a true change that so many rows would show four times out of five.
+    """
+
+    rows: int
+    only_other_right: int
+    only_challenger_right: int
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
+    accuracy_detectable: float
+    log_loss_change: float
+    log_loss_change_low: float
+    log_loss_change_high: float
+    log_loss_detectable: float
+    mcnemar_p_value: float  # exact, two-sided
+    confidence: float
+
+
+class SetScores(Record):
+    """All models on one evaluation set. A model's scores are None if one of them is no number."""
+
+    name: SetName
+    set_id: Sha256  # of the texts: equal ids mean the same reviews
+    positive_rows: int
+    negative_rows: int
+    challenger: Metrics | None
+    champion: Metrics | None
+    reference: Metrics | None
+    against_champion: PairedComparison | None
+    against_reference: PairedComparison | None
+
+    @property
+    def rows(self) -> int:
+        return self.positive_rows + self.negative_rows
+
+
+class SliceScore(Record):
+    """One named part of the holdout, e.g. ``rating=mild``."""
+
+    name: str
+    rows: int
+    challenger_accuracy: float | None
+    champion_accuracy: float | None
+    against_champion: PairedComparison | None
+
+
+class CapabilityScore(Record):
+    """How often a model fails one capability of the behavioural suite."""
+
+    capability: str
+    kind: CapabilityKind
+    cases: int
+    failures: int
+    max_failure_share: float
+
+    @property
+    def failure_share(self) -> float:
+        return self.failures / self.cases
+
+
+class BehaviourScores(Record):
+    """One model on the whole behavioural suite, capabilities by name."""
+
+    suite: Sha256
+    capabilities: tuple[CapabilityScore, ...]
+
+
+class CheckRow(Record):
+    """One holdout row's probability, so that a consumer can prove it runs the same model."""
+
+    partition: Sha256
+    row: int
+    probability: float
+
+
+class Evaluation(ModelRecord):
+    """Challenger, champion and pinned reference scored on the same rows in the same run."""
+
+    schema_version: Literal[2] = 2
+    version: VersionId
+    manifest_sha256: Sha256
+    champion_generation: int  # 0: there was no champion
+    champion_version: str | None
+    reference_version: str | None  # None without a champion
+    policy: Sha256  # of the gate's settings, golden set, behavioural suite and code
+    overlap_rows: int  # holdout texts that the challenger was trained on, word for word or nearly
+    seen_rows: int  # holdout texts left out because an older model was trained on them
+    champion_age_nights: int | None  # newest night here minus newest night the champion knows
+    artefact_bytes: int
+    holdout: SetScores
+    newest: SetScores
+    golden: SetScores
+    slices: tuple[SliceScore, ...]
+    behaviour: BehaviourScores | None  # None: a probability was no number
+    champion_behaviour: BehaviourScores | None
+    check_rows: tuple[CheckRow, ...]
+    golden_probabilities: tuple[float, ...]
+
+    @property
+    def object_key(self) -> str:
+        return gate_key(self, "evaluation.json")
+
+
+class ArtefactCheck(ModelRecord):
+    """What a clean process found out about a model file. Measured, so no two are the same bytes."""
+
+    schema_version: Literal[1] = 1
+    version: VersionId
+    champion_generation: int
+    policy: Sha256
+    evaluation_sha256: Sha256
+    model_sha256: Sha256
+    answers_alike: bool
+    why: str
+    rows: int
+    largest_difference: float | None
+    latency_p95_milliseconds: float | None  # of one review at a time
+    load_seconds: float | None
+    peak_bytes: int | None  # resident memory of the whole process
+
+    @property
+    def object_key(self) -> str:
+        return gate_key(self, "artefact_check.json")

@@ -1,0 +1,98 @@
+"""Records of what a validation found."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipelines.core import keys
+from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, VersionId
+from pipelines.records.data import Partition
+from pipelines.records.deliveries import DeliveryVerdict
+
+Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not judged
+
+
+class RuleResult(Record):
+    """What one validation rule found, in numbers and as a sentence."""
+
+    rule: str
+    severity: Severity
+    is_passed: bool
+    observed: float | None
+    limit: str
+    rows: int
+    sentence: str
+
+
+class Profile(Record):
+    """The rows of a delivery that break no row rule, as histograms (see `validation.profiles`)."""
+
+    rows: int
+    positive_rows: int
+    chars: tuple[int, ...]  # rows per bin of text length
+    ngrams: tuple[int, ...]  # distinct word n-grams per bin of their hash
+
+
+class Agreement(Record):
+    """How often the champion reads a delivery's texts as they are labelled."""
+
+    champion: VersionId
+    rows: int
+    agreeing_rows: int
+    expected: float  # share in the source's earlier deliveries, else in the champion's holdout
+    expected_rows: int  # which that share was counted on
+    is_own: bool  # whether it is the source's own
+
+
+class Basis(Record):
+    """All that a validation depends on beside the delivery: the same basis, the same findings."""
+
+    rules: Sha256  # settings, code and libraries
+    before: NightDate  # compared with what earlier nights counted
+    known: Sha256  # of the texts that counted already
+    trailing: tuple[str, ...]  # reports of the source's recent deliveries, oldest first
+    champion: VersionId | None  # whose reading of the labels was asked for
+
+
+class Example(Record):
+    """One row that breaks a row rule, cut short. The text is hostile: escape it."""
+
+    row: int  # position in the delivery, from 0
+    reasons: tuple[str, ...]
+    review_id: str
+    text: str
+
+
+class Validation(StoredRecord):
+    """Everything validation found out about one delivery."""
+
+    schema_version: Literal[1] = 1
+    delivery: Sha256
+    verdict: DeliveryVerdict
+    why: str
+    basis: Basis
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+    reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
+    rules: tuple[RuleResult, ...]
+    examples: tuple[Example, ...] = ()
+    profile: Profile | None = None  # None: no rows could be read
+    reference: Profile | None = None  # of the trailing deliveries together
+    agreement: Agreement | None = None
+    accepted: Partition | None
+    quarantined: Partition | None
+    sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
+    page_sha256: Sha256  # of the report for people, which is drawn from all the rest
+
+    @property
+    def object_key(self) -> str:
+        return keys.validation_key(self.delivery, self.basis.digest())
+
+    @property
+    def failed_rules(self) -> list[RuleResult]:
+        """Rules that did not pass, those that hold first."""
+        order = ("critical", "row", "warning")
+        failed = [rule for rule in self.rules if not rule.is_passed and rule.severity in order]
+        return sorted(failed, key=lambda rule: order.index(rule.severity))

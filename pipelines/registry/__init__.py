@@ -1,0 +1,1 @@
+"""Versions, the champion log, decisions, promotion, rollback."""

@@ -1,0 +1,107 @@
+"""What a person answered to a decision, and what it allows."""
+
+from __future__ import annotations
+
+from pipelines.core.errors import PromotionError
+from pipelines.records.decisions import PROMOTABLE, Answer, ApprovalRecord, Decision
+from pipelines.registry.registry import Registry
+
+
+def is_allowed(registry: Registry, decision: Decision) -> bool:
+    """Whether nothing stands in the way but the champion: verdict and, if needed, approval."""
+    if not may_ever_be(registry, decision):
+        return False
+    if decision.approval == "not_needed":
+        return True
+    approval = find_approval(registry, decision)
+    return approval is not None and approval.answer == "approve"
+
+
+def is_open(registry: Registry, decision: Decision) -> bool:
+    """Whether the version may still become champion: it is allowed to, or nobody was asked yet."""
+    if not may_ever_be(registry, decision):
+        return False
+    approval = find_approval(registry, decision) if decision.approval == "needed" else None
+    return approval is None or approval.answer == "approve"
+
+
+def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | None:
+    """A person's answer to this very decision; None when nobody answered.
+
+    Raises
+    ------
+    PromotionError
+        If what is kept beside the decision answers another one.
+    """
+    approval = registry.find_approval(decision)
+    return _checked_answer(approval, decision) if approval else None
+
+
+def answer(
+    registry: Registry, decision_key: str, says: Answer, *, actor: str, reason: str
+) -> ApprovalRecord:
+    """Keep a person's answer to a decision that asks for one; the first answer stands.
+
+    Raises
+    ------
+    PromotionError
+        If the decision asks for no approval, there is no reason, or what is kept beside the
+        decision answers another one.
+    """
+    decision = registry.decision(decision_key)
+    if decision.approval != "needed":
+        raise PromotionError(
+            f"nobody is asked about version {decision.version}: its verdict is {decision.verdict}, "
+            f"and approval is {decision.approval.replace('_', ' ')}. {decision.why}"
+        )
+    if not reason.strip():
+        raise PromotionError("an answer needs a reason: whoever reads the log later will ask")
+    approval = ApprovalRecord(
+        model_name=registry.name,
+        version=decision.version,
+        champion_generation=decision.champion_generation,
+        policy=decision.policy,
+        decision_sha256=decision.digest(),
+        answer=says,
+        actor=actor,
+        reason=reason,
+    )
+    return _checked_answer(registry.add_approval(approval), decision)
+
+
+def _checked_answer(approval: ApprovalRecord, decision: Decision) -> ApprovalRecord:
+    """The approval, if it answers this very decision."""
+    found, wanted = approval.decision_sha256, decision.digest()
+    if (found, approval.version) != (wanted, decision.version):
+        raise PromotionError(
+            f"the approval by {approval.actor} answers decision {found[:16]}…, not {wanted[:16]}… "
+            f"on version {decision.version}: it is void. Find out who put it there: "
+            "python -m pipelines champion fsck"
+        )
+    return approval
+
+
+def may_ever_be(registry: Registry, decision: Decision) -> bool:
+    may_be = decision.approval == "needed" and decision.verdict == "INCONCLUSIVE"
+    is_good = decision.approval != "impossible" and decision.verdict in PROMOTABLE
+    return (is_good or may_be) and decision.model_name == registry.name
+
+
+def checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord | None:
+    """The approval, where one is needed. Without a person's yes there is none."""
+    if decision.approval == "not_needed":
+        return None
+    approval = find_approval(registry, decision)
+    if approval is None or approval.answer != "approve":
+        said = f"{approval.actor} rejected it ({approval.reason})" if approval else "nobody did"
+        raise PromotionError(
+            f"version {decision.version} needs a person's approval, and {said}. To approve: "
+            f"python -m pipelines decision approve {decision.version} --reason ..."
+        )
+    return approval
+
+
+def joined_reasons(reason: str, approval: ApprovalRecord | None) -> str:
+    """Why, in the words of who approved it and of who started the run."""
+    said = [approval.reason] if approval else []
+    return "; ".join(dict.fromkeys(part for part in [*said, reason] if part))

@@ -1,0 +1,1 @@
+"""Read everything that both buckets hold, and name the first object of each fault."""

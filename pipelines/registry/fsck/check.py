@@ -1,0 +1,60 @@
+"""Check everything in both buckets against everything that is said of it.
+
+Reads all, changes nothing, stops at nothing: each fault becomes a finding that names the object.
+First every object by itself: is it the record, or the file, that belongs under its key
+(`registry.fsck.places`)? Then the records beside each other: do they fit together, and is all
+there that they name? So what was taken away is noticed by what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipelines.core.store.bucket import Bucket
+from pipelines.registry.fsck import contents as fsck_contents
+from pipelines.registry.fsck import files as fsck_files
+from pipelines.registry.fsck import ledger, models
+from pipelines.registry.fsck.contents import Finding, Progress
+from pipelines.registry.fsck.places import BucketName
+from pipelines.registry.registry import Registry
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def check(
+    reviews: Bucket,
+    registry: Registry,
+    *,
+    is_deep: bool = False,
+    on_object: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Finding]:
+    """All findings on both buckets: errors first, and a changed object before what misses it.
+
+    Costs a request per object. Raises what says that nothing is known: the store does not answer,
+    a bucket does not exist, or there is no key to check by.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where deliveries, ledger and snapshots are.
+    registry : Registry
+        Whose bucket to check, with all models in it.
+    is_deep : bool
+        Also read the bytes of raw deliveries, partitions and caches; else only how many they are.
+    on_object : callable
+        Called with how many objects were read, of how many.
+
+    Raises
+    ------
+    TransientError
+        If the store gives no settling answer.
+    """
+    buckets: dict[BucketName, Bucket] = {"reviews": reviews, "models": registry.models}
+    contents, found = fsck_contents.look(buckets)
+    files = fsck_files.count(contents, is_deep=is_deep)
+    progress = Progress(on_object, total=len(fsck_contents.records_to_read(contents)) + files)
+    found += fsck_contents.read_records(contents, progress)
+    found += fsck_files.check(contents, progress, is_deep=is_deep)
+    found += models.check(contents)
+    found += ledger.check(contents)
+    return sorted(dict.fromkeys(found), key=lambda one: _ORDER[one.kind])

@@ -1,0 +1,204 @@
+"""Read everything in both buckets once: which records are proven, and what is wrong with the rest.
+
+Costs one request per object, eight at a time. What is kept in memory are the records, without the
+parts of validations that nothing is compared with.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from pipelines.core.errors import (
+    BucketMissingError,
+    ConfigError,
+    LoopError,
+    ObjectMissingError,
+    TransientError,
+)
+from pipelines.core.record import StoredRecord
+from pipelines.core.store.answers import ObjectInfo
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.sealed import AnyRecord
+from pipelines.records.succession import ChampionHint
+from pipelines.records.validations import Validation
+from pipelines.registry.fsck.places import BucketName, Place, place_of
+
+PARALLEL_READS = 8
+
+Severity = Literal["error", "warning", "note"]
+One = TypeVar("One")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    An ``error`` means that something recorded is lost, was changed or was forged; a ``warning``
+    that readers manage without; a ``note`` that something is unfinished or not used by anything.
+    """
+
+    kind: Severity
+    bucket: BucketName
+    key: str
+    what: str
+
+
+@dataclass
+class Progress:
+    """How many objects were read of how many; ``on_object`` is called after each."""
+
+    on_object: Callable[[int, int], None]
+    done: int = 0
+    total: int = 0
+
+    def step(self) -> None:
+        self.done += 1
+        self.on_object(self.done, self.total)
+
+
+@dataclass
+class Contents:
+    """What both buckets hold: every key, and every record that is proven to be the one it is.
+
+    Attributes
+    ----------
+    listed : dict
+        Per bucket, each key and its line of the listing.
+    places : dict
+        Per bucket, each key that this project writes, and what must lie there.
+    records : dict
+        Per kind of record, each key and the record.
+    """
+
+    buckets: Mapping[BucketName, Bucket]
+    listed: dict[BucketName, dict[str, ObjectInfo]] = field(default_factory=dict)
+    places: dict[BucketName, dict[str, Place]] = field(default_factory=dict)
+    records: dict[type[StoredRecord], dict[str, StoredRecord]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+
+    def of(self, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
+        """Every proven record of a kind, by key."""
+        for _, record in sorted(self.records[kind].items()):
+            if isinstance(record, kind):
+                yield record
+
+    def find(self, kind: type[AnyRecord], key: str) -> AnyRecord | None:
+        record = self.records[kind].get(key)
+        return record if isinstance(record, kind) else None
+
+    def has(self, bucket: BucketName, key: str) -> bool:
+        return key in self.listed[bucket]
+
+    def keys_of(self, *holds: object) -> Iterator[tuple[BucketName, str]]:
+        """Every key under which such records or files must lie, whether or not they are proven."""
+        for bucket, places in self.places.items():
+            yield from ((bucket, key) for key, place in places.items() if place.holds in holds)
+
+    def needed(
+        self, kind: type[AnyRecord], key: str, *, by: str, found: list[Finding]
+    ) -> AnyRecord | None:
+        """The record that another one names; a finding is added when it does not exist.
+
+        One that exists and is not proven has its finding already.
+        """
+        if not self.has(kind.BUCKET, key):
+            what = f"is named by {by} and does not exist"
+            found.append(Finding("error", kind.BUCKET, key, what))
+        return self.find(kind, key)
+
+    def as_named(
+        self, kind: type[StoredRecord], key: str, sha256: str, *, by: str
+    ) -> Iterator[Finding]:
+        """Findings on a record that another one names, with the digest it had then."""
+        found: list[Finding] = []
+        record = self.needed(kind, key, by=by, found=found)
+        yield from found
+        if record is not None and record.digest() != sha256:
+            what = f"is not what {by} recorded: one of the two was replaced"
+            yield Finding("error", kind.BUCKET, key, what)
+
+
+def look(buckets: Mapping[BucketName, Bucket]) -> tuple[Contents, list[Finding]]:
+    """List both buckets; whatever this project does not write is a finding."""
+    contents, found = Contents(buckets), []
+    for name, bucket in buckets.items():
+        contents.listed[name] = {info.key: info for info in bucket.list("")}
+        places = {key: place_of(name, key) for key in contents.listed[name]}
+        contents.places[name] = {key: place for key, place in places.items() if place is not None}
+        found += [
+            Finding("warning", name, key, "is nothing this project writes")
+            for key, place in places.items()
+            if place is None
+        ]
+    return contents, found
+
+
+def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
+    """Each key under which a record must lie, and its kind."""
+    return [
+        (key, place.holds)
+        for places in contents.places.values()
+        for key, place in places.items()
+        if isinstance(place.holds, type)
+    ]
+
+
+def read_records(contents: Contents, progress: Progress) -> list[Finding]:
+    """Read every record into the contents; each that is not proven is a finding."""
+
+    def read(named: tuple[str, type[StoredRecord]]) -> StoredRecord:
+        key, kind = named
+        return _needed_parts(contents.buckets[kind.BUCKET].get_record(key, kind))
+
+    found = []
+    wanted = records_to_read(contents)
+    for (key, kind), answer in zip(wanted, each(read, wanted, progress), strict=True):
+        if isinstance(answer, StoredRecord):
+            contents.records[kind][key] = answer
+        else:
+            severity: Severity = "warning" if kind is ChampionHint else "error"
+            found.append(Finding(severity, kind.BUCKET, key, str(answer)))
+    return found
+
+
+def _needed_parts(record: StoredRecord) -> StoredRecord:
+    """What is compared with other records: of a year of validations all would not fit."""
+    if isinstance(record, Validation):
+        unused = {"rules": (), "examples": (), "profile": None, "reference": None}
+        return record.model_copy(update=unused)
+    return record
+
+
+def each(
+    read: Callable[[One], Answer], many: Iterable[One], progress: Progress
+) -> Iterator[Answer | LoopError]:
+    """What was read of each, in order, several at a time; or the error that says what is wrong.
+
+    Raises
+    ------
+    TransientError
+        If the store gives no settling answer: then nothing is known.
+    ConfigError, BucketMissingError
+        If nothing can be read at all.
+    """
+
+    def attempt(one: One) -> Answer | LoopError:
+        try:
+            return read(one)
+        except (TransientError, ConfigError, BucketMissingError):
+            raise
+        except ObjectMissingError:
+            return ObjectMissingError("was listed, and could not be found a moment later")
+        except LoopError as error:
+            return error
+
+    with ThreadPoolExecutor(PARALLEL_READS) as readers:
+        for answer in readers.map(attempt, many):
+            progress.step()
+            yield answer

@@ -1,0 +1,154 @@
+"""Files that are no records: each is proven by the digest that a record has of it.
+
+Caches prove themselves by a seal. A bad one is a warning: it can be deleted, and is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pipelines.core.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
+from pipelines.core.keys import beside, report_key
+from pipelines.core.store import signing
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.records.data import Partition
+from pipelines.records.decisions import CardFiles
+from pipelines.records.deliveries import Delivery, Outcome, Replay
+from pipelines.records.validations import Validation
+from pipelines.records.versions import Manifest
+from pipelines.registry.fsck.contents import Contents, Finding, Progress, each
+from pipelines.registry.fsck.places import BucketName, FileKind
+
+CACHES: dict[FileKind, str] = {"features": "Features", "corpus": "Corpus"}  # as what it is sealed
+_ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
+_ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A file that a record names, and what its bytes must hash to."""
+
+    bucket: BucketName
+    key: str
+    sha256: str
+    named_by: str
+    size_bytes: int | None = None
+    started: hashlib._Hash = field(default_factory=hashlib.sha256, compare=False)
+
+
+def expected(contents: Contents) -> dict[str, Expected]:
+    """Every file that a proven record names, by key. No key is in both buckets."""
+    files: dict[str, Expected] = {}
+    for one in (*_of_deliveries(contents), *_of_versions(contents)):
+        files.setdefault(one.key, one)
+    return files
+
+
+def _of_deliveries(contents: Contents) -> Iterator[Expected]:
+    for delivery in contents.of(Delivery):
+        if delivery.raw_key is not None:
+            yield Expected(
+                "reviews", delivery.raw_key, delivery.sha256, delivery.object_key,
+                delivery.size_bytes, delivery_digest(parse_name(delivery.landing_key)),
+            )  # fmt: skip
+    entries: list[Outcome | Replay | Validation] = [
+        *contents.of(Outcome), *contents.of(Replay), *contents.of(Validation),
+    ]  # fmt: skip
+    for entry in entries:
+        for part in partitions_of(entry):
+            yield Expected("reviews", part.key, part.sha256, entry.object_key, part.size_bytes)
+    for validation in contents.of(Validation):
+        key = validation.object_key
+        yield Expected("reviews", report_key(key), validation.page_sha256, key)
+
+
+def partitions_of(entry: Outcome | Replay | Validation) -> list[Partition]:
+    return [part for part in (entry.accepted, entry.quarantined, entry.sketch) if part is not None]
+
+
+def _of_versions(contents: Contents) -> Iterator[Expected]:
+    for manifest in contents.of(Manifest):
+        yield Expected(
+            "models", manifest.model_key, manifest.model_sha256, manifest.object_key,
+            manifest.model_size_bytes,
+        )  # fmt: skip
+    for card in contents.of(CardFiles):
+        for name, sha256 in card.files.items():
+            yield Expected("models", beside(card.object_key, name), sha256, card.object_key)
+
+
+def check(contents: Contents, progress: Progress, *, is_deep: bool) -> Iterator[Finding]:
+    """Findings on all files; the bytes of raw deliveries, partitions and caches only when deep."""
+    files = expected(contents)
+    yield from _unnamed(contents, files)
+    read = []
+    for one in files.values():
+        info = contents.listed[one.bucket].get(one.key)
+        if info is None:
+            what = f"is named by {one.named_by} and does not exist"
+            yield Finding("error", one.bucket, one.key, what)
+        elif one.size_bytes not in {None, info.size_bytes}:
+            what = f"has {info.size_bytes:,} bytes, not the recorded {one.size_bytes:,}"
+            yield Finding("error", one.bucket, one.key, what)
+        elif is_deep or _kind(contents, one) not in _ONLY_DEEP:
+            read.append(one)
+    yield from _changed(contents, read, progress)
+    if is_deep:
+        yield from _bad_caches(contents, progress)
+
+
+def _kind(contents: Contents, one: Expected) -> object:
+    place = contents.places[one.bucket].get(one.key)
+    return place.holds if place else None
+
+
+def _unnamed(contents: Contents, files: dict[str, Expected]) -> Iterator[Finding]:
+    for bucket, key in contents.keys_of(*_ALWAYS, *_ONLY_DEEP):
+        if key not in files:
+            yield Finding("note", bucket, key, "is named by no record")
+    for bucket, key in contents.keys_of("probe"):
+        yield Finding("note", bucket, key, "was left by a stopped process; it can be deleted")
+
+
+def _changed(
+    contents: Contents, files: Iterable[Expected], progress: Progress
+) -> Iterator[Finding]:
+    def read(one: Expected) -> str:
+        bucket, digest = contents.buckets[one.bucket], one.started.copy()
+        for chunk in bucket.stream(one.key)[1]:
+            digest.update(chunk)
+        if digest.hexdigest() != one.sha256:
+            raise DigestMismatchError(
+                uri=bucket.uri(one.key), expected=one.sha256, found=digest.hexdigest()
+            )
+        return one.key
+
+    files = list(files)
+    for one, answer in zip(files, each(read, files, progress), strict=True):
+        if isinstance(answer, LoopError):
+            yield Finding("error", one.bucket, one.key, f"{answer} ({one.named_by} names it.)")
+
+
+def _bad_caches(contents: Contents, progress: Progress) -> Iterator[Finding]:
+    reviews = contents.buckets["reviews"]
+
+    def read(named: tuple[str, str]) -> str:
+        key, kind = named
+        data = reviews.get(key)
+        signing.unseal(data, kind=kind, place=f"reviews/{key}", uri=reviews.uri(key))
+        return key
+
+    caches = [(key, CACHES[holds]) for holds in CACHES for _, key in contents.keys_of(holds)]
+    for (key, _), answer in zip(caches, each(read, caches, progress), strict=True):
+        if isinstance(answer, TrustError):
+            yield Finding("warning", "reviews", key, f"{answer} It is a cache: delete it.")
+        elif isinstance(answer, LoopError) and not isinstance(answer, ObjectMissingError):
+            yield Finding("note", "reviews", key, f"was not read: {answer}")
+
+
+def count(contents: Contents, *, is_deep: bool) -> int:
+    """About how many files `check` will read."""
+    kinds = (*_ALWAYS, *_ONLY_DEEP, *CACHES) if is_deep else _ALWAYS
+    return sum(1 for _ in contents.keys_of(*kinds))

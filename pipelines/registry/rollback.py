@@ -1,0 +1,210 @@
+"""Put an older champion back, in two steps: think it over, then do it.
+
+A rollback is one more line of the log. The plan names the champion it was made against, so
+repeating it never rolls back twice, and one that somebody's promotion overtook does nothing.
+The withdrawn version cannot be promoted again until somebody releases it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pipelines.core.errors import ChampionMovedError, PromotionError, TransientError
+from pipelines.core.record import sha256_of
+from pipelines.records.succession import LogEntry, RollbackPlan
+from pipelines.registry import champion_log
+from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+PREVIOUS = "previous"
+
+
+def make_plan(registry: Registry, to: str, *, reason: str) -> tuple[str, RollbackPlan]:
+    """Find the version to go back to and prove that it can still be loaded.
+
+    Parameters
+    ----------
+    registry : Registry
+        Of the model.
+    to : str
+        A version that was champion before, or ``"previous"``.
+    reason : str
+        Kept in the log; must not be blank.
+
+    Raises
+    ------
+    PromotionError
+        If there is no reason or no such former champion.
+    TrustError
+        If the target's manifest or model is not what was recorded.
+    """
+    if not reason.strip():
+        raise PromotionError("a rollback needs a reason: whoever reads the log later will ask")
+    history = registry.history()
+    if not history:
+        raise PromotionError(f"model {registry.name!r} has no champion, so none to roll back")
+    champion, target = history[-1], _target(registry, history, to)
+    registry.load(registry.champion_manifest(target))
+    plan = RollbackPlan(
+        model_name=registry.name,
+        champion_generation=champion.generation,
+        champion_version=champion.version,
+        target_generation=target.generation,
+        target_version=target.version,
+        reason=reason,
+    )
+    registry.models.put_record(plan)
+    return plan.object_key, plan
+
+
+def _target(registry: Registry, history: list[LogEntry], to: str) -> LogEntry:
+    withdrawn = registry.withdrawn()
+    former = [
+        entry
+        for entry in history
+        if entry.kind == "promotion"
+        and entry.version != history[-1].version
+        and entry.version not in withdrawn
+    ]
+    wanted = former if to == PREVIOUS else [entry for entry in former if entry.version == to]
+    if not wanted:
+        known = [entry.version for entry in former]
+        raise PromotionError(
+            f"cannot roll back to {to!r}: it must be a former champion that was not itself rolled "
+            f"back. There are: {', '.join(known) or 'none'}"
+        )
+    return wanted[-1]
+
+
+def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntry:
+    """Append the older version to the champion log.
+
+    Raises
+    ------
+    ChampionMovedError
+        If another version became champion since the plan was made: think it over again.
+    """
+    before = registry.entry(plan.champion_generation)
+    target = registry.entry(plan.target_generation)
+    if (before.version, target.version) != (plan.champion_version, plan.target_version):
+        raise PromotionError("the plan does not match the champion log; make a new one")
+    registry.load(registry.champion_manifest(target))
+    entry = target.model_copy(
+        update={
+            "generation": before.generation + 1,
+            "previous_entry_sha256": before.digest(),
+            "kind": "rollback",
+            "subject": before.version,
+            "actor": actor,
+            "reason": plan.reason,
+            "token": plan.digest(),
+            "at": champion_log.time_after(registry.models, before),
+        }
+    )
+    appended = registry.append(entry)
+    logger.info("champion=%s instead_of=%s", appended.version, appended.subject)
+    return appended
+
+
+def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
+    """Put back the champion before a promotion that turned out bad.
+
+    Returns
+    -------
+    version : str or None
+        Who is champion instead; None if nobody could be put back.
+    """
+    try:
+        champion = registry.champion()
+        if champion is not None and champion.generation != generation:
+            return champion.version  # somebody was faster, or this is a repetition
+        if champion is None or champion.kind != "promotion":
+            return None  # a person chose this one
+        _, plan = make_plan(registry, PREVIOUS, reason=reason)
+        return apply_plan(registry, plan, actor="confirm").version
+    except ChampionMovedError as error:
+        logger.warning("%s", error)
+        return undo(registry, generation, reason=reason)
+    except TransientError:
+        raise
+    except Exception:
+        logger.exception("generation=%d cannot be undone", generation)
+        return None
+
+
+def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntry:
+    """Make a former champion the reference that challengers must not be worse than.
+
+    Raises
+    ------
+    PromotionError
+        If there is no reason, or the version was never champion.
+    ChampionMovedError
+        If the log grew meanwhile: run it again.
+    """
+    if not reason.strip():
+        raise PromotionError("a pin needs a reason: whoever reads the log later will ask")
+    history = registry.history()
+    target = next((entry for entry in reversed(history) if entry.version == version), None)
+    if target is None:
+        raise PromotionError(f"version {version!r} was never champion, so it is no reference")
+    registry.load(registry.champion_manifest(target))
+    before = history[-1]
+    return registry.append(
+        _next_entry(
+            registry,
+            before,
+            kind="pin",
+            subject=version,
+            reference=version,
+            reference_manifest_sha256=target.manifest_sha256,
+            actor=actor,
+            reason=reason,
+            token=sha256_of(f"pin {version} after {before.digest()}".encode()),
+        )
+    )
+
+
+def _next_entry(registry: Registry, before: LogEntry, **changes: Any) -> LogEntry:
+    """The line after a line of the log, with the same champion."""
+    follows = {
+        "generation": before.generation + 1,
+        "previous_entry_sha256": before.digest(),
+        "at": champion_log.time_after(registry.models, before),
+    }
+    return before.model_copy(update=follows | changes)
+
+
+def release(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntry:
+    """Let a version that was rolled back compete again; the champion stays.
+
+    Raises
+    ------
+    PromotionError
+        If there is no reason, or the version is not withdrawn.
+    ChampionMovedError
+        If the log grew meanwhile: run it again.
+    """
+    if not reason.strip():
+        raise PromotionError("a release needs a reason: whoever reads the log later will ask")
+    withdrawn = registry.withdrawn()
+    if version not in withdrawn:
+        raise PromotionError(
+            f"version {version!r} is not withdrawn. Withdrawn are: "
+            f"{', '.join(sorted(withdrawn)) or 'none'}"
+        )
+    before = registry.history()[-1]
+    token = sha256_of(f"release {version} after {before.digest()}".encode())
+    return registry.append(
+        _next_entry(
+            registry,
+            before,
+            kind="release",
+            subject=version,
+            actor=actor,
+            reason=reason,
+            token=token,
+        )
+    )

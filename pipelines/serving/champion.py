@@ -1,0 +1,145 @@
+"""The champion as a consumer gets it: found in the log, verified, loaded, and proven the same."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.core.errors import PromotionError, TrustError
+from pipelines.core.keys import manifest_key
+from pipelines.core.record import sha256_of
+from pipelines.core.store.sealed import from_stored, named_key
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest
+from pipelines.registry.registry import Registry, load_version
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+MODEL_FILE, MANIFEST_FILE, ENTRY_FILE = "model.skops", "manifest.json", "champion.json"
+_ENTRY_RECORD_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A loaded champion and what proves where it came from."""
+
+    entry: LogEntry
+    manifest: Manifest
+    model: Pipeline
+
+
+def find_champion(registry: Registry) -> LogEntry:
+    """The champion's log entry.
+
+    Raises
+    ------
+    PromotionError
+        If the log was read and is empty.
+    """
+    entry = registry.champion()
+    if entry is None:
+        raise PromotionError(
+            f"model {registry.name!r} has no champion yet. Make one: python -m pipelines retrain"
+        )
+    return entry
+
+
+def load_champion(registry: Registry) -> Champion:
+    """Load the champion: by the log, by digest, by the allow-list."""
+    entry = find_champion(registry)
+    manifest = registry.champion_manifest(entry)
+    return Champion(entry, manifest, registry.load(manifest))
+
+
+def pull(registry: Registry, folder: Path) -> LogEntry:
+    """Copy the champion to a folder: ``<version>/`` with its files, then ``champion.json``.
+
+    The last file names the version, and is replaced as a whole: whoever reads the folder gets the
+    old champion or the new one, whenever the copying is stopped.
+
+    Raises
+    ------
+    TrustError
+        If the folder has a later champion than the log: the log was cut back.
+    """
+    entry = find_champion(registry)
+    if (folder / ENTRY_FILE).exists():
+        _check_no_step_back(_read_entry(folder), entry, folder)
+    manifest = registry.champion_manifest(entry)
+    model = registry.model_bytes(manifest)
+    try:
+        version = folder / entry.version
+        version.mkdir(parents=True, exist_ok=True)
+        _replace(version / MODEL_FILE, model)
+        _replace(version / MANIFEST_FILE, registry.models.get(manifest.object_key))
+        _replace(folder / ENTRY_FILE, registry.models.get(entry.object_key))
+    except OSError as error:
+        raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
+    return entry
+
+
+def _check_no_step_back(before: LogEntry, entry: LogEntry, folder: Path) -> None:
+    if before.model_name == entry.model_name and before.generation > entry.generation:
+        raise TrustError(
+            f"the champion log was cut back: {folder} has generation {before.generation}, and the "
+            f"log ends with {entry.generation}. The folder stays as it is. "
+            "What to do: docs/runbooks/champion-log-broken.md"
+        )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pull-", delete=False) as file:
+        file.write(data)
+    try:
+        Path(file.name).chmod(0o644)
+        os.replace(file.name, path)  # noqa: PTH105 - the atomic one
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def load_pulled(folder: Path) -> Champion:
+    """Load a champion that `pull` wrote, after checking every digest.
+
+    Raises
+    ------
+    TrustError
+        If a file is missing, or does not match the log entry beside it.
+    """
+    entry = _read_entry(folder)
+    manifest_file = folder / entry.version / MANIFEST_FILE
+    manifest = from_stored(
+        _read(manifest_file, folder), Manifest,
+        manifest_key(entry.model_name, entry.version), uri=str(manifest_file),
+    )  # fmt: skip
+    model = _read(folder / entry.version / MODEL_FILE, folder)
+    found = (manifest.digest(), sha256_of(model))
+    if found != (entry.manifest_sha256, manifest.model_sha256):
+        raise TrustError(
+            f"the files in {folder} do not belong together or were changed. "
+            f"Pull again: python -m pipelines champion pull --to {folder}"
+        )
+    return Champion(entry, manifest, load_version(manifest, model))
+
+
+def _read_entry(folder: Path) -> LogEntry:
+    """The log entry in the folder. It says itself which line of the log it was signed as."""
+    file = folder / ENTRY_FILE
+    data = _read(file, folder)
+    return from_stored(data, LogEntry, named_key(data, LogEntry, uri=str(file)), uri=str(file))
+
+
+def _read(path: Path, folder: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TrustError(
+            f"cannot read {path}: {error.strerror}. "
+            f"Pull the champion first: python -m pipelines champion pull --to {folder}"
+        ) from error

@@ -1,0 +1,47 @@
+"""Does the published champion answer as at the gate? If not, put the last one back."""
+
+from __future__ import annotations
+
+import logging
+
+from pipelines.core.errors import PromotionError
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
+from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+
+def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Settings) -> int:
+    """Check after a promotion that a consumer gets the very model that was approved.
+
+    Returns
+    -------
+    rows : int
+        How many probabilities were compared.
+
+    Raises
+    ------
+    PromotionError
+        If an answer differs from the one the gate saw.
+    """
+    entry = registry.entry(generation)
+    manifest = registry.champion_manifest(entry)
+    model = registry.load(manifest)
+    evaluation = registry.evaluation_of(registry.decision_of(entry))
+    if not evaluation.check_rows:
+        raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
+    from pipelines.models.prediction import positive_probability
+
+    texts, expected = questions(reviews, manifest, evaluation, settings)
+    answers = positive_probability(model, texts)
+    worst = max(abs(got - want) for got, want in zip(answers, expected, strict=True))
+    if not worst <= LARGEST_DIFFERENCE:
+        raise PromotionError(
+            f"champion generation {generation} ({entry.version}) does not answer as it did at the "
+            f"gate: a probability differs by {worst:.2e}. Do not serve it; find out what changed "
+            "between training and serving (library versions, code)."
+        )
+    logger.info("generation=%d confirmed=%d", generation, len(expected))
+    return len(expected)

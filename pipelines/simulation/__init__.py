@@ -1,0 +1,1 @@
+"""A film site to try the loop with: reviews, damage, nightly deliveries."""

@@ -1,0 +1,301 @@
+"""The steps that look how a run ended and tell people. They change nothing else, ever.
+
+Each looks at the stores, which are the truth, and not only at the colours of tasks. Repeating one
+tells nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.alerts import messages
+from pipelines.alerts.alert import Alert, Run
+from pipelines.core import config
+from pipelines.core.errors import TrustError, concerns_one_record, sentence
+from pipelines.steps.context import registry_in, stores_as
+
+if TYPE_CHECKING:
+    from pipelines.alerts.notifier import Teller
+    from pipelines.alerts.records import Attempt
+    from pipelines.core.grants import Role
+    from pipelines.core.store.bucket import Bucket, Stores
+    from pipelines.records.deliveries import NightSummary, Receipt
+    from pipelines.records.validations import Validation
+
+logger = logging.getLogger(__name__)
+
+MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others. Poison: all
+
+# Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
+_RED_BY_DELIVERIES = ("delivery.", "check_night")
+
+
+def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
+    """Tell what a night left behind: held, missing and unfinished deliveries.
+
+    Parameters
+    ----------
+    run : Run
+        That ingested the night.
+    night : str
+        ``YYYY-MM-DD``.
+    landing_uris : sequence of str, optional
+        The files that were due; None when even that could not be found out.
+    """
+    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris), "ingest")
+
+
+def alert_retrain(run: Run) -> None:
+    """Tell that a retraining failed, and of a champion that was put back."""
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
+
+
+def alert_rollback(run: Run) -> None:
+    """Tell of the champion that was put back, or that it was not."""
+    _look(run, lambda stores: run_alerts(stores, run), "retrain")
+
+
+def alert_replay(run: Run) -> None:
+    """Tell that a replay failed."""
+    _look(run, lambda _stores: failed_alerts(run), "ingest")
+
+
+def alert_failed_run(run: Run, why: str) -> None:
+    """Tell that a run failed whose own alert task never got to say so."""
+    from pipelines.alerts import records
+
+    if not (teller := _teller()).is_on:
+        return
+    try:
+        if records.has_looked(teller.reviews, run):
+            return
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s was looked at is not known: %s", run.run_id, sentence(error))
+    teller.tell(messages.failed_run(run, _airflow_url(), why))
+
+
+def alert_late(run: Run, minutes: float) -> None:
+    """Tell that a run takes too long, unless all it does is wait for a person."""
+    from pipelines.alerts import records
+
+    if not (teller := _teller()).is_on:
+        return
+    question = Alert(
+        kind="approval_waiting", identity=messages.approval_key(run), title="", sentences=()
+    )
+    try:
+        if records.was_told(teller.reviews, question.key):
+            logger.info("run=%s is not late: it waits for a person", run.run_id)
+            return
+    except Exception as error:  # noqa: BLE001 - people are told all the same
+        logger.warning("whether %s waits is not known: %s", run.run_id, sentence(error))
+    teller.tell(messages.late(run, minutes, _airflow_url()))
+
+
+def alert_waiting(run: Run, decision_uri: str) -> None:
+    """Tell that a model waits for a person. Whatever goes wrong, the question is put all the same.
+
+    It is called just before the question opens, so that the run can be answered once it waits.
+    """
+    from pipelines.steps import context
+
+    try:
+        if not (teller := _teller()).is_on:
+            return
+        decision = context.read_decision(decision_uri)
+        hours = config.load().approval.timeout_hours
+        alert = messages.waiting(decision.version, decision.why, hours, run, _airflow_url())
+        teller.tell(alert)
+    except Exception as error:  # noqa: BLE001 - as said above
+        logger.warning("nobody was told that the run waits for a person: %s", sentence(error))
+
+
+# ── What there is to tell ────────────────────────────────────────────────────────────────────
+
+
+def night_alerts(
+    stores: Stores, run: Run, night: str, landing_uris: Sequence[str] | None
+) -> Iterator[Alert]:
+    """One alert per held delivery and silent source, and one for all that came to no conclusion.
+
+    A run that is red for any other reason is told as failed.
+    """
+    from pipelines.intake import nights
+
+    url = _airflow_url()
+    summary = nights.night_summary(stores.reviews, night, config.load().sources)
+    found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
+    found += [messages.missing(one, nights.sentence(one), run, url) for one in summary.missing]
+    found += _unfinished_alerts(stores, summary, run, landing_uris)
+    if summary.for_people:
+        found.append(messages.set_aside(summary, run, url))
+    yield from found
+    if not _is_explained(run, found):
+        yield messages.failed_run(run, url)
+
+
+def _named_or_counted(held: Sequence[Alert], night: str, run: Run) -> Iterator[Alert]:
+    """Every poison alarm by name, of the others a few, and one alert that counts the rest."""
+    alarms = [one for one in held if one.kind == "poison_alarm"]
+    others = [one for one in held if one.kind != "poison_alarm"]
+    room = max(MAX_HELD_ALERTS - len(alarms), 0)
+    yield from (*alarms, *others[:room])
+    if counted := [one.key for one in others[room:]]:
+        yield messages.more_held(counted, night, run, _airflow_url())
+
+
+def _unfinished_alerts(
+    stores: Stores, summary: NightSummary, run: Run, landing_uris: Sequence[str] | None
+) -> Iterator[Alert]:
+    night, url = summary.night, _airflow_url()
+    if landing_uris is None:
+        why = "Which files were due could not be found out."
+        yield messages.unfinished(night, (), why, run, url)
+        return
+    if summary.unreadable:
+        why = f"{len(summary.unreadable)} receipts cannot be read: what became of their files?"
+        yield messages.unfinished(night, summary.unreadable, why, run, url)
+        return
+    dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
+    if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
+        why = f"{len(unfinished)} of {len(landing_uris)} deliveries came to no conclusion."
+        yield messages.unfinished(night, unfinished, why, run, url)
+
+
+def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
+    """Whether all that is red in the run follows from what is told of its deliveries."""
+    explained = _RED_BY_DELIVERIES if found else ()
+    return all(name.startswith(explained) for name in run.failed_tasks)
+
+
+def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:
+    for receipt in summary.receipts:
+        if receipt.verdict == "HELD":
+            yield from _held_alert(stores.reviews, receipt, run)
+
+
+def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
+    """At most one; a torn record of this delivery is told, and silences no other."""
+    from pipelines.core import keys
+    from pipelines.intake import standings
+
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        yield messages.unreadable(receipt, sentence(error), run, _airflow_url())
+        return
+    if standing is None or standing.verdict != "HELD":
+        return
+    key = standing.validation_key
+    report = reviews.uri(keys.report_key(key))
+    found = _find_validation(reviews, key)
+    yield messages.held(standing.outcome, found, report, run, _airflow_url())
+
+
+def _find_validation(reviews: Bucket, key: str) -> Validation | None:
+    from pipelines.records.validations import Validation
+
+    try:
+        return reviews.find_record(key, Validation)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("it is told without its validation: %s", sentence(error))
+        return None
+
+
+def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
+    """A failed run, and what the champion log says."""
+    yield from failed_alerts(run)
+    name = config.load().model.name
+    try:
+        history = registry_in(stores).history()
+    except TrustError as error:
+        yield messages.broken_log(name, str(error), run, _airflow_url())
+        return
+    named = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    if named and named[-1].kind == "rollback":
+        yield messages.put_back(named[-1], run, _airflow_url())
+
+
+def failed_alerts(run: Run) -> Iterator[Alert]:
+    if run.failed_tasks:
+        yield messages.failed_run(run, _airflow_url())
+
+
+# ── How it is told ───────────────────────────────────────────────────────────────────────────
+
+
+def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> None:
+    """Tell what is found, after what earlier runs could not tell.
+
+    What cannot be looked at is an incident of its own: the run is then told as failed.
+    """
+    from pipelines.alerts import records
+
+    if not (teller := _teller()).is_on:
+        logger.info("Alerts are off: [alerts] in the configuration switches them on.")
+        return
+    try:
+        teller.sweep()
+    except Exception as error:  # noqa: BLE001 - this run is told all the same
+        logger.warning("what earlier runs could not tell stays untold: %s", sentence(error))
+    try:
+        for alert in find(stores_as(role)):
+            teller.tell(alert)
+        records.mark_looked(teller.reviews, run)
+    except Exception as error:  # noqa: BLE001 - an incident, whatever it is
+        logger.warning("how the run ended cannot be looked at: %s", sentence(error))
+        teller.tell(messages.unseen_run(run, _airflow_url(), sentence(error)))
+
+
+def every_alert() -> list[dict[str, Any]]:
+    """The newest attempt to tell each incident by each channel, for people and for machines."""
+    from pipelines.alerts import records
+
+    reviews = stores_as(None).reviews
+    return [_line(reviews, attempt) for attempt in records.attempts(reviews)]
+
+
+def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
+    """A record that cannot be read is said where its content would be: the others are listed."""
+    from pipelines.alerts import records
+
+    known: dict[str, Any] = {"kind": "unreadable", "severity": "", "runbook": ""}
+    try:
+        alert = records.read_alert(reviews, attempt.incident)
+        known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
+        title = alert.title
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        title = sentence(error)
+    try:
+        why = records.why_failed(reviews, attempt)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        why = sentence(error)
+    return known | {
+        "incident": attempt.incident,
+        "title": title,
+        "channel": attempt.channel,
+        "state": attempt.state,
+        "attempts": attempt.number,
+        "why": why,
+    }
+
+
+def _teller() -> Teller:
+    from pipelines.alerts import notifier
+
+    return notifier.open_teller(config.load(), os.environ)
+
+
+def _airflow_url() -> str:
+    return config.load().alerts.airflow_url

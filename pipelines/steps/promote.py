@@ -1,0 +1,195 @@
+"""The steps of `sentiment_retrain` from the verdict on: ask, promote, confirm."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from pipelines.core import config
+from pipelines.core.errors import (
+    ChampionMovedError,
+    ConfirmationError,
+    PromotionError,
+    concerns_one_record,
+    sentence,
+)
+from pipelines.steps.context import read_decision, registry_in, stores_as
+from pipelines.steps.retrain import decide, evaluate, verify, write_card
+
+if TYPE_CHECKING:
+    from pipelines.records.decisions import Decision
+
+logger = logging.getLogger(__name__)
+
+MAX_REDECISIONS = 5
+
+NextStep = Literal["promote", "ask", "keep_champion"]
+Answer = Literal["approve", "reject"]
+
+
+class Reply(TypedDict):
+    """What a person answered: about which decision, what, who and why."""
+
+    decision_uri: str
+    answer: Answer
+    actor: str
+    reason: str
+
+
+def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
+    """What follows a decision: promote, ask a person, or keep the champion."""
+    from pipelines.registry import approvals
+
+    stores = stores_as()
+    decision, registry = read_decision(decision_uri), registry_in(stores)
+    if is_dry_run or not approvals.is_open(registry, decision):
+        logger.info("The champion stays: %s. %s", decision.verdict, decision.why)
+        return "keep_champion"
+    return "promote" if approvals.is_allowed(registry, decision) else "ask"
+
+
+def describe_decision(decision_uri: str) -> str:
+    """What a person is asked about a decision, as Markdown."""
+    from pipelines.gate import question
+
+    hours = config.load().approval.timeout_hours
+    return question.describe(read_decision(decision_uri), timeout_hours=hours)
+
+
+def record_reply(decision_uri: str, reply: Reply | None) -> bool:
+    """Keep what a person replied in Airflow; returns whether the version may be promoted.
+
+    Parameters
+    ----------
+    decision_uri : str
+        The decision that somebody was asked about.
+    reply : Reply, optional
+        None when nobody replied in time. That is no answer: nothing is kept.
+
+    Raises
+    ------
+    PromotionError
+        If the reply is about another decision, or `record_answer` refuses it.
+    """
+    from pipelines.registry import approvals
+
+    if reply is not None:
+        if reply["decision_uri"] != decision_uri:
+            raise PromotionError(
+                f"{reply['actor']} was asked about {reply['decision_uri']}, and the decision now "
+                f"is {decision_uri}: the answer is void. Start a new run of sentiment_retrain"
+            )
+        return record_answer(**reply) == "approve"
+    decision, registry = read_decision(decision_uri), registry_in(stores_as())
+    if approvals.is_allowed(registry, decision):
+        logger.info("Version %s was approved elsewhere meanwhile.", decision.version)
+        return True
+    logger.warning(
+        "Nobody approved version %s in time: the champion stays. Run sentiment_retrain again to "
+        "be asked again, or: python -m pipelines decision approve %s --reason ...",
+        decision.version, decision.version,
+    )  # fmt: skip
+    return False
+
+
+def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) -> Answer:
+    """Keep what a person says of a version that needs approval; returns the answer that stands.
+
+    Raises
+    ------
+    PromotionError
+        If the decision asks for no approval, or there is no reason.
+    """
+    from pipelines.registry import approvals
+
+    stores = stores_as()
+    _, key = stores.resolve(decision_uri)
+    registry = registry_in(stores)
+    approval = approvals.answer(registry, key, answer, actor=actor, reason=reason)
+    logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
+    if approval.answer != answer:
+        logger.warning(
+            "The first answer stands: %s said %s (%s), so %s by %s changes nothing.",
+            approval.actor, approval.answer, approval.reason, answer, actor,
+        )  # fmt: skip
+    return approval.answer
+
+
+def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
+    """Make the decided version champion; returns the log entry's URI.
+
+    If another version was promoted meanwhile, this one is evaluated and decided on again, against
+    the new champion; None when it no longer is good enough. An approval is of one decision: it is
+    void then, and a person must be asked again.
+
+    Raises
+    ------
+    ChampionMovedError
+        If that happens `MAX_REDECISIONS` times in a row.
+    """
+    from pipelines.core import provenance
+    from pipelines.registry import approvals, promotion
+
+    stores = stores_as()
+    registry, policy = registry_in(stores), provenance.gate_policy(config.load())
+    for _ in range(MAX_REDECISIONS):
+        decision = read_decision(decision_uri)
+        if not approvals.is_allowed(registry, decision):
+            _log_not_promoted(decision)
+            return None
+        try:
+            entry = promotion.promote(registry, decision, policy=policy, actor=actor, reason=reason)
+        except ChampionMovedError as error:
+            logger.warning("%s", error)
+            if decision.approval == "needed":
+                logger.warning("The approval of version %s is void.", decision.version)
+            lost = error
+            manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
+            decision_uri = decide(verify(evaluate(manifest_uri)))
+            with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
+                write_card(decision_uri)
+        else:
+            return stores.models.uri(registry.log_key(entry.generation))
+    raise lost
+
+
+def _log_not_promoted(decision: Decision) -> None:
+    logger.warning(
+        "Not promoted: version %s against champion generation %d is %s, a person's approval is %s. "
+        "%s", decision.version, decision.champion_generation, decision.verdict,
+        decision.approval.replace("_", " "), decision.why,
+    )  # fmt: skip
+    if decision.approval == "needed":
+        logger.warning("Nobody approved this decision. Run sentiment_retrain again to be asked.")
+
+
+def confirm(entry_uri: str | None) -> int:
+    """Check that consumers get the approved model; returns the number of compared answers.
+
+    If they do not, the champion before is put back at once.
+
+    Raises
+    ------
+    ConfirmationError
+        If a consumer would get another model than the approved one; it says what was put back.
+    """
+    if entry_uri is None:
+        logger.info("Nothing was promoted, so there is nothing to confirm.")
+        return 0
+    from pipelines.registry import rollback
+    from pipelines.serving import confirm as serving_confirm
+
+    stores = stores_as()
+    _, key = stores.resolve(entry_uri)
+    registry = registry_in(stores)
+    generation = int(key.rpartition("/")[2].removesuffix(".json"))
+    try:
+        return serving_confirm.confirm(stores.reviews, registry, generation, config.load())
+    except Exception as error:
+        # What this machine or the whole store is at fault for says nothing of the champion.
+        if isinstance(error, OSError | MemoryError) or not concerns_one_record(error):
+            raise
+        why = sentence(error)
+        back = rollback.undo(registry, generation, reason=f"confirm: {why}"[:500])
+        raise ConfirmationError(generation=generation, why=why, put_back=back) from error

@@ -1,0 +1,99 @@
+"""From a candidate of the configuration to models: what to try, how to build and feed them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, cast
+
+from sklearn.pipeline import Pipeline
+
+from pipelines.core.errors import ConfigError, StalePlanError
+from pipelines.core.record import canonical_json
+from pipelines.core.settings import CandidateSettings, Settings
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.models.factories import fingerprint_parameters, reads_fingerprints
+from pipelines.records.versions import Plan
+from pipelines.training.dataset import Dataset, Rows
+
+
+def settings_to_try(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Factory and parameters by name: each candidate once per combination of its grid.
+
+    Raises
+    ------
+    ConfigError
+        If they are more than the budget allows.
+    """
+    expanded: dict[str, dict[str, Any]] = {}
+    for name in settings.training.candidates:
+        expanded |= _combinations(name, settings.candidates[name])
+    budget = settings.training.max_settings
+    if len(expanded) > budget:
+        raise ConfigError(
+            f"the candidates and their grids make {len(expanded)} settings to try; "
+            f"training.max_settings allows {budget}. Shorten a grid or raise the budget."
+        )
+    return expanded
+
+
+def _combinations(name: str, candidate: CandidateSettings) -> dict[str, dict[str, Any]]:
+    grid = dict(sorted(candidate.grid.items()))
+    expanded = {}
+    for values in product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        label = " ".join([name, *(f"{key}={value}" for key, value in chosen.items())])
+        parameters = {**candidate.parameters, **chosen}
+        expanded[label] = {"factory": candidate.factory, "parameters": parameters}
+    return expanded
+
+
+def check_configured(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan that names code or parameters other than the configuration does.
+
+    Nothing that a record names is ever imported for its sake.
+
+    Raises
+    ------
+    StalePlanError
+        If a candidate of the plan is not configured, or otherwise.
+    """
+    for label, planned in plan.candidates.items():
+        name = label.partition(" ")[0]
+        candidate = settings.candidates.get(name)
+        configured = _combinations(name, candidate).get(label) if candidate else None
+        if canonical_json(configured) != canonical_json(planned):
+            raise StalePlanError(
+                f"version {plan.version} was planned with candidate {label!r} as {planned}; the "
+                f"configuration has {configured}. Nothing of it is run. Start a new run: "
+                "python -m pipelines retrain"
+            )
+
+
+def build(plan: Plan, candidate: str) -> Pipeline:
+    """An unfitted model of a plan that `check_configured` has seen.
+
+    Raises
+    ------
+    ConfigError
+        If the factory cannot be imported or does not take the parameters.
+    """
+    named: Mapping[str, Any] = plan.candidates[candidate]
+    module, _, function = str(named["factory"]).partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), function)
+        return cast("Pipeline", factory(seed=plan.seed, **named["parameters"]))
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"candidates.{candidate}: {named['factory']} with {named['parameters']} "
+            f"cannot be built: {error}"
+        ) from error
+
+
+def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:
+    """What this model reads of the given rows: cached fingerprints if it can, else the texts."""
+    if reads_fingerprints(model):
+        ngram_max, bits = fingerprint_parameters(model)
+        return dataset.fingerprints(rows, ngram_max=ngram_max, bits=bits)
+    return dataset.texts(rows)

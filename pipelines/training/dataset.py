@@ -1,0 +1,259 @@
+"""The rows of a snapshot: who is trained on, who is held out, and what a model reads of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.core.errors import TrustError
+from pipelines.core.record import sha256_of
+from pipelines.core.store.bucket import Bucket
+from pipelines.features import corpus_cache
+from pipelines.features.corpus import Corpus
+from pipelines.features.fingerprint_cache import partition_fingerprints
+from pipelines.features.fingerprints import Fingerprints, bounds_of
+from pipelines.intake.partitions import ACCEPTED_SCHEMA, read_partition
+from pipelines.records.data import Partition, Snapshot
+from pipelines.training.split import fold_shares, is_holdout, is_selection
+
+logger = logging.getLogger(__name__)
+
+Rows = NDArray[np.int64]
+
+_ID_BYTES = 32
+_TEXT_ID = np.dtype(f"S{_ID_BYTES}")
+_NO_HEX = re.compile(r"[^0-9a-f]").search
+_IDENTITIES = pa.schema([ACCEPTED_SCHEMA.field(name) for name in ("text_id", "movie_id", "label")])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The distinct reviews of a snapshot, in its order.
+
+    Attributes
+    ----------
+    position : ndarray of shape (n_reviews,)
+        Row number among all rows of all partitions, duplicates included.
+    text_id : ndarray of 32 bytes each, shape (n_reviews,)
+        Digest of the normalized text.
+    fold_share : ndarray of shape (n_reviews,)
+        In [0, 1), by film: reviews of one film are never in different folds.
+    label : ndarray of shape (n_reviews,)
+        1 positive, 0 negative.
+    is_holdout, is_selection : ndarray of shape (n_reviews,)
+        Boolean, by film; never both.
+    duplicate_rows : int
+        Rows left out because an earlier row has the same text.
+    """
+
+    reviews: Bucket
+    snapshot: Snapshot
+    position: Rows
+    text_id: NDArray[np.bytes_]
+    fold_share: NDArray[np.float64]
+    label: NDArray[np.int8]
+    is_holdout: NDArray[np.bool_]
+    is_selection: NDArray[np.bool_]
+    duplicate_rows: int
+
+    @property
+    def training_rows(self) -> Rows:
+        return np.flatnonzero(~self.is_holdout)
+
+    @property
+    def holdout_rows(self) -> Rows:
+        return np.flatnonzero(self.is_holdout)
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """Fold of each review by film, 0 to ``count - 1``, shape (n_reviews,)."""
+        return (self.fold_share * count).astype(np.int64)
+
+    def texts(self, rows: Rows) -> list[str]:
+        """The texts of the given ascending reviews."""
+        tables = self.tables(rows, ["text"])
+        return [text for table in tables for text in table.column("text").to_pylist()]
+
+    def tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
+        """Columns of the given ascending reviews, partition by partition."""
+        for partition, _, local in self._by_partition(rows):
+            yield read_partition(self.reviews, partition, columns=columns).take(pa.array(local))
+
+    def nights(self, rows: Rows) -> NDArray[np.str_]:
+        """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
+        nights = np.array([partition.night for partition in self.snapshot.partitions])
+        return nights[self._partition_of(self.position[rows])]
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """Position of the first row of each partition, and the end of the last."""
+        rows = [partition.rows for partition in self.snapshot.partitions]
+        return bounds_of(np.array(rows, np.int64))
+
+    def _partition_of(self, position: Rows) -> NDArray[np.intp]:
+        """In which partition rows are; an empty one is passed over."""
+        return np.searchsorted(self._bounds, position, side="right") - 1
+
+    def fingerprints_by_partition(
+        self, rows: Rows, *, ngram_max: int, bits: int
+    ) -> Iterator[tuple[Rows, Fingerprints]]:
+        """The fingerprints of the given ascending reviews, partition by partition.
+
+        Yields
+        ------
+        rows, fingerprints : ndarray, Fingerprints
+            The reviews that lie in the next partition, and their fingerprints.
+        """
+        for partition, mine, local in self._by_partition(rows):
+            found = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
+            yield mine, found.take(local)
+
+    def by_partition(self, rows: Rows) -> Iterator[Rows]:
+        """The given ascending reviews, those of one partition after those of another."""
+        for _, mine, _ in self._by_partition(rows):
+            yield mine
+
+    def _by_partition(self, rows: Rows) -> Iterator[tuple[Partition, Rows, Rows]]:
+        """Partitions with the given reviews in them, and their rows inside of it.
+
+        Raises
+        ------
+        ValueError
+            If the reviews do not ascend.
+        """
+        if (np.diff(rows) <= 0).any():
+            raise ValueError("reviews are read in the order of the snapshot: sort the rows")
+        cuts = np.searchsorted(self.position[rows], self._bounds)
+        for number in np.flatnonzero(np.diff(cuts)):
+            mine = rows[cuts[number] : cuts[number + 1]]
+            local = self.position[mine] - self._bounds[number]
+            yield self.snapshot.partitions[number], mine, local
+
+    def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
+        """Which of the given ascending reviews contains which n-gram; yesterday's is extended."""
+        parts = [(partition, local) for partition, _, local in self._by_partition(rows)]
+        return corpus_cache.grown(
+            self.reviews, parts, min_df=min_df, ngram_max=ngram_max, bits=bits
+        )
+
+    def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
+        """The fingerprints of the given ascending reviews."""
+        nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
+        parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
+        return Fingerprints.concat([nothing, *(found for _, found in parts)])
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """Partition digest and row number inside it of one review."""
+        position = self.position[row]
+        number = int(self._partition_of(position))
+        return self.snapshot.partitions[number].sha256, int(position - self._bounds[number])
+
+
+def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
+    """sha256 over a set of text ids, in hex and a line each, whatever their order."""
+    return sha256_of(np.sort(text_ids).tobytes().hex("\n", _ID_BYTES).encode())
+
+
+class Loader:
+    """Loads snapshots; partitions that several of them share are read once."""
+
+    def __init__(self, reviews: Bucket) -> None:
+        self._reviews = reviews
+        self._known: dict[Partition, _Identities] = {}
+
+    def load(self, snapshot: Snapshot) -> Dataset:
+        """As `load_dataset`."""
+        for partition in snapshot.partitions:
+            if partition not in self._known:
+                self._known[partition] = _Identities.read(self._reviews, partition)
+        parts = [self._known[partition] for partition in snapshot.partitions]
+        return _split(self._reviews, snapshot, parts)
+
+
+def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
+    """Read ids, films and labels of a snapshot and split them.
+
+    A text that occurs more than once counts once, where it first occurs: so the same text is
+    never on both sides of the split.
+    """
+    return Loader(reviews).load(snapshot)
+
+
+def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:
+    text_id = np.concatenate([np.empty(0, _TEXT_ID), *(part.text_id for part in parts)])
+    label = np.concatenate([np.empty(0, np.int8), *(part.label for part in parts)])
+    named = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
+    encoded = named.dictionary_encode()
+    _, first = np.unique(text_id, return_index=True)
+    position = np.sort(first).astype(np.int64)
+    film = encoded.indices.to_numpy()[position]
+    films = encoded.dictionary.to_pylist()
+
+    def split(of_film: Mapping[str, float | bool], kind: type) -> NDArray[Any]:
+        of_row: NDArray[Any] = np.array([of_film[name] for name in films], kind)[film]
+        return of_row
+
+    held = is_holdout(films, share=snapshot.holdout_share, salt=snapshot.salt)
+    chosen = is_selection(films, share=snapshot.selection_share, salt=snapshot.salt)
+    holdout = split(held, np.bool_)
+    dataset = Dataset(
+        reviews=reviews,
+        snapshot=snapshot,
+        position=position,
+        text_id=text_id[position],
+        fold_share=split(fold_shares(films, salt=snapshot.salt), np.float64),
+        label=label[position],
+        is_holdout=holdout,
+        is_selection=split(chosen, np.bool_) & ~holdout,
+        duplicate_rows=len(text_id) - len(position),
+    )
+    logger.info(
+        "rows=%d distinct=%d training=%d holdout=%d",
+        len(text_id), len(position), len(dataset.training_rows), len(dataset.holdout_rows),
+    )  # fmt: skip
+    return dataset
+
+
+@dataclass(frozen=True, eq=False)
+class _Identities:
+    """Text ids, what rows are split by (the film, else the text), and labels of a partition."""
+
+    text_id: NDArray[np.bytes_]
+    film: pa.Array
+    label: NDArray[np.int8]
+
+    @classmethod
+    def read(cls, reviews: Bucket, partition: Partition) -> _Identities:
+        """Read them from the store.
+
+        Raises
+        ------
+        TrustError
+            If they are not what this project writes.
+        """
+        table = read_partition(reviews, partition, columns=_IDENTITIES.names)
+        text_id, film, label = (column.combine_chunks() for column in table.columns)
+        if table.schema.types != _IDENTITIES.types or text_id.null_count or label.null_count:
+            raise _foreign(reviews, partition, "columns of other types, or with gaps")
+        digits = "".join(text_id.to_pylist())
+        is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
+        if is_other or _NO_HEX(digits):
+            raise _foreign(reviews, partition, "a text id that is no sha256 in hex")
+        is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
+        ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
+        return cls(ids, pc.if_else(is_named, film, text_id), label.to_numpy())
+
+
+def _foreign(reviews: Bucket, partition: Partition, what: str) -> TrustError:
+    return TrustError(
+        f"{reviews.uri(partition.key)} has {what}: this project did not write it. Nothing is "
+        "trained on it. Find out who else may write to that bucket"
+    )

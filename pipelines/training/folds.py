@@ -1,0 +1,120 @@
+"""Folds of a search: what their fits share, so that each text is counted once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+from pipelines.features.corpus import Corpus
+from pipelines.models.log_count_ratio import Weighted, class_counts, ratio_of_counts, weighted_by
+from pipelines.models.vectorizer import FingerprintVectorizer
+from pipelines.training.candidates import inputs_for
+from pipelines.training.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the settings with one first step share: that step, its matrix, and the labels.
+
+    Of a corpus the matrix has a byte for a one; `as_floats` is for who computes in the type of X.
+    """
+
+    first: Any
+    X: Any
+    labels: NDArray[np.int8]
+
+    @cached_property
+    def counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How often each feature occurs in either class.
+
+        Raises
+        ------
+        ValueError
+            If X holds what is no count.
+        """
+        check_array(self.X, accept_sparse="csr", dtype=None, ensure_non_negative=True)
+        return class_counts(self.X, self.labels == 1)
+
+
+class TrainingRows:
+    """The training rows: their labels, their folds, and one matrix per kind of first step."""
+
+    def __init__(self, dataset: Dataset, fold_count: int) -> None:
+        self._dataset = dataset
+        self._shared: dict[str, _Shared] = {}
+        self.rows = dataset.training_rows
+        self.labels = dataset.label[self.rows]
+        self.folds = dataset.folds(fold_count)[self.rows]
+        self.is_selection = dataset.is_selection[self.rows]
+        self.usable_folds = [fold for fold in range(fold_count) if self._is_usable(fold)]
+
+    def _is_usable(self, fold: int) -> bool:
+        """Whether both classes are in the fold, and among the other rows."""
+        return are_both_classes_on_both_sides(self.labels, self.folds == fold)
+
+    def shared(self, model: Pipeline) -> _Shared:
+        """The model's first step fitted to all training rows, and what it makes of them."""
+        key = parameters_key(model[0])
+        if key not in self._shared:
+            self._shared[key] = _Shared(*self._fitted(model), self.labels)
+        return self._shared[key]
+
+    def _fitted(self, model: Pipeline) -> tuple[Any, Any]:
+        first, inputs = clone(model[0]), self._inputs(model)
+        if isinstance(inputs, Corpus):
+            return first.fit(inputs), inputs.presence(np.uint8)
+        return first, first.fit_transform(inputs)
+
+    def _inputs(self, model: Pipeline) -> Any:
+        if not isinstance(model[0], FingerprintVectorizer):
+            return inputs_for(model, self._dataset, self.rows)
+        return self._dataset.corpus(self.rows, **model[0].get_params())
+
+
+def as_floats(X: Any) -> Any:
+    """Return float32 in place of bytes, which would wrap round; anything else as it is."""
+    return X.astype(np.float32) if getattr(X, "dtype", None) == np.uint8 else X
+
+
+def parameters_key(estimator: Any) -> str:
+    """Equal for estimators that do the same."""
+    return f"{type(estimator).__qualname__} {sorted(estimator.get_params().items(), key=str)}"
+
+
+class Fold:
+    """The rows inside and outside of a fit, and these weighted, for one smoothing count at a time.
+
+    What occurs inside is what occurs at all, but for what occurs outside: so no fold is counted
+    more than once.
+    """
+
+    def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
+        self.X, self.is_out, self._shared = shared.X, is_out, shared
+        self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
+        self._weighted: dict[float, tuple[Weighted, Any]] = {}
+
+    @cached_property
+    def _counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        first, second = self._shared.counts
+        first_out, second_out = class_counts(self.X[self.is_out], self.labels_outside == 1)
+        return first - first_out, second - second_out
+
+    def weighted(self, alpha: float) -> tuple[Weighted, Any]:
+        """The rows inside and outside; those that are not weighted are not kept beside them."""
+        if alpha not in self._weighted:
+            self._weighted.clear()
+            ratio = ratio_of_counts(*self._counts, alpha)
+            inside = Weighted.by(ratio, self.X[~self.is_out])
+            self._weighted[alpha] = inside, weighted_by(ratio, self.X[self.is_out])
+        return self._weighted[alpha]
+
+
+def are_both_classes_on_both_sides(labels: NDArray[np.int8], is_out: NDArray[np.bool_]) -> bool:
+    return len(np.unique(2 * labels + is_out)) == 4

@@ -1,0 +1,222 @@
+"""Fit a model of hashed columns without ever holding the matrix.
+
+The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, about 2 kB per review. A
+descent weighs each block once, keeps the weights beside it (as much again), and reads both once per
+epoch; the next block is read while the solver is at work on one. The descent that calibrates and
+the one that counts run at the same time. Memory holds two blocks for each of them, a few numbers
+per column, and the largest delivery.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from pipelines.features.fingerprint_index import csr, presence
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.models.factories import fingerprint_parameters
+from pipelines.models.hashed_columns import HashedColumns
+from pipelines.models.log_count_ratio import ratio_of_counts, two_classes, weighted_by
+from pipelines.models.nbsvm import NaiveBayesSvm
+from pipelines.training.dataset import Dataset, Rows
+
+BLOCK_REVIEWS = 32_768
+
+Mask = NDArray[np.bool_]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def streams(model: Pipeline) -> bool:
+    """Whether the model can be fitted block by block."""
+    return (
+        len(model) == 2
+        and isinstance(model[0], HashedColumns)
+        and isinstance(model[1], NaiveBayesSvm)
+    )
+
+
+def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) -> Pipeline:
+    """Fit to the given reviews; as `NaiveBayesSvm.fit`, but for the order of the reviews.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Of `HashedColumns` and `NaiveBayesSvm`.
+    dataset : Dataset
+        Where the fingerprints are.
+    rows : ndarray of shape (n_rows,)
+        The reviews to fit to, ascending.
+    held_out : ndarray of bool, shape (n_rows,)
+        The ones to calibrate on.
+
+    Raises
+    ------
+    ValueError
+        If there are not two classes among the held out rows and among the others.
+    """
+    columns, svm = model[0].fit(None), model[1]
+    with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
+        spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
+        with ThreadPoolExecutor(2) as pool:
+            judge = pool.submit(_descend, clone(svm), spool, are_all=False)
+            whole = pool.submit(_descend, svm, spool, are_all=True)
+            margins, labels = _judged(judge.result(), spool)
+            whole.result().calibrate(margins, labels)
+    return model
+
+
+@dataclass(frozen=True)
+class _Spool:
+    """Blocks of reviews on disk, in each of which the held out ones come last.
+
+    Attributes
+    ----------
+    folder : Path
+        Columns, bounds and labels of each block.
+    labels, held_out : ndarray of shape (n_reviews,)
+        Of all reviews.
+    fitted : tuple of int
+        How many reviews of each block are not held out.
+    counts : ndarray of int32, shape (2, 2, n_columns)
+        In how many reviews each column is: not held out and held out, of class 0 and of class 1.
+    """
+
+    folder: Path
+    labels: NDArray[np.int8]
+    held_out: Mask
+    fitted: tuple[int, ...]
+    counts: NDArray[np.int32]
+
+    @classmethod
+    def write(
+        cls, folder: Path, columns: HashedColumns, dataset: Dataset, rows: Rows, held_out: Mask
+    ) -> _Spool:
+        fitted, counts = [], np.zeros((2, 2, columns.column_count), np.int32)
+        for number, (mine, reviews) in enumerate(_blocks(columns, dataset, rows)):
+            held, labels = held_out[np.searchsorted(rows, mine)], dataset.label[mine]
+            group = 2 * held + (labels == 1)
+            order = np.argsort(group, kind="stable")
+            at, bounds = columns.columns(reviews.take(order))
+            cuts = bounds[np.searchsorted(group[order], [1, 2, 3])]
+            for which, part in enumerate(np.split(at, cuts)):
+                counts[divmod(which, 2)] += np.bincount(part, minlength=columns.column_count)
+            np.save(folder / f"{number}-columns.npy", at)
+            np.save(folder / f"{number}-bounds.npy", bounds)
+            np.save(folder / f"{number}-labels.npy", labels[order])
+            fitted.append(len(held) - int(held.sum()))
+        return cls(folder, dataset.label[rows], held_out, tuple(fitted), counts)
+
+    def ratio(self, alpha: float, *, are_all: bool) -> NDArray[np.float32]:
+        """The log-count ratio in all reviews, or in those that are not held out."""
+        first, second = self.counts.sum(axis=0) if are_all else self.counts[0]
+        return ratio_of_counts(first, second, alpha)
+
+    def block(self, number: int, part: slice) -> _Block:
+        """Some consecutive reviews of a block."""
+        columns, bounds, labels = (
+            np.load(self.folder / f"{number}-{name}.npy", allow_pickle=False)
+            for name in ("columns", "bounds", "labels")
+        )
+        start, stop, _ = part.indices(len(labels))
+        inside = slice(bounds[start], bounds[stop])
+        return _Block(columns[inside], bounds[start : stop + 1] - bounds[start], labels[part])
+
+
+@dataclass(frozen=True)
+class _Block:
+    columns: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    labels: NDArray[np.int8]
+
+
+def _blocks(
+    columns: HashedColumns, dataset: Dataset, rows: Rows
+) -> Iterator[tuple[Rows, Fingerprints]]:
+    """Gather partitions into blocks, and cut up those that are larger."""
+    ngram_max, bits = fingerprint_parameters(Pipeline([("columns", columns)]))
+    waiting: list[tuple[Rows, Fingerprints]] = []
+    for mine, found in dataset.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits):
+        for start in range(0, len(mine), BLOCK_REVIEWS):
+            part = slice(start, start + BLOCK_REVIEWS)
+            if waiting and sum(len(each) for each, _ in waiting) + len(mine[part]) > BLOCK_REVIEWS:
+                yield _joined(waiting)
+                waiting = []
+            waiting.append((mine[part], found[part]))
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[tuple[Rows, Fingerprints]]) -> tuple[Rows, Fingerprints]:
+    rows = np.concatenate([each for each, _ in parts])
+    return rows, Fingerprints.concat(found for _, found in parts)
+
+
+def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesSvm:
+    """Fit ratio and margin, to all or without the held out, in a new order of blocks each epoch."""
+    labels = spool.labels if are_all else spool.labels[~spool.held_out]
+    classes = two_classes(labels)
+    ratio = spool.ratio(svm.alpha, are_all=are_all)
+    linear = svm.descent(len(labels))
+    # One state for all blocks and epochs: a seed would shuffle a block alike each time.
+    linear.set_params(random_state=np.random.RandomState(svm.random_state))
+    order = np.random.default_rng(svm.random_state)
+    with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
+        weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
+        for _ in range(svm.epochs):
+            numbers = order.permutation(len(spool.fitted))
+            with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
+                for X, mine in blocks:
+                    if len(mine):
+                        linear.partial_fit(X, mine, classes=classes)
+    return svm.take_over(linear, ratio, classes)
+
+
+def _weighted(
+    spool: _Spool, ratio: NDArray[np.float32], folder: Path, are_all: bool, number: int
+) -> tuple[sparse.csr_array, NDArray[np.int8]]:
+    """The weighted rows of a block, and their labels; the weights are kept in the folder."""
+    block = spool.block(number, slice(None if are_all else spool.fitted[number]))
+    file = folder / f"{number}.npy"
+    if file.exists():
+        weights = np.load(file, allow_pickle=False)
+        return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
+    rows = weighted_by(ratio, presence(block.columns, block.bounds, len(ratio)))
+    np.save(file, rows.data)
+    return rows, block.labels
+
+
+def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
+    """Yield what is made of each item; the next one is made meanwhile."""
+    with ThreadPoolExecutor(1) as worker:
+        coming: Future[Made] | None = None
+        for item in items:
+            ready, coming = coming, worker.submit(make, item)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
+def _judged(judge: NaiveBayesSvm, spool: _Spool) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Margins and labels of the held out rows."""
+    margins, labels = [], []
+    for number, fitted in enumerate(spool.fitted):
+        block = spool.block(number, slice(fitted, None))
+        if len(block.labels):
+            ones = presence(block.columns, block.bounds, judge.n_features_in_)
+            margins.append(judge.margins(ones))
+            labels.append(block.labels)
+    return np.concatenate(margins), np.concatenate(labels)

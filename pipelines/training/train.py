@@ -1,0 +1,141 @@
+"""Plan a version, fit its candidates on one shared set of rows, keep the best, commit it.
+
+A plan holds everything that decides a model's bytes, and its digest is the version: the same
+reviews, code, settings, libraries and seed are the same version, which is not trained twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pipelines.core.errors import NoReviewsError, StalePlanError
+from pipelines.core.keys import model_file_key
+from pipelines.core.provenance import code_digest, environment_digest, module_digest
+from pipelines.core.record import canonical_json, sha256_of
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.features.fingerprints import FEATURIZER_VERSION
+from pipelines.intake.snapshot import pinned
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import reads_fingerprints
+from pipelines.records.data import Snapshot
+from pipelines.records.versions import Manifest, Plan
+from pipelines.registry.registry import Registry
+from pipelines.training.candidates import check_configured, settings_to_try
+from pipelines.training.dataset import Dataset, ids_digest, load_dataset
+from pipelines.training.search import Found, find_best
+
+logger = logging.getLogger(__name__)
+
+OnStep = Callable[[str], None]
+
+
+def _quiet(_step: str) -> None:
+    pass
+
+
+def make_plan(snapshot: Snapshot, settings: Settings) -> Plan:
+    """Everything that decides the bytes of the model to train."""
+    candidates = settings_to_try(settings)
+    return Plan(
+        model_name=settings.model.name,
+        snapshot=snapshot.digest(),
+        candidates=candidates,
+        min_training_rows=settings.training.min_training_rows,
+        folds=settings.training.folds,
+        keep_share=settings.training.keep_share,
+        seed=settings.model.seed,
+        code=_code_of(candidates),
+        environment=environment_digest(),
+    )
+
+
+def train(
+    reviews: Bucket,
+    registry: Registry,
+    plan: Plan,
+    settings: Settings,
+    *,
+    on_step: OnStep = _quiet,
+) -> Manifest:
+    """Fit the plan's candidates and commit the best one as a version.
+
+    Several settings are compared by cross-validation over films (`training.search`); the one of
+    lowest log loss is fitted to all training rows. The holdout is never touched.
+
+    Raises
+    ------
+    NoReviewsError
+        If there are too few training rows, or all of one class.
+    """
+    known = registry.find_version(plan.version)
+    if known is not None:
+        logger.info("version=%s is already trained", plan.version)
+        return known
+    check_configured(plan, settings)
+    _check_current(plan)
+    snapshot = pinned(reviews, plan)
+    dataset = load_dataset(reviews, snapshot)
+    _check_trainable(dataset, plan)
+    with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
+        found = find_best(dataset, plan, on_step)
+    model = dump_model(found.model)
+    return registry.add_version(_manifest(plan, dataset, found, model), model)
+
+
+def _check_current(plan: Plan) -> None:
+    """A version's name promises which code made it, so other code must not fill it."""
+    planned = (plan.code, plan.environment)
+    here = (_code_of(plan.candidates), environment_digest())
+    if planned != here:
+        raise StalePlanError(
+            f"version {plan.version} was planned by code {plan.code[:12]} with libraries "
+            f"{plan.environment[:12]}; here are {here[0][:12]} and {here[1][:12]}. Something was "
+            "deployed since. Start a new run: python -m pipelines retrain"
+        )
+
+
+def _code_of(candidates: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digest of this package, and of the modules of factories that lie outside of it."""
+    modules = {str(named["factory"]).partition(":")[0] for named in candidates.values()}
+    foreign = sorted(name for name in modules if name.partition(".")[0] != __package__)
+    if not foreign:
+        return code_digest()
+    return sha256_of(canonical_json([code_digest(), [module_digest(name) for name in foreign]]))
+
+
+def _check_trainable(dataset: Dataset, plan: Plan) -> None:
+    labels = dataset.label[dataset.training_rows]
+    if len(labels) < plan.min_training_rows:
+        raise NoReviewsError(
+            f"{len(labels):,} training rows; training.min_training_rows asks for "
+            f"{plan.min_training_rows:,}. Wait for more deliveries."
+        )
+    if len(np.unique(labels)) != 2:
+        raise NoReviewsError(
+            f"all {len(labels):,} training rows have the same label; both classes are needed"
+        )
+
+
+def _manifest(plan: Plan, dataset: Dataset, found: Found, model: bytes) -> Manifest:
+    sha256 = sha256_of(model)
+    return Manifest(
+        model_name=plan.model_name,
+        version=plan.version,
+        plan=plan,
+        candidate=found.candidate,
+        selection=found.scores,
+        featurizer=FEATURIZER_VERSION if reads_fingerprints(found.model) else None,
+        training_rows=len(dataset.training_rows),
+        holdout_rows=len(dataset.holdout_rows),
+        duplicate_rows=dataset.duplicate_rows,
+        training_digest=ids_digest(dataset.text_id[dataset.training_rows]),
+        model_key=model_file_key(plan.model_name, plan.version, sha256),
+        model_sha256=sha256,
+        model_size_bytes=len(model),
+    )

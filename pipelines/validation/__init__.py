@@ -1,0 +1,1 @@
+"""What a good delivery is, and what becomes of rows that are not."""

@@ -1,0 +1,190 @@
+"""Check decoded rows: each row first, then the delivery as a whole, then beside its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pipelines.core.settings import ValidationSettings
+from pipelines.intake.decoding import Rows
+from pipelines.records.validations import Agreement, Profile, RuleResult
+from pipelines.validation import drift, profiles, rules
+from pipelines.validation.drift import Judge
+from pipelines.validation.gx_runner import Finding, run_rules
+from pipelines.validation.history import History, empty
+from pipelines.validation.measurements import POSITIVE, Measured, measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """All that was found out about a delivery's rows.
+
+    Parameters
+    ----------
+    findings : list of Finding
+        Of every rule.
+    notes : tuple of RuleResult
+        What could not be judged.
+    reasons : dict of int to list of str
+        Position of each row that breaks a row rule, with its reason codes.
+    measured : Measured
+        The rows as numbers.
+    profile : Profile
+        Of the rows that break no row rule.
+    agreement : Agreement or None
+        With the champion, if there is one.
+    """
+
+    findings: list[Finding]
+    notes: tuple[RuleResult, ...]
+    reasons: dict[int, list[str]]
+    measured: Measured
+    profile: Profile
+    agreement: Agreement | None
+
+    @property
+    def results(self) -> Iterator[RuleResult]:
+        """Every finding in numbers and as a sentence, then what was not judged."""
+        for finding in self.findings:
+            yield result(finding, len(self.measured.frame))
+        yield from self.notes
+
+
+def check_rows(
+    rows: Rows,
+    *,
+    night: date,
+    settings: ValidationSettings,
+    history: History | None = None,
+    judge: Judge | None = None,
+) -> Checked:
+    """Run the row rules, then on what they leave the rules on the delivery as a whole.
+
+    Parameters
+    ----------
+    rows : Rows
+        As decoded.
+    night : date
+        The day the delivery was made for.
+    settings : ValidationSettings
+        The limits.
+    history : History, optional
+        What earlier nights counted; without it nothing is compared.
+    judge : Judge, optional
+        The champion.
+    """
+    history = history or empty(night.isoformat())
+    measured = measure(rows, night=night, settings=settings, known=history.known)
+    findings = run_rules(measured.frame, rules.row_rules(settings)) if len(rows) else []
+    reasons = _reasons(findings)
+    batch = _batch_frame(measured.frame, reasons)
+    findings += run_rules(batch, rules.batch_rules(settings, delivered_rows=len(rows)))
+    good = [row for row in range(len(rows)) if row not in reasons]
+    profile = profiles.describe(measured, good)
+    agreed = _agreement(rows, good, judge, history)
+    if not good:  # it is held already, and there is nothing to compare
+        return Checked(findings, (), reasons, measured, profile, agreed)
+    newest = max(day for row in good if (day := rows.written_on[row]) is not None)
+    compared = [
+        drift.freshness(newest, night, settings),
+        *drift.with_history(profile, len(rows), history, settings),
+        drift.with_champion(agreed, settings, source=history.source),
+    ]
+    findings += run_rules(_facts_frame(compared), drift.as_rules(compared))
+    notes = tuple(drift.notes(compared))
+    return Checked(findings, notes, reasons, measured, profile, agreed)
+
+
+def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
+    reasons: dict[int, list[str]] = {}
+    for finding in findings:
+        for row in finding.rows:
+            reasons.setdefault(row, []).append(finding.rule.name)
+    return reasons
+
+
+def _batch_frame(frame: pd.DataFrame, reasons: dict[int, list[str]]) -> pd.DataFrame:
+    import pandas as pd
+
+    positions = pd.Series(range(len(frame)), dtype="int64")
+    only_known = {row for row, codes in reasons.items() if rules.KNOWN_REASONS.issuperset(codes)}
+    is_known = positions.isin(list(only_known))
+    is_bad = positions.isin(list(set(reasons) - only_known))
+    is_positive = (frame["label"] == POSITIVE).astype("float64").mask(is_known | is_bad)
+    return pd.DataFrame(
+        {
+            "is_bad": is_bad.astype("float64"),
+            "is_known": is_known.astype("float64"),
+            "is_positive": is_positive,
+        }
+    )
+
+
+def _facts_frame(compared: list[drift.Compared]) -> pd.DataFrame:
+    """One row with one column per comparison."""
+    import pandas as pd
+
+    values = {one.name: [one.value] for one in compared if not one.why_not}
+    return pd.DataFrame(values, dtype="float64")
+
+
+def _agreement(
+    rows: Rows, good: list[int], judge: Judge | None, history: History
+) -> Agreement | None:
+    texts = [text for row in good if (text := rows.text[row]) is not None]
+    are_positive = [rows.label[row] == POSITIVE for row in good]
+    return drift.agreement(texts, are_positive, judge, history)
+
+
+# ── In words ─────────────────────────────────────────────────────────────────────────────────
+
+
+def result(finding: Finding, delivered_rows: int) -> RuleResult:
+    """A finding in numbers and as a sentence. A crashed check is critical, whatever it checks."""
+    rule = finding.rule
+    return RuleResult(
+        rule=rule.name,
+        severity="critical" if finding.has_crashed else rule.severity,
+        is_passed=finding.is_passed,
+        observed=float(len(finding.rows)) if rule.severity == "row" else finding.observed,
+        limit=rule.limit,
+        rows=len(finding.rows),
+        sentence=_sentence(finding, delivered_rows),
+    )
+
+
+def extra_columns(rows: Rows) -> RuleResult:
+    """A warning about columns that nobody agreed on."""
+    count = len(rows.extra_columns)
+    named = f": {[name[:40] for name in rows.extra_columns[:10]]}" if count else ""
+    return RuleResult(
+        rule="extra_columns",
+        severity="warning",
+        is_passed=count == 0,
+        observed=float(count),
+        limit="none",
+        rows=0,
+        sentence=f"{count} columns beyond the agreed ones are ignored{named}.",
+    )
+
+
+def _sentence(finding: Finding, delivered_rows: int) -> str:
+    rule = finding.rule
+    if finding.has_crashed:
+        return f"The check {rule.name} itself failed to run, so nothing can be said: not accepted."
+    if rule.severity == "row":
+        count = len(finding.rows)
+        return f"{count:,} of {delivered_rows:,} rows {rule.meaning} (wanted: {rule.limit})."
+    verb = "is within" if finding.is_passed else "is outside"
+    return f"{rule.name}: {rule.meaning}, {_shown(finding.observed)}, {verb} {rule.limit}."
+
+
+def _shown(observed: float | None) -> str:
+    if observed is None:
+        return "which cannot be computed"
+    return f"{observed:,.0f}" if observed == int(observed) else f"{observed:.4f}"

@@ -1,0 +1,214 @@
+"""A delivery beside what is usual for its source: age, size, balance, lengths, words, labels.
+
+Each comparison is one number with two limits: above the first it is shown, above the second it
+holds the delivery. The limits widen with chance, so a small delivery raises no false alarm. What
+cannot be compared yet becomes a note, never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from pipelines.core.settings import ValidationSettings
+from pipelines.records.validations import Agreement, Profile, RuleResult
+from pipelines.validation import profiles
+from pipelines.validation.history import History
+from pipelines.validation.profiles import CHANCE_FACTOR
+from pipelines.validation.rules import Rule, mean_between
+
+
+class Judge(Protocol):
+    """A champion that reads texts by itself; whoever calls the validation brings it along."""
+
+    version: str
+    holdout_accuracy: float  # share, in its own evaluation
+    holdout_rows: int
+
+    def are_positive(self, texts: Sequence[str]) -> Sequence[bool]:
+        """Whether it reads each text as positive."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One number that a delivery is compared by, or why it cannot be."""
+
+    name: str
+    meaning: str
+    value: float | None = None
+    usual_low: float | None = None
+    usual_high: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why_not: str = ""
+
+
+def freshness(newest: date | None, night: date, settings: ValidationSettings) -> Compared:
+    """How old the newest review is that breaks no row rule."""
+    return Compared(
+        "freshness",
+        "the age in days of the newest review",
+        value=None if newest is None else float((night - newest).days),
+        high=float(settings.max_age_days),
+    )
+
+
+def with_history(
+    profile: Profile, delivered_rows: int, history: History, settings: ValidationSettings
+) -> list[Compared]:
+    """The delivery beside its source's trailing deliveries."""
+    size = _row_count(delivered_rows, history, settings)
+    reference = history.reference
+    if reference is None or min(profile.rows, reference.rows) < settings.drift_min_rows:
+        seen = reference.rows if reference else 0
+        why_not = (
+            f"{profile.rows:,} rows beside {seen:,} of the trailing nights; "
+            f"{settings.drift_min_rows:,} are needed on both sides"
+        )
+        names = ("class_balance_change", "length_drift", "vocabulary_drift")
+        return [size, *(Compared(name, "", why_not=why_not) for name in names)]
+    return [
+        size,
+        _balance(profile, reference, settings),
+        _drift(
+            "length_drift", "the drift of text lengths", profile.chars, reference.chars,
+            settings.warn_length_psi, settings.max_length_psi,
+        ),
+        _drift(
+            "vocabulary_drift", "the drift of words and word pairs", profile.ngrams,
+            reference.ngrams, settings.warn_vocabulary_psi, settings.max_vocabulary_psi,
+        ),
+    ]  # fmt: skip
+
+
+def _row_count(rows: int, history: History, settings: ValidationSettings) -> Compared:
+    name, seen, mean = "row_count_change", len(history.trailing), history.mean_rows
+    if mean is None or seen < settings.history_min_deliveries:
+        needed = settings.history_min_deliveries
+        return Compared(name, "", why_not=f"{seen} trailing deliveries, {needed} are needed")
+    usual, most = settings.warn_row_count_factor, settings.max_row_count_factor
+    return Compared(
+        name, f"the row count as a multiple of the trailing mean of {mean:,.0f}", rows / mean,
+        usual_low=1 / usual, usual_high=usual, low=1 / most, high=most,
+    )  # fmt: skip
+
+
+def _balance(profile: Profile, reference: Profile, settings: ValidationSettings) -> Compared:
+    now = profile.positive_rows / profile.rows
+    before = reference.positive_rows / reference.rows
+    by_chance = CHANCE_FACTOR * _standard_error(before, profile.rows, reference.rows)
+    return Compared(
+        "class_balance_change",
+        f"the change of the share of positive reviews from {before:.1%} to {now:.1%}",
+        abs(now - before),
+        usual_high=max(settings.warn_positive_share_change, by_chance),
+        high=max(settings.max_positive_share_change, by_chance),
+    )
+
+
+def _drift(
+    name: str,
+    meaning: str,
+    counts: tuple[int, ...],
+    reference: tuple[int, ...],
+    usual: float,
+    most: float,
+) -> Compared:
+    by_chance = CHANCE_FACTOR * profiles.chance(counts, reference)
+    value = profiles.distance(counts, reference)
+    return Compared(
+        name, meaning, value, usual_high=max(usual, by_chance), high=max(most, by_chance)
+    )
+
+
+def agreement(
+    texts: Sequence[str], are_positive: Sequence[bool], judge: Judge | None, history: History
+) -> Agreement | None:
+    """Have the champion read the texts beside their labels; None without a champion."""
+    if judge is None or not texts:
+        return None
+    answers = judge.are_positive(texts)
+    agreeing = sum(bool(a) == bool(b) for a, b in zip(answers, are_positive, strict=True))
+    before = [found.agreement for _, found in history.trailing if found.agreement is not None]
+    rows = sum(one.rows for one in before)
+    usual = sum(one.agreeing_rows for one in before) / rows if rows else judge.holdout_accuracy
+    return Agreement(
+        champion=judge.version,
+        rows=len(texts),
+        agreeing_rows=agreeing,
+        expected=usual,
+        expected_rows=rows or judge.holdout_rows,
+        is_own=bool(rows),
+    )
+
+
+def with_champion(
+    agreement: Agreement | None, settings: ValidationSettings, *, source: str
+) -> Compared:
+    """Whether a source's labels agree with the champion as they used to: a poison alarm."""
+    name = "label_agreement"
+    if agreement is None:
+        return Compared(name, "", why_not="there is no champion that could read the texts")
+    if agreement.rows < settings.drift_min_rows:
+        needed = settings.drift_min_rows
+        return Compared(name, "", why_not=f"{agreement.rows:,} rows, {needed:,} are needed")
+    now, usual = agreement.agreeing_rows / agreement.rows, agreement.expected
+    by_chance = CHANCE_FACTOR * _standard_error(usual, agreement.rows, agreement.expected_rows)
+    of_source = f" of source {source!r}" if source else ""
+    beside = (
+        f"of these labels and with {usual:.1%} of the labels{of_source} before"
+        if agreement.is_own
+        else f"of these labels{of_source} and with {usual:.1%} of labels in its own evaluation"
+    )
+    return Compared(
+        name,
+        f"the drop of agreement with the champion, which agrees with {now:.1%} {beside}",
+        usual - now,
+        usual_high=max(settings.warn_agreement_drop, by_chance),
+        high=max(settings.max_agreement_drop, by_chance),
+    )
+
+
+def _standard_error(share: float, rows: int, other_rows: int) -> float:
+    """Of the difference of two shares that are equal in truth; never quite 0."""
+    spread = max(share * (1 - share), 0.01)
+    return math.sqrt(spread * (1 / rows + 1 / max(other_rows, 1)))
+
+
+def as_rules(compared: list[Compared]) -> list[Rule]:
+    """The rules that check what could be compared; each reads the column of its name."""
+    return [rule for one in compared if not one.why_not for rule in _rules(one)]
+
+
+def _rules(one: Compared) -> Iterator[Rule]:
+    yield Rule(
+        one.name, "critical", one.name, _shown(one.low, one.high), one.meaning,
+        mean_between(one.low, one.high),
+    )  # fmt: skip
+    if one.usual_high is not None:
+        yield Rule(
+            f"{one.name}_unusual", "warning", one.name, _shown(one.usual_low, one.usual_high),
+            one.meaning, mean_between(one.usual_low, one.usual_high),
+        )  # fmt: skip
+
+
+def _shown(low: float | None, high: float | None) -> str:
+    return f"at most {high:.4g}" if low is None else f"{low:.4g} ... {high:.4g}"
+
+
+def notes(compared: list[Compared]) -> Iterator[RuleResult]:
+    """What could not be compared, and why: neither passed nor failed."""
+    for one in compared:
+        if one.why_not:
+            yield RuleResult(
+                rule=one.name,
+                severity="note",
+                is_passed=True,
+                observed=None,
+                limit="",
+                rows=0,
+                sentence=f"{one.name}: not judged, {one.why_not}.",
+            )

@@ -1,0 +1,248 @@
+"""What the rules need to know of each row, measured once and without the text.
+
+One pass computes yes/no columns, lengths and word fingerprints. Great Expectations sees the frame;
+the signatures and the fingerprints are for comparing texts and deliveries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.settings import ValidationSettings
+from pipelines.features import signatures as features_signatures
+from pipelines.features.fingerprints import fingerprint, fingerprint_parts
+from pipelines.features.signatures import NOTHING_KNOWN, Known
+from pipelines.features.text_id import text_id
+from pipelines.intake.decoding import (
+    DATE_INVALID,
+    INVALID_UTF8,
+    MALFORMED_ROW,
+    RATING_INVALID,
+    Rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POSITIVE, NEGATIVE = "positive", "negative"
+VOCABULARY_BINS = 256  # word n-grams, by the last bits of their fingerprint
+LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
+
+_NO_TEXT = text_id("")  # of blanks and line breaks alone, too
+
+# Possessive: "<" and a megabyte of blanks costs as much as any other megabyte.
+_HTML = re.compile(
+    r"<\s*+(?:/\s*+)?(?:script|style|div|span|img|iframe|a|table|body|html|svg|object|embed|form|"
+    r"input|link|meta|video|audio)\b",
+    re.IGNORECASE,
+)
+# The same after a site escaped it once: "&lt;script", "&amp;lt;br".
+_ESCAPED = re.compile(r"&(?:amp;)?(?:lt|gt|amp|quot|nbsp);", re.IGNORECASE)
+# UTF-8 read as Windows-1252 or Latin-1, and the replacement character.
+_MOJIBAKE = re.compile(
+    "\u00c3[\u0080-\u00bf\u20ac-\u2122]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\ufffd"
+)
+
+# Frequent in English, and no words of the languages around it. Real reviews of 200 characters with
+# fewer than three different ones of these are one in six thousand.
+_ENGLISH_TEXT = (
+    "the and that this with but they you are not from which would there their what been were when "
+    "who because about his its it than just very them of to for"
+)
+_ENGLISH = fingerprint([_ENGLISH_TEXT], ngram_max=1, bits=features_signatures.BITS).ids
+_CHARS_TO_TELL_LANGUAGE, _ENGLISH_WORDS = 200, 3
+_WORDS_TO_REPEAT, _LEAST_NGRAMS_PER_WORD = 40, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """The last bits of each text's n-grams: all that comparing vocabularies takes.
+
+    Parameters
+    ----------
+    low_bits : ndarray of uint8, shape (n_ngrams,)
+        Text after text.
+    lengths : ndarray of int64, shape (n_rows,)
+        How many belong to each text.
+    """
+
+    low_bits: NDArray[np.uint8]
+    lengths: NDArray[np.int64]
+
+    def counts(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """How many n-grams of the texts at ``rows``, none of them twice, fall into each bin."""
+        is_counted = np.zeros(len(self.lengths), np.bool_)
+        is_counted[rows] = True
+        found = self.low_bits[np.repeat(is_counted, self.lengths)]
+        return np.bincount(found, minlength=VOCABULARY_BINS)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A delivery's rows as numbers.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_metrics)
+        With a fresh RangeIndex: positions in the delivery. The only part that the rules see.
+    text_ids : list of str or None
+        Null where there is no text.
+    grams : Bins
+        Word n-grams of each text, none where it is missing or too long.
+    signatures : ndarray of uint16, shape (n_rows, 32)
+    """
+
+    frame: pd.DataFrame
+    text_ids: list[str | None]
+    grams: Bins
+    signatures: NDArray[np.uint16]
+
+
+def measure(
+    rows: Rows, *, night: date, settings: ValidationSettings, known: Known = NOTHING_KNOWN
+) -> Measured:
+    """Measure every row of a delivery.
+
+    Parameters
+    ----------
+    rows : Rows
+        As decoded.
+    night : date
+        The day the delivery was made for.
+    settings : ValidationSettings
+        For the limits that a column already needs.
+    known : Known
+        Texts of earlier deliveries that count.
+    """
+    import pandas as pd
+
+    chars = [len(text.strip()) if text else None for text in rows.text]
+    # A text that is too long is quarantined for that. Reading on in it could take hours.
+    texts = [
+        text if count is not None and count <= settings.max_text_chars else None
+        for text, count in zip(rows.text, chars, strict=True)
+    ]
+    found = [None if text is None else text_id(text) for text in texts]
+    ids = [None if one == _NO_TEXT else one for one in found]
+    grams, signatures, english_words = _read_words(texts)
+    columns = {
+        "text_chars": pd.Series(chars, dtype="float64"),
+        "label": pd.Series(rows.label, dtype="str"),
+        "text_missing": [
+            not text or one == _NO_TEXT for text, one in zip(rows.text, found, strict=True)
+        ],
+        **_row_columns(rows, night, settings),
+        **_text_columns(texts, chars, grams.lengths, english_words),
+        **_repeat_columns(ids, signatures, known),
+    }
+    return Measured(pd.DataFrame(columns), ids, grams, signatures)
+
+
+def _read_words(
+    texts: list[str | None],
+) -> tuple[Bins, NDArray[np.uint16], NDArray[np.int64]]:
+    """Bins, signatures and the number of English words of each text, some hundred texts at a time.
+
+    The fingerprints themselves are never there all at once: they take more memory than the texts.
+    """
+    low_bits, lengths = bytearray(), [np.empty(0, np.int64)]
+    signatures, english = [features_signatures.NOTHING_KNOWN.signatures], [np.empty(0, np.int64)]
+    parts = fingerprint_parts(
+        (text or "" for text in texts),
+        ngram_max=features_signatures.NGRAM_MAX,
+        bits=features_signatures.BITS,
+    )
+    for part in parts:
+        rows = np.repeat(np.arange(len(part)), part.lengths)
+        is_english = np.isin(part.ids, _ENGLISH)
+        low_bits += part.ids.astype(np.uint8).tobytes()
+        lengths.append(part.lengths)
+        signatures.append(features_signatures.signatures(part))
+        english.append(np.bincount(rows[is_english], minlength=len(part)))
+    bins = Bins(np.frombuffer(low_bits, np.uint8), np.concatenate(lengths))
+    return bins, np.concatenate(signatures), np.concatenate(english)
+
+
+def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[str, list[bool]]:
+    """Columns that say true where a row is broken, whatever its text says."""
+    last_day = night + timedelta(days=settings.max_future_days)
+    first_day = night - timedelta(days=settings.late_window_days)
+    faults = {
+        code: [code in found for found in rows.faults]
+        for code in (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
+    }
+    return {
+        **faults,
+        "review_id_missing": [not (one and one.strip()) for one in rows.review_id],
+        "review_id_repeated": _repeats(rows.review_id),
+        "label_contradicts_rating": [
+            _contradicts(label, rating)
+            for label, rating in zip(rows.label, rows.rating, strict=True)
+        ],
+        "written_in_future": [bool(day and day > last_day) for day in rows.written_on],
+        "written_too_long_ago": [bool(day and day < first_day) for day in rows.written_on],
+    }  # fmt: skip
+
+
+def _text_columns(
+    texts: list[str | None],
+    chars: list[int | None],
+    ngrams: NDArray[np.int64],
+    english_words: NDArray[np.int64],
+) -> dict[str, list[bool] | NDArray[np.bool_]]:
+    words = np.array([len(text.split()) if text else 0 for text in texts])
+    is_repetitive = (words >= _WORDS_TO_REPEAT) & (ngrams < _LEAST_NGRAMS_PER_WORD * words)
+    # Long enough to tell the language, and with next to no English word. What says one thing over
+    # and over is that, in whatever language.
+    is_long = np.array([(count or 0) >= _CHARS_TO_TELL_LANGUAGE for count in chars], np.bool_)
+    is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
+    return {
+        "text_html": [bool(text and _HTML.search(text)) for text in texts],
+        "text_escaped": [bool(text and "&" in text and _ESCAPED.search(text)) for text in texts],
+        "text_mojibake": [bool(text and _MOJIBAKE.search(text)) for text in texts],
+        "text_repetitive": is_repetitive,
+        "text_other_language": is_foreign,
+    }
+
+
+def _repeat_columns(
+    ids: list[str | None], signatures: NDArray[np.uint16], known: Known
+) -> dict[str, NDArray[np.bool_]]:
+    """Each repeat is told once: exact before near, of this delivery before of earlier ones."""
+    keys = features_signatures.text_keys(ids)
+    repeated = np.array(_repeats(ids), np.bool_)
+    is_known = np.isin(keys, known.text_keys) & (keys != 0)
+    near = features_signatures.near_repeats(signatures) & ~repeated & ~is_known
+    near_known = features_signatures.near_known(signatures, known.signatures) & ~(
+        repeated | is_known | near
+    )
+    return {
+        "text_repeated": repeated,
+        "text_near_repeated": near,
+        "text_known": is_known & ~repeated,
+        "text_near_known": near_known,
+    }
+
+
+def _repeats(values: Iterable[str | None]) -> list[bool]:
+    seen: set[str | None] = {None, ""}
+    repeated = []
+    for value in values:
+        repeated.append(bool(value) and value in seen)
+        seen.add(value)
+    return repeated
+
+
+def _contradicts(label: str | None, rating: int | None) -> bool:
+    if rating is None:
+        return False
+    too_low = label == POSITIVE and rating <= HIGHEST_NEGATIVE_RATING
+    too_high = label == NEGATIVE and rating >= LOWEST_POSITIVE_RATING
+    return too_low or too_high

@@ -1,0 +1,83 @@
+"""A delivery as a few histograms, and how far two of them are apart.
+
+Distances are population stability indices. Two samples of one kind are apart, too: by about
+(bins - 1) * (1 / n + 1 / m) for n and m independent draws. So a limit holds for what goes beyond
+three times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.records.validations import Profile
+from pipelines.validation.measurements import POSITIVE, Measured
+
+LENGTH_EDGES = (
+    0, 64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192,
+)  # characters; the last bin is open  # fmt: skip
+CHANCE_FACTOR = 3.0
+_SMOOTHING = 0.5
+
+
+def describe(measured: Measured, good: Sequence[int]) -> Profile:
+    """The profile of the rows at the given positions."""
+    rows = np.asarray(good, np.intp)
+    chars = measured.frame["text_chars"].to_numpy()[rows]
+    bins = np.searchsorted(LENGTH_EDGES, chars, side="right") - 1
+    labels = measured.frame["label"].to_numpy(dtype=object)[rows]
+    return Profile(
+        rows=len(rows),
+        positive_rows=int((labels == POSITIVE).sum()),
+        chars=_counts(bins, len(LENGTH_EDGES)),
+        ngrams=tuple(measured.grams.counts(rows).tolist()),
+    )
+
+
+def _counts(values: NDArray[np.intp], bins: int) -> tuple[int, ...]:
+    return tuple(np.bincount(values, minlength=bins).tolist())
+
+
+def together(profiles: Iterable[Profile]) -> Profile | None:
+    """Several deliveries as if they were one; None for none at all."""
+    parts = list(profiles)
+    if not parts:
+        return None
+    return Profile(
+        rows=sum(part.rows for part in parts),
+        positive_rows=sum(part.positive_rows for part in parts),
+        chars=_sums(part.chars for part in parts),
+        ngrams=_sums(part.ngrams for part in parts),
+    )
+
+
+def _sums(histograms: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(sum(counts) for counts in zip(*histograms, strict=True))
+
+
+def distance(counts: Sequence[int], reference: Sequence[int]) -> float:
+    """Population stability index of two histograms over the same bins.
+
+    Returns
+    -------
+    psi : float
+        0 for equal shares; each empty bin counts as half an observation.
+    """
+    one, other = _shares(counts), _shares(reference)
+    return float(((one - other) * np.log(one / other)).sum())
+
+
+def chance(counts: Sequence[int], reference: Sequence[int]) -> float:
+    """The distance to expect of two samples of one kind; infinite without any observation."""
+    draws = sum(counts), sum(reference)
+    if not all(draws):
+        return float("inf")
+    return (len(counts) - 1) * sum(1 / each for each in draws)
+
+
+def _shares(counts: Sequence[int]) -> NDArray[np.float64]:
+    smoothed = np.asarray(counts, np.float64) + _SMOOTHING
+    shares: NDArray[np.float64] = smoothed / smoothed.sum()
+    return shares

@@ -1,0 +1,296 @@
+"""A replay, planned: what a person's decision would do to rows that do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pipelines.core.errors import ReplayError, UnreadableDeliveryError
+from pipelines.core.keys import delivery_key, replay_plan_key
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.intake import arrivals, standings
+from pipelines.intake.decoding import DATE_INVALID, Rows
+from pipelines.intake.partitions import read_partition
+from pipelines.intake.standings import Standing
+from pipelines.records.deliveries import Delivery, Replay, ReplayAction, ReplayPlan, ReplayVerdict
+from pipelines.validation import checks, history, validate
+from pipelines.validation.drift import Judge
+from pipelines.validation.measurements import Measured, measure
+from pipelines.validation.rules import LABELS
+
+_RULES = "docs/runbooks/replay.md"
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What an action would do to the rows of a delivery."""
+
+    accept: tuple[int, ...] = ()
+    quarantine: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    discard: int = 0
+    is_held: bool = False
+    held_rows: int = 0
+    why: str = ""
+    validation_key: str | None = None
+
+
+def make_plan(
+    reviews: Bucket,
+    delivery: str,
+    action: ReplayAction,
+    *,
+    rows: Sequence[int] | None,
+    reason: str,
+    settings: Settings,
+    judge: Judge | None = None,
+) -> tuple[str, ReplayPlan]:
+    """Think a replay over: what would become of which rows.
+
+    A release or discard that repeats the newest one (same rows, same reason) gets that one's plan,
+    so that a command or a task whose answer was lost can be repeated.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the ledger is.
+    delivery : str
+        Its sha256.
+    action : {"release", "revalidate", "discard"}
+        Let rows count, judge them by today's rules, or give them up for good.
+    rows : sequence of int or None
+        Positions of quarantined rows; None for all, and for a delivery that is held.
+    reason : str
+        Kept for good.
+    settings : Settings
+        Today's rules.
+    judge : Judge, optional
+        The champion, for ``revalidate``.
+
+    Returns
+    -------
+    key, plan : str, ReplayPlan
+        Where the plan was stored, and the plan.
+
+    Raises
+    ------
+    ReplayError
+        If there is no reason, no such delivery, or nothing that this can be done to.
+    """
+    standing, found = _asked_for(reviews, delivery, reason)
+    asked = None if rows is None else tuple(rows)
+    repeated = _repeated(reviews, standing, (action, asked, reason.strip()))
+    if repeated:
+        return repeated.object_key, repeated
+    _check_any_left(standing)
+    effect = _effect(reviews, found, standing, action, rows, (settings, judge))
+    number = len(standing.replays) + 1
+    plan = ReplayPlan(
+        delivery=delivery,
+        number=number,
+        follows=standing.newest.digest(),
+        action=action,
+        rows=asked,
+        verdict=_verdict(standing, effect),
+        why=effect.why,
+        accept=effect.accept,
+        quarantine=effect.quarantine,
+        discarded_rows=standing.discarded_rows + effect.discard,
+        held_rows=effect.held_rows,
+        validation_key=effect.validation_key or standing.validation_key,
+        reason=reason.strip(),
+    )
+    reviews.put_record(plan)
+    return plan.object_key, plan
+
+
+def _asked_for(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
+    if not reason.strip():
+        raise ReplayError("a replay needs a reason: whoever reads the ledger later will ask")
+    standing = standings.find(reviews, delivery)
+    if standing is None:
+        raise ReplayError(
+            f"delivery {delivery!r} was never concluded. Those that are held or have quarantined "
+            "rows: python -m pipelines delivery list"
+        )
+    return standing, reviews.get_record(delivery_key(delivery), Delivery)
+
+
+def _repeated(
+    reviews: Bucket,
+    standing: Standing,
+    request: tuple[ReplayAction, tuple[int, ...] | None, str],
+) -> ReplayPlan | None:
+    """The newest replay's plan, if it is this very request. Rules may change, so validating
+    again is a new request each time.
+    """
+    newest = standing.newest
+    if not isinstance(newest, Replay) or newest.action == "revalidate":
+        return None
+    plan = reviews.find_record(replay_plan_key(newest.delivery, newest.token), ReplayPlan)
+    return plan if plan and (plan.action, plan.rows, plan.reason) == request else None
+
+
+def _check_any_left(standing: Standing) -> None:
+    if standing.verdict != "HELD" and standing.quarantined is None:
+        raise ReplayError(
+            f"delivery {standing.outcome.delivery} is {standing.verdict}: no row of it is held or "
+            "quarantined"
+        )
+
+
+def _effect(
+    reviews: Bucket,
+    delivery: Delivery,
+    standing: Standing,
+    action: ReplayAction,
+    rows: Sequence[int] | None,
+    judging: tuple[Settings, Judge | None],
+) -> _Effect:
+    settings, judge = judging
+    if standing.verdict != "HELD":
+        return _on_quarantined(reviews, delivery, standing, action, rows, settings)
+    if rows is not None:
+        raise ReplayError("a held delivery is replayed as a whole: leave the rows out")
+    if action == "discard":
+        count = standing.newest.held_rows
+        return _Effect(discard=count, why=f"All {count:,} held rows are given up.")
+    if action == "revalidate":
+        return _validated(reviews, delivery, standing, settings, judge)
+    return _released(reviews, delivery, standing, settings)
+
+
+def _on_quarantined(
+    reviews: Bucket,
+    delivery: Delivery,
+    standing: Standing,
+    action: ReplayAction,
+    rows: Sequence[int] | None,
+    settings: Settings,
+) -> _Effect:
+    reasons = _quarantined(reviews, standing)
+    chosen = _chosen(rows, reasons)
+    if action == "discard":
+        why = f"{len(chosen):,} quarantined rows are given up."
+        return _Effect(quarantine=_left(reasons, chosen), discard=len(chosen), why=why)
+    if action == "release":
+        _check_usable(measured_rows(reviews, delivery, settings)[1], chosen)
+        accept = chosen
+    else:
+        now = _reasons_today(reviews, delivery, standing, settings)
+        reasons |= {row: now[row] for row in chosen if row in now}
+        accept = [row for row in chosen if row not in now]
+    why = f"{len(accept):,} of {len(chosen):,} chosen rows count from now on."
+    return _Effect(tuple(accept), _left(reasons, accept), why=why)
+
+
+def _validated(
+    reviews: Bucket,
+    delivery: Delivery,
+    standing: Standing,
+    settings: Settings,
+    judge: Judge | None,
+) -> _Effect:
+    key, found = validate.validate(
+        reviews, delivery, settings, before=standing.outcome.counted_in, judge=judge
+    )
+    if found.verdict == "HELD":
+        why = f"By today's rules it is held, too. {found.why}"
+        return _Effect(is_held=True, held_rows=found.held_rows, why=why, validation_key=key)
+    quarantine = {
+        row["row"]: row["reasons"]
+        for row in (
+            read_partition(reviews, found.quarantined, ["row", "reasons"]).to_pylist()
+            if found.quarantined
+            else []
+        )
+    }
+    accept = tuple(row for row in range(found.delivered_rows) if row not in quarantine)
+    left = _left(quarantine, ())
+    return _Effect(accept, left, why=found.why, validation_key=key)
+
+
+def _released(
+    reviews: Bucket, delivery: Delivery, standing: Standing, settings: Settings
+) -> _Effect:
+    """What breaks a row rule goes to quarantine all the same."""
+    try:
+        reasons = _reasons_today(reviews, delivery, standing, settings)
+    except UnreadableDeliveryError as error:
+        raise ReplayError(
+            f"delivery {delivery.sha256} cannot be released, its file cannot be read: "
+            f"{error.detail} Ask upstream for a whole one: {_RULES}"
+        ) from error
+    accept = tuple(row for row in range(standing.newest.held_rows) if row not in reasons)
+    why = f"{len(accept):,} rows count from now on, {len(reasons):,} go to quarantine."
+    return _Effect(accept, _left(reasons, ()), why=why)
+
+
+def _reasons_today(
+    reviews: Bucket, delivery: Delivery, standing: Standing, settings: Settings
+) -> dict[int, list[str]]:
+    past = history.collect(
+        reviews, delivery=delivery.sha256, source=delivery.source,
+        before=standing.outcome.counted_in, settings=settings.validation,
+    )  # fmt: skip
+    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    night = date.fromisoformat(delivery.night)
+    checked = checks.check_rows(rows, night=night, settings=settings.validation, history=past)
+    return checked.reasons
+
+
+def _quarantined(reviews: Bucket, standing: Standing) -> dict[int, list[str]]:
+    if standing.quarantined is None:
+        return {}
+    table = read_partition(reviews, standing.quarantined, ["row", "reasons"])
+    return {row["row"]: row["reasons"] for row in table.to_pylist()}
+
+
+def _chosen(rows: Sequence[int] | None, reasons: dict[int, list[str]]) -> list[int]:
+    if rows is None:
+        return sorted(reasons)
+    unknown = sorted(set(rows) - set(reasons))
+    if unknown or not rows:
+        raise ReplayError(
+            f"rows {unknown[:10]} are not in quarantine. There are: {sorted(reasons)[:20]}"
+        )
+    return sorted(set(rows))
+
+
+def _left(
+    reasons: dict[int, list[str]], gone: Sequence[int]
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    without = set(gone)
+    return tuple(
+        (row, tuple(codes)) for row, codes in sorted(reasons.items()) if row not in without
+    )
+
+
+def measured_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> tuple[Rows, Measured]:
+    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    night = date.fromisoformat(delivery.night)
+    return rows, measure(rows, night=night, settings=settings.validation)
+
+
+def _check_usable(measured: Measured, chosen: Sequence[int]) -> None:
+    """Only what has a text, a label and a day can be trained on, whoever says so."""
+    labels, undated = measured.frame["label"].tolist(), measured.frame[DATE_INVALID].tolist()
+    unusable = [
+        row
+        for row in chosen
+        if measured.text_ids[row] is None or labels[row] not in LABELS or undated[row]
+    ]
+    if unusable:
+        raise ReplayError(
+            f"rows {unusable[:10]} cannot be released: each lacks a text of the allowed length, a "
+            "known label or a day. Name the others, or discard these."
+        )
+
+
+def _verdict(standing: Standing, effect: _Effect) -> ReplayVerdict:
+    if effect.is_held:
+        return "HELD"
+    if effect.quarantine:
+        return "PARTLY_ACCEPTED"
+    return "ACCEPTED" if effect.accept or standing.accepted else "DISCARDED"

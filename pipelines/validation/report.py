@@ -1,0 +1,187 @@
+"""The page that says what a validation found: one file, no script, nothing from elsewhere.
+
+Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, what
+hides or turns lines round is spelled out, and texts were cut short before they came here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import Any
+
+from pipelines.core import templating
+from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.keys import delivery_key
+from pipelines.core.links import VALIDATION_KEY
+from pipelines.core.store.bucket import Bucket
+from pipelines.records.deliveries import Delivery
+from pipelines.records.validations import Agreement, Profile, RuleResult, Validation
+from pipelines.validation import profiles
+from pipelines.validation.profiles import LENGTH_EDGES
+
+logger = logging.getLogger(__name__)
+
+_WIDTH, _HEIGHT, _FOOT = 640, 160, 18
+_RUNBOOK = "docs/runbooks/held-delivery.md"
+
+
+def render(found: Validation, delivery: Delivery, last_good: Validation | None) -> str:
+    """The page on one delivery.
+
+    Parameters
+    ----------
+    found : Validation
+        What was found.
+    delivery : Delivery
+        The delivery it was found in.
+    last_good : Validation or None
+        Of the last delivery of the same source that counts.
+    """
+    return templating.markup("pipelines.validation").get_template("report.html.jinja").render(
+        found=found,
+        delivery=delivery,
+        runbook=_RUNBOOK,
+        failed=[rule for rule in found.rules if not rule.is_passed],
+        passed=_in_order([rule for rule in found.rules if rule.is_passed]),
+        differences=differences(found, last_good) if last_good else [],
+        bars=_bars(found.profile, found.reference),
+        labels=[(_x(bin_), edge) for bin_, edge in enumerate(LENGTH_EDGES) if bin_ % 2 == 0],
+        width=_WIDTH,
+        height=_HEIGHT,
+    )  # fmt: skip
+
+
+def read(reviews: Bucket, key: str) -> Validation:
+    """The validation that a record names.
+
+    Raises
+    ------
+    TrustError
+        If the key is that of none, or it belongs to another delivery.
+    ObjectMissingError
+        If it is not there.
+    """
+    named = VALIDATION_KEY.fullmatch(key)
+    if named is None:
+        raise TrustError(f"{key[:200]!r} is no key of a validation")
+    found = reviews.get_record(key, Validation)
+    if found.delivery != named[1]:
+        raise TrustError(f"{reviews.uri(key)} is of another delivery, {found.delivery}")
+    return found
+
+
+def page(reviews: Bucket, key: str) -> str:
+    """The page on a validation, drawn anew from the records: a stored page may say anything.
+
+    Raises
+    ------
+    TrustError, ObjectMissingError
+        If the validation or the delivery cannot be read.
+    """
+    found = read(reviews, key)
+    delivery = reviews.get_record(delivery_key(found.delivery), Delivery)
+    return render(found, delivery, _last_good(reviews, found))
+
+
+def _last_good(reviews: Bucket, found: Validation) -> Validation | None:
+    if not found.basis.trailing:
+        return None
+    try:
+        return read(reviews, found.basis.trailing[-1])
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("the page has no differences: %s", error)
+        return None
+
+
+def _in_order(rules: list[RuleResult]) -> list[RuleResult]:
+    return sorted(rules, key=lambda rule: rule.severity != "note")
+
+
+def differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]:
+    """What a delivery is like beside another one: what is compared, now, then."""
+    counts = [
+        ("rows delivered", now.delivered_rows, then.delivered_rows),
+        ("rows quarantined", now.quarantined_rows, then.quarantined_rows),
+        *(
+            (f"rows with {code}", now.reasons.get(code, 0), then.reasons.get(code, 0))
+            for code in sorted({*now.reasons, *then.reasons})
+        ),
+    ]
+    lines = [(name, f"{one:,}", f"{other:,}") for name, one, other in counts]
+    return [
+        *lines,
+        ("share of positive reviews", _positive(now.profile), _positive(then.profile)),
+        ("usual length in characters", _usual_length(now.profile), _usual_length(then.profile)),
+        ("labels as the champion reads them", _agreeing(now.agreement), _agreeing(then.agreement)),
+        *_distances(now.profile, then.profile),
+    ]
+
+
+def _positive(profile: Profile | None) -> str:
+    return f"{profile.positive_rows / profile.rows:.1%}" if profile and profile.rows else "-"
+
+
+def _usual_length(profile: Profile | None) -> str:
+    """The length that half of the texts stay below, as far as the histogram tells."""
+    if profile is None or not profile.rows:
+        return "-"
+    counted = itertools.accumulate(profile.chars)
+    middle = next(bin_ for bin_, rows in enumerate(counted) if 2 * rows >= profile.rows)
+    if middle + 1 == len(LENGTH_EDGES):
+        return f"{LENGTH_EDGES[-1]:,} and more"
+    return f"{LENGTH_EDGES[middle]:,} to {LENGTH_EDGES[middle + 1]:,}"
+
+
+def _agreeing(agreement: Agreement | None) -> str:
+    if agreement is None or not agreement.rows:
+        return "-"
+    return f"{agreement.agreeing_rows / agreement.rows:.1%}"
+
+
+def _distances(now: Profile | None, then: Profile | None) -> list[tuple[str, str, str]]:
+    """How far lengths and words moved, and how far chance alone would move them."""
+    if now is None or then is None or not now.rows or not then.rows:
+        return []
+    pairs = (
+        ("drift of text lengths", now.chars, then.chars),
+        ("drift of words", now.ngrams, then.ngrams),
+    )
+    return [
+        (name, f"{profiles.distance(*both):.3f} (chance alone: {profiles.chance(*both):.3f})", "-")
+        for name, *both in pairs
+        if all(map(sum, both))
+    ]
+
+
+def _bars(profile: Profile | None, reference: Profile | None) -> list[dict[str, Any]]:
+    """Two bars per length bin, scaled to the highest of them all."""
+    shares = {
+        kind: [count / one.rows for count in one.chars]
+        for kind, one in (("usual", reference), ("now", profile))
+        if one is not None and one.rows
+    }
+    highest = max((share for kind in shares.values() for share in kind), default=0.0)
+    return [
+        _bar(kind, bin_, share, highest)
+        for kind, of_kind in shares.items()
+        for bin_, share in enumerate(of_kind)
+        if share
+    ]
+
+
+def _bar(kind: str, bin_: int, share: float, highest: float) -> dict[str, Any]:
+    height = round(share / highest * (_HEIGHT - _FOOT), 1)
+    half = _WIDTH / len(LENGTH_EDGES) / 2 - 1
+    return {
+        "kind": kind,
+        "x": round(_x(bin_) + (half if kind == "now" else 0), 1),
+        "y": round(_HEIGHT - _FOOT - height, 1),
+        "width": round(half, 1),
+        "height": height,
+        "title": f"{LENGTH_EDGES[bin_]} and more characters: {share:.1%}",
+    }
+
+
+def _x(bin_: int) -> float:
+    return round(bin_ * _WIDTH / len(LENGTH_EDGES), 1)

@@ -1,0 +1,260 @@
+"""Validate one delivery: decode within bounds, then Great Expectations, then a verdict.
+
+The order matters: file, columns and row count come before values, because expectations on values
+pass vacuously on an empty batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.core.keys import report_key
+from pipelines.core.provenance import rules_digest
+from pipelines.core.record import NO_BYTES, sha256_of
+from pipelines.core.settings import Settings
+from pipelines.core.store.bucket import Bucket
+from pipelines.features import signatures
+from pipelines.intake.arrivals import read_rows, unreadable
+from pipelines.intake.decoding import Rows
+from pipelines.intake.partitions import (
+    ACCEPTED_SCHEMA,
+    QUARANTINE_SCHEMA,
+    write_partition,
+    write_tables,
+)
+from pipelines.records.data import Snapshot
+from pipelines.records.deliveries import Delivery
+from pipelines.records.validations import Basis, Example, RuleResult, Validation
+from pipelines.validation import checks, history, report
+from pipelines.validation.checks import Checked
+from pipelines.validation.drift import Judge
+from pipelines.validation.history import History
+from pipelines.validation.measurements import POSITIVE, Measured
+
+logger = logging.getLogger(__name__)
+
+MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
+MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
+
+
+def validate(
+    reviews: Bucket,
+    delivery: Delivery,
+    settings: Settings,
+    *,
+    before: str | None = None,
+    judge: Judge | None = None,
+    learned: Snapshot | None = None,
+) -> tuple[str, Validation]:
+    """Validate a delivery and store what was found; a held delivery is a result, not an error.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where everything is.
+    delivery : Delivery
+        What was delivered.
+    settings : Settings
+        The limits.
+    before : str, optional
+        Compare with what nights before this one counted; by default with nothing.
+    judge : Judge, optional
+        The champion, to compare the labels with.
+    learned : Snapshot, optional
+        What the champion was trained on: the ledger must have all of it still.
+
+    Returns
+    -------
+    key, validation : str, Validation
+        Where the record was stored, and the record.
+    """
+    past = (
+        history.empty(delivery.night)
+        if before is None
+        else history.collect(
+            reviews, delivery=delivery.sha256, source=delivery.source, before=before,
+            settings=settings.validation, learned=learned,
+        )
+    )  # fmt: skip
+    basis = _basis(past, settings, judge)
+    try:
+        rows = read_rows(reviews, delivery, settings.intake)
+    except UnreadableDeliveryError as error:
+        validation = unreadable(delivery, error, basis)
+    else:
+        night = date.fromisoformat(delivery.night)
+        checked = checks.check_rows(
+            rows, night=night, settings=settings.validation, history=past, judge=judge
+        )
+        validation = _judged(reviews, delivery, rows, checked, (basis, past))
+    key = validation.object_key
+    last_good = past.trailing[-1][1] if past.trailing else None
+    page = report.render(validation, delivery, last_good).encode("utf-8", "replace")
+    validation = validation.model_copy(update={"page_sha256": sha256_of(page)})
+    reviews.put_once(report_key(key), page)
+    reviews.put_record(validation)
+    logger.info(
+        "delivery=%s verdict=%s read=%d good=%d quarantined=%d held=%d report=%s",
+        delivery.sha256, validation.verdict, validation.delivered_rows, validation.accepted_rows,
+        validation.quarantined_rows, validation.held_rows, reviews.uri(report_key(key)),
+    )  # fmt: skip
+    return key, validation
+
+
+def _basis(past: History, settings: Settings, judge: Judge | None) -> Basis:
+    return Basis(
+        rules=rules_digest(settings.validation, settings.intake),
+        before=past.before,
+        known=past.digest,
+        trailing=tuple(key for key, _ in past.trailing),
+        champion=judge.version if judge else None,
+    )
+
+
+def _judged(
+    reviews: Bucket,
+    delivery: Delivery,
+    rows: Rows,
+    checked: Checked,
+    compared_with: tuple[Basis, History],
+) -> Validation:
+    basis, past = compared_with
+    reasons = checked.reasons
+    results = (*checked.results, checks.extra_columns(rows))
+    critical = [one for one in results if one.severity == "critical" and not one.is_passed]
+    quarantined = {} if critical else reasons
+    good = [] if critical else [row for row in range(len(rows)) if row not in reasons]
+    return Validation(
+        delivery=delivery.sha256,
+        verdict="HELD" if critical else "PARTLY_ACCEPTED" if quarantined else "ACCEPTED",
+        why=_why(critical, quarantined, len(rows)),
+        basis=basis,
+        delivered_rows=len(rows),
+        accepted_rows=len(good),
+        quarantined_rows=len(quarantined),
+        held_rows=len(rows) if critical else 0,
+        reasons=dict(Counter(code for codes in reasons.values() for code in codes)),
+        rules=results,
+        examples=_examples(rows, reasons),
+        profile=checked.profile,
+        reference=past.reference,
+        agreement=checked.agreement,
+        page_sha256=NO_BYTES,
+        **store_rows(reviews, delivery, rows, checked.measured, good=good, quarantined=quarantined),
+    )
+
+
+def _why(critical: list[RuleResult], quarantined: dict[int, list[str]], rows: int) -> str:
+    if critical:
+        return " ".join(result.sentence for result in critical)
+    if quarantined:
+        return f"{len(quarantined):,} of {rows:,} rows are quarantined; the others count."
+    return f"All {rows:,} rows count."
+
+
+def _examples(rows: Rows, reasons: dict[int, list[str]]) -> tuple[Example, ...]:
+    """The first few rows of each reason, cut short."""
+    shown: Counter[str] = Counter()
+    examples = []
+    for row, codes in sorted(reasons.items()):
+        if any(shown[code] < MOST_EXAMPLES_PER_REASON for code in codes):
+            shown.update(codes)
+            text, review_id = rows.text[row] or "", rows.review_id[row] or ""
+            examples.append(
+                Example(
+                    row=row,
+                    reasons=tuple(codes),
+                    review_id=review_id[:MOST_EXAMPLE_CHARS],
+                    text=text[:MOST_EXAMPLE_CHARS],
+                )
+            )
+    return tuple(examples)
+
+
+# ── Rows as tables ───────────────────────────────────────────────────────────────────────────
+
+
+def store_rows(
+    reviews: Bucket,
+    delivery: Delivery,
+    rows: Rows,
+    measured: Measured,
+    *,
+    good: list[int],
+    quarantined: dict[int, list[str]],
+) -> dict[str, Any]:
+    """Store rows that count, and rows that do not with their reasons; partitions by name."""
+    text_ids, rejected = measured.text_ids, sorted(quarantined)
+    accepted = (
+        _accepted_table(rows, part, text_ids=text_ids, source=delivery.source)
+        for part in _parts(rows, good)
+    )
+    rejects = (_quarantine_table(rows, part, quarantined) for part in _parts(rows, rejected))
+    sketch = signatures.as_table(
+        signatures.text_keys([text_ids[row] for row in good]), measured.signatures[good]
+    )
+    night = delivery.night
+    return {
+        "accepted": write_tables(reviews, f"accepted/date={night}", accepted, ACCEPTED_SCHEMA)
+        if good
+        else None,
+        "sketch": write_partition(reviews, f"sketches/date={night}", sketch) if good else None,
+        "quarantined": write_tables(reviews, f"quarantine/date={night}", rejects, QUARANTINE_SCHEMA)
+        if rejected
+        else None,
+    }
+
+
+def _parts(rows: Rows, positions: list[int]) -> Iterator[list[int]]:
+    """Positions cut into parts whose texts fit into little memory."""
+    part: list[int] = []
+    chars = 0
+    for row in positions:
+        part.append(row)
+        chars += len(rows.text[row] or "")
+        if chars >= MOST_PART_CHARS:
+            yield part
+            part, chars = [], 0
+    if part:
+        yield part
+
+
+def _accepted_table(
+    rows: Rows, positions: list[int], *, text_ids: list[str | None], source: str
+) -> pa.Table:
+    return pa.table(
+        {
+            "text_id": [text_ids[row] for row in positions],
+            "review_id": [rows.review_id[row] for row in positions],
+            "movie_id": [rows.movie_id[row] for row in positions],
+            "text": [rows.text[row] for row in positions],
+            "label": [int(rows.label[row] == POSITIVE) for row in positions],
+            "rating": [rows.rating[row] for row in positions],
+            "written_on": [rows.written_on[row] for row in positions],
+            "source": [source] * len(positions),
+        },
+        schema=ACCEPTED_SCHEMA,
+    )
+
+
+def _quarantine_table(rows: Rows, positions: list[int], reasons: dict[int, list[str]]) -> pa.Table:
+    return pa.table(
+        {
+            "row": positions,
+            "reasons": [reasons[row] for row in positions],
+            "review_id": [rows.review_id[row] for row in positions],
+            "movie_id": [rows.movie_id[row] for row in positions],
+            "text": [rows.text[row] for row in positions],
+            "label": [rows.label[row] for row in positions],
+            "rating": [rows.rating[row] for row in positions],
+            "written_on": [rows.written_on[row] for row in positions],
+        },
+        schema=QUARANTINE_SCHEMA,
+    )
