@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
+from rich.table import Table
 from rich.text import Text
 
 from pipelines.cli.output import (
@@ -20,7 +25,6 @@ from pipelines.cli.output import (
     user,
     write_files,
 )
-from pipelines.cli.retrain import print_rules
 from pipelines.core import config, provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
@@ -183,3 +187,27 @@ def _decision(version: str | None) -> Any:
     if not keys:
         raise PromotionError(f"no decision was made on a version {version!r}")
     return registry.decision(keys[-1])
+
+
+def print_rules(version: str, rules: Sequence[Any]) -> None:
+    """Groups apart, names whole, and the sentences with the room that is left."""
+    table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
+    for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
+        table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
+    for group, members in itertools.groupby(rules, key=lambda rule: rule.group):
+        table.add_section()
+        for rule in members:
+            answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
+            name = _narrow(rule.rule.removeprefix(f"{group} "))
+            table.add_row(answer, Text(group), name, Text(visible(rule.sentence)))
+    out.print(table)
+
+
+def _narrow(name: str, width: int = 22) -> Text:
+    """A rule's name, broken where it has a joint rather than anywhere."""
+    lines = [""]
+    for part in re.split(r"(?<=[ _=+])", visible(name)):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines))

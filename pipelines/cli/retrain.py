@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.decisions import HOW_TO_ANSWER
+from pipelines.cli.decisions import HOW_TO_ANSWER, print_rules
 from pipelines.cli.output import (
     AsJson,
     complain,
@@ -67,30 +63,6 @@ def retrain(
     )
     if facts.get("needs_approval"):
         err.print(HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
-
-
-def print_rules(version: str, rules: Sequence[Any]) -> None:
-    """Groups apart, names whole, and the sentences with the room that is left."""
-    table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
-    for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
-        table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
-    for group, members in itertools.groupby(rules, key=lambda rule: rule.group):
-        table.add_section()
-        for rule in members:
-            answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
-            name = _narrow(rule.rule.removeprefix(f"{group} "))
-            table.add_row(answer, Text(group), name, Text(visible(rule.sentence)))
-    out.print(table)
-
-
-def _narrow(name: str, width: int = 22) -> Text:
-    """A rule's name, broken where it has a joint rather than anywhere."""
-    lines = [""]
-    for part in re.split(r"(?<=[ _=+])", visible(name)):
-        if lines[-1] and len(lines[-1] + part) > width:
-            lines.append("")
-        lines[-1] += part
-    return Text("\n".join(lines))
 
 
 def _retrain(

@@ -14,7 +14,6 @@ from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
 from pipelines.gate.card.sentences import Judged
-from pipelines.pages.views.incidents import Incident
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
@@ -133,7 +132,3 @@ def read_all(
 
     with ThreadPoolExecutor(_PARALLEL_READS) as readers:
         return list(readers.map(read, keys))
-
-
-def unreadable(night: str, found: Unreadable) -> Incident:
-    return Incident("UNREADABLE", "open", found.key, (night,), found.key, "", found.why)

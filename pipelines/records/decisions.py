@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.core import keys
-from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
-from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.core.record import Record, Sha256
+from pipelines.records.evaluations import GateRecord
 
 Verdict = Literal["PROMOTE", "REFRESH", "HOLD", "REJECT", "INCONCLUSIVE"]
 Approval = Literal["not_needed", "needed", "impossible"]
@@ -41,17 +40,14 @@ class GateRule(Record):
         return "ok" if self.is_passed else "FAIL"
 
 
-class Decision(ModelRecord):
+class Decision(GateRecord):
     """The recorded verdict. Promotion acts on it, and on an approval where it asks for one."""
 
     schema_version: Literal[2] = 2
-    version: VersionId
     manifest_sha256: Sha256
     evaluation_sha256: Sha256
-    champion_generation: int
     champion_version: str | None
     reference_version: str | None
-    policy: Sha256
     verdict: Verdict
     approval: Approval
     becomes_reference: bool  # surely better than the reference, so later models answer to this one
@@ -60,31 +56,25 @@ class Decision(ModelRecord):
 
     @property
     def object_key(self) -> str:
-        return gate_key(self, "decision.json")
+        return self.gate_key("decision.json")
 
 
-class CardFiles(ModelRecord):
+class CardFiles(GateRecord):
     """The model card of a decision as it was drawn: what a person reads before approving."""
 
     schema_version: Literal[1] = 1
-    version: VersionId
-    champion_generation: int
-    policy: Sha256
     decision_sha256: Sha256
     files: dict[str, Sha256]  # name, in the same folder, to the digest of its bytes
 
     @property
     def object_key(self) -> str:
-        return gate_key(self, "card.json")
+        return self.gate_key("card.json")
 
 
-class ApprovalRecord(ModelRecord):
+class ApprovalRecord(GateRecord):
     """A person's answer to one decision. Void when the champion has moved since."""
 
     schema_version: Literal[1] = 1
-    version: VersionId
-    champion_generation: int
-    policy: Sha256
     decision_sha256: Sha256
     answer: Answer
     actor: str
@@ -92,12 +82,4 @@ class ApprovalRecord(ModelRecord):
 
     @property
     def object_key(self) -> str:
-        return gate_key(self, "approval.json")
-
-
-def gate_key(
-    record: Evaluation | ArtefactCheck | Decision | CardFiles | ApprovalRecord, name: str
-) -> str:
-    return keys.gate_key(
-        record.model_name, record.version, record.champion_generation, record.policy, name
-    )
+        return self.gate_key("approval.json")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipelines.core import keys
 from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
-from pipelines.records.decisions import gate_key
 
 DECIMALS = 9
 
@@ -122,16 +122,26 @@ class CheckRow(Record):
     probability: float
 
 
-class Evaluation(ModelRecord):
+class GateRecord(ModelRecord):
+    """What was found, decided or answered about a version, before one champion and one policy."""
+
+    version: VersionId
+    champion_generation: int  # 0: there was no champion
+    policy: Sha256  # of the gate's settings, golden set, behavioural suite and code
+
+    def gate_key(self, name: str) -> str:
+        return keys.gate_key(
+            self.model_name, self.version, self.champion_generation, self.policy, name
+        )
+
+
+class Evaluation(GateRecord):
     """Challenger, champion and pinned reference scored on the same rows in the same run."""
 
     schema_version: Literal[2] = 2
-    version: VersionId
     manifest_sha256: Sha256
-    champion_generation: int  # 0: there was no champion
     champion_version: str | None
     reference_version: str | None  # None without a champion
-    policy: Sha256  # of the gate's settings, golden set, behavioural suite and code
     overlap_rows: int  # holdout texts that the challenger was trained on, word for word or nearly
     seen_rows: int  # holdout texts left out because an older model was trained on them
     champion_age_nights: int | None  # newest night here minus newest night the champion knows
@@ -147,16 +157,13 @@ class Evaluation(ModelRecord):
 
     @property
     def object_key(self) -> str:
-        return gate_key(self, "evaluation.json")
+        return self.gate_key("evaluation.json")
 
 
-class ArtefactCheck(ModelRecord):
+class ArtefactCheck(GateRecord):
     """What a clean process found out about a model file. Measured, so no two are the same bytes."""
 
     schema_version: Literal[1] = 1
-    version: VersionId
-    champion_generation: int
-    policy: Sha256
     evaluation_sha256: Sha256
     model_sha256: Sha256
     answers_alike: bool
@@ -169,4 +176,4 @@ class ArtefactCheck(ModelRecord):
 
     @property
     def object_key(self) -> str:
-        return gate_key(self, "artefact_check.json")
+        return self.gate_key("artefact_check.json")

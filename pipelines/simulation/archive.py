@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from pipelines.core.errors import SourceError
 from pipelines.simulation.made_up import REVIEW_SCHEMA
-from pipelines.simulation.sources import FORMS
 
+FORMS = "a .parquet, a .csv, a folder or .tar.gz of the archive, 'imdb' or 'made-up'"
 MAX_REVIEW_BYTES: Final = 1024**2  # the longest review of the official archive has 14 kB
 MAX_LIST_BYTES: Final = 16 * 1024**2
 MAX_UNPACKED_BYTES: Final = 1024**3  # the official archive unpacks to about a quarter of it

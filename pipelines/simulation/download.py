@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from pipelines.core.errors import SourceError
-from pipelines.simulation.sources import FORMS
+from pipelines.simulation.archive import FORMS
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import SourceError
-from pipelines.simulation.archive import from_archive, from_folder
+from pipelines.simulation.archive import FORMS, from_archive, from_folder
 from pipelines.simulation.download import (
     OFFICIAL_ARCHIVE,
     DownloadError,
@@ -40,8 +39,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-FORMS: Final = "a .parquet, a .csv, a folder or .tar.gz of the archive, 'imdb' or 'made-up'"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipelines.intake import nights as intake_nights
 from pipelines.intake import standings
 from pipelines.intake.landing import LANDING_PREFIX, checked_night, is_night, parse_name, set_aside
 from pipelines.intake.standings import Standing
-from pipelines.pages.read import Unreadable, read_all, unreadable
+from pipelines.pages.read import Unreadable, read_all
 from pipelines.records.deliveries import MissingDelivery, Receipt
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
         *_of_deliveries(reviews, [one for _, one in receipts if isinstance(one, Receipt)]),
         *_of_sources(reviews, missing, receipts, _names(keys)),
         *(_of_set_aside(reviews) if until is None else ()),
-        *(unreadable(night, one) for night, one in (*receipts, *missing)
+        *(_unreadable(night, one) for night, one in (*receipts, *missing)
           if isinstance(one, Unreadable)),
     ]  # fmt: skip
     older = nights[len(shown)] if len(nights) > len(shown) else None
@@ -307,3 +307,7 @@ def _of_silence(missing: Sequence[MissingDelivery], came: Sequence[str]) -> Inci
         f"{MISSING}{newest.night}/{newest.source}",
         tuple(one.night for one in missing), newest.source, newest.source, sentence,
     )  # fmt: skip
+
+
+def _unreadable(night: str, found: Unreadable) -> Incident:
+    return Incident("UNREADABLE", "open", found.key, (night,), found.key, "", found.why)
