@@ -32,12 +32,30 @@ WORDS = {
     "but for": "except",
 }
 
+EVERY = [*sorted(ROOT.glob("*.md")), *PAGES]
+
+
+def parametrized(pages: list[Path]) -> pytest.MarkDecorator:
+    names = [str(path.relative_to(ROOT)) for path in pages]
+    return pytest.mark.parametrize("page", pages, ids=names)
+
+
+each_page = parametrized(EVERY)
+# The page of settings is made from the comments in config/.
+written_by_hand = parametrized([page for page in EVERY if page.name != "configuration.md"])
+
 
 def linked_from(page: Path) -> set[Path]:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     return {
         (page.parent / link).resolve() for link in links if not re.match(r"https?:", link)
     }  # fmt: skip
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The names that forges give to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def reachable_from(start: Path) -> set[Path]:
@@ -99,12 +117,7 @@ def test_the_list_of_decisions_has_each_of_them():
     assert set(decisions.glob("[0-9]*.md")) <= linked_from(decisions / "README.md")
 
 
-@pytest.mark.parametrize(
-    "page",
-    # Made from comments in config/, which are not a page.
-    [path for path in [*sorted(ROOT.glob("*.md")), *PAGES] if path.name != "configuration.md"],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@written_by_hand
 def test_a_page_uses_the_words_of_the_field(page: Path):
     text = page.read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|^ {4,}[^\s-].*$", "", text, flags=re.M | re.S)
@@ -113,6 +126,18 @@ def test_a_page_uses_the_words_of_the_field(page: Path):
         word for word in WORDS if re.search(rf"\b{word}\b", " ".join(prose.split()), re.IGNORECASE)
     }
     assert {word: WORDS[word] for word in found} == {}
+
+
+@each_page
+def test_no_link_to_a_heading_is_dead(page: Path):
+    links = re.findall(r"\]\(([^)\s#:]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+
+    dead = [
+        f"{path}#{anchor}"
+        for path, anchor in links
+        if anchor not in anchors_of(page.parent / path if path else page)
+    ]
+    assert dead == []
 
 
 @pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
