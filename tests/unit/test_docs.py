@@ -17,7 +17,7 @@ from pipelines.records.decisions import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
-ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+ADRS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
@@ -104,6 +104,13 @@ def test_every_runbook_that_is_named_exists() -> None:
 
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_a_runbook_has_its_reader_run_commands_and_paste_no_program(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+
+    assert re.findall(r"^ *(?:```|~~~)py.*|python\S* -(?:c| |$).*", text, re.MULTILINE) == []
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -15,10 +15,11 @@ from pipelines.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+PROMISES = ROOT / "docs" / "promises.md"
+COMMANDS = ROOT / "docs" / "commands.md"
 DOCUMENTS = [
-    README,
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / ".github").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TEST = re.compile(r"\btests/[\w/]+\.py(?:::\w+)?")
@@ -91,14 +92,35 @@ def test_no_relative_link_is_dead(document: Path) -> None:
     assert [path for path in paths if not (document.parent / path).exists()] == []
 
 
-def test_the_readme_names_what_it_should() -> None:
+def test_the_readme_names_the_two_commands_to_start_with() -> None:
     text = README.read_text(encoding="utf-8")
 
     assert {"demo", "test"} <= set(TARGET.findall(text))
-    named = {line.split()[0] for line in COMMAND.findall(text) if line.split()}
+
+
+def test_each_promise_names_the_test_that_proves_it() -> None:
+    lines = PROMISES.read_text(encoding="utf-8").splitlines()
+    promises = [line for line in lines if re.match(r"\| (?!promise )", line)]
+
+    assert len(promises) > 100
+    assert [line for line in promises if not TEST.search(line)] == []
+
+
+def every_command() -> set[str]:
     loop: Any = typer.main.get_command(app)
-    assert named == set(loop.commands)
-    assert len(TEST.findall(text)) > 20
+    return {
+        f"{name} {inner}".strip()
+        for name, command in loop.commands.items()
+        for inner in getattr(command, "commands", [""])
+    }
+
+
+def test_the_page_of_commands_has_every_command_and_no_other() -> None:
+    lines = COMMAND.findall(COMMANDS.read_text(encoding="utf-8"))
+    groups = {name.split()[0] for name in every_command() if " " in name}
+    named = {" ".join(line.split()[: 2 if line.split()[0] in groups else 1]) for line in lines}
+
+    assert named == every_command()
 
 
 @pytest.mark.parametrize(
