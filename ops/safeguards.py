@@ -82,7 +82,7 @@ SAFEGUARDS = (
     Safeguard(
         "signed caches", "nobody chooses which features are learned",
         "pipelines/core/store/sealed.py",
-        '            return trust.unseal(data, kind=kind, place=f"reviews/{key}", '
+        '            return signing.unseal(data, kind=kind, place=f"reviews/{key}", '
         "uri=self.uri(key))\n",
         '            return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
         f"{UNIT}/test_features.py::"
@@ -162,7 +162,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "one delivery's failure", "one bad delivery never stops a night",
-        "pipelines/cli/app.py",
+        "pipelines/cli/ingest.py",
         "    except Exception as error:  # noqa: BLE001 - it is told, and is due again\n",
         "    except LoopError as error:\n",
         f"{INTEGRATION}/test_nights.py::"

@@ -33,9 +33,9 @@ FIT_AND_HASH = """
 import hashlib, sys
 sys.path.insert(0, "tests/unit")
 from test_models import LABELS, TEXTS
-from pipelines import artefacts, models
+from pipelines.models import artefacts, factories
 for factory in ("fingerprint_svm", "fingerprint_sgd", "tfidf_logistic", "lecture_notebook"):
-    model = getattr(models, factory)(seed=7).fit(TEXTS, LABELS)
+    model = getattr(factories, factory)(seed=7).fit(TEXTS, LABELS)
     print(hashlib.sha256(artefacts.dump_model(model)).hexdigest())
 """
 

@@ -225,7 +225,7 @@ def test_the_weakest_slice_is_among_its_limits():
 @pytest.mark.parametrize(
     ("candidate", "said"),
     [
-        (None, "weighs runs of up to 3 words and does not read sentences"),
+        (None, "weighs runs of up to 3 words or marks and does not read sentences"),
         ({"factory": "theirs.models:deep", "parameters": {}},
          "What `theirs.models:deep` cannot do is not known here."),
     ],

@@ -65,7 +65,7 @@ def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(data
     rows = np.arange(len(dataset.label))
     probability = rows / len(rows)
 
-    checks = check_rows._check_rows(dataset, rows, probability)
+    checks = check_rows.check_rows(dataset, rows, probability)
 
     digests = [part.sha256 for part in dataset.snapshot.partitions]
     used = {check.partition for check in checks}
@@ -81,9 +81,9 @@ def test_the_check_rows_lie_in_few_partitions_from_the_oldest_to_the_newest(data
 def test_small_partitions_are_taken_in_until_there_are_enough_rows(dataset, monkeypatch):
     rows = np.arange(len(dataset.label))
 
-    assert len(check_rows._check_rows(dataset, rows, rows / 100)) == len(rows)  # 64 are wanted
+    assert len(check_rows.check_rows(dataset, rows, rows / 100)) == len(rows)  # 64 are wanted
     monkeypatch.setattr(check_rows, "CHECK_ROWS", 31)
-    checks = check_rows._check_rows(dataset, rows, rows / 100)
+    checks = check_rows.check_rows(dataset, rows, rows / 100)
     assert len(checks) == 31
     assert len({check.partition for check in checks}) == 6
 
@@ -92,4 +92,4 @@ def test_small_partitions_are_taken_in_until_there_are_enough_rows(dataset, monk
 def test_without_rows_or_usable_answers_there_is_nothing_to_check(dataset, rows):
     answers = np.full(rows, np.nan)
 
-    assert check_rows._check_rows(dataset, np.arange(rows), answers) == ()
+    assert check_rows.check_rows(dataset, np.arange(rows), answers) == ()

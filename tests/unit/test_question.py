@@ -91,12 +91,12 @@ def test_every_rule_is_a_row_and_those_that_failed_come_first():
     [
         ("<b>x</b>", r"\<b\>x\</b\>"),
         ("a | b", r"a \| b"),
-        ("[x](http://y)", r"\[x\](http://y)"),
-        ("![x](y)", r"\!\[x\](y)"),
+        ("[x](http://y)", r"\[x\](http&#58;//y)"),
+        ("![x](y)", r"!\[x\](y)"),
         ("`x` *y* _z_ ~w~", r"\`x\` \*y\* \_z\_ \~w\~"),
         ("&lt;script&gt;", r"\&lt;script\&gt;"),
         ("\\|", r"\\\|"),
-        ("one\n| two\t\u202e\x1b[31m", r"one \| two   \[31m"),
+        ("one\n| two\t\u202e\x1b[31m", r"one \| two \[31m"),
         ("{{ 7 * 7 }}", r"{{ 7 \* 7 }}"),
     ],
 )

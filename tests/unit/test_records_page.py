@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def test_every_row_says_what_covers_it_and_which_tests_prove_it():
 
 
 def is_there(named: str) -> bool:
-    module, *names = named.split(".")
-    found: object = importlib.import_module(f"pipelines.{module}")
+    names, found = named.split("."), importlib.import_module("pipelines")
+    while hasattr(found, "__path__") and importlib.util.find_spec(f"{found.__name__}.{names[0]}"):
+        found = importlib.import_module(f"{found.__name__}.{names.pop(0)}")
     for name in names:
         found = getattr(found, name, None)
     return callable(found)

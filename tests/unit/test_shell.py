@@ -38,6 +38,7 @@ from pipelines.records.deliveries import NightSummary
 from pipelines.registry import rollback
 from pipelines.serving import confirm
 from pipelines.steps import ingest, promote
+from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import retrain as steps_retrain
 
 pytestmark = pytest.mark.attack
@@ -100,8 +101,8 @@ def night(monkeypatch):
 @named
 @pytest.mark.parametrize("step", ["land", "validate", "accept"])
 def test_whatever_one_delivery_raises_the_others_are_dealt_with(night, monkeypatch, raised, step):
-    do = getattr(steps_retrain, step)
-    monkeypatch.setattr(steps_retrain, step, lambda uri, *more: (
+    do = getattr(steps_ingest, step)
+    monkeypatch.setattr(steps_ingest, step, lambda uri, *more: (
         raises(raised)() if uri == "two" else do(uri, *more)))  # fmt: skip
 
     reply = run("ingest", "--night", NIGHT, "--json")
@@ -117,9 +118,7 @@ def test_whatever_one_delivery_raises_the_others_are_dealt_with(night, monkeypat
 @named
 @pytest.mark.parametrize("step", ["find_deliveries", "night_summary"])
 def test_what_stops_a_whole_night_is_one_sentence(night, monkeypatch, raised, step):
-    monkeypatch.setattr(
-        steps_retrain if step == "find_deliveries" else nights, step, raises(raised)
-    )
+    monkeypatch.setattr(steps_ingest if step == "find_deliveries" else nights, step, raises(raised))
 
     reply = run("ingest", "--night", NIGHT)
 

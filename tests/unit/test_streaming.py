@@ -125,7 +125,7 @@ def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
 
 
 def test_a_lone_streamed_candidate_never_holds_the_matrix(reviews, monkeypatch):
-    monkeypatch.setattr(folds._TrainingRows, "shared", None)
+    monkeypatch.setattr(folds.TrainingRows, "shared", None)
 
     found = search.find_best(reviews, a_plan({"stream": STREAM}), quiet)
 

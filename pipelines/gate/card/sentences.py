@@ -18,6 +18,8 @@ from pipelines.records.evaluations import (
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 
+_BAGS_OF_NGRAMS = "pipelines.models.factories:"  # so every factory of that module must be one
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -109,10 +111,10 @@ def limits(evidence: Evidence) -> Iterator[Markdown]:
 def _kind_limit(manifest: Manifest) -> Markdown:
     chosen = manifest.plan.candidates[manifest.candidate]
     factory, parameters = str(chosen.get("factory", "")), chosen.get("parameters", {})
-    if not factory.startswith("pipelines.models.vectorizer:"):
+    if not factory.startswith(_BAGS_OF_NGRAMS):
         return Markdown(f"What {code(factory or manifest.candidate)} cannot do is not known here.")
     longest = parameters.get("ngram_max")
-    runs = f"runs of up to {longest} words" if longest else "words"
+    runs = f"runs of up to {longest} words or marks" if longest else "words"
     return Markdown(
         f"It is a bag of n-grams: it weighs {escaped(runs)} and does not read sentences. Irony, "
         "comparisons and what refers far back are lost on it."
