@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sysconfig
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from pydantic import ValidationError
 from pipelines.core.errors import ConfigError
 from pipelines.core.settings import EvaluationSettings, ModelSettings, Settings
 
-PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` and `config` lie
-CONFIG_FOLDER = PROJECT / "config"
+PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` lies
+# In a checkout or an image beside `pipelines`; where only a wheel is installed, with its data.
+_INSTALLED = Path(sysconfig.get_path("data")) / "share" / "retraining-loop" / "config"
+CONFIG_FOLDER = PROJECT / "config" if (PROJECT / "config").is_dir() else _INSTALLED
 CONFIG_VARIABLE = "LOOP_CONFIG"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import platform
+import re
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.core.config import behaviour_path, golden_path
+from pipelines.core.config import PROJECT, behaviour_path, golden_path
 from pipelines.core.errors import ConfigError
 from pipelines.core.record import canonical_json, sha256_of
 from pipelines.core.settings import Settings
@@ -19,12 +21,44 @@ from pipelines.core.settings import Settings
 _LIBRARIES = ("great-expectations", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 
 
+# What each stage starts from: all that these modules import, near or far, can change its answer.
+# `clean_room` is started by its name, so no import leads there.
+TRAINING = ("pipelines.training.train",)
+VALIDATION = ("pipelines.validation.validate",)
+GATE = (
+    "pipelines.evaluation.evaluate", "pipelines.evaluation.verify",
+    "pipelines.evaluation.clean_room", "pipelines.gate.decide",
+)  # fmt: skip
+
+_IMPORT = re.compile(r"^[ \t]*from (pipelines(?:\.\w+)*) import (\([^)]*\)|.+)$", re.MULTILINE)
+
+
 @functools.cache
-def code_digest() -> str:
-    """sha256 over this package's source files; the same in a checkout and in an image."""
-    folder = Path(__file__).resolve().parent
-    files = {path.name: sha256_of(path.read_bytes()) for path in sorted(folder.glob("*.py"))}
+def code_digest(*modules: str) -> str:
+    """sha256 over these modules' source files and those of all that they import of this package.
+
+    It is the same in a checkout and in an image, and stays as it is when other code changes.
+    """
+    files = {
+        name: sha256_of(path.read_bytes()) for name, path in imported(modules, PROJECT).items()
+    }
     return sha256_of(canonical_json(files))
+
+
+def imported(modules: Iterable[str], project: Path) -> dict[str, Path]:
+    """These modules and those that they import of this package: relative path to file, sorted."""
+    found: dict[str, Path] = {}
+    left = list(modules)
+    while left:
+        name = left.pop()
+        path = project.joinpath(*name.split(".")).with_suffix(".py")
+        relative = path.relative_to(project).as_posix()
+        if relative in found or not path.is_file():  # a package is no module of code
+            continue
+        found[relative] = path
+        for source, names in _IMPORT.findall(path.read_text(encoding="utf-8")):
+            left += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
+    return dict(sorted(found.items()))
 
 
 def module_digest(name: str) -> str:
@@ -51,11 +85,11 @@ def environment_digest() -> str:
     return sha256_of(canonical_json(versions))
 
 
-def rules_digest(*sections: BaseModel) -> str:
+def rules_digest(stage: tuple[str, ...], *sections: BaseModel) -> str:
     """Names the rules in force: settings, code and libraries that can change an answer."""
     values = {
         "settings": [section.model_dump(mode="json") for section in sections],
-        "code": code_digest(),
+        "code": code_digest(*stage),
         "environment": environment_digest(),
     }
     return sha256_of(canonical_json(values))
@@ -71,4 +105,4 @@ def gate_policy(settings: Settings) -> str:
             f"cannot read the golden set or the behavioural suite: {error}. "
             "[evaluation] in the configuration says where they are"
         ) from error
-    return sha256_of(canonical_json([rules_digest(settings.gate), contents]))
+    return sha256_of(canonical_json([rules_digest(GATE, settings.gate), contents]))

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.core.errors import NoReviewsError, StalePlanError
 from pipelines.core.keys import model_file_key
-from pipelines.core.provenance import code_digest, environment_digest, module_digest
+from pipelines.core.provenance import TRAINING, code_digest, environment_digest, module_digest
 from pipelines.core.record import canonical_json, sha256_of
 from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
@@ -101,12 +101,11 @@ def _check_current(plan: Plan) -> None:
 
 
 def _code_of(candidates: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digest of this package, and of the modules of factories that lie outside of it."""
-    modules = {str(named["factory"]).partition(":")[0] for named in candidates.values()}
-    foreign = sorted(name for name in modules if name.partition(".")[0] != __package__)
-    if not foreign:
-        return code_digest()
-    return sha256_of(canonical_json([code_digest(), [module_digest(name) for name in foreign]]))
+    """Digest of what training imports, and of the modules of the candidates' factories."""
+    modules = sorted({str(named["factory"]).partition(":")[0] for named in candidates.values()})
+    own = [name for name in modules if name.startswith("pipelines.")]
+    foreign = [module_digest(name) for name in modules if name not in own]
+    return sha256_of(canonical_json([code_digest(*TRAINING, *own), foreign]))
 
 
 def _check_trainable(dataset: Dataset, plan: Plan) -> None:

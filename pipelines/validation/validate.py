@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.core.keys import report_key
-from pipelines.core.provenance import rules_digest
+from pipelines.core.provenance import VALIDATION, rules_digest
 from pipelines.core.record import NO_BYTES, sha256_of
 from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
@@ -110,7 +110,7 @@ def validate(
 
 def _basis(past: History, settings: Settings, judge: Judge | None) -> Basis:
     return Basis(
-        rules=rules_digest(settings.validation, settings.intake),
+        rules=rules_digest(VALIDATION, settings.validation, settings.intake),
         before=past.before,
         known=past.digest,
         trailing=tuple(key for key, _ in past.trailing),
