@@ -28,7 +28,8 @@ CEPH_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
 class S3Server(ABC):
     """A server with one user, whose credentials are random.
 
-    ``capabilities`` are what the tests must find it able to do: names in `tests/capabilities.py`.
+    ``capabilities`` are what the tests must find it able to do, by the names that
+    `tests/support/services/capabilities.py` has for them.
     """
 
     name: str

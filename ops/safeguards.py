@@ -44,26 +44,26 @@ SAFEGUARDS = (
         "pipelines/core/store/signing.py",
         "        key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))\n",
         "        key.public_bytes_raw()\n",
-        f"{UNIT}/test_trust.py::test_no_bit_of_sealed_bytes_can_be_changed",
+        f"{UNIT}/core/store/test_signing.py::test_no_bit_of_sealed_bytes_can_be_changed",
     ),
     Safeguard(
         "trusted keys", "a stranger's key counts for nothing",
         "pipelines/core/store/signing.py",
         "    if key_id not in trusted:\n        raise SignatureError(",
         "    if False:\n        raise SignatureError(",
-        f"{UNIT}/test_trust.py::test_a_stranger_is_not_believed_and_the_message_names_the_keys",
+        f"{UNIT}/core/store/test_signing.py::test_a_stranger_is_not_believed_and_the_message_names_the_keys",
     ),
     Safeguard(
         "kind and place", "a valid record in another place is none",
         "pipelines/core/store/signing.py",
         '    if (found["kind"], found["place"]) != (kind, place):\n',
         '    kind, place = found["kind"], found["place"]\n    if False:\n',
-        f"{UNIT}/test_trust.py::test_a_seal_is_for_one_kind_of_thing_and_one_place",
+        f"{UNIT}/core/store/test_signing.py::test_a_seal_is_for_one_kind_of_thing_and_one_place",
     ),
     Safeguard(
         "own key", "a record's fields make the key that it lies under",
         "pipelines/core/store/sealed.py", "    if record.object_key != key:\n", "    if False:\n",
-        f"{UNIT}/test_trust.py::"
+        f"{UNIT}/core/store/test_signing.py::"
         "test_a_record_that_makes_another_key_is_refused_although_it_is_sealed_for_this_one",
     ),
     Safeguard(
@@ -85,7 +85,7 @@ SAFEGUARDS = (
         '            return signing.unseal(data, kind=kind, place=f"reviews/{key}", '
         "uri=self.uri(key))\n",
         '            return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
-        f"{UNIT}/test_features.py::"
+        f"{UNIT}/features/test_fingerprint_cache.py::"
         "test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned",
     ),
     Safeguard(
@@ -133,7 +133,7 @@ SAFEGUARDS = (
         "whole history", "no delivery is judged by less than there was",
         "pipelines/validation/history.py", "    every = standings.every(reviews)\n",
         "    every = standings.every(reviews, skips_torn=True)\n",
-        f"{INTEGRATION}/test_ingest.py::"
+        f"{INTEGRATION}/intake/test_ingest.py::"
         "test_nothing_is_judged_by_a_ledger_of_which_an_entry_is_not_ours",
     ),
     Safeguard(
@@ -146,26 +146,26 @@ SAFEGUARDS = (
         '            for one in reply.get("Contents", ())\n'
         "        ]\n"
         '        return answers.Page(lines, reply.get("NextContinuationToken"), None)\n',
-        f"{INTEGRATION}/test_store.py::test_what_is_no_answer_is_never_taken_for_one",
+        f"{INTEGRATION}/core/test_store.py::test_what_is_no_answer_is_never_taken_for_one",
     ),
     Safeguard(
         "proof of bytes", "one wrong byte on the way is noticed",
         "pipelines/core/store/bucket.py",
         "        answers.check_bytes(head, len(data), answers.digest_of(data))\n", "",
-        f"{INTEGRATION}/test_store.py::test_what_is_no_answer_is_never_taken_for_one",
+        f"{INTEGRATION}/core/test_store.py::test_what_is_no_answer_is_never_taken_for_one",
     ),
     Safeguard(
         "deadline", "a drip of bytes does not hold a night up",
         "pipelines/core/store/bucket.py", "            limits.deadline_seconds, bytes_per_second",
         "            3600.0, bytes_per_second",
-        f"{INTEGRATION}/test_store.py::test_an_answer_that_drips_in_is_given_up_at_the_deadline",
+        f"{INTEGRATION}/core/test_store.py::test_an_answer_that_drips_in_is_given_up_at_the_deadline",
     ),
     Safeguard(
         "one delivery's failure", "one bad delivery never stops a night",
         "pipelines/cli/ingest.py",
         "    except Exception as error:  # noqa: BLE001 - it is told, and is due again\n",
         "    except LoopError as error:\n",
-        f"{INTEGRATION}/test_nights.py::"
+        f"{INTEGRATION}/intake/test_nights.py::"
         "test_what_one_delivery_raises_is_its_failure_and_the_others_count",
     ),
     Safeguard(
@@ -181,7 +181,7 @@ SAFEGUARDS = (
     Safeguard(
         "the store's clock", "a machine that is far ahead dates nothing",
         "pipelines/core/store/clock.py", "    return told\n", "    return own\n",
-        f"{INTEGRATION}/test_clocks.py::"
+        f"{INTEGRATION}/core/test_clocks.py::"
         "test_promotion_rollback_release_and_pin_are_dated_by_the_store",
     ),
 )  # fmt: skip

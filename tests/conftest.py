@@ -22,9 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import capabilities
 import pytest
-from s3_under_test import (
+
+from pipelines.core.store.bucket import Stores, open_stores
+from tests.support.services import capabilities
+from tests.support.services.s3_under_test import (
     CREDENTIALS,
     GIVEN_SERVER,
     REQUIRED,
@@ -32,11 +34,9 @@ from s3_under_test import (
     delete_buckets_of_this_run,
     s3_client,
 )
-from settings_file import write_settings
-from surroundings import SEED, forget_the_caller, settle_examples, shuffle
-from timing import HANG_SECONDS
-
-from pipelines.core.store.bucket import Stores, open_stores
+from tests.support.settings_file import write_settings
+from tests.support.surroundings import SEED, forget_the_caller, settle_examples, shuffle
+from tests.support.timing import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTED = "counted "  # begins the name of a test's property that holds a count

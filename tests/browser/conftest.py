@@ -12,11 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-import world as worlds
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from s3_under_test import CREDENTIALS, THIS_RUN
-from settings_file import write_settings
-from timing import HANG_SECONDS
 
 from ops import browser as browsers
 from ops.airflow_api import AirflowApi
@@ -24,6 +20,10 @@ from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines.core import config
 from pipelines.core.store.bucket import open_stores
+from tests.browser import world as worlds
+from tests.support.services.s3_under_test import CREDENTIALS, THIS_RUN
+from tests.support.settings_file import write_settings
+from tests.support.timing import HANG_SECONDS
 
 ROLES = {"admin": "admin", "operator": "op", "viewer": "viewer"}
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"

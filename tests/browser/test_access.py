@@ -6,8 +6,9 @@ import re
 
 import httpx
 import pytest
-from page_site import Pages
-from timing import HANG_SECONDS
+
+from tests.support.page_site import Pages
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import hostile
 import pytest
 
 from pipelines.alerts import mail as alerts_mail
@@ -15,6 +14,7 @@ from pipelines.core.keys import outcome_key
 from pipelines.core.store.bucket import open_stores
 from pipelines.records.deliveries import Outcome
 from pipelines.records.validations import Validation
+from tests.support.hostile import page_requests as hostile
 
 pytestmark = pytest.mark.e2e
 

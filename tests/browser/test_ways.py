@@ -7,11 +7,11 @@ from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import expect
-from timing import HANG_SECONDS
 
 from pipelines.core import config
 from pipelines.core.store.bucket import open_stores
 from pipelines.intake import standings
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 

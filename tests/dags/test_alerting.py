@@ -5,13 +5,13 @@ import json
 
 import pendulum
 import pytest
-from alert_servers import web_server
 from alerting import alert_late
-from builders import deliver
-from test_runs import deliver_night, run, states
 
 from pipelines.simulation import film_site, plans
 from pipelines.simulation.made_up import make_reviews
+from tests.support.builders import deliver
+from tests.support.dag_runs import deliver_night, run, states
+from tests.support.services.alert_servers import web_server
 
 pytestmark = pytest.mark.airflow
 

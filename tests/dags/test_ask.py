@@ -9,7 +9,6 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 from approval import MIN_REASON_CHARS, REASON, AskPerson
-from builders import deliver
 
 from pipelines.core import config
 from pipelines.core.settings import ApprovalSettings
@@ -18,6 +17,7 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest, promote
+from tests.support.builders import deliver
 
 pytestmark = pytest.mark.airflow
 

@@ -2,44 +2,16 @@
 
 import pendulum
 import pytest
-from builders import deliver
-from registry_builders import promoted
 
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
-from pipelines.simulation import film_site
-from pipelines.simulation import plans as simulation_plans
-from pipelines.simulation.made_up import make_reviews
+from tests.support.dag_runs import deliver_night, run, states
+from tests.support.registry_builders import promoted
 
 pytestmark = pytest.mark.airflow
 
 NIGHT = "2026-01-05"
-
-
-def run(dag, *, at, conf=None):
-    return dag.test(logical_date=at, run_after=at, run_conf=conf)
-
-
-def states(dag_run):
-    return {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
-
-
-def deliver_night(stores, *, rows=1200):
-    """One good delivery of made-up reviews, and one that is cut off."""
-    table = make_reviews(rows + 200, seed=3)
-    night = pendulum.parse(NIGHT).date()
-    plans = [
-        simulation_plans.NightPlan(
-            night,
-            (
-                simulation_plans.DeliveryPlan("app", rows, "csv.gz"),
-                simulation_plans.DeliveryPlan("web", 200, "jsonl.gz", fault="truncated"),
-            ),
-        )
-    ]
-    for delivery in film_site.replay(table, plans, seed=0):
-        deliver(stores, delivery.key, delivery.body)
 
 
 def test_a_night_with_a_broken_delivery_is_red_and_its_good_one_is_trained_on(dagbag, stores):

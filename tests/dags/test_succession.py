@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from registry_builders import promoted
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.core.errors import TrustError
 from pipelines.registry.registry import Registry
 from pipelines.steps import context
+from tests.support.registry_builders import promoted
 
 pytestmark = pytest.mark.attack
 

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy
-from alert_servers import Posts, web_server
-from leftovers import processes_with
-from s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
-from settings_file import write_settings
-from timing import HANG_SECONDS
 
 from ops.airflow_api import AirflowApi
 from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines.core import config
 from pipelines.core.store.bucket import Stores, open_stores
+from tests.support.leftovers import processes_with
+from tests.support.services.alert_servers import Posts, web_server
+from tests.support.services.s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
+from tests.support.settings_file import write_settings
+from tests.support.timing import HANG_SECONDS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from builders import deliver
-from timing import HANG_SECONDS
 
 from ops.airflow_api import last_complete_night
 from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
+from tests.support.builders import deliver
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 

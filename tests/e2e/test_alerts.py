@@ -7,8 +7,9 @@ import time
 from datetime import date
 
 import pytest
-from builders import deliver
-from timing import HANG_SECONDS
+
+from tests.support.builders import deliver
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 

@@ -10,9 +10,6 @@ import time
 from datetime import date
 
 import pytest
-from builders import deliver
-from settings_file import write_settings
-from timing import HANG_SECONDS
 
 from ops.airflow_api import FINISHED, AirflowApi
 from pipelines.core import config
@@ -22,6 +19,9 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest
+from tests.support.builders import deliver
+from tests.support.settings_file import write_settings
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e
 

@@ -15,10 +15,10 @@ import time
 
 import httpx
 import pytest
-from leftovers import processes_with
-from timing import HANG_SECONDS
 
 from ops.stack import PROJECT
+from tests.support.leftovers import processes_with
+from tests.support.timing import HANG_SECONDS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * HANG_SECONDS)]
 

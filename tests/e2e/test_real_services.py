@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from leftovers import processes_with
 
 from ops.real import RealServices, main
 from ops.real_s3 import CephGateway
 from ops.stack import PROJECT
+from tests.support.leftovers import processes_with
 
 pytestmark = pytest.mark.e2e
 

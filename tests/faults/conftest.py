@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tried import FILES_TRIED
 
 from pipelines.core.store import signing
 from pipelines.core.store.bucket import Stores
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
+from tests.support.tried import FILES_TRIED
 
 
 @pytest.fixture

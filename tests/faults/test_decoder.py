@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_memory import InMemory
 
 from pipelines.core import bare_process, config
 from pipelines.core.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
@@ -22,7 +21,8 @@ from pipelines.intake.arrivals import read_arrival, receive
 from pipelines.intake.decoding import Rows, decode
 from pipelines.intake.rows import FAULTS
 from pipelines.validation import validate
-from tests.builders import as_csv, as_file, landing_key, some_rows
+from tests.support.builders import as_csv, as_file, landing_key, some_rows
+from tests.support.in_memory import InMemory
 
 pytestmark = pytest.mark.attack
 

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hostile_files
 import pytest
-from tried import FILES_TRIED
 
 from pipelines.core import config
+from tests.support.hostile import files as hostile_files
+from tests.support.tried import FILES_TRIED
 
 pytestmark = pytest.mark.attack
 

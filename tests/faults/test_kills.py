@@ -6,15 +6,14 @@ import itertools
 import multiprocessing
 import signal
 
-from consumer import checked_champion
-from registry_builders import a_version, decided, promoted
-from timing import HANG_SECONDS
-from unlucky import CallCounter
-
 from pipelines.core.store.bucket import Stores, open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
+from tests.support.consumer import checked_champion
+from tests.support.hostile.unlucky import CallCounter
+from tests.support.registry_builders import a_version, decided, promoted
+from tests.support.timing import HANG_SECONDS
 
 FORK = multiprocessing.get_context("fork")
 KILLS = 30

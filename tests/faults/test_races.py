@@ -9,16 +9,16 @@ from multiprocessing.synchronize import Barrier
 from typing import NamedTuple
 
 import pytest
-from consumer import checked_champion
-from registry_builders import DIGEST, a_version, decided
-from timing import HANG_SECONDS
-from unlucky import LosesAnswers
 
 from pipelines.core.errors import ChampionMovedError
 from pipelines.core.store.bucket import open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
+from tests.support.consumer import checked_champion
+from tests.support.hostile.unlucky import LosesAnswers
+from tests.support.registry_builders import DIGEST, a_version, decided
+from tests.support.timing import HANG_SECONDS
 
 FORK = multiprocessing.get_context("fork")
 RACERS, ROUNDS = 16, 20

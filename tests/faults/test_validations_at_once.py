@@ -3,16 +3,15 @@
 import multiprocessing
 from typing import Any
 
-from fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
-from in_memory import InMemory
-from timing import HANG_SECONDS
-
 from pipelines.core.config import CONFIG_FOLDER, load
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.deliveries import Delivery
 from pipelines.records.validations import Validation
 from pipelines.validation import validate
-from tests.builders import as_parquet, landing_key
+from tests.support.builders import as_parquet, landing_key
+from tests.support.hostile.fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
+from tests.support.in_memory import InMemory
+from tests.support.timing import HANG_SECONDS
 
 ROUNDS, PROCESSES = 20, 6
 FAULTS = [*ROW_FAULTS[:: len(ROW_FAULTS) // 4][:4], *BATCH_FAULTS[5:7]]

@@ -8,8 +8,6 @@ from datetime import date
 from typing import Any
 
 import pytest
-import whole_world as whole
-from builders import deliver, listing
 
 from pipelines.core import config
 from pipelines.core.record import sha256_of
@@ -24,6 +22,8 @@ from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import promote, retrain
+from tests.support.builders import deliver, listing
+from tests.support.hostile import whole_world as whole
 
 FIRST_NIGHT = date(2026, 1, 5)
 

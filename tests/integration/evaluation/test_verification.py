@@ -1,0 +1,180 @@
+"""The clean process: what it may not do, and what happens when it cannot answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.core import config
+from pipelines.core.settings import VerificationSettings
+from pipelines.evaluation.verify import CleanRoomError, ask_clean_room
+from pipelines.models.artefacts import dump_model
+from pipelines.models.factories import fingerprint_sgd
+from pipelines.models.prediction import positive_probability
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.steps import context, retrain
+from tests.support.hostile.forging import fields_in, resealed
+from tests.support.timing import HANG_SECONDS
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXTS = ["a great film", "a great cast", "a dull film", "a dull cast"] * 5
+LIMITS = VerificationSettings(
+    max_wall_seconds=HANG_SECONDS, max_cpu_seconds=300, max_address_bytes=8 * 1024**3
+)
+
+IN_THE_CLEAN_ROOM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from pipelines import bare_process
+bare_process.give_up_everything(address_bytes=8 * 1024**3, cpu_seconds=30)
+{program}
+"""
+
+
+def in_the_clean_room(program, folder):
+    """Run a program where a model file is loaded; its exit code and last line of complaint."""
+    reply = subprocess.run(
+        [sys.executable, "-I", "-c", IN_THE_CLEAN_ROOM.format(program=program), str(ROOT)],
+        cwd=folder,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return reply.returncode, (reply.stderr.strip().splitlines() or [""])[-1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fingerprint_sgd(seed=1, ngram_max=1).fit(TEXTS, [1, 1, 0, 0] * 5)
+
+
+def test_a_clean_process_answers_as_this_one_does(model):
+    answer = ask_clean_room(dump_model(model), TEXTS, LIMITS)
+
+    expected = positive_probability(model, TEXTS).tolist()
+    assert answer["probabilities"] == pytest.approx(expected, abs=1e-12)
+    assert len(answer["latencies"]) == len(TEXTS) - 3
+    assert answer["peak_bytes"] > 10_000_000
+
+
+def test_the_memory_of_the_asking_process_does_not_count(model):
+    ballast = bytearray(b"x" * 900_000_000)
+
+    answer = ask_clean_room(dump_model(model), TEXTS, LIMITS)
+
+    assert answer["peak_bytes"] < len(ballast)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 9), timeout=2)",
+        "import socket; socket.socket().bind(('127.0.0.1', 0))",
+        "import socket; socket.getaddrinfo('example.org', 80)",
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9', timeout=2)",
+    ],
+)
+def test_the_network_is_out_of_reach(program, tmp_path):
+    code, complaint = in_the_clean_room(program, tmp_path)
+
+    assert code != 0
+    assert "may not use the network" in complaint
+
+
+def test_no_file_can_be_filled(tmp_path):
+    code, _ = in_the_clean_room("file = open('loot', 'w'); file.write('x'); file.close()", tmp_path)
+
+    assert code != 0
+    assert not (tmp_path / "loot").exists() or (tmp_path / "loot").stat().st_size == 0
+
+
+def test_it_knows_no_secret(tmp_path, monkeypatch, model):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    program = "import os; assert 'canary' not in str(os.environ), 'a secret is here'"
+
+    assert in_the_clean_room(program, tmp_path) == (0, "")
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "canary"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"max_wall_seconds": 0.05}, "no answer after"),
+        ({"max_address_bytes": 120_000_000}, "ended with exit code"),
+    ],
+)
+def test_a_process_that_runs_into_a_limit_gives_no_answer(model, change, why):
+    limits = LIMITS.model_copy(update=change)
+
+    with pytest.raises(CleanRoomError, match=why):
+        ask_clean_room(dump_model(model), TEXTS, limits)
+
+
+def test_a_pickle_is_refused_in_the_clean_process_too():
+    with pytest.raises(CleanRoomError, match="not a readable model file"):
+        ask_clean_room(b"\x80\x04\x95canary.", TEXTS, LIMITS)
+
+
+def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night, stores, registry):
+    ingest_night(1)
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
+
+    again = retrain.verify(evaluation_uri)
+    models, key = stores.resolve(evaluation_uri)
+    check = registry.find_check(models.get_record(key, Evaluation))
+    retrain.verify(evaluation_uri)
+
+    assert again == evaluation_uri
+    assert check.answers_alike, check.why
+    evaluation = models.get_record(key, Evaluation)
+    assert len(evaluation.check_rows) == 64
+    assert check.rows == 64 + evaluation.golden.rows
+    assert registry.find_check(models.get_record(key, Evaluation)) == check
+
+
+def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
+    ingest_night, stores, registry
+):
+    ingest_night(1)
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
+    models, key = stores.resolve(evaluation_uri)
+    evaluation = models.get_record(key, Evaluation)
+    first = evaluation.check_rows[0]
+    moved = first.model_copy(update={"probability": first.probability / 2})
+    forged = evaluation.model_copy(update={"check_rows": (moved, *evaluation.check_rows[1:])})
+    models.put(key, resealed(forged))
+
+    decision = context.read_decision(retrain.decide(retrain.verify(evaluation_uri)))
+
+    failed = [rule.rule for rule in decision.rules if not rule.is_passed]
+    assert (decision.verdict, failed) == ("REJECT", ["clean_process"])
+
+
+def test_a_decision_without_a_check_is_a_rejection(ingest_night):
+    ingest_night(1)
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
+
+    decision = context.read_decision(retrain.decide(evaluation_uri))
+
+    assert decision.verdict == "REJECT"
+
+
+def test_the_records_of_a_check_hold_measurements_and_the_decision_none(
+    ingest_night, stores, registry
+):
+    ingest_night(1)
+    evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
+    decision_uri = retrain.decide(retrain.verify(evaluation_uri))
+
+    models, key = stores.resolve(decision_uri)
+    text = json.dumps(fields_in(models.get(key)))
+    check_key = key.replace("decision.json", "artefact_check.json")
+    check = models.get_record(check_key, ArtefactCheck)
+    assert check.latency_p95_milliseconds is not None
+    assert repr(check.latency_p95_milliseconds) not in text
+    assert config.load().gate.max_latency_p95_milliseconds > check.latency_p95_milliseconds

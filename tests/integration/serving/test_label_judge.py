@@ -1,0 +1,118 @@
+"""The champion as a judge of labels: from the log to the verdict on a delivery."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli.app import app
+from pipelines.core import config
+from pipelines.core.errors import DigestMismatchError, StoreUnavailableError, TrustError
+from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.intake import ledger, nights, snapshot
+from pipelines.intake.partitions import read_partition
+from pipelines.records.validations import Validation
+from pipelines.registry.registry import Registry
+from pipelines.serving import label_judge
+from pipelines.steps import ingest
+from tests.support.builders import Row, as_csv, deliver, landing_key, listing
+from tests.support.nights import reviews_of_a_night
+
+NIGHT = "2026-01-06"
+
+pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
+
+
+def ingested(stores: Stores, rows: list[Row]) -> Validation:
+    deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(rows))
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
+    (receipt,) = nights.summarize(stores.reviews, NIGHT).receipts
+    outcome = ledger.find_outcome(stores.reviews, receipt.delivery)
+    assert outcome is not None
+    return stores.reviews.get_record(outcome.validation_key, Validation)
+
+
+def failed(found: Validation) -> set[str]:
+    return {rule.rule for rule in found.rules if rule.severity == "critical" and not rule.is_passed}
+
+
+def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions):
+    champions(1)
+
+    found = ingested(stores, reviews_of_a_night(is_turned=True))
+
+    assert (found.verdict, failed(found)) == ("HELD", {"label_agreement"})
+
+
+def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, champions):
+    champions(1)
+    parts = reviews_of_a_night(is_turned=True)[:250], reviews_of_a_night()[250:]
+    for source, rows in zip(("app", "web"), parts, strict=True):
+        deliver(stores, landing_key("r.csv", source=source, night=NIGHT), as_csv(rows))
+
+    result = CliRunner().invoke(app, ["ingest", "--night", NIGHT, "--json"])
+    poisoned, good = nights.summarize(stores.reviews, NIGHT).receipts
+
+    assert result.exit_code == 3
+    assert (poisoned.verdict, poisoned.held_rows) == ("HELD", 250)
+    assert "source 'app'" in poisoned.why
+    assert (good.verdict, good.accepted_rows) == ("ACCEPTED", 150)
+    assert trained_on(stores) == {"web": 1_050}
+
+
+def trained_on(stores: Stores) -> dict[str, int]:
+    """How many reviews of each source the next retraining would see."""
+    pinned = snapshot.take(stores.reviews, config.load().split)
+    tables = [read_partition(stores.reviews, part) for part in pinned.partitions]
+    return dict(Counter(source for one in tables for source in one["source"].to_pylist()))
+
+
+def test_a_good_night_agrees_with_the_champion_and_names_it(stores, champions, registry):
+    champions(1)
+
+    found = ingested(stores, reviews_of_a_night())
+
+    assert failed(found) == set()
+    assert found.agreement.champion == found.basis.champion == registry.champion().version
+    assert found.agreement.expected_rows > 0
+
+
+def test_without_a_champion_labels_are_not_judged_and_it_is_said(stores):
+    found = ingested(stores, reviews_of_a_night(is_turned=True))
+
+    assert found.verdict == "ACCEPTED"
+    (note,) = [rule for rule in found.rules if rule.rule == "label_agreement"]
+    assert note.severity == "note"
+    assert "there is no champion" in note.sentence
+
+
+def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registry, monkeypatch):
+    usual = Bucket.list
+
+    def unreachable(bucket: Bucket, prefix: str) -> Any:
+        if bucket.name == stores.models.name:
+            raise StoreUnavailableError("the store did not answer")
+        return usual(bucket, prefix)
+
+    uri = deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(reviews_of_a_night()))
+    arrival = ingest.land(uri, NIGHT)
+    monkeypatch.setattr(Bucket, "list", unreachable)
+
+    with pytest.raises(StoreUnavailableError):
+        ingest.validate(arrival)
+
+    monkeypatch.undo()
+    assert not [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
+
+
+def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry: Registry):
+    champions(1)
+    manifest = registry.champion_manifest(registry.champion())
+    model = stores.models.get(manifest.model_key)
+    stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
+
+    with pytest.raises(TrustError) as raised:
+        label_judge.find(registry)
+
+    assert isinstance(raised.value, DigestMismatchError)

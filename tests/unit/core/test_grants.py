@@ -1,0 +1,166 @@
+"""What each role may do by its policy, judged without a server."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli.app import app
+from pipelines.core.errors import ConfigError
+from pipelines.core.grants import ROLES, as_file, policies, profile
+from pipelines.core.store.bucket import open_stores
+from tests.support.services.grant_table import ALL, DELETE, LIST, MAY, READ, WRITE
+from tests.support.services.iam import allows
+from tests.support.settings_file import write_settings
+
+pytestmark = pytest.mark.attack
+
+MOST_CHARACTERS_OF_AN_INLINE_USER_POLICY = 2_048  # at AWS, without white space
+
+
+def made():
+    return policies(reviews="reviews", models="models", model="sentiment")
+
+
+def write_policies(folder: Path, *arguments: str):
+    return CliRunner().invoke(app, ["init", "--policies", str(folder), *arguments])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_what_its_line_in_the_table_says_and_nothing_else(role):
+    policy = made()[role]
+
+    allowed = {
+        action: {key for key in ALL if allows(policy, action, *key.split("/", 1))}
+        for action in (READ, WRITE, DELETE)
+    }
+    allowed[LIST] = {bucket for bucket in ("reviews", "models") if allows(policy, LIST, bucket)}
+
+    assert allowed == MAY[role]
+
+
+def test_every_role_is_in_the_table_and_has_a_policy():
+    assert set(MAY) == set(made()) == set(ROLES)
+
+
+def test_no_policy_allows_all_actions_or_names_more_than_our_two_buckets():
+    for policy in made().values():
+        for statement in policy["Statement"]:
+            assert statement["Effect"] == "Allow"
+            assert all(re.fullmatch(r"s3:[A-Z][A-Za-z]+", one) for one in statement["Action"])
+            for resource in statement["Resource"]:
+                # the bucket is written out, and so is the first folder of the key
+                assert re.fullmatch(r"arn:aws:s3:::(reviews|models)(/[a-z]+/.+)?", resource)
+
+
+def test_a_policy_is_small_enough_for_every_way_to_attach_it_at_aws():
+    for role, policy in made().items():
+        size = len(json.dumps(policy, separators=(",", ":")))
+
+        assert size <= MOST_CHARACTERS_OF_AN_INLINE_USER_POLICY, role
+
+
+def test_the_policies_name_the_configured_buckets_and_model(tmp_path, monkeypatch):
+    mine = write_settings(
+        tmp_path / "mine.toml",
+        {
+            "store": {"reviews_bucket": "my-reviews", "models_bucket": "my-models"},
+            "model": {"name": "tone"},
+        },
+    )
+    monkeypatch.setenv("LOOP_CONFIG", str(mine))
+
+    reply = write_policies(tmp_path / "policies", "--json")
+
+    files = json.loads(reply.stdout)
+    written = {role: json.loads(Path(file).read_text()) for role, file in files.items()}
+    assert written == policies(reviews="my-reviews", models="my-models", model="tone")
+    assert allows(written["upstream"], WRITE, "my-reviews", "landing/web/2026-01-05/r.csv")
+    assert not allows(written["scoring"], READ, "my-models", "sentiment/log/00000001.json")
+
+
+def test_writing_policies_needs_no_store_and_no_credentials_and_can_be_repeated(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+
+    codes = [write_policies(tmp_path / "new" / "policies").exit_code for _ in range(2)]
+
+    assert codes == [0, 0]
+    assert {file.name for file in (tmp_path / "new" / "policies").iterdir()} == {
+        f"{role}.json" for role in ROLES
+    }
+    assert (tmp_path / "new" / "policies" / "pages.json").read_text() == as_file(made()["pages"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"reviews": "*"}, "is no name of a bucket"),
+        ({"models": "models/*"}, "is no name of a bucket"),
+        ({"models": "reviews"}, "policies are made for two"),
+        ({"model": "probes"}, "may delete what lies there"),
+    ],
+)
+def test_names_that_would_make_a_policy_say_more_than_is_meant_are_refused(changes, why):
+    names = {"reviews": "reviews", "models": "models", "model": "sentiment"} | changes
+
+    with pytest.raises(ConfigError, match=why):
+        policies(**names)
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+
+    reply = write_policies(file)
+
+    assert reply.exit_code == 1
+    assert "cannot write to" in " ".join(reply.stderr.split())
+
+
+# As whom a store is opened
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """Write boto3's file of credentials with these profiles; one credential is in the variables."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-one-of-all")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def write(*names: str) -> None:
+        sections = (
+            f"[{name}]\naws_access_key_id = key-of-{name}\naws_secret_access_key = secret\n"
+            for name in names
+        )
+        (tmp_path / "credentials").write_text("".join(sections))
+
+    return write
+
+
+def key_of(role):
+    stores = open_stores(role=role)
+    assert stores.reviews._client is stores.models._client
+    return stores.reviews._client._request_signer._credentials.access_key
+
+
+def test_a_role_acts_by_the_profile_of_its_name_and_everything_else_as_ever(profiles):
+    profiles(profile("ingest"), profile("retrain"))
+
+    assert key_of("ingest") == "key-of-loop-ingest"
+    assert key_of("retrain") == "key-of-loop-retrain"
+    assert key_of(None) == "the-one-of-all"
+
+
+def test_without_a_profile_of_its_name_a_role_acts_with_the_one_credential(profiles):
+    profiles("ingest", "default")  # somebody's own profiles, whatever they are called
+
+    assert {key_of(role) for role in ROLES} == {"the-one-of-all"}

@@ -1,0 +1,415 @@
+"""docker-compose.yaml, the image it builds and the .env it needs belong together."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from ops import make_env
+from pipelines.alerts import channels
+from pipelines.core.grants import ROLES
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPOSE = ROOT / "docker-compose.yaml"
+AIRFLOW_SERVICES = ("init", "api-server", "scheduler", "dag-processor", "triggerer")
+SHARED_SECRETS = (
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__API__SECRET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+)
+ONE_OFFS = ("init", "store-users", "upstream")
+ROOT_SECRET = "${S3_SECRET_KEY:"
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return COMPOSE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def services(text: str) -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load(text)["services"]
+    return services
+
+
+def names_in(env: str) -> dict[str, str]:
+    lines = [line for line in env.splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def lines_of(path: str) -> list[str]:
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()
+
+
+def locked(package: str) -> str:
+    found = re.search(rf"^{package}==(\S+)", "\n".join(lines_of("requirements.txt")), re.MULTILINE)
+    return found[1] if found else "not locked"
+
+
+def has_compose() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True)
+    return asked.returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker has no compose plugin here")
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    make_env.main(env)
+
+    checked = subprocess.run(
+        ["docker", "compose", "--env-file", str(env), "--file", str(COMPOSE), "config", "--quiet"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any]) -> None:
+    known = {
+        "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck",
+        "image", "ports", "profiles", "restart", "volumes",
+    }  # fmt: skip
+
+    for name, service in services.items():
+        assert set(service) <= known, name
+
+
+def test_each_named_volume_is_declared(text: str, services: dict[str, Any]) -> None:
+    lists = [service.get("volumes", ()) for service in services.values()]
+    used = {volume.split(":")[0] for volumes in lists for volume in volumes}
+
+    assert used == set(yaml.safe_load(text)["volumes"])
+
+
+def test_every_image_is_pinned_and_none_is_the_latest(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        image, _, digest = service["image"].partition("@")
+        tag = image.rpartition("/")[2].partition(":")[2]
+
+        assert re.match(r"\d|RELEASE\.\d", tag), name
+        assert not digest or re.fullmatch(r"sha256:[0-9a-f]{64}", digest), name
+
+
+def test_minio_is_the_digest_whose_conditional_writes_can_be_trusted(
+    services: dict[str, Any],
+) -> None:
+    assert services["minio"]["image"] == (
+        "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
+        "@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e"
+    )
+
+
+def test_image_and_lock_hold_the_same_airflow(services: dict[str, Any]) -> None:
+    version = locked("apache-airflow")
+
+    assert f"FROM apache/airflow:{version}-python3.11" in lines_of("ops/Dockerfile")
+    assert {services[name]["image"] for name in AIRFLOW_SERVICES} == {f"retraining-loop:{version}"}
+
+
+def test_the_image_holds_what_compose_relies_on() -> None:
+    assert locked("apache-airflow-providers-fab") != "not locked"
+    assert locked("psycopg2-binary") != "not locked"
+    assert locked("asyncpg") != "not locked"
+
+
+def test_the_builder_gets_everything_the_image_copies() -> None:
+    copied = {line.split()[2] for line in lines_of("ops/Dockerfile") if line.startswith("COPY")}
+    sent = {line.removeprefix("!") for line in lines_of(".dockerignore") if line.startswith("!")}
+
+    assert copied == sent
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -> None:
+    used = {found["name"] for found in VARIABLE.finditer(text.replace("$$", ""))} - {"HOSTNAME"}
+
+    assert used == set(names_in(make_env.EXAMPLE.read_text(encoding="utf-8")))
+
+
+def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
+    for found in VARIABLE.finditer(text.replace("$${HOSTNAME}", "")):
+        assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
+            r":-\d*", found["rest"]
+        ), found[0]
+
+
+def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
+    secret = re.compile(r"SECRET|PASSWORD|FERNET|SIGNING_KEY$|SQL_ALCHEMY_CONN|ROOT_USER|MC_HOST")
+
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if secret.search(name):
+                assert VARIABLE.search(value), name
+
+
+def test_all_airflow_services_can_send_alerts_and_none_has_to(services: dict[str, Any]) -> None:
+    for name in channels.VARIABLES:
+        for service in AIRFLOW_SERVICES:
+            assert services[service]["environment"][name] == f"${{{name}:-}}"
+        assert names_in(make_env.EXAMPLE.read_text(encoding="utf-8"))[name] == '""'
+
+
+def test_no_secret_is_written_into_the_example() -> None:
+    values = names_in(make_env.EXAMPLE.read_text(encoding="utf-8"))
+
+    assert {name for name, value in values.items() if not value} == set(make_env.SECRETS)
+    assert not [name for name in values if "PASSWORD" in name and values[name]]
+
+
+def test_all_ports_are_on_loopback(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_all_airflow_services_share_their_secrets(services: dict[str, Any]) -> None:
+    for secret in SHARED_SECRETS:
+        assert len({services[name]["environment"][secret] for name in AIRFLOW_SERVICES}) == 1
+
+
+def test_every_lasting_service_is_checked_and_comes_back(services: dict[str, Any]) -> None:
+    for name in services.keys() - set(ONE_OFFS):
+        assert services[name]["healthcheck"]["test"], name
+        assert services[name]["restart"] == "unless-stopped", name
+
+
+def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
+    def needs(name: str) -> dict[str, str]:
+        wanted = services[name].get("depends_on", {})
+        return {other: how["condition"] for other, how in wanted.items()}
+
+    done, healthy = "service_completed_successfully", "service_healthy"
+    assert needs("init") == {"postgres": healthy, "minio": healthy}
+    assert needs("store-users") == {"init": done, "minio": healthy}
+    assert needs("api-server") == {"init": done, "store-users": done}
+    for name in ("scheduler", "dag-processor", "triggerer"):
+        assert needs(name) == {"init": done, "api-server": healthy}
+
+
+def test_init_makes_the_tables_the_user_and_the_buckets(services: dict[str, Any]) -> None:
+    script = services["init"]["command"][0]
+
+    steps = ["airflow db migrate", "airflow users create", "python -m pipelines init\n",
+             "python -m pipelines init --policies /opt/airflow/policies"]  # fmt: skip
+    places = [script.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+# Who may do what in the store
+
+
+@pytest.fixture
+def env() -> dict[str, str]:
+    """A fresh .env."""
+    return names_in(make_env.fill(make_env.EXAMPLE.read_text(encoding="utf-8")))
+
+
+def filled(text: str, env: dict[str, str]) -> str:
+    """What compose makes of a value."""
+    return VARIABLE.sub(lambda found: env[found["name"]], text).replace("$$", "$")
+
+
+@pytest.mark.attack
+def test_only_the_store_and_what_runs_once_at_the_start_hold_the_root_users_secret(
+    text: str, services: dict[str, Any]
+) -> None:
+    holders = {name for name, service in services.items() if ROOT_SECRET in str(service)}
+    rest = {name: part for name, part in yaml.safe_load(text).items() if name == "configs"}
+
+    assert holders == {"minio", "init", "store-users"}
+    assert ROOT_SECRET not in str(rest)
+
+
+@pytest.mark.attack
+def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[str, Any]) -> None:
+    holders = {name for name, one in services.items() if "LOOP_SIGNING_KEY" in str(one)}
+
+    assert holders == {"init", "scheduler", "dag-processor", "triggerer"}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("service", "role"),
+    [
+        ("api-server", "pages"),
+        ("dag-processor", "alerts"),
+        ("triggerer", "alerts"),
+        ("upstream", "upstream"),
+    ],
+)
+def test_a_service_with_one_part_has_the_credentials_of_its_role_alone(
+    services: dict[str, Any], service: str, role: str
+) -> None:
+    secrets = re.findall(r"\$\{(S3_\w+)", str(services[service]))
+
+    assert services[service]["environment"]["AWS_ACCESS_KEY_ID"] == f"loop-{role}"
+    assert secrets == [f"S3_{role.upper()}_SECRET"]
+    assert "configs" not in services[service]
+
+
+@pytest.mark.attack
+def test_the_scheduler_has_a_profile_for_each_role_of_its_tasks_and_may_else_only_read(
+    text: str,
+    services: dict[str, Any],
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import botocore.session
+
+    scheduler, configs = services["scheduler"], yaml.safe_load(text)["configs"]
+    (mounted,) = scheduler["configs"]
+    file = tmp_path / "credentials"
+    file.write_text(filled(configs[mounted["source"]]["content"], env))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    profiles = botocore.session.Session().full_config["profiles"]
+
+    assert scheduler["environment"]["AWS_SHARED_CREDENTIALS_FILE"] == mounted["target"]
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & set(scheduler["environment"])
+    assert profiles == {
+        name: {
+            "aws_access_key_id": f"loop-{role}",
+            "aws_secret_access_key": env[f"S3_{role.upper()}_SECRET"],
+        }
+        for name, role in [
+            ("default", "pages"),
+            ("loop-ingest", "ingest"),
+            ("loop-retrain", "retrain"),
+            ("loop-alerts", "alerts"),
+        ]
+    }
+    assert botocore.session.Session().get_credentials().access_key == "loop-pages"
+
+
+# Does what MinIO's client does as far as the script can see, and notes what it was asked.
+MC = """#!{python}
+import json, os, pathlib, sys
+folder = pathlib.Path({folder!r})
+assert os.environ["MC_HOST_store"].startswith("http://"), os.environ
+asked, given = sys.argv[1:], sys.stdin.read() if "add" in sys.argv else ""
+with (folder / "asked").open("a") as file:
+    file.write(json.dumps([asked, given]) + "\\n")
+if "create" in asked:
+    pathlib.Path(asked[-1]).read_bytes()
+if "attach" in asked:
+    done = folder / asked[-1]
+    if done.exists() or {broken!r}:
+        sys.exit("mc: <ERROR> Unable to make user/group policy association. "
+                 + ({broken!r} or "The specified policy change is already in effect."))
+    done.touch()
+"""
+
+
+@pytest.fixture
+def make_users(
+    services: dict[str, Any], env: dict[str, str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the script of `store-users`, with a stand-in for MinIO's client."""
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    for role in ROLES:
+        (policies / f"{role}.json").write_text("{}")
+
+    def make(broken: str = "") -> subprocess.CompletedProcess[str]:
+        client = tmp_path / "bin" / "mc"
+        client.parent.mkdir(exist_ok=True)
+        client.write_text(MC.format(python=sys.executable, folder=str(tmp_path), broken=broken))
+        client.chmod(0o755)
+        service = services["store-users"]
+        variables = {name: filled(value, env) for name, value in service["environment"].items()}
+        script = filled(service["command"][0], env).replace("/policies/", f"{policies}/")
+        return subprocess.run(
+            [*service["entrypoint"], script], check=False, capture_output=True, text=True,
+            env=variables | {"PATH": f"{client.parent}:{os.environ['PATH']}"},
+        )  # fmt: skip
+
+    return make
+
+
+def test_each_role_gets_a_user_with_its_policy_and_a_second_start_changes_nothing(
+    make_users: Callable[..., subprocess.CompletedProcess[str]],
+    env: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    codes = [make_users().returncode for _ in range(2)]
+
+    asked = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
+    once = [
+        line
+        for role in ROLES
+        for line in (
+            [["admin", "user", "add", "store"],
+             f"loop-{role}\n{env[f'S3_{role.upper()}_SECRET']}\n"],
+            [["admin", "policy", "create", "store", f"loop-{role}",
+              f"{tmp_path}/policies/{role}.json"], ""],
+            [["admin", "policy", "attach", "store", f"loop-{role}", "--user", f"loop-{role}"], ""],
+        )
+    ]  # fmt: skip
+    assert codes == [0, 0]
+    assert asked == once * 2
+
+
+def test_a_user_who_gets_no_policy_stops_the_start(
+    make_users: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    ended = make_users(broken="The canned policy does not exist.")
+
+    assert ended.returncode == 1
+    assert "The canned policy does not exist." in ended.stderr
+
+
+def test_a_new_env_fills_every_secret_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+
+    code = make_env.main(path)
+
+    values = names_in(path.read_text(encoding="utf-8"))
+    assert code == 0
+    assert all(values.values())
+    assert len(values["AIRFLOW_JWT_SECRET"]) >= 64
+    assert values["POSTGRES_PASSWORD"].isalnum()  # part of an URL
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_two_envs_share_no_secret(tmp_path: Path) -> None:
+    one, other = (names_in(make_env.fill("".join(f"{name}=\n" for name in make_env.SECRETS)))
+                  for _ in range(2))  # fmt: skip
+
+    assert not set(one.values()) & set(other.values())
+
+
+def test_an_env_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / ".env"
+    path.write_text("KEPT=1\n")
+
+    code = make_env.main(path)
+
+    assert code == 1
+    assert path.read_text() == "KEPT=1\n"
+    assert "is left as it is" in capsys.readouterr().err
+
+
+def test_the_env_is_kept_out_of_git_and_out_of_the_image() -> None:
+    assert "/.env" in lines_of(".gitignore")
+    assert lines_of(".dockerignore")[1] == "*"

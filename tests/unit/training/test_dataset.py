@@ -1,0 +1,178 @@
+"""A dataset's reviews are found in whichever partition they are, and split once for ever."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.record import sha256_of
+from pipelines.evaluation.slices import COLUMNS, Described
+from pipelines.features.fingerprints import fingerprint
+from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
+from pipelines.training import dataset as dataset_module
+from pipelines.training.dataset import Loader, ids_digest, load_dataset
+from pipelines.training.split import is_holdout
+from tests.support.made_features import a_partition, a_snapshot, plain
+
+SIZE = {"ngram_max": 2, "bits": 40}
+
+
+@pytest.mark.parametrize(
+    "rows", [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [1, 7], [0, 6, 11], [8], [11], []]
+)
+def test_what_is_asked_for_is_found_whatever_the_partitions(stores, rows):
+    parts, texts = zip(*(a_partition(stores, first=6 * number) for number in range(2)), strict=True)
+    dataset = load_dataset(stores.reviews, a_snapshot(*parts))
+
+    found = dataset.fingerprints(np.array(rows, np.int64), **SIZE)
+
+    every = [text for part in texts for text in part]
+    wanted = [every[row] for row in rows]
+    assert plain(found) == plain(fingerprint(wanted, **SIZE))
+    assert dataset.texts(np.array(rows, np.int64)) == wanted
+    described = Described.of_tables(dataset.tables(np.array(rows, np.int64), COLUMNS))
+    assert described.lengths.tolist() == [len(text) for text in wanted]
+    assert described.sources.tolist() == ["web"] * len(rows)
+
+
+@pytest.mark.parametrize("rows", [[11, 0, 6], [3, 3, 9]])
+def test_rows_out_of_order_are_refused(stores, rows):
+    dataset = load_dataset(stores.reviews, a_snapshot(a_partition(stores, first=0)[0]))
+
+    with pytest.raises(ValueError, match="sort the rows"):
+        dataset.texts(np.array(rows, np.int64))
+
+
+def test_ids_are_kept_as_bytes_and_their_digest_is_of_their_hex(stores):
+    dataset = load_dataset(stores.reviews, a_snapshot(a_partition(stores, first=0)[0]))
+    ids = [one.ljust(32, b"\0").hex() for one in dataset.text_id.tolist()]
+
+    assert dataset.text_id.itemsize == 32
+    assert ids_digest(dataset.text_id) == sha256_of("\n".join(sorted(ids)).encode())
+    assert ids_digest(dataset.text_id[::-1]) == ids_digest(dataset.text_id)
+    assert ids_digest(dataset.text_id[:0]) == sha256_of(b"")
+
+
+@pytest.mark.parametrize("text_id", ["ab" * 31, "ab" * 33, "zz" * 32, "AB" * 32, "", " " * 64])
+def test_an_id_that_is_no_digest_is_refused(stores, text_id):
+    part = write_partition(stores.reviews, "accepted", rows_of([text_id, "ab" * 32], [None, None]))
+
+    with pytest.raises(TrustError, match="no sha256"):
+        load_dataset(stores.reviews, a_snapshot(part))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("text_id", ["ab" * 32, None], pa.string()),
+        ("label", [1, None], pa.int8()),
+        ("label", [1, 0], pa.int64()),
+        ("movie_id", [None, None], pa.null()),
+        ("movie_id", ["tt1", "tt2"], pa.large_string()),
+    ],
+)
+def test_columns_that_this_project_does_not_write_are_refused(stores, column, values, kind):
+    table = rows_of(["ab" * 32, "cd" * 32], ["tt1", "tt2"])
+    changed = table.set_column(table.column_names.index(column), column, pa.array(values, kind))
+    part = write_partition(stores.reviews, "accepted", changed)
+
+    with pytest.raises(TrustError, match="this project did not write it"):
+        load_dataset(stores.reviews, a_snapshot(part))
+
+
+def test_a_partition_is_known_by_all_that_is_said_of_it(stores):
+    part, _ = a_partition(stores, first=0)
+    shorter = part.model_copy(update={"rows": 3})
+    moved = part.model_copy(update={"key": "accepted/date=2026-01-06/nowhere.parquet"})
+    loader = Loader(stores.reviews)
+    loader.load(a_snapshot(part))
+
+    with pytest.raises(TrustError, match="not the recorded 3"):
+        loader.load(a_snapshot(part, shorter))
+    with pytest.raises(ObjectMissingError):
+        loader.load(a_snapshot(part, moved))
+
+
+def test_partitions_that_snapshots_share_are_read_once(stores, monkeypatch):
+    first, second = (a_partition(stores, first=6 * number)[0] for number in range(2))
+    read, honest = [], dataset_module.read_partition
+    monkeypatch.setattr(
+        dataset_module,
+        "read_partition",
+        lambda *args, **columns: read.append(args[1]) or honest(*args, **columns),
+    )
+    loader = Loader(stores.reviews)
+
+    loader.load(a_snapshot(first))
+    whole = loader.load(a_snapshot(first, second))
+
+    assert read == [first, second]
+    assert (
+        whole.text_id.tolist()
+        == load_dataset(stores.reviews, a_snapshot(first, second)).text_id.tolist()
+    )
+
+
+def test_rows_are_located_and_dated_beyond_an_empty_partition(stores):
+    ids = [f"{number:064x}" for number in range(5)]
+    parts = [
+        write_partition(
+            stores.reviews, f"accepted/date=2026-01-0{night}", rows_of(mine, [None] * len(mine))
+        )
+        for night, mine in enumerate((ids[:2], [], ids[2:]), start=1)
+    ]
+    dataset = load_dataset(stores.reviews, a_snapshot(*parts))
+
+    assert [dataset.locate(row) for row in range(5)] == [
+        (parts[0].sha256, 0), (parts[0].sha256, 1),
+        (parts[2].sha256, 0), (parts[2].sha256, 1), (parts[2].sha256, 2),
+    ]  # fmt: skip
+    assert dataset.nights(np.arange(5)).tolist() == ["2026-01-01"] * 2 + ["2026-01-03"] * 3
+    with pytest.raises(IndexError):
+        dataset.locate(5)
+
+
+def test_a_review_without_a_film_is_split_by_its_text(stores):
+    ids = [f"{number:064x}" for number in range(400)]
+    films = [None if number % 2 else "" for number in range(400)]
+    part = write_partition(stores.reviews, "accepted", rows_of(ids, films))
+
+    dataset = load_dataset(stores.reviews, a_snapshot(part))
+
+    held = is_holdout(ids, share=0.2, salt=dataset.snapshot.salt)
+    assert dataset.is_holdout.tolist() == [held[one] for one in ids]
+    assert 0 < dataset.is_selection.sum() < 400
+    assert not (dataset.is_selection & dataset.is_holdout).any()
+
+
+def test_no_partition_at_all_is_an_empty_dataset(stores):
+    dataset = load_dataset(stores.reviews, a_snapshot())
+
+    assert len(dataset.text_id) == len(dataset.training_rows) == dataset.duplicate_rows == 0
+
+
+def rows_of(text_ids, films) -> pa.Table:
+    rows = [
+        {"text_id": text_id, "review_id": None, "movie_id": film, "text": f"text {number}",
+         "label": number % 2, "rating": None, "written_on": date(2026, 1, 5), "source": "web"}
+        for number, (text_id, film) in enumerate(zip(text_ids, films, strict=True))
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=ACCEPTED_SCHEMA)
+
+
+def test_a_text_seen_before_is_left_out_of_the_later_partition(stores):
+    (first, texts), (second, later) = (
+        a_partition(stores, first=0),
+        a_partition(stores, first=3),  # its first three rows are the last three of the other
+    )
+    dataset = load_dataset(stores.reviews, a_snapshot(first, second))
+
+    found = list(dataset.fingerprints_by_partition(np.arange(9), **SIZE))
+
+    assert [rows.tolist() for rows, _ in found] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+    assert plain(found[0][1]) == plain(fingerprint(texts, **SIZE))
+    assert plain(found[1][1]) == plain(fingerprint(later[3:], **SIZE))

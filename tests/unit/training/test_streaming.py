@@ -1,0 +1,140 @@
+"""Fitting block by block gives a model like fitting at once, of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.models.artefacts import dump_model, load_model
+from pipelines.models.factories import fingerprint_stream
+from pipelines.models.hashed_columns import HashedColumns
+from pipelines.models.prediction import positive_probability, scorer_of
+from pipelines.simulation.made_up import make_reviews
+from pipelines.training import folds, search, streaming
+from pipelines.training.streaming import fit_streamed
+from tests.support.made_searches import SomeReviews, a_plan, quiet
+
+STREAM = {
+    "factory": "pipelines.models.factories:fingerprint_stream",
+    "parameters": {"column_bits": 18},
+}
+
+
+@dataclass(frozen=True)
+class Partitioned(SomeReviews):
+    """Reviews in partitions of 70."""
+
+    def fingerprints_by_partition(
+        self, rows: np.ndarray, *, ngram_max: int, bits: int
+    ) -> Iterator[tuple[np.ndarray, Fingerprints]]:
+        for start in range(0, len(self.label), 70):
+            mine = rows[(rows >= start) & (rows < start + 70)]
+            yield mine, self.fingerprints(mine, ngram_max=ngram_max, bits=bits)
+
+
+def some(count: int, seed: int) -> Partitioned:
+    table = make_reviews(count, seed=seed)
+    labels = (np.array(table["label"].to_pylist()) == "positive").astype(np.int8)
+    fold = np.arange(len(labels)) // 7
+    return Partitioned(table["text"].to_pylist(), labels, fold, fold % 5 == 0)
+
+
+@pytest.fixture(scope="module")
+def reviews() -> Partitioned:
+    return some(500, seed=5)
+
+
+def streamed(reviews: Partitioned, seed: int = 1):
+    model = fingerprint_stream(seed=seed, column_bits=18)
+    return fit_streamed(model, reviews, reviews.training_rows, reviews.is_selection)
+
+
+def test_a_column_is_the_first_bits_of_the_fingerprint():
+    prints = Fingerprints(np.array([0, 5 << 36, (15 << 36) + 3], np.uint64), np.array([2, 1]), 1)
+
+    ones = HashedColumns(ngram_max=1, column_bits=4).fit(None).transform(prints)
+
+    assert ones.toarray().nonzero()[1].tolist() == [0, 5, 15]
+    assert ones.shape == (2, 16)
+
+
+@pytest.mark.parametrize("column_bits", [0, 31, 33])
+def test_too_few_or_too_many_columns_are_refused(column_bits):
+    with pytest.raises(ValueError, match=f"column_bits must be from 1 to 30, got {column_bits}"):
+        HashedColumns(column_bits=column_bits).fit(None)
+
+
+def test_ratios_counted_block_by_block_are_those_of_the_whole(reviews, monkeypatch):
+    monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
+
+    model = streamed(reviews)
+
+    at_once = fingerprint_stream(seed=1, column_bits=18).fit(reviews.all_texts, reviews.label)
+    assert model[-1].ratio_.tobytes() == at_once[-1].ratio_.tobytes()
+
+
+def test_streaming_is_about_as_good_as_fitting_at_once(reviews, monkeypatch):
+    monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
+    fresh = some(600, seed=6)
+    at_once = fingerprint_stream(seed=1, column_bits=18)
+    at_once.fit(reviews.all_texts, reviews.label, svm__held_out=reviews.is_selection)
+
+    losses = [
+        log_loss(fresh.label, positive_probability(model, fresh.all_texts))
+        for model in (streamed(reviews), at_once)
+    ]
+
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+    assert losses[0] < 0.6  # nothing learned is 0.69
+
+
+def test_blocks_hold_every_review_once_and_are_bounded(reviews, monkeypatch):
+    monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
+    rows = reviews.training_rows[::2]
+
+    blocks = list(streaming._blocks(HashedColumns(), reviews, rows))
+
+    assert np.concatenate([mine for mine, _ in blocks]).tolist() == rows.tolist()
+    assert max(len(mine) for mine, _ in blocks) <= 64
+    whole = fingerprint(reviews.texts(rows), ngram_max=2)
+    assert np.concatenate([found.ids for _, found in blocks]).tolist() == whole.ids.tolist()
+
+
+def test_the_same_seed_gives_the_same_bytes(reviews, monkeypatch):
+    monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
+
+    one, same, other = (dump_model(streamed(reviews, seed)) for seed in (1, 1, 2))
+
+    assert one == same != other
+
+
+def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
+    model = streamed(reviews)
+
+    copy = load_model(dump_model(model))
+
+    answers = positive_probability(copy, reviews.all_texts[:40])
+    assert scorer_of(copy) is not None
+    expected = model.predict_proba(reviews.all_texts[:40])[:, 1]
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-12)
+
+
+def test_a_lone_streamed_candidate_never_holds_the_matrix(reviews, monkeypatch):
+    monkeypatch.setattr(folds.TrainingRows, "shared", None)
+
+    found = search.find_best(reviews, a_plan({"stream": STREAM}), quiet)
+
+    assert dump_model(found.model) == dump_model(streamed(reviews))
+
+
+def test_nothing_is_left_in_the_temporary_folder(reviews, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming.tempfile, "tempdir", str(tmp_path))
+
+    streamed(reviews)
+
+    assert list(tmp_path.iterdir()) == []
