@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 COPIED = ("pipelines", "plugins", "dags", "config", "ops", "tests", "benchmarks", "docs")
 MOST_SECONDS = 900.0
 UNIT, INTEGRATION, FAULTS = "tests/unit", "tests/integration", "tests/faults"
-ATTACKS = f"{INTEGRATION}/test_attacks.py"
+ATTACKS = "tests/integration/registry/test_attacks.py"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ def commands_of(target):
 
 
 def test_make_test_runs_every_folder_of_tests_as_a_whole():
-    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    folders = {
+        path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")
+    }
 
     run = re.findall(r"-m pytest .*?tests/(\S+)$", commands_of("test"), re.MULTILINE)
 
