@@ -53,7 +53,7 @@ PARALLEL := -n $(WORKERS) --dist worksteal
 
 .PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
-	$(PYTEST) $(PARALLEL) tests/unit
+	$(PYTEST) $(PARALLEL) benchmarks/gate_study tests/unit
 integration: $(STAMP) ## Tests against an S3 server
 	$(PYTEST) $(PARALLEL) tests/integration
 faults: $(STAMP) ## Races, lost answers and kills
@@ -141,7 +141,7 @@ bench-poison: $(STAMP) ## Say how many turned labels are noticed (REVIEWS=imdb_r
 bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_reviews.parquet, QUICK=1)
 	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-gate REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
 	@mkdir -p benchmarks/results
-	$(RUN) -m benchmarks.bench_gate --reviews "$(REVIEWS)" $(if $(QUICK),--quick) \
+	$(RUN) -m benchmarks.gate_study.bench --reviews "$(REVIEWS)" $(if $(QUICK),--quick) \
 	  --json benchmarks/results/gate.json --markdown benchmarks/results/gate.md
 
 .env:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gate_models import Challenger
-from benchmarks.gate_records import at_age, decided, evaluation_of
-from benchmarks.gate_resampling import Pool, case_of, draws
-from benchmarks.gate_reviews import Rows
-from benchmarks.gate_rivals import RIVALS, correct
+from benchmarks.gate_study.models import Challenger
+from benchmarks.gate_study.records import at_age, decided, evaluation_of
+from benchmarks.gate_study.resampling import Pool, case_of, draws
+from benchmarks.gate_study.reviews import Rows
+from benchmarks.gate_study.rivals import RIVALS, correct
 from pipelines.core.settings import GateSettings
 from pipelines.records.decisions import PROMOTABLE
 

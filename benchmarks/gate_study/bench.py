@@ -1,6 +1,6 @@
 """Measure how the gate decides, beside the gates that people use, on real and on simulated nights.
 
-    python -m benchmarks.bench_gate --reviews imdb_reviews.parquet --json gate.json
+    python -m benchmarks.gate_study.bench --reviews imdb_reviews.parquet --json gate.json
 
 Our gate is `pipelines.gate.decide.decide` itself, on real evaluation records, with the policy of
 config/default.toml. Its rivals promote when the accuracy is higher, when it is higher by more than
@@ -23,17 +23,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from benchmarks import gate_claims, gate_sheets
 from benchmarks.bench_model import machine_facts
-from benchmarks.gate_calibration import calibration
-from benchmarks.gate_claims import Claim
-from benchmarks.gate_erosion import erode
-from benchmarks.gate_models import Challenger, Kitchen, train_all
-from benchmarks.gate_resampling import Pool, measure_all
-from benchmarks.gate_reviews import Side, masks_of, read_sides
-from benchmarks.gate_sheets import Sheet
-from benchmarks.gate_simulation import Nights, year
-from benchmarks.gate_world import calibrated
+from benchmarks.gate_study import claims, sheets
+from benchmarks.gate_study.calibration import calibration
+from benchmarks.gate_study.claims import Claim
+from benchmarks.gate_study.erosion import erode
+from benchmarks.gate_study.models import Challenger, Kitchen, train_all
+from benchmarks.gate_study.resampling import Pool, measure_all
+from benchmarks.gate_study.reviews import Side, masks_of, read_sides
+from benchmarks.gate_study.sheets import Sheet
+from benchmarks.gate_study.simulation import Nights, year
+from benchmarks.gate_study.world import calibrated
 from pipelines.core import config
 from pipelines.core.settings import GateSettings
 
@@ -63,9 +63,9 @@ the file
   Parquet with the columns review_id, text, label, split, rating and movie_id.
 
 examples
-  python -m benchmarks.bench_gate --reviews imdb_reviews.parquet --quick
-  python -m benchmarks.bench_gate --reviews imdb_reviews.parquet --only models --sizes 5000
-  python -m benchmarks.bench_gate --reviews imdb_reviews.parquet --train-on train --seed 1
+  python -m benchmarks.gate_study.bench --reviews imdb_reviews.parquet --quick
+  python -m benchmarks.gate_study.bench --reviews imdb_reviews.parquet --only models --sizes 5000
+  python -m benchmarks.gate_study.bench --reviews imdb_reviews.parquet --train-on train --seed 1
 """
 
 
@@ -81,7 +81,7 @@ class Plan:
     good_models: int = 4
     erosion_nights: int = 12
     erosion_holdouts: int = 50
-    main_size: int = gate_claims.FULL_SIZE
+    main_size: int = claims.FULL_SIZE
     repetitions: int = 40
     bootstrap_repeats: int = 200
     nights: Nights = field(default_factory=Nights)
@@ -151,10 +151,10 @@ def measure(
         kitchen, Pool(held_out.labels, champion.probability, masks), challengers, plan, policy,
         screen,
     )  # fmt: skip
-    claims = [claim for part in plan.parts for claim in MEASURED[part](bench)]
+    kept = [claim for part in plan.parts for claim in MEASURED[part](bench)]
     if plan.limit is not None:  # few reviews promise nothing
-        claims = []
-    return Report(tuple(screen.sheets), tuple(claims))
+        kept = []
+    return Report(tuple(screen.sheets), tuple(kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +179,8 @@ def _models(bench: Bench) -> list[Claim]:
             repeats=plan.resamples, seed=plan.seed, on_step=on_step,
         )  # fmt: skip
         nights = bench.policy.refresh_after_nights
-        bench.screen.show(gate_sheets.of_models(outcomes, size, nights))
-    return list(gate_claims.about_models(outcomes))
+        bench.screen.show(sheets.of_models(outcomes, size, nights))
+    return list(claims.about_models(outcomes))
 
 
 def _erosion(bench: Bench) -> list[Claim]:
@@ -192,8 +192,8 @@ def _erosion(bench: Bench) -> list[Claim]:
         bench.pool, nights, bench.policy, size=plan.main_size, repeats=plan.erosion_holdouts,
         seed=plan.seed, on_step=bench.screen.steps("eroding", plan.erosion_holdouts),
     )  # fmt: skip
-    bench.screen.show(gate_sheets.of_erosion(erosions, plan.erosion_nights, plan.main_size))
-    return list(gate_claims.about_erosion(erosions))
+    bench.screen.show(sheets.of_erosion(erosions, plan.erosion_nights, plan.main_size))
+    return list(claims.about_erosion(erosions))
 
 
 def _simulation(bench: Bench) -> list[Claim]:
@@ -205,8 +205,8 @@ def _simulation(bench: Bench) -> list[Claim]:
         year(world, how, bench.policy, plan.seed * 1_000 + number, on_step)
         for number in range(plan.repetitions)
     ]
-    bench.screen.show(gate_sheets.of_simulation(years, how.nights, how.holdout_rows))
-    return list(gate_claims.about_simulation(years, how.nights))
+    bench.screen.show(sheets.of_simulation(years, how.nights, how.holdout_rows))
+    return list(claims.about_simulation(years, how.nights))
 
 
 MEASURED: dict[Part, Callable[[Bench], list[Claim]]] = {
@@ -250,8 +250,8 @@ def _write(arguments: argparse.Namespace, report: Report, facts: Mapping[str, An
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if arguments.markdown:
         promises = [_of_claims(report)] if report.claims else []
-        sheets = [*report.sheets, *promises, gate_sheets.of_facts(facts)]
-        text = "\n".join(sheet.markdown() for sheet in sheets)
+        parts = [*report.sheets, *promises, sheets.of_facts(facts)]
+        text = "\n".join(sheet.markdown() for sheet in parts)
         arguments.markdown.write_text(f"# The gate, measured\n\n{text}", encoding="utf-8")
 
 
@@ -272,7 +272,7 @@ def _of_claims(report: Report) -> Sheet:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_gate",
+        prog="python -m benchmarks.gate_study.bench",
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

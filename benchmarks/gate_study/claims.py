@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.gate_erosion import ALWAYS_STALE, Erosion
-from benchmarks.gate_resampling import Outcome
-from benchmarks.gate_sheets import mean_accuracy, per_year
-from benchmarks.gate_simulation import OURS, Tally
+from benchmarks.gate_study.erosion import ALWAYS_STALE, Erosion
+from benchmarks.gate_study.resampling import Outcome
+from benchmarks.gate_study.sheets import mean_accuracy, per_year
+from benchmarks.gate_study.simulation import OURS, Tally
 
 FULL_SIZE = 5_000  # reviews held out; the claims are about this size
 CLEAR_FALL = 0.01  # of true accuracy

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gate_models import Challenger, Kind
-from benchmarks.gate_records import Case, at_age, decided, evaluation_of
-from benchmarks.gate_reviews import Mask, Rows
-from benchmarks.gate_rivals import RIVALS, correct
+from benchmarks.gate_study.models import Challenger, Kind
+from benchmarks.gate_study.records import Case, at_age, decided, evaluation_of
+from benchmarks.gate_study.reviews import Mask, Rows
+from benchmarks.gate_study.rivals import RIVALS, correct
 from pipelines.core.settings import GateSettings
 from pipelines.evaluation.scores import Scored
 from pipelines.records.decisions import PROMOTABLE, Verdict

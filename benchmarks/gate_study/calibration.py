@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.gate_models import Challenger
-from benchmarks.gate_resampling import Pool
-from benchmarks.gate_sheets import Sheet
-from benchmarks.gate_simulation import Nights, challengers
-from benchmarks.gate_world import Logits, World, accuracy_of, signed_logits
+from benchmarks.gate_study.models import Challenger
+from benchmarks.gate_study.resampling import Pool
+from benchmarks.gate_study.sheets import Sheet
+from benchmarks.gate_study.simulation import Nights, challengers
+from benchmarks.gate_study.world import Logits, World, accuracy_of, signed_logits
 
 SHOWN = ("other seed", "+4 % reviews", "other sample", "half the data", "5% flipped")
 NIGHTS_APART = (1, 5, 30)

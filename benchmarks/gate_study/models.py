@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gate_reviews import Mask, Reviews, Rows
+from benchmarks.gate_study.reviews import Mask, Reviews, Rows
 from pipelines.evaluation.leakage import near_copies, sketches
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.models.factories import fingerprint_sgd

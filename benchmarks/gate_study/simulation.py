@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gate_records import Case, decided, evaluation_of
-from benchmarks.gate_rivals import RIVALS
-from benchmarks.gate_world import Logits, World, accuracy_of
+from benchmarks.gate_study.records import Case, decided, evaluation_of
+from benchmarks.gate_study.rivals import RIVALS
+from benchmarks.gate_study.world import Logits, World, accuracy_of
 from pipelines.core.settings import GateSettings
 from pipelines.evaluation.scores import Scored
 from pipelines.records.decisions import PROMOTABLE

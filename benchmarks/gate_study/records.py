@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.gate_reviews import Mask
+from benchmarks.gate_study.reviews import Mask
 from pipelines.core.settings import GateSettings
 from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 from pipelines.gate import decide

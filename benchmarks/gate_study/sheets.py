@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.gate_erosion import Erosion
-from benchmarks.gate_resampling import Outcome
-from benchmarks.gate_rivals import RIVALS
-from benchmarks.gate_simulation import ORACLE, Tally
+from benchmarks.gate_study.erosion import Erosion
+from benchmarks.gate_study.resampling import Outcome
+from benchmarks.gate_study.rivals import RIVALS
+from benchmarks.gate_study.simulation import ORACLE, Tally
 from pipelines.records.decisions import PROMOTABLE, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("PROMOTE", "REFRESH", "HOLD", "REJECT", "INCONCLUSIVE")

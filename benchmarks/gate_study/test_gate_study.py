@@ -11,17 +11,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import bench_gate, gate_records
-from benchmarks.gate_calibration import Difference
-from benchmarks.gate_claims import about_erosion, about_models, about_simulation
-from benchmarks.gate_erosion import ALWAYS_STALE, Erosion, erode
-from benchmarks.gate_models import Challenger, Kitchen
-from benchmarks.gate_resampling import Outcome, Pool, case_of, draws, measure
-from benchmarks.gate_reviews import Reviews, read_sides
-from benchmarks.gate_rivals import is_higher, is_higher_by_margin, is_significant
-from benchmarks.gate_sheets import Sheet, of_erosion, per_year
-from benchmarks.gate_simulation import Model, Nights, Tally, challengers, fault, holdouts, year
-from benchmarks.gate_world import WEIGHTS, World, accuracy_of, calibrated, signed_logits
+from benchmarks.gate_study import bench, records
+from benchmarks.gate_study.calibration import Difference
+from benchmarks.gate_study.claims import about_erosion, about_models, about_simulation
+from benchmarks.gate_study.erosion import ALWAYS_STALE, Erosion, erode
+from benchmarks.gate_study.models import Challenger, Kitchen
+from benchmarks.gate_study.resampling import Outcome, Pool, case_of, draws, measure
+from benchmarks.gate_study.reviews import Reviews, read_sides
+from benchmarks.gate_study.rivals import is_higher, is_higher_by_margin, is_significant
+from benchmarks.gate_study.sheets import Sheet, of_erosion, per_year
+from benchmarks.gate_study.simulation import (
+    Model,
+    Nights,
+    Tally,
+    challengers,
+    fault,
+    holdouts,
+    year,
+)
+from benchmarks.gate_study.world import WEIGHTS, World, accuracy_of, calibrated, signed_logits
 from pipelines.core import config
 from pipelines.features.fingerprints import fingerprint
 from pipelines.gate import decide
@@ -157,11 +165,11 @@ def test_the_benchmark_asks_the_gate_itself(monkeypatch):
 def test_what_the_benchmark_cannot_know_never_stops_a_model():
     pool = a_pool()
     rows = np.arange(len(pool))
-    evaluation = gate_records.evaluation_of(
+    evaluation = records.evaluation_of(
         case_of(pool, rows, a_challenger(pool), FEW_REPEATS), FEW_REPEATS
     )
 
-    decision = gate_records.decided(evaluation, FEW_REPEATS)
+    decision = records.decided(evaluation, FEW_REPEATS)
 
     rules = {rule.rule: rule.is_passed for rule in decision.rules}
     constant = ("golden_floor", "golden_drop", "behaviour_floor", "behaviour_drop", "clean_process",
@@ -443,12 +451,12 @@ def test_the_whole_benchmark_runs_on_few_made_up_reviews(reviews, tmp_path, monk
     tiny = {"limit": 400, "sizes": (300,), "resamples": 1, "erosion_nights": 1,
             "erosion_holdouts": 1, "main_size": 300, "repetitions": 1, "good_models": 1,
             "nights": Nights(nights=2, holdout_rows=200)}  # fmt: skip
-    monkeypatch.setattr(bench_gate, "QUICK", tiny)
+    monkeypatch.setattr(bench, "QUICK", tiny)
     asked = ["--reviews", str(reviews), "--quick", "--bootstrap-repeats", "100"]
     asked += ["--json", str(tmp_path / "gate.json"), "--markdown", str(tmp_path / "gate.md")]
-    monkeypatch.setattr(sys, "argv", ["bench_gate", *asked])
+    monkeypatch.setattr(sys, "argv", ["bench", *asked])
 
-    bench_gate.main()
+    bench.main()
 
     found = json.loads((tmp_path / "gate.json").read_text())
     titles = [table["title"].partition(":")[0] for table in found["tables"]]

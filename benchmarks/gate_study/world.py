@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from benchmarks.gate_models import Challenger
-from benchmarks.gate_resampling import Pool
-from benchmarks.gate_reviews import Mask
+from benchmarks.gate_study.models import Challenger
+from benchmarks.gate_study.resampling import Pool
+from benchmarks.gate_study.reviews import Mask
 
 Logits = NDArray[np.float32]
 _SMALLEST = 1e-12
