@@ -67,7 +67,9 @@ def _answers_of(version: str | None) -> Answer:
 
     settings = config.load()
     registry = Registry(open_stores(settings.store).models, settings.model.name)
-    model = registry.load(registry.manifest(version or find_champion(registry).version))
+    model = registry.versions.load(
+        registry.versions.manifest(version or find_champion(registry).version)
+    )
     return lambda texts: positive_probability(model, texts)
 
 

@@ -304,7 +304,7 @@ class Nights:
             retrain_run = self._retrain_run(cause)
             retrain_state = self._wait(RETRAIN, retrain_run)
             verdict, why = self._verdict(retrain_run, retrain_state)
-        champion = self.registry.champion()
+        champion = self.registry.log.champion()
         return NightResult(
             night=night.isoformat(),
             story=story,

@@ -39,7 +39,7 @@ def champion_show(as_json: AsJson = False) -> None:
 
     registry = registry_in(stores_as(None))
     entry = serving_champion.find_champion(registry)
-    manifest = registry.champion_manifest(entry)
+    manifest = registry.versions.champion_manifest(entry)
     facts = _entry_facts(entry) | {
         "candidate": manifest.candidate,
         "training_rows": manifest.training_rows,
@@ -54,7 +54,7 @@ def champion_show(as_json: AsJson = False) -> None:
 @reports_errors
 def champion_history(as_json: AsJson = False) -> None:
     """The succession of champions, oldest first, with its chain of digests checked."""
-    entries = [_entry_facts(entry) for entry in registry_in(stores_as(None)).history()]
+    entries = [_entry_facts(entry) for entry in registry_in(stores_as(None)).log.history()]
     if as_json:
         print_json(entries)
         return
@@ -80,7 +80,7 @@ def champion_at(
     """Who was champion at a moment: what answered then?"""
     registry = registry_in(stores_as(None))
     asked = parse_moment(moment)
-    entry = registry.champion_at(asked)
+    entry = registry.log.champion_at(asked)
     if entry is None:
         raise PromotionError(f"there was no champion yet at {asked.isoformat()}")
     print_facts(_entry_facts(entry), as_json=as_json)
@@ -109,7 +109,7 @@ def champion_rollback(
     if is_for_real:
         entry = rollback.apply_plan(registry, plan, actor=f"shell {user()}")
         facts |= _entry_facts(entry)
-        promote.confirm(registry.models.uri(registry.log_key(entry.generation)))
+        promote.confirm(registry.models.uri(registry.log.key(entry.generation)))
     print_facts(facts, as_json=as_json)
     if not is_for_real:
         err.print("This was a dry run. To do it, add --yes.")

@@ -135,7 +135,7 @@ def _open_decision_uri(version: str) -> str:
     One that was acted on already is no such: repeating a command must be safe.
     """
     registry = registry_in(stores_as(None))
-    decision, champion = _decision(version), registry.champion()
+    decision, champion = _decision(version), registry.log.champion()
     generation = champion.generation if champion else 0
     is_done = champion is not None and champion.decision_sha256 == decision.digest()
     if decision.champion_generation != generation and not is_done:
@@ -160,8 +160,8 @@ def decision_verify(
 
     decision = _decision(version)
     registry = registry_in(stores_as(None))
-    evaluation = registry.evaluation_of(decision)
-    check = registry.find_check(evaluation)
+    evaluation = registry.decisions.evaluation_of(decision)
+    check = registry.decisions.find_check(evaluation)
     settings = config.load()
     is_same_policy = provenance.gate_policy(settings) == decision.policy
     again = decide.decide(evaluation, settings.gate, check)
@@ -182,11 +182,11 @@ def _decision(version: str | None) -> Any:
     if version is None:
         from pipelines.serving import champion as serving_champion
 
-        return registry.decision(serving_champion.find_champion(registry).decision_key)
-    keys = registry.decision_keys(version)
+        return registry.decisions.decision(serving_champion.find_champion(registry).decision_key)
+    keys = registry.decisions.decision_keys(version)
     if not keys:
         raise PromotionError(f"no decision was made on a version {version!r}")
-    return registry.decision(keys[-1])
+    return registry.decisions.decision(keys[-1])
 
 
 def print_rules(version: str, rules: Sequence[Any]) -> None:

@@ -79,7 +79,7 @@ def _retrain(
         _finish_again(registry, version, on_step)
         why = "Nothing changed since this version was decided on: nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
-    is_known = registry.find_version(version) is not None
+    is_known = registry.versions.find_version(version) is not None
     on_step("computing features")
     cache = steps_retrain.featurize(plan_uri)
     manifest_uri = steps_retrain.train(plan_uri, on_step)
@@ -94,7 +94,9 @@ def _retrain(
         on_step("promoting")
         entry_uri = promote.promote(decision_uri, f"shell {user()}", reason)
         promote.confirm(entry_uri)
-        decision = registry.last_decision(version, decision.policy)  # a lost race decides again
+        decision = registry.decisions.last_decision(
+            version, decision.policy
+        )  # a lost race decides again
     return {
         "verdict": decision.verdict,
         "why": decision.why,
@@ -123,9 +125,9 @@ def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
 
 def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
     """What a stopped run left out, the card or the confirmation, is done by the next one."""
-    for decision_key in registry.decision_keys(version):
+    for decision_key in registry.decisions.decision_keys(version):
         _draw_card(registry.models.uri(decision_key), on_step)
-    champion = registry.champion()
+    champion = registry.log.champion()
     if champion is not None and champion.version == version:
         on_step("confirming the champion")
-        promote.confirm(registry.models.uri(registry.log_key(champion.generation)))
+        promote.confirm(registry.models.uri(registry.log.key(champion.generation)))

@@ -69,7 +69,7 @@ def evaluate(
         fair = fair_rows(dataset, found, seen_in_training(loader, reviews, opponents))
         holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
         evaluation = _record(dataset, fair, holdout, models, settings, policy)
-    return registry.add_evaluation(evaluation)
+    return registry.decisions.add_evaluation(evaluation)
 
 
 # Scoring
@@ -82,7 +82,7 @@ class _Models:
         self.manifest, self.opponents = manifest, opponents
         wanted = [one for one in (manifest, opponents.champion, opponents.reference) if one]
         self._models = {
-            version: registry.load(one)
+            version: registry.versions.load(one)
             for version, one in {one.version: one for one in wanted}.items()
         }
 

@@ -31,10 +31,14 @@ class Opponents:
 
 
 def find_opponents(registry: Registry) -> Opponents:
-    entry = registry.champion()
+    entry = registry.log.champion()
     if entry is None:
         return Opponents(None, None, None)
-    return Opponents(entry, registry.champion_manifest(entry), registry.reference_manifest(entry))
+    return Opponents(
+        entry,
+        registry.versions.champion_manifest(entry),
+        registry.versions.reference_manifest(entry),
+    )
 
 
 def check_split(dataset: Dataset, manifest: Manifest) -> None:

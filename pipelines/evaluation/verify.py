@@ -36,13 +36,15 @@ def verify(
 
     The first check of an evaluation stands.
     """
-    known = registry.find_check(evaluation)
+    known = registry.decisions.find_check(evaluation)
     if known is not None:
         return known
-    manifest = registry.manifest(evaluation.version)
+    manifest = registry.versions.manifest(evaluation.version)
     texts, expected = questions(reviews, manifest, evaluation, settings)
     try:
-        answer = ask_clean_room(registry.model_bytes(manifest), texts, settings.verification)
+        answer = ask_clean_room(
+            registry.versions.model_bytes(manifest), texts, settings.verification
+        )
     except CleanRoomError as error:
         check = _failed(evaluation, manifest, str(error))
     else:
@@ -51,7 +53,7 @@ def verify(
         "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
         check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
     )  # fmt: skip
-    return registry.add_check(check)
+    return registry.decisions.add_check(check)
 
 
 class CleanRoomError(Exception):

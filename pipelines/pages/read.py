@@ -54,14 +54,14 @@ def judged(registry: Registry, key: str) -> Judged:
     DigestMismatchError
         If the evaluation was changed since.
     """
-    decision = registry.decision(key)
-    return Judged(decision, registry.evaluation_of(decision))
+    decision = registry.decisions.decision(key)
+    return Judged(decision, registry.decisions.evaluation_of(decision))
 
 
 def history(registry: Registry) -> tuple[list[LogEntry], str]:
     """The champion log, or why it cannot be trusted: then nothing of it is shown."""
     try:
-        return registry.history(), ""
+        return registry.log.history(), ""
     except Exception as error:
         if not concerns_one_record(error):
             raise
@@ -73,7 +73,7 @@ def history(registry: Registry) -> tuple[list[LogEntry], str]:
 
 
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:
-    return or_none(registry.champion_manifest, history[-1]) if history else None
+    return or_none(registry.versions.champion_manifest, history[-1]) if history else None
 
 
 def decisions(registry: Registry) -> list[ObjectInfo]:

@@ -33,7 +33,7 @@ def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | No
     PromotionError
         If what is kept beside the decision answers another one.
     """
-    approval = registry.find_approval(decision)
+    approval = registry.decisions.find_approval(decision)
     return _checked_answer(approval, decision) if approval else None
 
 
@@ -48,7 +48,7 @@ def answer(
         If the decision asks for no approval, there is no reason, or what is kept beside the
         decision answers another one.
     """
-    decision = registry.decision(decision_key)
+    decision = registry.decisions.decision(decision_key)
     if decision.approval != "needed":
         raise PromotionError(
             f"nobody is asked about version {decision.version}: its verdict is {decision.verdict}, "
@@ -66,7 +66,7 @@ def answer(
         actor=actor,
         reason=reason,
     )
-    return _checked_answer(registry.add_approval(approval), decision)
+    return _checked_answer(registry.decisions.add_approval(approval), decision)
 
 
 def _checked_answer(approval: ApprovalRecord, decision: Decision) -> ApprovalRecord:

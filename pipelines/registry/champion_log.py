@@ -5,13 +5,150 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from pipelines.core import keys
+from pipelines.core.errors import (
+    ChampionMovedError,
+    ObjectMissingError,
+    TrustError,
+)
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.clock import CLOCKS_AGREE, now, read, written
-from pipelines.records.succession import LogEntry
+from pipelines.core.store.sealed import to_stored
+from pipelines.records.succession import ChampionHint, LogEntry
 
 logger = logging.getLogger(__name__)
+
+_PARALLEL_READS = 8
+
+
+class ChampionLog:
+    """Who is and was champion. The log only grows; a hole or a lost end is an error."""
+
+    def __init__(self, models: Bucket, name: str) -> None:
+        self.models = models
+        self.name = name
+
+    def key(self, generation: int) -> str:
+        return keys.log_key(self.name, generation)
+
+    def champion(self) -> LogEntry | None:
+        """The newest entry of the log; None only when the log was read and is empty.
+
+        Raises
+        ------
+        TrustError
+            If a generation is missing, the newest entry was changed, or the log was cut back.
+        """
+        announced = self._announced()  # first: meanwhile the log may grow, but never shrink
+        generations = self._generations()
+        newest = generations[-1] if generations else 0
+        if announced > newest:
+            raise self.cut(f"the hint announces generation {announced}", newest)
+        return self.entry(newest) if generations else None
+
+    def _announced(self) -> int:
+        """The generation of which the hint proves that it was promoted; 0 where there is none."""
+        try:
+            hint = self.models.find_record(keys.hint_key(self.name), ChampionHint)
+        except TrustError as error:
+            logger.warning("the hint proves nothing: %s", error)
+            return 0
+        return hint.generation if hint else 0
+
+    def cut(self, why: str, newest: int) -> TrustError:
+        return TrustError(
+            f"the champion log of {self.name!r} was cut back: {why}, and it ends with generation "
+            f"{newest}. No champion is taken from it. What to do: "
+            "docs/runbooks/champion-log-broken.md"
+        )
+
+    def history(self) -> list[LogEntry]:
+        """Every entry of the log, oldest first.
+
+        Raises
+        ------
+        TrustError
+            If a generation is missing, or an entry does not follow from the one before it.
+        """
+        generations = self._generations()
+        with ThreadPoolExecutor(_PARALLEL_READS) as readers:
+            found = list(readers.map(self.entry, generations))
+        entries: list[LogEntry] = []
+        for generation, entry in zip(generations, found, strict=True):
+            before = entries[-1].digest() if entries else None
+            if entry.previous_entry_sha256 != before:
+                raise TrustError(
+                    f"{self.models.uri(self.key(generation))} does not follow from the entry "
+                    f"before it: it names {entry.previous_entry_sha256}, that one is {before}"
+                )
+            entries.append(entry)
+        return entries
+
+    def entry(self, generation: int) -> LogEntry:
+        return self.models.get_record(self.key(generation), LogEntry)
+
+    def find_entry(self, generation: int) -> LogEntry | None:
+        try:
+            return self.entry(generation)
+        except ObjectMissingError:
+            return None
+
+    def _generations(self) -> list[int]:
+        prefix = keys.log_folder(self.name)
+        names = [
+            info.key.removeprefix(prefix).removesuffix(".json") for info in self.models.list(prefix)
+        ]
+        generations = sorted(int(name) for name in names if name.isdecimal())
+        for expected, generation in enumerate(generations, start=1):
+            if generation != expected:
+                raise TrustError(
+                    f"{self.models.uri(self.key(expected))} is missing from the champion log"
+                )
+        return generations
+
+    def champion_at(self, moment: datetime) -> LogEntry | None:
+        """Who was champion at a moment; None before the first promotion."""
+        return answering_at(self.history(), moment, now(self.models))
+
+    def withdrawn(self) -> dict[str, LogEntry]:
+        """Versions that were rolled back and not released since, with the entry that says so."""
+        return withdrawn_among(self.history())
+
+    def append(self, entry: LogEntry) -> LogEntry:
+        """Write the next line of the log, or find that it is written already.
+
+        Raises
+        ------
+        ChampionMovedError
+            If somebody else wrote that line.
+        UnsafeStoreError
+            If the store does not honour create-if-absent.
+        """
+        standing = self.models.put_first(entry)
+        if standing.token != entry.token:
+            newest = self.champion()
+            raise ChampionMovedError(
+                decided_against=entry.generation - 1,
+                champion_is=newest.generation if newest else entry.generation,
+            )
+        entry = standing
+        self._leave_hint(entry)
+        logger.info("champion=%s generation=%d", entry.version, entry.generation)
+        return entry
+
+    def _leave_hint(self, entry: LogEntry) -> None:
+        hint = ChampionHint(
+            model_name=self.name, generation=entry.generation, version=entry.version
+        )
+        try:
+            self.models.put(hint.object_key, to_stored(hint))
+        except Exception:  # noqa: BLE001 - the log has the entry already
+            logger.warning(
+                "hint=%s was not written; readers find the log without it", keys.hint_key(self.name)
+            )
 
 
 def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:

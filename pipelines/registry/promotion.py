@@ -82,16 +82,16 @@ def _check_policy(decision: Decision, policy: str) -> None:
 
 def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, Evaluation]:
     """What the decision was made on, after checking that it is still that."""
-    manifest = registry.manifest(decision.version)
-    registry.model_bytes(manifest)
-    evaluation = registry.evaluation_of(decision)
-    registry.find_check(evaluation)
+    manifest = registry.versions.manifest(decision.version)
+    registry.versions.model_bytes(manifest)
+    evaluation = registry.decisions.evaluation_of(decision)
+    registry.decisions.find_check(evaluation)
     if manifest.digest() != decision.manifest_sha256:
         raise PromotionError(
             f"version {decision.version} is not promoted: its manifest changed after the decision. "
             "Decide again: python -m pipelines retrain"
         )
-    if (entry := registry.withdrawn().get(decision.version)) is not None:
+    if (entry := registry.log.withdrawn().get(decision.version)) is not None:
         raise PromotionError(
             f"version {decision.version} was rolled back by {entry.actor} at {entry.at} "
             f"({entry.reason}) and does not come back by itself. To let it compete again: "
@@ -103,7 +103,7 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
 def _entry_before(registry: Registry, decision: Decision) -> LogEntry | None:
     if decision.champion_generation == 0:
         return None
-    entry = registry.find_entry(decision.champion_generation)
+    entry = registry.log.find_entry(decision.champion_generation)
     if entry is None or entry.version != decision.champion_version:
         raise PromotionError(
             f"the decision names champion generation {decision.champion_generation} "

@@ -42,11 +42,11 @@ def make_plan(registry: Registry, to: str, *, reason: str) -> tuple[str, Rollbac
     """
     if not reason.strip():
         raise PromotionError("a rollback needs a reason: whoever reads the log later will ask")
-    history = registry.history()
+    history = registry.log.history()
     if not history:
         raise PromotionError(f"model {registry.name!r} has no champion, so none to roll back")
     champion, target = history[-1], _target(registry, history, to)
-    registry.load(registry.champion_manifest(target))
+    registry.versions.load(registry.versions.champion_manifest(target))
     plan = RollbackPlan(
         model_name=registry.name,
         champion_generation=champion.generation,
@@ -60,7 +60,7 @@ def make_plan(registry: Registry, to: str, *, reason: str) -> tuple[str, Rollbac
 
 
 def _target(registry: Registry, history: list[LogEntry], to: str) -> LogEntry:
-    withdrawn = registry.withdrawn()
+    withdrawn = registry.log.withdrawn()
     former = [
         entry
         for entry in history
@@ -86,11 +86,11 @@ def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntr
     ChampionMovedError
         If another version became champion since the plan was made: think it over again.
     """
-    before = registry.entry(plan.champion_generation)
-    target = registry.entry(plan.target_generation)
+    before = registry.log.entry(plan.champion_generation)
+    target = registry.log.entry(plan.target_generation)
     if (before.version, target.version) != (plan.champion_version, plan.target_version):
         raise PromotionError("the plan does not match the champion log; make a new one")
-    registry.load(registry.champion_manifest(target))
+    registry.versions.load(registry.versions.champion_manifest(target))
     entry = target.model_copy(
         update={
             "generation": before.generation + 1,
@@ -117,7 +117,7 @@ def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
         Who is champion instead; None if nobody could be put back.
     """
     try:
-        champion = registry.champion()
+        champion = registry.log.champion()
         if champion is not None and champion.generation != generation:
             return champion.version  # somebody was faster, or this is a repetition
         if champion is None or champion.kind != "promotion":
@@ -146,11 +146,11 @@ def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntr
     """
     if not reason.strip():
         raise PromotionError("a pin needs a reason: whoever reads the log later will ask")
-    history = registry.history()
+    history = registry.log.history()
     target = next((entry for entry in reversed(history) if entry.version == version), None)
     if target is None:
         raise PromotionError(f"version {version!r} was never champion, so it is no reference")
-    registry.load(registry.champion_manifest(target))
+    registry.versions.load(registry.versions.champion_manifest(target))
     before = history[-1]
     return registry.append(
         _next_entry(
@@ -189,13 +189,13 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
     """
     if not reason.strip():
         raise PromotionError("a release needs a reason: whoever reads the log later will ask")
-    withdrawn = registry.withdrawn()
+    withdrawn = registry.log.withdrawn()
     if version not in withdrawn:
         raise PromotionError(
             f"version {version!r} is not withdrawn. Withdrawn are: "
             f"{', '.join(sorted(withdrawn)) or 'none'}"
         )
-    before = registry.history()[-1]
+    before = registry.log.history()[-1]
     token = sha256_of(f"release {version} after {before.digest()}".encode())
     return registry.append(
         _next_entry(

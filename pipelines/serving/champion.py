@@ -15,7 +15,8 @@ from pipelines.core.record import sha256_of
 from pipelines.core.store.sealed import from_stored, named_key
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
-from pipelines.registry.registry import Registry, load_version
+from pipelines.registry.registry import Registry
+from pipelines.registry.versions import load_version
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -42,7 +43,7 @@ def find_champion(registry: Registry) -> LogEntry:
     PromotionError
         If the log was read and is empty.
     """
-    entry = registry.champion()
+    entry = registry.log.champion()
     if entry is None:
         raise PromotionError(
             f"model {registry.name!r} has no champion yet. Make one: python -m pipelines retrain"
@@ -53,8 +54,8 @@ def find_champion(registry: Registry) -> LogEntry:
 def load_champion(registry: Registry) -> Champion:
     """Load the champion: by the log, by digest, by the allow-list."""
     entry = find_champion(registry)
-    manifest = registry.champion_manifest(entry)
-    return Champion(entry, manifest, registry.load(manifest))
+    manifest = registry.versions.champion_manifest(entry)
+    return Champion(entry, manifest, registry.versions.load(manifest))
 
 
 def pull(registry: Registry, folder: Path) -> LogEntry:
@@ -71,8 +72,8 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
     entry = find_champion(registry)
     if (folder / ENTRY_FILE).exists():
         _check_no_step_back(_read_entry(folder), entry, folder)
-    manifest = registry.champion_manifest(entry)
-    model = registry.model_bytes(manifest)
+    manifest = registry.versions.champion_manifest(entry)
+    model = registry.versions.model_bytes(manifest)
     try:
         version = folder / entry.version
         version.mkdir(parents=True, exist_ok=True)

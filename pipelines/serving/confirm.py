@@ -26,10 +26,10 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
     PromotionError
         If an answer differs from the one the gate saw.
     """
-    entry = registry.entry(generation)
-    manifest = registry.champion_manifest(entry)
-    model = registry.load(manifest)
-    evaluation = registry.evaluation_of(registry.decision_of(entry))
+    entry = registry.log.entry(generation)
+    manifest = registry.versions.champion_manifest(entry)
+    model = registry.versions.load(manifest)
+    evaluation = registry.decisions.evaluation_of(registry.decisions.decision_of(entry))
     if not evaluation.check_rows:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
     from pipelines.models.prediction import positive_probability

@@ -37,7 +37,7 @@ def find(registry: Registry) -> ChampionJudge | None:
     TrustError
         If the champion was changed since it was recorded.
     """
-    if registry.champion() is None:
+    if registry.log.champion() is None:
         return None
     try:
         return ChampionJudge(load_champion(registry))

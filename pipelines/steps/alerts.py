@@ -214,7 +214,7 @@ def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
     yield from failed_alerts(run)
     name = config.load().model.name
     try:
-        history = registry_in(stores).history()
+        history = registry_in(stores).log.history()
     except TrustError as error:
         yield messages.broken_log(name, str(error), run, _airflow_url())
         return

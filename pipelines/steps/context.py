@@ -39,7 +39,7 @@ def check_log(at_least: int) -> int:
 def read_decision(decision_uri: str) -> Decision:
     stores = stores_as()
     _, key = stores.resolve(decision_uri)
-    return registry_in(stores).decision(key)
+    return registry_in(stores).decisions.decision(key)
 
 
 def stores_as(role: Role | None = "retrain") -> Stores:
@@ -58,4 +58,4 @@ def registry_in(stores: Stores) -> Registry:
 def read_plan(stores: Stores, plan_uri: str) -> tuple[Plan, Registry]:
     registry = registry_in(stores)
     _, key = stores.resolve(plan_uri)
-    return registry.plan(key), registry
+    return registry.versions.plan(key), registry

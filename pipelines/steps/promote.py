@@ -145,12 +145,12 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             if decision.approval == "needed":
                 logger.warning("The approval of version %s is void.", decision.version)
             lost = error
-            manifest_uri = stores.models.uri(registry.manifest_key(decision.version))
+            manifest_uri = stores.models.uri(registry.versions.key(decision.version))
             decision_uri = decide(verify(evaluate(manifest_uri)))
             with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
                 write_card(decision_uri)
         else:
-            return stores.models.uri(registry.log_key(entry.generation))
+            return stores.models.uri(registry.log.key(entry.generation))
     raise lost
 
 

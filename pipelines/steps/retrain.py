@@ -46,7 +46,7 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
         settings = config.with_seed(settings, seed)
     reviews, key = stores.resolve(snapshot_uri)
     made = training_train.make_plan(reviews.get_record(key, Snapshot), settings)
-    return stores.models.uri(registry_in(stores).add_plan(made))
+    return stores.models.uri(registry_in(stores).versions.add_plan(made))
 
 
 def has_work(plan_uri: str) -> bool:
@@ -56,17 +56,17 @@ def has_work(plan_uri: str) -> bool:
 
     stores = stores_as()
     made, registry = read_plan(stores, plan_uri)
-    champion = registry.champion()
+    champion = registry.log.champion()
     if champion is not None and champion.version == made.version:
         logger.info("Nothing changed: version %s is the champion already.", made.version)
         return False
-    if (entry := registry.withdrawn().get(made.version)) is not None:
+    if (entry := registry.log.withdrawn().get(made.version)) is not None:
         logger.info(
             "Nothing to do: version %s was rolled back at %s (%s) and not released since.",
             made.version, entry.at, entry.reason,
         )  # fmt: skip
         return False
-    decision = registry.find_decision(
+    decision = registry.decisions.find_decision(
         made.version,
         champion.generation if champion else 0,
         provenance.gate_policy(config.load()),
@@ -122,7 +122,9 @@ def evaluate(manifest_uri: str) -> str:
     stores = stores_as()
     models, key = stores.resolve(manifest_uri)
     registry = registry_in(stores)
-    manifest = registry.manifest(key.split("/")[-2])  # <name>/versions/<version>/manifest.json
+    manifest = registry.versions.manifest(
+        key.split("/")[-2]
+    )  # <name>/versions/<version>/manifest.json
     settings = config.load()
     found = evaluation_evaluate.evaluate(
         stores.reviews, registry, manifest, settings, provenance.gate_policy(settings)
@@ -137,7 +139,9 @@ def verify(evaluation_uri: str) -> str:
     stores = stores_as()
     _, key = stores.resolve(evaluation_uri)
     registry = registry_in(stores)
-    evaluation_verify.verify(stores.reviews, registry, registry.evaluation(key), config.load())
+    evaluation_verify.verify(
+        stores.reviews, registry, registry.decisions.evaluation(key), config.load()
+    )
     return evaluation_uri
 
 
@@ -155,7 +159,7 @@ def decide(evaluation_uri: str) -> str:
     stores = stores_as()
     models, key = stores.resolve(evaluation_uri)
     registry = registry_in(stores)
-    evaluation = registry.evaluation(key)
+    evaluation = registry.decisions.evaluation(key)
     settings = config.load()
     if evaluation.policy != provenance.gate_policy(settings):
         raise StalePlanError(
@@ -163,8 +167,8 @@ def decide(evaluation_uri: str) -> str:
             "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
             "python -m pipelines retrain"
         )
-    check = registry.find_check(evaluation)
-    decision = registry.add_decision(gate_decide.decide(evaluation, settings.gate, check))
+    check = registry.decisions.find_check(evaluation)
+    decision = registry.decisions.add_decision(gate_decide.decide(evaluation, settings.gate, check))
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
     logger.info("Verdict %s: %s", decision.verdict, decision.why)
@@ -188,7 +192,7 @@ def learned_by_the_champion(stores: Stores) -> Snapshot | None:
     from pipelines.intake import snapshot
 
     registry = registry_in(stores)
-    champion = registry.champion()
+    champion = registry.log.champion()
     if champion is None:
         return None
-    return snapshot.pinned(stores.reviews, registry.champion_manifest(champion).plan)
+    return snapshot.pinned(stores.reviews, registry.versions.champion_manifest(champion).plan)

@@ -34,4 +34,4 @@ def apply_rollback(plan_uri: str, actor: str) -> str:
     models, key = stores.resolve(plan_uri)
     registry = registry_in(stores)
     entry = rollback.apply_plan(registry, models.get_record(key, RollbackPlan), actor=actor)
-    return models.uri(registry.log_key(entry.generation))
+    return models.uri(registry.log.key(entry.generation))

@@ -73,7 +73,7 @@ def train(
     NoReviewsError
         If there are too few training rows, or all of one class.
     """
-    known = registry.find_version(plan.version)
+    known = registry.versions.find_version(plan.version)
     if known is not None:
         logger.info("version=%s is already trained", plan.version)
         return known
@@ -85,7 +85,7 @@ def train(
     with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
         found = find_best(dataset, plan, on_step)
     model = dump_model(found.model)
-    return registry.add_version(_manifest(plan, dataset, found, model), model)
+    return registry.versions.add_version(_manifest(plan, dataset, found, model), model)
 
 
 def _check_current(plan: Plan) -> None:

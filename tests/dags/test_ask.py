@@ -181,7 +181,7 @@ def run(dag, minute, **options):
 def rules_that_failed(registry):
     """Why a model was not even asked about, for whoever reads a failure of these tests."""
     keys = [info.key for info in registry.models.list("sentiment/versions/")]
-    decisions = [registry.decision(key) for key in keys if key.endswith("/decision.json")]
+    decisions = [registry.decisions.decision(key) for key in keys if key.endswith("/decision.json")]
     return [rule.sentence for one in decisions for rule in one.rules if not rule.is_passed]
 
 

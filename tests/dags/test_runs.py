@@ -34,7 +34,7 @@ def test_a_night_with_a_broken_delivery_is_red_and_its_good_one_is_trained_on(da
     assert states(first)["confirm", -1] == "success"
     assert str(second.state) == "success"
     assert states(second)["train", -1] == "skipped"
-    assert len(Registry(stores.models, "sentiment").history()) == 1
+    assert len(Registry(stores.models, "sentiment").log.history()) == 1
 
 
 def test_a_night_without_deliveries_is_green_and_announces_nothing(dagbag, stores):
@@ -55,7 +55,7 @@ def test_a_rollback_from_the_form_is_a_dry_run_first_and_then_acts(dagbag, store
     dag = dagbag.dags["sentiment_rollback"]
 
     dry = run(dag, at=pendulum.datetime(2026, 1, 8, 1, tz="UTC"), conf={"reason": "it is bad"})
-    champion_after_dry_run = registry.champion()
+    champion_after_dry_run = registry.log.champion()
     real = run(
         dag,
         at=pendulum.datetime(2026, 1, 8, 2, tz="UTC"),
@@ -68,7 +68,7 @@ def test_a_rollback_from_the_form_is_a_dry_run_first_and_then_acts(dagbag, store
     assert states(real)["apply_rollback", -1] == "success"
     # These versions were never really evaluated, so there is nothing to confirm them with.
     assert states(real)["confirm", -1] == "failed"
-    assert [entry.version for entry in registry.history()][2:] == [first.version]
+    assert [entry.version for entry in registry.log.history()][2:] == [first.version]
 
 
 def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
@@ -88,4 +88,4 @@ def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
     assert str(dry.state) == "success"
     assert states(dry)["decide", -1] == "success"
     assert states(dry)["promote", -1] == "skipped"
-    assert Registry(stores.models, "sentiment").champion() is None
+    assert Registry(stores.models, "sentiment").log.champion() is None

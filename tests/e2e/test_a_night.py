@@ -94,7 +94,7 @@ def test_a_night_by_rest_goes_from_landing_to_champion_and_only_the_broken_deliv
     assert counts["quarantined_rows"] == 15 + 1
     assert counts["accepted_rows"] == 984
     assert retrain_state == "success"
-    entry = Registry(stores.models, "sentiment").champion()
+    entry = Registry(stores.models, "sentiment").log.champion()
     assert entry.generation == 1
     assert entry.actor == f"airflow {RETRAIN} {retrain_id}"
 

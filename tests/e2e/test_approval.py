@@ -132,7 +132,7 @@ def is_quiet(api):
 
 def decision_of(api, run_id, registry):
     _, _, key = api.xcom(RETRAIN, run_id, "decide").partition(f"{registry.models.name}/")
-    return registry.decision(key)
+    return registry.decisions.decision(key)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_no_answer_in_time_is_a_no_that_nobody_said(api, silent_runs, registry):
     assert "Nobody approved version" in log_of(api, run_id, "record_answer")
     assert approvals.find_approval(registry, decision) is None
     assert approvals.is_open(registry, decision)
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 def test_who_may_only_look_cannot_answer(api, stack, open_runs):
@@ -171,7 +171,7 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
 ):
     run_id = open_runs[0]
     asked = question(ops, run_id)
-    champion_before = registry.champion()
+    champion_before = registry.log.champion()
 
     taken, state = answer(ops, run_id, "Approve", "errors are few and even")
 
@@ -179,12 +179,12 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     assert "| ok | accuracy\\_floor | Accuracy is " in asked["body"]
     assert champion_before is None
     assert (taken.status_code, state) == (200, "success")
-    (entry,) = registry.history()
+    (entry,) = registry.log.history()
     assert entry.actor == f"ops on airflow {RETRAIN} {run_id}"
     assert entry.reason == "errors are few and even"
     assert entry.version in asked["body"]
     assert (
-        registry.find_approval(registry.decision(entry.decision_key)).digest()
+        registry.decisions.find_approval(registry.decisions.decision(entry.decision_key)).digest()
         == entry.approval_sha256
     )
     assert ops.answer(RETRAIN, run_id, "ask", "Reject", why="too late now").status_code == 409
@@ -201,7 +201,7 @@ def test_somebody_was_told_once_per_run_that_it_waits_though_it_asked_twice(post
 def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, registry):
     run_id = open_runs[1]
     asked = question(ops, run_id)
-    before = registry.history()
+    before = registry.log.history()
 
     _, state = answer(ops, run_id, "Reject", "the other one is better")
 
@@ -210,4 +210,4 @@ def test_a_rejected_model_is_not_promoted_and_the_run_is_green(ops, open_runs, r
     assert decision.version in asked["body"]
     assert (state, task_states(ops, run_id)["promote"]) == ("success", "skipped")
     assert (approval.answer, approval.reason) == ("reject", "the other one is better")
-    assert registry.history() == before
+    assert registry.log.history() == before

@@ -80,6 +80,6 @@ def test_a_promotion_killed_beside_any_call_leaves_one_whole_champion_and_can_be
 
         assert (champion.generation, champion.version) == (2, decision.version)
         assert checked_champion(registry) == champion
-        assert found in registry.history()  # what the dead process committed stands
+        assert found in registry.log.history()  # what the dead process committed stands
 
     assert deaths_after_the_commit >= 3  # after the log entry, and beside the hint

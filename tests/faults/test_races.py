@@ -50,7 +50,7 @@ def compete(number: int, model: bytes, start: Barrier, told: Connection) -> None
         start.wait(HANG_SECONDS)  # everybody has tried
         if attempts[-1].outcome == WON:
             manifest = a_version(registry, f"racer {number}, after round {round_}", model)
-        key, decision = decided(registry, manifest, against=registry.champion())
+        key, decision = decided(registry, manifest, against=registry.log.champion())
     told.send((attempts, unlucky.lost))
 
 
@@ -84,7 +84,7 @@ def race(model: bytes) -> tuple[list[Attempt], int]:
 def test_of_sixteen_promotions_at_once_one_wins_whatever_answers_are_lost(registry, model):
     attempts, lost = race(model)
 
-    history = registry.history()  # raises when an entry does not follow from the one before
+    history = registry.log.history()  # raises when an entry does not follow from the one before
     decisions = {(each.version, each.generation): each.decision for each in attempts}
     winners = {each.generation: each.version for each in attempts if each.outcome == WON}
     losers = [each for each in attempts if each.outcome == LOST]
@@ -101,7 +101,7 @@ def test_of_sixteen_promotions_at_once_one_wins_whatever_answers_are_lost(regist
         assert entry.decision_sha256 == decisions[entry.version, entry.generation]
     for loser in losers:
         # Raises unless signed. The generation it lost is the one it is now compared with.
-        again = registry.find_decision(loser.version, loser.generation, DIGEST)
+        again = registry.decisions.find_decision(loser.version, loser.generation, DIGEST)
         assert again.champion_version == winners[loser.generation]
         # With that very decision it took part in the next round, unless this was the last one.
         following = decisions.get((loser.version, loser.generation + 1))

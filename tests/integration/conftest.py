@@ -126,7 +126,7 @@ def champions(
             ingest_night(nights)
             _retrain()
             kept_worlds[world] = _kept(stores)
-        return registry.history()
+        return registry.log.history()
 
     return after
 

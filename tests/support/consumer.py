@@ -14,10 +14,10 @@ def checked_champion(registry: Registry) -> LogEntry:
     The registry raises unless the log is a signed chain without a hole, and unless manifest,
     model file and decision are the very bytes that were recorded and signed.
     """
-    *_, before, entry = (None, None, *registry.history())
+    *_, before, entry = (None, None, *registry.log.history())
     champion = serving_champion.load_champion(registry)
-    decision = registry.decision(entry.decision_key)
-    evaluation = registry.evaluation_of(decision)
+    decision = registry.decisions.decision(entry.decision_key)
+    evaluation = registry.decisions.evaluation_of(decision)
     assert champion.entry == entry
     assert decision.verdict in PROMOTABLE
     assert (decision.version, decision.digest(), decision.manifest_sha256) == (

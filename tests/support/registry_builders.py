@@ -34,7 +34,7 @@ def a_version(
         environment=DIGEST,
     )
     model = MODEL + name.encode() if model is None else model
-    registry.add_plan(plan)
+    registry.versions.add_plan(plan)
     manifest = Manifest(
         model_name=registry.name,
         version=plan.version,
@@ -50,7 +50,7 @@ def a_version(
         model_sha256=sha256_of(model),
         model_size_bytes=len(model),
     )
-    return registry.add_version(manifest, model)
+    return registry.versions.add_version(manifest, model)
 
 
 def decided(
@@ -76,7 +76,7 @@ def decided(
                 "reference_version": against.reference,
             }
         )
-    evaluation = registry.add_evaluation(evaluation)
+    evaluation = registry.decisions.add_evaluation(evaluation)
     values = {
         "model_name": registry.name,
         "evaluation_sha256": evaluation.digest(),
@@ -89,7 +89,7 @@ def decided(
         "why": "Because.",
         "rules": (),
     }
-    decision = registry.add_decision(Decision(**(values | named | changes)))
+    decision = registry.decisions.add_decision(Decision(**(values | named | changes)))
     return decision.object_key, decision
 
 

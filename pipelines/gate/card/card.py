@@ -76,18 +76,18 @@ def gather(reviews: Bucket, registry: Registry, decision_key: str) -> Evidence:
     TrustError
         If the manifest, the evaluation or the snapshot was changed since.
     """
-    decision = registry.decision(decision_key)
-    manifest = registry.manifest(decision.version)
+    decision = registry.decisions.decision(decision_key)
+    manifest = registry.versions.manifest(decision.version)
     snapshot = pinned(reviews, manifest.plan)
-    evaluation, before = registry.evaluation_of(decision), decision.champion_generation
+    evaluation, before = registry.decisions.evaluation_of(decision), decision.champion_generation
     return Evidence(
         decision=decision,
         evaluation=evaluation,
         manifest=manifest,
         snapshot=snapshot,
         outcomes=_outcomes(reviews, snapshot),
-        history=tuple(entry for entry in registry.history() if entry.generation <= before),
-        check=registry.find_check(evaluation),
+        history=tuple(entry for entry in registry.log.history() if entry.generation <= before),
+        check=registry.decisions.find_check(evaluation),
         signers=Signers(
             manifest=registry.models.signed_by(manifest.object_key),
             decision=registry.models.signed_by(decision_key),
@@ -115,8 +115,8 @@ def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     DigestMismatchError
         If it was recorded, a file of it is changed, and this release would draw another one.
     """
-    decision = registry.decision(decision_key)
-    card = registry.find_card(decision)
+    decision = registry.decisions.decision(decision_key)
+    card = registry.decisions.find_card(decision)
     wanted = FILES if card is None else _spoiled(registry.models, decision, card)
     drawn = draw(gather(reviews, registry, decision_key)) if wanted else {}
     for name in wanted:
@@ -124,7 +124,7 @@ def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
             _check_file(registry.models, decision, card, name, drawn[name])
         registry.models.put(beside(decision_key, name), drawn[name])
     if card is None:
-        registry.add_card(_files(decision, drawn))
+        registry.decisions.add_card(_files(decision, drawn))
     logger.info("card=%s", beside(decision_key, CARD))
     return beside(decision_key, CARD)
 
@@ -162,7 +162,7 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
     DigestMismatchError
         If a file was changed since. A person may be about to approve what it says.
     """
-    card = registry.find_card(decision)
+    card = registry.decisions.find_card(decision)
     if card is None:
         return draw(gather(reviews, registry, decision.object_key))
     return {name: _read_file(registry.models, decision, card, name) for name in FILES}

@@ -52,11 +52,11 @@ def _add_list(found: APIRouter, site: Site) -> None:
 
 
 def _line(registry: Registry, key: str, stored_at: str) -> decisions.Line:
-    decision = read.or_none(registry.decision, key)
+    decision = read.or_none(registry.decisions.decision, key)
     if decision is None:
         return decisions.line(key, stored_at, None, None, None)
-    approval = read.or_none(registry.find_approval, decision)
-    entry = read.or_none(registry.find_entry, decision.champion_generation + 1)
+    approval = read.or_none(registry.decisions.find_approval, decision)
+    entry = read.or_none(registry.log.find_entry, decision.champion_generation + 1)
     return decisions.line(key, stored_at, decision, approval, entry)
 
 
@@ -73,8 +73,8 @@ def _add_decision(found: APIRouter, site: Site) -> None:
             raise no_such(f"Nothing was decided on version {version} there.")
         judged = read.judged(registry, key)
         decision, problems = judged.decision, Problems()
-        approval = problems.or_none(registry.find_approval, decision)
-        entry = problems.or_none(registry.find_entry, decision.champion_generation + 1)
+        approval = problems.or_none(registry.decisions.find_approval, decision)
+        entry = problems.or_none(registry.log.find_entry, decision.champion_generation + 1)
         is_promotion = entry is not None and entry.decision_key == key
         return respond(
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",

@@ -210,7 +210,7 @@ def _decision(site: Site, key: str) -> Decision | None:
     registry = site.registry()
     version, _, folder = key.split("/")[-4:-1]
     generation, _, policy = folder.partition("-")
-    return registry.find_decision(version, int(generation), policy)
+    return registry.decisions.find_decision(version, int(generation), policy)
 
 
 def _entry(site: Site, uri: Any) -> LogEntry | None:
@@ -218,7 +218,7 @@ def _entry(site: Site, uri: Any) -> LogEntry | None:
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
     named = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
-    return registry.find_entry(int(named[1])) if named else None
+    return registry.log.find_entry(int(named[1])) if named else None
 
 
 def _add_report(found: APIRouter, site: Site) -> None:

@@ -149,7 +149,7 @@ class _Reader:
         """The champion, from another bucket: it may be out of reach when this one is not."""
         unknown = "Whether a champion answers is not known:"
         try:
-            return registry.champion()
+            return registry.log.champion()
         except Exception as error:  # noqa: BLE001 - the incident is told all the same
             logger.warning("the champion cannot be read: %s", sentence(error))
             # Another error names the store's address, which is not for every viewer.

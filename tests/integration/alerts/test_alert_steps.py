@@ -212,7 +212,7 @@ def test_a_champion_that_was_put_back_is_told_once_whoever_notices(registry, two
 def test_a_log_that_was_changed_by_hand_is_told_and_nothing_is_promoted(
     stores, registry, two_champions, told
 ):
-    key = registry.log_key(1)
+    key = registry.log.key(1)
     stores.models.put(key, stores.models.get(key) + b" ")
 
     alerts.alert_retrain(RETRAIN)

@@ -60,7 +60,7 @@ def test_promotion_rollback_release_and_pin_are_dated_by_the_store(registry, wro
     released = rollback.release(registry, second.version, actor="test", reason="a test")
     pinned = rollback.pin(registry, first.version, actor="test", reason="a test")
 
-    assert [one.kind for one in registry.history()[2:]] == ["rollback", "release", "pin"]
+    assert [one.kind for one in registry.log.history()[2:]] == ["rollback", "release", "pin"]
     assert all(is_now(one.at) for one in (second, back, released, pinned))
 
 
@@ -177,7 +177,7 @@ def test_a_wrong_date_spoils_neither_later_entries_nor_answers(registry, wrong, 
     newest = promoted(registry, "z", against=entries[-1])
 
     def at(number):
-        return registry.champion_at(datetime(2026, 1, number, 12, tzinfo=UTC))
+        return registry.log.champion_at(datetime(2026, 1, number, 12, tzinfo=UTC))
 
     assert newest.at == day(10)
     assert at(1) is None
@@ -192,7 +192,7 @@ def test_after_a_wrong_newest_date_the_next_entry_has_the_right_one(registry, wr
     entries = a_log(registry, day(2), day(4), wrong)
     monkeypatch.setattr(Bucket, "clock", lambda _self: datetime(2026, 1, 10, tzinfo=UTC))
 
-    now = registry.champion_at(datetime(2026, 1, 10, tzinfo=UTC))
+    now = registry.log.champion_at(datetime(2026, 1, 10, tzinfo=UTC))
     newest = promoted(registry, "z", against=entries[-1])
 
     assert now == entries[-1]
@@ -206,7 +206,7 @@ def test_a_store_of_several_nodes_turns_no_succession_around(registry, monkeypat
     second = promoted(registry, "b", against=first)
 
     assert second.at == first.at
-    assert registry.champion_at(datetime(2026, 1, 10, 1, tzinfo=UTC)) == second
+    assert registry.log.champion_at(datetime(2026, 1, 10, 1, tzinfo=UTC)) == second
 
 
 @pytest.mark.parametrize("wrong", WRONG_DATES[:4])

@@ -126,7 +126,7 @@ def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night,
 
     again = retrain.verify(evaluation_uri)
     models, key = stores.resolve(evaluation_uri)
-    check = registry.find_check(models.get_record(key, Evaluation))
+    check = registry.decisions.find_check(models.get_record(key, Evaluation))
     retrain.verify(evaluation_uri)
 
     assert again == evaluation_uri
@@ -134,7 +134,7 @@ def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night,
     evaluation = models.get_record(key, Evaluation)
     assert len(evaluation.check_rows) == 64
     assert check.rows == 64 + evaluation.golden.rows
-    assert registry.find_check(models.get_record(key, Evaluation)) == check
+    assert registry.decisions.find_check(models.get_record(key, Evaluation)) == check
 
 
 def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(

@@ -71,7 +71,7 @@ def test_what_needs_a_person_is_not_promoted_without_one(registry, verdict):
 
     assert not approvals.is_allowed(registry, decision)
     assert approvals.is_open(registry, decision)
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 @ASKED
@@ -85,7 +85,7 @@ def test_an_approved_version_is_promoted_and_the_log_says_who_said_yes_and_why(r
     assert (entry.actor, entry.reason) == ("ops", "I read its errors")
     assert entry.approval_key == beside(key, "approval.json")
     assert entry.approval_sha256 == approval.digest()
-    assert registry.champion() == entry
+    assert registry.log.champion() == entry
 
 
 def test_the_reason_of_the_run_is_kept_beside_that_of_the_person(registry):
@@ -107,7 +107,7 @@ def test_a_rejected_version_is_never_promoted(registry, verdict):
 
     assert not approvals.is_allowed(registry, decision)
     assert not approvals.is_open(registry, decision)
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 @pytest.mark.parametrize(("first", "second"), [("reject", "approve"), ("approve", "reject")])
@@ -126,7 +126,7 @@ def test_repeating_an_approved_promotion_is_one_promotion(registry):
     first = promote(registry, decision)
 
     assert promote(registry, decision) == first
-    assert registry.history() == [first]
+    assert registry.log.history() == [first]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_nobody_is_asked_where_a_person_can_decide_nothing(registry, verdict, ap
     with pytest.raises(PromotionError, match="nobody is asked"):
         answer(registry, key, "approve")
 
-    assert registry.find_approval(registry.decision(key)) is None
+    assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
 
 
 @pytest.mark.parametrize("verdict", ["REJECT", "HOLD"])
@@ -158,7 +158,7 @@ def test_an_answer_without_a_reason_is_none(registry):
     with pytest.raises(PromotionError, match="needs a reason"):
         answer(registry, key, "approve", reason="  ")
 
-    assert registry.find_approval(registry.decision(key)) is None
+    assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
 
 
 # ── What makes it void ───────────────────────────────────────────────────────────────────────
@@ -212,7 +212,7 @@ def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
         changed[place] ^= 1
         stores.models.put(approval_key, bytes(changed))
         with pytest.raises(TrustError):
-            registry.find_approval(registry.decision(key))
+            registry.decisions.find_approval(registry.decisions.decision(key))
         errors = {found.key for found in check.check(stores.reviews, registry)
                   if found.kind == "error"}  # fmt: skip
         assert approval_key in errors, place
@@ -245,7 +245,7 @@ def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores,
 
     assert steps_promote.promote(stores.models.uri(key), "a run") is None
 
-    assert registry.history() == [moved]
+    assert registry.log.history() == [moved]
     assert approvals.is_open(registry, again)
 
 
@@ -279,7 +279,7 @@ def test_a_reply_is_kept_and_says_whether_to_go_on(registry, stores, says, is_ap
 
     assert steps_promote.record_reply(uri, a_reply(uri, says)) is is_approved
 
-    kept = registry.find_approval(registry.decision(key))
+    kept = registry.decisions.find_approval(registry.decisions.decision(key))
     assert (kept.answer, kept.actor, kept.reason) == (says, "ops on airflow", "I read its errors")
 
 
@@ -288,7 +288,7 @@ def test_no_reply_in_time_is_no_yes_and_is_not_kept_as_a_persons_no(registry, st
 
     assert steps_promote.record_reply(stores.models.uri(key), None) is False
 
-    assert registry.find_approval(registry.decision(key)) is None
+    assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
     assert approvals.is_open(registry, decision)
 
 
@@ -316,8 +316,8 @@ def test_a_reply_about_another_decision_is_void(registry, stores):
     with pytest.raises(PromotionError, match="the answer is void"):
         steps_promote.record_reply(stores.models.uri(key), reply)
 
-    assert registry.find_approval(registry.decision(key)) is None
-    assert registry.find_approval(registry.decision(other_key)) is None
+    assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
+    assert registry.decisions.find_approval(registry.decisions.decision(other_key)) is None
 
 
 def test_the_question_of_a_step_is_that_of_its_decision_and_names_the_time(
@@ -342,7 +342,7 @@ def test_a_first_model_waits_for_a_person_until_one_approves(ingest_night, confi
     facts = cli("retrain")
     waiting = CliRunner().invoke(app, ["retrain"])
     shown = CliRunner().invoke(app, ["decision", "show", facts["version"]])
-    champion_before = registry.champion()
+    champion_before = registry.log.champion()
 
     approved = cli("decision", "approve", facts["version"], "--reason", "I read its errors")
     repeated = cli("decision", "approve", facts["version"], "--reason", "once more")
@@ -356,7 +356,7 @@ def test_a_first_model_waits_for_a_person_until_one_approves(ingest_night, confi
     assert champion_before is None
     assert approved == {"version": facts["version"], "answer": "approve", "is_promoted": True}
     assert repeated == approved
-    (entry,) = registry.history()
+    (entry,) = registry.log.history()
     assert (entry.generation, entry.version) == (1, facts["version"])
     assert entry.actor.startswith("shell ")
     assert entry.reason == "I read its errors"
@@ -373,7 +373,7 @@ def test_a_rejected_first_model_is_not_asked_about_again(ingest_night, configure
     assert cli("retrain")["verdict"] == "NOTHING_CHANGED"
     assert "was rejected before" in failing_cli("decision", "approve", version, "--reason", "but")
     assert "wrong on sequels" in CliRunner().invoke(app, ["decision", "show", version]).stdout
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(registry):
@@ -383,7 +383,7 @@ def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(regist
     said = failing_cli("decision", "approve", decision.version, "--reason", "too late")
 
     assert "generation 0; it is generation 1 now" in said
-    assert registry.history() == [moved]
+    assert registry.log.history() == [moved]
 
 
 def test_a_decision_that_asks_nobody_cannot_be_approved(registry):

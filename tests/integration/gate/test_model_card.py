@@ -70,8 +70,8 @@ def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     first = cli("retrain", "--json")["version"]
     ingest_night(2)
     second = cli("retrain", "--json")["version"]
-    (key,) = registry.decision_keys(second)
-    decision, manifest = registry.decision(key), registry.manifest(second)
+    (key,) = registry.decisions.decision_keys(second)
+    decision, manifest = registry.decisions.decision(key), registry.versions.manifest(second)
 
     files = files_beside(registry, key)
 
@@ -101,7 +101,7 @@ def quoted(stores, manifest, files):
 
 def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, stores, registry):
     ingest_night(1)
-    (key,) = registry.decision_keys(cli("retrain", "--json")["version"])
+    (key,) = registry.decisions.decision_keys(cli("retrain", "--json")["version"])
     files = files_beside(registry, key)
     lose(registry, key, "card.md", "history.svg", "card.json")
     noted = check.check(stores.reviews, registry)
@@ -150,7 +150,7 @@ def test_a_later_champion_does_not_change_an_earlier_card(decision_keys, stores,
 
     again = card.draw(card.gather(stores.reviews, registry, key))
 
-    assert len(registry.history()) == 2
+    assert len(registry.log.history()) == 2
     assert again == files_beside(registry, key)
 
 
@@ -160,7 +160,7 @@ def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
     card_key = beside(decision_keys[0], "card.md")
     whole = stores.models.get(card_key)
     stores.models.put(card_key, b"# Mine\n")
-    decision = registry.decision(decision_keys[0])
+    decision = registry.decisions.decision(decision_keys[0])
 
     with pytest.raises(DigestMismatchError, match=r"card\.md"):
         card.read(stores.reviews, registry, decision)
@@ -173,8 +173,8 @@ def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
 @pytest.mark.parametrize("changed", ["evaluation", "snapshot"])
 def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, changed):
     key = decision_keys[0]
-    decision = registry.decision(key)
-    plan = registry.manifest(decision.version).plan
+    decision = registry.decisions.decision(key)
+    plan = registry.versions.manifest(decision.version).plan
     bucket, record = {
         "evaluation": (stores.models, key.replace("decision.json", "evaluation.json")),
         "snapshot": (stores.reviews, snapshot_key(plan.snapshot)),
@@ -187,7 +187,7 @@ def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, c
 
 
 def test_the_command_prints_the_card_or_writes_it_with_its_plots(decision_keys, registry, tmp_path):
-    older, newer = (registry.decision(key).version for key in decision_keys)
+    older, newer = (registry.decisions.decision(key).version for key in decision_keys)
     files = files_beside(registry, decision_keys[0])
 
     printed = cli("decision", "card", older)

@@ -155,7 +155,9 @@ def test_code_that_the_configuration_does_not_name_is_not_run_whoever_signed_the
     newest_plan, stores, registry, planted_module, counted
 ):
     """A plan of ours, from before the configuration was changed."""
-    uri = stores.models.uri(registry.add_plan(evil(stores.models.get_record(newest_plan, Plan))))
+    uri = stores.models.uri(
+        registry.versions.add_plan(evil(stores.models.get_record(newest_plan, Plan)))
+    )
 
     for step in (retrain.featurize, retrain.train):
         with pytest.raises(StalePlanError, match="Nothing of it is run"):
@@ -224,7 +226,7 @@ def test_a_snapshot_that_was_replaced_before_training_is_not_trained_on(
 def test_an_outcome_that_was_deleted_is_missed_before_anything_is_learned_or_judged(
     whole_world, stores, registry, counted
 ):
-    plan = registry.champion_manifest(registry.champion()).plan
+    plan = registry.versions.champion_manifest(registry.log.champion()).plan
     pinned = stores.reviews.get_record(keys.snapshot_key(plan.snapshot), Snapshot)
     largest = max(pinned.partitions, key=lambda part: part.rows)
     outcomes = [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
@@ -249,7 +251,7 @@ def test_features_and_corpora_of_the_attackers_choice_are_made_again(
 ):
     """Each is a good cache entry of another partition, or the honest one with other numbers."""
     version = newest_plan.rpartition("/")[2].removesuffix(".json")
-    honest = whole_world.models[registry.manifest_key(version)]
+    honest = whole_world.models[registry.versions.key(version)]
     cached = [key for key in listing(stores.reviews) if key.startswith("features/")]
     for before, key in zip(cached[-1:] + cached[:-1], cached, strict=True):
         data = whole_world.reviews[before]
@@ -259,7 +261,7 @@ def test_features_and_corpora_of_the_attackers_choice_are_made_again(
     retrain.featurize(stores.models.uri(newest_plan))
     retrain.train(stores.models.uri(newest_plan))
 
-    assert stores.models.get(registry.manifest_key(version)) == honest
+    assert stores.models.get(registry.versions.key(version)) == honest
     counted("attacks", len(cached))
 
 
@@ -274,7 +276,7 @@ def test_an_evaluation_of_the_attackers_choice_decides_nothing(
     evaluation_uri = retrain.verify(retrain.evaluate(undecided))
     key = stores.resolve(evaluation_uri)[1]
     decision_key = stores.resolve(retrain.decide(evaluation_uri))[1]
-    assert registry.decision(decision_key).verdict == "REJECT"
+    assert registry.decisions.decision(decision_key).verdict == "REJECT"
 
     honest = stores.models.get_record(key, Evaluation)
     perfect = honest.holdout.challenger.model_copy(update={"accuracy": 1.0})
@@ -288,7 +290,7 @@ def test_an_evaluation_of_the_attackers_choice_decides_nothing(
         lambda: retrain.decide(evaluation_uri),
     )  # fmt: skip
     assert decision_key not in listing(stores.models)
-    assert registry.champion() is None
+    assert registry.log.champion() is None
     counted("attacks", 1)
 
 
@@ -306,11 +308,12 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
     evaluation_uri = retrain.evaluate(undecided)
     key = keys.beside(stores.resolve(evaluation_uri)[1], "artefact_check.json")
     old = next(name for name in whole_world.models if name.endswith("artefact_check.json"))
-    evaluation = registry.evaluation(stores.resolve(evaluation_uri)[1])
+    evaluation = registry.decisions.evaluation(stores.resolve(evaluation_uri)[1])
     good = ArtefactCheck(
         model_name="sentiment", version=evaluation.version, policy=evaluation.policy,
         champion_generation=0, evaluation_sha256=evaluation.digest(),
-        model_sha256=registry.manifest(evaluation.version).model_sha256, answers_alike=True,
+        model_sha256=registry.versions.manifest(evaluation.version).model_sha256,
+        answers_alike=True,
         why="", rows=64, largest_difference=0.0, latency_p95_milliseconds=1.0, load_seconds=0.1,
         peak_bytes=1,
     )  # fmt: skip
@@ -322,7 +325,9 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
     refused(key, lambda: retrain.verify(evaluation_uri), lambda: retrain.decide(evaluation_uri))
 
     stores.models.delete(key)
-    honest = registry.decision(stores.resolve(retrain.decide(retrain.verify(evaluation_uri)))[1])
+    honest = registry.decisions.decision(
+        stores.resolve(retrain.decide(retrain.verify(evaluation_uri)))[1]
+    )
     assert honest.verdict not in {"PROMOTE", "REFRESH"}
     counted("attacks", 1)
 
@@ -347,12 +352,12 @@ def test_a_decision_under_old_rules_is_none_under_stricter_ones(
     refused(
         copied, lambda: promote.promote(copied_uri, "x"),
         lambda: promote.next_step(copied_uri, is_dry_run=False),
-        lambda: registry.find_decision(decision.version, 0, policy),
+        lambda: registry.decisions.find_decision(decision.version, 0, policy),
     )  # fmt: skip
     refused(f"{folder}evaluation.json", lambda: retrain.evaluate(undecided))
     with pytest.raises(StalePlanError, match="decided under other rules"):
         promote.promote(old_uri, "x")
-    assert registry.champion() is None
+    assert registry.log.champion() is None
     counted("attacks", 1)
 
 
@@ -378,7 +383,7 @@ def test_a_card_whose_list_of_files_is_forged_too_is_not_read(
 ):
     key = key_like(stores.models, "/gates/00000000-", "card.json")
     decision = stores.models.get_record(keys.beside(key, "decision.json"), Decision)
-    files = registry.find_card(decision)
+    files = registry.decisions.find_card(decision)
     text = SHOWN.encode()
     planted = files.model_copy(update={"files": files.files | {card.CARD: sha256_of(text)}})
     plant(stores.models, keys.beside(key, card.CARD), text)
@@ -407,7 +412,7 @@ def test_a_report_that_was_changed_is_not_shown_and_fsck_names_it(
 def test_a_yes_to_one_decision_is_none_to_another(
     undecided, whole_world, stores, registry, counted
 ):
-    second = stores.models.uri(registry.manifest_key(version_of(whole_world, "00000001")))
+    second = stores.models.uri(registry.versions.key(version_of(whole_world, "00000001")))
     asked = [retrain.decide(retrain.verify(retrain.evaluate(uri))) for uri in (undecided, second)]
     assert [context.read_decision(uri).approval for uri in asked] == ["needed", "needed"]
     promote.record_answer(asked[0], "approve", "ops", "this one is good")
@@ -426,7 +431,7 @@ def test_a_yes_to_one_decision_is_none_to_another(
             lambda: promote.record_answer(asked[1], "reject", "ops", "no"),
         )  # fmt: skip
 
-    assert registry.champion() is None
+    assert registry.log.champion() is None
     counted("attacks", 3)
 
 
@@ -464,7 +469,7 @@ def test_a_log_that_was_cut_back_has_no_champion(
     folder = tmp_path / "consumer"
 
     refused(
-        "cut back", registry.champion, retrain.take_snapshot, lambda: retrain.has_work(plan),
+        "cut back", registry.log.champion, retrain.take_snapshot, lambda: retrain.has_work(plan),
         lambda: champion.find_champion(registry), lambda: champion.pull(registry, folder),
         registry.check_nothing_cut,
     )  # fmt: skip
@@ -516,11 +521,11 @@ def test_a_consumer_takes_no_step_back(whole_world, stores, registry, tmp_path, 
 def test_an_older_entry_of_ours_in_the_place_of_a_newer_one_is_none(
     whole_world, stores, registry, tmp_path, counted
 ):
-    newest = registry.log_key(5)
+    newest = registry.log.key(5)
     for older in range(1, 5):
-        plant(stores.models, newest, stores.models.get(registry.log_key(older)))
+        plant(stores.models, newest, stores.models.get(registry.log.key(older)))
         refused(
-            newest, registry.champion, registry.history, retrain.take_snapshot,
+            newest, registry.log.champion, registry.log.history, retrain.take_snapshot,
             lambda: champion.pull(registry, tmp_path),
         )  # fmt: skip
 
@@ -533,9 +538,9 @@ def test_an_older_entry_of_ours_in_the_place_of_a_newer_one_is_none(
 def test_an_entry_of_the_attackers_choice_makes_no_champion(
     whole_world, stores, registry, tmp_path, counted, how
 ):
-    key = registry.log_key(5 if how == "old seal" else 6)
-    newest = registry.entry(5)
-    first = registry.entry(1)
+    key = registry.log.key(5 if how == "old seal" else 6)
+    newest = registry.log.entry(5)
+    first = registry.log.entry(1)
     planted = LogEntry.model_validate(
         newest.model_dump()
         | {"version": first.version, "manifest_sha256": first.manifest_sha256}
@@ -543,7 +548,9 @@ def test_an_entry_of_the_attackers_choice_makes_no_champion(
     )
     plant(stores.models, key, forged(how, stores.models, planted, key))
 
-    refused(key, registry.champion, registry.history, lambda: champion.pull(registry, tmp_path))
+    refused(
+        key, registry.log.champion, registry.log.history, lambda: champion.pull(registry, tmp_path)
+    )
 
     counted("attacks", 1)
 
@@ -554,7 +561,7 @@ def test_a_rollback_that_nobody_planned_is_not_carried_out(
 ):
     key = key_like(stores.models, "/rollbacks/")
     plan = stores.models.get_record(key, RollbackPlan)
-    now = registry.champion()
+    now = registry.log.champion()
     planted = plan.model_copy(
         update={"champion_generation": now.generation, "champion_version": now.version}
     )
@@ -562,7 +569,7 @@ def test_a_rollback_that_nobody_planned_is_not_carried_out(
 
     refused(key, lambda: rollback.apply_rollback(stores.models.uri(key), "x"))
 
-    assert registry.champion() == now
+    assert registry.log.champion() == now
     counted("attacks", 1)
 
 
@@ -615,7 +622,7 @@ def test_held_rows_that_nobody_released_stay_held(whole_world, stores, counted, 
 
 
 def test_a_partition_of_other_rows_is_not_learned(whole_world, stores, registry, counted):
-    plan = registry.champion_manifest(registry.champion()).plan
+    plan = registry.versions.champion_manifest(registry.log.champion()).plan
     pinned = stores.reviews.get_record(keys.snapshot_key(plan.snapshot), Snapshot)
     part = pinned.partitions[0]
     planted = write_partition(stores.reviews, "accepted/date=2026-01-05",

@@ -57,7 +57,7 @@ class World:
         self.stores = whole.in_memory(whole_bytes.reviews, whole_bytes.models)
         self.reviews, self.models = self.stores.reviews, self.stores.models
         self.registry = Registry(self.models, "sentiment")
-        self.entry = Registry(self.honest.models, "sentiment").champion()
+        self.entry = Registry(self.honest.models, "sentiment").log.champion()
         self.settings = config.load()
         self.one = self._chosen(kind)
         self.record = self.one.kind.from_bytes(self.one.payload, uri="")
@@ -69,7 +69,7 @@ class World:
             folder = next(key for key in self.reviews.objects if "/replays/" in key).split("/")[1]
             beginning = f"deliveries/{folder}"
         elif beginning == "of the champion":
-            beginning = self.registry.manifest_key(self.entry.version)
+            beginning = self.registry.versions.key(self.entry.version)
         elif kind.__name__ == "AttemptEnd":
             found = [one for one in found if "/mail/001.failed." in one.key]
         elif kind.__name__ in FIRST_GATE:
@@ -196,7 +196,7 @@ READERS = {
         lambda w: snapshot.pinned(w.reviews, w.plan()),
         lambda w: retrain.plan(w.uri),
         lambda w: retrain.featurize(w.models.uri(w.plan().object_key)),
-        lambda w: retrain.evaluate(w.models.uri(w.registry.manifest_key(w.plan().version))),
+        lambda w: retrain.evaluate(w.models.uri(w.registry.versions.key(w.plan().version))),
         lambda w: card.gather(
             w.reviews, w.registry, w.first(Decision, version=w.plan().version).object_key
         ),
@@ -212,26 +212,28 @@ READERS = {
     ],
     "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
     "Plan": [
-        lambda w: w.registry.plan(w.one.key),
+        lambda w: w.registry.versions.plan(w.one.key),
         lambda w: retrain.has_work(w.uri),
         lambda w: retrain.featurize(w.uri),
         lambda w: retrain.train(w.uri),
-        lambda w: w.registry.add_plan(w.record),
+        lambda w: w.registry.versions.add_plan(w.record),
     ],
     "Manifest": [
-        lambda w: w.registry.manifest(w.record.version),
-        lambda w: w.registry.find_version(w.record.version),
-        lambda w: w.registry.champion_manifest(w.entry),
+        lambda w: w.registry.versions.manifest(w.record.version),
+        lambda w: w.registry.versions.find_version(w.record.version),
+        lambda w: w.registry.versions.champion_manifest(w.entry),
         lambda w: champion.load_champion(w.registry),
         lambda w: retrain.train(w.models.uri(w.record.plan.object_key)),
         lambda w: retrain.evaluate(w.uri),
         lambda w: retrain.take_snapshot(),
-        lambda w: w.registry.decision(w.first(Decision, version=w.record.version).object_key),
+        lambda w: w.registry.decisions.decision(
+            w.first(Decision, version=w.record.version).object_key
+        ),
     ],
     "Evaluation": [
-        lambda w: w.registry.evaluation(w.one.key),
-        lambda w: w.registry.evaluation_of(w.decision()),
-        lambda w: w.registry.add_evaluation(w.record),
+        lambda w: w.registry.decisions.evaluation(w.one.key),
+        lambda w: w.registry.decisions.evaluation_of(w.decision()),
+        lambda w: w.registry.decisions.add_evaluation(w.record),
         lambda w: retrain.verify(w.uri),
         lambda w: retrain.decide(w.uri),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
@@ -239,19 +241,19 @@ READERS = {
         promote,
     ],
     "ArtefactCheck": [
-        lambda w: w.registry.find_check(w.evaluation()),
-        lambda w: w.registry.add_check(w.record),
+        lambda w: w.registry.decisions.find_check(w.evaluation()),
+        lambda w: w.registry.decisions.add_check(w.record),
         lambda w: retrain.verify(w.beside("evaluation.json")),
         lambda w: retrain.decide(w.beside("evaluation.json")),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
         promote,
     ],
     "Decision": [
-        lambda w: w.registry.decision(w.one.key),
-        lambda w: w.registry.decision_of(w.first(LogEntry, generation=1)),
-        lambda w: w.registry.find_decision(w.record.version, 0, w.record.policy),
-        lambda w: w.registry.last_decision(w.record.version, w.record.policy),
-        lambda w: w.registry.add_decision(w.record),
+        lambda w: w.registry.decisions.decision(w.one.key),
+        lambda w: w.registry.decisions.decision_of(w.first(LogEntry, generation=1)),
+        lambda w: w.registry.decisions.find_decision(w.record.version, 0, w.record.policy),
+        lambda w: w.registry.decisions.last_decision(w.record.version, w.record.policy),
+        lambda w: w.registry.decisions.add_decision(w.record),
         lambda w: context.read_decision(w.uri),
         lambda w: steps_promote.next_step(w.uri, is_dry_run=True),
         lambda w: steps_promote.describe_decision(w.uri),
@@ -261,12 +263,12 @@ READERS = {
         lambda w: confirm.confirm(w.reviews, w.registry, 1, w.settings),
     ],
     "CardFiles": [
-        lambda w: w.registry.find_card(w.decision()),
+        lambda w: w.registry.decisions.find_card(w.decision()),
         lambda w: card.read(w.reviews, w.registry, w.decision()),
         lambda w: card.write(w.reviews, w.registry, w.decision().object_key),
     ],
     "ApprovalRecord": [
-        lambda w: w.registry.find_approval(w.decision()),
+        lambda w: w.registry.decisions.find_approval(w.decision()),
         lambda w: approvals.find_approval(w.registry, w.decision()),
         lambda w: approvals.is_allowed(w.registry, w.decision()),
         lambda w: approvals.is_open(w.registry, w.decision()),
@@ -276,13 +278,13 @@ READERS = {
         promote,
     ],
     "LogEntry": [
-        lambda w: w.registry.champion(),
+        lambda w: w.registry.log.champion(),
         lambda w: w.registry.check_nothing_cut(),
-        lambda w: w.registry.entry(5),
-        lambda w: w.registry.find_entry(5),
-        lambda w: w.registry.history(),
-        lambda w: w.registry.champion_at(datetime(2030, 1, 1, tzinfo=UTC)),
-        lambda w: w.registry.withdrawn(),
+        lambda w: w.registry.log.entry(5),
+        lambda w: w.registry.log.find_entry(5),
+        lambda w: w.registry.log.history(),
+        lambda w: w.registry.log.champion_at(datetime(2030, 1, 1, tzinfo=UTC)),
+        lambda w: w.registry.log.withdrawn(),
         lambda w: champion.find_champion(w.registry),
         lambda w: champion.load_champion(w.registry),
         lambda w: registry_rollback.make_plan(w.registry, "previous", reason="x"),
@@ -377,7 +379,7 @@ def test_a_night_with_a_forged_receipt_is_not_finished(worlds, counted):
 def test_a_forged_hint_proves_nothing_and_hides_no_champion(worlds, counted):
     world = worlds("ChampionHint")
 
-    tried = [world.registry.champion() for _ in each_forged(world)]
+    tried = [world.registry.log.champion() for _ in each_forged(world)]
 
     assert tried == [world.entry] * len(tried)
     counted("records", len(tried))

@@ -487,7 +487,7 @@ def test_a_plan_to_replay_what_the_ledger_lost_names_the_lost_entry(world):
 
 
 def test_the_command_ends_with_1_on_an_error_and_names_the_object(whole_world, stores, registry):
-    stores.models.delete(registry.log_key(5))
+    stores.models.delete(registry.log.key(5))
 
     reply = CliRunner().invoke(app, ["champion", "fsck", "--json"])
     table = CliRunner().invoke(app, ["champion", "fsck", "--deep"])
@@ -495,7 +495,7 @@ def test_the_command_ends_with_1_on_an_error_and_names_the_object(whole_world, s
     found = json.loads(reply.stdout)
     assert (reply.exit_code, table.exit_code) == (1, 1)
     assert [(one["kind"], one["bucket"], one["key"]) for one in found] == [
-        ("error", "models", registry.hint_key)
+        ("error", "models", keys.hint_key(registry.name))
     ]
     assert "champion.json" in table.stdout
 

@@ -19,7 +19,7 @@ def test_the_first_champion_is_the_reference(registry):
     first = promoted(registry, "a")
 
     assert first.reference == first.version
-    assert registry.reference_manifest(first).version == first.version
+    assert registry.versions.reference_manifest(first).version == first.version
 
 
 def test_a_refresh_does_not_move_the_reference_and_a_surely_better_version_does(registry):
@@ -29,7 +29,7 @@ def test_a_refresh_does_not_move_the_reference_and_a_surely_better_version_does(
 
     assert refreshed.reference == first.version
     assert better.reference == better.version
-    assert registry.history() == [first, refreshed, better]
+    assert registry.log.history() == [first, refreshed, better]
 
 
 def test_a_rollback_takes_the_reference_of_its_time_along(registry, monkeypatch):
@@ -53,7 +53,7 @@ def test_a_version_can_be_pinned_as_reference_and_the_champion_stays(registry, m
     assert (pinned.kind, pinned.version, pinned.reference) == (
         "pin", second.version, first.version,
     )  # fmt: skip
-    assert registry.champion() == pinned == registry.history()[-1]
+    assert registry.log.champion() == pinned == registry.log.history()[-1]
 
 
 @pytest.mark.parametrize(("version", "reason", "message"), [

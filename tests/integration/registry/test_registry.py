@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.core import keys
 from pipelines.core.errors import (
     ChampionMovedError,
     DigestMismatchError,
@@ -22,16 +23,16 @@ from tests.support.registry_builders import MODEL, a_version, decided, promoted
 
 
 def test_no_champion_is_an_answer_and_not_an_error(registry):
-    assert registry.champion() is None
-    assert registry.history() == []
+    assert registry.log.champion() is None
+    assert registry.log.history() == []
 
 
 def test_the_succession_is_a_chain_in_order(registry):
     first = promoted(registry, "a")
     second = promoted(registry, "b", against=first)
 
-    assert registry.champion() == second
-    assert registry.history() == [first, second]
+    assert registry.log.champion() == second
+    assert registry.log.history() == [first, second]
     assert second.previous_entry_sha256 == first.digest()
 
 
@@ -54,7 +55,7 @@ def test_the_loser_of_a_race_must_decide_again(registry):
     with pytest.raises(ChampionMovedError, match="generation 0, but generation 1"):
         promote(registry, loser, policy=loser.policy, actor="test", reason="")
 
-    assert registry.champion() == champion
+    assert registry.log.champion() == champion
 
 
 @pytest.mark.parametrize("verdict", ["HOLD", "REJECT", "INCONCLUSIVE"])
@@ -64,14 +65,14 @@ def test_nothing_but_promote_is_promoted(registry, verdict):
     with pytest.raises(PromotionError, match=verdict):
         promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 def test_a_decision_about_other_bytes_is_not_acted_on(registry, stores):
     manifest = a_version(registry, "a")
     _key, decision = decided(registry, manifest)
     swapped = resealed(manifest, training_rows=11)
-    stores.models.put(registry.manifest_key(manifest.version), swapped)
+    stores.models.put(registry.versions.key(manifest.version), swapped)
 
     with pytest.raises(PromotionError, match="changed after the decision"):
         promote(registry, decision, policy=decision.policy, actor="test", reason="")
@@ -94,7 +95,7 @@ def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
     with pytest.raises(PromotionError, match="the log does not have"):
         promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
-    assert registry.history() == [first]
+    assert registry.log.history() == [first]
 
 
 @pytest.mark.parametrize(
@@ -105,45 +106,45 @@ def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
 def test_losing_or_tearing_the_hint_changes_no_answer(registry, stores, hint):
     champion = promoted(registry, "b", against=promoted(registry, "a"))
     if hint is None:
-        stores.models.delete(registry.hint_key)
+        stores.models.delete(keys.hint_key(registry.name))
     else:
-        stores.models.put(registry.hint_key, hint)
+        stores.models.put(keys.hint_key(registry.name), hint)
 
-    assert registry.champion() == champion
+    assert registry.log.champion() == champion
 
 
 def test_a_missing_generation_is_found(registry, stores):
     promoted(registry, "b", against=promoted(registry, "a"))
-    stores.models.delete(registry.log_key(1))
+    stores.models.delete(registry.log.key(1))
 
     with pytest.raises(TrustError, match=r"log/00000001\.json is missing"):
-        registry.history()
+        registry.log.history()
 
 
 def test_a_rewritten_entry_breaks_the_chain(registry, stores):
     first = promoted(registry, "a")
     promoted(registry, "b", against=first)
-    stores.models.put(registry.log_key(1), resealed(first, actor="somebody else"))
+    stores.models.put(registry.log.key(1), resealed(first, actor="somebody else"))
 
     with pytest.raises(TrustError, match="does not follow"):
-        registry.history()
+        registry.log.history()
 
 
 def test_an_entry_moved_to_another_generation_is_refused(registry, stores):
     promoted(registry, "a")
-    stores.models.put(registry.log_key(2), stores.models.get(registry.log_key(1)))
+    stores.models.put(registry.log.key(2), stores.models.get(registry.log.key(1)))
 
     with pytest.raises(TrustError, match="was signed as LogEntry for"):
-        registry.champion()
+        registry.log.champion()
 
 
 def test_a_foreign_file_in_the_log_is_no_entry(registry, stores):
     champion = promoted(registry, "a")
-    stores.models.delete(registry.hint_key)
+    stores.models.delete(keys.hint_key(registry.name))
     stores.models.put("sentiment/log/notes.txt", b"hello")
 
-    assert registry.champion() == champion
-    assert registry.history() == [champion]
+    assert registry.log.champion() == champion
+    assert registry.log.history() == [champion]
 
 
 def test_an_unreachable_store_is_not_an_absent_champion(registry, monkeypatch):
@@ -155,7 +156,7 @@ def test_an_unreachable_store_is_not_an_absent_champion(registry, monkeypatch):
     monkeypatch.setattr(registry.models._client, "get_object", down)
 
     with pytest.raises(StoreUnavailableError):
-        registry.champion()
+        registry.log.champion()
 
 
 def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monkeypatch):
@@ -170,7 +171,7 @@ def test_a_store_that_ignores_conditions_is_refused_for_promotion(registry, monk
     with pytest.raises(UnsafeStoreError, match="does not honour create-if-absent"):
         promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
-    assert registry.champion() is None
+    assert registry.log.champion() is None
 
 
 def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, monkeypatch):
@@ -191,15 +192,15 @@ def test_a_promotion_whose_answer_was_lost_is_recognised_as_our_own(registry, mo
 
     entry = promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
-    assert lost == [registry.log_key(1)]
-    assert registry.history() == [entry]
+    assert lost == [registry.log.key(1)]
+    assert registry.log.history() == [entry]
 
 
 def test_a_version_without_a_manifest_does_not_exist(registry, stores):
     manifest = a_version(registry, "a")
-    stores.models.delete(registry.manifest_key(manifest.version))
+    stores.models.delete(registry.versions.key(manifest.version))
 
-    assert registry.find_version(manifest.version) is None
+    assert registry.versions.find_version(manifest.version) is None
 
 
 def test_training_the_same_version_on_another_machine_keeps_the_first_result(registry):
@@ -213,10 +214,10 @@ def test_training_the_same_version_on_another_machine_keeps_the_first_result(reg
         }
     )
 
-    kept = registry.add_version(second, other_bytes)
+    kept = registry.versions.add_version(second, other_bytes)
 
     assert kept == first
-    assert registry.model_bytes(kept) == MODEL + b"a"
+    assert registry.versions.model_bytes(kept) == MODEL + b"a"
 
 
 def test_no_record_holds_a_clock_but_the_log(registry, stores):
@@ -225,5 +226,5 @@ def test_no_record_holds_a_clock_but_the_log(registry, stores):
     for key in listing(stores.models):
         if key.endswith(".json") and "/log/" not in key:
             assert "at" not in fields_in(stores.models.get(key))
-    assert "at" in fields_in(stores.models.get(registry.log_key(1)))
+    assert "at" in fields_in(stores.models.get(registry.log.key(1)))
     assert LogEntry.model_fields.keys() >= {"at", "actor", "reason"}

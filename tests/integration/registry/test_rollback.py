@@ -44,11 +44,11 @@ def rolled_back(registry, to="previous"):
 def test_previous_puts_back_the_one_before_and_withdraws_the_present_one(registry, three_champions):
     entry = rolled_back(registry)
 
-    assert registry.champion() == entry
+    assert registry.log.champion() == entry
     assert (entry.generation, entry.kind) == (4, "rollback")
     assert entry.version == three_champions[1].version
     assert entry.subject == three_champions[2].version
-    assert registry.history()[-1] == entry
+    assert registry.log.history()[-1] == entry
 
 
 def test_rolling_back_twice_goes_back_two(registry, three_champions):
@@ -79,13 +79,13 @@ def test_a_promotion_that_comes_first_voids_the_plan(registry, three_champions, 
     with pytest.raises(ChampionMovedError):
         rollback.apply_plan(registry, plan, actor="test")
 
-    assert registry.champion() == newest
+    assert registry.log.champion() == newest
 
 
 def test_a_withdrawn_version_cannot_come_back_until_it_is_released(registry, three_champions):
     withdrawn = three_champions[-1]
     entry = rolled_back(registry)
-    manifest = registry.manifest(withdrawn.version)
+    manifest = registry.versions.manifest(withdrawn.version)
     _, decision = decided(registry, manifest, against=entry)
 
     with pytest.raises(PromotionError, match="does not come back by itself"):
@@ -96,7 +96,7 @@ def test_a_withdrawn_version_cannot_come_back_until_it_is_released(registry, thr
 
     assert released.version == entry.version
     assert back.version == withdrawn.version
-    assert registry.withdrawn() == {}
+    assert registry.log.withdrawn() == {}
 
 
 def test_a_withdrawn_version_cannot_be_rolled_back_to(registry, three_champions):
@@ -148,7 +148,7 @@ def test_what_answered_then(registry, monkeypatch, model_bytes):
         entries.append(promoted(registry, name, against=before, model=model_bytes))
 
     def at(hour, minute=0):
-        return registry.champion_at(datetime(2026, 1, 5, hour, minute, tzinfo=UTC))
+        return registry.log.champion_at(datetime(2026, 1, 5, hour, minute, tzinfo=UTC))
 
     assert at(2, 59) is None
     assert at(3) == at(8, 59) == entries[0]
@@ -167,7 +167,7 @@ def test_the_command_line_pins_a_former_champion_and_the_champion_stays(registry
         "pin", third.version, first.version,
     )  # fmt: skip
     assert facts["reason"] == "the last audited one"
-    assert registry.champion().generation == 4
+    assert registry.log.champion().generation == 4
     assert second.version not in (facts["version"], facts["reference"])
 
 
@@ -176,7 +176,7 @@ def test_the_command_line_pins_nothing_that_was_never_champion(registry, three_c
 
     assert reply.exit_code == 1
     assert "was never champion" in reply.stderr
-    assert registry.history() == three_champions
+    assert registry.log.history() == three_champions
 
 
 def test_the_command_line_shows_first_and_acts_only_with_yes(registry, model_bytes):
@@ -190,4 +190,4 @@ def test_the_command_line_shows_first_and_acts_only_with_yes(registry, model_byt
     assert (facts["from_version"], facts["to_version"]) == (second.version, first.version)
     assert not facts["is_done"]
     assert "dry run" in dry.stderr
-    assert registry.champion() == second
+    assert registry.log.champion() == second

@@ -74,7 +74,7 @@ def test_a_good_night_agrees_with_the_champion_and_names_it(stores, champions, r
     found = ingested(stores, reviews_of_a_night())
 
     assert failed(found) == set()
-    assert found.agreement.champion == found.basis.champion == registry.champion().version
+    assert found.agreement.champion == found.basis.champion == registry.log.champion().version
     assert found.agreement.expected_rows > 0
 
 
@@ -108,7 +108,7 @@ def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registr
 
 def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry: Registry):
     champions(1)
-    manifest = registry.champion_manifest(registry.champion())
+    manifest = registry.versions.champion_manifest(registry.log.champion())
     model = stores.models.get(manifest.model_key)
     stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
 

@@ -133,14 +133,14 @@ def test_deleting_the_cache_or_the_hint_changes_no_outcome(
     second = cli("retrain", "--json")
 
     assert second["verdict"] == "PROMOTE"
-    assert [entry.generation for entry in registry.history()] == [1, 2]
-    assert registry.champion().version == second["version"]
+    assert [entry.generation for entry in registry.log.history()] == [1, 2]
+    assert registry.log.champion().version == second["version"]
 
 
 def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, stores, registry):
     ingest_night(1)
     version = cli("retrain", "--json", "--dry-run")["version"]
-    first = registry.manifest(version)
+    first = registry.versions.manifest(version)
     for key in listing(stores.models):
         stores.models.delete(key)
     for key in listing(stores.reviews):
@@ -149,7 +149,7 @@ def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, st
 
     again = cli("retrain", "--json", "--dry-run")["version"]
 
-    assert registry.manifest(again) == first
+    assert registry.versions.manifest(again) == first
 
 
 def test_each_single_object_of_the_features_cache_can_be_corrupt(ingest_night, stores):
@@ -175,13 +175,13 @@ def test_a_dry_run_leaves_the_champion_alone_and_can_be_followed_by_a_real_one(
 ):
     ingest_night(1)
     dry = cli("retrain", "--json", "--dry-run")
-    nobody = registry.champion()
+    nobody = registry.log.champion()
 
     real = cli("retrain", "--json")
 
     assert (dry["verdict"], dry["is_promoted"], nobody) == ("PROMOTE", False, None)
     assert real["is_promoted"]
-    assert registry.champion().version == dry["version"]
+    assert registry.log.champion().version == dry["version"]
 
 
 def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
@@ -192,15 +192,15 @@ def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
     for night in (1, 2):
         ingest_night(night)
         versions.append(cli("retrain", "--json", "--dry-run")["version"])
-        decisions.append(stores.models.uri(registry.decision_keys(versions[-1])[-1]))
+        decisions.append(stores.models.uri(registry.decisions.decision_keys(versions[-1])[-1]))
 
     for decision in decisions:
         promote.promote(decision, actor="test")
 
-    acted_on = [registry.decision(entry.decision_key) for entry in registry.history()]
-    assert [entry.version for entry in registry.history()] == versions
+    acted_on = [registry.decisions.decision(entry.decision_key) for entry in registry.log.history()]
+    assert [entry.version for entry in registry.log.history()] == versions
     assert [each.champion_version for each in acted_on] == [None, versions[0]]
-    assert len(registry.decision_keys(versions[1])) == 2
+    assert len(registry.decisions.decision_keys(versions[1])) == 2
 
 
 def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night, registry):
@@ -210,7 +210,7 @@ def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night
         "retrain", "--json", "--candidate", "fingerprint_sgd", "--candidate", "tfidf_logistic"
     )
 
-    manifest = registry.manifest(facts["version"])
+    manifest = registry.versions.manifest(facts["version"])
     best = min(manifest.selection, key=lambda score: score.log_loss)
     assert {score.name for score in manifest.selection} == {"fingerprint_sgd", "tfidf_logistic"}
     assert manifest.candidate == best.name
@@ -223,7 +223,7 @@ def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_
 
     second = cli("retrain", "--json")
 
-    assert registry.manifest(first["version"]).featurizer is None
+    assert registry.versions.manifest(first["version"]).featurizer is None
     assert first["is_promoted"]
     assert second["champion_generation_before"] == 1
 
@@ -346,7 +346,7 @@ def test_a_pulled_champion_scores_like_the_one_in_the_store(champions, tmp_path,
     lines = [json.loads(line) for line in from_store.splitlines()]
     assert (tmp_path / "out.jsonl").read_text() == from_store
     assert [line["row"] for line in lines] == [0, 1, 2, 3]
-    assert {line["version"] for line in lines} == {registry.champion().version}
+    assert {line["version"] for line in lines} == {registry.log.champion().version}
 
 
 @pytest.mark.parametrize("name", ["model.skops", "manifest.json", "champion.json"])
@@ -382,10 +382,10 @@ def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_
 
 def test_a_model_of_other_features_is_refused(champions, registry):
     (champion,) = champions(1)
-    manifest = registry.champion_manifest(champion)
+    manifest = registry.versions.champion_manifest(champion)
 
     with pytest.raises(ModelFormatError, match="trained on features 'fp0'"):
-        registry.load(manifest.model_copy(update={"featurizer": "fp0"}))
+        registry.versions.load(manifest.model_copy(update={"featurizer": "fp0"}))
 
 
 def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, monkeypatch):
@@ -441,13 +441,13 @@ def test_a_pickle_in_the_champions_place_is_refused_even_with_the_right_digest(
 ):
     (champion,) = champions(1)
     pickled = b"\x80\x04\x95canary."
-    forged = registry.champion_manifest(champion).model_copy(
+    forged = registry.versions.champion_manifest(champion).model_copy(
         update={"model_sha256": sha256_of(pickled), "model_size_bytes": len(pickled)}
     )
     stores.models.put(forged.model_key, pickled)
 
     with pytest.raises(ModelFormatError, match="not a readable model file"):
-        registry.load(forged)
+        registry.versions.load(forged)
 
 
 def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, monkeypatch):
@@ -478,8 +478,12 @@ def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
         with pytest.raises(ConfirmationError, match=f"{first.version} was put back"):
             promote.confirm(stores.models.uri("sentiment/log/00000002.json"))
 
-    newest = registry.champion()
-    assert [entry.kind for entry in registry.history()] == ["promotion", "promotion", "rollback"]
+    newest = registry.log.champion()
+    assert [entry.kind for entry in registry.log.history()] == [
+        "promotion",
+        "promotion",
+        "rollback",
+    ]
     assert (newest.version, newest.subject) == (first.version, second.version)
     assert newest.reason.startswith("confirm: ")
 
@@ -491,7 +495,7 @@ def test_a_rolled_back_version_is_not_retrained_into_office(champions, registry)
     again = cli("retrain", "--json")
 
     assert (again["verdict"], again["version"]) == ("NOTHING_CHANGED", second.version)
-    assert registry.champion().kind == "rollback"
+    assert registry.log.champion().kind == "rollback"
 
 
 def test_a_decision_can_be_shown_and_verified(champions):

@@ -87,7 +87,7 @@ def _retrain(answer: Any) -> None:
 
 def _change_champions(stores: Stores) -> None:
     registry = Registry(stores.models, "sentiment")
-    newest = registry.history()[-1].version
+    newest = registry.log.history()[-1].version
     steps_rollback.apply_rollback(steps_rollback.plan_rollback("previous", "it is slow"), "ops")
     registry_rollback.release(registry, newest, actor="ops", reason="it is fast again")
     registry_rollback.pin(registry, newest, actor="ops", reason="the best so far")

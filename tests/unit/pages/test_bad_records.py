@@ -90,8 +90,8 @@ class World:
         for dag, task, value in (
             ("reviews_ingest", "summarize_night", {"night": NIGHT}),
             ("sentiment_retrain", "decide", registry.models.uri(self.newest.decision_key)),
-            ("sentiment_retrain", "promote", registry.models.uri(registry.log_key(2))),
-            ("sentiment_rollback", "apply_rollback", registry.models.uri(registry.log_key(2))),
+            ("sentiment_retrain", "promote", registry.models.uri(registry.log.key(2))),
+            ("sentiment_rollback", "apply_rollback", registry.models.uri(registry.log.key(2))),
         ):
             self.returned(dag, task, value)
         for dag in links.DAGS:
@@ -104,7 +104,7 @@ class World:
 
     def planted(self) -> dict[str, tuple[InMemory, str]]:
         """Where a bad record is planted: one key of each kind."""
-        reviews, models, log = self.pages.reviews, self.pages.models, self.pages.registry.log_key
+        reviews, models, log = self.pages.reviews, self.pages.models, self.pages.registry.log.key
         of_version = self.newest.decision_key.rpartition("/")[0]
         return {
             **{kind: (reviews, key) for kind, key in self.bad.items()},
@@ -120,7 +120,7 @@ class World:
             "approval": (models, f"{of_version}/approval.json"),
             "check": (models, f"{of_version}/artefact_check.json"),
             "card": (models, f"{of_version}/card.md"),
-            "manifest": (models, self.pages.registry.manifest_key(self.newest.version)),
+            "manifest": (models, self.pages.registry.versions.key(self.newest.version)),
             "hint": (models, "sentiment/champion.json"),
         }
 

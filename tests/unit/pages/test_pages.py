@@ -183,7 +183,7 @@ def test_a_mistake_in_a_page_shows_no_stack_trace():
 def test_a_changed_log_entry_is_not_shown():
     pages = Pages()
     a_succession(pages.registry, 2)
-    key = pages.registry.log_key(2)
+    key = pages.registry.log.key(2)
     pages.models.objects[key] = (
         pages.models.objects[key]
         .replace(b'"0.9"', b"")

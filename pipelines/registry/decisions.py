@@ -1,0 +1,142 @@
+"""What was found of a version, decided on it, drawn and answered: one folder per decision."""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.core import keys
+from pipelines.core.errors import (
+    ObjectMissingError,
+    TrustError,
+)
+from pipelines.core.store.bucket import Bucket
+from pipelines.records.decisions import ApprovalRecord, CardFiles, Decision
+from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.succession import LogEntry
+from pipelines.registry.versions import Versions, check_digest, checked_own
+
+_GENERATION = re.compile(r"[0-9]{8}")
+
+
+class Decisions:
+    """Evaluations, checks, decisions, cards and answers on the versions of one model."""
+
+    def __init__(self, models: Bucket, name: str, versions: Versions) -> None:
+        self.models = models
+        self.name = name
+        self.versions = versions
+
+    def add_evaluation(self, evaluation: Evaluation) -> Evaluation:
+        """Store an evaluation; the first one of its version, champion and policy stands."""
+        return self.models.put_first(evaluation)
+
+    def evaluation(self, key: str) -> Evaluation:
+        """An evaluation by its key, if it is of the version as it stands.
+
+        Raises
+        ------
+        TrustError
+            If it is not proven to be, or its version is not the one that was evaluated.
+        """
+        found = checked_own(self.models.get_record(key, Evaluation), self.name)
+        self.versions.manifest_as(found.version, found.manifest_sha256)
+        return found
+
+    def evaluation_of(self, decision: Decision) -> Evaluation:
+        """What a decision was made on, unchanged."""
+        key = keys.beside(decision.object_key, "evaluation.json")
+        found = self.models.get_record(key, Evaluation)
+        check_digest(self.models, found, decision.evaluation_sha256)
+        return found
+
+    def add_check(self, check: ArtefactCheck) -> ArtefactCheck:
+        """Store what a clean process found; the first check of an evaluation stands."""
+        return self.models.put_first(check)
+
+    def find_check(self, evaluation: Evaluation) -> ArtefactCheck | None:
+        """What a clean process found out about the evaluated model; None if it was never asked.
+
+        Raises
+        ------
+        TrustError
+            If what is there is about another evaluation or model.
+        """
+        key = keys.beside(evaluation.object_key, "artefact_check.json")
+        check = self.models.find_record(key, ArtefactCheck)
+        if check is None:
+            return None
+        found = (check.evaluation_sha256, check.model_sha256)
+        expected = (evaluation.digest(), self.versions.manifest(evaluation.version).model_sha256)
+        if found != expected:
+            raise TrustError(
+                f"{self.models.uri(key)} is about another evaluation or model file: about "
+                f"{found[0][:16]}… and {found[1][:16]}…, not {expected[0][:16]}… and "
+                f"{expected[1][:16]}…. It is not used."
+            )
+        return check
+
+    def add_decision(self, decision: Decision) -> Decision:
+        """Store a decision; the first one of its version, champion and policy stands."""
+        return self.models.put_first(decision)
+
+    def decision_keys(self, version: str) -> list[str]:
+        """All decisions on a version, the one against the newest champion last."""
+        prefix = f"{self.name}/versions/{version}/gates/"
+        listed = [info.key for info in self.models.list(prefix)]
+        return [key for key in listed if key.endswith("/decision.json")]
+
+    def last_decision(self, version: str, policy: str) -> Decision:
+        """The decision on a version under a policy against the newest champion it met."""
+        decisions = [self.decision(key) for key in self.decision_keys(version)]
+        return [one for one in decisions if one.policy == policy][-1]
+
+    def decision(self, key: str) -> Decision:
+        """A decision by its key, if it is on the version as it stands."""
+        found = checked_own(self.models.get_record(key, Decision), self.name)
+        self.versions.manifest_as(found.version, found.manifest_sha256)
+        return found
+
+    def decision_of(self, entry: LogEntry) -> Decision:
+        """The decision that a log entry was made on, unchanged."""
+        found = self.decision(entry.decision_key)
+        check_digest(self.models, found, entry.decision_sha256)
+        return found
+
+    def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
+        """The decision on a version against one champion under one policy, if it was made."""
+        key = keys.gate_key(self.name, version, generation, policy, "decision.json")
+        try:
+            found = self.decision(key)
+        except ObjectMissingError:
+            return None
+        if not found.policy.startswith(policy):
+            raise TrustError(f"{self.models.uri(key)} was decided under another policy")
+        return found
+
+    def add_card(self, card: CardFiles) -> CardFiles:
+        """Store what a card was drawn as; the first one of a decision stands."""
+        return self.models.put_first(card)
+
+    def find_card(self, decision: Decision) -> CardFiles | None:
+        """Which files a decision's card consists of; None where it was never drawn."""
+        key = keys.beside(decision.object_key, "card.json")
+        card = self.models.find_record(key, CardFiles)
+        if card is not None and card.decision_sha256 != decision.digest():
+            raise TrustError(f"{self.models.uri(key)} was drawn of another decision")
+        return card
+
+    def add_approval(self, approval: ApprovalRecord) -> ApprovalRecord:
+        """Store a person's answer to a decision; the first one stands."""
+        return self.models.put_first(approval)
+
+    def find_approval(self, decision: Decision) -> ApprovalRecord | None:
+        """The answer beside a decision; None when nobody answered."""
+        key = keys.beside(decision.object_key, "approval.json")
+        return self.models.find_record(key, ApprovalRecord)
+
+    def decided_against(self) -> list[tuple[int, str]]:
+        """The generation that each decision was made against, and its key, as the names say."""
+        listed = (info.key for info in self.models.list(f"{self.name}/versions/"))
+        decisions = [key for key in listed if key.endswith("/decision.json")]
+        folders = [(key.split("/")[-2].partition("-")[0], key) for key in decisions]
+        return [(int(number), key) for number, key in folders if _GENERATION.fullmatch(number)]

@@ -1,0 +1,139 @@
+"""The versions of a model: planned, trained, and read again only if nothing of them changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.core import keys
+from pipelines.core.errors import (
+    DigestMismatchError,
+    ModelFormatError,
+    ObjectMissingError,
+    TrustError,
+)
+from pipelines.core.record import ModelRecord, sha256_of
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.sealed import AnyRecord
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest, Plan
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+def load_version(manifest: Manifest, model: bytes) -> Pipeline:
+    """Read a version's model, if this code makes the features that it was trained on.
+
+    Raises
+    ------
+    ModelFormatError
+        If the bytes are not a model of ours, or it needs features of another kind.
+    """
+    from pipelines.features.fingerprints import FEATURIZER_VERSION
+    from pipelines.models.artefacts import load_model
+
+    if manifest.featurizer not in {None, FEATURIZER_VERSION}:
+        raise ModelFormatError(
+            f"version {manifest.version} was trained on features {manifest.featurizer!r}; this "
+            f"code makes {FEATURIZER_VERSION!r}, on which it would answer at random. Use the "
+            "release of this project that made it."
+        )
+    return load_model(model)
+
+
+def checked_own(record: AnyRecord, name: str) -> AnyRecord:
+    """A record that was asked for by its key, if it is about this model."""
+    if not isinstance(record, ModelRecord) or record.model_name != name:
+        raise TrustError(f"{record.object_key} is about another model than {name!r}")
+    return record
+
+
+def check_digest(bucket: Bucket, record: ModelRecord, expected: str) -> None:
+    """A record is the one that another record names by its digest."""
+    if record.digest() != expected:
+        raise DigestMismatchError(
+            uri=bucket.uri(record.object_key), expected=expected, found=record.digest()
+        )
+
+
+class Versions:
+    """All versions of one model."""
+
+    def __init__(self, models: Bucket, name: str) -> None:
+        self.models = models
+        self.name = name
+
+    def key(self, version: str) -> str:
+        return keys.manifest_key(self.name, version)
+
+    def add_version(self, manifest: Manifest, model: bytes) -> Manifest:
+        """Store a trained model; the manifest, written last, makes it exist. The first stands."""
+        self.models.put_once(manifest.model_key, model)
+        return self.models.put_first(manifest)
+
+    def find_version(self, version: str) -> Manifest | None:
+        try:
+            return self.manifest(version)
+        except ObjectMissingError:
+            return None
+
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of a version.
+
+        Raises
+        ------
+        ObjectMissingError
+            If there is no such version.
+        TrustError
+            If it is not proven to be its manifest, or names the model file of another version.
+        """
+        manifest = self.models.get_record(self.key(version), Manifest)
+        own_file = keys.model_file_key(self.name, version, manifest.model_sha256)
+        named = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
+        if named != (self.name, version, own_file):
+            raise TrustError(f"the manifest of version {version} belongs to another version")
+        return manifest
+
+    def add_plan(self, plan: Plan) -> str:
+        self.models.put_record(plan)
+        return plan.object_key
+
+    def plan(self, key: str) -> Plan:
+        """A plan by its key."""
+        return checked_own(self.models.get_record(key, Plan), self.name)
+
+    def model_bytes(self, manifest: Manifest) -> bytes:
+        """A version's model file, after checking that its bytes are the recorded ones.
+
+        Raises
+        ------
+        DigestMismatchError
+            If the object was changed after it was recorded.
+        """
+        data = self.models.get(manifest.model_key, max_bytes=manifest.model_size_bytes)
+        found = sha256_of(data)
+        if found != manifest.model_sha256:
+            raise DigestMismatchError(
+                uri=self.models.uri(manifest.model_key),
+                expected=manifest.model_sha256,
+                found=found,
+            )
+        return data
+
+    def load(self, manifest: Manifest) -> Pipeline:
+        """A version's model, verified and read with the allow-list that is in our code."""
+        return load_version(manifest, self.model_bytes(manifest))
+
+    def champion_manifest(self, entry: LogEntry) -> Manifest:
+        """The manifest that a log entry names, after checking that it is unchanged."""
+        return self.manifest_as(entry.version, entry.manifest_sha256)
+
+    def reference_manifest(self, entry: LogEntry) -> Manifest:
+        """The manifest of the reference that is pinned since a log entry, unchanged."""
+        return self.manifest_as(entry.reference, entry.reference_manifest_sha256)
+
+    def manifest_as(self, version: str, expected: str) -> Manifest:
+        """The manifest of a version, if its digest is the expected one."""
+        manifest = self.manifest(version)
+        check_digest(self.models, manifest, expected)
+        return manifest
