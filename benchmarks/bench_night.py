@@ -75,7 +75,7 @@ def _other_buckets(config: Path) -> str:
 
 def _make_buckets(*configs: Path) -> None:
     from pipelines.core import config
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
 
     for path in configs:
         stores = open_stores(config.load(path).store)
@@ -100,7 +100,7 @@ def _deliveries(reviews: Path) -> list[Delivery]:
 def _land(delivery: Delivery, path: Path) -> None:
     """Deliver, just before its own night: the scheduler's earlier run would take it up, too."""
     from pipelines.core import config
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
 
     open_stores(config.load(path).store).reviews.put(delivery.key, delivery.body)
 

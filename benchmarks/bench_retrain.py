@@ -102,7 +102,7 @@ def _pinned(snapshot: Snapshot) -> str:
 
 def _stores() -> Any:
     from pipelines.core import config
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
 
     return open_stores(config.load().store)
 

@@ -60,7 +60,7 @@ def _golden_lines(golden: GoldenSet, probabilities: NDArray[np.float64]) -> Iter
 
 
 def _answers_of(version: str | None) -> Answer:
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
     from pipelines.models.prediction import positive_probability
     from pipelines.registry.registry import Registry
     from pipelines.serving.champion import find_champion

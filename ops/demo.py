@@ -241,7 +241,7 @@ class Nights:
 
     def __init__(self, stack: LocalStack, display: Display, source: Any) -> None:
         from pipelines.core import config
-        from pipelines.core.store.bucket import open_stores
+        from pipelines.core.store.stores import open_stores
         from pipelines.registry.registry import Registry
 
         settings = config.load(stack.config)

@@ -101,7 +101,8 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "hint ahead", "a log that was cut back has no champion",
-        "pipelines/registry/champion_log.py", "        if announced > newest:\n", "        if False:\n",
+        "pipelines/registry/champion_log.py",
+        "        if announced > newest:\n", "        if False:\n",
         f"{ATTACKS}::test_a_log_that_was_cut_back_has_no_champion",
     ),
     Safeguard(

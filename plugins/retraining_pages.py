@@ -48,7 +48,7 @@ def _site() -> Any:
 def _stores() -> Any:
     """The buckets, when a page asks: what is wrong with the configuration is then a page, too."""
     from pipelines.core import config
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
 
     # A reader waits; a task can wait longer.
     hurried = {

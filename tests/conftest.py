@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.core.store.stores import Stores, open_stores
 from tests.support.services import capabilities
 from tests.support.services.s3_under_test import (
     CREDENTIALS,

@@ -27,7 +27,8 @@ from pipelines.alerts.records import (
 from pipelines.core.errors import AlertChannelError, LoopError, TrustError, sentence
 from pipelines.core.settings import AlertSettings, ChannelName, Settings
 from pipelines.core.store import clock
-from pipelines.core.store.bucket import Bucket, open_stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import open_stores
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
 from pipelines.core import config, links
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.pages.frame import Button, Section, headers, render
 from pipelines.registry.registry import Registry
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pipelines.alerts.notifier import Teller
     from pipelines.alerts.records import Attempt
     from pipelines.core.grants import Role
-    from pipelines.core.store.bucket import Bucket, Stores
+    from pipelines.core.store.bucket import Bucket
+    from pipelines.core.store.stores import Stores
     from pipelines.records.deliveries import NightSummary, Receipt
     from pipelines.records.validations import Validation
 

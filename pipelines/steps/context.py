@@ -8,7 +8,7 @@ from pipelines.core import config
 
 if TYPE_CHECKING:
     from pipelines.core.grants import Role
-    from pipelines.core.store.bucket import Stores
+    from pipelines.core.store.stores import Stores
     from pipelines.records.decisions import Decision
     from pipelines.records.versions import Plan
     from pipelines.registry.registry import Registry
@@ -44,7 +44,7 @@ def read_decision(decision_uri: str) -> Decision:
 
 def stores_as(role: Role | None = "retrain") -> Stores:
     """Open both buckets with the credentials of a role; None for the caller's own."""
-    from pipelines.core.store.bucket import open_stores
+    from pipelines.core.store.stores import open_stores
 
     return open_stores(config.load().store, role)
 

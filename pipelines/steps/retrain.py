@@ -16,7 +16,7 @@ from pipelines.core.errors import StalePlanError
 from pipelines.steps.context import read_plan, registry_in, stores_as
 
 if TYPE_CHECKING:
-    from pipelines.core.store.bucket import Stores
+    from pipelines.core.store.stores import Stores
     from pipelines.records.data import Snapshot
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from ops.airflow_api import AirflowApi
 from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines.core import config
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 from tests.browser import world as worlds
 from tests.support.services.s3_under_test import CREDENTIALS, THIS_RUN
 from tests.support.settings_file import write_settings

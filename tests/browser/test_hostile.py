@@ -11,7 +11,7 @@ from pipelines.alerts import messages
 from pipelines.alerts.alert import Run
 from pipelines.core import config
 from pipelines.core.keys import outcome_key
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 from pipelines.records.deliveries import Outcome
 from pipelines.records.validations import Validation
 from tests.support.hostile import page_requests as hostile

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from pipelines.core import config
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 from pipelines.intake import standings
 from tests.support.timing import HANG_SECONDS
 

@@ -16,7 +16,7 @@ from ops.airflow_api import AirflowApi
 from ops.processes import free_port
 from ops.stack import LocalStack
 from pipelines.core import config
-from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.core.store.stores import Stores, open_stores
 from tests.support.leftovers import processes_with
 from tests.support.services.alert_servers import Posts, web_server
 from tests.support.services.s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN

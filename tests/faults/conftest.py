@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.store import signing
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry

@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 import signal
 
-from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from pipelines.core.errors import ChampionMovedError
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry

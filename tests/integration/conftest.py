@@ -13,7 +13,8 @@ from pipelines.core import config
 from pipelines.core.record import sha256_of
 from pipelines.core.settings import VerificationSettings
 from pipelines.core.store import signing
-from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import Stores
 from pipelines.evaluation import verify
 from pipelines.records.succession import LogEntry
 from pipelines.registry.registry import Registry

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
-from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import Stores
 from pipelines.simulation.damage import DELIVERED_SCHEMA
 from pipelines.simulation.film_site import encode
 from pipelines.simulation.plans import Format

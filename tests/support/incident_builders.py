@@ -5,7 +5,7 @@ from __future__ import annotations
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.deliveries import ReplayAction
 from pipelines.steps import replay as steps_replay

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.pages.app import build
 from pipelines.pages.site import Reply, Site, Viewer
 from pipelines.records.succession import LogEntry
@@ -25,7 +25,7 @@ DELIVERY, BASIS = "e" * 64, "f" * 16
 class Bucket(InMemory):
     """One in which promotions can be made, too."""
 
-    def prove_create_if_absent(self) -> None:
+    def self.prove_create_if_absent() -> None:
         pass
 
     def put(self, key: str, data: bytes) -> None:

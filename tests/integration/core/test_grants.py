@@ -20,7 +20,7 @@ from pipelines.core import config, grants
 from pipelines.core.errors import ObjectMissingError, StoreRefusedError
 from pipelines.core.grants import ROLES, Role
 from pipelines.core.store import client as store_client
-from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.core.store.stores import Stores, open_stores
 from pipelines.simulation import film_site
 from pipelines.steps import alerts, promote, rollback
 from pipelines.steps import ingest as steps_ingest

@@ -32,7 +32,8 @@ from pipelines.core.errors import (
 )
 from pipelines.core.record import sha256_of
 from pipelines.core.store import signing
-from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import Stores
 from pipelines.simulation.film_site import Delivery
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 from tests.support.builders import as_csv, deliver, landing_key, some_rows

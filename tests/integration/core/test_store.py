@@ -23,7 +23,8 @@ from pipelines.core.errors import (
     TrustError,
     UnsafeStoreError,
 )
-from pipelines.core.store.bucket import Bucket, Stores, checked_key, open_stores
+from pipelines.core.store.bucket import Bucket, checked_key
+from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.deliveries import Arrival
 from tests.support.builders import listing
 from tests.support.hostile.store import (
@@ -614,7 +615,7 @@ def test_a_probe_that_could_not_be_deleted_stops_nothing_and_goes_later(behind, 
     (left,) = listing(behind)
     behind.prove_create_if_absent()  # it may be somebody's who is at it
     assert list(listing(behind)) == [left]
-    monkeypatch.setattr("pipelines.core.store.bucket._PROBE_LIVES", dt.timedelta(hours=-1))
+    monkeypatch.setattr("pipelines.core.store.proof._PROBE_LIVES", dt.timedelta(hours=-1))
     behind.prove_create_if_absent()
     assert listing(behind) == {}
 

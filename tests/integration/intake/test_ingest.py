@@ -33,7 +33,8 @@ from pipelines.core.errors import (
     TrustError,
 )
 from pipelines.core.keys import raw_key
-from pipelines.core.store.bucket import Bucket, Stores, checked_key, open_stores
+from pipelines.core.store.bucket import Bucket, checked_key
+from pipelines.core.store.stores import Stores, open_stores
 from pipelines.intake import ledger
 from pipelines.intake import nights as intake_nights
 from pipelines.intake.landing import delivery_digest, parse_name

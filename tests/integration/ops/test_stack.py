@@ -9,7 +9,7 @@ import pytest
 from ops.processes import LOOPBACK
 from ops.stack import PROJECT, LocalStack, environment
 from pipelines.core import config
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 
 
 def test_the_s3_server_can_be_had_without_airflow(tmp_path):

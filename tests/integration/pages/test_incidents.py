@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.core import config
 from pipelines.core.keys import outcome_key
-from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import Stores
 from pipelines.intake import standings
 from pipelines.pages.views import incident, incidents
 from pipelines.pages.views.incident import Look

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import DigestMismatchError, StoreUnavailableError, TrustError
-from pipelines.core.store.bucket import Bucket, Stores
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.stores import Stores
 from pipelines.intake import ledger, nights, snapshot
 from pipelines.intake.partitions import read_partition
 from pipelines.records.validations import Validation

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.core.config import CONFIG_FOLDER
 from pipelines.core.store import signing
-from pipelines.core.store.bucket import Stores, open_stores
+from pipelines.core.store.stores import Stores, open_stores
 from tests.support.builders import listing
 
 PROJECT = CONFIG_FOLDER.parent

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import MissingDeliveryError, NightHeldError, ReplayError
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.intake import nights, standings
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.intake.snapshot import take

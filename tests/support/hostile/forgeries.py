@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipelines.core.record import StoredRecord, canonical_json
 from pipelines.core.store import signing
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.registry.fsck.places import PLACES, BucketName, place_of
 
 A_STRANGERS_KEY = "5e" * 32

@@ -13,7 +13,8 @@ from pipelines.alerts.notifier import Teller
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
-from pipelines.core.store.bucket import ObjectInfo, Stores
+from pipelines.core.store.bucket import ObjectInfo
+from pipelines.core.store.stores import Stores
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry

@@ -29,7 +29,7 @@ from pipelines.core.errors import (
     sentence,
 )
 from pipelines.core.store import bucket
-from pipelines.core.store.bucket import Stores
+from pipelines.core.store.stores import Stores
 from pipelines.evaluation import verify
 from pipelines.intake import nights
 from pipelines.records.deliveries import NightSummary

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core.errors import ConfigError
 from pipelines.core.grants import ROLES, as_file, policies, profile
-from pipelines.core.store.bucket import open_stores
+from pipelines.core.store.stores import open_stores
 from tests.support.services.grant_table import ALL, DELETE, LIST, MAY, READ, WRITE
 from tests.support.services.iam import allows
 from tests.support.settings_file import write_settings
