@@ -78,7 +78,7 @@ def _make_buckets(*configs: Path) -> None:
     from pipelines.core.store.stores import open_stores
 
     for path in configs:
-        stores = open_stores(config.load(path).store)
+        stores = open_stores(config.load(path))
         stores.reviews.create_if_missing()
         stores.models.create_if_missing()
 
@@ -102,7 +102,7 @@ def _land(delivery: Delivery, path: Path) -> None:
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
 
-    open_stores(config.load(path).store).reviews.put(delivery.key, delivery.body)
+    open_stores(config.load(path)).reviews.put(delivery.key, delivery.body)
 
 
 def _through_airflow(stack: LocalStack, config: Path, deliveries: list[Delivery]) -> Figures:

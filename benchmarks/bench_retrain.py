@@ -104,7 +104,7 @@ def _stores() -> Any:
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
 
-    return open_stores(config.load().store)
+    return open_stores(config.load())
 
 
 def _retrain(snapshot_uri: str) -> Figures:

@@ -66,7 +66,7 @@ def _answers_of(version: str | None) -> Answer:
     from pipelines.serving.champion import find_champion
 
     settings = config.load()
-    registry = Registry(open_stores(settings.store).models, settings.model.name)
+    registry = Registry(open_stores(settings).models, settings.model.name)
     model = registry.versions.load(
         registry.versions.manifest(version or find_champion(registry).version)
     )

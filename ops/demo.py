@@ -246,7 +246,7 @@ class Nights:
 
         settings = config.load(stack.config)
         self.stack, self.display, self.source = stack, display, source
-        self.stores = open_stores(settings.store)
+        self.stores = open_stores(settings)
         self.registry = Registry(self.stores.models, settings.model.name)
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
 

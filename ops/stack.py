@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 
 from ops.processes import LOOPBACK, Processes, free_port
-from pipelines.core.store import signing
+from pipelines.core.store.keyring import write_new_key
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class LocalStack:
         if self.given_s3 is None:
             self.on_step("starting the S3 test server (moto)")
             self._spawn("s3", "ops.s3_double", "--port", str(self.s3_port))
-        signing.write_new_key(self.folder / "signing-key.pem")
+        write_new_key(self.folder / "signing-key.pem")
         if self.has_airflow:
             self._start_airflow()
         if self.given_s3 is None:

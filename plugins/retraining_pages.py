@@ -55,7 +55,10 @@ def _stores() -> Any:
         "connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2,
         "deadline_seconds": 15.0,
     }  # fmt: skip
-    return open_stores(config.load().store.model_copy(update=hurried))
+    settings = config.load()
+    return open_stores(
+        settings.model_copy(update={"store": settings.store.model_copy(update=hurried)})
+    )
 
 
 def _reads(dag_id: str | None) -> Callable[..., None]:

@@ -224,7 +224,7 @@ class Teller:
 def open_teller(settings: Settings, environment: Mapping[str, str]) -> Teller:
     """A teller for the channels that are switched on."""
     channels = open_channels(settings.alerts, environment)
-    return Teller(open_stores(settings.store, "alerts").reviews, channels, settings.alerts)
+    return Teller(open_stores(settings, "alerts").reviews, channels, settings.alerts)
 
 
 def warn_of_untold(teller: Teller) -> None:

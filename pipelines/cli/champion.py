@@ -23,7 +23,9 @@ from pipelines.cli.output import (
     user,
     write_whole,
 )
+from pipelines.core import config
 from pipelines.core.errors import PromotionError
+from pipelines.core.store.keyring import Keyring
 from pipelines.registry import rollback
 from pipelines.steps import promote
 from pipelines.steps.context import registry_in, stores_as
@@ -203,7 +205,7 @@ def score(
     from pipelines.serving import scoring
 
     champion = (
-        serving_champion.load_pulled(model)
+        serving_champion.load_pulled(model, Keyring(config.load().trust.trusted_keys))
         if model
         else serving_champion.load_champion(registry_in(stores_as(None)))
     )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.output import AsJson, print_facts, reports_errors
-from pipelines.core.store import signing
+from pipelines.core import config
+from pipelines.core.store.keyring import Keyring, write_new_key
 
 keys_app = typer.Typer(help="Keys that sign and are trusted.", no_args_is_help=True)
 
@@ -20,14 +21,17 @@ def keys_new(
     as_json: AsJson = False,
 ) -> None:
     """Make a signing key. Keep the file secret; the public half goes into trust.trusted_keys."""
-    print_facts({"file": str(file), "public_key": signing.write_new_key(file)}, as_json=as_json)
+    print_facts({"file": str(file), "public_key": write_new_key(file)}, as_json=as_json)
 
 
 @keys_app.command("show")
 @reports_errors
 def keys_show(as_json: AsJson = False) -> None:
     """The keys whose signature counts here."""
-    print_facts({"trusted_keys": sorted(signing.trusted_keys())}, as_json=as_json)
+    print_facts(
+        {"trusted_keys": sorted(Keyring(config.load().trust.trusted_keys).trusted_keys())},
+        as_json=as_json,
+    )
 
 
 @keys_app.command("export")
@@ -37,5 +41,5 @@ def keys_export(
     as_json: AsJson = False,
 ) -> None:
     """Write the trusted public keys for LOOP_TRUSTED_KEYS_FILE of processes that only read."""
-    exported = sorted(signing.export_trusted_keys(file))
+    exported = sorted(Keyring(config.load().trust.trusted_keys).export(file))
     print_facts({"file": str(file), "trusted_keys": exported}, as_json=as_json)

@@ -144,7 +144,7 @@ class ChampionLog:
             model_name=self.name, generation=entry.generation, version=entry.version
         )
         try:
-            self.models.put(hint.object_key, to_stored(hint))
+            self.models.put(hint.object_key, to_stored(hint, self.models.keyring))
         except Exception:  # noqa: BLE001 - the log has the entry already
             logger.warning(
                 "hint=%s was not written; readers find the log without it", keys.hint_key(self.name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.errors import PromotionError, TrustError
 from pipelines.core.keys import manifest_key
 from pipelines.core.record import sha256_of
+from pipelines.core.store.keyring import Keyring
 from pipelines.core.store.sealed import from_stored, named_key
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
@@ -71,7 +72,7 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
     """
     entry = find_champion(registry)
     if (folder / ENTRY_FILE).exists():
-        _check_no_step_back(_read_entry(folder), entry, folder)
+        _check_no_step_back(_read_entry(folder, registry.models.keyring), entry, folder)
     manifest = registry.versions.champion_manifest(entry)
     model = registry.versions.model_bytes(manifest)
     try:
@@ -105,7 +106,7 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def load_pulled(folder: Path) -> Champion:
+def load_pulled(folder: Path, keyring: Keyring) -> Champion:
     """Load a champion that `pull` wrote, after checking every digest.
 
     Raises
@@ -113,11 +114,11 @@ def load_pulled(folder: Path) -> Champion:
     TrustError
         If a file is missing, or does not match the log entry beside it.
     """
-    entry = _read_entry(folder)
+    entry = _read_entry(folder, keyring)
     manifest_file = folder / entry.version / MANIFEST_FILE
     manifest = from_stored(
         _read(manifest_file, folder), Manifest,
-        manifest_key(entry.model_name, entry.version), uri=str(manifest_file),
+        manifest_key(entry.model_name, entry.version), uri=str(manifest_file), keyring=keyring,
     )  # fmt: skip
     model = _read(folder / entry.version / MODEL_FILE, folder)
     found = (manifest.digest(), sha256_of(model))
@@ -129,11 +130,12 @@ def load_pulled(folder: Path) -> Champion:
     return Champion(entry, manifest, load_version(manifest, model))
 
 
-def _read_entry(folder: Path) -> LogEntry:
+def _read_entry(folder: Path, keyring: Keyring) -> LogEntry:
     """The log entry in the folder. It says itself which line of the log it was signed as."""
     file = folder / ENTRY_FILE
     data = _read(file, folder)
-    return from_stored(data, LogEntry, named_key(data, LogEntry, uri=str(file)), uri=str(file))
+    key = named_key(data, LogEntry, uri=str(file))
+    return from_stored(data, LogEntry, key, uri=str(file), keyring=keyring)
 
 
 def _read(path: Path, folder: Path) -> bytes:

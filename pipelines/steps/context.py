@@ -46,7 +46,7 @@ def stores_as(role: Role | None = "retrain") -> Stores:
     """Open both buckets with the credentials of a role; None for the caller's own."""
     from pipelines.core.store.stores import open_stores
 
-    return open_stores(config.load().store, role)
+    return open_stores(config.load(), role)
 
 
 def registry_in(stores: Stores) -> Registry:

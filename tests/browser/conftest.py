@@ -58,7 +58,7 @@ def started(
     stack = LocalStack(folder, settings, given_s3=given, roles=ROLES, ui_port=free_port())
     saved = dict(os.environ)
     os.environ.update(stack.s3_environment)
-    stores = open_stores(config.load(settings).store)
+    stores = open_stores(config.load(settings))
     stores.reviews.create_if_missing()
     stores.models.create_if_missing()
     try:

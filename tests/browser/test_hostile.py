@@ -90,7 +90,7 @@ def test_it_is_text_in_the_full_report(visit, world, ingest_run):
 
 def test_it_is_text_in_the_mail_that_tells_of_it(visit, stack, world, ingest_run, tmp_path):
     run = Run(dag_id="reviews_ingest", run_id=ingest_run(), failed_tasks=("delivery.validate",))
-    reviews = open_stores(config.load(stack.config).store).reviews
+    reviews = open_stores(config.load(stack.config)).reviews
     outcome = reviews.get_record(outcome_key(world.hostile), Outcome)
     found = reviews.get_record(outcome.validation_key, Validation)
     alert = messages.held(outcome, found, f"javascript:{outcome.why}", run, stack.ui_url)

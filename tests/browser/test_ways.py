@@ -19,7 +19,7 @@ REASON = "the labels are right, upstream says"
 
 
 def standing(stack, delivery):
-    return standings.find(open_stores(config.load(stack.config).store).reviews, delivery)
+    return standings.find(open_stores(config.load(stack.config)).reviews, delivery)
 
 
 def go(page, link):

@@ -111,7 +111,7 @@ def s3_server_if_given(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def stores(stack: LocalStack) -> Stores:
     """The two buckets of the running stack."""
-    opened = open_stores(config.load(stack.config).store)
+    opened = open_stores(config.load(stack.config))
     opened.reviews.create_if_missing()
     opened.models.create_if_missing()
     return opened

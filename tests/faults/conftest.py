@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.store import signing
 from pipelines.core.store.stores import Stores
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
+from tests.support import sealing
 from tests.support.tried import FILES_TRIED
 
 
 @pytest.fixture
 def registry(stores: Stores) -> Registry:
     """The registry of the test's own models bucket; its signing key is there already."""
-    signing.trusted_keys()
+    sealing.keyring().trusted_keys()
     return Registry(stores.models, "sentiment")
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipelines.core import config
 from pipelines.core.record import sha256_of
 from pipelines.core.settings import VerificationSettings
-from pipelines.core.store import signing
+from pipelines.core.store import keyring
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
 from pipelines.evaluation import verify
@@ -176,7 +176,7 @@ def _kept(stores: Stores) -> World:
     def objects(bucket: Bucket) -> dict[str, bytes]:
         return {key: bucket.get(key) for key in listing(bucket)}
 
-    signing_key = signing.development_key_path().read_bytes()
+    signing_key = keyring.development_key_path().read_bytes()
     return World(objects(stores.reviews), objects(stores.models), signing_key)
 
 
@@ -188,6 +188,6 @@ def _restore(world: World, stores: Stores) -> None:
 
 
 def _put_key(world: World) -> None:
-    path = signing.development_key_path()
+    path = keyring.development_key_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(world.signing_key)

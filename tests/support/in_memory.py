@@ -10,13 +10,16 @@ from typing import IO, Any
 from pipelines.core.config import load
 from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, TrustError
 from pipelines.core.store.bucket import Bucket, ObjectInfo, checked_key
+from pipelines.core.store.keyring import Keyring
 
 
 class InMemory(Bucket):
     """Enough of a bucket for an ingest; what upstream and the ledger's copies need is replaced."""
 
     def __init__(self) -> None:
-        super().__init__("memory", client=None, settings=load().store)
+        settings = load()
+        keyring = Keyring(settings.trust.trusted_keys)
+        super().__init__("memory", client=None, settings=settings.store, keyring=keyring)
         self.objects: dict[str, bytes] = {}
 
     def put_once(self, key: str, data: bytes) -> Any:

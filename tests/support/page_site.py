@@ -25,7 +25,7 @@ DELIVERY, BASIS = "e" * 64, "f" * 16
 class Bucket(InMemory):
     """One in which promotions can be made, too."""
 
-    def self.prove_create_if_absent() -> None:
+    def prove_create_if_absent(self) -> None:
         pass
 
     def put(self, key: str, data: bytes) -> None:

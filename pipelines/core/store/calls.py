@@ -16,6 +16,7 @@ from pipelines.core.errors import (
 from pipelines.core.settings import StoreSettings
 from pipelines.core.store.deadline import MOST_ANSWER_BYTES, Deadline, active
 from pipelines.core.store.failures import Call, translated
+from pipelines.core.store.keyring import Keyring
 
 Answer = TypeVar("Answer")
 
@@ -23,10 +24,11 @@ Answer = TypeVar("Answer")
 class Calls:
     """What calls on one bucket share."""
 
-    def __init__(self, name: str, client: Any, settings: StoreSettings) -> None:
+    def __init__(self, name: str, client: Any, settings: StoreSettings, keyring: Keyring) -> None:
         self.name = name
         self._client = client
         self._settings = settings
+        self.keyring = keyring
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"

@@ -19,6 +19,7 @@ from typing import TypeVar
 from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, SignatureError
 from pipelines.core.record import StoredRecord
 from pipelines.core.store import signing
+from pipelines.core.store.keyring import Keyring
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
 
 
-def to_stored(record: StoredRecord) -> bytes:
-    """A record as it is stored: sealed for its place by this process's key.
+def to_stored(record: StoredRecord, keyring: Keyring) -> bytes:
+    """A record as it is stored: sealed for its place.
 
     Raises
     ------
@@ -37,11 +38,16 @@ def to_stored(record: StoredRecord) -> bytes:
     """
     kind = type(record)
     return signing.seal(
-        record.to_bytes(), kind=kind.__name__, place=_place(kind, record.object_key)
+        record.to_bytes(),
+        kind=kind.__name__,
+        place=_place(kind, record.object_key),
+        keyring=keyring,
     )
 
 
-def from_stored(data: bytes, kind: type[AnyRecord], key: str, *, uri: str) -> AnyRecord:
+def from_stored(
+    data: bytes, kind: type[AnyRecord], key: str, *, uri: str, keyring: Keyring
+) -> AnyRecord:
     """The record in stored bytes, if it is proven to be the one that belongs under this key.
 
     Raises
@@ -49,7 +55,8 @@ def from_stored(data: bytes, kind: type[AnyRecord], key: str, *, uri: str) -> An
     TrustError
         If it is not; the message says which proof failed.
     """
-    payload = signing.unseal(data, kind=kind.__name__, place=_place(kind, key), uri=uri)
+    place = _place(kind, key)
+    payload = signing.unseal(data, kind=kind.__name__, place=place, uri=uri, keyring=keyring)
     record = kind.from_bytes(bytes(payload), uri=uri)
     if record.object_key != key:
         raise SignatureError(
@@ -80,6 +87,8 @@ def _place(kind: type[StoredRecord], key: str) -> str:
 class SealedRecords:
     """What a bucket can do with records. It brings ``get``, ``put``, ``put_once`` and ``uri``."""
 
+    keyring: Keyring
+
     def get_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord:
         """The record of this kind under a key.
 
@@ -90,7 +99,7 @@ class SealedRecords:
         TrustError
             If what is there is not proven to be it, see `from_stored`.
         """
-        return from_stored(self._stored(key), kind, key, uri=self.uri(key))
+        return from_stored(self._stored(key), kind, key, uri=self.uri(key), keyring=self.keyring)
 
     def find_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord | None:
         """The record, or None when the store says that it does not exist."""
@@ -126,25 +135,31 @@ class SealedRecords:
         """
         key = record.object_key
         try:
-            self.put_once(key, to_stored(record))
+            self.put_once(key, to_stored(record, self.keyring))
         except AlreadyExistsError:
             return self.get_record(key, type(record))
         return record
 
     def put_cached(self, key: str, payload: bytes, *, kind: str) -> None:
         """Write or replace an entry of a cache, sealed: what is learned may depend on it."""
-        self.put(key, signing.seal(payload, kind=kind, place=f"reviews/{key}"))
+        self.put(
+            key, signing.seal(payload, kind=kind, place=f"reviews/{key}", keyring=self.keyring)
+        )
 
     def find_cached(self, key: str, *, kind: str) -> memoryview | None:
         """An entry of a cache; None where there is none that is proven to be ours."""
         try:
-            data = self.get(key)
-            return signing.unseal(data, kind=kind, place=f"reviews/{key}", uri=self.uri(key))
+            return self.get_cached(key, kind=kind)
         except ObjectMissingError:
             return None
         except SignatureError as error:
             logger.warning("cache=%s is not used: %s", key, error)
             return None
+
+    def get_cached(self, key: str, *, kind: str) -> memoryview:
+        """An entry of a cache; SignatureError where it is not proven to be ours."""
+        data, place = self.get(key), f"reviews/{key}"
+        return signing.unseal(data, kind=kind, place=place, uri=self.uri(key), keyring=self.keyring)
 
     def signed_by(self, key: str) -> str:
         """The public key whose seal is on an object; it is not checked here."""

@@ -18,37 +18,26 @@ References
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
-import os
 import re
-import uuid
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipelines.core import config
 from pipelines.core.errors import ConfigError, SignatureError
 from pipelines.core.record import canonical_json
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pipelines.core.store.keyring import KEY_VARIABLE, PUBLIC_KEY, Keyring, public_hex
 
 logger = logging.getLogger(__name__)
 
-KEY_VARIABLE = "LOOP_SIGNING_KEY_FILE"
-SEED_VARIABLE = "LOOP_SIGNING_KEY"
-TRUSTED_VARIABLE = "LOOP_TRUSTED_KEYS_FILE"
 
-_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 _MAX_SEAL_BYTES, _ALIGNMENT = 4096, 64
 
 
-def seal(payload: bytes, *, kind: str, place: str) -> bytes:
-    """The bytes with a seal of this process's key before them; the same every time.
+def seal(payload: bytes, *, kind: str, place: str, keyring: Keyring) -> bytes:
+    """The bytes with a seal of the keyring's own key before them; the same every time.
 
     Parameters
     ----------
@@ -58,15 +47,16 @@ def seal(payload: bytes, *, kind: str, place: str) -> bytes:
         As what, e.g. ``"Decision"``.
     place : str
         For where: ``reviews`` or ``models``, and the object key.
+    keyring : Keyring
+        Whose key signs.
 
     Raises
     ------
     ConfigError
         If there is no usable key, or its public half is not among the trusted ones.
     """
-    key = _private_key()
-    key_id = _public_hex(key)
-    trusted = trusted_keys()
+    key = keyring.private_key()
+    key_id, trusted = public_hex(key), keyring.trusted_keys()
     if key_id not in trusted:
         raise ConfigError(
             f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: nobody "
@@ -76,7 +66,7 @@ def seal(payload: bytes, *, kind: str, place: str) -> bytes:
     return _line({"key_id": key_id, "kind": kind, "place": place, "signature": signature}) + payload
 
 
-def unseal(data: bytes, *, kind: str, place: str, uri: str) -> memoryview:
+def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) -> memoryview:
     """The sealed bytes, if a trusted key vouches for them as this kind of thing, in this place.
 
     Raises
@@ -94,7 +84,7 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str) -> memoryview:
             f"{uri} was signed as {found['kind'][:40]} for {found['place'][:300]!r}, not as {kind} "
             f"for {place!r}. It is not used: find out who put it there."
         )
-    trusted = trusted_keys()
+    trusted = keyring.trusted_keys()
     if key_id not in trusted:
         raise SignatureError(
             f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
@@ -139,7 +129,7 @@ def _is_seal(found: Any) -> bool:
     if not isinstance(found, dict) or set(found) != names:
         return False
     return all(isinstance(value, str) for value in found.values()) and bool(
-        _PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
+        PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
     )
 
 
@@ -153,145 +143,3 @@ def _vouched(payload: bytes | memoryview, *, kind: str, place: str) -> bytes:
     """What is signed: the purpose, the kind, the place and the digest of the bytes."""
     digest = hashlib.sha256(payload).hexdigest()
     return canonical_json(["retraining-loop", kind, place, digest])
-
-
-def trusted_keys() -> frozenset[str]:
-    """Public keys whose signature counts, 64 hex digits each."""
-    configured = config.load().trust.trusted_keys
-    if configured:
-        return frozenset(configured)
-    if named := os.environ.get(TRUSTED_VARIABLE):
-        return _listed_keys(Path(named))
-    return frozenset({_public_hex(_private_key())})
-
-
-def _listed_keys(path: Path) -> frozenset[str]:
-    """Public keys from a file, one a line; unreadable or empty is an error, never "nobody"."""
-    try:
-        lines = path.read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the keys that {TRUSTED_VARIABLE} names: {error}") from error
-    if not lines or not all(_PUBLIC_KEY.fullmatch(line) for line in lines):
-        raise ConfigError(
-            f"{path}, which {TRUSTED_VARIABLE} names, must hold public keys of 64 hex digits, one "
-            "a line. Write it anew where the signing key is: python -m pipelines keys export FILE"
-        )
-    return frozenset(lines)
-
-
-def export_trusted_keys(path: Path) -> frozenset[str]:
-    """Write the trusted keys to a file for processes that have no signing key.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be written.
-    """
-    keys = trusted_keys()
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text("".join(f"{key}\n" for key in sorted(keys)), encoding="ascii")
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write trusted keys to {path}: {error.strerror}") from error
-    return keys
-
-
-def own_key_id() -> str:
-    """The public half of this process's signing key, 64 hex digits."""
-    return _public_hex(_private_key())
-
-
-def write_new_key(path: Path) -> str:
-    """Make a private key file that only its owner can read; returns the public half.
-
-    Raises
-    ------
-    ConfigError
-        If the file exists or cannot be written.
-    """
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # also of one process' threads
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch(mode=0o600, exist_ok=False)
-        part.write_bytes(pem)
-        path.hardlink_to(part)  # appears whole, and never replaces a key
-    except OSError as error:
-        raise ConfigError(f"cannot write a signing key to {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return _public_hex(key)
-
-
-def development_key_path() -> Path:
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "retraining-loop" / "development-key.pem"
-
-
-def _private_key() -> Ed25519PrivateKey:
-    if named := os.environ.get(KEY_VARIABLE):
-        return _read_key(Path(named))
-    if seed := os.environ.get(SEED_VARIABLE):
-        return _key_of_seed(seed)
-    return _development_key(development_key_path())
-
-
-def _key_of_seed(seed: str) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
-    except ValueError:
-        # Its text is a secret: neither the message nor the cause may hold it.
-        raise ConfigError(f"{SEED_VARIABLE} must be 64 hex digits, of 32 random bytes") from None
-
-
-@functools.cache
-def _development_key(path: Path) -> Ed25519PrivateKey:
-    if config.load().trust.trusted_keys:
-        raise ConfigError(
-            f"trust.trusted_keys is set, so signing needs a real key: point {KEY_VARIABLE} to it"
-        )
-    if not path.exists():
-        try:
-            write_new_key(path)
-        except ConfigError:
-            if not path.exists():  # another process was not faster, either
-                raise
-    logger.warning(
-        "SIGNING WITH A DEVELOPMENT KEY, %s: whoever can run code on this machine can approve "
-        "models. For anything real: python -m pipelines keys new FILE, then set %s and "
-        "trust.trusted_keys.", path, KEY_VARIABLE,
-    )  # fmt: skip
-    return _read_key(path)
-
-
-@functools.cache
-def _read_key(path: Path) -> Ed25519PrivateKey:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(
-            f"{path} is no readable private key ({type(error).__name__}). "
-            "Make one: python -m pipelines keys new FILE"
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path} holds a {type(key).__name__}; an Ed25519 key is needed")
-    return key
-
-
-def _public_hex(key: Ed25519PrivateKey) -> str:
-    return key.public_key().public_bytes_raw().hex()

@@ -9,9 +9,10 @@ from pipelines.core.errors import (
     ConfigError,
 )
 from pipelines.core.grants import Role
-from pipelines.core.settings import StoreSettings
+from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.client import make_client
+from pipelines.core.store.keyring import Keyring
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ class Stores:
         )
 
 
-def open_stores(settings: StoreSettings | None = None, role: Role | None = None) -> Stores:
+def open_stores(settings: Settings | None = None, role: Role | None = None) -> Stores:
     """Connect to the configured buckets. Nothing is sent until a method is called.
 
     With a role, boto3's profile ``loop-<role>`` is used if there is one. Without a role or such a
     profile, boto3 finds the credentials as ever: one for everything.
     """
-    settings = settings or config.load().store
-    client = make_client(settings, role)
+    settings = settings or config.load()
+    store, keyring = settings.store, Keyring(settings.trust.trusted_keys)
+    client = make_client(store, role)
     return Stores(
-        Bucket(settings.reviews_bucket, client, settings),
-        Bucket(settings.models_bucket, client, settings),
+        Bucket(store.reviews_bucket, client, store, keyring),
+        Bucket(store.models_bucket, client, store, keyring),
     )

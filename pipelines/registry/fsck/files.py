@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from pipelines.core.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
 from pipelines.core.keys import beside, report_key
-from pipelines.core.store import signing
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.data import Partition
 from pipelines.records.decisions import CardFiles
@@ -136,8 +135,7 @@ def _bad_caches(contents: Contents, progress: Progress) -> Iterator[Finding]:
 
     def read(named: tuple[str, str]) -> str:
         key, kind = named
-        data = reviews.get(key)
-        signing.unseal(data, kind=kind, place=f"reviews/{key}", uri=reviews.uri(key))
+        reviews.get_cached(key, kind=kind)
         return key
 
     caches = [(key, CACHES[holds]) for holds in CACHES for _, key in contents.keys_of(holds)]

@@ -18,7 +18,6 @@ from pipelines.core.config import load
 from pipelines.core.errors import AlertChannelError, DataError, StoreUnavailableError
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
-from pipelines.core.store.sealed import to_stored
 from pipelines.records.succession import LogEntry
 from pipelines.registry import rollback
 from pipelines.registry.fsck import check
@@ -29,6 +28,7 @@ from tests.support.builders import some_rows
 from tests.support.clocks import FAR, real_now, set_machine_clock
 from tests.support.incident_builders import ingest, odd_rows, sent
 from tests.support.registry_builders import promoted
+from tests.support.sealing import to_stored
 
 pytestmark = pytest.mark.attack
 
@@ -44,7 +44,7 @@ def wrong_machine(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _any_model_loads(registry, monkeypatch):
-    monkeypatch.setattr(type(registry), "load", lambda _self, _manifest: None)
+    monkeypatch.setattr(type(registry.versions), "load", lambda _self, _manifest: None)
 
 
 def is_now(at: str) -> bool:

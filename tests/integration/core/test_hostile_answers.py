@@ -31,7 +31,7 @@ from pipelines.core.errors import (
     StoreUnavailableError,
 )
 from pipelines.core.record import sha256_of
-from pipelines.core.store import signing
+from pipelines.core.store import keyring
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
 from pipelines.simulation.film_site import Delivery
@@ -284,7 +284,7 @@ def world(
     """Buckets in which nothing is yet, beside the undisturbed run."""
     made = World(stores, hostile, chronicle)
     if chronicle.moments:
-        path = signing.development_key_path()
+        path = keyring.development_key_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(chronicle.signing_key)
     else:
@@ -299,7 +299,7 @@ def world(
         except BaseException:  # half of a run is none: the next test makes it again
             chronicle.moments.clear()
             raise
-        chronicle.signing_key = signing.development_key_path().read_bytes()
+        chronicle.signing_key = keyring.development_key_path().read_bytes()
         made.restore(({}, {}), made.paths())
     return made
 

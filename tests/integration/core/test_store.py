@@ -64,8 +64,9 @@ def behind(proxy: Hostile, stores: Stores, configure, monkeypatch) -> Bucket:
 
 def fresh(stores: Stores) -> Bucket:
     """The same bucket through a new client, which reads the environment again."""
-    settings = load().store.model_copy(update={"max_attempts": 1})
-    return open_stores(settings.model_copy(update={"reviews_bucket": stores.reviews.name})).reviews
+    settings, changes = load(), {"max_attempts": 1, "reviews_bucket": stores.reviews.name}
+    store = settings.store.model_copy(update=changes)
+    return open_stores(settings.model_copy(update={"store": store})).reviews
 
 
 EVERY_CALL = {
@@ -675,7 +676,8 @@ def test_the_deadline_of_one_thread_is_not_that_of_another(proxy, filled, config
 
 @pytest.mark.attack
 def test_an_answer_that_never_begins_is_given_up(behind, proxy, filled, monkeypatch):
-    monkeypatch.setattr("pipelines.core.store.bucket.MOST_ANSWER_BYTES", 65_536)
+    for module in ("bucket", "calls"):
+        monkeypatch.setattr(f"pipelines.core.store.{module}.MOST_ANSWER_BYTES", 65_536)
     endless = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
     proxy.always = lambda _request, _forward: Reply(200, {}, b"", before=endless)
 

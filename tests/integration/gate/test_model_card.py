@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 import pipelines.__main__ as shell
 from pipelines.core.errors import DigestMismatchError, SignatureError
 from pipelines.core.keys import beside, snapshot_key
-from pipelines.core.store import signing
 from pipelines.gate.card import card
 from pipelines.intake.partitions import read_partition
 from pipelines.intake.snapshot import pinned
 from pipelines.registry import promotion
 from pipelines.registry.fsck import check
 from pipelines.steps import retrain
+from tests.support import sealing
 from tests.support.builders import listing
 from tests.support.registry_builders import a_version, decided
 
@@ -81,7 +81,12 @@ def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     rows = manifest.training_rows + manifest.holdout_rows + manifest.duplicate_rows
     assert rows == 2000  # 900 and 1,100 were delivered
     assert "2,000 accepted reviews, delivered for the nights from 2026-01-05 to 2026-01-06" in text
-    for named in (manifest.model_sha256, decision.digest(), signing.own_key_id(), decision.policy):
+    for named in (
+        manifest.model_sha256,
+        decision.digest(),
+        sealing.keyring().own_key_id(),
+        decision.policy,
+    ):
         assert named in text
     assert quoted(stores, manifest, files) == []
 

@@ -19,7 +19,7 @@ def test_the_s3_server_can_be_had_without_airflow(tmp_path):
         LocalStack(tmp_path / "stack", settings, has_airflow=False) as stack,
         environment(stack.s3_environment),
     ):
-        reviews = open_stores(config.load().store).reviews
+        reviews = open_stores(config.load()).reviews
         reviews.create_if_missing()
         reviews.put("one", b"1")
         assert reviews.get("one") == b"1"

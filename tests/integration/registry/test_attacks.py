@@ -34,6 +34,7 @@ from pipelines.registry.fsck import check
 from pipelines.serving import champion
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 from pipelines.validation import report
+from tests.support import sealing
 from tests.support.builders import as_csv, deliver, landing_key, listing, some_rows
 from tests.support.hostile import whole_world as whole
 from tests.support.hostile.forgeries import sealed_by_a_stranger
@@ -514,7 +515,7 @@ def test_a_consumer_takes_no_step_back(whole_world, stores, registry, tmp_path, 
     refused("cut back", lambda: champion.pull(registry, tmp_path))
 
     assert kept == {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
-    assert champion.load_pulled(tmp_path).entry.generation == 5
+    assert champion.load_pulled(tmp_path, sealing.keyring()).entry.generation == 5
     counted("attacks", 1)
 
 

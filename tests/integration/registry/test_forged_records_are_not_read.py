@@ -31,6 +31,7 @@ from pipelines.steps import alerts, context, ingest, replay, retrain
 from pipelines.steps import promote as steps_promote
 from pipelines.steps import rollback as steps_rollback
 from pipelines.validation import history, replay_apply, replay_plan, report
+from tests.support import sealing
 from tests.support.hostile import forgeries as forging
 from tests.support.hostile import whole_world as whole
 from tests.support.hostile.forgeries import KINDS
@@ -476,7 +477,7 @@ def test_a_forged_file_in_a_consumers_folder_is_not_loaded(worlds, counted, tmp_
     for forgery in tried:
         file.write_bytes(forgery.data)
         with pytest.raises(TrustError, match=name):
-            champion.load_pulled(tmp_path)
+            champion.load_pulled(tmp_path, sealing.keyring())
 
     counted("records", len(tried))
 

@@ -12,7 +12,6 @@ from pipelines.cli.app import app
 from pipelines.core import keys
 from pipelines.core.errors import StoreUnavailableError
 from pipelines.core.store import sealed
-from pipelines.core.store.sealed import to_stored
 from pipelines.records.data import Snapshot
 from pipelines.records.decisions import ApprovalRecord
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
@@ -23,6 +22,7 @@ from pipelines.registry.fsck.places import PLACES, place_of
 from pipelines.registry.registry import Registry
 from tests.support.builders import listing
 from tests.support.hostile import whole_world as whole
+from tests.support.sealing import to_stored
 
 pytestmark = pytest.mark.attack
 

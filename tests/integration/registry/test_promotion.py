@@ -33,7 +33,7 @@ def test_a_refresh_does_not_move_the_reference_and_a_surely_better_version_does(
 
 
 def test_a_rollback_takes_the_reference_of_its_time_along(registry, monkeypatch):
-    monkeypatch.setattr(type(registry), "load", lambda _self, _manifest: None)
+    monkeypatch.setattr(type(registry.versions), "load", lambda _self, _manifest: None)
     first = promoted(registry, "a")
     second = follow(registry, first, "b", becomes_reference=True)
     _, plan = rollback.make_plan(registry, "previous", reason="a bad night")
@@ -44,7 +44,7 @@ def test_a_rollback_takes_the_reference_of_its_time_along(registry, monkeypatch)
 
 
 def test_a_version_can_be_pinned_as_reference_and_the_champion_stays(registry, monkeypatch):
-    monkeypatch.setattr(type(registry), "load", lambda _self, _manifest: None)
+    monkeypatch.setattr(type(registry.versions), "load", lambda _self, _manifest: None)
     first = promoted(registry, "a")
     second = follow(registry, first, "b", becomes_reference=True)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pipelines.core.config import CONFIG_FOLDER
-from pipelines.core.store import signing
+from pipelines.core.store import keyring
 from pipelines.core.store.stores import Stores, open_stores
 from tests.support.builders import listing
 
@@ -68,8 +68,8 @@ def test_the_same_inputs_give_identical_models_and_decisions_in_two_folders(
     stores, ingest_night, configure, tmp_path, monkeypatch
 ):
     key = tmp_path / "key.pem"
-    signing.write_new_key(key)
-    monkeypatch.setenv(signing.KEY_VARIABLE, str(key))  # the ledger is signed, too
+    keyring.write_new_key(key)
+    monkeypatch.setenv(keyring.KEY_VARIABLE, str(key))  # the ledger is signed, too
     surroundings = (
         {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "OMP_NUM_THREADS": "1"},
         {"PYTHONHASHSEED": "2", "TZ": "America/Lima", "OMP_NUM_THREADS": "2"},

@@ -26,6 +26,7 @@ from pipelines.records.evaluations import Evaluation
 from pipelines.records.versions import Manifest, Plan
 from pipelines.serving import champion as serving_champion
 from pipelines.steps import promote, retrain
+from tests.support import sealing
 from tests.support.builders import listing
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
@@ -359,7 +360,7 @@ def test_a_pulled_file_that_was_changed_is_refused(champions, tmp_path, name):
     path.write_bytes(bytes(data))
 
     with pytest.raises(TrustError):
-        serving_champion.load_pulled(tmp_path)
+        serving_champion.load_pulled(tmp_path, sealing.keyring())
 
 
 def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_path, monkeypatch):
@@ -377,7 +378,7 @@ def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_
     stopped_pull = CliRunner().invoke(app, ["champion", "pull", "--to", str(tmp_path)])
 
     assert stopped_pull.exit_code == 130
-    assert serving_champion.load_pulled(tmp_path).entry.version == first.version
+    assert serving_champion.load_pulled(tmp_path, sealing.keyring()).entry.version == first.version
 
 
 def test_a_model_of_other_features_is_refused(champions, registry):

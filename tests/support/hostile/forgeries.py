@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipelines.core.record import StoredRecord, canonical_json
-from pipelines.core.store import signing
+from pipelines.core.store import keyring
 from pipelines.core.store.stores import Stores
 from pipelines.registry.fsck.places import PLACES, BucketName, place_of
+from tests.support import sealing
 
 A_STRANGERS_KEY = "5e" * 32
 KINDS: dict[str, type[StoredRecord]] = {
@@ -70,9 +71,9 @@ def targets(world: Stores, kind: type[StoredRecord]) -> list[Target]:
 def sealed_by_a_stranger(payload: bytes, *, kind: str, place: str) -> bytes:
     """Signed well, by a key that nobody trusts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(signing.KEY_VARIABLE, raising=False)
-        patch.setenv(signing.SEED_VARIABLE, A_STRANGERS_KEY)
-        return signing.seal(payload, kind=kind, place=place)
+        patch.delenv(keyring.KEY_VARIABLE, raising=False)
+        patch.setenv(keyring.SEED_VARIABLE, A_STRANGERS_KEY)
+        return sealing.seal(payload, kind=kind, place=place)
 
 
 # ── (a) Signed by nobody, or by a stranger ───────────────────────────────────────────────────
@@ -166,14 +167,14 @@ def sealed_for_here(one: Target, others: list[Target]) -> Iterator[Forgery]:
         if (other.bucket, other.key) == (one.bucket, one.key):
             continue
         what = f"the {other.kind.__name__} of {other.key}, sealed as {kind} for here"
-        yield Forgery(what, signing.seal(other.payload, kind=kind, place=one.place))
+        yield Forgery(what, sealing.seal(other.payload, kind=kind, place=one.place))
         if other.kind is not one.kind:
             what = f"our own bytes, sealed as {other.kind.__name__} for here"
-            sealed = signing.seal(one.payload, kind=other.kind.__name__, place=one.place)
+            sealed = sealing.seal(one.payload, kind=other.kind.__name__, place=one.place)
             yield Forgery(what, sealed)
     elsewhere = "models" if one.bucket == "reviews" else "reviews"
     for place in (f"{elsewhere}/{one.key}", one.key, f"{one.place}/", one.place.upper()):
-        yield Forgery(f"sealed for {place}", signing.seal(one.payload, kind=kind, place=place))
+        yield Forgery(f"sealed for {place}", sealing.seal(one.payload, kind=kind, place=place))
 
 
 # ── (f) No record at all ─────────────────────────────────────────────────────────────────────
@@ -246,7 +247,7 @@ def sealed_junk(one: Target) -> Iterator[Forgery]:
         ("one more field", canonical_json(one.fields | {"is_trusted": True})),
         ("another version of it", canonical_json(one.fields | {"schema_version": 99})),
     ):
-        yield Forgery(f"sealed for here: {what}", signing.seal(payload, kind=kind, place=one.place))
+        yield Forgery(f"sealed for here: {what}", sealing.seal(payload, kind=kind, place=one.place))
 
 
 def a_few(one: Target, others: list[Target]) -> list[Forgery]:
@@ -262,7 +263,7 @@ def a_few(one: Target, others: list[Target]) -> list[Forgery]:
         Forgery("nothing", b""),
         Forgery(
             "our own bytes, sealed for another place",
-            signing.seal(one.payload, kind=one.kind.__name__, place=f"{one.place}x"),
+            sealing.seal(one.payload, kind=one.kind.__name__, place=f"{one.place}x"),
         ),
     ]
     return forgeries + [

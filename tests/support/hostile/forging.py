@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pipelines.core.record import StoredRecord, canonical_json
-from pipelines.core.store.sealed import to_stored
+from tests.support.sealing import to_stored
 
 
 def fields_in(stored: bytes) -> dict[str, Any]:

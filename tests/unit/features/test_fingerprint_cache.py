@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import DigestMismatchError, ObjectMissingError
-from pipelines.core.store import signing
 from pipelines.features import fingerprint_cache
 from pipelines.features.fingerprint_cache import (
     CacheUse,
@@ -17,6 +16,7 @@ from pipelines.features.fingerprint_cache import (
 )
 from pipelines.features.fingerprints import fingerprint
 from pipelines.records.data import Partition
+from tests.support import sealing
 from tests.support.made_features import a_partition, a_snapshot, plain
 
 SIZE = {"ngram_max": 2, "bits": 40}
@@ -25,7 +25,7 @@ SIZE = {"ngram_max": 2, "bits": 40}
 def signed(payload: bytes, partition: Partition) -> bytes:
     """An entry whose seal is right, whatever is in it."""
     place = f"reviews/{cache_key(partition, **SIZE)}"
-    return signing.seal(payload, kind="Features", place=place)
+    return sealing.seal(payload, kind="Features", place=place)
 
 
 def pickled() -> bytes:

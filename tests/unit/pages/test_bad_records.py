@@ -21,6 +21,7 @@ from pipelines.intake import landing
 from pipelines.pages.site import Reply
 from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Receipt
 from pipelines.records.validations import Basis, RuleResult, Validation
+from tests.support import sealing
 from tests.support.in_memory import InMemory
 from tests.support.page_site import Pages, links_of
 from tests.support.registry_builders import a_version, decided, promoted
@@ -189,7 +190,7 @@ def faulty(world: World, kind: str, fault: str) -> None:
         bucket.objects[key] = FAULTS[fault](a_validation(BAD).to_bytes())
         return
     payload = FAULTS[fault](body.partition(b"\n")[2])
-    bucket.objects[key] = signing.seal(payload, kind=seal["kind"], place=seal["place"])
+    bucket.objects[key] = sealing.seal(payload, kind=seal["kind"], place=seal["place"])
 
 
 def check(world: World) -> None:

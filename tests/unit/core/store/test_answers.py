@@ -12,6 +12,7 @@ from pipelines.core.errors import StoreUnavailableError
 from pipelines.core.store import answers
 from pipelines.core.store.answers import NoAnswerError
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.keyring import Keyring
 
 pytestmark = pytest.mark.attack
 
@@ -167,7 +168,7 @@ class Pages:
 def test_a_listing_without_an_end_is_given_up(page, most_asked):
     limits = {"max_listed_objects": 10, "max_attempts": 1}
     client = Pages(page)
-    bucket = Bucket("bucket", client, config.load().store.model_copy(update=limits))
+    bucket = Bucket("bucket", client, config.load().store.model_copy(update=limits), Keyring())
 
     with pytest.raises(StoreUnavailableError, match=r"at|from http://store\.example:9000") as told:
         bucket.list("")
@@ -178,6 +179,6 @@ def test_a_listing_without_an_end_is_given_up(page, most_asked):
 
 def test_a_listing_of_several_pages_is_one_list():
     pages = {1: a_page("a", "b", IsTruncated=True, NextContinuationToken="b"), 2: a_page("c")}
-    bucket = Bucket("bucket", Pages(pages.__getitem__), config.load().store)
+    bucket = Bucket("bucket", Pages(pages.__getitem__), config.load().store, Keyring())
 
     assert [info.key for info in bucket.list("")] == ["a", "b", "c"]

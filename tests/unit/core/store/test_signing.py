@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 
 from pipelines.core.errors import ConfigError, SignatureError
-from pipelines.core.store import sealed, signing
+from pipelines.core.store import keyring, sealed, signing
 from pipelines.records.succession import ChampionHint
+from tests.support import sealing
 
 KIND, PLACE, PAYLOAD = "Decision", "models/sentiment/decision.json", b"some bytes\n\x00"
 
 
 def a_seal(**changes):
-    return signing.seal(**({"payload": PAYLOAD, "kind": KIND, "place": PLACE} | changes))
+    return sealing.seal(**({"payload": PAYLOAD, "kind": KIND, "place": PLACE} | changes))
 
 
 def unsealed(data, **changes):
-    return bytes(signing.unseal(data, **({"kind": KIND, "place": PLACE, "uri": "here"} | changes)))
+    wanted = {"kind": KIND, "place": PLACE, "uri": "here", "keyring": sealing.keyring()}
+    return bytes(signing.unseal(data, **(wanted | changes)))
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def key(tmp_path, monkeypatch, configure):
     """A signing key of this test's own; its public half."""
     configure()
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
-    return signing.write_new_key(tmp_path / "key.pem")
+    return keyring.write_new_key(tmp_path / "key.pem")
 
 
 def test_sealed_bytes_come_back_and_the_seal_is_the_same_twice(key):
@@ -90,7 +92,7 @@ def test_unsealed_bytes_are_signed_by_nobody(key):
 @pytest.mark.attack
 def test_a_stranger_is_not_believed_and_the_message_names_the_keys(key, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "other.pem"))
-    stranger = signing.write_new_key(tmp_path / "other.pem")
+    stranger = keyring.write_new_key(tmp_path / "other.pem")
     data = a_seal()
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
 
@@ -102,10 +104,12 @@ def test_a_stranger_is_not_believed_and_the_message_names_the_keys(key, tmp_path
 def test_a_record_that_makes_another_key_is_refused_although_it_is_sealed_for_this_one(key):
     hint = ChampionHint(model_name="other", generation=1, version="a" * 20)
     place = "models/sentiment/champion.json"
-    data = signing.seal(hint.to_bytes(), kind="ChampionHint", place=place)
+    data = sealing.seal(hint.to_bytes(), kind="ChampionHint", place=place)
 
     with pytest.raises(SignatureError, match=r"belongs under other/champion\.json"):
-        sealed.from_stored(data, ChampionHint, "sentiment/champion.json", uri="here")
+        sealed.from_stored(
+            data, ChampionHint, "sentiment/champion.json", uri="here", keyring=sealing.keyring()
+        )
 
 
 def test_a_reader_needs_no_private_key_when_the_trusted_ones_are_configured(
@@ -128,7 +132,7 @@ def test_configured_keys_and_no_signing_key_never_fall_back_to_a_development_key
     with pytest.raises(ConfigError, match="needs a real key"):
         a_seal()
 
-    assert not signing.development_key_path().exists()
+    assert not keyring.development_key_path().exists()
 
 
 def test_a_signing_key_that_nobody_trusts_does_not_sign(key, configure):
@@ -145,18 +149,18 @@ def test_the_development_key_is_made_once_and_only_its_owner_reads_it(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     configure()
 
-    first, second = signing.own_key_id(), signing.own_key_id()
+    first, second = sealing.keyring().own_key_id(), sealing.keyring().own_key_id()
 
     assert first == second
-    assert signing.development_key_path().stat().st_mode & 0o777 == 0o600
+    assert keyring.development_key_path().stat().st_mode & 0o777 == 0o600
 
 
 def test_a_new_key_never_replaces_an_old_one(tmp_path):
-    signing.write_new_key(tmp_path / "key.pem")
+    keyring.write_new_key(tmp_path / "key.pem")
     before = (tmp_path / "key.pem").read_bytes()
 
     with pytest.raises(ConfigError, match="File exists"):
-        signing.write_new_key(tmp_path / "key.pem")
+        keyring.write_new_key(tmp_path / "key.pem")
 
     assert (tmp_path / "key.pem").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
@@ -169,7 +173,7 @@ def test_a_file_that_is_no_key_says_how_to_make_one(tmp_path, monkeypatch, confi
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "bad.pem"))
 
     with pytest.raises(ConfigError, match="keys new"):
-        signing.own_key_id()
+        sealing.keyring().own_key_id()
 
 
 def test_a_key_can_come_from_a_variable(configure, monkeypatch):
@@ -181,7 +185,8 @@ def test_a_key_can_come_from_a_variable(configure, monkeypatch):
 
     # The first test vector of RFC 8032, section 7.1.
     assert (
-        signing.own_key_id() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        sealing.keyring().own_key_id()
+        == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     )
 
 
@@ -192,14 +197,14 @@ def test_a_variable_that_is_no_key_is_refused_and_not_repeated(configure, monkey
     monkeypatch.setenv("LOOP_SIGNING_KEY", seed)
 
     with pytest.raises(ConfigError, match="64 hex digits") as refused:
-        signing.own_key_id()
+        sealing.keyring().own_key_id()
 
     assert seed not in str(refused.value)
 
 
 def test_who_only_reads_checks_with_exported_public_keys(key, tmp_path, monkeypatch):
     signed = a_seal()
-    signing.export_trusted_keys(tmp_path / "keys")
+    sealing.keyring().export(tmp_path / "keys")
     monkeypatch.delenv("LOOP_SIGNING_KEY_FILE")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-development-key"))
     monkeypatch.setenv("LOOP_TRUSTED_KEYS_FILE", str(tmp_path / "keys"))
