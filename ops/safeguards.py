@@ -82,9 +82,9 @@ SAFEGUARDS = (
     Safeguard(
         "signed caches", "nobody chooses which features are learned",
         "pipelines/core/store/sealed.py",
-        '            return signing.unseal(data, kind=kind, place=f"reviews/{key}", '
-        "uri=self.uri(key))\n",
-        '            return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
+        "        return signing.unseal(data, kind=kind, place=place, uri=self.uri(key), "
+        "keyring=self.keyring)\n",
+        '        return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
         f"{UNIT}/features/test_fingerprint_cache.py::"
         "test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned",
     ),
@@ -157,7 +157,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "deadline", "a drip of bytes does not hold a night up",
-        "pipelines/core/store/bucket.py", "            limits.deadline_seconds, bytes_per_second",
+        "pipelines/core/store/calls.py", "            limits.deadline_seconds, bytes_per_second",
         "            3600.0, bytes_per_second",
         f"{INTEGRATION}/core/test_store.py::test_an_answer_that_drips_in_is_given_up_at_the_deadline",
     ),

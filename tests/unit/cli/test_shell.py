@@ -28,7 +28,7 @@ from pipelines.core.errors import (
     TrustError,
     sentence,
 )
-from pipelines.core.store import bucket
+from pipelines.core.store import stores
 from pipelines.core.store.stores import Stores
 from pipelines.evaluation import verify
 from pipelines.intake import nights
@@ -89,7 +89,7 @@ def night(monkeypatch):
     """Three files are due and can be dealt with; which of them were is returned."""
     done = []
     buckets = Stores(InMemory(), InMemory())
-    monkeypatch.setattr(bucket, "open_stores", lambda *_given: buckets)
+    monkeypatch.setattr(stores, "open_stores", lambda *_given: buckets)
     monkeypatch.setattr(ingest, "find_deliveries", lambda _night: ["one", "two", "three"])
     monkeypatch.setattr(ingest, "land", lambda uri, _night: uri)
     monkeypatch.setattr(ingest, "validate", lambda uri: uri)
@@ -270,7 +270,7 @@ def words_for(path, text: str, number: str = "") -> list[str]:
 @pytest.fixture
 def empty_store(monkeypatch, tmp_path):
     buckets = Stores(InMemory(), InMemory())
-    monkeypatch.setattr(bucket, "open_stores", lambda *_given: buckets)
+    monkeypatch.setattr(stores, "open_stores", lambda *_given: buckets)
     monkeypatch.setattr(InMemory, "check_exists", lambda _self: None)
     monkeypatch.setattr(InMemory, "create_if_missing", lambda _self: False)
     monkeypatch.setattr(InMemory, "prove_create_if_absent", lambda _self: None)
