@@ -165,7 +165,7 @@ lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirement
 	@{ echo "# What installs the locked requirements. \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
-	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes \
+	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes --universal \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.txt
 
