@@ -25,7 +25,8 @@ $(STAMP): requirements.txt ops/installer.txt
 	@touch $@
 
 .PHONY: install
-install: $(STAMP) ## Make the virtual environment with the locked requirements (PYTHON=path)
+install: $(STAMP) ## Make the virtual environment with the locked requirements (PYTHON=path; `make clean` first for another)
+	@echo "$(VENV) has $$($(RUN) --version)"
 
 .PHONY: demo
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
@@ -166,7 +167,7 @@ docs: $(STAMP) ## Make the generated pages again
 lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
 	@$(RUN) -m venv .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@{ echo "# What installs the locked requirements. \`make lock\` makes this file, too."; \
+	@{ echo "# What installs the locked requirements: \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
 	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes --universal \
