@@ -14,7 +14,8 @@ PIP   := $(RUN) -m pip install --quiet --disable-pip-version-check --require-has
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(STAMP): requirements.txt ops/installer.txt
+.PHONY: gone
+$(STAMP): requirements.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)
 	@if [ -z "$${PYTHON:-}" ] && PYTHON=$(RUN) $(FIND_PYTHON) >/dev/null 2>&1 && $(RUN) -c 'import pip'; then \
 	  python=$(RUN); else python=$$($(FIND_PYTHON)); "$$python" -m venv --clear $(VENV); fi; \
 	  echo "Installing the locked requirements into $(VENV), for $$("$$python" --version) (once; about a minute)"
