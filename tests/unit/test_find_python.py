@@ -11,7 +11,7 @@ from fake_pythons import Machine
 
 from ops import pythons
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = pythons.PROJECT
 
 
 def search(machine: Machine, *versions: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from fake_pythons import Machine
 
 from ops import pythons
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = pythons.PROJECT
 MAKE = """#!/bin/sh
 echo "$@" >> {calls}
 echo "make says $2"
