@@ -3,21 +3,22 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV   := .venv
-RUN    := $(VENV)/bin/python
-STAMP  := $(VENV)/.installed
-PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r
+# Without PYTHON=... the newest suitable one is taken. A virtual environment that is there is kept.
+FIND_PYTHON := sh ops/find_python.sh
+VENV  := .venv
+RUN   := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP   := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r
 
 .PHONY: help
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(STAMP): requirements.txt ops/installer.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "Python 3.11 is needed; $(PYTHON) is another one. Try: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing the locked requirements into $(VENV) (once; about a minute)"
-	@$(PYTHON) -m venv $(VENV)
+.PHONY: gone
+$(STAMP): requirements.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)
+	@if [ -z "$${PYTHON:-}" ] && PYTHON=$(RUN) $(FIND_PYTHON) >/dev/null 2>&1 && $(RUN) -c 'import pip'; then \
+	  python=$(RUN); else python=$$($(FIND_PYTHON)); "$$python" -m venv --clear $(VENV); fi; \
+	  echo "Installing the locked requirements into $(VENV), for $$("$$python" --version) (once; about a minute)"
 	@$(PIP) ops/installer.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements.txt || \
 	  { echo "uv could not; pip, which has settings of its own, tries (about three minutes)"; \
@@ -25,7 +26,8 @@ $(STAMP): requirements.txt ops/installer.txt
 	@touch $@
 
 .PHONY: install
-install: $(STAMP) ## Make the virtual environment with the locked requirements
+install: $(STAMP) ## Make the virtual environment with the locked requirements (PYTHON=path; `make clean` first for another)
+	@echo "$(VENV) has $$($(RUN) --version)"
 
 .PHONY: demo
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
@@ -74,6 +76,10 @@ test-random: $(STAMP) ## Unit and DAG tests in random order, with random example
 	  echo "random order and examples; to repeat them: make test-random SEED=$$seed"; \
 	  LOOP_TEST_SEED="$$seed" $(PYTEST) $(RANDOM_TESTS)
 
+.PHONY: test-pythons
+test-pythons: $(STAMP) ## Lint, unit and DAG tests on each Python that is found (OTHERS=1: not on that of .venv)
+	@$(RUN) -m ops.pythons $(if $(OTHERS),--others unit dags,check unit dags)
+
 .PHONY: test-attack
 test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
 	$(PYTEST) $(PARALLEL) -m attack tests/unit tests/integration tests/faults tests/dags
@@ -114,7 +120,7 @@ bench-model: reviews-given ## The default candidate beside TF-IDF and the lectur
 bench-search: reviews-given ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...)
 	$(call BENCH,search)
 bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
-	@$(PYTHON) -m venv .local/peers
+	@python=$$($(FIND_PYTHON) 3.12 3.11); "$$python" -m venv --clear .local/peers  # fastText has no wheel for 3.13
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(call BENCH,peers) --peers .local/peers/bin/python
 bench-warm-start: reviews-given ## Is a start from yesterday's weights worth it? (REVIEWS=...)
@@ -145,7 +151,7 @@ bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_rev
 	  --json benchmarks/results/gate.json --markdown benchmarks/results/gate.md
 
 .env:
-	@$(PYTHON) -m ops.make_env
+	@python=$$($(FIND_PYTHON) 2>/dev/null || echo "$${PYTHON:-python3}"); "$$python" -m ops.make_env
 
 .PHONY: up down
 up: .env ## Start the loop with docker compose (writes .env with fresh secrets if there is none)
@@ -160,12 +166,12 @@ docs: $(STAMP) ## Make the generated pages again
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
-	@$(PYTHON) -m venv .local/lock
+	@$(RUN) -m venv .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@{ echo "# What installs the locked requirements. \`make lock\` makes this file, too."; \
+	@{ echo "# What installs the locked requirements: \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
-	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes \
+	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes --universal \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.txt
 
