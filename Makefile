@@ -99,7 +99,7 @@ MINIO_SOURCE := github.com/minio/minio@v0.0.0-20251015172955-9e49d5e7a648
 
 .PHONY: test-real minio
 test-real: $(STAMP) ## Run the tests on a real S3 server and PostgreSQL (installs them as root, with apt)
-	@$(RUN) -m ops.real $(REAL) -- $(MAKE) --no-print-directory integration faults e2e
+	@$(RUN) -m ops.services.real $(REAL) -- $(MAKE) --no-print-directory integration faults e2e
 minio: ## Build MinIO with Go, for test-real
 	GOBIN="$${XDG_CACHE_HOME:-$$HOME/.cache}/retraining-loop/tools" go install $(MINIO_SOURCE)
 

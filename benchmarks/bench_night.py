@@ -28,8 +28,8 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
-from ops.airflow_api import AirflowApi
-from ops.stack import PROJECT, LocalStack, environment
+from ops.services.airflow_api import AirflowApi
+from ops.services.stack import PROJECT, LocalStack, environment
 
 if TYPE_CHECKING:
     from pipelines.simulation.film_site import Delivery

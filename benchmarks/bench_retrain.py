@@ -38,7 +38,7 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
-from ops.stack import LocalStack, environment
+from ops.services.stack import LocalStack, environment
 
 if TYPE_CHECKING:
     from pipelines.records.data import Snapshot

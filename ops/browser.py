@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.processes import apt_complaint, complaint_of
+from ops.services.processes import apt_complaint, complaint_of
 
 NAMES = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
 _HOW = (

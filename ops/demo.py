@@ -32,10 +32,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ops import held
-from ops.airflow_api import AirflowApi, last_complete_night
 from ops.held import REPLAY, Alarm, ReplayResult
-from ops.processes import StackError
-from ops.stack import PROJECT, LocalStack, environment
+from ops.services.airflow_api import AirflowApi, last_complete_night
+from ops.services.processes import StackError
+from ops.services.stack import PROJECT, LocalStack, environment
 from pipelines.core.errors import LoopError
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
-from ops.airflow_api import AirflowApi
-from ops.processes import StackError
+from ops.services.airflow_api import AirflowApi
+from ops.services.processes import StackError
 from pipelines.core.store.bucket import Bucket
 
 REPLAY = "reviews_replay"

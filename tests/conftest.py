@@ -108,7 +108,7 @@ def _moto(log: Path) -> Iterator[str]:
     """Moto as a child process, on a port that it chooses: in memory, checks no credentials."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ops.s3_double", "--until-end-of-input"],
+            [sys.executable, "-m", "ops.services.s3_double", "--until-end-of-input"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=output,

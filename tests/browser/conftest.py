@@ -15,9 +15,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from ops import browser as browsers
-from ops.airflow_api import AirflowApi
-from ops.processes import free_port
-from ops.stack import LocalStack
+from ops.services.airflow_api import AirflowApi
+from ops.services.processes import free_port
+from ops.services.stack import LocalStack
 from pipelines.core import config
 from pipelines.core.store.stores import open_stores
 from tests.browser import world as worlds

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy
 
-from ops.airflow_api import AirflowApi
-from ops.processes import free_port
-from ops.stack import LocalStack
+from ops.services.airflow_api import AirflowApi
+from ops.services.processes import free_port
+from ops.services.stack import LocalStack
 from pipelines.core import config
 from pipelines.core.store.stores import Stores, open_stores
 from tests.support.leftovers import processes_with

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.airflow_api import last_complete_night
+from ops.services.airflow_api import last_complete_night
 from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans

@@ -11,7 +11,7 @@ from datetime import date
 
 import pytest
 
-from ops.airflow_api import FINISHED, AirflowApi
+from ops.services.airflow_api import FINISHED, AirflowApi
 from pipelines.core import config
 from pipelines.registry import approvals
 from pipelines.registry.registry import Registry

@@ -16,7 +16,7 @@ import time
 import httpx
 import pytest
 
-from ops.stack import PROJECT
+from ops.services.stack import PROJECT
 from tests.support.leftovers import processes_with
 from tests.support.timing import HANG_SECONDS
 

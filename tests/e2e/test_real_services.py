@@ -1,4 +1,4 @@
-"""`python -m ops.real` starts services for a command and leaves nothing behind."""
+"""`python -m ops.services.real` starts services for a command and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.real import RealServices, main
-from ops.real_s3 import CephGateway
-from ops.stack import PROJECT
+from ops.services.real import RealServices, main
+from ops.services.real_s3 import CephGateway
+from ops.services.stack import PROJECT
 from tests.support.leftovers import processes_with
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,16 @@ def start(folder, monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
 
     def started(script, *options):
-        command = [sys.executable, "-m", "ops.real", *options, "--", sys.executable, "-uc", script]
+        command = [
+            sys.executable,
+            "-m",
+            "ops.services.real",
+            *options,
+            "--",
+            sys.executable,
+            "-uc",
+            script,
+        ]
         return subprocess.Popen(
             command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             # A job that a shell started in the background hears no Ctrl-C, nor do its children.

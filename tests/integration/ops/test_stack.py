@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from ops.processes import LOOPBACK
-from ops.stack import PROJECT, LocalStack, environment
+from ops.services.processes import LOOPBACK
+from ops.services.stack import PROJECT, LocalStack, environment
 from pipelines.core import config
 from pipelines.core.store.stores import open_stores
 

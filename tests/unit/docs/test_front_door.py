@@ -171,7 +171,7 @@ def test_the_container_for_editors_has_the_projects_python():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
     container = json.loads(text)
-    python = pyproject["project"]["requires-python"].removeprefix(">=")
+    python = pyproject["project"]["requires-python"].split(",")[0].removeprefix(">=")
     assert re.search(rf"\b{re.escape(python)}\b", container["image"])
     assert container["postCreateCommand"] == "make install"
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ops.airflow_api import last_complete_night
+from ops.services.airflow_api import last_complete_night
 
 
 @pytest.mark.parametrize(

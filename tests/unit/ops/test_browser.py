@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from ops import browser, processes
+from ops import browser
+from ops.services import processes
 
 COMMAND = [sys.executable, "-c", "import os, sys; sys.exit(int(os.environ['CHROMIUM'][-1]))"]
 

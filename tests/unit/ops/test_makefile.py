@@ -41,7 +41,7 @@ def test_whatever_talks_to_a_store_or_a_database_runs_on_real_ones_too():
 def test_installing_real_services_needs_nothing_but_python():
     """CI does it before there is a virtual environment."""
     reply = subprocess.run(
-        [sys.executable, "-S", "-m", "ops.real", "--help"],
+        [sys.executable, "-S", "-m", "ops.services.real", "--help"],
         cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from ops.processes import LOOPBACK, Processes, free_port, processes_of
+from ops.services.processes import LOOPBACK, Processes, free_port, processes_of
 
 # It starts another process in a session of its own, and both are deaf to a polite stop.
 DEAF = """
@@ -39,7 +39,7 @@ def test_a_preferred_port_that_is_taken_is_not_given():
 
 
 def test_after_a_stop_nothing_is_left_of_children_that_do_not_want_to_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("ops.processes._POLITE_SECONDS", 0.1)
+    monkeypatch.setattr("ops.services.processes._POLITE_SECONDS", 0.1)
     (tmp_path / "deaf.py").write_text(DEAF)
     processes = Processes(tmp_path)
     environment = {"PATH": os.environ["PATH"]}

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ops.s3_double import one_at_a_time
+from ops.services.s3_double import one_at_a_time
 from tests.support.timing import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,7 +35,7 @@ def test_a_second_thread_comes_in_only_after_the_first_has_left():
 
 def test_the_server_says_its_port_and_ends_with_who_started_it():
     server = subprocess.Popen(
-        [sys.executable, "-m", "ops.s3_double", "--until-end-of-input"],
+        [sys.executable, "-m", "ops.services.s3_double", "--until-end-of-input"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdin is not None

@@ -15,11 +15,11 @@ import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from ops.processes import LOOPBACK, Processes, StackError, free_port
+from ops.services.processes import LOOPBACK, Processes, StackError, free_port
 from pipelines.core.grants import ROLES
 
 _START_SECONDS = 120.0
-_TOOLS = Path(__file__).resolve().parent.parent / ".local" / "tools"
+_TOOLS = Path(__file__).resolve().parents[2] / ".local" / "tools"
 _CEPH_PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw",
                   "radosgw-admin")  # fmt: skip
 CEPH_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_pythons import Machine
 
 from ops import pythons
+from tests.support.fake_pythons import Machine
 
 ROOT = pythons.PROJECT
 

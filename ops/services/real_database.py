@@ -12,7 +12,7 @@ import signal
 import socket
 from pathlib import Path
 
-from ops.processes import LOOPBACK, Processes, free_port
+from ops.services.processes import LOOPBACK, Processes, free_port
 
 PACKAGES = ("postgresql",)
 _START_SECONDS = 60.0

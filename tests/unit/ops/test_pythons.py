@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_pythons import Machine
 
 from ops import pythons
+from tests.support.fake_pythons import Machine
 
 ROOT = pythons.PROJECT
 MAKE = """#!/bin/sh

@@ -1,7 +1,7 @@
 """Run a command on real services instead of test doubles, and leave nothing behind.
 
-    python -m ops.real [--install] [--or-skip | --or-doubles] -- COMMAND...
-    python -m ops.real --install
+    python -m ops.services.real [--install] [--or-skip | --or-doubles] -- COMMAND...
+    python -m ops.services.real --install
 
 Starts a real S3 server and PostgreSQL on free loopback ports, their data in a temporary folder,
 tells the command through its environment, and stops them when it ends, also after Ctrl-C. A server
@@ -26,10 +26,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ops.processes import Processes, StackError, apt_complaint
-from ops.real_database import PACKAGES as DATABASE_PACKAGES
-from ops.real_database import Postgres
-from ops.real_s3 import (
+from ops.services.processes import Processes, StackError, apt_complaint
+from ops.services.real_database import PACKAGES as DATABASE_PACKAGES
+from ops.services.real_database import Postgres
+from ops.services.real_s3 import (
     CEPH_PACKAGES,
     CephGateway,
     GivenServer,
@@ -189,7 +189,7 @@ def _given_database() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m ops.real", description=(__doc__ or "").split("\n")[0]
+        prog="python -m ops.services.real", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--install", action="store_true", help="install what is missing, as root")
     parser.add_argument("--or-skip", action="store_true", help="without an S3 server: say so, pass")

@@ -1,6 +1,6 @@
 """Moto's S3 server on loopback: in memory, checks no credentials.
 
-    python -m ops.s3_double [--port 9000] [--until-end-of-input]
+    python -m ops.services.s3_double [--port 9000] [--until-end-of-input]
 
 Moto looks whether a key is there and then writes it, so by chance two of several writers at once
 both create it. Real stores decide that in one step, and so does this server. It prints its port;
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from ops.processes import LOOPBACK
+from ops.services.processes import LOOPBACK
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def serve(port: int) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m ops.s3_double", description=(__doc__ or "").split("\n")[0]
+        prog="python -m ops.services.s3_double", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument(

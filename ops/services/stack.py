@@ -21,12 +21,12 @@ from pathlib import Path
 
 import httpx
 
-from ops.processes import LOOPBACK, Processes, free_port
+from ops.services.processes import LOOPBACK, Processes, free_port
 from pipelines.core.store.keyring import write_new_key
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
 
 _START_SECONDS = 900.0  # a busy machine takes its time; who dies is noticed at once
@@ -190,7 +190,7 @@ class LocalStack:
         (home / "passwords.json").write_text(json.dumps(passwords))
         if self.given_s3 is None:
             self.on_step("starting the S3 test server (moto)")
-            self._spawn("s3", "ops.s3_double", "--port", str(self.s3_port))
+            self._spawn("s3", "ops.services.s3_double", "--port", str(self.s3_port))
         write_new_key(self.folder / "signing-key.pem")
         if self.has_airflow:
             self._start_airflow()
