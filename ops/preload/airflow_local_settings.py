@@ -1,4 +1,4 @@
-"""Libraries that the scheduler of `ops.services.stack` imports as it starts, by Airflow's own hook for it.
+"""Libraries that the scheduler of `ops.services.stack` imports as it starts, by a hook of Airflow.
 
 Its task processes are forked from it, so none of them spends seconds on the same imports. Nothing
 of the project is imported here: tasks must run the code that is on the disk when they start.
