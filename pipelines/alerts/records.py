@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import logging
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from pipelines.alerts.alert import Alert, Run
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import ALERTS, alert_claim_key, alert_end_key, alert_key, looked_at_key
+from pipelines.core.parallel import in_parallel
 from pipelines.core.record import Sha256, StoredRecord
 from pipelines.core.settings import ChannelName
 from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
-_PARALLEL_READS = 8
 _ATTEMPT = re.compile(
     rf"{ALERTS}([0-9a-f]{{64}})/({'|'.join(get_args(ChannelName))})"
     r"/([0-9]{3})(?:\.(sent|failed))?\.json"
@@ -102,8 +101,7 @@ def attempts(reviews: Bucket) -> list[Attempt]:
         if before is None or int(number) > before.number or before.state == "unsettled":
             named, state = cast("ChannelName", channel), cast("State", end or "unsettled")
             found[incident, channel] = Attempt(incident, named, int(number), state)
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(lambda one: _proven(reviews, one), found.values()))
+    return list(in_parallel(lambda one: _proven(reviews, one), found.values()))
 
 
 def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:

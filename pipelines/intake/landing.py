@@ -12,13 +12,13 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pipelines.core.errors import DataError, ObjectMissingError, TrustError
 from pipelines.core.escaping import visible
 from pipelines.core.keys import RECEIPTS, arrival_id
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 LANDING_PREFIX = "landing/"
 UNSORTED = "unsorted"
-_PARALLEL_READS = 8
 
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # that can be reckoned with
@@ -229,8 +228,7 @@ def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, s
     """
     listed = [info.key for info in reviews.list(RECEIPTS)]
     wanted = [key for key in listed if _arrival_named_by(key) in arrivals]
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        found = list(readers.map(lambda key: _find_receipt(reviews, key), wanted))
+    found = list(in_parallel(lambda key: _find_receipt(reviews, key), wanted))
     nights: dict[str, set[str]] = {}
     for receipt in found:
         if receipt is not None:

@@ -8,17 +8,16 @@ under another name are a duplicate: recorded, and otherwise without effect.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.core.errors import TrustError
 from pipelines.core.keys import arrival_id, outcome_key, receipt_key
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake.landing import nights_by_arrival
 from pipelines.records.deliveries import Arrival, Delivery, Outcome, Receipt
 from pipelines.records.validations import Validation
 
 logger = logging.getLogger(__name__)
-_PARALLEL_READS = 8
 
 
 def find_outcome(reviews: Bucket, sha256: str) -> Outcome | None:
@@ -123,5 +122,4 @@ def _why_duplicate(outcome: Outcome) -> str:
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
     """Every first conclusion, sorted by delivery; what people decided since is in `standings`."""
     keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(lambda key: reviews.get_record(key, Outcome), keys))
+    return list(in_parallel(lambda key: reviews.get_record(key, Outcome), keys))

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import DELIVERIES, outcome_key, replay_key, replays_folder
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.data import Partition
 from pipelines.records.deliveries import Outcome, Replay, ReplayVerdict
 
 logger = logging.getLogger(__name__)
 
-_PARALLEL_READS = 8
 
 Found = TypeVar("Found")
 
@@ -113,8 +112,7 @@ def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
         return _read(reviews, delivery, counts[delivery])
 
     attempt = _or_none(read) if skips_torn else read
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        found = list(readers.map(attempt, sorted(counts)))
+    found = list(in_parallel(attempt, sorted(counts)))
     return [standing for standing in found if standing is not None]
 
 

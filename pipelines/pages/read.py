@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pipelines.core import links
 from pipelines.core.errors import LoopError, concerns_one_record, sentence
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
@@ -20,7 +20,6 @@ from pipelines.registry.registry import Registry
 
 logger = logging.getLogger(__name__)
 
-_PARALLEL_READS = 8
 
 Name = TypeVar("Name")
 Found = TypeVar("Found")
@@ -41,8 +40,7 @@ def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
 def each(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
     """Everything that could be read, by name."""
     wanted = list(dict.fromkeys(names))
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        found = list(readers.map(lambda name: or_none(read, name), wanted))
+    found = list(in_parallel(lambda name: or_none(read, name), wanted))
     return {name: one for name, one in zip(wanted, found, strict=True) if one is not None}
 
 
@@ -130,5 +128,4 @@ def read_all(
                 raise
             return Unreadable(key, sentence(error))
 
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(read, keys))
+    return list(in_parallel(read, keys))

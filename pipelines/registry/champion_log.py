@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from pipelines.core import keys
@@ -14,14 +13,13 @@ from pipelines.core.errors import (
     ObjectMissingError,
     TrustError,
 )
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.clock import CLOCKS_AGREE, now, read, written
 from pipelines.core.store.sealed import to_stored
 from pipelines.records.succession import ChampionHint, LogEntry
 
 logger = logging.getLogger(__name__)
-
-_PARALLEL_READS = 8
 
 
 class ChampionLog:
@@ -74,10 +72,10 @@ class ChampionLog:
             If a generation is missing, or an entry does not follow from the one before it.
         """
         generations = self._generations()
-        with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-            found = list(readers.map(self.entry, generations))
         entries: list[LogEntry] = []
-        for generation, entry in zip(generations, found, strict=True):
+        for generation, entry in zip(
+            generations, in_parallel(self.entry, generations), strict=True
+        ):
             before = entries[-1].digest() if entries else None
             if entry.previous_entry_sha256 != before:
                 raise TrustError(

@@ -6,14 +6,14 @@ alike in whatever order and however many at once, and a repeated task sees the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TypeVar
 
 import numpy as np
 
+from pipelines.core.parallel import in_parallel
 from pipelines.core.record import canonical_json, sha256_of
 from pipelines.core.settings import ValidationSettings
 from pipelines.core.store.bucket import Bucket
@@ -27,8 +27,6 @@ from pipelines.intake.standings import Standing
 from pipelines.records.data import Partition, Snapshot
 from pipelines.records.validations import Profile, Validation
 from pipelines.validation import profiles
-
-_PARALLEL_READS = 8
 
 One = TypeVar("One")
 Other = TypeVar("Other")
@@ -121,7 +119,7 @@ def collect(
     of_source = [one for one in recent if one.outcome.source == source]
     of_source.sort(key=lambda one: (one.outcome.counted_in, one.outcome.delivery))
     keys = [one.validation_key for one in of_source]
-    found = _in_parallel(lambda key: reviews.get_record(key, Validation), keys)
+    found = list(in_parallel(lambda key: reviews.get_record(key, Validation), keys))
     trailing = tuple(zip(keys, found, strict=True))
     return History(before, known, digest, trailing, source)
 
@@ -139,8 +137,8 @@ def _known(
     }
     names = sorted(parts)
     is_recent = {sketch.sha256 for one in recent for sketch in one.sketches}
-    read = _in_parallel(
-        lambda name: signatures.from_table(read_partition(reviews, parts[name])), names
+    read = list(
+        in_parallel(lambda name: signatures.from_table(read_partition(reviews, parts[name])), names)
     )
     keys = [NOTHING_KNOWN.text_keys, *(keys for keys, _ in read)]
     found = [
@@ -149,8 +147,3 @@ def _known(
     ]
     known = Known(np.unique(np.concatenate(keys)), np.concatenate(found))
     return known, sha256_of(canonical_json([[name, name in is_recent] for name in names]))
-
-
-def _in_parallel(read: Callable[[One], Other], many: Sequence[One]) -> list[Other]:
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(read, many))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from pipelines.core.errors import (
     sentence,
 )
 from pipelines.core.keys import RECEIPTS, delivery_key, missing_key, outcome_key
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings
 from pipelines.intake.landing import checked_night
@@ -38,7 +38,6 @@ WHY = "Why, is said by: python -m pipelines champion show"
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
-_PARALLEL_READS = 8
 
 Found = TypeVar("Found")
 
@@ -203,8 +202,7 @@ def _night(
     reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
 ) -> NightBeside:
     beside = [one for one in receipts if isinstance(one, Unreadable) or one.delivery != sha256]
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        found = list(readers.map(lambda one: _as_it_stands(reviews, one), beside))
+    found = list(in_parallel(lambda one: _as_it_stands(reviews, one), beside))
     others = [one for one in found if one is not None]
     return NightBeside(
         night,

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.core.errors import concerns_one_record, sentence
 from pipelines.core.keys import MISSING, RECEIPTS, arrival_id
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import nights as intake_nights
@@ -40,7 +40,6 @@ ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most 
 NIGHTS_PER_PAGE = 30
 MOST_SET_ASIDE = 50  # files on the page
 MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
-_PARALLEL_READS = 8
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,7 @@ def _of_deliveries(reviews: Bucket, receipts: Iterable[Receipt]) -> list[Inciden
     for one in sorted(receipts, key=lambda receipt: receipt.night):
         if one.verdict in ("HELD", "PARTLY_ACCEPTED") or one.conflicts_with is not None:
             odd[one.delivery].append(one)
-    with ThreadPoolExecutor(_PARALLEL_READS) as readers:
-        return list(readers.map(lambda of_one: _of_delivery(reviews, of_one), odd.values()))
+    return list(in_parallel(lambda of_one: _of_delivery(reviews, of_one), odd.values()))
 
 
 def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -19,6 +18,7 @@ from pipelines.core.errors import (
     ObjectMissingError,
     TransientError,
 )
+from pipelines.core.parallel import in_parallel
 from pipelines.core.record import StoredRecord
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
@@ -26,8 +26,6 @@ from pipelines.core.store.sealed import AnyRecord
 from pipelines.records.succession import ChampionHint
 from pipelines.records.validations import Validation
 from pipelines.registry.fsck.places import BucketName, Place, place_of
-
-PARALLEL_READS = 8
 
 Severity = Literal["error", "warning", "note"]
 One = TypeVar("One")
@@ -198,7 +196,6 @@ def each(
         except LoopError as error:
             return error
 
-    with ThreadPoolExecutor(PARALLEL_READS) as readers:
-        for answer in readers.map(attempt, many):
-            progress.step()
-            yield answer
+    for answer in in_parallel(attempt, many):
+        progress.step()
+        yield answer

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
-from pipelines.core import keys
+from pipelines.core import keys, parallel
 from pipelines.core.errors import StoreUnavailableError
 from pipelines.core.store import sealed
 from pipelines.records.data import Snapshot
@@ -17,7 +17,7 @@ from pipelines.records.decisions import ApprovalRecord
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
 from pipelines.records.succession import ChampionHint, LogEntry
 from pipelines.records.versions import Manifest
-from pipelines.registry.fsck import check, contents
+from pipelines.registry.fsck import check
 from pipelines.registry.fsck.places import PLACES, place_of
 from pipelines.registry.registry import Registry
 from tests.support.builders import listing
@@ -32,7 +32,7 @@ FLIPS = 16  # bytes flipped per object, spread from the first to the last
 @pytest.fixture
 def world(whole_bytes, monkeypatch):
     """The whole world without a server, where the same bytes are not proven over and over."""
-    monkeypatch.setattr(contents, "PARALLEL_READS", 1)
+    monkeypatch.setattr(parallel, "MOST_READS", 1)
     monkeypatch.setattr(sealed, "from_stored", functools.cache(sealed.from_stored))
     return whole.in_memory(whole_bytes.reviews, whole_bytes.models)
 
