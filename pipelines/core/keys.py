@@ -7,6 +7,8 @@ compare where it was found with where it belongs.
 from __future__ import annotations
 
 import hashlib
+import re
+from typing import NamedTuple
 
 
 def arrival_id(landing_key: str, version_tag: str) -> str:
@@ -134,3 +136,58 @@ def hint_key(model: str) -> str:
 
 def rollback_key(model: str, digest: str) -> str:
     return f"{model}/rollbacks/{digest[:20]}.json"
+
+
+def versions_folder(model: str) -> str:
+    return f"{model}/versions/"
+
+
+def gates_folder(model: str, version: str) -> str:
+    return f"{versions_folder(model)}{version}/gates/"
+
+
+# ── Read back ────────────────────────────────────────────────────────────────────────────────
+# A key that somebody else wrote may have any form: these say None, or raise a ValueError.
+
+_LOG_KEY = re.compile(r"[^/]+/log/([0-9]{8})\.json")
+_GATE_KEY = re.compile(r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
+
+
+def name_of(key: str) -> str:
+    """The last part of a record's key, without its ending."""
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def second_part(key: str) -> str:
+    """What names the folder: the night of a receipt, the delivery of an outcome."""
+    return key.split("/")[1]
+
+
+def night_of_partition(key: str) -> str:
+    """The day in ``accepted/date=2026-01-05/...``."""
+    return second_part(key).removeprefix("date=")
+
+
+def version_of(key: str) -> str:
+    """The version in ``<model>/versions/<version>/...``."""
+    return key.split("/")[2]
+
+
+def generation_of(key: str) -> int | None:
+    """The generation in ``<model>/log/<generation>.json``."""
+    match = _LOG_KEY.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+class Gate(NamedTuple):
+    """What a key of a decision's folder says."""
+
+    version: str
+    generation: int
+    policy: str  # the first 16 digits
+
+
+def gate_of(key: str) -> Gate | None:
+    """Version, champion generation and policy in the key of anything in a decision's folder."""
+    match = _GATE_KEY.fullmatch(key)
+    return Gate(match[1], int(match[2]), match[3]) if match else None

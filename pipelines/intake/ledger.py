@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.core.errors import TrustError
-from pipelines.core.keys import arrival_id, outcome_key, receipt_key
+from pipelines.core.errors import DeliveryHeldError, TrustError
+from pipelines.core.keys import arrival_id, outcome_key, receipt_key, report_key
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake.landing import nights_by_arrival
@@ -66,6 +66,37 @@ def conclude(
         validation_key=validation_key,
     )
     return reviews.put_first(outcome)
+
+
+def conclude_held(
+    reviews: Bucket,
+    arrival: Arrival,
+    delivery: Delivery,
+    validation: Validation,
+    validation_key: str,
+) -> Outcome | None:
+    """Commit that a delivery is held; None when it is not, since `accept` concludes it then."""
+    if validation.verdict != "HELD":
+        return None
+    return conclude(reviews, arrival, delivery, validation, validation_key)
+
+
+def check_not_held(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> None:
+    """Give a held delivery its receipt, then raise.
+
+    Raises
+    ------
+    DeliveryHeldError
+        If this arrival of the delivery is held, not a duplicate of one that is.
+    """
+    if outcome.verdict != "HELD" or give_receipt(reviews, arrival, outcome).verdict != "HELD":
+        return
+    raise DeliveryHeldError(
+        landing_key=arrival.landing_key,
+        delivery=outcome.delivery,
+        why=outcome.why,
+        report_uri=reviews.uri(report_key(outcome.validation_key)),
+    )
 
 
 def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:

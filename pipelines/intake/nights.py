@@ -6,7 +6,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
-from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.errors import (
+    LoopError,
+    MissingDeliveryError,
+    NightHeldError,
+    NightIncompleteError,
+    ObjectMissingError,
+    SetAsideError,
+    TrustError,
+    concerns_one_record,
+)
+from pipelines.core.errors import sentence as error_sentence
 from pipelines.core.escaping import visible
 from pipelines.core.keys import RECEIPTS
 from pipelines.core.settings import SourceSettings
@@ -150,3 +160,90 @@ def summarize(reviews: Bucket, night: str, *, skips_torn: bool = False) -> Night
         held_rows=sum(receipt.held_rows for receipt in receipts),
         receipts=tuple(receipts),
     )
+
+
+# ── Is the night well? ───────────────────────────────────────────────────────────────────────
+
+
+def check(reviews: Bucket, summary: NightSummary, due: Sequence[str]) -> None:
+    """Check that nothing of a night needs a person.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the ledger is.
+    summary : NightSummary
+        Of the night.
+    due : sequence of str
+        Landing keys of the deliveries that the night had to deal with.
+
+    Raises
+    ------
+    NightIncompleteError
+        If one that was due has no receipt: its task failed before it finished. Or if a receipt
+        cannot be read.
+    NightHeldError
+        If any delivery of the night is held, and nobody replayed it since. Everything else of the
+        night counts already.
+    MissingDeliveryError
+        If all that came is fine, but a source is overdue.
+    SetAsideError
+        If there are only files that no night will take up unless somebody does something.
+    """
+    finished = {receipt.landing_key for receipt in summary.receipts}
+    held = [receipt for receipt in summary.receipts if _is_still_held(reviews, receipt)]
+    problem = _problem(summary, [key for key in due if key not in finished], len(due), held)
+    if problem is not None:
+        raise problem
+
+
+def _problem(
+    summary: NightSummary, unfinished: Sequence[str], due: int, held: Sequence[Receipt]
+) -> LoopError | None:
+    night = summary.night
+    aside = "; ".join(f"{file.landing_key}: {file.why}" for file in summary.for_people[:5])
+    missing = "; ".join([*(sentence(source) for source in summary.missing), aside]).strip("; ")
+    if unfinished:
+        return NightIncompleteError(
+            f"{len(unfinished)} of {due} deliveries due on {night} were not finished: "
+            f"{list(unfinished[:5])}. None of their rows count, nothing is lost, and they are due "
+            "again. Their own tasks say what failed: docs/runbooks/ingest-incomplete.md"
+        )
+    if summary.unreadable:
+        return NightIncompleteError(
+            f"{len(summary.unreadable)} receipts of {night} cannot be read, so what became of "
+            f"their files is not known: {list(summary.unreadable[:5])}. They are not counted. "
+            "What to do: docs/runbooks/ingest-incomplete.md"
+        )
+    if held:
+        named = "; ".join(f"{receipt.landing_key!r}: {receipt.why}" for receipt in held[:5])
+        return NightHeldError(
+            f"{len(held)} of {summary.deliveries} deliveries of {night} are held, the others "
+            f"count ({summary.accepted_rows:,} rows accepted). {named} "
+            f"What to do: docs/runbooks/held-delivery.md {missing}"
+        )
+    if summary.missing:
+        return MissingDeliveryError(
+            f"night {night}: {missing}. All that did come is dealt with. "
+            "What to do: docs/runbooks/missing-delivery.md"
+        )
+    if aside:
+        return SetAsideError(
+            f"night {night}: all that is due is dealt with. {aside} "
+            "What to do: docs/runbooks/set-aside-delivery.md"
+        )
+    return None
+
+
+def _is_still_held(reviews: Bucket, receipt: Receipt) -> bool:
+    """Whether nobody replayed it; what cannot be read is held, so that the others are named."""
+    if receipt.verdict != "HELD":
+        return False
+    try:
+        standing = standings.find(reviews, receipt.delivery)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("delivery=%s is taken as held: %s", receipt.delivery, error_sentence(error))
+        return True
+    return standing is not None and standing.verdict == "HELD"

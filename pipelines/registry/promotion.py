@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from pipelines.core.errors import PromotionError, StalePlanError
+import logging
+
+from pipelines.core.errors import ChampionMovedError, PromotionError, StalePlanError
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import Evaluation, Metrics
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry import champion_log
-from pipelines.registry.approvals import checked_approval, joined_reasons, may_ever_be
+from pipelines.registry.approvals import checked_approval, is_allowed, joined_reasons, may_ever_be
 from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 
 def promote(
@@ -62,6 +66,36 @@ def promote(
             at=champion_log.time_after(registry.models, before),
         )
     )
+
+
+def promote_if_allowed(
+    registry: Registry, decision: Decision, *, policy: str, actor: str, reason: str
+) -> LogEntry | None:
+    """Promote, or log why the decision does not allow it; returns None then.
+
+    Raises
+    ------
+    ChampionMovedError
+        If another version was promoted since: decide again. An approval is void then.
+    """
+    if not is_allowed(registry, decision):
+        logger.warning(
+            "Not promoted: version %s against champion generation %d is %s, a person's approval "
+            "is %s. %s", decision.version, decision.champion_generation, decision.verdict,
+            decision.approval.replace("_", " "), decision.why,
+        )  # fmt: skip
+        if decision.approval == "needed":
+            logger.warning(
+                "Nobody approved this decision. Run sentiment_retrain again to be asked."
+            )
+        return None
+    try:
+        return promote(registry, decision, policy=policy, actor=actor, reason=reason)
+    except ChampionMovedError as error:
+        logger.warning("%s", error)
+        if decision.approval == "needed":
+            logger.warning("The approval of version %s is void.", decision.version)
+        raise
 
 
 def _check_verdict(registry: Registry, decision: Decision) -> None:

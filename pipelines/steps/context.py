@@ -1,17 +1,68 @@
-"""What the steps share: stores and registry by the configuration, records by their URI."""
+"""What the steps share: the settings, read once per step, and the stores as a role sees them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.core import config
+from pipelines.core.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.core.grants import Role
+    from pipelines.core.store.bucket import Bucket
     from pipelines.core.store.stores import Stores
+    from pipelines.records.data import Snapshot
     from pipelines.records.decisions import Decision
     from pipelines.records.versions import Plan
     from pipelines.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop in one step: its settings, its two buckets, and the model that it retrains."""
+
+    settings: Settings
+    stores: Stores
+
+    @property
+    def reviews(self) -> Bucket:
+        return self.stores.reviews
+
+    @property
+    def models(self) -> Bucket:
+        return self.stores.models
+
+    @property
+    def registry(self) -> Registry:
+        from pipelines.registry.registry import Registry
+
+        return Registry(self.models, self.settings.model.name)
+
+    def key(self, uri: str) -> str:
+        """The object key in a URI that one of the two buckets gave out."""
+        return self.stores.resolve(uri)[1]
+
+    def plan(self, uri: str) -> Plan:
+        return self.registry.versions.plan(self.key(uri))
+
+    def learned(self) -> Snapshot | None:
+        """What the champion was trained on; None when there is no champion."""
+        from pipelines.intake import snapshot
+
+        registry = self.registry
+        champion = registry.log.champion()
+        if champion is None:
+            return None
+        return snapshot.pinned(self.reviews, registry.versions.champion_manifest(champion).plan)
+
+
+def open_loop(role: Role | None = "retrain") -> Loop:
+    """Open both buckets with the credentials of a role; None for the caller's own."""
+    from pipelines.core.store.stores import open_stores
+
+    settings = config.load()
+    return Loop(settings, open_stores(settings, role))
 
 
 def log_name() -> str:
@@ -33,29 +84,17 @@ def check_log(at_least: int) -> int:
     TrustError
         If it, or one that a record proves, is not there any more.
     """
-    return registry_in(stores_as()).check_nothing_cut(at_least)
+    return open_loop().registry.check_nothing_cut(at_least)
 
 
 def read_decision(decision_uri: str) -> Decision:
-    stores = stores_as()
-    _, key = stores.resolve(decision_uri)
-    return registry_in(stores).decisions.decision(key)
+    loop = open_loop()
+    return loop.registry.decisions.decision(loop.key(decision_uri))
 
 
 def stores_as(role: Role | None = "retrain") -> Stores:
-    """Open both buckets with the credentials of a role; None for the caller's own."""
-    from pipelines.core.store.stores import open_stores
-
-    return open_stores(config.load(), role)
+    return open_loop(role).stores
 
 
 def registry_in(stores: Stores) -> Registry:
-    from pipelines.registry.registry import Registry
-
-    return Registry(stores.models, config.load().model.name)
-
-
-def read_plan(stores: Stores, plan_uri: str) -> tuple[Plan, Registry]:
-    registry = registry_in(stores)
-    _, key = stores.resolve(plan_uri)
-    return registry.versions.plan(key), registry
+    return Loop(config.load(), stores).registry

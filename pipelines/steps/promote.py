@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from pipelines.core import config
+from pipelines.core import keys
 from pipelines.core.errors import (
     ChampionMovedError,
     ConfirmationError,
@@ -14,11 +14,8 @@ from pipelines.core.errors import (
     concerns_one_record,
     sentence,
 )
-from pipelines.steps.context import read_decision, registry_in, stores_as
+from pipelines.steps.context import open_loop
 from pipelines.steps.retrain import decide, evaluate, verify, write_card
-
-if TYPE_CHECKING:
-    from pipelines.records.decisions import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +38,9 @@ def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
     """What follows a decision: promote, ask a person, or keep the champion."""
     from pipelines.registry import approvals
 
-    stores = stores_as()
-    decision, registry = read_decision(decision_uri), registry_in(stores)
+    loop = open_loop()
+    registry = loop.registry
+    decision = registry.decisions.decision(loop.key(decision_uri))
     if is_dry_run or not approvals.is_open(registry, decision):
         logger.info("The champion stays: %s. %s", decision.verdict, decision.why)
         return "keep_champion"
@@ -53,8 +51,9 @@ def describe_decision(decision_uri: str) -> str:
     """What a person is asked about a decision, as Markdown."""
     from pipelines.gate import question
 
-    hours = config.load().approval.timeout_hours
-    return question.describe(read_decision(decision_uri), timeout_hours=hours)
+    loop = open_loop()
+    decision = loop.registry.decisions.decision(loop.key(decision_uri))
+    return question.describe(decision, timeout_hours=loop.settings.approval.timeout_hours)
 
 
 def record_reply(decision_uri: str, reply: Reply | None) -> bool:
@@ -81,7 +80,9 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
                 f"is {decision_uri}: the answer is void. Start a new run of sentiment_retrain"
             )
         return record_answer(**reply) == "approve"
-    decision, registry = read_decision(decision_uri), registry_in(stores_as())
+    loop = open_loop()
+    registry = loop.registry
+    decision = registry.decisions.decision(loop.key(decision_uri))
     if approvals.is_allowed(registry, decision):
         logger.info("Version %s was approved elsewhere meanwhile.", decision.version)
         return True
@@ -103,10 +104,9 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
     """
     from pipelines.registry import approvals
 
-    stores = stores_as()
-    _, key = stores.resolve(decision_uri)
-    registry = registry_in(stores)
-    approval = approvals.answer(registry, key, answer, actor=actor, reason=reason)
+    loop = open_loop()
+    key = loop.key(decision_uri)
+    approval = approvals.answer(loop.registry, key, answer, actor=actor, reason=reason)
     logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
     if approval.answer != answer:
         logger.warning(
@@ -129,39 +129,29 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
         If that happens `MAX_REDECISIONS` times in a row.
     """
     from pipelines.core import provenance
-    from pipelines.registry import approvals, promotion
+    from pipelines.registry import promotion
 
-    stores = stores_as()
-    registry, policy = registry_in(stores), provenance.gate_policy(config.load())
+    loop = open_loop()
+    registry, policy = loop.registry, provenance.gate_policy(loop.settings)
     for _ in range(MAX_REDECISIONS):
-        decision = read_decision(decision_uri)
-        if not approvals.is_allowed(registry, decision):
-            _log_not_promoted(decision)
-            return None
+        decision = registry.decisions.decision(loop.key(decision_uri))
         try:
-            entry = promotion.promote(registry, decision, policy=policy, actor=actor, reason=reason)
+            entry = promotion.promote_if_allowed(
+                registry, decision, policy=policy, actor=actor, reason=reason
+            )
         except ChampionMovedError as error:
-            logger.warning("%s", error)
-            if decision.approval == "needed":
-                logger.warning("The approval of version %s is void.", decision.version)
             lost = error
-            manifest_uri = stores.models.uri(registry.versions.key(decision.version))
-            decision_uri = decide(verify(evaluate(manifest_uri)))
-            with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
-                write_card(decision_uri)
+            decision_uri = _decide_again(loop.models.uri(registry.versions.key(decision.version)))
         else:
-            return stores.models.uri(registry.log.key(entry.generation))
+            return loop.models.uri(entry.object_key) if entry else None
     raise lost
 
 
-def _log_not_promoted(decision: Decision) -> None:
-    logger.warning(
-        "Not promoted: version %s against champion generation %d is %s, a person's approval is %s. "
-        "%s", decision.version, decision.champion_generation, decision.verdict,
-        decision.approval.replace("_", " "), decision.why,
-    )  # fmt: skip
-    if decision.approval == "needed":
-        logger.warning("Nobody approved this decision. Run sentiment_retrain again to be asked.")
+def _decide_again(manifest_uri: str) -> str:
+    decision_uri = decide(verify(evaluate(manifest_uri)))
+    with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
+        write_card(decision_uri)
+    return decision_uri
 
 
 def confirm(entry_uri: str | None) -> int:
@@ -180,12 +170,10 @@ def confirm(entry_uri: str | None) -> int:
     from pipelines.registry import rollback
     from pipelines.serving import confirm as serving_confirm
 
-    stores = stores_as()
-    _, key = stores.resolve(entry_uri)
-    registry = registry_in(stores)
-    generation = int(key.rpartition("/")[2].removesuffix(".json"))
+    loop = open_loop()
+    registry, generation = loop.registry, int(keys.name_of(loop.key(entry_uri)))
     try:
-        return serving_confirm.confirm(stores.reviews, registry, generation, config.load())
+        return serving_confirm.confirm(loop.reviews, registry, generation, loop.settings)
     except Exception as error:
         # What this machine or the whole store is at fault for says nothing of the champion.
         if isinstance(error, OSError | MemoryError) or not concerns_one_record(error):

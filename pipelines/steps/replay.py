@@ -1,4 +1,4 @@
-"""The steps of `reviews_replay`: an URI in, an URI out, the same for Airflow and the shell."""
+"""The steps of `reviews_replay`: a URI in, a URI out, the same for Airflow and the shell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.core import config
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:
     from pipelines.records.deliveries import Replay, ReplayAction
@@ -18,15 +17,14 @@ logger = logging.getLogger(__name__)
 def plan_replay(
     delivery: str, action: ReplayAction, reason: str, rows: Sequence[int] | None = None
 ) -> str:
-    """Think a replay over; returns the plan's URI. Nothing is changed yet."""
+    """Plan a replay; returns the plan's URI. Nothing is changed yet."""
     from pipelines.serving import label_judge
     from pipelines.validation import replay_plan
 
-    stores, settings = stores_as("ingest"), config.load()
-    asked = action == "revalidate"
-    champion = label_judge.find(registry_in(stores)) if asked else None
+    loop = open_loop("ingest")
+    champion = label_judge.find(loop.registry) if action == "revalidate" else None
     key, plan = replay_plan.make_plan(
-        stores.reviews, delivery, action, rows=rows or None, reason=reason, settings=settings,
+        loop.reviews, delivery, action, rows=rows or None, reason=reason, settings=loop.settings,
         judge=champion,
     )  # fmt: skip
     logger.info(
@@ -34,7 +32,7 @@ def plan_replay(
         action, delivery, plan.verdict, plan.why, len(plan.accept), len(plan.quarantine),
         plan.held_rows, plan.discarded_rows,
     )  # fmt: skip
-    return stores.reviews.uri(key)
+    return loop.reviews.uri(key)
 
 
 def apply_replay(plan_uri: str, actor: str) -> str:
@@ -42,19 +40,19 @@ def apply_replay(plan_uri: str, actor: str) -> str:
     from pipelines.records.deliveries import ReplayPlan
     from pipelines.validation import replay_apply
 
-    reviews, key = stores_as("ingest").resolve(plan_uri)
-    plan = reviews.get_record(key, ReplayPlan)
-    done = replay_apply.apply_plan(reviews, plan, config.load(), actor=actor)
-    return reviews.uri(done.object_key)
+    loop = open_loop("ingest")
+    plan = loop.reviews.get_record(loop.key(plan_uri), ReplayPlan)
+    replay = replay_apply.apply_plan(loop.reviews, plan, loop.settings, actor=actor)
+    return loop.reviews.uri(replay.object_key)
 
 
 def has_released_reviews(replay_uri: str) -> bool:
-    """Whether rows count from this replay on, so that the retraining must be told."""
+    """Whether rows count from this replay on, so that a retraining has something new."""
     return read_replay(replay_uri).accepted is not None
 
 
 def read_replay(replay_uri: str) -> Replay:
     from pipelines.records.deliveries import Replay
 
-    reviews, key = stores_as("ingest").resolve(replay_uri)
-    return reviews.get_record(key, Replay)
+    loop = open_loop("ingest")
+    return loop.reviews.get_record(loop.key(replay_uri), Replay)

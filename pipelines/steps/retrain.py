@@ -9,15 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from pipelines.core import config
+from pipelines.core import config, keys
 from pipelines.core.errors import StalePlanError
-from pipelines.steps.context import read_plan, registry_in, stores_as
-
-if TYPE_CHECKING:
-    from pipelines.core.store.stores import Stores
-    from pipelines.records.data import Snapshot
+from pipelines.steps.context import open_loop
 
 logger = logging.getLogger(__name__)
 
@@ -26,27 +21,24 @@ def take_snapshot() -> str:
     """Pin the accepted reviews of this moment; returns the snapshot's URI."""
     from pipelines.intake import snapshot
 
-    stores = stores_as()
-    pinned = snapshot.take(
-        stores.reviews, config.load().split, before=learned_by_the_champion(stores)
-    )
-    return stores.reviews.uri(pinned.object_key)
+    loop = open_loop()
+    pinned = snapshot.take(loop.reviews, loop.settings.split, before=loop.learned())
+    return loop.reviews.uri(pinned.object_key)
 
 
 def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = None) -> str:
     """Fix everything that decides the model's bytes; returns the plan's URI."""
     from pipelines.records.data import Snapshot
-    from pipelines.training import train as training_train
+    from pipelines.training.train import make_plan
 
-    stores = stores_as()
-    settings = config.load()
+    loop = open_loop()
+    settings = loop.settings
     if candidates:
         settings = config.with_candidates(settings, tuple(candidates))
     if seed is not None:
         settings = config.with_seed(settings, seed)
-    reviews, key = stores.resolve(snapshot_uri)
-    made = training_train.make_plan(reviews.get_record(key, Snapshot), settings)
-    return stores.models.uri(registry_in(stores).versions.add_plan(made))
+    pinned = loop.reviews.get_record(loop.key(snapshot_uri), Snapshot)
+    return loop.models.uri(loop.registry.versions.add_plan(make_plan(pinned, settings)))
 
 
 def has_work(plan_uri: str) -> bool:
@@ -54,28 +46,28 @@ def has_work(plan_uri: str) -> bool:
     from pipelines.core import provenance
     from pipelines.registry import approvals
 
-    stores = stores_as()
-    made, registry = read_plan(stores, plan_uri)
+    loop = open_loop()
+    planned, registry = loop.plan(plan_uri), loop.registry
     champion = registry.log.champion()
-    if champion is not None and champion.version == made.version:
-        logger.info("Nothing changed: version %s is the champion already.", made.version)
+    if champion is not None and champion.version == planned.version:
+        logger.info("Nothing changed: version %s is the champion already.", planned.version)
         return False
-    if (entry := registry.log.withdrawn().get(made.version)) is not None:
+    if (entry := registry.log.withdrawn().get(planned.version)) is not None:
         logger.info(
             "Nothing to do: version %s was rolled back at %s (%s) and not released since.",
-            made.version, entry.at, entry.reason,
+            planned.version, entry.at, entry.reason,
         )  # fmt: skip
         return False
     decision = registry.decisions.find_decision(
-        made.version,
+        planned.version,
         champion.generation if champion else 0,
-        provenance.gate_policy(config.load()),
+        provenance.gate_policy(loop.settings),
     )
     if decision is None or approvals.is_open(registry, decision):
         return True
     logger.info(
         "Nothing changed: version %s was decided on before: %s. %s",
-        made.version, decision.verdict, decision.why,
+        planned.version, decision.verdict, decision.why,
     )  # fmt: skip
     return False
 
@@ -87,17 +79,19 @@ def featurize(plan_uri: str) -> dict[str, int]:
     from pipelines.models import factories
     from pipelines.training import candidates
 
-    stores = stores_as()
-    made, _ = read_plan(stores, plan_uri)
-    candidates.check_configured(made, config.load())
-    built = [candidates.build(made, name) for name in made.candidates]
-    pinned = snapshot.pinned(stores.reviews, made)
-    wanted = {
-        factories.fingerprint_parameters(one) for one in built if factories.reads_fingerprints(one)
+    loop = open_loop()
+    planned = loop.plan(plan_uri)
+    candidates.check_configured(planned, loop.settings)
+    models = [candidates.build(planned, name) for name in planned.candidates]
+    pinned = snapshot.pinned(loop.reviews, planned)
+    parameters = {
+        factories.fingerprint_parameters(model)
+        for model in models
+        if factories.reads_fingerprints(model)
     }
     cached = computed = 0
-    for ngram_max, bits in sorted(wanted):
-        use = fingerprint_cache.fill_cache(stores.reviews, pinned, ngram_max=ngram_max, bits=bits)
+    for ngram_max, bits in sorted(parameters):
+        use = fingerprint_cache.fill_cache(loop.reviews, pinned, ngram_max=ngram_max, bits=bits)
         cached, computed = cached + use.cached, computed + use.computed
     return asdict(fingerprint_cache.CacheUse(cached=cached, computed=computed))
 
@@ -106,12 +100,12 @@ def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
     """Fit the plan's candidates and store the best as a version; returns the manifest's URI."""
     from pipelines.training import train as training_train
 
-    stores = stores_as()
-    made, registry = read_plan(stores, plan_uri)
+    loop = open_loop()
     manifest = training_train.train(
-        stores.reviews, registry, made, config.load(), on_step=on_step or logger.info
-    )
-    return stores.models.uri(manifest.object_key)
+        loop.reviews, loop.registry, loop.plan(plan_uri), loop.settings,
+        on_step=on_step or logger.info,
+    )  # fmt: skip
+    return loop.models.uri(manifest.object_key)
 
 
 def evaluate(manifest_uri: str) -> str:
@@ -119,29 +113,23 @@ def evaluate(manifest_uri: str) -> str:
     from pipelines.core import provenance
     from pipelines.evaluation import evaluate as evaluation_evaluate
 
-    stores = stores_as()
-    models, key = stores.resolve(manifest_uri)
-    registry = registry_in(stores)
-    manifest = registry.versions.manifest(
-        key.split("/")[-2]
-    )  # <name>/versions/<version>/manifest.json
-    settings = config.load()
-    found = evaluation_evaluate.evaluate(
-        stores.reviews, registry, manifest, settings, provenance.gate_policy(settings)
+    loop = open_loop()
+    registry = loop.registry
+    manifest = registry.versions.manifest(keys.version_of(loop.key(manifest_uri)))
+    evaluation = evaluation_evaluate.evaluate(
+        loop.reviews, registry, manifest, loop.settings, provenance.gate_policy(loop.settings)
     )
-    return models.uri(found.object_key)
+    return loop.models.uri(evaluation.object_key)
 
 
 def verify(evaluation_uri: str) -> str:
     """Try the model file in a clean process; returns the evaluation's URI again."""
     from pipelines.evaluation import verify as evaluation_verify
 
-    stores = stores_as()
-    _, key = stores.resolve(evaluation_uri)
-    registry = registry_in(stores)
-    evaluation_verify.verify(
-        stores.reviews, registry, registry.decisions.evaluation(key), config.load()
-    )
+    loop = open_loop()
+    registry = loop.registry
+    evaluation = registry.decisions.evaluation(loop.key(evaluation_uri))
+    evaluation_verify.verify(loop.reviews, registry, evaluation, loop.settings)
     return evaluation_uri
 
 
@@ -156,23 +144,21 @@ def decide(evaluation_uri: str) -> str:
     from pipelines.core import provenance
     from pipelines.gate import decide as gate_decide
 
-    stores = stores_as()
-    models, key = stores.resolve(evaluation_uri)
-    registry = registry_in(stores)
-    evaluation = registry.decisions.evaluation(key)
-    settings = config.load()
-    if evaluation.policy != provenance.gate_policy(settings):
+    loop = open_loop()
+    decisions = loop.registry.decisions
+    evaluation = decisions.evaluation(loop.key(evaluation_uri))
+    if evaluation.policy != provenance.gate_policy(loop.settings):
         raise StalePlanError(
             f"version {evaluation.version} was evaluated under other rules than those in force: "
             "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
             "python -m pipelines retrain"
         )
-    check = registry.decisions.find_check(evaluation)
-    decision = registry.decisions.add_decision(gate_decide.decide(evaluation, settings.gate, check))
+    check = decisions.find_check(evaluation)
+    decision = decisions.add_decision(gate_decide.decide(evaluation, loop.settings.gate, check))
     for rule in decision.rules:
         logger.info("%s %s: %s", "ok  " if rule.is_passed else "FAIL", rule.rule, rule.sentence)
     logger.info("Verdict %s: %s", decision.verdict, decision.why)
-    return models.uri(decision.object_key)
+    return loop.models.uri(decision.object_key)
 
 
 def write_card(decision_uri: str) -> str:
@@ -182,17 +168,5 @@ def write_card(decision_uri: str) -> str:
     """
     from pipelines.gate.card import card
 
-    stores = stores_as()
-    models, key = stores.resolve(decision_uri)
-    return models.uri(card.write(stores.reviews, registry_in(stores), key))
-
-
-def learned_by_the_champion(stores: Stores) -> Snapshot | None:
-    """What the champion was trained on; None when there is no champion."""
-    from pipelines.intake import snapshot
-
-    registry = registry_in(stores)
-    champion = registry.log.champion()
-    if champion is None:
-        return None
-    return snapshot.pinned(stores.reviews, registry.versions.champion_manifest(champion).plan)
+    loop = open_loop()
+    return loop.models.uri(card.write(loop.reviews, loop.registry, loop.key(decision_uri)))

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import open_loop
 
 logger = logging.getLogger(__name__)
 
 
-# ── sentiment_rollback ───────────────────────────────────────────────────────────────────────
-
-
 def plan_rollback(to: str, reason: str) -> str:
-    """Find the former champion to go back to, and prove it loads; returns the plan's URI."""
+    """Find the former champion and prove that it loads; returns the plan's URI."""
     from pipelines.registry import rollback
 
-    stores = stores_as()
-    key, made = rollback.make_plan(registry_in(stores), to, reason=reason)
+    loop = open_loop()
+    key, plan = rollback.make_plan(loop.registry, to, reason=reason)
     logger.info(
         "Rollback of generation %d (%s) to version %s, because: %s",
-        made.champion_generation, made.champion_version, made.target_version, made.reason,
+        plan.champion_generation, plan.champion_version, plan.target_version, plan.reason,
     )  # fmt: skip
-    return stores.models.uri(key)
+    return loop.models.uri(key)
 
 
 def apply_rollback(plan_uri: str, actor: str) -> str:
-    """Put the older version back; returns the log entry's URI. Repeating it changes nothing."""
+    """Carry a plan out; returns the log entry's URI. Repeating it changes nothing."""
     from pipelines.records.succession import RollbackPlan
     from pipelines.registry import rollback
 
-    stores = stores_as()
-    models, key = stores.resolve(plan_uri)
-    registry = registry_in(stores)
-    entry = rollback.apply_plan(registry, models.get_record(key, RollbackPlan), actor=actor)
-    return models.uri(registry.log.key(entry.generation))
+    loop = open_loop()
+    plan = loop.models.get_record(loop.key(plan_uri), RollbackPlan)
+    entry = rollback.apply_plan(loop.registry, plan, actor=actor)
+    return loop.models.uri(entry.object_key)
