@@ -82,20 +82,20 @@ def check_rows(
     measured = measure(rows, night=night, settings=settings, known=history.known)
     findings = run_rules(measured.frame, rules.row_rules(settings)) if len(rows) else []
     reasons = _reasons(findings)
-    batch = _batch_frame(measured.frame, reasons)
-    findings += run_rules(batch, rules.batch_rules(settings, delivered_rows=len(rows)))
     good = [row for row in range(len(rows)) if row not in reasons]
     profile = profiles.describe(measured, good)
     agreed = _agreement(rows, good, judge, history)
-    if not good:  # it is held already, and there is nothing to compare
-        return Checked(findings, (), reasons, measured, profile, agreed)
-    newest = max(day for row in good if (day := rows.written_on[row]) is not None)
-    compared = [
-        drift.freshness(newest, night, settings),
-        *drift.with_history(profile, len(rows), history, settings),
-        drift.with_champion(agreed, settings, source=history.source),
-    ]
-    findings += run_rules(_facts_frame(compared), drift.as_rules(compared))
+    compared: list[drift.Compared] = []  # without good rows it is held, and nothing is compared
+    if good:
+        newest = max(day for row in good if (day := rows.written_on[row]) is not None)
+        compared = [
+            drift.freshness(newest, night, settings),
+            *drift.with_history(profile, len(rows), history, settings),
+            drift.with_champion(agreed, settings, source=history.source),
+        ]
+    batch = _batch_frame(measured.frame, reasons, compared)
+    batch_rules = rules.batch_rules(settings, delivered_rows=len(rows))
+    findings += run_rules(batch, [*batch_rules, *drift.as_rules(compared)])
     notes = tuple(drift.notes(compared))
     return Checked(findings, notes, reasons, measured, profile, agreed)
 
@@ -108,7 +108,10 @@ def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
     return reasons
 
 
-def _batch_frame(frame: pd.DataFrame, reasons: dict[int, list[str]]) -> pd.DataFrame:
+def _batch_frame(
+    frame: pd.DataFrame, reasons: dict[int, list[str]], compared: list[drift.Compared]
+) -> pd.DataFrame:
+    """One row per delivered row; what is compared is one number, in the first row."""
     import pandas as pd
 
     positions = pd.Series(range(len(frame)), dtype="int64")
@@ -121,16 +124,9 @@ def _batch_frame(frame: pd.DataFrame, reasons: dict[int, list[str]]) -> pd.DataF
             "is_bad": is_bad.astype("float64"),
             "is_known": is_known.astype("float64"),
             "is_positive": is_positive,
+            **{fact.name: pd.Series([fact.value]) for fact in compared if not fact.why_not},
         }
     )
-
-
-def _facts_frame(compared: list[drift.Compared]) -> pd.DataFrame:
-    """One row with one column per comparison."""
-    import pandas as pd
-
-    values = {one.name: [one.value] for one in compared if not one.why_not}
-    return pd.DataFrame(values, dtype="float64")
 
 
 def _agreement(
