@@ -17,7 +17,6 @@ import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.measuring import (
     Figures,
@@ -30,9 +29,6 @@ from benchmarks.measuring import (
 )
 from ops.services.airflow_api import AirflowApi
 from ops.services.stack import PROJECT, LocalStack, environment
-
-if TYPE_CHECKING:
-    from pipelines.simulation.film_site import Delivery
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 ROWS = (45_000, 5_000)
@@ -83,7 +79,7 @@ def _make_buckets(*configs: Path) -> None:
         stores.models.create_if_missing()
 
 
-def _deliveries(reviews: Path) -> list[Delivery]:
+def _deliveries(reviews: Path) -> list[DroppedFile]:
     """One per night."""
     from pipelines.simulation import film_site, sources
     from pipelines.simulation import plans as simulation_plans
@@ -94,10 +90,10 @@ def _deliveries(reviews: Path) -> list[Delivery]:
         for night, rows in zip(nights, ROWS, strict=True)
     ]
     source = sources.open_source(str(reviews), cache_dir=reviews.parent, made_up_rows=0, seed=0)
-    return list(film_site.replay(source.table, plans, seed=7))
+    return list(film_site.simulate(source.table, plans, seed=7))
 
 
-def _land(delivery: Delivery, path: Path) -> None:
+def _land(delivery: DroppedFile, path: Path) -> None:
     """Deliver, just before its own night: the scheduler's earlier run would take it up, too."""
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
@@ -105,7 +101,7 @@ def _land(delivery: Delivery, path: Path) -> None:
     open_stores(config.load(path)).reviews.put(delivery.key, delivery.body)
 
 
-def _through_airflow(stack: LocalStack, config: Path, deliveries: list[Delivery]) -> Figures:
+def _through_airflow(stack: LocalStack, config: Path, deliveries: list[DroppedFile]) -> Figures:
     api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
     api.wait_for_dags([INGEST, RETRAIN], timeout_seconds=240, on_poll=stack.check_alive)
     for dag_id in (RETRAIN, INGEST):

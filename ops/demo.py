@@ -260,7 +260,7 @@ class Nights:
         plans = simulation_plans.demo_nights(self.source.table.num_rows, first_night=first_night)
         played = list(zip(plans, STORIES, strict=True))[:nights]
         deliveries = list(
-            film_site.replay(self.source.table, [plan for plan, _ in played], seed=SEED)
+            film_site.simulate(self.source.table, [plan for plan, _ in played], seed=SEED)
         )
         results = []
         for number, (plan, story) in enumerate(played, start=1):

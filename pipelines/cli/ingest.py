@@ -91,7 +91,7 @@ def _write_policies(folder: Path, *, as_json: bool) -> None:
 
 
 @reports_errors
-def replay(
+def simulate(
     source: Annotated[
         str | None,
         typer.Argument(
@@ -125,7 +125,7 @@ def replay(
     facts["deliveries"] = []
     with progress_bar() as progress:
         bar = progress.add_task("deliveries", total=sum(len(plan.deliveries) for plan in plans))
-        for delivery in film_site.replay(opened.table, plans, seed=seed):
+        for delivery in film_site.simulate(opened.table, plans, seed=seed):
             reviews.put(delivery.key, delivery.body)
             facts["deliveries"].append({"key": delivery.key, "rows": delivery.rows})
             progress.advance(bar)

@@ -30,7 +30,7 @@ SHARE_LEFT_WHEN_TRUNCATED: Final = 0.6
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DroppedFile:
     """The bytes of one file and the key they belong under; ``rows`` is its count before faults.
 
     ``night`` is when upstream drops it; the day in its key is the one it is delivered for.
@@ -42,7 +42,7 @@ class Delivery:
     night: date
 
 
-def replay(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iterator[Delivery]:
+def simulate(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iterator[DroppedFile]:
     """Deal reviews (``REVIEW_SCHEMA``) out to the planned deliveries, each at most once.
 
     Rows are shuffled once, so the same table and seed give the same order whatever the plan.
@@ -62,7 +62,7 @@ def replay(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iterat
     return _deal(table, nights, seed)
 
 
-def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[Delivery]:
+def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[DroppedFile]:
     order = np.random.default_rng(seed).permutation(table.num_rows)
     files: Counter[tuple[str, date]] = Counter()
     whole: dict[tuple[str, date], list[pa.Table]] = {}
@@ -82,7 +82,7 @@ def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[D
         logger.info(
             "delivery=%s rows=%d bytes=%d fault=%s", key, rows.num_rows, len(body), plan.fault
         )
-        yield Delivery(key=key, body=body, rows=rows.num_rows, night=night)
+        yield DroppedFile(key=key, body=body, rows=rows.num_rows, night=night)
 
 
 def _once_more(

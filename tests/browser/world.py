@@ -42,7 +42,7 @@ def build(stores: Stores) -> World:
             date(2026, 1, 6), (simulation_plans.DeliveryPlan("app", 1100, "parquet"),)
         ),
     ]
-    for delivery in film_site.replay(make_reviews(2000, seed=11), plans, seed=2):
+    for delivery in film_site.simulate(make_reviews(2000, seed=11), plans, seed=2):
         deliver(stores, delivery.key, delivery.body)
         ingest(delivery.night.isoformat())
         decision_uri = _retrain()

@@ -60,7 +60,7 @@ def test_a_dead_webhook_leaves_the_night_as_it_is_and_a_held_delivery_is_told_on
 
 def test_a_green_night_tells_nobody(dagbag, stores, configure, monkeypatch):
     plan = plans.NightPlan(pendulum.parse(NIGHT).date(), (plans.DeliveryPlan("web", 200, "csv"),))
-    (delivery,) = film_site.replay(make_reviews(200, seed=3), [plan], seed=0)
+    (delivery,) = film_site.simulate(make_reviews(200, seed=3), [plan], seed=0)
     deliver(stores, delivery.key, delivery.body)
     configure(alerts={"webhook": ON})
     with web_server() as posts:

@@ -164,7 +164,7 @@ def first_model_asks(stores, configure):
             date(2026, 1, 5), (simulation_plans.DeliveryPlan("web", 1200, "csv.gz"),)
         )
     ]
-    for delivery in film_site.replay(make_reviews(1200, seed=3), plans, seed=0):
+    for delivery in film_site.simulate(make_reviews(1200, seed=3), plans, seed=0):
         arrival = ingest.land(deliver(stores, delivery.key, delivery.body), "2026-01-05")
         ingest.accept(arrival, ingest.validate(arrival))
     return Registry(stores.models, "sentiment")

@@ -48,7 +48,7 @@ def deliver_night(stores, night, *plans):
     rows = sum(plan.rows for plan in plans)
     nights = [simulation_plans.NightPlan(night, plans)]
     table = make_reviews(rows, seed=night.toordinal())
-    for delivery in film_site.replay(table, nights, seed=1):
+    for delivery in film_site.simulate(table, nights, seed=1):
         deliver(stores, delivery.key, delivery.body)
 
 

@@ -99,7 +99,7 @@ def silent_runs(api, stores, change_settings):
             date(2026, 2, 2), (simulation_plans.DeliveryPlan("web", 600, "csv"),)
         )
     ]
-    for delivery in film_site.replay(make_reviews(600, seed=5), plans, seed=0):
+    for delivery in film_site.simulate(make_reviews(600, seed=5), plans, seed=0):
         arrival = ingest.land(deliver(stores, delivery.key, delivery.body), "2026-02-02")
         ingest.accept(arrival, ingest.validate(arrival))
     wait_for(lambda: is_quiet(api), "runs of other tests go on")

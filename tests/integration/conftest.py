@@ -36,7 +36,7 @@ def registry(stores: Stores) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def nightly_deliveries() -> list[film_site.Delivery]:
+def nightly_deliveries() -> list[film_site.DroppedFile]:
     """Two nights of made-up reviews: 900, then 1,100 more."""
     plans = [
         simulation_plans.NightPlan(
@@ -46,12 +46,12 @@ def nightly_deliveries() -> list[film_site.Delivery]:
             FIRST_NIGHT.replace(day=6), (simulation_plans.DeliveryPlan("app", 1100, "parquet"),)
         ),
     ]
-    return list(film_site.replay(make_reviews(2000, seed=11), plans, seed=2))
+    return list(film_site.simulate(make_reviews(2000, seed=11), plans, seed=2))
 
 
 @pytest.fixture
 def ingest_night(
-    stores: Stores, nightly_deliveries: list[film_site.Delivery]
+    stores: Stores, nightly_deliveries: list[film_site.DroppedFile]
 ) -> Callable[[int], None]:
     """Deliver and ingest one of the two nights: ``ingest_night(1)``, ``ingest_night(2)``."""
 

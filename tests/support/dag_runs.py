@@ -33,5 +33,5 @@ def deliver_night(stores, *, rows=1200):
             ),
         )
     ]
-    for delivery in film_site.replay(table, plans, seed=0):
+    for delivery in film_site.simulate(table, plans, seed=0):
         deliver(stores, delivery.key, delivery.body)

@@ -62,7 +62,7 @@ class Loop:
     """Everything that people and machines do with the two buckets, in an order that works."""
 
     folder: Path
-    deliveries: list[film_site.Delivery]
+    deliveries: list[film_site.DroppedFile]
     version: str = ""
     held: str = ""
     decision_uri: str = ""
@@ -188,7 +188,7 @@ def loop(
     configure: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    nightly_deliveries: list[film_site.Delivery],
+    nightly_deliveries: list[film_site.DroppedFile],
 ) -> Iterator[Loop]:
     """A loop with a silent source, a first model that needs a person, and alerts by webhook."""
     configure(

@@ -34,7 +34,6 @@ from pipelines.core.record import sha256_of
 from pipelines.core.store import keyring
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
-from pipelines.simulation.film_site import Delivery
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 from tests.support.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.hostile.store import Fault, Hostile, Request, faults_for, hostile_store
@@ -279,7 +278,7 @@ class World:
 
 @pytest.fixture
 def world(
-    stores: Stores, hostile: Hostile, chronicle: Chronicle, nightly_deliveries: list[Delivery]
+    stores: Stores, hostile: Hostile, chronicle: Chronicle, nightly_deliveries: list[DroppedFile]
 ) -> World:
     """Buckets in which nothing is yet, beside the undisturbed run."""
     made = World(stores, hostile, chronicle)

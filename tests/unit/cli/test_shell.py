@@ -287,7 +287,7 @@ def test_the_commands_and_their_texts_are_found():
 
 @each_command
 def test_no_text_or_number_ends_a_command_in_a_traceback(empty_store, path):
-    given = [(text, "") for text in HOSTILE if text.strip() or path != ("replay",)]
+    given = [(text, "") for text in HOSTILE if text.strip() or path != ("simulate",)]
     given += [("x", number) for number in ("-1", "0", "9" * 30, "9" * 5_000, "1e9", "x")]
     for text, number in given:
         reply = run(*path, *words_for(path, text, number))
@@ -309,7 +309,7 @@ def test_text_that_is_not_utf8_is_refused_by_name_before_anything_is_done(empty_
         assert "not UTF-8" in said
 
 
-@pytest.mark.parametrize("path", [one for one in COMMANDS if one != ("replay",)], ids=" ".join)
+@pytest.mark.parametrize("path", [one for one in COMMANDS if one != ("simulate",)], ids=" ".join)
 @settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

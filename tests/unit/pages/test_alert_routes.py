@@ -14,7 +14,6 @@ from pipelines.alerts.kinds import KINDS, RULE_ALERTS
 from pipelines.core import config
 from pipelines.core.settings import AlertName
 from pipelines.intake.decoding import decode
-from pipelines.simulation.film_site import replay
 from pipelines.simulation.made_up import make_reviews
 from pipelines.simulation.plans import DeliveryPlan, NightPlan
 from pipelines.validation import checks
@@ -56,7 +55,7 @@ def routes_of(path: Path) -> set[str]:
 def rules_that_can_hold() -> set[str]:
     """Every critical rule, also one that has nothing to compare with yet and is a note."""
     plan = NightPlan(date(2026, 1, 5), (DeliveryPlan("web", 400, "csv"),))
-    (delivery,) = replay(make_reviews(400, seed=1), [plan], seed=0)
+    (delivery,) = simulate(make_reviews(400, seed=1), [plan], seed=0)
     settings = config.load(DEFAULT)
     rows = decode(delivery.body, "csv", is_gzipped=False, intake=settings.intake)
     found = checks.check_rows(rows, night=date(2026, 1, 5), settings=settings.validation)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import SourceError
 from pipelines.simulation.damage import DELIVERED_SCHEMA, DamageKind, damage, flip_labels
-from pipelines.simulation.film_site import Delivery, encode, replay
+from pipelines.simulation.film_site import encode
 from pipelines.simulation.made_up import REVIEW_SCHEMA
 from pipelines.simulation.plans import (
     Again,
@@ -43,7 +43,7 @@ def some_reviews(rows: int) -> pa.Table:
 
 def some_rows(rows: int) -> pa.Table:
     delivery = next(
-        replay(some_reviews(rows), [a_night(DeliveryPlan("web", rows, "parquet"))], seed=1)
+        simulate(some_reviews(rows), [a_night(DeliveryPlan("web", rows, "parquet"))], seed=1)
     )
     return pq.read_table(pa.BufferReader(delivery.body))
 
@@ -64,7 +64,7 @@ def decoded(body: bytes, file_format: str) -> list[dict[str, Any]]:
     return rows
 
 
-def texts_of(deliveries: list[Delivery]) -> list[str]:
+def texts_of(deliveries: list[DroppedFile]) -> list[str]:
     return [
         row["text"]
         for delivery in deliveries
@@ -78,7 +78,7 @@ def texts_of(deliveries: list[Delivery]) -> list[str]:
 def test_a_delivery_has_a_key_and_rows_that_say_where_and_when() -> None:
     nights = [a_night(DeliveryPlan("web", 3, "jsonl"), DeliveryPlan("web", 2, "csv.gz"))]
 
-    first, second = replay(some_reviews(5), nights, seed=1)
+    first, second = simulate(some_reviews(5), nights, seed=1)
 
     assert first.key == "landing/web/2026-01-05/reviews-1.jsonl"
     assert second.key == "landing/web/2026-01-05/reviews-2.csv.gz"
@@ -97,7 +97,7 @@ def test_every_row_is_dealt_once() -> None:
     reviews = some_reviews(60)
     nights = even_nights(60, nights=6, rows_per_night=None, first_night=NIGHT)
 
-    dealt = texts_of(list(replay(reviews, nights, seed=1)))
+    dealt = texts_of(list(simulate(reviews, nights, seed=1)))
 
     assert sorted(dealt) == sorted(reviews["text"].to_pylist())
 
@@ -106,7 +106,7 @@ def test_a_row_keeps_its_film_label_and_rating() -> None:
     reviews = some_reviews(40)
     by_text = {row["text"]: row for row in reviews.to_pylist()}
 
-    (delivery,) = replay(reviews, [a_night(DeliveryPlan("web", 40, "jsonl.gz"))], seed=1)
+    (delivery,) = simulate(reviews, [a_night(DeliveryPlan("web", 40, "jsonl.gz"))], seed=1)
 
     for row in decoded(delivery.body, "jsonl.gz"):
         original = by_text[row["text"]]
@@ -116,7 +116,7 @@ def test_a_row_keeps_its_film_label_and_rating() -> None:
 def test_the_same_seed_gives_the_same_bytes() -> None:
     nights = [a_night(DeliveryPlan("web", 20, name, dirty_share=0.5)) for name in FORMATS]
 
-    first, second = (list(replay(some_reviews(120), nights, seed=4)) for _ in range(2))
+    first, second = (list(simulate(some_reviews(120), nights, seed=4)) for _ in range(2))
 
     assert first == second
 
@@ -124,7 +124,9 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_another_seed_deals_in_another_order() -> None:
     nights = [a_night(DeliveryPlan("web", 50, "jsonl"))]
 
-    first, second = (texts_of(list(replay(some_reviews(50), nights, seed=seed))) for seed in (1, 2))
+    first, second = (
+        texts_of(list(simulate(some_reviews(50), nights, seed=seed))) for seed in (1, 2)
+    )
 
     assert first != second
     assert sorted(first) == sorted(second)
@@ -134,7 +136,7 @@ def test_the_plan_does_not_change_the_order() -> None:
     whole = [a_night(DeliveryPlan("web", 40, "csv"))]
     parted = [a_night(DeliveryPlan("a", 15, "jsonl"), DeliveryPlan("b", 25, "parquet.gz"))]
 
-    orders = [texts_of(list(replay(some_reviews(40), plan, seed=1))) for plan in (whole, parted)]
+    orders = [texts_of(list(simulate(some_reviews(40), plan, seed=1))) for plan in (whole, parted)]
 
     assert orders[0] == orders[1]
 
@@ -145,14 +147,14 @@ def test_more_rows_than_there_are_is_an_error_before_the_first_delivery() -> Non
     with pytest.raises(
         SourceError, match="the 2 planned nights need 100 reviews, the source has 99"
     ):
-        replay(some_reviews(99), nights, seed=1)
+        simulate(some_reviews(99), nights, seed=1)
 
 
 def test_bodies_are_made_one_at_a_time() -> None:
     unknown_format: Any = "xml"
     nights = [a_night(DeliveryPlan("web", 2, "csv"), DeliveryPlan("web", 2, unknown_format))]
 
-    deliveries = replay(some_reviews(4), nights, seed=1)
+    deliveries = simulate(some_reviews(4), nights, seed=1)
 
     assert next(deliveries).rows == 2
     with pytest.raises(KeyError, match="xml"):
@@ -216,7 +218,7 @@ def test_gzip_carries_neither_a_time_nor_a_name() -> None:
 def test_a_changed_schema_calls_the_text_body_and_numbers_the_labels(file_format: Format) -> None:
     plan = DeliveryPlan("web", 4, file_format, fault="schema_changed")
 
-    (delivery,) = replay(some_reviews(4), [a_night(plan)], seed=1)
+    (delivery,) = simulate(some_reviews(4), [a_night(plan)], seed=1)
 
     rows = decoded(delivery.body, file_format)
     assert list(rows[0]) == ["review_id", "movie_id", "body", "label", "rating", "written_on"]
@@ -235,7 +237,7 @@ def test_a_truncated_delivery_is_the_first_60_percent_of_the_whole(
     cut_plan = DeliveryPlan("web", 50, file_format, fault="truncated")
 
     (whole,), (cut,) = (
-        list(replay(some_reviews(50), [a_night(plan)], seed=1)) for plan in (whole_plan, cut_plan)
+        list(simulate(some_reviews(50), [a_night(plan)], seed=1)) for plan in (whole_plan, cut_plan)
     )
 
     assert cut.body == whole.body[: len(whole.body) * 6 // 10]
@@ -313,7 +315,7 @@ def test_nothing_is_damaged_where_nothing_can_be(rows: int, share: float) -> Non
 def test_a_dirty_delivery_is_damaged_by_its_share() -> None:
     plan = DeliveryPlan("web", 100, "jsonl", dirty_share=0.08)
 
-    (delivery,) = replay(some_reviews(100), [a_night(plan)], seed=1)
+    (delivery,) = simulate(some_reviews(100), [a_night(plan)], seed=1)
 
     rows = decoded(delivery.body, "jsonl")
     assert sum(row["text"] is None for row in rows) == 1
@@ -374,7 +376,7 @@ def test_a_file_sent_again_is_whole_and_dated_for_the_night_it_repairs() -> None
         a_night(DeliveryPlan("app", 1, "jsonl", again=again), night=date(2026, 1, 7)),
     ]
 
-    _, _, repaired = replay(some_reviews(12), nights, seed=1)
+    _, _, repaired = simulate(some_reviews(12), nights, seed=1)
 
     assert (repaired.key, repaired.rows) == ("landing/app/2026-01-06/reviews-2.jsonl", 9)
     assert repaired.night == date(2026, 1, 7)
