@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measuring import (
     Figures,
@@ -29,6 +30,9 @@ from benchmarks.measuring import (
 )
 from ops.services.airflow_api import AirflowApi
 from ops.services.stack import PROJECT, LocalStack, environment
+
+if TYPE_CHECKING:
+    from pipelines.simulation.film_site import DroppedFile
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 ROWS = (45_000, 5_000)

@@ -34,6 +34,7 @@ from pipelines.core.record import sha256_of
 from pipelines.core.store import keyring
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
+from pipelines.simulation.film_site import DroppedFile
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 from tests.support.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.hostile.store import Fault, Hostile, Request, faults_for, hostile_store

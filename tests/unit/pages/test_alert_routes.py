@@ -14,6 +14,7 @@ from pipelines.alerts.kinds import KINDS, RULE_ALERTS
 from pipelines.core import config
 from pipelines.core.settings import AlertName
 from pipelines.intake.decoding import decode
+from pipelines.simulation.film_site import simulate
 from pipelines.simulation.made_up import make_reviews
 from pipelines.simulation.plans import DeliveryPlan, NightPlan
 from pipelines.validation import checks

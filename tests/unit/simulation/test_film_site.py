@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import SourceError
 from pipelines.simulation.damage import DELIVERED_SCHEMA, DamageKind, damage, flip_labels
-from pipelines.simulation.film_site import encode
+from pipelines.simulation.film_site import DroppedFile, encode, simulate
 from pipelines.simulation.made_up import REVIEW_SCHEMA
 from pipelines.simulation.plans import (
     Again,
