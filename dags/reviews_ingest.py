@@ -39,27 +39,21 @@ Overdue: `docs/runbooks/missing-delivery.md`. Late: `docs/runbooks/night-late.md
 
 from __future__ import annotations
 
-import pendulum
-from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task, task_group
-from alerting import alert_failed_run, alert_task, late_after
-from loop_defaults import ACCEPTED, DEFAULT_ARGS, NIGHT, named
+from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, task, task_group
+from alerting import alert_task, late_after
+from loop_defaults import ACCEPTED, NIGHT, loop_dag, named
 
 from pipelines.core import config
 from pipelines.steps import alerts, ingest
 
 
-@dag(
+@loop_dag(
+    "reviews",
     # A bare cron string would mean an empty data interval in Airflow 3.
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    on_failure_callback=alert_failed_run,
     deadline=late_after(config.load().alerts.ingest_late_minutes),
     doc_md=__doc__,
     description="Take in a night's reviews: land, validate, accept or hold.",
-    tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
         "night": Param(
             None,

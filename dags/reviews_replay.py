@@ -37,26 +37,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import pendulum
-from airflow.sdk import Param, dag, task
-from alerting import alert_failed_run, alert_task
-from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
+from airflow.sdk import Param, task
+from alerting import alert_task
+from loop_defaults import ACCEPTED, ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
 
 from pipelines.steps import alerts, replay
 
-ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
-
-@dag(
+@loop_dag(
+    "reviews",
     schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    on_failure_callback=alert_failed_run,
     doc_md=__doc__,
     description="Release, revalidate or discard rows that do not count.",
-    tags=["reviews", "owner:ml-platform", "tier:1"],
     params={
         "delivery": Param(
             type="string",
@@ -78,19 +70,8 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
             title="Rows",
             description="Positions of quarantined rows, from 0. Empty: all; held: the whole file.",
         ),
-        "reason": Param(
-            type="string",
-            minLength=5,
-            maxLength=500,
-            title="Reason",
-            description="Kept in the delivery's ledger for good. Whoever reads it later will ask.",
-        ),
-        "dry_run": Param(
-            True,
-            type="boolean",
-            title="Dry run",
-            description="Only show what would be done. Switch it off to do it.",
-        ),
+        "reason": reason_param("delivery's ledger"),
+        "dry_run": dry_run_param(),
     },
 )
 def reviews_replay() -> None:
@@ -100,10 +81,6 @@ def reviews_replay() -> None:
         return replay.plan_replay(
             chosen["delivery"], chosen["action"], chosen["reason"], chosen["rows"]
         )
-
-    @task.short_circuit(task_display_name="Is it for real, or a dry run?")
-    def is_for_real(params: dict[str, Any] | None = None) -> bool:
-        return not (params or {})["dry_run"]
 
     @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:

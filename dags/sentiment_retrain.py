@@ -48,35 +48,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import Param, TriggerRule, dag, task
-from alerting import alert_failed_run, alert_task, late_after
+from airflow.sdk import Param, TriggerRule, task
+from alerting import alert_task, late_after
 from approval import AskPerson
-from loop_defaults import ACCEPTED, DEFAULT_ARGS, named
+from loop_defaults import ACCEPTED, ACTOR, loop_dag, named
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.core import config
 from pipelines.steps import alerts, retrain
 from pipelines.steps import promote as steps_promote
 
-ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
-
-@dag(
+@loop_dag(
+    "sentiment",
     schedule=[ACCEPTED],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
     # More than one: an asset event that arrives during a run must start a run of its own.
     # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
     max_active_runs=4,
-    default_args=DEFAULT_ARGS,
-    on_failure_callback=alert_failed_run,
     deadline=late_after(config.load().alerts.retrain_late_minutes),
     doc_md=__doc__,
     user_defined_macros={"describe_decision": steps_promote.describe_decision},
     description="Train a challenger, judge it beside the champion, promote it if it is better.",
-    tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "candidates": Param(
             None,

@@ -30,27 +30,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import pendulum
-from airflow.sdk import Param, dag, task
-from alerting import alert_failed_run, alert_task
-from loop_defaults import DEFAULT_ARGS, named
+from airflow.sdk import Param
+from alerting import alert_task
+from loop_defaults import ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.steps import alerts, rollback
 
-ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 
-
-@dag(
+@loop_dag(
+    "sentiment",
     schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    on_failure_callback=alert_failed_run,
     doc_md=__doc__,
     description="Put an older champion back, with a reason.",
-    tags=["sentiment", "owner:ml-platform", "tier:1"],
     params={
         "to": Param(
             "previous",
@@ -59,19 +51,8 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
             title="Version",
             description="A former champion's version (20 hex digits), or: previous.",
         ),
-        "reason": Param(
-            type="string",
-            minLength=5,
-            maxLength=500,
-            title="Reason",
-            description="Kept in the champion log for good. Whoever reads it later will ask.",
-        ),
-        "dry_run": Param(
-            True,
-            type="boolean",
-            title="Dry run",
-            description="Only show what would be done. Switch it off to do it.",
-        ),
+        "reason": reason_param("champion log"),
+        "dry_run": dry_run_param(),
     },
 )
 def sentiment_rollback() -> None:
@@ -80,10 +61,6 @@ def sentiment_rollback() -> None:
         check_and_remember(asset_state_store)
         chosen = params or {}
         return rollback.plan_rollback(chosen["to"], chosen["reason"])
-
-    @task.short_circuit(task_display_name="Is it for real, or a dry run?")
-    def is_for_real(params: dict[str, Any] | None = None) -> bool:
-        return not (params or {})["dry_run"]
 
     planned = plan_rollback()
     applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR)

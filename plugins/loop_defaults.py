@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, task
+import pendulum
+from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from alerting import alert_failed_run
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import Task
@@ -43,6 +45,59 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
 }
+
+
+# Who did it, as the ledger and the champion log name a run. `links.actor` reads it.
+ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
+
+
+def loop_dag(
+    subject: str, *, schedule: Any, **options: Any
+) -> Callable[[Callable[[], None]], Callable[[], Any]]:
+    """`dag` with what all DAGs of the loop share; ``options`` say what differs.
+
+    Parameters
+    ----------
+    subject : {"reviews", "sentiment"}
+        The first tag.
+    schedule, options
+        As `airflow.sdk.dag` takes them.
+    """
+    shared: dict[str, Any] = {
+        "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"),
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": DEFAULT_ARGS,
+        "on_failure_callback": alert_failed_run,
+        "tags": [subject, f"owner:{OWNER}", "tier:1"],
+    }
+    return dag(schedule=schedule, **shared | options)
+
+
+def reason_param(kept_in: str) -> Param:
+    """The form's field for why a person does something."""
+    return Param(
+        type="string",
+        minLength=5,
+        maxLength=500,
+        title="Reason",
+        description=f"Kept permanently in the {kept_in}. Whoever reads it later will ask.",
+    )
+
+
+def dry_run_param() -> Param:
+    """The form's switch between a dry run, the default, and the real thing."""
+    return Param(
+        True,
+        type="boolean",
+        title="Dry run",
+        description="Only show what would be done. Switch it off to do it.",
+    )
+
+
+@task.short_circuit(task_display_name="Is it for real, or a dry run?")
+def is_for_real(params: dict[str, Any] | None = None) -> bool:
+    return not (params or {})["dry_run"]
 
 
 def named(
