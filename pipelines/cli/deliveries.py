@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,6 +98,25 @@ def find(prefix: str) -> Standing:
     return found
 
 
+def left_out(prefix: str, reason: str | None, first: int) -> dict[str, Any]:
+    """The rows of a delivery that break a rule, the first ones with their texts."""
+    from pipelines.core import config
+    from pipelines.validation import replay_plan
+
+    standing = find(prefix)
+    rows = [
+        row
+        for row in replay_plan.left_out(_reviews(), standing, config.load())
+        if reason is None or reason in row.reasons
+    ]
+    return {
+        "delivery": standing.outcome.delivery,
+        "delivered_rows": standing.newest.delivered_rows,
+        "rows_that_break_a_rule": len(rows),
+        "rows": [asdict(row) for row in rows[:first]],
+    }
+
+
 def write_page(prefix: str, to: Path) -> Path:
     """Draw the report of a delivery into a file that a browser can open."""
     from pipelines.validation import report
@@ -183,6 +203,42 @@ def delivery_list(as_json: AsJson = False) -> None:
 def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
     """How a delivery stands, and what people decided on it."""
     print_facts(shown(delivery), as_json=as_json)
+
+
+@delivery_app.command("rows")
+@reports_errors
+def delivery_rows(
+    delivery: DeliveryId,
+    reason: Annotated[
+        str | None, typer.Option(help="Only rows with this reason, e.g. text_length.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=1, help="How many rows to show.")] = 20,
+    has_text: Annotated[bool, typer.Option("--with-text", help="Show their texts.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The rows of a delivery that do not count because they break a rule, and which rule."""
+    found = left_out(delivery, reason, first)
+    if not has_text:
+        for row in found["rows"]:
+            del row["text"]
+    if as_json:
+        print_json(found)
+        return
+    columns = ("row", "review_id", "reasons", *(["text"] if has_text else []))
+    rows = [
+        tuple(", ".join(row[name]) if name == "reasons" else str(row[name]) for name in columns)
+        for row in found["rows"]
+    ]
+    print_table("Rows that break a rule", columns, rows)
+    shown = f"{len(rows):,} are shown" + (
+        f" (--first {found['rows_that_break_a_rule']} shows all)"
+        if len(rows) < found["rows_that_break_a_rule"]
+        else ""
+    )
+    err.print(
+        f"{found['rows_that_break_a_rule']:,} of {found['delivered_rows']:,} rows break a rule; "
+        f"{shown}."
+    )
 
 
 @delivery_app.command("report")

@@ -105,6 +105,42 @@ def make_plan(
     return plan.object_key, plan
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that does not count."""
+
+    row: int  # position in the delivery, from 0
+    review_id: str | None
+    reasons: tuple[str, ...]
+    text: str | None
+
+
+def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[LeftOut]:
+    """The rows of a delivery that break a rule: those in quarantine, or of a held one by today's.
+
+    Raises
+    ------
+    UnreadableDeliveryError
+        If the delivery is held because its file cannot be read.
+    """
+    if standing.verdict != "HELD":
+        if standing.quarantined is None:
+            return []
+        columns = ["row", "review_id", "reasons", "text"]
+        table = read_partition(reviews, standing.quarantined, columns)
+        return [
+            LeftOut(line["row"], line["review_id"], tuple(line["reasons"]), line["text"])
+            for line in table.to_pylist()
+        ]
+    delivery = reviews.get_record(delivery_key(standing.outcome.delivery), Delivery)
+    reasons = _reasons_today(reviews, delivery, standing, settings)
+    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    return [
+        LeftOut(row, rows.review_id[row], tuple(codes), rows.text[row])
+        for row, codes in sorted(reasons.items())
+    ]
+
+
 def _asked_for(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
     if not reason.strip():
         raise ReplayError("a replay needs a reason: whoever reads the ledger later will ask")

@@ -355,3 +355,36 @@ def test_a_plan_says_what_would_become_of_every_row(stores):
     plan = reviews.get_record(key, ReplayPlan)
     assert len(plan.accept) == 37
     assert plan.quarantine == tuple((row, ("label_unknown",)) for row in range(3))
+
+
+def shown_rows(delivery: str, *more: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["delivery", "rows", delivery, "--json", *more])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_shell_shows_the_rows_that_break_a_rule_before_and_after_a_release(stores):
+    delivery = delivered(stores, with_unknown_labels(3))
+
+    held = shown_rows(delivery, "--first", "2")
+    replayed(delivery, "release")
+    quarantined = shown_rows(delivery, "--with-text")
+
+    assert (held["delivered_rows"], held["rows_that_break_a_rule"]) == (40, 3)
+    assert [(row["row"], row["reasons"]) for row in held["rows"]] == [
+        (0, ["label_unknown"]), (1, ["label_unknown"]),
+    ]  # fmt: skip
+    assert "text" not in held["rows"][0]
+    assert [row["text"] for row in quarantined["rows"]] == [row["text"] for row in some_rows(3)]
+    assert shown_rows(delivery, "--reason", "text_html")["rows"] == []
+
+
+def test_a_file_that_cannot_be_read_has_no_rows_to_show_and_says_so(stores):
+    deliver(stores, landing_key("cut.parquet"), b"PAR1 and no more")
+    ingest()
+    (delivery,) = [standing.outcome.delivery for standing in standings.every(stores.reviews)]
+
+    result = CliRunner().invoke(app, ["delivery", "rows", delivery])
+
+    assert result.exit_code == 1
+    assert "error: " in result.stderr
