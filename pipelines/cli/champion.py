@@ -28,7 +28,7 @@ from pipelines.core.errors import PromotionError
 from pipelines.core.store.keyring import Keyring
 from pipelines.registry import rollback
 from pipelines.steps import promote
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import open_loop
 
 champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def champion_show(as_json: AsJson = False) -> None:
     """The champion: version, since when, why, and how good."""
     from pipelines.serving import champion as serving_champion
 
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     entry = serving_champion.find_champion(registry)
     manifest = registry.versions.champion_manifest(entry)
     facts = _entry_facts(entry) | {
@@ -56,7 +56,7 @@ def champion_show(as_json: AsJson = False) -> None:
 @reports_errors
 def champion_history(as_json: AsJson = False) -> None:
     """The succession of champions, oldest first, with its chain of digests checked."""
-    entries = [_entry_facts(entry) for entry in registry_in(stores_as(None)).log.history()]
+    entries = [_entry_facts(entry) for entry in open_loop(None).registry.log.history()]
     if as_json:
         print_json(entries)
         return
@@ -80,7 +80,7 @@ def champion_at(
     as_json: AsJson = False,
 ) -> None:
     """Who was champion at a moment: what answered then?"""
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     asked = parse_moment(moment)
     entry = registry.log.champion_at(asked)
     if entry is None:
@@ -101,7 +101,7 @@ def champion_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put an older champion back. The present one cannot come back until it is released."""
-    registry = registry_in(stores_as("retrain"))
+    registry = open_loop("retrain").registry
     _, plan = rollback.make_plan(registry, to, reason=reason)
     facts: dict[str, Any] = {
         "from_version": plan.champion_version,
@@ -126,7 +126,7 @@ def champion_release(
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
     entry = rollback.release(
-        registry_in(stores_as("retrain")), version, actor=f"shell {user()}", reason=reason
+        open_loop("retrain").registry, version, actor=f"shell {user()}", reason=reason
     )
     print_facts(_entry_facts(entry), as_json=as_json)
 
@@ -140,7 +140,7 @@ def champion_pin(
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
     entry = rollback.pin(
-        registry_in(stores_as("retrain")), version, actor=f"shell {user()}", reason=reason
+        open_loop("retrain").registry, version, actor=f"shell {user()}", reason=reason
     )
     print_facts(_entry_facts(entry), as_json=as_json)
 
@@ -157,11 +157,11 @@ def champion_fsck(
     """Check every object of both buckets; exit code 1 if one was lost, changed or forged."""
     from pipelines.registry.fsck import check
 
-    stores = stores_as(None)
+    loop = open_loop(None)
     with progress_bar() as progress:
         bar = progress.add_task("reading everything", total=None)
         findings = check.check(
-            stores.reviews, registry_in(stores_as(None)), is_deep=is_deep,
+            loop.reviews, loop.registry, is_deep=is_deep,
             on_object=lambda done, total: progress.update(bar, completed=done, total=total),
         )  # fmt: skip
     if as_json:
@@ -184,7 +184,7 @@ def champion_pull(
     """Copy the champion, verified, to a folder: model.skops, manifest.json, champion.json."""
     from pipelines.serving import champion as serving_champion
 
-    entry = serving_champion.pull(registry_in(stores_as(None)), to)
+    entry = serving_champion.pull(open_loop(None).registry, to)
     print_facts(_entry_facts(entry) | {"folder": str(to)}, as_json=as_json)
 
 
@@ -207,7 +207,7 @@ def score(
     champion = (
         serving_champion.load_pulled(model, Keyring(config.load().trust.trusted_keys))
         if model
-        else serving_champion.load_champion(registry_in(stores_as(None)))
+        else serving_champion.load_champion(open_loop(None).registry)
     )
     with progress_bar(shows_count=False) as progress:
         bar = progress.add_task(f"scoring {file.name}", total=1.0)

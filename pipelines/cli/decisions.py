@@ -29,7 +29,7 @@ from pipelines.core import config, provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
 from pipelines.steps import promote
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import open_loop
 
 HOW_TO_ANSWER = (
     "This version waits for a person: python -m pipelines decision approve {version} --reason "
@@ -72,7 +72,8 @@ def decision_card(
     from pipelines.gate.card import card
 
     decision = _decision(version)
-    files = card.read(stores_as(None).reviews, registry_in(stores_as(None)), decision)
+    loop = open_loop(None)
+    files = card.read(loop.reviews, loop.registry, decision)
     if to is not None:
         write_files(to, files)
     facts = {"version": decision.version, "verdict": decision.verdict, "files": list(files)}
@@ -88,7 +89,7 @@ def decision_card(
 def _print_approval(decision: Any) -> None:
     from pipelines.registry import approvals
 
-    approval = approvals.find_approval(registry_in(stores_as(None)), decision)
+    approval = approvals.find_approval(open_loop(None).registry, decision)
     if approval is None:
         err.print(HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
         return
@@ -134,7 +135,7 @@ def _open_decision_uri(version: str) -> str:
 
     One that was acted on already is no such: repeating a command must be safe.
     """
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     decision, champion = _decision(version), registry.log.champion()
     generation = champion.generation if champion else 0
     is_done = champion is not None and champion.decision_sha256 == decision.digest()
@@ -159,7 +160,7 @@ def decision_verify(
     from pipelines.gate import decide
 
     decision = _decision(version)
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     evaluation = registry.decisions.evaluation_of(decision)
     check = registry.decisions.find_check(evaluation)
     settings = config.load()
@@ -178,7 +179,7 @@ def decision_verify(
 
 
 def _decision(version: str | None) -> Any:
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     if version is None:
         from pipelines.serving import champion as serving_champion
 

@@ -23,7 +23,7 @@ from pipelines.cli.output import (
 from pipelines.core.errors import ReplayError
 from pipelines.records.deliveries import ReplayAction
 from pipelines.steps import replay as steps_replay
-from pipelines.steps.context import stores_as
+from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:
     from pipelines.core.store.bucket import Bucket
@@ -163,13 +163,12 @@ def replay(
 def _read_plan(plan_uri: str) -> dict[str, Any]:
     from pipelines.records.deliveries import ReplayPlan
 
-    reviews, key = stores_as(None).resolve(plan_uri)
-    return reviews.get_record(key, ReplayPlan).model_dump(mode="json")
+    loop = open_loop(None)
+    return loop.reviews.get_record(loop.key(plan_uri), ReplayPlan).model_dump(mode="json")
 
 
 def _reviews() -> Bucket:
-
-    return stores_as(None).reviews
+    return open_loop(None).reviews
 
 
 delivery_app = typer.Typer(

@@ -34,7 +34,7 @@ from pipelines.core.errors import DeliveryHeldError
 from pipelines.core.escaping import visible
 from pipelines.records.deliveries import NightSummary
 from pipelines.steps import ingest as steps_ingest
-from pipelines.steps.context import stores_as
+from pipelines.steps.context import open_loop
 
 NightOption = Annotated[
     str | None,
@@ -63,7 +63,7 @@ def init(
     if policies is not None:
         _write_policies(policies, as_json=as_json)
         return
-    stores = stores_as(None)
+    stores = open_loop(None).stores
     created = [
         bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
     ]
@@ -114,7 +114,7 @@ def simulate(
     from pipelines.simulation import film_site, sources
     from pipelines.simulation import plans as simulation_plans
 
-    reviews = stores_as("upstream").reviews
+    reviews = open_loop("upstream").reviews
     check_exists(reviews)
     opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
     start = parse_day(first_night) if first_night else default_night() - timedelta(days=nights - 1)
@@ -156,7 +156,7 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     from pipelines.intake import nights as intake_nights
 
     try:
-        stores = stores_as("ingest")
+        stores = open_loop("ingest").stores
         summary = intake_nights.night_summary(stores.reviews, day, config.load().sources)
     except Exception:
         for failure in failures:

@@ -29,7 +29,7 @@ from pipelines.core.errors import (
     sentence,
 )
 from pipelines.core.escaping import visible
-from pipelines.steps.context import stores_as
+from pipelines.steps.context import open_loop
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def user() -> str:
 def default_night() -> date:
     from pipelines.core.store import clock
 
-    return clock.last_complete_day(stores_as(None).reviews)
+    return clock.last_complete_day(open_loop(None).reviews)
 
 
 def parse_moment(text: str) -> datetime:

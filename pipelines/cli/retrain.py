@@ -23,7 +23,7 @@ from pipelines.cli.output import (
 from pipelines.core.escaping import visible
 from pipelines.steps import context, promote
 from pipelines.steps import retrain as steps_retrain
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import open_loop
 
 
 @reports_errors
@@ -74,7 +74,7 @@ def _retrain(
 ) -> dict[str, Any]:
     plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(), candidates, seed)
     version = plan_uri.rpartition("/")[2].removesuffix(".json")
-    registry = registry_in(stores_as(None))
+    registry = open_loop(None).registry
     if not steps_retrain.has_work(plan_uri):
         _finish_again(registry, version, on_step)
         why = "Nothing changed since this version was decided on: nothing is trained."
