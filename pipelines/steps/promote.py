@@ -14,8 +14,8 @@ from pipelines.core.errors import (
     concerns_one_record,
     sentence,
 )
+from pipelines.steps import retrain
 from pipelines.steps.context import open_loop
-from pipelines.steps.retrain import decide, evaluate, verify, write_card
 
 logger = logging.getLogger(__name__)
 
@@ -148,9 +148,9 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
 
 
 def _decide_again(manifest_uri: str) -> str:
-    decision_uri = decide(verify(evaluate(manifest_uri)))
+    decision_uri = retrain.decide(retrain.verify(retrain.evaluate(manifest_uri)))
     with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
-        write_card(decision_uri)
+        retrain.write_card(decision_uri)
     return decision_uri
 
 

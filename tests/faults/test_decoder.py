@@ -33,7 +33,8 @@ needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="the kernel has no 
 
 BARE = """
 import os, signal, sys, time; sys.path.insert(0, sys.argv[1])
-from pipelines import bare_process, decoder
+from pipelines.core import bare_process
+from pipelines.intake import decoder
 bare_process.give_up_everything(address_bytes=2**30, cpu_seconds=1)
 def say(kind, body): os.write(1, decoder._HEAD.pack(kind, len(body)) + body)
 def pass_on(words): say(b'R', __import__('json').dumps(

@@ -20,6 +20,7 @@ from pipelines.core import config, grants
 from pipelines.core.errors import ObjectMissingError, StoreRefusedError
 from pipelines.core.grants import ROLES, Role
 from pipelines.core.store import client as store_client
+from pipelines.core.store import stores as stores_module
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.simulation import film_site
 from pipelines.steps import alerts, promote, rollback
@@ -236,10 +237,10 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder, make = Recorder(), store_client._client
+    recorder, make = Recorder(), store_client.make_client
     monkeypatch.setattr(
-        store_client,
-        "_client",
+        stores_module,
+        "make_client",
         lambda settings, role=None: recorder.watch(make(settings, role), role),
     )
     return recorder

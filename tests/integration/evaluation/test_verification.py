@@ -29,7 +29,7 @@ LIMITS = VerificationSettings(
 
 IN_THE_CLEAN_ROOM = """
 import sys; sys.path.insert(0, sys.argv[1])
-from pipelines import bare_process
+from pipelines.core import bare_process
 bare_process.give_up_everything(address_bytes=8 * 1024**3, cpu_seconds=30)
 {program}
 """

@@ -13,7 +13,7 @@ from pipelines.alerts.records import Attempt
 from pipelines.core import config, provenance
 from pipelines.core.errors import NightIncompleteError, ObjectMissingError, TrustError
 from pipelines.core.keys import arrival_id, beside
-from pipelines.core.store import bucket
+from pipelines.core.store import stores as stores_module
 from pipelines.gate.card import card
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
 from pipelines.pages.views import incident as views_incident
@@ -310,7 +310,7 @@ def worlds(whole_bytes, monkeypatch):
 
     def make(kind):
         world = World(whole_bytes, KINDS[kind])
-        monkeypatch.setattr(bucket, "open_stores", lambda *_, **__: world.stores)
+        monkeypatch.setattr(stores_module, "open_stores", lambda *_, **__: world.stores)
         policy = world.first(Decision).policy
         monkeypatch.setattr(provenance, "gate_policy", lambda *_: policy)
         return world
