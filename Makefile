@@ -34,10 +34,13 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
-.PHONY: test nothing-skipped
-test: nothing-skipped check unit integration faults dags e2e browser ## Run every check and every test
+.PHONY: test test-long nothing-skipped
+test: ONLY = not long
+test: nothing-skipped check unit integration faults dags e2e browser ## Every check, and every test but the long ones
 	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
 	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
+test-long: $(STAMP) ## The long tests alone: hostile stores and files, kills, more nights and pages
+	@$(MAKE) --no-print-directory ONLY=long integration faults e2e browser
 nothing-skipped:
 	@rm -f "$$LOOP_TEST_SKIPS"
 
@@ -48,7 +51,9 @@ check: $(STAMP) ## Lint, types, layers
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-PYTEST   := $(RUN) -m pytest -q
+# Which tests a folder's target runs, by their marks: all of them, unless said otherwise.
+ONLY     ?=
+PYTEST    = $(RUN) -m pytest -q $(if $(ONLY),-m "$(ONLY)")
 # Tests that share nothing are spread over the cores; four processes need about 3 GB.
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal

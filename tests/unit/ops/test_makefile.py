@@ -1,4 +1,4 @@
-"""`make test` leaves no test out, and what runs on real services exists."""
+"""`make test` and `make test-long` leave no test out, and what runs on real services exists."""
 
 from __future__ import annotations
 
@@ -20,15 +20,32 @@ def commands_of(target):
     return reply.stdout
 
 
-def test_make_test_runs_every_folder_of_tests_as_a_whole():
-    folders = {
-        path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")
-    }
+def folders_run_by(target, mark):
+    return sorted(
+        re.findall(rf'-m pytest -q -m "{mark}" .*?tests/(\S+)$', commands_of(target), re.MULTILINE)
+    )
 
-    run = re.findall(r"-m pytest .*?tests/(\S+)$", commands_of("test"), re.MULTILINE)
+
+def folders_of(paths):
+    return {path.relative_to(ROOT / "tests").parts[0] for path in paths}
+
+
+def test_make_test_runs_every_folder_of_tests_but_what_is_long():
+    folders = folders_of((ROOT / "tests").rglob("test_*.py"))
 
     assert folders == {"unit", "integration", "faults", "dags", "e2e", "browser"}
-    assert sorted(run) == sorted(folders)
+    assert folders_run_by("test", "not long") == sorted(folders)
+
+
+def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci():
+    are_long = [
+        path
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(r"mark\.long\b", path.read_text(encoding="utf-8"))
+    ]
+
+    assert folders_run_by("test-long", "long") == sorted(folders_of(are_long))
+    assert "make test test-long " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_whatever_talks_to_a_store_or_a_database_runs_on_real_ones_too():
