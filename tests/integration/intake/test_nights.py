@@ -190,7 +190,7 @@ def test_a_file_for_a_night_to_come_waits_and_makes_nothing_red(stores):
     reply, facts = run_night()
 
     assert reply.exit_code == 0
-    assert f"a.csv: It is dated {soon}, and waits for that night." in reply.stderr
+    assert f"a.csv: It is dated {soon} and waits for that night." in reply.stderr
     assert not facts["set_aside"][0]["needs_person"]
     assert steps_ingest.check_night(NIGHT, []) == "NO_NEW_DATA"
 
