@@ -153,16 +153,16 @@ def _set_aside(info: ObjectInfo, today: date) -> SetAside:
 def _why_set_aside(info: ObjectInfo, day: date | None, today: date) -> tuple[str, bool]:
     if day is None or not _is_usable(info):
         return (
-            "Its name is not UTF-8 or contains a NUL, so no night can process it. Ask the source to "
-            "send it again under another name, and delete this file."
+            "Its name is not UTF-8 or contains a NUL, so no night can process it. Ask the source "
+            "to send it again under another name, and delete this file."
         ), True
     ahead = (day - today).days
     if ahead <= MOST_DAYS_AHEAD:
         return f"It is dated {day} and waits for that night.", False
     return (
-        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} days ahead "
-        "is probably a mistake. No night processes it before that day. Ask the source to send it "
-        "again into the folder of the right day, and delete this file."
+        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} days "
+        "ahead is probably a mistake. No night processes it before that day. Ask the source to "
+        "send it again into the folder of the right day, and delete this file."
     ), True
 
 

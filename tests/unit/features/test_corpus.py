@@ -103,5 +103,7 @@ def test_fingerprints_of_another_kind_are_refused():
 def test_more_reviews_than_fit_beside_the_bits_are_refused():
     half = Fingerprints(np.empty(0, np.uint64), np.zeros(2**19 + 1, np.int64), 1, 44)
 
-    with pytest.raises(ValueError, match="1,048,578 reviews do not fit beside 44 bits"):
+    with pytest.raises(
+        ValueError, match="1,048,578 reviews are too many for fingerprints of 44 bits"
+    ):
         empty(1, bits=44).extended([half, half])
