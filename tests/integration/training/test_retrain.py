@@ -521,8 +521,8 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
         ("a.csv", "review\nhello\n", "needs one named 'text'"),
         ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
         ("a.parquet", "PAR1", "cannot read"),
-        ("a.xlsx", "", "ends in none of"),
-        ("b.jsonl", '{"text": ["x"]}\n', "'text' is no text"),
+        ("a.xlsx", "", "must end in"),
+        ("b.jsonl", '{"text": ["x"]}\n', "'text' is not a string"),
     ],
 )
 def test_a_file_that_cannot_be_scored_says_why(champions, tmp_path, name, content, message):

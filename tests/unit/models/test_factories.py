@@ -121,9 +121,9 @@ def test_min_df_must_be_positive():
 def test_fingerprints_made_for_another_model_are_refused(setting):
     foreign = fingerprint(TEXTS, **setting)
 
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Make them again"):
+    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
         FingerprintVectorizer().fit(foreign)
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Make them again"):
+    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
         FingerprintVectorizer().fit(TEXTS).transform(foreign)
 
 
