@@ -81,9 +81,9 @@ def test_champion_and_challenger_are_scored_on_the_same_rows(
 
     keys = [key for key in listing(stores.models) if key.endswith("evaluation.json")]
     evaluation = next(
-        found
-        for found in (stores.models.get_record(key, Evaluation) for key in keys)
-        if found.version == version
+        evaluation
+        for evaluation in (stores.models.get_record(key, Evaluation) for key in keys)
+        if evaluation.version == version
     )
 
     assert evaluation.champion_generation == 1
@@ -232,11 +232,11 @@ def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_
 def test_another_seed_is_another_version(ingest_night):
     ingest_night(1)
 
-    one, two = (
+    first, second = (
         cli("retrain", "--json", "--dry-run", "--seed", str(seed))["version"] for seed in (1, 2)
     )
 
-    assert one != two
+    assert first != second
 
 
 def test_another_gate_policy_decides_anew_without_training_again(ingest_night, configure, stores):

@@ -170,9 +170,9 @@ def complaint_about(tmp_path: Path, content: str, old: str, new: str) -> str:
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_file_and_place(tmp_path, old, new, complaint):
-    found = complaint_about(tmp_path, LABELLED, old, new)
+    message = complaint_about(tmp_path, LABELLED, old, new)
 
-    assert re.search(rf"/negation\.toml (cannot be used)?.*{complaint}", found)
+    assert re.search(rf"/negation\.toml (cannot be used)?.*{complaint}", message)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_what_cannot_be_meant_is_refused_with_file_and_place(tmp_path, old, new,
 def test_a_change_that_cannot_be_meant_is_refused_with_file_and_place(
     tmp_path, old, new, complaint
 ):
-    found = complaint_about(tmp_path, MOVED, old, new)
+    message = complaint_about(tmp_path, MOVED, old, new)
 
-    assert re.search(rf"/negation\.toml cannot be used.*{complaint}", found)
+    assert re.search(rf"/negation\.toml cannot be used.*{complaint}", message)
 
 
 def test_a_text_with_two_labels_is_refused(tmp_path):
