@@ -122,7 +122,7 @@ def _reader(file_format: FileFormat) -> _Reader:
     if file_format not in readers:
         raise UnreadableDeliveryError(
             "unknown_format",
-            "the file's name ends in none of .csv, .jsonl, .parquet (each also with .gz).",
+            "the file's name must end in .csv, .jsonl or .parquet (each also with .gz).",
         )
     return readers[file_format]
 

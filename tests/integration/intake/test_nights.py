@@ -138,7 +138,7 @@ def test_a_name_that_cannot_be_passed_on_is_set_aside_and_named(stores, monkeypa
     assert reply.exit_code == 3
     (aside,) = facts["set_aside"]
     assert aside["needs_person"]
-    assert "not UTF-8 or holds a NUL" in aside["why"]
+    assert "not UTF-8 or contains a NUL" in aside["why"]
     assert aside["landing_key"].isprintable()
 
 
