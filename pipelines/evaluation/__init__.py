@@ -1,1 +1,1 @@
-"""Challenger, champion and reference on the same rows; the clean process."""
+"""Score challenger, champion and reference on the same rows; check the file in a clean process."""

@@ -1,4 +1,4 @@
-"""Rows whose answers are kept, so that a later process can show that it answers alike."""
+"""Record a model's answers on some rows, so that a later process can be compared with them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHECK_ROWS, CHECK_PARTITIONS = 64, 4
 def check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tuple[CheckRow, ...]:
     """Rows of a few partitions with the challenger's answer, for consumers to repeat.
 
-    The partitions are spread evenly, so are the rows in them: who repeats the answers has to read
-    `CHECK_PARTITIONS` of them, or as many more as it takes to have `CHECK_ROWS`.
+    Partitions and rows are evenly spread. A consumer reads `CHECK_PARTITIONS` partitions, or more
+    if these have fewer than `CHECK_ROWS` rows.
     """
     if not len(rows) or not is_usable(probability):
         return ()
@@ -55,9 +55,9 @@ LARGEST_DIFFERENCE = 1e-9
 def questions(
     reviews: Bucket, manifest: Manifest, evaluation: Evaluation, settings: Settings
 ) -> tuple[list[str], list[float]]:
-    """What to ask a model, and what it answered when it was evaluated.
+    """Texts for a model, and what it answered on them when it was evaluated.
 
-    These are the check rows, and the golden set unless it was changed since.
+    These are the check rows and, unless it was changed since, the golden set.
     """
     texts = check_texts(reviews, manifest, evaluation.check_rows)
     expected = [row.probability for row in evaluation.check_rows]

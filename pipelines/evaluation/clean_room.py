@@ -1,4 +1,4 @@
-"""Load a model file and answer with it, in a process that has nothing else.
+"""Load a model file and score texts with it, in a process without privileges.
 
 Runs as a child of `evaluation.verify`, in a `core.bare_process`. Reads one JSON object
 from standard input, writes one to standard output.
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
-    """Load the model with the allow-list and score each text on its own, as a service does.
+    """Load the model with the allow-list and score each text alone, as a service does.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
 
 
 def peak_bytes() -> int:
-    """Most resident memory that this program ever used.
+    """Peak resident memory of this program.
 
-    Not ``ru_maxrss``: that one begins with what the parent used when it started this process.
+    Not ``ru_maxrss``, which starts at what the parent used when it started this process.
     """
     from pathlib import Path
 

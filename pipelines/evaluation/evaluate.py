@@ -1,7 +1,7 @@
 """Score challenger, champion and pinned reference on the same held out rows, in the same run.
 
-Three sets: the **holdout**, by film; the **newest** nights of it; the **golden** set of reviews
-written by hand. No model was trained on any row that it is scored on.
+There are three sets: the **holdout**, by film; its **newest** nights; the **golden** set of reviews
+written by hand. No model is scored on a row that it was trained on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     reviews: Bucket, registry: Registry, manifest: Manifest, settings: Settings, policy: str
 ) -> Evaluation:
-    """Compare a version with the champion of this moment and the reference pinned with it.
+    """Compare a version with the current champion and the reference pinned with it.
 
     Raises
     ------
@@ -65,8 +65,8 @@ def evaluate(
     check_split(dataset, manifest)
     with threadpool_limits(limits=1):
         models = _Models(registry, manifest, opponents)
-        found, held_out = _read_once(dataset, models)
-        fair = fair_rows(dataset, found, seen_in_training(loader, reviews, opponents))
+        sketched, held_out = _read_once(dataset, models)
+        fair = fair_rows(dataset, sketched, seen_in_training(loader, reviews, opponents))
         holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
         evaluation = _record(dataset, fair, holdout, models, settings, policy)
     return registry.decisions.add_evaluation(evaluation)
@@ -76,21 +76,22 @@ def evaluate(
 
 
 class _Models:
-    """Challenger, champion and reference: each version loaded once, and asked once."""
+    """Challenger, champion and reference; each version is loaded and scored once."""
 
     def __init__(self, registry: Registry, manifest: Manifest, opponents: Opponents) -> None:
         self.manifest, self.opponents = manifest, opponents
-        wanted = [one for one in (manifest, opponents.champion, opponents.reference) if one]
+        manifests = (manifest, opponents.champion, opponents.reference)
+        by_version = {model.version: model for model in manifests if model}
         self._models = {
-            version: registry.versions.load(one)
-            for version, one in {one.version: one for one in wanted}.items()
+            version: registry.versions.load(model) for version, model in by_version.items()
         }
 
     @property
     def sketched(self) -> tuple[int, int]:
-        """By which fingerprints copies are found: those the challenger reads, so they are cached.
+        """Parameters of the fingerprints that copies are found with: the challenger's, if possible.
 
-        Others than `OVERLAP_FINGERPRINTS` would say too little, or too much, of a changed word.
+        Those are cached. Parameters not in `OVERLAP_FINGERPRINTS` are too sensitive to a changed
+        word, or not sensitive enough.
         """
         challenger = self._models[self.manifest.version]
         if reads_fingerprints(challenger):
@@ -100,7 +101,7 @@ class _Models:
         return OVERLAP_FINGERPRINTS[0]
 
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
-        """All models on the same reviews; ``inputs`` says what a model reads of them."""
+        """All models on the same reviews; ``inputs`` returns what a model reads."""
         answers = {
             version: positive_probability(model, inputs(model))
             for version, model in self._models.items()
@@ -115,16 +116,16 @@ class _Models:
 
 
 def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
-    """Sketches of all reviews, and what all models say of those that are held out.
+    """Sketches of all reviews, and all models' scores of those that are held out.
 
-    Each partition is read once, and nothing else of it is kept.
+    Each partition is read once, and nothing else of it is kept in memory.
     """
     held_out, trained_on, scored = Growing(np.uint64), Growing(np.uint64), []
     for rows in dataset.by_partition(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
-        found = sketches(part.fingerprints(*models.sketched))
-        held_out.append(found[part.is_held_out].ravel())
-        trained_on.append(found[~part.is_held_out].ravel())
+        part_sketches = sketches(part.fingerprints(*models.sketched))
+        held_out.append(part_sketches[part.is_held_out].ravel())
+        trained_on.append(part_sketches[~part.is_held_out].ravel())
         if len(part.held_out):
             scored.append(models.scored(dataset.label[part.held_out], part.inputs))
     sides = (side.array.reshape(-1, SKETCH) for side in (held_out, trained_on))
@@ -132,21 +133,21 @@ def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
 
 
 class _Part:
-    """The reviews of one partition, and what models read of those that are held out."""
+    """The reviews of one partition, and the models' inputs for those that are held out."""
 
     def __init__(self, dataset: Dataset, rows: Rows) -> None:
         self._dataset, self._rows = dataset, rows
         self.is_held_out = dataset.is_holdout[rows]
         self.held_out = rows[self.is_held_out]
-        self._known: dict[tuple[int, int], Fingerprints] = {}
+        self._fingerprints: dict[tuple[int, int], Fingerprints] = {}
 
     def fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
-        """Of all its reviews; read once."""
+        """The fingerprints of all its reviews; read once."""
         parameters = ngram_max, bits
-        if parameters not in self._known:
-            found = self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
-            self._known[parameters] = found
-        return self._known[parameters]
+        if parameters not in self._fingerprints:
+            fingerprints = self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
+            self._fingerprints[parameters] = fingerprints
+        return self._fingerprints[parameters]
 
     def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
         if not reads_fingerprints(model):
@@ -198,12 +199,12 @@ def _behaviour(
 
 
 def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
-    """How many nights the champion lags behind; told by the reviews, never by a clock."""
+    """How many nights of reviews are newer than the champion's; no clock is used."""
     if champion is None:
         return None
-    known = pinned(dataset.reviews, champion.plan)
-    newest, seen = (max(part.night for part in one.partitions) for one in (dataset.snapshot, known))
-    return (date.fromisoformat(newest) - date.fromisoformat(seen)).days
+    snapshots = dataset.snapshot, pinned(dataset.reviews, champion.plan)
+    newest, trained = (max(part.night for part in pin.partitions) for pin in snapshots)
+    return (date.fromisoformat(newest) - date.fromisoformat(trained)).days
 
 
 def _plain(probability: Probabilities) -> tuple[float, ...]:

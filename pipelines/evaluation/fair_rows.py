@@ -1,4 +1,4 @@
-"""The rows on which models can be compared fairly: none was trained on them."""
+"""Select rows for a fair comparison: no model was trained on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERLAP_FINGERPRINTS = (3, 40), (2, 40)  # tokens of the longest n-gram, bits
 
 @dataclass(frozen=True)
 class Opponents:
-    """Who the challenger is compared with: all of them, or none."""
+    """Whom the challenger is compared with; either all are set, or none."""
 
     entry: LogEntry | None
     champion: Manifest | None
@@ -42,11 +42,11 @@ def find_opponents(registry: Registry) -> Opponents:
 
 
 def check_split(dataset: Dataset, manifest: Manifest) -> None:
-    """The rows that are held out here must be those that were held out in training."""
+    """Check that the held out rows are the ones that were held out in training."""
     if ids_digest(dataset.text_id[dataset.training_rows]) != manifest.training_digest:
         raise StalePlanError(
-            f"version {manifest.version} was trained on other reviews than this code would train "
-            "on: the split was changed since, so its holdout would flatter it. "
+            f"version {manifest.version} cannot be evaluated: the split was changed after it was "
+            "trained, so the holdout may contain reviews it was trained on. "
             "Start a new run: python -m pipelines retrain"
         )
 
@@ -56,58 +56,58 @@ def check_split(dataset: Dataset, manifest: Manifest) -> None:
 
 @dataclass(frozen=True)
 class Fair:
-    """The rows to score on, and how many were left out, for which reason."""
+    """The rows to score, and how many were left out for which reason."""
 
     rows: Rows
     overlap_rows: int
     seen_rows: int
 
 
-def fair_rows(dataset: Dataset, found: Sketched, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
+def fair_rows(dataset: Dataset, sketched: Sketched, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
     """The held out rows that none of the models was trained on.
 
-    A film never changes side, but the settings of the split may, and a text may turn up again
+    A film never changes side, but the settings of the split may change, and a text may occur again
     under another film.
     """
     held = dataset.holdout_rows
-    rows = unseen = held[~_copies(dataset, found)]
+    rows = unseen = held[~_copies(dataset, sketched)]
     for text_ids in seen:
         rows = rows[~np.isin(dataset.text_id[rows], text_ids)]
     return Fair(rows, overlap_rows=len(held) - len(unseen), seen_rows=len(unseen) - len(rows))
 
 
-def _copies(dataset: Dataset, found: Sketched) -> Mask:
-    """Held out rows that are, word for word or nearly, among those trained on."""
+def _copies(dataset: Dataset, sketched: Sketched) -> Mask:
+    """Which held out rows are copies, exact or nearly, of training rows."""
     held, trained = dataset.holdout_rows, dataset.training_rows
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    return is_copy | near_copies(found.held_out, found.trained_on)
+    return is_copy | near_copies(sketched.held_out, sketched.trained_on)
 
 
 def seen_in_training(
     loader: Loader, reviews: Bucket, opponents: Opponents
 ) -> Iterator[NDArray[np.bytes_]]:
     """The text ids that champion and reference were trained on."""
-    older = {one.version: one for one in (opponents.champion, opponents.reference) if one}
+    older = {old.version: old for old in (opponents.champion, opponents.reference) if old}
     for manifest in older.values():
         dataset = loader.load(pinned(reviews, manifest.plan))
         trained_on = dataset.text_id[dataset.training_rows]
         is_split_alike = ids_digest(trained_on) == manifest.training_digest
-        # Split by other code: it may have been trained on any of them.
+        # It was split by other code, so it may have been trained on any review.
         yield trained_on if is_split_alike else dataset.text_id
 
 
-def newest_mask(nights: NDArray[np.str_], wanted_rows: int) -> Mask:
+def newest_mask(nights: NDArray[np.str_], enough_rows: int) -> Mask:
     """The reviews of the newest nights: as many whole nights as it takes to have enough.
 
     Parameters
     ----------
     nights : ndarray of str, shape (n_reviews,)
         ``YYYY-MM-DD`` per review.
-    wanted_rows : int
+    enough_rows : int
         How many reviews are enough; all of them are taken when there are fewer.
     """
     names, rows = np.unique(nights, return_counts=True)
     so_far = np.cumsum(rows[::-1])
-    taken = int(np.searchsorted(so_far, wanted_rows)) + 1
+    taken = int(np.searchsorted(so_far, enough_rows)) + 1
     newest: Mask = np.isin(nights, names[::-1][:taken])
     return newest

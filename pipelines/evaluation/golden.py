@@ -1,6 +1,6 @@
-"""The golden set: short reviews written and labelled by hand, the same for every model ever made.
+"""The golden set: short reviews written and labelled by hand, the same for every model.
 
-The holdout grows each night; the golden set does not, so scores on it can be compared over years.
+The holdout grows each night; the golden set does not, so its scores can be compared over years.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class GoldenSet:
     labels : ndarray of int8, shape (n_reviews,)
         1 positive, 0 negative.
     digest : str
-        sha256 of texts and labels in their order. Ids and notes do not count: no model sees them.
+        sha256 of texts and labels in their order. Ids and notes are not included: no model reads
+        them.
     """
 
     texts: tuple[str, ...]
@@ -48,7 +49,7 @@ class _Review(BaseModel):
     id: str = Field(pattern=r"^g\d{3,}$")
     text: _NotBlank
     label: Literal["positive", "negative"]
-    note: _NotBlank  # what makes it worth having
+    note: _NotBlank  # why it is in the set
 
 
 def load_golden(path: Path) -> GoldenSet:
@@ -57,8 +58,8 @@ def load_golden(path: Path) -> GoldenSet:
     Raises
     ------
     ConfigError
-        If the file cannot be read; a line is no such object; an id or a text is there twice; a
-        label has fewer than `MIN_ROWS_PER_LABEL` reviews.
+        If the file cannot be read; a line is not such an object; an id or a text occurs twice;
+        a label has fewer than `MIN_ROWS_PER_LABEL` reviews.
     """
     reviews = _read(path)
     _check_unique(path, "id", [review.id for review in reviews])
@@ -89,7 +90,7 @@ def _review(path: Path, number: int, line: str) -> _Review:
         return _Review.model_validate_json(line)
     except ValidationError as error:
         raise ConfigError(
-            f"{path}, line {number} cannot be used: {faults(error)}. A line is an object such as "
+            f"{path}, line {number} cannot be used: {faults(error)}. A line must be an object like "
             '{"id": "g001", "text": "...", "label": "positive", "note": "..."}'
         ) from error
 
@@ -105,5 +106,5 @@ def _check_labels(path: Path, labels: Sequence[str]) -> None:
         if labels.count(label) < MIN_ROWS_PER_LABEL:
             raise ConfigError(
                 f"{path} has {labels.count(label)} {label} reviews; it needs at least "
-                f"{MIN_ROWS_PER_LABEL} of either label. Add some"
+                f"{MIN_ROWS_PER_LABEL} of each label. Add some"
             )

@@ -1,8 +1,8 @@
 """Find held out reviews that a model was trained on, word for word or nearly.
 
 Exact copies have equal text ids. Near copies (a word changed, a sentence added) share most of their
-n-grams, so they share most of the smallest hashes of them: a sketch of `SKETCH` numbers per review
-tells, without comparing every pair [1]_.
+n-grams, so they share most of the smallest hashes of these. A sketch of `SKETCH` numbers per review
+finds them without comparing every pair [1]_.
 
 References
 ----------
@@ -20,16 +20,16 @@ from pipelines.features.fingerprints import Fingerprints
 
 SKETCH = 16
 MIN_SHARED = 10
-"""Of `SKETCH`: reviews with this many in common share about half of all their n-grams."""
+"""Of `SKETCH`; reviews with this many hashes in common share about half of their n-grams."""
 
 MAX_HOLDERS = 64
-"""A hash held by more reviews is of a common word, and says nothing about copying."""
+"""A hash in more reviews belongs to a common word and is no evidence of copying."""
 
-MIN_TELLING = 3
-"""Pairs that share fewer hashes of rarer words are not looked at."""
+MIN_RARE_SHARED = 3
+"""Pairs that share fewer hashes of rare words are not compared."""
 
 BLOCK_REVIEWS = 4096
-"""So many held out reviews are looked up at once: it bounds what the pairs take."""
+"""Held out reviews that are looked up at once; bounds the memory of the pairs."""
 
 _NO_HASH = np.uint64(2**64 - 1)
 
@@ -46,7 +46,7 @@ class Sketched:
 
 
 def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
-    """Which held out reviews are nearly the same as one that was trained on.
+    """Which held out reviews are nearly the same as a training review.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
     for start in range(0, len(ours), BLOCK_REVIEWS):
         block = ours[start : start + BLOCK_REVIEWS]
         left, right = _candidates(block, hashes, holders)
-        lines = theirs[right]
+        others = theirs[right]
         shared = np.zeros(len(left), np.int64)
         for column in range(SKETCH):
-            shared += (block[left, column, None] == lines).any(axis=1)
+            shared += (block[left, column, None] == others).any(axis=1)
         is_copy[start + left[shared >= MIN_SHARED]] = True
     return is_copy
 
@@ -74,13 +74,13 @@ def near_copies(ours: Sketches, theirs: Sketches) -> NDArray[np.bool_]:
 def sketches(reviews: Fingerprints) -> Sketches:
     """The smallest hashes of each review, shape (n_reviews, SKETCH).
 
-    Fingerprints of a review are ascending already. Lines of shorter reviews are all `_NO_HASH`.
+    A review's fingerprints are in ascending order. Rows of shorter reviews are all `_NO_HASH`.
     """
-    found = np.full((len(reviews), SKETCH), _NO_HASH, np.uint64)
+    smallest = np.full((len(reviews), SKETCH), _NO_HASH, np.uint64)
     is_long = reviews.lengths >= SKETCH
     starts = reviews.bounds()[:-1][is_long]
-    found[is_long] = reviews.ids[starts[:, None] + np.arange(SKETCH)]
-    return found
+    smallest[is_long] = reviews.ids[starts[:, None] + np.arange(SKETCH)]
+    return smallest
 
 
 def _holders(reviews: Sketches) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
@@ -94,14 +94,14 @@ def _holders(reviews: Sketches) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
 def _candidates(
     ours: Sketches, hashes: NDArray[np.uint64], holders: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of reviews that share `MIN_TELLING` hashes that few reviews hold."""
-    wanted = ours.ravel()
-    first = np.searchsorted(hashes, wanted, side="left")
-    count = np.searchsorted(hashes, wanted, side="right") - first
-    count[(count > MAX_HOLDERS) | (wanted == _NO_HASH)] = 0
-    rows = np.repeat(np.arange(len(wanted)) // SKETCH, count)
+    """Pairs of reviews that share `MIN_RARE_SHARED` hashes that occur in few reviews."""
+    own = ours.ravel()
+    first = np.searchsorted(hashes, own, side="left")
+    count = np.searchsorted(hashes, own, side="right") - first
+    count[(count > MAX_HOLDERS) | (own == _NO_HASH)] = 0
+    rows = np.repeat(np.arange(len(own)) // SKETCH, count)
     offsets = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
     pairs = (rows << 32) | holders[np.repeat(first, count) + offsets]
     pairs, times = np.unique(pairs, return_counts=True)
-    pairs = pairs[times >= MIN_TELLING]
+    pairs = pairs[times >= MIN_RARE_SHARED]
     return pairs >> 32, pairs & 0xFFFF_FFFF

@@ -18,7 +18,7 @@ _SMALLEST_PROBABILITY = 1e-15
 
 
 def rounded(value: float) -> float:
-    """The value as records keep it."""
+    """The value as stored in records."""
     return round(float(value), DECIMALS)
 
 
@@ -28,7 +28,7 @@ def is_usable(probability: Probabilities) -> bool:
 
 
 def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
-    """Scores of one model, or None when they cannot be had.
+    """Scores of one model, or None if they cannot be computed.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def metrics(labels: Labels, probability: Probabilities) -> Metrics | None:
     Returns
     -------
     metrics : Metrics or None
-        None if a probability is no number in [0, 1], or only one class is present.
+        None if a probability is not a number in [0, 1], or only one class is present.
     """
     if len(np.unique(labels)) != 2 or not is_usable(probability):
         return None
@@ -74,15 +74,15 @@ def _roc_auc(truth: Mask, probability: Probabilities) -> float:
 
 
 def calibration(labels: Labels, probability: Probabilities) -> tuple[CalibrationBin, ...]:
-    """What a model promises and what is true, in tenths of the probability; empty ones left out."""
+    """Predicted and true share of positives per tenth of the probability, if not empty."""
     tenth = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     rows = np.bincount(tenth, minlength=CALIBRATION_BINS)
-    promised = np.bincount(tenth, weights=probability, minlength=CALIBRATION_BINS)
+    predicted = np.bincount(tenth, weights=probability, minlength=CALIBRATION_BINS)
     positive = np.bincount(tenth[labels == 1], minlength=CALIBRATION_BINS)
     return tuple(
         CalibrationBin(
             rows=int(rows[number]),
-            mean_probability=rounded(promised[number] / rows[number]),
+            mean_probability=rounded(predicted[number] / rows[number]),
             positive_share=rounded(positive[number] / rows[number]),
         )
         for number in np.flatnonzero(rows)
@@ -90,14 +90,14 @@ def calibration(labels: Labels, probability: Probabilities) -> tuple[Calibration
 
 
 def calibration_error(bins: Sequence[CalibrationBin]) -> float:
-    """Expected calibration error: mean gap between promise and truth, weighted by reviews.
+    """Expected calibration error: mean gap between predicted and true share, weighted by reviews.
 
     References
     ----------
     .. [1] C. Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
     """
-    rows = sum(each.rows for each in bins)
-    gaps = (each.rows * abs(each.mean_probability - each.positive_share) for each in bins)
+    rows = sum(tenth.rows for tenth in bins)
+    gaps = (tenth.rows * abs(tenth.mean_probability - tenth.positive_share) for tenth in bins)
     return rounded(sum(gaps) / rows)
 
 

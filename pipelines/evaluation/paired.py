@@ -44,7 +44,7 @@ class Changes:
     def between(
         cls, labels: Labels, other: Probabilities, challenger: Probabilities
     ) -> Changes | None:
-        """None if a probability is no number, or there is no review."""
+        """The changes; None if a probability is not a number, or there are no reviews."""
         if not len(labels) or not (is_usable(other) and is_usable(challenger)):
             return None
         truth = labels == 1
@@ -85,7 +85,7 @@ def compare_parts(
     columns = np.hstack([masks, masks * changes.accuracy[:, None], masks * changes.loss[:, None]])
     sums = np.concatenate([block @ columns for block in _resamples(len(masks), repeats)])
     counts, *totals = np.hsplit(sums, 3)
-    drawn = np.maximum(counts, 1.0)  # a tiny part may be missing from a resample
+    drawn = np.maximum(counts, 1.0)  # a small part may be missing from a resample
     accuracy, loss = (
         np.quantile(total / drawn, [1 - confidence, confidence], axis=0) for total in totals
     )
@@ -159,7 +159,7 @@ def mcnemar_p_value(only_other_right: int, only_challenger_right: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values made comparable with one level, however many there are; order is kept.
+    """The p-values, adjusted so that all can be compared with one level; order is kept.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""From probabilities to what the gate judges: scores of sets and slices. Pure functions."""
+"""Compute scores of sets and slices, which the gate judges, from probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.records.evaluations import Metrics, PairedComparison, SetName, Se
 class Scored:
     """Labels and each model's probabilities on the same reviews, in the same order.
 
-    All of shape (n_reviews,); without a champion there is no reference, either.
+    All of shape (n_reviews,); without a champion there is no reference.
     """
 
     labels: Labels
@@ -28,11 +28,11 @@ class Scored:
 
     @classmethod
     def concat(cls, parts: Sequence[Scored]) -> Scored:
-        """Join the same models' probabilities on consecutive reviews, at least one part of them."""
+        """Join the same models' probabilities on consecutive reviews; needs at least one part."""
 
         def of(values: list[Probabilities | None]) -> Probabilities | None:
-            known = [each for each in values if each is not None]
-            return np.concatenate(known) if known else None
+            present = [probability for probability in values if probability is not None]
+            return np.concatenate(present) if present else None
 
         return cls(
             np.concatenate([part.labels for part in parts]),
@@ -83,7 +83,7 @@ def _against(
 def slice_scores(
     scored: Scored, masks: Mapping[str, Mask], policy: GateSettings
 ) -> tuple[SliceScore, ...]:
-    """Challenger and champion on each slice; one that is empty has no scores."""
+    """Challenger and champion on each slice; an empty slice has no scores."""
     full = {name: mask for name, mask in masks.items() if mask.any()}
     changes = (
         None

@@ -1,7 +1,7 @@
-"""Parts of the holdout that are judged on their own: a better whole must not hide a worse part.
+"""Cut the holdout into slices with their own scores: a better average must not hide a worse part.
 
-Every slice has enough reviews to be judged, or the family of slices is reported as too small. No
-review of a family escapes: sources with few reviews are judged together.
+Each slice has enough reviews for a score, or its family of slices is reported as too small. Every
+review belongs to a slice of the family: sources with few reviews form a slice together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Family = Literal["length", "negation", "contrast", "rating", "source"]
 Mask = NDArray[np.bool_]
 
-COLUMNS = ["text", "rating", "source"]  # of a partition, that slices are made from
+COLUMNS = ["text", "rating", "source"]  # of a partition, for describing reviews
 MILD_RATINGS, EXTREME_RATINGS = (4, 7), (1, 10)
 
 _NEGATION = re.compile(r"\b(?:not|no|never|nothing|nobody|none|cannot|neither|nor)\b|\wn't\b", re.I)
@@ -31,14 +31,14 @@ _CONTRAST = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """What slices are made from, one entry per review; the texts themselves are not kept.
+    """What slices are cut by, one entry per review; the texts themselves are not kept.
 
     Attributes
     ----------
     lengths : ndarray of int64, shape (n_reviews,)
         Characters of the text.
     negated, contrasted : ndarray of bool, shape (n_reviews,)
-        Whether a word of negation, of contrast is in it.
+        Whether the text has a word of negation, or of contrast.
     ratings : ndarray of int64, shape (n_reviews,)
         Stars, 0 where none were delivered.
     sources : ndarray of str, shape (n_reviews,)
@@ -76,7 +76,7 @@ class Described:
         joined = [cls.of([], [], []), *parts]
         names = vars(joined[0])
         return cls(
-            **{name: np.concatenate([vars(each)[name] for each in joined]) for name in names}
+            **{name: np.concatenate([vars(part)[name] for part in joined]) for name in names}
         )
 
 
@@ -97,7 +97,7 @@ def slice_masks(
     Returns
     -------
     masks : dict of str to ndarray of bool, shape (n_reviews,)
-        A slice that no review belongs to is there, too, and all False.
+        Includes slices without reviews, which are all False.
     """
     masks: dict[str, Mask] = {}
     for family in families:
@@ -133,13 +133,13 @@ def _by_source(reviews: Described, min_rows: int) -> dict[str, Mask]:
 
 
 def _joined(rows: dict[str, int], min_rows: int) -> list[list[str]]:
-    """Group the sources so that each group has enough reviews, if all together have."""
+    """Group the sources so that each group has enough reviews, if there are enough in total."""
     ascending = sorted(rows, key=lambda name: (rows[name], name))
     groups: list[list[str]] = []
     small: list[str] = []
     for name in ascending:
         small.append(name)
-        if sum(rows[each] for each in small) >= min_rows:
+        if sum(rows[source] for source in small) >= min_rows:
             groups.append(small)
             small = []
     if small:

@@ -1,9 +1,9 @@
-"""Prove, before anything is decided, that a consumer can use exactly this model file.
+"""Check, before a decision, that a consumer can use exactly this model file.
 
-The file is fetched from the store and its digest checked. Then a process that has nothing but the
+The file is fetched from the store and its digest checked. Then a process with nothing but the
 installed package (`evaluation.clean_room`) loads it, and must answer the check rows and the golden
-set as the evaluation did. What it measures goes into a record of its own: latencies differ from run
-to run, decisions do not.
+set as the evaluation did. The measurements are a separate record, because latencies differ from run
+to run and decisions must not.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 def verify(
     reviews: Bucket, registry: Registry, evaluation: Evaluation, settings: Settings
 ) -> ArtefactCheck:
-    """Check a version's file in a clean process; a failing check is a result, too.
+    """Check a version's file in a clean process; a failed check is also a result.
 
-    The first check of an evaluation stands.
+    The first check of an evaluation is kept and not repeated.
     """
-    known = registry.decisions.find_check(evaluation)
-    if known is not None:
-        return known
+    earlier = registry.decisions.find_check(evaluation)
+    if earlier is not None:
+        return earlier
     manifest = registry.versions.manifest(evaluation.version)
     texts, expected = questions(reviews, manifest, evaluation, settings)
     try:
@@ -48,7 +48,7 @@ def verify(
     except CleanRoomError as error:
         check = _failed(evaluation, manifest, str(error))
     else:
-        check = _judged(evaluation, manifest, expected, answer)
+        check = _compared(evaluation, manifest, expected, answer)
     logger.info(
         "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
         check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
@@ -57,13 +57,13 @@ def verify(
 
 
 class CleanRoomError(Exception):
-    """The clean process did not answer: it crashed, or ran into a limit."""
+    """The clean process did not answer: it crashed, or exceeded a limit."""
 
 
 def ask_clean_room(
     model: bytes, texts: list[str], settings: VerificationSettings
 ) -> dict[str, Any]:
-    """What `pipelines.evaluation.clean_room.answer` says of the model, from a process of its own.
+    """What `pipelines.evaluation.clean_room.answer` returns in a process of its own.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str
     try:
         answer: dict[str, Any] = json.loads(reply.stdout)
     except ValueError as error:
-        raise CleanRoomError("its answer is not readable") from error
+        raise CleanRoomError("its answer cannot be read") from error
     return answer
 
 
@@ -121,7 +121,7 @@ def _failed(evaluation: Evaluation, manifest: Manifest, why: str) -> ArtefactChe
     )
 
 
-def _judged(
+def _compared(
     evaluation: Evaluation, manifest: Manifest, expected: list[float], answer: dict[str, Any]
 ) -> ArtefactCheck:
     got = answer["probabilities"]
@@ -130,8 +130,8 @@ def _judged(
     return ArtefactCheck(
         **_about(evaluation, manifest),
         answers_alike=is_alike,
-        why=f"{len(expected)} answers of a clean process "
-        + ("are those of the evaluation." if is_alike else "differ from those of the evaluation."),
+        why=f"The {len(expected)} answers of a clean process "
+        f"{'equal' if is_alike else 'differ from'} those of the evaluation.",
         rows=len(expected),
         largest_difference=worst if math.isfinite(worst) else None,
         latency_p95_milliseconds=float(np.percentile(answer["latencies"], 95))
@@ -143,7 +143,7 @@ def _judged(
 
 
 def _about(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:
-    """What a check is about: one evaluation, and one model file."""
+    """The fields that name what was checked: one evaluation and one model file."""
     return {
         "model_name": evaluation.model_name,
         "version": evaluation.version,

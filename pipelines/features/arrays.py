@@ -1,4 +1,4 @@
-"""Arrays that grow in place, or are given back from their end."""
+"""Arrays that grow in place, at their end or at their beginning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Growing:
-    """An array that grows in place: what is appended is copied once, and never held twice."""
+    """An array that grows in place, so that appended values are copied only once."""
 
     def __init__(self, kind: Any) -> None:
         self.array = np.empty(0, kind)
@@ -21,9 +21,9 @@ class Growing:
 
 
 class FromTheEnd:
-    """An array of at most so many values, the last ones first: room that is not used costs nothing.
+    """An array of at most so many values, filled from its end; unused room costs no memory.
 
-    The system gives memory to what is written, not to what is asked for.
+    The system assigns memory to pages that are written, not to pages that are only reserved.
     """
 
     def __init__(self, like: NDArray[Any], most: int) -> None:

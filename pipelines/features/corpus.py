@@ -1,12 +1,12 @@
-"""Which review contains which n-gram; new reviews are added without a look at the others.
+"""Which review contains which n-gram; new reviews are added without reading the old ones again.
 
 An n-gram becomes a column when the ``min_df``-th review that contains it arrives. Until then it is
-*rare*, and remembered with the rows it occurs in. Columns are numbered in the order in which they
-became so. Hence reviews that are added later only add columns at the end, and a corpus that grew
-night by night is, bit for bit, the one that is made of all reviews at once. Labels play no part.
+*rare*, and stored with the rows it occurs in. Columns are numbered in the order in which they
+appear. So later reviews only add columns at the end, and a corpus that grew night by night is
+bit for bit the same as a corpus made of all reviews at once. Labels are not used.
 
-The order has a second use: n-grams that many reviews contain come first, so what a pass over the
-rows reads and writes most often stays in the processor's cache.
+The order has a second benefit: n-grams that many reviews contain come first, so what a pass over
+the rows reads and writes most often stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -24,21 +24,19 @@ from pipelines.features.fingerprint_index import FingerprintIndex, presence
 from pipelines.features.fingerprints import Fingerprints, bounds_of
 from pipelines.features.occurrences import (
     Counts,
-    Found,
     Ids,
     Rare,
     Rows,
+    Sorted,
     cut_points,
     ranges,
     stable_order,
 )
 
-"""What is worked on at once: what is needed on the way stays in the processor's cache."""
-
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The columns of each review, and what it takes to go on.
+    """The columns of each review, and what is needed to add more reviews.
 
     Attributes
     ----------
@@ -47,7 +45,7 @@ class Corpus:
     columns : ndarray of int32, shape (n_marks,)
         The columns of each review, one review after the other, each ascending.
     lengths : ndarray of int32, shape (n_reviews,)
-        How many of them each review has.
+        Number of columns of each review.
     rare : Rare
         Occurrences of n-grams in fewer than ``min_df`` reviews.
     min_df, ngram_max, bits : int
@@ -84,7 +82,7 @@ class Corpus:
 
     @property
     def row_bits(self) -> int:
-        """Bits below a fingerprint in an occurrence: for at most two to this power reviews."""
+        """Bits for the row in an occurrence: at most two to this power reviews fit."""
         return 64 - self.bits
 
     def presence(self, kind: type[np.float32 | np.uint8] = np.float32) -> sparse.csr_array:
@@ -92,7 +90,7 @@ class Corpus:
         return presence(self.columns, bounds_of(self.lengths), len(self.vocabulary), kind)
 
     def extended(self, parts: Iterable[Fingerprints]) -> Corpus:
-        """Return this corpus with the reviews of all parts behind its own.
+        """Return this corpus with the reviews of all parts appended.
 
         Raises
         ------
@@ -105,7 +103,7 @@ class Corpus:
         return self._joined(self._sort_out(occurrences), len(counts))
 
     def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
-        """All occurrences in new reviews, ascending, and how many there are in each review."""
+        """All occurrences in new reviews, ascending, and the number in each review."""
         keys, counts, row = Growing(np.uint64), Growing(np.int64), len(self)
         for part in parts:
             self._check(part, row)
@@ -120,31 +118,32 @@ class Corpus:
         if part.parameters != (self.ngram_max, self.bits):
             raise ValueError(
                 f"fingerprints of (ngram_max, bits) = {part.parameters} cannot be added to a "
-                f"corpus of {(self.ngram_max, self.bits)}. Make them again with the same ones."
+                f"corpus of {(self.ngram_max, self.bits)}. Compute them again with those."
             )
         most = 1 << self.row_bits
         if row + len(part) > most:
             raise ValueError(
-                f"{row + len(part):,} reviews do not fit beside {self.bits} bits; at most {most:,} "
-                "do. Use fewer bits, or a model that streams."
+                f"{row + len(part):,} reviews are too many for fingerprints of {self.bits} bits; "
+                f"at most {most:,} fit. Use fewer bits, or a model that streams."
             )
 
-    def _sort_out(self, occurrences: Ids) -> Found:
+    def _sort_out(self, occurrences: Ids) -> Sorted:
         """Find known, new and rare n-grams among new occurrences, a stretch of them at a time.
 
-        The last stretch goes first, and its memory is given back: the occurrences are not held
-        beside all that is found in them.
+        Works from the end and frees the memory of each stretch, so that the occurrences and the
+        result are not both in memory as a whole.
         """
         most = len(occurrences) + len(self.rare)
-        found = {name: FromTheEnd(array, most) for name, array in vars(Found.nothing()).items()}
+        fields = vars(Sorted.nothing()).items()
+        results = {name: FromTheEnd(array, most) for name, array in fields}
         for start, stop in reversed([*pairwise(cut_points(occurrences, self.row_bits))]):
             for name, array in vars(self._sort_out_some(occurrences[start:stop])).items():
-                found[name].prepend(array)
+                results[name].prepend(array)
             occurrences.resize(start, refcheck=False)
-        return Found(**{name: each.array for name, each in found.items()})
+        return Sorted(**{name: result.array for name, result in results.items()})
 
-    def _sort_out_some(self, keys: Ids) -> Found:
-        """As `_sort_out`, of keys that hold all new occurrences of their n-grams."""
+    def _sort_out_some(self, keys: Ids) -> Sorted:
+        """As `_sort_out`, for keys that are all new occurrences of their n-grams."""
         ids = keys >> np.uint64(self.row_bits)
         starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
         counts = np.diff(starts, append=len(ids))
@@ -164,32 +163,32 @@ class Corpus:
     def _columns_of(self, ids: Ids) -> NDArray[np.int32]:
         """The columns of ascending ids; -1 where there is none.
 
-        The long vocabulary is looked up among the few ids, not the other way round: so no index
-        of the vocabulary has to be made. Most of it shares its top bits with none of them.
+        Looks up the long vocabulary among the few ids, not the other way round, so that no index
+        of the vocabulary is needed. Most of the vocabulary has other top bits than all ids.
         """
         columns = np.full(len(ids), -1, np.int32)
         top_bits = min(self.bits, len(ids).bit_length() + 2)
         shift = np.uint64(self.bits - top_bits)
-        is_like_one = np.zeros(1 << top_bits, np.bool_)
-        is_like_one[ids >> shift] = True
-        near = np.flatnonzero(is_like_one.take((self.vocabulary >> shift).view(np.int64)))
+        has_same_top_bits = np.zeros(1 << top_bits, np.bool_)
+        has_same_top_bits[ids >> shift] = True
+        near = np.flatnonzero(has_same_top_bits.take((self.vocabulary >> shift).view(np.int64)))
         at, is_there = FingerprintIndex(ids, self.bits).find(self.vocabulary[near])
         columns[at[is_there]] = near[is_there]
         return columns
 
-    def _promoted(self, keys: Ids, ids: Ids, counts: Counts) -> Found:
-        """Which n-grams without a column get one, counting where they were rare before."""
+    def _promoted(self, keys: Ids, ids: Ids, counts: Counts) -> Sorted:
+        """Which n-grams without a column get one now; earlier rare occurrences count, too."""
         rare = self.rare.in_order()
-        starts, before = self._rare_before(rare, ids)
-        is_promoted = before + counts >= self.min_df
+        starts, earlier = self._rare_before(rare, ids)
+        is_promoted = earlier + counts >= self.min_df
         is_promoted_key = np.repeat(is_promoted, counts)
-        moved = ranges(starts[is_promoted], before[is_promoted])
+        moved = ranges(starts[is_promoted], earlier[is_promoted])
         occurrences = keys[is_promoted_key]
         if len(moved):
             occurrences = np.sort(np.concatenate([rare[moved], occurrences]))
-        counts = (before + counts)[is_promoted]
+        counts = (earlier + counts)[is_promoted]
         rows = self._rows(occurrences)
-        return Found(
+        return Sorted(
             ids=ids[is_promoted],
             counts=counts,
             rows=rows,
@@ -199,39 +198,39 @@ class Corpus:
         )
 
     def _rare_before(self, rare: Ids, ids: Ids) -> tuple[NDArray[np.intp], Counts]:
-        """Where the rare occurrences of ascending ids begin, and how many there are."""
+        """Where the rare occurrences of ascending ids begin, and their numbers."""
         starts = np.searchsorted(rare, ids << np.uint64(self.row_bits))
-        before = np.zeros(len(ids), np.int64)
+        counts = np.zeros(len(ids), np.int64)
         if len(rare):
-            for place in range(self.min_df - 1):  # if there were more, they would not be rare
+            for place in range(self.min_df - 1):  # with more, they would not be rare
                 at = rare.take(starts + place, mode="clip")
-                before += (starts + place < len(rare)) & (at >> np.uint64(self.row_bits) == ids)
-        return starts, before
+                counts += (starts + place < len(rare)) & (at >> np.uint64(self.row_bits) == ids)
+        return starts, counts
 
     def _rows(self, keys: Ids) -> Rows:
         return (keys & np.uint64((1 << self.row_bits) - 1)).astype(np.int32)
 
-    def _joined(self, found: Found, new_reviews: int) -> Corpus:
-        found = found.by_birth()
-        columns, lengths = self._merged_marks(self._new_marks(found, new_reviews))
+    def _joined(self, occurrences: Sorted, new_reviews: int) -> Corpus:
+        occurrences = occurrences.by_birth()
+        columns, lengths = self._merged_marks(self._new_marks(occurrences, new_reviews))
         return Corpus(
-            vocabulary=np.concatenate([self.vocabulary, found.ids]),
+            vocabulary=np.concatenate([self.vocabulary, occurrences.ids]),
             columns=columns,
             lengths=lengths,
-            rare=Rare(self.rare.in_order(), found.moved, found.rare),
+            rare=Rare(self.rare.in_order(), occurrences.moved, occurrences.rare),
             min_df=self.min_df,
             ngram_max=self.ngram_max,
             bits=self.bits,
         )
 
-    def _new_marks(self, found: Found, new_reviews: int) -> sparse.csr_array:
-        """What is new in all reviews, columns ascending in each."""
-        by_column = stable_order(found.known_columns)
-        known_counts = np.bincount(found.known_columns, minlength=len(self.vocabulary))
-        rows = found.rows
+    def _new_marks(self, occurrences: Sorted, new_reviews: int) -> sparse.csr_array:
+        """The new columns of all reviews, ascending in each."""
+        by_column = stable_order(occurrences.known_columns)
+        known_counts = np.bincount(occurrences.known_columns, minlength=len(self.vocabulary))
+        rows = occurrences.rows
         if len(by_column):
-            rows = np.concatenate([found.known_rows[by_column], rows])
-        bounds = bounds_of(np.concatenate([known_counts, found.counts]))
+            rows = np.concatenate([occurrences.known_rows[by_column], rows])
+        bounds = bounds_of(np.concatenate([known_counts, occurrences.counts]))
         marks = sparse.csc_array(
             (np.ones(len(rows), np.uint8), rows, bounds.astype(np.int32)),
             shape=(len(self) + new_reviews, len(bounds) - 1),
@@ -239,11 +238,11 @@ class Corpus:
         return marks.tocsr()
 
     def _merged_marks(self, marks: sparse.csr_array) -> tuple[NDArray[np.int32], Rows]:
-        """New marks behind the old ones of the same review: new columns have higher numbers."""
+        """Append new marks to those of the same review: new columns have higher numbers."""
         added = np.diff(marks.indptr)
         if not len(self):
             return marks.indices, added
-        late = added[: len(self)]  # an old review gains an n-gram that was rare until now
+        late = added[: len(self)]  # an old review gets an n-gram that was rare until now
         gained = bounds_of(late)
         ends = bounds_of(self.lengths)[1:]
         columns = np.empty(len(self.columns) + len(marks.indices), np.int32)

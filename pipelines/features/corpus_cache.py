@@ -1,13 +1,13 @@
-"""Corpora of earlier nights, kept on S3 so that a night is added to them.
+"""Corpora of earlier nights, saved on S3 so that only the new rows have to be added.
 
-A corpus is named by a chain of digests over its partitions, and over which rows of them are in it.
-So the corpus of any earlier night is found under the name that a prefix of today's chain has. It is
-a cache like that of the fingerprints: it may be deleted at any time, and what is forged, corrupt or
-foreign is made again.
+A corpus is named by a chain of digests over its partitions and their selected rows. So the corpus
+of an earlier night is found under the name of a prefix of today's chain. Like the fingerprints, it
+is a cache: it may be deleted at any time, and an entry that is forged, corrupt or foreign is
+recomputed.
 
-A corpus is kept only when it outgrew the one it began with by an eighth. That bounds what all
-nights together write, and a night adds at most an eighth again to what is kept. At most two are
-kept, which bounds the bucket: retrainings that take other rows in turn gain nothing from them.
+A corpus is saved only when it is at least 12.5 % larger than the one it extended, which bounds
+total writes. At most two are kept. Retrainings that alternate between different row sets do not
+benefit.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pipelines.records.data import Partition
 logger = logging.getLogger(__name__)
 
 Selected = tuple[Partition, NDArray[np.int64]]
-"""A partition, and which of its rows are in a corpus, ascending."""
+"""A partition, and its rows that are in a corpus, ascending."""
 
 CORPUS_VERSION = "c1"
-"""Of what `pipelines.features.corpus` makes of fingerprints: a change there is a change here."""
+"""Version of what `pipelines.features.corpus` computes: change it when that changes."""
 
 GROWTH_TO_KEEP = 1.125
 _ALIGNMENT = 64
@@ -50,20 +50,20 @@ _DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 def grown(
     reviews: Bucket, parts: Sequence[Selected], *, min_df: int, ngram_max: int, bits: int
 ) -> Corpus:
-    """The corpus of the selected rows: the longest one that is kept of a part of them, extended."""
+    """The corpus of the selected rows: the longest saved corpus of their beginning, extended."""
     folder = f"{cache_folder(ngram_max=ngram_max, bits=bits)}/corpora-{CORPUS_VERSION}-df{min_df}"
     empty = Corpus.empty(min_df=min_df, ngram_max=ngram_max, bits=bits)
     chain = _chain(parts)
     kept = {info.key for info in reviews.list(f"{folder}/")}
-    count, before = _longest(reviews, folder, chain, kept, empty)
-    corpus = before.extended(
+    count, saved = _longest(reviews, folder, chain, kept, empty)
+    corpus = saved.extended(
         partition_fingerprints(reviews, partition, ngram_max=ngram_max, bits=bits).take(rows)
         for partition, rows in parts[count:]
     )
-    logger.info("corpus rows=%d of which were kept=%d", len(corpus), len(before))
-    if len(corpus) > GROWTH_TO_KEEP * len(before):
-        begun_with = {_key(folder, name) for name in chain[:count][-1:]}
-        _keep(reviews, _key(folder, chain[-1]), encode(corpus, chain[-1]), kept - begun_with)
+    logger.info("corpus rows=%d saved_before=%d", len(corpus), len(saved))
+    if len(corpus) > GROWTH_TO_KEEP * len(saved):
+        extended_key = {_key(folder, name) for name in chain[:count][-1:]}
+        _keep(reviews, _key(folder, chain[-1]), encode(corpus, chain[-1]), kept - extended_key)
     return corpus
 
 
@@ -84,13 +84,13 @@ def _key(folder: str, name: str) -> str:
 def _longest(
     reviews: Bucket, folder: str, chain: list[str], kept: set[str], empty: Corpus
 ) -> tuple[int, Corpus]:
-    """How many parts the longest corpus that is kept covers, and that corpus."""
+    """The number of parts that the longest saved corpus covers, and that corpus."""
     for count in range(len(chain), 0, -1):
         key = _key(folder, chain[count - 1])
         if key in kept:
-            found = _read(reviews, key, chain[count - 1], empty)
-            if found is not None:
-                return count, found
+            corpus = _read(reviews, key, chain[count - 1], empty)
+            if corpus is not None:
+                return count, corpus
     return 0, empty
 
 
@@ -98,27 +98,27 @@ def _read(reviews: Bucket, key: str, name: str, empty: Corpus) -> Corpus | None:
     data = reviews.find_cached(key, kind=_KIND)
     if data is None:  # forged, or deleted since it was listed
         return None
-    found = decode(data, name, empty.parameters)
-    if found is None:
-        logger.warning("cache=%s is corrupt or foreign; making it again", key)
-    return found
+    corpus = decode(data, name, empty.parameters)
+    if corpus is None:
+        logger.warning("cache=%s is corrupt or foreign; recomputing it", key)
+    return corpus
 
 
 def _keep(reviews: Bucket, key: str, data: bytes, outdated: set[str]) -> None:
-    """Keep a corpus, and no others but the one it began with.
+    """Save a corpus, and delete all others except the one it extended.
 
-    It is only a cache: where the store refuses that, the night goes on.
+    It is only a cache: if the store refuses, the night goes on.
     """
     try:
         reviews.put_cached(key, data, kind=_KIND)
         for other in sorted(outdated - {key}):
             reviews.delete(other)
     except (StoreRefusedError, StoreUnavailableError) as error:
-        logger.warning("cache=%s was not kept, or an older one not deleted: %s", key, error)
+        logger.warning("cache=%s was not saved, or an older one was not deleted: %s", key, error)
 
 
 def encode(corpus: Corpus, name: str) -> bytes:
-    """Bytes of a kept corpus: a line of JSON, then the arrays, each aligned."""
+    """Bytes of a saved corpus: a line of JSON, then the arrays, each aligned."""
     fields = vars(corpus) | {"rare": corpus.rare.in_order()}
     arrays = [np.ascontiguousarray(fields[name], kind) for name, kind in _ARRAYS.items()]
     head = {"made_of": name, **corpus.parameters, "counts": [len(array) for array in arrays]}
@@ -132,25 +132,28 @@ def _padded(data: bytes) -> bytes:
 
 
 def decode(data: bytes | memoryview, name: str, parameters: dict[str, int]) -> Corpus | None:
-    """The corpus in these bytes, or None when it is not the one of this name, whole."""
+    """The corpus in these bytes, or None if it is damaged or not the one of this name."""
     try:
         start = bytes(data[:_MOST_HEAD_BYTES]).index(b"\n") + 1
         head = json.loads(bytes(data[:start]))
         if {**head, "counts": None} != {"made_of": name, **parameters, "counts": None}:
             return None
         vocabulary, columns, lengths, rare = _views(data, start, head["counts"])
-        found = Corpus(vocabulary, columns, lengths, Rare(rare), **parameters)
-        return found if _fits_together(found) else None
+        corpus = Corpus(vocabulary, columns, lengths, Rare(rare), **parameters)
+        return corpus if _fits_together(corpus) else None
     except _DAMAGED:
         return None
 
 
 def _fits_together(corpus: Corpus) -> bool:
-    """Whether the arrays can be one corpus: what walks over them does not look where it goes.
+    """Check array bounds and ordering; later code indexes without checking.
 
-    It notices what would lead out of them, not each wrong number: for those the seal stands.
+    This does not detect every wrong value; the signature protects against those.
     """
-    columns, lengths = corpus.columns.view(np.uint32), corpus.lengths  # below 0 is far too high
+    columns, lengths = (
+        corpus.columns.view(np.uint32),
+        corpus.lengths,
+    )  # negative values become far too high
     row = np.uint64((1 << corpus.row_bits) - 1)
     rare = corpus.rare.in_order()
     parts = (rare[start : start + _LOOK] for start in range(0, len(rare), _LOOK))
@@ -165,9 +168,9 @@ def _fits_together(corpus: Corpus) -> bool:
 
 
 def _views(data: bytes | memoryview, start: int, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
-    """The arrays that begin at ``start``; they are looked at, not copied."""
+    """Views of the arrays that begin at ``start``; nothing is copied."""
     if min(counts) < 0:
-        raise ValueError("an array of less than nothing")
+        raise ValueError("an array of negative length")
     for kind, count in zip(_ARRAYS.values(), counts, strict=True):
         view: NDArray[Any] = np.frombuffer(data, kind, count, start)
         start += view.nbytes + -view.nbytes % _ALIGNMENT

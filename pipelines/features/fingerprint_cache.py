@@ -56,15 +56,14 @@ def fill_cache(
 ) -> CacheUse:
     """Make sure that every partition of the snapshot has its fingerprints in the cache.
 
-    Several partitions are worked on at once, each by a thread of its own that holds nothing else,
-    so memory is bounded by the largest few. What is there already is not read: whoever reads it
-    computes it again if it is not right.
+    Several threads work on one partition each, so memory is bounded by the largest few partitions.
+    Existing entries are not verified here; a reader that finds a damaged one recomputes it.
     """
     folder = cache_folder(ngram_max=ngram_max, bits=bits)
-    there = {info.key for info in reviews.list(f"{folder}/")}
+    cached_keys = {info.key for info in reviews.list(f"{folder}/")}
 
     def is_cached(partition: Partition) -> bool:
-        if cache_key(partition, ngram_max=ngram_max, bits=bits) in there:
+        if cache_key(partition, ngram_max=ngram_max, bits=bits) in cached_keys:
             return True
         _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
         return False
@@ -84,9 +83,9 @@ def partition_fingerprints(
     reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
 ) -> Fingerprints:
     """The fingerprints of a partition's rows, in row order."""
-    found = _find(reviews, partition, ngram_max=ngram_max, bits=bits)
-    if found is not None:
-        return found
+    cached = _find(reviews, partition, ngram_max=ngram_max, bits=bits)
+    if cached is not None:
+        return cached
     return _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
 
 
@@ -105,10 +104,10 @@ def _find(
     data = reviews.find_cached(key, kind=_KIND)
     if data is None:
         return None
-    found = decode(data, partition, ngram_max=ngram_max, bits=bits)
-    if found is None:
-        logger.warning("cache=%s is corrupt or foreign; computing it again", key)
-    return found
+    fingerprints = decode(data, partition, ngram_max=ngram_max, bits=bits)
+    if fingerprints is None:
+        logger.warning("cache=%s is corrupt or foreign; recomputing it", key)
+    return fingerprints
 
 
 def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
@@ -130,7 +129,7 @@ def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
 def decode(
     data: bytes | memoryview, partition: Partition, *, ngram_max: int, bits: int
 ) -> Fingerprints | None:
-    """The fingerprints in a cache entry, or None when it is not this partition's, whole."""
+    """The fingerprints in a cache entry, or None if it is damaged or of another partition."""
     try:
         with _opened(data) as arrays:
             if not _is_of(arrays, partition, ngram_max=ngram_max, bits=bits):
@@ -146,7 +145,7 @@ def decode(
 def _opened(data: bytes | memoryview) -> Any:
     arrays = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(arrays, NpzFile):
-        raise ValueError("one array instead of several with names")  # noqa: TRY004
+        raise ValueError("a single array instead of several named ones")  # noqa: TRY004
     return arrays
 
 

@@ -1,4 +1,4 @@
-"""Find n-grams among those that are known, and mark which review contains which of them."""
+"""Find the columns of known n-grams, and mark which review contains which of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipelines.features.fingerprints import Fingerprints, bounds_of
 class FingerprintIndex:
     """Find the columns of fingerprints, in a step or two each.
 
-    A table addressed by a fingerprint's top bits says where to start looking. It has two to four
-    slots per entry, so an average search reads less than one entry too many.
+    A table addressed by a fingerprint's top bits gives the position to start from. It has two to
+    four slots per entry, so an average search reads less than one entry too many.
 
     Parameters
     ----------
@@ -37,24 +37,24 @@ class FingerprintIndex:
         self._first_in_slot = bounds_of(per_slot).astype(np.int32)
 
     def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return each id's column, and whether it has one: the column means nothing if not."""
+        """Return each id's column, and whether it has one; otherwise the column is meaningless."""
         positions = self._first_in_slot.take((ids >> self._shift).astype(np.intp))
         entries = self._entries.take(positions)
         unsettled = np.flatnonzero(entries < ids)
         while len(unsettled):
-            here, wanted = positions.take(unsettled) + 1, ids.take(unsettled)
-            positions[unsettled] = here
-            entries[unsettled] = found = self._entries.take(here)
-            unsettled = unsettled[found < wanted]
+            following = positions.take(unsettled) + 1
+            positions[unsettled] = following
+            entries[unsettled] = candidates = self._entries.take(following)
+            unsettled = unsettled[candidates < ids.take(unsettled)]
         return self._columns.take(positions), entries == ids
 
 
 def _sorted(
     vocabulary: NDArray[np.uint64], bits: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """The fingerprints, ascending, and their columns: as ``argsort``, in a fraction of its time."""
+    """The fingerprints, ascending, and their columns: as ``argsort``, but much faster."""
     spare = np.uint64(64 - bits)
-    if len(vocabulary).bit_length() > spare:  # a column's number does not fit beside a fingerprint
+    if len(vocabulary).bit_length() > spare:  # column and fingerprint do not fit into one key
         order = np.argsort(vocabulary)
         return vocabulary[order], order.astype(np.int32)
     keys = vocabulary << spare
@@ -94,6 +94,6 @@ def csr(
 
 
 def _as_indices(bounds: NDArray[np.int64]) -> NDArray[np.integer]:
-    # scikit-learn's solvers want 32-bit positions; beyond 2**31 of them, they say so.
+    # scikit-learn's solvers need 32-bit positions; beyond 2**31 of them, they raise an error.
     narrow: NDArray[np.integer] = bounds.astype(sparse.get_index_dtype(maxval=int(bounds[-1])))
     return narrow

@@ -33,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEATURIZER_VERSION = "fp1"
-"""Names the steps above and every constant below. Change any of them, and change this."""
+"""Version of the steps above and the constants below: change it when any of them changes."""
 
 MAX_REVIEW_BYTES = 1 << 18
-"""A review is read up to here; the 256 KiB are UTF-8 bytes."""
+"""Bytes of UTF-8 that are read of a review: 256 KiB."""
 
 BLOCK_BYTES = MAX_REVIEW_BYTES
 
@@ -141,17 +141,17 @@ class Fingerprints:
         Raises
         ------
         ValueError
-            If there are no parts, or they were made with different parameters.
+            If there are no parts, or they have different parameters.
         """
         parts = list(parts)
-        found = {part.parameters for part in parts}
-        if len(found) != 1:
+        parameters = {part.parameters for part in parts}
+        if len(parameters) != 1:
             raise ValueError(
                 f"cannot join {len(parts)} parts: expected one (ngram_max, bits), "
-                f"found {sorted(found)}. Make them again with the same parameters."
+                f"found {sorted(parameters)}. Compute them again with the same parameters."
             )
         ids = np.concatenate([part.ids for part in parts])
-        return cls(ids, np.concatenate([part.lengths for part in parts]), *found.pop())
+        return cls(ids, np.concatenate([part.lengths for part in parts]), *parameters.pop())
 
 
 def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> Fingerprints:
@@ -184,7 +184,7 @@ def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> 
 def fingerprint_parts(
     texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40
 ) -> Iterator[Fingerprints]:
-    """As `fingerprint`, some hundred reviews at a time, each made when it is asked for."""
+    """As `fingerprint`, computed lazily, a few hundred reviews at a time."""
     _check_range("ngram_max", ngram_max, NGRAM_RANGE)
     _check_range("bits", bits, BITS_RANGE)
     if isinstance(texts, str):
@@ -195,7 +195,7 @@ def fingerprint_parts(
 
 
 def bounds_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Where each of the consecutive parts of these lengths begins, and the end of the last."""
+    """Where each of consecutive parts of these lengths begins, and the end of the last."""
     bounds = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=bounds[1:])
     return bounds

@@ -1,4 +1,4 @@
-"""Occurrences of fingerprints, sorted out in pieces of bounded memory."""
+"""Occurrences of fingerprints, processed in pieces of bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Counts = NDArray[np.int64]
 class Rare:
     """Occurrences of n-grams that are rare.
 
-    New ones are put among the others when somebody asks: a night that is not kept never does.
+    New ones are merged only when `in_order` is called, which a night that is not saved never does.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Rare:
     gone : ndarray of int64
         Positions of those that are not rare any more.
     new : ndarray of uint64
-        What is still to be put among them, ascending.
+        Occurrences that are still to be merged, ascending.
     """
 
     occurrences: Ids
@@ -53,12 +53,12 @@ class Rare:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What new occurrences mean.
+class Sorted:
+    """New occurrences, sorted by what they do to the corpus.
 
-    ``ids`` get columns: ``counts`` occurrences each, in ``rows``, and ``births`` is the row that
-    brought the one that was missing. ``moved`` are positions in `Rare` that are no longer
-    rare, ``rare`` the new rare occurrences. ``known_rows`` contain columns that were there before.
+    ``ids`` get columns: ``counts`` occurrences each, in ``rows``, and ``births`` is the row with
+    the occurrence that was missing. ``moved`` are positions in `Rare` that are no longer rare,
+    ``rare`` the new rare occurrences. ``known_rows`` contain columns that existed before.
     """
 
     ids: Ids
@@ -71,13 +71,13 @@ class Found:
     known_columns: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @classmethod
-    def nothing(cls) -> Found:
+    def nothing(cls) -> Sorted:
         ids, rows, counts = np.empty(0, np.uint64), np.empty(0, np.int32), np.empty(0, np.int64)
         return cls(ids, counts, rows, rows, counts, ids)
 
-    def by_birth(self) -> Found:
-        """The same with the n-grams that get columns in the order of these."""
-        order = stable_order(self.births)  # the ids ascend, and so they do where births are equal
+    def by_birth(self) -> Sorted:
+        """The same, with the n-grams that get columns in the order of their births."""
+        order = stable_order(self.births)  # where births are equal, the ids stay ascending
         counts = self.counts[order]
         rows = _gathered(self.rows, bounds_of(self.counts)[order], counts)
         return replace(
@@ -99,7 +99,7 @@ def cut_points(keys: Ids, row_bits: int) -> Iterator[int]:
 
 
 def stable_order(values: NDArray[np.int32]) -> NDArray[np.int64]:
-    """As a stable ``argsort`` of values that are not negative, in a quarter of its time."""
+    """As a stable ``argsort`` of values that are not negative, but four times as fast."""
     keys = values.astype(np.int64) << 32
     keys |= np.arange(len(values))
     keys.sort()

@@ -1,7 +1,7 @@
-"""Recognise texts that were seen before, word for word or almost, without keeping the texts.
+"""Recognise texts that occurred before, word for word or almost, without storing the texts.
 
 A text's *key* is the first 64 bits of its text id. Its *signature* has one cell for each
-thirty-second of the range of its word fingerprints: 16 bits of the smallest fingerprint in there
+thirty-second of the range of its word fingerprints: 16 bits of the smallest fingerprint in it
 (one-permutation min-hash [1]_). Two texts agree in a cell about as often as they share an n-gram,
 so the share of equal cells estimates their Jaccard similarity. Texts that agree in four
 neighbouring cells are compared in full.
@@ -34,19 +34,19 @@ SKETCH_SCHEMA = pa.schema(
 )
 
 _CELL_BITS, _CELLS, _BAND = 5, 32, 4
-_NEIGHBOURS = 8  # so many earlier texts of one band are compared; bounds what hostile texts cost
+_NEIGHBOURS = 8  # earlier texts that are compared per band; bounds the cost of hostile texts
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Texts that count already.
+    """Texts that already count.
 
     Parameters
     ----------
     text_keys : ndarray of uint64, shape (n_texts,)
         Ascending.
     signatures : ndarray of uint16, shape (n_recent_texts, 32)
-        Of the texts of the trailing nights alone.
+        Only of the texts of the trailing nights.
     """
 
     text_keys: NDArray[np.uint64]
@@ -58,7 +58,7 @@ NOTHING_KNOWN = Known(np.empty(0, np.uint64), np.empty((0, _CELLS), np.uint16))
 
 def text_keys(text_ids: Sequence[str | None]) -> NDArray[np.uint64]:
     """The first 64 bits of each text id; 0 where there is no text."""
-    return np.array([int(one[:16], 16) if one else 0 for one in text_ids], np.uint64)
+    return np.array([int(text_id[:16], 16) if text_id else 0 for text_id in text_ids], np.uint64)
 
 
 def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
@@ -69,15 +69,15 @@ def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
     signatures : ndarray of uint16, shape (n_texts, 32)
         A cell is 0 when no fingerprint falls into it, else 1 ... 65,535.
     """
-    found = np.zeros((len(grams), _CELLS), np.uint16)
+    cells = np.zeros((len(grams), _CELLS), np.uint16)
     rows = np.repeat(np.arange(len(grams)) * _CELLS, grams.lengths)
-    cells = rows + (grams.ids >> np.uint64(grams.bits - _CELL_BITS)).astype(np.int64)
-    is_smallest = np.ones(len(cells), np.bool_)  # a text's fingerprints ascend
-    np.not_equal(cells[1:], cells[:-1], out=is_smallest[1:])
+    positions = rows + (grams.ids >> np.uint64(grams.bits - _CELL_BITS)).astype(np.int64)
+    is_smallest = np.ones(len(positions), np.bool_)  # a text's fingerprints ascend
+    np.not_equal(positions[1:], positions[:-1], out=is_smallest[1:])
     low_bits = (grams.ids[is_smallest] & np.uint64(0xFFFF)).astype(np.uint16)
-    found.reshape(-1)[cells[is_smallest]] = np.maximum(low_bits, 1)
-    found[grams.lengths < FEWEST_NGRAMS] = 0
-    return found
+    cells.reshape(-1)[positions[is_smallest]] = np.maximum(low_bits, 1)
+    cells[grams.lengths < FEWEST_NGRAMS] = 0
+    return cells
 
 
 def near_repeats(own: NDArray[np.uint16]) -> NDArray[np.bool_]:
@@ -93,7 +93,7 @@ def near_repeats(own: NDArray[np.uint16]) -> NDArray[np.bool_]:
 
 
 def near_known(own: NDArray[np.uint16], known: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Which texts are almost the same as one that is known."""
+    """Which texts are almost the same as a known text."""
     is_near = np.zeros(len(own), np.bool_)
     for first in range(0, _CELLS, _BAND):
         rows, keys = _band(own, first)
@@ -102,32 +102,32 @@ def near_known(own: NDArray[np.uint16], known: NDArray[np.uint16]) -> NDArray[np
         for distance in range(min(_NEIGHBOURS, len(known_rows))):
             places = np.minimum(starts + distance, len(known_rows) - 1)
             is_same = known_keys[places] == keys
-            found = _are_similar(own[rows[is_same]], known[known_rows[places[is_same]]])
-            is_near[rows[is_same][found]] = True
+            is_similar = _are_similar(own[rows[is_same]], known[known_rows[places[is_same]]])
+            is_near[rows[is_same][is_similar]] = True
     return is_near
 
 
-def _band(found: NDArray[np.uint16], first: int) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+def _band(own: NDArray[np.uint16], first: int) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
     """Rows with all cells of a band in use and the band as one number, sorted by that number."""
-    band = np.ascontiguousarray(found[:, first : first + _BAND])
+    band = np.ascontiguousarray(own[:, first : first + _BAND])
     rows = np.flatnonzero((band != 0).all(axis=1))
     keys = band[rows].view(np.uint64).ravel()
     order = np.argsort(keys, kind="stable")
     return rows[order], keys[order]
 
 
-def _are_similar(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    in_use = ((one != 0) | (other != 0)).sum(axis=1)
-    equal = ((one == other) & (one != 0)).sum(axis=1)
+def _are_similar(left: NDArray[np.uint16], right: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    in_use = ((left != 0) | (right != 0)).sum(axis=1)
+    equal = ((left == right) & (left != 0)).sum(axis=1)
     similar: NDArray[np.bool_] = equal >= SIMILAR_SHARE * np.maximum(in_use, 1)
     return similar
 
 
-def as_table(keys: NDArray[np.uint64], found: NDArray[np.uint16]) -> pa.Table:
+def as_table(keys: NDArray[np.uint64], own: NDArray[np.uint16]) -> pa.Table:
     """The sketch of some texts, ready to be stored."""
-    cells = np.ascontiguousarray(found).tobytes()
+    cells = np.ascontiguousarray(own).tobytes()
     column = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(64), len(found), [None, pa.py_buffer(cells)]
+        pa.binary(64), len(own), [None, pa.py_buffer(cells)]
     )
     return pa.table({"text_key": pa.array(keys), "signature": column}, schema=SKETCH_SCHEMA)
 

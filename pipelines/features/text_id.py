@@ -1,4 +1,4 @@
-"""What makes two texts one: normalized, and named by a digest."""
+"""Identify a text by the digest of its normalized form."""
 
 from __future__ import annotations
 

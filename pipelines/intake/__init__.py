@@ -1,1 +1,1 @@
-"""From a file that upstream drops to an entry in the ledger, and its rows."""
+"""Take in delivered files: record them in the ledger and read their rows."""

@@ -1,4 +1,4 @@
-"""A file that was dropped becomes a delivery: its bytes are kept, and read as rows."""
+"""Record a landed file as a delivery, keep its bytes, and read its rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SPOOL_BYTES = 32 * 1024 * 1024
 def receive(
     reviews: Bucket, landing_key: str, *, night: str, intake: IntakeSettings
 ) -> tuple[str, Arrival]:
-    """Copy one landing file into the ledger's own, immutable place.
+    """Copy one landing file to its immutable place in the ledger.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def receive(
 
 
 def _claim_name(reviews: Bucket, landing_key: str, sha256: str) -> str | None:
-    """Other bytes that came under this name before, if any. The first claim stands."""
+    """The delivery that came earlier under this name with other bytes, if any."""
     first = reviews.put_first(NameClaim(landing_key=landing_key, delivery=sha256)).delivery
     if first == sha256:
         return None
@@ -84,8 +84,8 @@ def _keep_bytes(
         sha256 = digest.hexdigest()
         raw_key = raw_key_of(sha256) if size <= intake.max_delivery_bytes else None
         if raw_key is not None:
-            known = reviews.find(raw_key)
-            if known is None or known.size_bytes != size:
+            stored = reviews.find(raw_key)
+            if stored is None or stored.size_bytes != size:
                 spool.seek(0)
                 reviews.put_file(raw_key, spool)
     _record_delivery(reviews, sha256, landing_key, night=night, size=size, raw_key=raw_key)
@@ -117,14 +117,14 @@ def read_arrival(reviews: Bucket, key: str) -> tuple[Arrival, Delivery]:
 
 
 def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Rows:
-    """The rows of a delivery, from its own immutable bytes, decoded by a process that has nothing.
+    """The rows of a delivery, decoded from its immutable bytes by a process without privileges.
 
     Raises
     ------
     UnreadableDeliveryError
         If they cannot be decoded.
     DecoderGoneError
-        If the process that decodes them was ended from outside: nothing is decided.
+        If the decoding process was ended from outside, which says nothing about the bytes.
     DigestMismatchError
         If the bytes were changed in the ledger.
     """
@@ -147,7 +147,7 @@ def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Ro
 
 
 def _copy(reviews: Bucket, delivery: Delivery, key: str, file: BinaryIO) -> None:
-    """The delivery's own bytes, and never more of others than those would be."""
+    """Copy the delivery's bytes; stop as soon as there are more than the recorded size."""
     digest, size = delivery_digest(parse_name(delivery.landing_key)), 0
     _, chunks = reviews.stream(key)
     for chunk in chunks:

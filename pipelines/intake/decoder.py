@@ -1,12 +1,12 @@
-"""Decode a delivered file in a process that has nothing else, and read its answer with distrust.
+"""Decode a delivered file in a process without privileges, and do not trust its answer.
 
-The parent hands the bytes over as an open file that lies in memory alone, and reads messages from
-a pipe: blocks of rows, then one that says how it ended. A message is a kind, a length and a body.
-Blocks hold numbers and UTF-8 and nothing that could be nested, so they take no more memory than
-their length says, even if the child was taken over.
+The parent passes the bytes as an open file in memory, and reads messages from a pipe: blocks of
+rows, then one that says how it ended. A message is a kind, a length and a body. Blocks contain only
+numbers and UTF-8 and nothing nested, so they never take more memory than their length, even if an
+attacker controls the child.
 
-Its end by a limit, or by a crash, is an answer: the same bytes give it again. Its end by anything
-else, such as a person, is none.
+If the child exceeds a limit or crashes, that is a result, because the same bytes cause it again. If
+it is ended by anything else, such as a person, there is no result.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 
 _HEAD = struct.Struct("=cI")
-_MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, fourfold where it is not UTF-8
+_MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, times four if it is not UTF-8
 _MOST_WORDS_BYTES = 1024 * 1024
 _NO_TEXT, _NO_DATE, _NO_RATING = -1, 0, 0
-# A crash of the decoder itself, which the same bytes cause again.
+# Crashes of the decoder itself, which the same bytes cause again.
 _CRASHES = {
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS,
 }  # fmt: skip
@@ -60,11 +60,11 @@ _CRASHES = {
 
 @contextmanager
 def file_in_memory() -> Iterator[BinaryIO]:
-    """An empty file to write a delivery to; it has no name, and no disk can be full."""
+    """An empty file in memory to write a delivery to; it has no name and needs no disk."""
     try:
         file = os.fdopen(os.memfd_create("delivery"), "w+b")
     except OSError as error:
-        raise DecoderGoneError(f"cannot be given the file ({error.strerror})") from error
+        raise DecoderGoneError(f"could not get the file ({error.strerror})") from error
     with file:
         yield file
 
@@ -72,16 +72,16 @@ def file_in_memory() -> Iterator[BinaryIO]:
 def decode_apart(
     file: BinaryIO, file_format: FileFormat, *, is_gzipped: bool, intake: IntakeSettings
 ) -> Rows:
-    """The rows of a delivered file, decoded by a process that has nothing else.
+    """The rows of a delivered file, decoded by a process without privileges.
 
     Parameters
     ----------
     file : binary file
-        With a descriptor, such as `file_in_memory` gives.
+        With a descriptor, e.g. from `file_in_memory`.
     file_format : FileFormat
-        As its name says.
+        According to the file's name.
     is_gzipped : bool
-        As its name says.
+        According to the file's name.
     intake : IntakeSettings
         The limits.
 
@@ -109,7 +109,7 @@ def decode_apart(
         with process:
             rows = _received(cast("IO[bytes]", process.stdout), intake)
     except UnreadableDeliveryError:
-        process.kill()  # it may go on talking
+        process.kill()  # it may go on sending
         raise
     finally:
         timer.cancel()
@@ -126,7 +126,7 @@ def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
 
     try:
         file.flush()
-        # Opened anew: a place in the file of its own, and no right to write.
+        # Opened again, for a position of its own and read access only.
         readable = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
@@ -144,7 +144,7 @@ def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
 
 
 def _received(stream: IO[bytes], intake: IntakeSettings) -> Rows | None:
-    """All rows, if the child came to its end; None if it was ended."""
+    """All rows if the child finished; None if it was ended."""
     rows, value_bytes = Rows(), 0
     while len(head := stream.read(_HEAD.size)) == _HEAD.size:
         kind, size = _HEAD.unpack(head)
@@ -154,7 +154,7 @@ def _received(stream: IO[bytes], intake: IntakeSettings) -> Rows | None:
         if len(body) < size:
             return None
         if kind != BLOCK:
-            return _concluded(kind, body, rows, intake)
+            return _finished(kind, body, rows, intake)
         block = _unpacked(body)
         check_row_count(len(rows) + len(block), intake)
         value_bytes += sum(
@@ -165,15 +165,15 @@ def _received(stream: IO[bytes], intake: IntakeSettings) -> Rows | None:
     return None
 
 
-def _concluded(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> Rows:
+def _finished(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> Rows:
     if kind == NO_MEMORY:
         raise _out_of_memory(intake)
     try:
-        said = json.loads(body)
+        message = json.loads(body)
         if kind == DONE:
-            rows.extra_columns = tuple(str(name) for name in said["extra_columns"])
+            rows.extra_columns = tuple(str(name) for name in message["extra_columns"])
             return rows
-        reason, detail, count = str(said["reason"]), str(said["detail"]), int(said["rows"])
+        reason, detail, count = str(message["reason"]), str(message["detail"]), int(message["rows"])
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise _not_understood() from error
     raise UnreadableDeliveryError(reason, detail, rows=max(0, min(count, intake.max_rows)))
@@ -203,7 +203,7 @@ def _out_of_memory(intake: IntakeSettings) -> UnreadableDeliveryError:
 
 def _not_understood() -> UnreadableDeliveryError:
     return UnreadableDeliveryError(
-        "decoder_failed", "the process that decodes it gave an answer that cannot be one."
+        "decoder_failed", "the process that decodes it sent an invalid answer."
     )
 
 
@@ -225,7 +225,7 @@ def _packed(rows: Rows) -> bytes:
 
 
 def _unpacked(body: bytes) -> Rows:
-    """The block again; whatever is not exactly one raises `UnreadableDeliveryError`."""
+    """The block of these bytes; raises `UnreadableDeliveryError` if they are not valid."""
     try:
         reader = _Reader(body)
         count = reader.numbers("I", 1)[0]
@@ -254,7 +254,7 @@ def _as_rating(number: int) -> int | None:
 
 
 class _Reader:
-    """Reads a block from its beginning; ValueError where it is too short or too long."""
+    """Reads a block from its beginning; ValueError if it is too short or too long."""
 
     def __init__(self, body: bytes) -> None:
         self._body, self._place = body, 0
@@ -272,7 +272,7 @@ class _Reader:
 
     def texts(self, count: int) -> list[str | None]:
         lengths = self.numbers("i", count)
-        return [None if one == _NO_TEXT else self.take(one).decode() for one in lengths]
+        return [None if size == _NO_TEXT else self.take(size).decode() for size in lengths]
 
     def check_end(self) -> None:
         if self._place != len(self._body):
@@ -283,39 +283,39 @@ class _Reader:
 
 
 def main() -> None:
-    """Decode the file on standard input as the request in the arguments says."""
+    """Decode the file on standard input, as requested in the arguments."""
     request = json.loads(sys.argv[3])
     intake: Any = SimpleNamespace(**request["intake"])
     answers = os.fdopen(os.dup(1), "wb")
     bare_process.give_up_everything(
         address_bytes=intake.max_decoder_memory_bytes, cpu_seconds=intake.max_decoder_cpu_seconds
     )
-    gc.disable()  # nothing here makes cycles, and hostile JSON has it look at millions of lists
-    kind, words = _decoded(answers, request, intake)
-    _tell(answers, kind, json.dumps(words).encode())
+    gc.disable()  # there are no cycles, and hostile JSON would make it scan millions of lists
+    kind, message = _decoded(answers, request, intake)
+    _send(answers, kind, json.dumps(message).encode())
     answers.close()
 
 
 def _decoded(
     answers: IO[bytes], request: dict[str, Any], intake: IntakeSettings
 ) -> tuple[bytes, dict[str, Any]]:
-    """Tell every block; the last message, whatever happens."""
+    """Send every block; returns the last message, whatever happens."""
     try:
         extra_columns = decode_file(
             io.FileIO(0), request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
-            on_block=lambda rows: _tell(answers, BLOCK, _packed(rows)),
+            on_block=lambda rows: _send(answers, BLOCK, _packed(rows)),
         )  # fmt: skip
     except UnreadableDeliveryError as error:
         return REFUSED, {"reason": error.reason, "detail": error.detail, "rows": error.rows}
     except MemoryError:
         return NO_MEMORY, {}
-    except Exception as error:  # noqa: BLE001 - whatever it is, the same bytes raise it again
+    except Exception as error:  # noqa: BLE001 - the same bytes raise it again
         detail = f"decoding it failed unexpectedly ({type(error).__name__})."
         return REFUSED, {"reason": "decoder_failed", "detail": detail, "rows": 0}
     return DONE, {"extra_columns": extra_columns}
 
 
-def _tell(answers: IO[bytes], kind: bytes, body: bytes) -> None:
+def _send(answers: IO[bytes], kind: bytes, body: bytes) -> None:
     answers.write(_HEAD.pack(kind, len(body)))
     answers.write(body)
     answers.flush()

@@ -1,10 +1,10 @@
-"""Bytes of a delivery to rows, within bounds: whatever is counted is counted before it is made.
+"""Decode the bytes of a delivery to rows; limits are checked before memory is allocated.
 
 A fault of the whole file (truncated, not the format, columns missing, larger than a limit) raises
 `UnreadableDeliveryError`. A fault of one row becomes a reason code on that row, so that the row
 is quarantined and the others count.
 
-Deliveries are decoded by `pipelines.intake.decoder`, in a process that has nothing else.
+Deliveries are decoded by `pipelines.intake.decoder`, in a process without privileges.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ __all__ = [
     "decode_file",
 ]
 
-MOST_NAME_CHARS = 200  # of a column that nobody agreed on
+MOST_NAME_CHARS = 200  # of a column that was not agreed on
 
 
 def decode(
     data: bytes, file_format: FileFormat, *, is_gzipped: bool, intake: IntakeSettings
 ) -> Rows:
-    """The rows of a delivered file, decoded by this very process.
+    """The rows of a delivered file, decoded in this process.
 
     Raises
     ------
@@ -72,20 +72,20 @@ def decode_file(
     intake: IntakeSettings,
     on_block: OnBlock,
 ) -> tuple[str, ...]:
-    """Decode a delivered file block by block; whatever was handed on counts only if this returns.
+    """Decode a delivered file block by block; blocks are valid only if this returns.
 
     Parameters
     ----------
     file : binary file
-        That can be sought in.
+        A seekable file.
     file_format : FileFormat
-        As its name says.
+        According to the file's name.
     is_gzipped : bool
-        As its name says.
+        According to the file's name.
     intake : IntakeSettings
         The limits.
     on_block : callable
-        Is given each block of rows.
+        Called with each block of rows.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def _reader(file_format: FileFormat) -> _Reader:
     if file_format not in readers:
         raise UnreadableDeliveryError(
             "unknown_format",
-            "the file's name ends in none of .csv, .jsonl, .parquet (each also with .gz).",
+            "the file's name must end in .csv, .jsonl or .parquet (each also with .gz).",
         )
     return readers[file_format]
 

@@ -1,9 +1,9 @@
-"""What upstream drops: ``landing/<source>/<YYYY-MM-DD>/<file>``, and which of it is due.
+"""Find the landed files, ``landing/<source>/<YYYY-MM-DD>/<file>``, that a night has to process.
 
 The date folder is the day the file was delivered for; a file without one is due in the next run.
-One that is dated after the night waits, and `set_aside` says so.
-Which files were dealt with is known from the receipts, never from names or clocks, so a late file
-is picked up by the next night and a repeated night finds its own files again.
+A file dated after the night waits, and `set_aside` reports it.
+Receipts alone, never names or clocks, decide which files were processed. So the next night picks up
+a late file, and a repeated night finds its own files again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LANDING_PREFIX = "landing/"
 UNSORTED = "unsorted"
 
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # that can be reckoned with
-MOST_DAYS_AHEAD = 7  # of today; a folder dated later is a mistake rather than early
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # days that date arithmetic supports
+MOST_DAYS_AHEAD = 7  # of today; a folder dated later is a mistake
 _UNSPEAKABLE = re.compile("[\x00\ud800-\udfff\ufffd]")  # NUL, and what is not UTF-8
 _UNFINISHED = (".part", ".tmp", "/")
 _FORMATS: dict[str, FileFormat] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -39,7 +39,7 @@ _FORMATS: dict[str, FileFormat] = {".csv": "csv", ".jsonl": "jsonl", ".parquet":
 
 @dataclass(frozen=True)
 class LandingName:
-    """What a landing key says of its file."""
+    """What a landing key says about its file."""
 
     source: str
     delivered_for: date | None
@@ -58,7 +58,10 @@ def delivery_digest(name: LandingName, data: bytes = b"") -> hashlib._Hash:
 
 
 def parse_name(key: str) -> LandingName:
-    """Read source, day and format off a landing key. Any key is understood somehow."""
+    """Read source, day and format from a landing key.
+
+    Never fails: unknown parts get defaults (``unsorted``, no date, ``unknown``).
+    """
     *folders, file_name = key.removeprefix(LANDING_PREFIX).split("/")
     source = folders[0] if folders and _SOURCE.fullmatch(folders[0]) else UNSORTED
     plain_name = file_name.lower().removesuffix(".gz")
@@ -81,11 +84,11 @@ def _first_date(folders: list[str]) -> date | None:
 
 
 def discover(reviews: Bucket, night: str, *, most: int, today: date | None = None) -> list[str]:
-    """Landing keys that the given night has to deal with: new ones first, then by key.
+    """Landing keys that the given night has to process: new ones first, then by key.
 
     These are the files delivered for that night or earlier that have no receipt yet, and the
-    night's own files again when it is repeated. A file without a day is due in the last complete
-    night only, so that a backfill does not date it into the past.
+    night's own files again when it is repeated. A file without a day is due only in the last
+    complete night, so that a backfill does not date it into the past.
 
     Parameters
     ----------
@@ -94,13 +97,13 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     night : str
         The day whose deliveries are complete, ``YYYY-MM-DD``; not after today.
     most : int
-        How many to return; the rest stays due.
+        How many keys to return; the rest stays due.
     today : date, optional
         For tests; the present day in UTC, by the store's clock.
     """
     last_day, today = checked_night(night), today or clock.now(reviews).date()
     if last_day > today:
-        raise DataError(f"night is {night}, which is after today, {today}: it is not complete")
+        raise DataError(f"night is {night}, which is after today, {today}: it is not complete yet")
     landed = [info for info in reviews.list(LANDING_PREFIX) if _is_usable(info)]
     receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed})
     is_newest = last_day >= today - timedelta(days=1)
@@ -113,7 +116,7 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
 
 
 def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list[SetAside]:
-    """The landed files without a receipt that the night leaves alone; those for people first.
+    """The landed files without a receipt that the night skips; those that need a person first.
 
     Parameters
     ----------
@@ -131,9 +134,9 @@ def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list
         return []
     receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in odd})
     today = max(today or clock.now(reviews).date(), last_day)
-    found = [_set_aside(info, today) for info in odd if _arrival_of(info) not in receipts]
-    found.sort(key=lambda one: (one.delivered_for or "", one.landing_key))
-    return sorted(found, key=lambda one: not one.needs_person)
+    skipped = [_set_aside(info, today) for info in odd if _arrival_of(info) not in receipts]
+    skipped.sort(key=lambda file: (file.delivered_for or "", file.landing_key))
+    return sorted(skipped, key=lambda file: not file.needs_person)
 
 
 def _set_aside(info: ObjectInfo, today: date) -> SetAside:
@@ -150,16 +153,16 @@ def _set_aside(info: ObjectInfo, today: date) -> SetAside:
 def _why_set_aside(info: ObjectInfo, day: date | None, today: date) -> tuple[str, bool]:
     if day is None or not _is_usable(info):
         return (
-            "Its name is not UTF-8 or holds a NUL, so no night can take it up. Have it sent again "
-            "under another name, and delete this file."
+            "Its name is not UTF-8 or contains a NUL, so no night can process it. Ask the source "
+            "to send it again under another name, and delete this file."
         ), True
     ahead = (day - today).days
     if ahead <= MOST_DAYS_AHEAD:
-        return f"It is dated {day}, and waits for that night.", False
+        return f"It is dated {day} and waits for that night.", False
     return (
-        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} are taken "
-        "for a mistake. No night takes it up before. Have it sent again into the folder of its "
-        "day, and delete this file."
+        f"It is dated {day}, {ahead:,} days after {today}; more than {MOST_DAYS_AHEAD} days "
+        "ahead is probably a mistake. No night processes it before that day. Ask the source to "
+        "send it again into the folder of the right day, and delete this file."
     ), True
 
 
@@ -169,7 +172,7 @@ def checked_night(night: str) -> date:
     Raises
     ------
     DataError
-        If it is not ``YYYY-MM-DD``, or too far off to reckon with.
+        If it is not ``YYYY-MM-DD``, or out of range.
     """
     if not is_night(night):
         raise DataError(
@@ -179,7 +182,7 @@ def checked_night(night: str) -> date:
 
 
 def is_night(text: str) -> bool:
-    """Whether it is a day, written ``YYYY-MM-DD``, that can be reckoned with."""
+    """Whether it is a day in range, written ``YYYY-MM-DD``."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -188,7 +191,7 @@ def is_night(text: str) -> bool:
 
 
 def is_reckonable(day: date) -> bool:
-    """Whether days can be added and taken away without leaving the calendar."""
+    """Whether days can be added and subtracted without leaving the calendar."""
     return FIRST_DAY <= day <= LAST_DAY
 
 
@@ -197,7 +200,7 @@ def _is_finished(info: ObjectInfo) -> bool:
 
 
 def _is_usable(info: ObjectInfo) -> bool:
-    """Whether it is whole, and its name can be asked for and passed from task to task."""
+    """Whether it is complete, and its name can be requested and passed between tasks."""
     return _is_finished(info) and not _UNSPEAKABLE.search(info.key)
 
 
@@ -223,14 +226,14 @@ def _is_due(
 def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, set[str]]:
     """The nights in which each of these versions of a landing file got a receipt.
 
-    The name of an object proves nothing: each receipt is read. One that is not proven to be a
-    receipt counts for nothing, so the file stays due, and its own task says what is wrong.
+    The name of an object proves nothing, so each receipt is read. An unproven receipt is ignored:
+    the file stays due, and its own task reports what is wrong.
     """
     listed = [info.key for info in reviews.list(RECEIPTS)]
-    wanted = [key for key in listed if _arrival_named_by(key) in arrivals]
-    found = list(in_parallel(lambda key: _find_receipt(reviews, key), wanted))
+    matching_keys = [key for key in listed if _arrival_named_by(key) in arrivals]
+    receipts = list(in_parallel(lambda key: _find_receipt(reviews, key), matching_keys))
     nights: dict[str, set[str]] = {}
-    for receipt in found:
+    for receipt in receipts:
         if receipt is not None:
             arrival = arrival_id(receipt.landing_key, receipt.version_tag)
             nights.setdefault(arrival, set()).add(receipt.night)
@@ -245,5 +248,5 @@ def _find_receipt(reviews: Bucket, key: str) -> Receipt | None:
     try:
         return reviews.get_record(key, Receipt)
     except (TrustError, ObjectMissingError) as error:
-        logger.error("receipt=%s counts for nothing: %s", key, error)  # noqa: TRY400
+        logger.error("receipt=%s is ignored: %s", key, error)  # noqa: TRY400
         return None

@@ -1,8 +1,8 @@
 """The delivery ledger: content-addressed, write-once.
 
 A delivery is named by the sha256 of its format and its bytes. ``outcome.json``, written last, is
-its ledger entry: rows count because an outcome names them, and for no other reason. The same bytes
-under another name are a duplicate: recorded, and otherwise without effect.
+its ledger entry: rows count only because an outcome names them. The same bytes under another name
+are a duplicate, which is recorded and has no other effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_outcome(reviews: Bucket, sha256: str) -> Outcome | None:
-    """The ledger entry of a delivery; None when it was never concluded."""
+    """The ledger entry of a delivery; None if it was not processed to the end."""
     return reviews.find_record(outcome_key(sha256), Outcome)
 
 
@@ -32,7 +32,7 @@ def conclude(
     validation: Validation,
     validation_key: str,
 ) -> Outcome:
-    """Commit what becomes of a delivery. The first conclusion stands.
+    """Commit the outcome of a delivery; an outcome that is already there stays.
 
     The outcome names the arrival that led to it; every other arrival of the bytes is a duplicate.
 
@@ -44,7 +44,7 @@ def conclude(
     counted = validation.accepted_rows + validation.quarantined_rows + validation.held_rows
     if counted != validation.delivered_rows or validation.delivery != delivery.sha256:
         raise TrustError(
-            f"validation of delivery {delivery.sha256} does not add up: "
+            f"the validation of delivery {delivery.sha256} does not add up: "
             f"{validation.delivered_rows} delivered, {counted} accounted for"
         )
     outcome = Outcome(
@@ -100,9 +100,9 @@ def check_not_held(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> None:
 
 
 def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
-    """Record that a landing file was dealt with. The first receipt of a night stands."""
+    """Record that a landing file was processed; the first receipt of a night stands."""
     is_duplicate = _is_counted_elsewhere(reviews, arrival, outcome)
-    is_held = outcome.verdict == "HELD"  # sending a held file again does not make it good
+    is_held = outcome.verdict == "HELD"  # a held file stays held when it is sent again
     receipt = Receipt(
         landing_key=arrival.landing_key,
         version_tag=arrival.version_tag,
@@ -124,7 +124,7 @@ def _conflict(arrival: Arrival) -> str:
         return ""
     return (
         f"CONFLICT: this name was delivered before with other content, as delivery "
-        f"{arrival.conflicts_with}; each is judged by itself. "
+        f"{arrival.conflicts_with}; each is validated on its own. "
     )
 
 
@@ -133,11 +133,11 @@ def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -
     landing_key, version_tag = arrival.landing_key, arrival.version_tag
     if (landing_key, version_tag) != (outcome.landing_key, outcome.version_tag):
         return True
-    # The night that concluded it may have been killed before it gave the receipt. Then a later one
-    # counts the rows, and goes on doing so when the first one is repeated.
+    # If the run that wrote the outcome was killed before it wrote the receipt, a later run counts
+    # the rows; it keeps counting them even if the first run is repeated.
     arrived = arrival_id(landing_key, version_tag)
     others = nights_by_arrival(reviews, {arrived}).get(arrived, set()) - {arrival.night}
-    keys = (receipt_key(one, landing_key=landing_key, version_tag=version_tag) for one in others)
+    keys = (receipt_key(day, landing_key=landing_key, version_tag=version_tag) for day in others)
     return outcome.counted_in in others or any(
         reviews.get_record(key, Receipt).delivered_rows for key in keys
     )
@@ -145,12 +145,12 @@ def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -
 
 def _why_duplicate(outcome: Outcome) -> str:
     return (
-        f"The same bytes were delivered as {outcome.landing_key!r}, counted in the night of "
-        f"{outcome.counted_in} ({outcome.verdict}); nothing is counted twice. {outcome.why}"
+        f"The same bytes were delivered as {outcome.landing_key!r} and counted in the night of "
+        f"{outcome.counted_in} ({outcome.verdict}); they are not counted twice. {outcome.why}"
     )
 
 
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
-    """Every first conclusion, sorted by delivery; what people decided since is in `standings`."""
+    """All outcomes, sorted by delivery; later decisions by people are in `standings`."""
     keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
     return list(in_parallel(lambda key: reviews.get_record(key, Outcome), keys))

@@ -1,4 +1,4 @@
-"""Which sources are overdue: a night without files is fine, a source that fell silent is not."""
+"""Sum up what a night received, and list the sources that are overdue."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ MOST_NAMED = 20  # files that a summary names, so that it stays short whatever l
 def night_summary(
     reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
 ) -> NightSummary:
-    """What a night brought and left alone, and which sources were overdue.
+    """What a night received and skipped, and which sources were overdue.
 
-    The latter is recorded, too. A receipt that cannot be read is named and not counted.
+    Overdue sources are also recorded. An unreadable receipt is listed, but not counted.
     """
     summary = summarize(reviews, night, skips_torn=True)
-    missing = tuple(_recorded(reviews, one) for one in overdue(reviews, night, sources))
+    missing = tuple(_recorded(reviews, source) for source in overdue(reviews, night, sources))
     aside = landing.set_aside(reviews, night)
-    for one in aside[:MOST_NAMED]:
+    for file in aside[:MOST_NAMED]:
         logger.log(
-            logging.WARNING if one.needs_person else logging.INFO,
-            "night=%s set_aside=%s %s", night, one.landing_key, one.why,
+            logging.WARNING if file.needs_person else logging.INFO,
+            "night=%s set_aside=%s %s", night, file.landing_key, file.why,
         )  # fmt: skip
     is_empty = missing and summary.status == "NO_NEW_DATA"
     return summary.model_copy(update={
@@ -56,8 +56,8 @@ def night_summary(
 
 
 def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> list[str]:
-    """Keys below the night's receipts where no receipt of that name was read."""
-    known = {one.object_key for one in receipts}
+    """Keys in the night's folder of receipts that could not be read as receipts."""
+    known = {receipt.object_key for receipt in receipts}
     listed = (info.key for info in reviews.list(f"{RECEIPTS}{night}/"))
     return [visible(key) for key in listed if key not in known][:MOST_NAMED]
 
@@ -65,17 +65,17 @@ def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> lis
 def overdue(
     reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
 ) -> list[MissingDelivery]:
-    """Sources of which nothing came within their rhythm, this night included.
+    """Sources that delivered nothing for longer than they should, this night included.
 
-    A held delivery is a delivery: something came. Before its first one a source is not overdue,
-    but one that never delivered at all is.
+    A held delivery counts as delivered. A source is not overdue before its first delivery, but a
+    source that never delivered at all is.
     """
     if not sources:
         return []
     days: dict[str, list[str]] = {}
-    for one in standings.every(reviews, skips_torn=True):
-        days.setdefault(one.outcome.source, []).append(one.outcome.night)
-    found = []
+    for standing in standings.every(reviews, skips_torn=True):
+        days.setdefault(standing.outcome.source, []).append(standing.outcome.night)
+    missing = []
     for source, settings in sorted(sources.items()):
         every = days.get(source, [])
         last = max((day for day in every if day <= night), default=None)
@@ -83,7 +83,7 @@ def overdue(
             continue  # an older night than its first
         first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
         if last is None or last < first.isoformat():
-            found.append(
+            missing.append(
                 MissingDelivery(
                     night=night,
                     source=source,
@@ -91,11 +91,11 @@ def overdue(
                     last_delivered_for=last,
                 )
             )
-    return found
+    return missing
 
 
 def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
-    """The first record of a night stands; the file may come late and make it history."""
+    """Record an overdue source; the record stays even if the file arrives late."""
     logger.warning(
         "night=%s source=%s is overdue: last=%s",
         missing.night, missing.source, missing.last_delivered_for,
@@ -103,15 +103,16 @@ def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:
     try:
         return reviews.put_first(missing)
     except (TrustError, ObjectMissingError) as error:  # the source is overdue all the same
-        logger.warning("what was recorded of source=%s is lost: %s", missing.source, error)
+        logger.warning("source=%s: its earlier record cannot be read: %s", missing.source, error)
         return missing
 
 
 def sentence(missing: MissingDelivery) -> str:
-    last = missing.last_delivered_for or "never"
+    last, days = missing.last_delivered_for, missing.expected_every_days
     return (
-        f"source {missing.source!r} is overdue: expected every {missing.expected_every_days} days, "
-        f"last delivered for: {last}"
+        f"source {missing.source!r} is overdue: expected "
+        + ("daily, " if days == 1 else f"every {days} days, ")
+        + (f"last delivered for {last}" if last else "never delivered")
     )
 
 
@@ -122,11 +123,11 @@ def _receipts(reviews: Bucket, night: str, *, skips_torn: bool) -> Iterator[Rece
         except (TrustError, ObjectMissingError) as error:
             if not skips_torn:
                 raise
-            logger.warning("night=%s is summed up without a receipt: %s", night, error)
+            logger.warning("night=%s has a receipt that cannot be read: %s", night, error)
 
 
 def summarize(reviews: Bucket, night: str, *, skips_torn: bool = False) -> NightSummary:
-    """What a night brought, counted from its receipts alone.
+    """What a night received, counted from its receipts alone.
 
     Parameters
     ----------
@@ -135,12 +136,12 @@ def summarize(reviews: Bucket, night: str, *, skips_torn: bool = False) -> Night
     night : str
         ``YYYY-MM-DD``.
     skips_torn : bool
-        Leave out, with a warning, what cannot be read: for those who must tell the others.
+        Skip unreadable receipts with a warning, so that the others are still reported.
 
     Raises
     ------
     TrustError
-        If a receipt cannot be read, unless it is to be left out.
+        If a receipt cannot be read and ``skips_torn`` is False.
     """
     checked_night(night)
     receipts = sorted(

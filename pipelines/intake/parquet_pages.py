@@ -1,8 +1,8 @@
-"""What the pages of a Parquet file say of themselves, read before anything is made of them.
+"""Read the page headers of a Parquet file, before any page is decoded.
 
 The footer can claim anything. What a reader allocates follows from the header before each page, so
-these headers are read here as Arrow reads them, byte for byte, and added up. A header is a struct
-in Thrift's compact protocol [1]_; no more of that is understood here than a header needs.
+this module reads these headers byte for byte as Arrow does, and adds up the sizes. A header is a
+struct in Thrift's compact protocol [1]_, of which only the parts that a header uses are supported.
 
 References
 ----------
@@ -26,7 +26,7 @@ _LARGEST, _LARGEST_FIELD = 2**31 - 1, 2**15 - 1
 
 
 class PageError(ValueError):
-    """A page header that cannot be one."""
+    """A page header that is not valid."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_page(file: BinaryIO, position: int) -> Page:
     Raises
     ------
     PageError
-        If no header is there.
+        If there is no valid header.
     """
     for size in (_USUAL_HEADER_BYTES, MOST_HEADER_BYTES):
         file.seek(position)
@@ -91,7 +91,7 @@ def _page(data: bytes) -> Page:
 
 
 class _Struct:
-    """A reader of one struct: whole numbers by their path of field ids, everything else skipped.
+    """Reads one struct: integers by their path of field ids; everything else is skipped.
 
     Raises IndexError where the bytes end too early, `PageError` where they cannot be a struct.
     """
@@ -102,27 +102,27 @@ class _Struct:
         self.structs: set[tuple[int, ...]] = set()
 
     def number(self, *path: int) -> int:
-        found = self.numbers.get(path, -1)
-        if not 0 <= found <= _LARGEST:
-            raise PageError("a page header lacks a number, or has an impossible one")
-        return found
+        number = self.numbers.get(path, -1)
+        if not 0 <= number <= _LARGEST:
+            raise PageError("a page header lacks a number, or the number is out of range")
+        return number
 
     def read(self, path: tuple[int, ...] = ()) -> None:
         if len(path) > _DEEPEST or path in self.structs:
-            raise PageError("a page header is nested too deeply, or names a part twice")
+            raise PageError("a page header is nested too deeply, or has a field twice")
         self.structs.add(path)
         field = 0
         while (head := self._byte()) != 0:
             field = field + (head >> 4) if head >> 4 else self._zigzag()
             if not 0 <= field <= _LARGEST_FIELD:
-                raise PageError("a page header names a field that cannot be")
+                raise PageError("a page header has a field id that is out of range")
             self._value((*path, field), head & 15)
 
     def _value(self, path: tuple[int, ...], kind: int) -> None:
         if kind in {3, 4, 5, 6}:  # a byte, or a varint of 16, 32 or 64 bits
             number = self._byte() if kind == 3 else self._zigzag()
             if path in self.numbers:
-                raise PageError("a page header gives a number twice")
+                raise PageError("a page header has a number twice")
             self.numbers[path] = number
         elif kind == 12:
             self.read(path)
@@ -135,7 +135,7 @@ class _Struct:
         elif kind == 8:  # bytes, such as the least and the largest value
             self._advance(self._varint())
         elif kind not in {1, 2}:  # true and false have no body; a page header has no list
-            raise PageError("a page header holds what none has")
+            raise PageError("a page header has a field of a type that does not belong there")
 
     def _advance(self, size: int) -> None:
         self.position += size

@@ -1,8 +1,8 @@
-"""Rows of a Parquet file, whatever its footer and its pages claim.
+"""Read the rows of a Parquet file without trusting its footer or its page headers.
 
 Before Arrow reads a column, the sizes in the headers of its pages are added up. A dictionary page,
-or one whose values share their beginnings, can repeat one large value in every row; so few rows
-are read at a time that even that fits.
+or a page of delta-encoded strings, can repeat one large value in every row; the number of rows per
+batch is small enough for that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_FOOTER_BYTES = 1024 * 1024
 MOST_PARTS = 10_000  # elements of one list in the footer: row groups, columns
 MOST_PAGES = 65_536
-MOST_REPEATED_BYTES = 8 * 1024 * 1024  # of a page whose values can repeat; writers make 1 MiB
+MOST_REPEATED_BYTES = 8 * 1024 * 1024  # of a page whose values can repeat; writers use 1 MiB
 
 _MARK = b"PAR1"  # both ends of a whole file
 _TAIL_BYTES = 8
@@ -41,13 +41,13 @@ def read_parquet(file: BinaryIO, sheet: Sheet) -> tuple[str, ...]:
     Raises
     ------
     UnreadableDeliveryError
-        If the file is no Parquet, or beyond a limit.
+        If the file is not Parquet, or exceeds a limit.
     """
     try:
         return _read(file, sheet)
     except MemoryError:
-        raise  # Arrow's own is one of Arrow's errors, too
-    # ValueError: names or values that are not UTF-8; LookupError: a time zone nobody knows.
+        raise  # Arrow's MemoryError is also an ArrowException
+    # ValueError: names or values that are not UTF-8; LookupError: an unknown time zone.
     except (pa.ArrowException, OSError, OverflowError, ValueError, LookupError) as error:
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UnreadableDeliveryError(
@@ -97,7 +97,7 @@ def _opened(source: Any, metadata: pq.FileMetaData | None = None) -> pq.ParquetF
 
 
 def _metadata(file: BinaryIO) -> pq.FileMetaData:
-    """The footer, without what Arrow's writer says of types: Parquet's own types are enough."""
+    """The footer without the Arrow schema in it: Parquet's own types are enough."""
     tail = _tail(file)
     if len(tail) < _TAIL_BYTES or tail[-len(_MARK) :] != _MARK:
         raise ValueError("its last four bytes are not PAR1")
@@ -116,14 +116,14 @@ def _metadata(file: BinaryIO) -> pq.FileMetaData:
 
 
 def _check_types(schema: pq.ParquetSchema, present: list[str]) -> None:
-    """Lists, structs and values of a length that the footer sets are no part of a review."""
+    """Refuse lists, structs and values whose length the footer sets: reviews have none."""
     arrow_schema = schema.to_arrow_schema()
     for name in present:
         kind = arrow_schema.field(name).type
         if not _is_plain(kind):
             raise UnreadableDeliveryError(
                 "wrong_columns",
-                f"column {name!r} is of the type {str(kind)[:80]}; text, a number or a date is "
+                f"column {name!r} has the type {str(kind)[:80]}; text, a number or a date is "
                 "expected.",
             )
 
@@ -141,7 +141,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 def _pages(
     file: BinaryIO, metadata: pq.FileMetaData, present: list[str], intake: IntakeSettings
 ) -> Iterator[Page]:
-    """Every page that will be read, if all of them together stay within the limits."""
+    """Every page that will be read; raises if together they exceed a limit."""
     paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
     columns = [paths.index(name) for name in present]
     file_bytes = file.seek(0, io.SEEK_END)
@@ -177,7 +177,7 @@ def _check_page(page: Page, number: int) -> None:
 
 
 def _chunk_pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:
-    """The pages of one column in one row group, found as Arrow finds them."""
+    """The pages of one column in one row group, located as Arrow locates them."""
     position, values = chunk.data_page_offset, 0
     if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < position:
         position = chunk.dictionary_page_offset
@@ -194,7 +194,7 @@ def _chunk_pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[Page
 
 
 def _batch_rows(pages: list[Page], intake: IntakeSettings) -> int:
-    """So many that no more bytes are made at once than may be, if all hold the largest value."""
+    """How many rows fit into the memory of one batch if each has the largest value."""
     largest = max((page.plain_bytes for page in pages if page.can_repeat), default=1)
     return max(1, min(_BATCH_ROWS, min(_BATCH_BYTES, intake.max_decoded_bytes) // max(1, largest)))
 
@@ -203,7 +203,7 @@ def _batch_rows(pages: list[Page], intake: IntakeSettings) -> int:
 
 
 def _append_batch(sheet: Sheet, batch: pa.RecordBatch) -> None:
-    """Python values of a few rows at a time, so that not all of a batch is there twice."""
+    """Convert a few rows at a time, so that a batch is not held twice in memory."""
     step = max(1, batch.num_rows * _SLICE_BYTES // max(_SLICE_BYTES, batch.nbytes))
     for name in batch.schema.names:
         _check_lengths(name, batch.column(name), sheet.intake)
@@ -227,7 +227,7 @@ def _check_lengths(name: str, column: pa.Array, intake: IntakeSettings) -> None:
 
 
 def _python_values(column: pa.Array) -> list[Any]:
-    if pa.types.is_string(column.type):  # which does not mean that it is UTF-8
+    if pa.types.is_string(column.type):  # which may still not be UTF-8
         return [
             None if value is None else value.decode("utf-8", "surrogateescape")
             for value in column.cast(pa.binary()).to_pylist()

@@ -47,7 +47,7 @@ def write_partition(reviews: Bucket, folder: str, table: pa.Table) -> Partition:
 def write_tables(
     reviews: Bucket, folder: str, tables: Iterable[pa.Table], schema: pa.Schema
 ) -> Partition:
-    """As `write_partition`, of one table in parts: each is made when it is asked for."""
+    """As `write_partition`, for one table in parts, which are consumed one by one."""
     buffer, rows = io.BytesIO(), 0
     with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=3) as writer:
         for table in tables:
@@ -63,7 +63,7 @@ def write_tables(
 def read_partition(
     reviews: Bucket, partition: Partition, columns: list[str] | None = None
 ) -> pa.Table:
-    """The rows of a partition, after checking that its bytes are the recorded ones.
+    """The rows of a partition, after checking that its bytes have the recorded digest.
 
     Raises
     ------
@@ -71,10 +71,10 @@ def read_partition(
         If the object was changed after it was recorded.
     """
     data = reviews.get(partition.key, max_bytes=partition.size_bytes)
-    found = sha256_of(data)
-    if found != partition.sha256:
+    actual = sha256_of(data)
+    if actual != partition.sha256:
         raise DigestMismatchError(
-            uri=reviews.uri(partition.key), expected=partition.sha256, found=found
+            uri=reviews.uri(partition.key), expected=partition.sha256, found=actual
         )
     table = pq.read_table(pa.BufferReader(data), columns=columns)
     if table.num_rows != partition.rows:

@@ -1,6 +1,6 @@
-"""Rows of a delivery as they are read: counted, and each value of the kind that it must be.
+"""Collect the rows of a delivery, check limits, and convert each value to its type.
 
-This module imports next to nothing: a process is started for each delivery that is decoded.
+This module imports little, because a process is started for each delivery that is decoded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DATE_INVALID = "date_invalid"
 FAULTS = (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
 
 LONGEST_MARKS = 30  # combining characters in a row, as in Unicode's stream-safe text format
-MOST_COSTLY = 500  # characters of one text that normalization makes several of
+MOST_COSTLY = 500  # characters in one text that normalization expands to several
 BLOCK_ROWS, BLOCK_BYTES = 4096, 1024 * 1024
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,+Z-]{1,30})?")
@@ -61,7 +61,7 @@ class Rows:
         return len(self.faults)
 
     def append(self, values: dict[str, Any], fault: str | None = None) -> None:
-        """Add one row as it was read; values of a wrong kind become None with a reason."""
+        """Add one row as it was read; a value of a wrong type becomes None, with a reason."""
         faults = [] if fault is None else [fault]
         self.review_id.append(_as_text(values.get("review_id"), faults))
         self.text.append(_as_review(values.get("text"), faults))
@@ -81,14 +81,14 @@ OnBlock = Callable[[Rows], None]
 
 
 class Sheet:
-    """Takes rows as they are read, counts them, and hands them on in blocks of about 1 MiB.
+    """Takes rows as they are read, counts them, and passes them on in blocks of about 1 MiB.
 
     Parameters
     ----------
     intake : IntakeSettings
         The limits.
     on_block : callable
-        Is given each block of rows.
+        Called with each block of rows.
     """
 
     def __init__(self, intake: IntakeSettings, on_block: OnBlock) -> None:
@@ -109,7 +109,7 @@ class Sheet:
             self.finish()
 
     def finish(self) -> None:
-        """Hand on what is left."""
+        """Pass on the last block."""
         block, self._block, self._block_bytes = self._block, Rows(), 0
         if len(block):
             self._on_block(block)
@@ -147,26 +147,26 @@ def check_value_bytes(size: int, intake: IntakeSettings) -> None:
 
 
 def check_columns(
-    found: Sequence[str], count_rows: Callable[[], int], intake: IntakeSettings
+    names: Sequence[str], count_rows: Callable[[], int], intake: IntakeSettings
 ) -> tuple[str, ...]:
-    """The columns beyond the expected ones; raises when a required one is missing or doubled."""
-    if len(found) > intake.max_columns:
+    """The columns beyond the expected ones; raises if a required one is missing or doubled."""
+    if len(names) > intake.max_columns:
         raise UnreadableDeliveryError(
             "too_many_columns",
             f"the file has more columns than intake.max_columns={intake.max_columns}.",
             rows=count_rows(),
         )
-    missing = [name for name in REQUIRED_COLUMNS if name not in found]
-    doubled = sorted(name for name, times in Counter(found).items() if times > 1)
+    missing = [column for column in REQUIRED_COLUMNS if column not in names]
+    doubled = sorted(column for column, times in Counter(names).items() if times > 1)
     if missing or doubled:
-        shown = [name[:40] for name in found[:20]]
+        shown = [column[:40] for column in names[:20]]
         raise UnreadableDeliveryError(
             "wrong_columns",
             f"missing columns {missing}, doubled columns {[name[:40] for name in doubled[:20]]}; "
             f"found {shown}, expected {list(COLUMNS)}.",
             rows=count_rows(),
         )
-    return tuple(name for name in found if name not in COLUMNS)
+    return tuple(column for column in names if column not in COLUMNS)
 
 
 # ── Values ───────────────────────────────────────────────────────────────────────────────────
@@ -187,27 +187,27 @@ def _as_text(value: Any, faults: list[str]) -> str | None:
 
 
 def _as_review(value: Any, faults: list[str]) -> str | None:
-    """A text, unless it is built to take minutes to normalize."""
+    """A text, unless it is made to take minutes to normalize."""
     text = _as_text(value, faults)
     if not text or text.isascii():
         return text
     marks, *costly = _laborious()
     most = MOST_COSTLY + 1  # parts, if there are so many characters between them
-    if marks.search(text) or any(len(one.split(text, most)) > most for one in costly):
+    if marks.search(text) or any(len(pattern.split(text, most)) > most for pattern in costly):
         return _not_a_text(faults)
     return text
 
 
 @functools.cache
 def _laborious() -> tuple[re.Pattern[str], ...]:
-    """Runs of combining characters, whose sorting takes the square of their number; then single
-    characters that normalization makes several of, and those of scripts with marks of their own.
+    """Runs of combining characters, whose sorting takes quadratic time; then single characters
+    that normalization expands to several, and those of scripts with marks of their own.
 
-    In three patterns: a set within the first 65,536 characters is looked up, any other searched.
+    There are three patterns because a set within the first 65,536 characters is looked up quickly.
     """
     first = [chr(code) for code in range(0xA0, 0x10000) if not 0xD800 <= code < 0xE000]
     marks = "".join(filter(unicodedata.combining, first))
-    several = "".join(one for one in first if len(unicodedata.normalize("NFKC", one)) > 1)
+    several = "".join(char for char in first if len(unicodedata.normalize("NFKC", char)) > 1)
     return (
         re.compile(f"[{marks}]{{{LONGEST_MARKS + 1}}}"),
         re.compile(f"[{several}]"),
@@ -216,7 +216,7 @@ def _laborious() -> tuple[re.Pattern[str], ...]:
 
 
 def _as_film(value: Any, faults: list[str]) -> str | None:
-    """A film's id, the same however it is spelled: else one film is on both sides of the split."""
+    """A film's id in one spelling; otherwise one film could be on both sides of the split."""
     if isinstance(value, float):
         value = int(value) if value.is_integer() else None  # a column of numbers with gaps
     film = _as_text(value, faults)
@@ -230,7 +230,7 @@ def _visible_bytes(value: str) -> str:
 
 @functools.cache
 def _visible_surrogates() -> dict[int, str]:
-    """A byte that is not UTF-8 was read as one of the last; JSON can spell out all of them."""
+    """Undecodable bytes were read as U+DC80 to U+DCFF; JSON can contain any lone surrogate."""
     spelled = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
     return spelled | {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 

@@ -1,4 +1,4 @@
-"""Pin which accepted reviews a model may see. A snapshot is named by its own bytes."""
+"""Pin which accepted reviews a model may use. A snapshot is named by its digest."""
 
 from __future__ import annotations
 
@@ -18,33 +18,32 @@ logger = logging.getLogger(__name__)
 
 
 def pinned(reviews: Bucket, plan: Plan) -> Snapshot:
-    """The very snapshot that a plan was made of."""
+    """The snapshot that a plan was made from."""
     return reviews.get_record(snapshot_key(plan.snapshot), Snapshot)
 
 
 def check_nothing_lost(standings: Iterable[Standing], before: Snapshot | None) -> None:
     """Check that the ledger still has every row that the champion was trained on.
 
-    The ledger only grows, so an entry that was there and is gone was taken away.
+    The ledger only grows, so a missing entry was removed.
 
     Raises
     ------
     TrustError
-        If a partition is no longer named by it.
+        If the ledger no longer names a partition.
     """
     counted = {part.key for standing in standings for part in standing.accepted}
     lost = [part.key for part in before.partitions if part.key not in counted] if before else []
     if lost:
         raise TrustError(
-            f"the ledger has lost entries: {len(lost)} partitions that the champion was trained on "
-            f"are named by no delivery any more, the first is {lost[0]}. Nothing is learned or "
-            "judged from what is left. Find out who took them away: "
-            "python -m pipelines champion fsck"
+            f"the ledger has lost entries: no delivery names {len(lost)} partitions that the "
+            f"champion was trained on, the first is {lost[0]}. Nothing is trained or validated "
+            "with the rest. Find out who removed them: python -m pipelines champion fsck"
         )
 
 
 def take(reviews: Bucket, split: SplitSettings, *, before: Snapshot | None = None) -> Snapshot:
-    """Pin every partition that the ledger says counts; the same ledger gives the same snapshot.
+    """Pin every partition that counts; the same ledger gives the same snapshot.
 
     Parameters
     ----------
@@ -53,18 +52,18 @@ def take(reviews: Bucket, split: SplitSettings, *, before: Snapshot | None = Non
     split : SplitSettings
         How rows are held out.
     before : Snapshot, optional
-        What the champion was trained on. It must all be there still.
+        What the champion was trained on; all of it must still be in the ledger.
 
     Raises
     ------
     NoReviewsError
         If no delivery was ever accepted.
     TrustError
-        If an entry of the ledger is not proven to be one, or was taken away.
+        If an entry of the ledger is not authentic, or was removed.
     """
     every = standings.every(reviews)
     check_nothing_lost(every, before)
-    accepted = {partition.key: partition for one in every for partition in one.accepted}
+    accepted = {part.key: part for standing in every for part in standing.accepted}
     if not accepted:
         raise NoReviewsError(
             f"no accepted reviews in bucket {reviews.name!r}: nothing to train on. "

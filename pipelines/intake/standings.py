@@ -1,7 +1,7 @@
-"""How each delivery stands now: its first conclusion, and what people decided since.
+"""The current state of each delivery: its outcome, and what people decided since.
 
-deliveries/<sha256>/outcome.json           the first conclusion
-deliveries/<sha256>/replays/<number>.json  what a person decided after it; only ever added to
+deliveries/<sha256>/outcome.json           the outcome of its validation
+deliveries/<sha256>/replays/<number>.json  a later decision by a person; never changed or removed
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.records.deliveries import Outcome, Replay, ReplayVerdict
 logger = logging.getLogger(__name__)
 
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Standing:
 
     @property
     def accepted_rows(self) -> int:
-        """How many of its rows count by now."""
+        """How many of its rows count now."""
         return sum(part.rows for part in self.accepted)
 
     @property
@@ -71,7 +71,7 @@ class Standing:
 
 
 def find(reviews: Bucket, delivery: str) -> Standing | None:
-    """How a delivery stands; None when it was never concluded.
+    """The state of a delivery; None if it has no outcome.
 
     Raises
     ------
@@ -86,19 +86,19 @@ def find(reviews: Bucket, delivery: str) -> Standing | None:
 
 
 def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
-    """How every concluded delivery stands, sorted by delivery.
+    """The state of every delivery that has an outcome, sorted by delivery.
 
     Parameters
     ----------
     reviews : Bucket
         Where the ledger is.
     skips_torn : bool
-        Leave out, with a warning, what cannot be read: for those who only compare.
+        Skip unreadable entries with a warning; for callers that only compare.
 
     Raises
     ------
     TrustError
-        If an entry cannot be read, unless it is to be left out.
+        If an entry cannot be read and ``skips_torn`` is False.
     """
     counts: dict[str, int] = {}
     for info in reviews.list(DELIVERIES):
@@ -112,16 +112,16 @@ def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
         return _read(reviews, delivery, counts[delivery])
 
     attempt = _or_none(read) if skips_torn else read
-    found = list(in_parallel(attempt, sorted(counts)))
-    return [standing for standing in found if standing is not None]
+    read_standings = list(in_parallel(attempt, sorted(counts)))
+    return [standing for standing in read_standings if standing is not None]
 
 
-def _or_none(read: Callable[[str], Found]) -> Callable[[str], Found | None]:
-    def attempt(delivery: str) -> Found | None:
+def _or_none(read: Callable[[str], Result]) -> Callable[[str], Result | None]:
+    def attempt(delivery: str) -> Result | None:
         try:
             return read(delivery)
         except (TrustError, ObjectMissingError) as error:
-            logger.warning("delivery=%s is left out of the history: %s", delivery, error)
+            logger.warning("delivery=%s is skipped in the history: %s", delivery, error)
             return None
 
     return attempt

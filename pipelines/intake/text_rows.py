@@ -1,6 +1,6 @@
-"""Rows of CSV and of JSON Lines, read line by line: no line is read beyond the limit of a row.
+"""Read rows of CSV and JSON Lines line by line, never more of a line than a row may have.
 
-Packed content is unpacked a piece at a time, and counted before it is looked at.
+Compressed content is unpacked piece by piece, and its size is checked before it is parsed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _READ_BYTES = 64 * 1024
 
 
 def content(file: BinaryIO, intake: IntakeSettings, *, is_gzipped: bool) -> Iterator[bytes]:
-    """The file's content in pieces, unpacked where it is packed, and never beyond the limit."""
+    """The file's content in pieces, unpacked if it is gzip, never beyond the limit."""
     size = 0
     pieces = _unpacked(file) if is_gzipped else iter(lambda: file.read(_READ_BYTES), b"")
     try:
@@ -44,7 +44,7 @@ def content(file: BinaryIO, intake: IntakeSettings, *, is_gzipped: bool) -> Iter
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:
-    """The content of every gzip member, a bounded piece at a time; zeros may lie between them."""
+    """The content of every gzip member in bounded pieces; zeros between members are skipped."""
     members, packed = 0, file.read(_READ_BYTES)
     while packed:
         members += 1
@@ -85,7 +85,7 @@ class _Stream(io.RawIOBase):
 
 
 def _as_unicode(pieces: Iterator[bytes], newline: str) -> io.TextIOWrapper:
-    """Text with undecodable bytes kept as lone surrogates, to be found again per field."""
+    """Text; undecodable bytes stay as lone surrogates, which are later found per field."""
     start = b""
     while len(start) < 2 and (piece := next(pieces, b"")):
         start += piece
@@ -115,7 +115,7 @@ def read_csv(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...]:
 
 
 class _CsvLines:
-    """Rows of fields, counted as they come: lines without any field and all fields, too."""
+    """Rows of fields; blank lines and fields are counted as well and limited."""
 
     def __init__(self, pieces: Iterator[bytes], intake: IntakeSettings) -> None:
         csv.field_size_limit(intake.max_row_chars)
@@ -142,7 +142,7 @@ class _CsvLines:
                 rows += 1
                 check_row_count(rows, self._intake)
                 yield fields
-            else:  # a blank line is no row
+            else:  # a blank line is not a row
                 self._blank_lines += 1
                 check_blank_lines(self._blank_lines, self._intake)
 
@@ -150,7 +150,7 @@ class _CsvLines:
         most = self._intake.max_row_chars
         while line := self._text.readline(most + 3):
             self._chars += len(line)
-            if self._chars > most + 2:  # a quote that is never closed, for one
+            if self._chars > most + 2:  # e.g. a quote that is never closed
                 raise csv.Error(f"a row of more than intake.max_row_chars={most:,}")
             yield line
 
@@ -194,14 +194,14 @@ def read_jsonl(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...
     if sheet.rows:
         raise UnreadableDeliveryError(
             "not_jsonl",
-            f"none of the {sheet.rows:,} lines is a whole JSON object.",
+            f"none of the {sheet.rows:,} lines is a complete JSON object.",
             rows=sheet.rows,
         )
     return ()
 
 
 def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[str]:
-    """Each line that is not blank; an empty one in place of one longer than a row may be."""
+    """Each line that is not blank; an empty string instead of a line that is too long."""
     text, most, blank_lines = _as_unicode(pieces, newline="\n"), intake.max_row_chars, 0
     while line := text.readline(most + 1):
         if len(line) > most and not line.endswith("\n"):
@@ -226,5 +226,5 @@ def _json_object(line: str) -> dict[str, Any] | None:
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a name is given twice: which value is meant?")
+        raise ValueError("a name occurs twice")
     return values

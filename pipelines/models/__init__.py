@@ -1,1 +1,1 @@
-"""What can be trained, written, read and asked."""
+"""Models: how they are built, stored, loaded and used for predictions."""

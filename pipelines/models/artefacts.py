@@ -1,4 +1,4 @@
-"""The one way model files are written and read.
+"""Write and read model files; nothing else in the project does.
 
 A file is a skops archive. Reading one builds only types that skops trusts or that `OWN_TYPES`
 names, so a file can describe a model but cannot run code. Equal models give equal bytes.
@@ -28,7 +28,7 @@ OWN_TYPES = (
     "pipelines.models.log_count_ratio.LogCountRatio",
     "pipelines.models.nbsvm.NaiveBayesSvm",
 )
-"""Types a model file may hold besides those skops trusts. Never read from the file itself."""
+"""Types a model file may hold in addition to those that skops trusts."""
 
 MAX_MODEL_BYTES = 1 << 29
 """Largest model, unpacked: 512 MiB, seventeen times the default candidate on 50,000 reviews."""
@@ -78,7 +78,7 @@ def dump_model(model: Pipeline) -> bytes:
 def load_model(blob: bytes) -> Pipeline:
     """Read a model written by `dump_model`.
 
-    Size and types are checked first: nothing is imported or built from a file that is refused.
+    Checks size and types first, so nothing is imported or built from a file that is refused.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def load_model(blob: bytes) -> Pipeline:
     except _MALFORMED as error:
         raise ModelFormatError(
             f"not a readable model file ({len(blob)} bytes, starting {blob[:4]!r}): "
-            f"{type(error).__name__}: {error}. It is not used; train a model, or restore the file."
+            f"{type(error).__name__}: {error}. Train a model, or restore the file."
         ) from error
     if not isinstance(model, Pipeline):
         raise ModelFormatError(f"expected a Pipeline, the file holds a {type(model).__name__}")
@@ -156,8 +156,8 @@ def _refuse_oversize(blob: bytes) -> None:
 def _refuse_size(unpacked_bytes: int) -> None:
     if unpacked_bytes > MAX_MODEL_BYTES:
         raise ModelFormatError(
-            f"the model file unpacks to {unpacked_bytes} bytes, {MAX_MODEL_BYTES} are allowed. "
-            "It is not used."
+            f"the model file is not used: it unpacks to {unpacked_bytes} bytes, and the limit is "
+            f"{MAX_MODEL_BYTES}."
         )
 
 
@@ -174,5 +174,6 @@ def _refuse_foreign_types(blob: bytes) -> None:
     if foreign:
         raise ModelFormatError(
             f"the model holds types that are not allowed: {', '.join(foreign)}. Nothing was built. "
-            "A type of this project that models need is named in OWN_TYPES of its module."
+            "If a type of this project is needed in models, add it to OWN_TYPES in "
+            "pipelines/models/artefacts.py"
         )

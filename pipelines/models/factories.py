@@ -41,7 +41,7 @@ def fingerprint_svm(
 def fingerprint_sgd(
     *, seed: int, ngram_max: int = 3, min_df: int = 2, alpha: float = 1e-6, epochs: int = 10
 ) -> Pipeline:
-    """Return the same n-grams with a logistic regression, not fitted.
+    """Return a logistic regression on the same n-grams, not fitted.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def tfidf_logistic(
     min_df: int = 2,
     C: float = 10.0,
 ) -> Pipeline:
-    """Return what most people would start with: scikit-learn's own TF-IDF and regression."""
+    """Return scikit-learn's TF-IDF and logistic regression, the usual first choice."""
     words = TfidfVectorizer(ngram_range=(1, ngram_max), min_df=min_df, sublinear_tf=True)
     return Pipeline(
         [
@@ -94,7 +94,7 @@ def lecture_notebook(*, seed: int) -> Pipeline:
 
 
 def reads_fingerprints(model: object) -> bool:
-    """Whether the model accepts `Fingerprints` in place of texts."""
+    """Whether the model accepts `Fingerprints` instead of texts."""
     return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)
 
 
@@ -120,7 +120,7 @@ def fingerprint_stream(
     step: float = 0.2,
     epochs: int = 3,
 ) -> Pipeline:
-    """Return the candidate that streams, not fitted.
+    """Return the candidate that is fitted block by block, not fitted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all first steps share that read fingerprints."""
+"""Base class of all first steps that read fingerprints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.features.fingerprints import Fingerprints, fingerprint
 
 
 class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Texts or `Fingerprints` in, ones out."""
+    """Turns texts or `Fingerprints` into a matrix of zeros and ones."""
 
     ngram_max: int
     bits: int
@@ -32,7 +32,7 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def learned(self) -> tuple[Any, ...]:
-        """Return what `fit` makes: other objects after each fit."""
+        """Return what `fit` creates: new objects after each fit."""
         raise NotImplementedError
 
     def transform(self, X: Iterable[str] | Fingerprints) -> sparse.csr_array:
@@ -59,7 +59,7 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if X.parameters != (self.ngram_max, self.bits):
             raise ValueError(
                 f"the fingerprints were made with (ngram_max, bits) = {X.parameters}, this model "
-                f"reads {(self.ngram_max, self.bits)}. Make them again: fingerprint(texts, "
+                f"reads {(self.ngram_max, self.bits)}. Compute them again: fingerprint(texts, "
                 f"ngram_max={self.ngram_max}, bits={self.bits})"
             )
         return X

@@ -1,8 +1,8 @@
-"""The candidate for corpora beyond memory: the columns are fingerprints cut short.
+"""The first step for corpora beyond memory: columns are shortened fingerprints.
 
-There is no vocabulary to find, so a review's columns depend on that review alone: a partition's are
-known as soon as its fingerprints are, and no later night changes them. The price is that n-grams
-share columns by chance.
+There is no vocabulary, so a review's columns depend on that review alone: they are known as soon as
+its fingerprints are, and no later night changes them. The price is that n-grams share columns by
+chance.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipelines.models.fingerprint_reader import FingerprintReader
 
 
 class HashedColumns(FingerprintReader):
-    """Say which columns each review touches; learns nothing.
+    """Map each review to the columns it touches; learns nothing.
 
     Parameters
     ----------

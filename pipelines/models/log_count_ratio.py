@@ -78,7 +78,7 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         weighted : csr_array of float32, shape (n_samples, n_features)
-            Rows of Euclidean length 1, or 0 where nothing was known.
+            Rows of Euclidean length 1, or 0 where no feature is known.
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=False)
@@ -105,7 +105,7 @@ CHUNK_MARKS = 1 << 18
 def log_count_ratio(
     X: sparse.csr_array, is_second: NDArray[np.bool_], alpha: float
 ) -> NDArray[np.float32]:
-    """Say how much more often each feature occurs in the second class than in the first.
+    """How much more often each feature occurs in the second class than in the first.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ def log_count_ratio(
 def class_counts(
     X: sparse.csr_array, is_second: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Each feature's counts in the first and in the second class, shape (n_features,) both."""
+    """Each feature's counts in the first and in the second class, both (n_features,)."""
     # In float32 counts are exact up to 2**24 reviews.
     return X.T @ (~is_second).astype(np.float32), X.T @ is_second.astype(np.float32)
 
 
 def ratio_of_counts(first: NDArray[Any], second: NDArray[Any], alpha: float) -> NDArray[np.float32]:
-    """As `log_count_ratio`, of each feature's counts in the first and in the second class.
+    """As `log_count_ratio`, from each feature's counts in the first and in the second class.
 
     Raises
     ------
@@ -166,12 +166,12 @@ class Weighted:
 
 
 def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float) -> Weighted:
-    """Weight rows by the log-count ratios of these very rows."""
+    """Weight rows by their own log-count ratios."""
     return Weighted.by(log_count_ratio(X, y == two_classes(y)[1], alpha), X)
 
 
 def weighted_by(ratio: NDArray[np.float32], X: sparse.csr_array) -> sparse.csr_array:
-    """Weight rows by given ratios and scale them to length 1; positions are shared, not copied."""
+    """Weight rows by ratios and scale them to length 1; positions are shared, not copied."""
     data = np.empty(len(X.indices), np.float32)
     for start in range(0, len(data), CHUNK_MARKS):
         part = slice(start, start + CHUNK_MARKS)

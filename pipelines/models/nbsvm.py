@@ -32,10 +32,8 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 
 from pipelines.models.log_count_ratio import Weighted, check_smoothing, two_classes, weigh
 
-"""What is weighted at once: ``take`` makes a wider copy of the positions it is given."""
-
 CALIBRATION_EVERY = 5
-"""Of each class, every fifth row calibrates the probabilities unless the caller says which do."""
+"""By default every fifth row of each class calibrates the probabilities."""
 
 
 class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -46,11 +44,11 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     alpha : float, default=1.0
         Smoothing count of the ratio, above 0.
     step : float, default=0.2
-        Step of the gradient descent; rows have length 1, so it is a pure number.
+        Step of the gradient descent; rows have length 1, so it has no unit.
     epochs : int, default=3
         Passes over the rows. The weights of the last pass are averaged.
     penalty : float, default=1e-6
-        Strength of the L2 penalty. So few passes regularize more than it does.
+        Strength of the L2 penalty. The small number of passes regularizes more.
     random_state : int, default=0
         Orders the rows of each pass; the only randomness.
 
@@ -95,8 +93,8 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array-like of shape (n_samples,)
             Labels of exactly two classes.
         held_out : ndarray of bool, shape (n_samples,), optional
-            The rows to calibrate on, best those of films of their own. By default every fifth of
-            each class.
+            The rows to calibrate on, preferably all rows of some films. By default every fifth
+            row of each class.
 
         Raises
         ------
@@ -106,17 +104,17 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X, labels = self._checked(X, y)
         held_out = every_fifth(labels) if held_out is None else np.asarray(held_out, np.bool_)
-        judge = clone(self).fit_margin(X[~held_out], labels[~held_out])
-        margins = judge.margins(X[held_out])
+        calibration_fit = clone(self).fit_margin(X[~held_out], labels[~held_out])
+        margins = calibration_fit.margins(X[held_out])
         return self.fit_margin(X, labels).calibrate(margins, labels[held_out])
 
     def fit_margin(self, X: sparse.csr_array, y: NDArray[Any]) -> Self:
-        """Fit to all rows; log-odds are the plain margin until `calibrate` says better."""
+        """Fit to all rows; log-odds equal the margin until `calibrate` is called."""
         X, y = self._checked(X, y)
         return self.fit_weighted(weigh(X, y, self.alpha), y)
 
     def fit_weighted(self, weighted: Weighted, y: NDArray[Any]) -> Self:
-        """As `fit_margin`, of rows that `weigh` made with ``alpha``."""
+        """As `fit_margin`, for rows that `weigh` returned for ``alpha``."""
         linear = self.descent(len(y)).fit(weighted.rows, y)
         return self.take_over(linear, weighted.ratio, two_classes(y))
 
@@ -131,7 +129,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def calibrate(self, margins: NDArray[np.float64], y: NDArray[Any]) -> Self:
-        """Learn what probability a margin means, from rows that took no part in the fit.
+        """Learn the probability for each margin, from rows that were not used in the fit.
 
         The prior of the regression is weak. It keeps the slope finite where the margins separate
         the classes without error.
@@ -150,7 +148,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scaled(X @ (ratio * self.coef_), squares @ (ratio * ratio)) + self.intercept_
 
     def margins_of_weighted(self, rows: sparse.csr_array) -> NDArray[np.float64]:
-        """As `margins`, to single precision, of rows that `weighted_by` made with ``ratio_``."""
+        """As `margins`, in single precision, for rows from `weighted_by` with ``ratio_``."""
         sums: NDArray[np.float64] = (rows @ self.coef_).astype(np.float64)
         return sums + self.intercept_
 

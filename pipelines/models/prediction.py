@@ -1,9 +1,9 @@
-"""The one way a model's probabilities are computed, for one review and for a million.
+"""Compute a model's probabilities, for one review or for a million.
 
-Gate, clean room, confirmation and services compare probabilities to 1e-9, so all of them ask here.
-For the default kind of model the steps of the pipeline are fused: fingerprints are looked up and
-summed at once, without building a matrix. Every review is summed by itself in the same order, so
-neither its company nor the number of threads changes a bit of its answer.
+Gate, clean room, confirmation and services compare probabilities to 1e-9, so all of them use this
+module. For the default kind of model the steps of the pipeline are fused: fingerprints are looked
+up and summed directly, without building a matrix. Each review is summed on its own in a fixed
+order, so neither the other reviews nor the number of threads change a bit of its probability.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.models.factories import reads_fingerprints
 from pipelines.models.nbsvm import NaiveBayesSvm, scaled
 
 CHUNK_CHARACTERS = 1 << 18
-"""What one thread works on at once: about 200 reviews, whose fingerprints fit into its cache."""
+"""Size of one thread's chunk: about 200 reviews, whose fingerprints fit into its cache."""
 
 MAX_THREADS = 8
 
@@ -65,7 +65,7 @@ class Scorer:
     weights, squares : ndarray of float64, shape (n_ngrams,)
         What an n-gram adds to a review's sum, and to its squared length.
     made_of : tuple of ndarray
-        The learned arrays; a model that is fitted again has others.
+        The learned arrays; a model that is fitted again has other ones.
     """
 
     model: weakref.ref[Pipeline]
@@ -81,7 +81,7 @@ class Scorer:
         return cls(weakref.ref(model), weights, ratio * ratio, _learned(model))
 
     def is_current(self, model: Pipeline) -> bool:
-        """Whether the model was not fitted again since."""
+        """Whether the model has not been fitted again since."""
         return all(mine is its for mine, its in zip(self.made_of, _learned(model), strict=True))
 
     def positive_probability(self, inputs: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
@@ -111,7 +111,7 @@ _SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionar
 
 
 def scorer_of(model: Pipeline) -> Scorer | None:
-    """Return the model's fused steps, made once; None where there is no such short cut."""
+    """Return the model's fused steps, built once; None if its steps cannot be fused."""
     is_fusible = len(model) == 2 and reads_fingerprints(model)
     if not (is_fusible and isinstance(model[-1], NaiveBayesSvm)):
         return None
@@ -127,8 +127,8 @@ def scorer_of(model: Pipeline) -> Scorer | None:
 def _sums(
     rows: NDArray[np.int64], values: NDArray[np.float64], row_count: int
 ) -> NDArray[np.float64]:
-    """Sum the values of each row, in order: a review alone has the very sum it has in a batch."""
-    return np.bincount(rows, values, row_count).astype(np.float64)  # no values: it counts instead
+    """Sum the values of each row in order, so that a review has the same sum in any batch."""
+    return np.bincount(rows, values, row_count).astype(np.float64)  # without values it would count
 
 
 def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:

@@ -5,7 +5,7 @@ with the longer n-grams of [2]_, on hashed n-grams (`pipelines.features.fingerpr
 
     fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
 
-`fingerprint_sgd` has a logistic regression in its place.
+`fingerprint_sgd` uses a logistic regression instead.
 
 References
 ----------
@@ -31,7 +31,7 @@ from pipelines.models.fingerprint_reader import FingerprintReader
 
 
 class FingerprintVectorizer(FingerprintReader):
-    """Say which known n-grams each review contains.
+    """Map each review to the known n-grams it contains.
 
     Parameters
     ----------
@@ -93,21 +93,23 @@ class FingerprintVectorizer(FingerprintReader):
         return known_columns(self.index(), reviews)
 
     def learned(self) -> tuple[Any, ...]:
-        """Return the vocabulary: another one after each fit."""
+        """Return the vocabulary: a new object after each fit."""
         return (self.vocabulary_,)
 
     def _corpus(self, X: Iterable[str] | Fingerprints | Corpus) -> Corpus:
         if self.min_df < 1:
             raise ValueError(f"min_df must be at least 1, got {self.min_df}")
-        wanted = {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
+        parameters = {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
         if isinstance(X, Corpus):
-            if X.parameters != wanted:
-                raise ValueError(f"the corpus was made with {X.parameters}, this reads {wanted}")
+            if X.parameters != parameters:
+                raise ValueError(
+                    f"the corpus was made with {X.parameters}, this model reads {parameters}"
+                )
             return X
         if isinstance(X, Fingerprints):
             return Corpus.of(self.read(X), min_df=self.min_df)
         parts = fingerprint_parts(X, ngram_max=self.ngram_max, bits=self.bits)
-        return Corpus.empty(**wanted).extended(parts)
+        return Corpus.empty(**parameters).extended(parts)
 
     def _keep(self, corpus: Corpus) -> None:
         if not len(corpus.vocabulary):
@@ -119,14 +121,14 @@ class FingerprintVectorizer(FingerprintReader):
         self._index: FingerprintIndex | None = None
 
     def index(self) -> FingerprintIndex:
-        """Where each known n-gram is in the vocabulary; built on first use."""
+        """The index of the vocabulary; built on first use."""
         index = getattr(self, "_index", None)
         if index is None:
             index = self._index = FingerprintIndex(self.vocabulary_, self.bits)
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the index: it follows from the vocabulary, and is rebuilt when needed."""
+        """Leave out the index, which is rebuilt from the vocabulary when needed."""
         state = dict(super().__getstate__())
         state.pop("_index", None)
         return state

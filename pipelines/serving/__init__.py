@@ -1,1 +1,1 @@
-"""The champion as a consumer gets it."""
+"""Load the champion, verify it, and score texts with it."""

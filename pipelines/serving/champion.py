@@ -1,4 +1,4 @@
-"""The champion as a consumer gets it: found in the log, verified, loaded, and proven the same."""
+"""Find the champion in the log, verify it, and load it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENTRY_RECORD_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Champion:
-    """A loaded champion and what proves where it came from."""
+    """A loaded champion, with the records that prove its origin."""
 
     entry: LogEntry
     manifest: Manifest
@@ -53,7 +53,7 @@ def find_champion(registry: Registry) -> LogEntry:
 
 
 def load_champion(registry: Registry) -> Champion:
-    """Load the champion: by the log, by digest, by the allow-list."""
+    """Load the champion that the log names; digest and types are checked."""
     entry = find_champion(registry)
     manifest = registry.versions.champion_manifest(entry)
     return Champion(entry, manifest, registry.versions.load(manifest))
@@ -62,8 +62,8 @@ def load_champion(registry: Registry) -> Champion:
 def pull(registry: Registry, folder: Path) -> LogEntry:
     """Copy the champion to a folder: ``<version>/`` with its files, then ``champion.json``.
 
-    The last file names the version, and is replaced as a whole: whoever reads the folder gets the
-    old champion or the new one, whenever the copying is stopped.
+    The last file names the version and is replaced atomically: a reader of the folder gets either
+    the old champion or the new one, even if the copying is interrupted.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
 def _check_no_step_back(before: LogEntry, entry: LogEntry, folder: Path) -> None:
     if before.model_name == entry.model_name and before.generation > entry.generation:
         raise TrustError(
-            f"the champion log was cut back: {folder} has generation {before.generation}, and the "
-            f"log ends with {entry.generation}. The folder stays as it is. "
+            f"the champion log was cut back: {folder} has generation {before.generation}, but the "
+            f"log ends with {entry.generation}. The folder was not changed. "
             "What to do: docs/runbooks/champion-log-broken.md"
         )
 
@@ -100,7 +100,7 @@ def _replace(path: Path, data: bytes) -> None:
         file.write(data)
     try:
         Path(file.name).chmod(0o644)
-        os.replace(file.name, path)  # noqa: PTH105 - the atomic one
+        os.replace(file.name, path)  # noqa: PTH105 - atomic
     except OSError:
         Path(file.name).unlink(missing_ok=True)
         raise
@@ -112,7 +112,7 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
     Raises
     ------
     TrustError
-        If a file is missing, or does not match the log entry beside it.
+        If a file is missing, or does not match the log entry in the folder.
     """
     entry = _read_entry(folder, keyring)
     manifest_file = folder / entry.version / MANIFEST_FILE
@@ -121,8 +121,8 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
         manifest_key(entry.model_name, entry.version), uri=str(manifest_file), keyring=keyring,
     )  # fmt: skip
     model = _read(folder / entry.version / MODEL_FILE, folder)
-    found = (manifest.digest(), sha256_of(model))
-    if found != (entry.manifest_sha256, manifest.model_sha256):
+    digests = (manifest.digest(), sha256_of(model))
+    if digests != (entry.manifest_sha256, manifest.model_sha256):
         raise TrustError(
             f"the files in {folder} do not belong together or were changed. "
             f"Pull again: python -m pipelines champion pull --to {folder}"
@@ -131,7 +131,7 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
 
 
 def _read_entry(folder: Path, keyring: Keyring) -> LogEntry:
-    """The log entry in the folder. It says itself which line of the log it was signed as."""
+    """The log entry in the folder; the entry itself names its key in the log."""
     file = folder / ENTRY_FILE
     data = _read(file, folder)
     key = named_key(data, LogEntry, uri=str(file))

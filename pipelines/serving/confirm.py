@@ -1,4 +1,4 @@
-"""Does the published champion answer as at the gate? If not, put the last one back."""
+"""Check that the published champion answers as it did at the gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Settings) -> int:
-    """Check after a promotion that a consumer gets the very model that was approved.
+    """Check after a promotion that consumers get exactly the model that was approved.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
     Raises
     ------
     PromotionError
-        If an answer differs from the one the gate saw.
+        If an answer differs from the answer at the gate.
     """
     entry = registry.log.entry(generation)
     manifest = registry.versions.champion_manifest(entry)
@@ -36,7 +36,7 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
 
     texts, expected = questions(reviews, manifest, evaluation, settings)
     answers = positive_probability(model, texts)
-    worst = max(abs(got - want) for got, want in zip(answers, expected, strict=True))
+    worst = max(abs(actual - before) for actual, before in zip(answers, expected, strict=True))
     if not worst <= LARGEST_DIFFERENCE:
         raise PromotionError(
             f"champion generation {generation} ({entry.version}) does not answer as it did at the "

@@ -1,4 +1,4 @@
-"""The champion as a judge of labels: how it reads a delivery's texts by itself."""
+"""Predict the labels of a delivery with the champion, to compare them with the delivered ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipelines.serving.champion import Champion, load_champion
 logger = logging.getLogger(__name__)
 
 
-class ChampionJudge:
-    """A loaded champion; see `pipelines.validation.drift.Judge`."""
+class ChampionLabeller:
+    """A loaded champion that labels texts; see `pipelines.validation.drift.Judge`."""
 
     def __init__(self, champion: Champion) -> None:
         self.version = champion.entry.version
@@ -24,23 +24,23 @@ class ChampionJudge:
     def are_positive(self, texts: Sequence[str]) -> list[bool]:
         from pipelines.models.prediction import positive_probability
 
-        return [bool(one >= 0.5) for one in positive_probability(self._model, list(texts))]
+        return [bool(value >= 0.5) for value in positive_probability(self._model, list(texts))]
 
 
-def find(registry: Registry) -> ChampionJudge | None:
-    """The champion as a judge; None when there is none yet, or none that this release can read.
+def find(registry: Registry) -> ChampionLabeller | None:
+    """The champion, ready to label; None if there is none yet, or this release cannot read it.
 
     Raises
     ------
     StoreUnavailableError
-        If the log or the model cannot be reached: that is not "no champion".
+        If the log or the model cannot be reached, which does not mean that there is no champion.
     TrustError
-        If the champion was changed since it was recorded.
+        If the champion was changed after it was recorded.
     """
     if registry.log.champion() is None:
         return None
     try:
-        return ChampionJudge(load_champion(registry))
+        return ChampionLabeller(load_champion(registry))
     except ModelFormatError as error:
         logger.warning("labels are not compared with the champion: %s", error)
         return None

@@ -29,7 +29,7 @@ def read_texts(path: Path, on_share: OnShare = lambda _share: None) -> Iterator[
     path : Path
         A ``.csv``, ``.jsonl`` or ``.parquet`` file; the first two may end in ``.gz``.
     on_share : callable
-        Is told the share of the file that was read, in [0, 1].
+        Called with the share of the file that was read, in [0, 1].
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_texts(path: Path, on_share: OnShare = lambda _share: None) -> Iterator[
         elif name.endswith((".csv", ".jsonl")):
             yield from _from_lines(path, on_share, is_csv=name.endswith(".csv"))
         else:
-            raise SourceError(f"{path} ends in none of .csv, .jsonl, .parquet")
+            raise SourceError(f"{path} must end in .csv, .jsonl or .parquet")
     except (OSError, EOFError, zlib.error, RecursionError, csv.Error, ValueError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
 
@@ -75,9 +75,9 @@ def _json_texts(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
             continue
         row = json.loads(line)
         if not isinstance(row, dict) or "text" not in row:
-            raise SourceError(f"{path}, line {number:,}: no JSON object with a 'text'")
+            raise SourceError(f"{path}, line {number:,} is not a JSON object with a 'text'")
         if not isinstance(row["text"], str | None):
-            raise SourceError(f"{path}, line {number:,}: 'text' is no text")
+            raise SourceError(f"{path}, line {number:,}: 'text' is not a string")
         yield row["text"] or ""
 
 
@@ -88,7 +88,9 @@ def _from_parquet(path: Path, on_share: OnShare) -> Iterator[list[str]]:
     try:
         file = pq.ParquetFile(path)
         if "text" not in file.schema_arrow.names:
-            raise SourceError(f"{path} has the columns {file.schema_arrow.names}, not 'text'")
+            raise SourceError(
+                f"{path} has the columns {file.schema_arrow.names}, but none named 'text'"
+            )
         kind = file.schema_arrow.field("text").type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise SourceError(f"{path} has a column 'text' of type {kind}; it must hold text")

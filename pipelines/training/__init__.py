@@ -1,1 +1,1 @@
-"""A snapshot of reviews becomes a version."""
+"""Train a version from a snapshot of reviews."""

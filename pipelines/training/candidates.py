@@ -1,4 +1,4 @@
-"""From a candidate of the configuration to models: what to try, how to build and feed them."""
+"""Turn configured candidates into models: what to try, how to build it, what it reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def settings_to_try(settings: Settings) -> dict[str, dict[str, Any]]:
     Raises
     ------
     ConfigError
-        If they are more than the budget allows.
+        If there are more than the budget allows.
     """
     expanded: dict[str, dict[str, Any]] = {}
     for name in settings.training.candidates:
@@ -50,14 +50,14 @@ def _combinations(name: str, candidate: CandidateSettings) -> dict[str, dict[str
 
 
 def check_configured(plan: Plan, settings: Settings) -> None:
-    """Refuse a plan that names code or parameters other than the configuration does.
+    """Refuse a plan whose code or parameters differ from the configuration.
 
-    Nothing that a record names is ever imported for its sake.
+    So nothing is imported only because a record names it.
 
     Raises
     ------
     StalePlanError
-        If a candidate of the plan is not configured, or otherwise.
+        If a candidate of the plan is not configured, or configured differently.
     """
     for label, planned in plan.candidates.items():
         name = label.partition(" ")[0]
@@ -65,34 +65,34 @@ def check_configured(plan: Plan, settings: Settings) -> None:
         configured = _combinations(name, candidate).get(label) if candidate else None
         if canonical_json(configured) != canonical_json(planned):
             raise StalePlanError(
-                f"version {plan.version} was planned with candidate {label!r} as {planned}; the "
-                f"configuration has {configured}. Nothing of it is run. Start a new run: "
+                f"version {plan.version} is not trained: it was planned with candidate {label!r} "
+                f"as {planned}, but the configuration has {configured}. Start a new run: "
                 "python -m pipelines retrain"
             )
 
 
 def build(plan: Plan, candidate: str) -> Pipeline:
-    """An unfitted model of a plan that `check_configured` has seen.
+    """An unfitted model of a plan that passed `check_configured`.
 
     Raises
     ------
     ConfigError
         If the factory cannot be imported or does not take the parameters.
     """
-    named: Mapping[str, Any] = plan.candidates[candidate]
-    module, _, function = str(named["factory"]).partition(":")
+    setting: Mapping[str, Any] = plan.candidates[candidate]
+    module, _, function = str(setting["factory"]).partition(":")
     try:
         factory = getattr(importlib.import_module(module), function)
-        return cast("Pipeline", factory(seed=plan.seed, **named["parameters"]))
+        return cast("Pipeline", factory(seed=plan.seed, **setting["parameters"]))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"candidates.{candidate}: {named['factory']} with {named['parameters']} "
+            f"candidates.{candidate}: {setting['factory']} with {setting['parameters']} "
             f"cannot be built: {error}"
         ) from error
 
 
 def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:
-    """What this model reads of the given rows: cached fingerprints if it can, else the texts."""
+    """The model's input for the given rows: cached fingerprints if it reads them, else texts."""
     if reads_fingerprints(model):
         ngram_max, bits = fingerprint_parameters(model)
         return dataset.fingerprints(rows, ngram_max=ngram_max, bits=bits)

@@ -1,4 +1,4 @@
-"""The rows of a snapshot: who is trained on, who is held out, and what a model reads of them."""
+"""The rows of a snapshot, split into training and holdout, with their texts and fingerprints."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Dataset:
     text_id : ndarray of 32 bytes each, shape (n_reviews,)
         Digest of the normalized text.
     fold_share : ndarray of shape (n_reviews,)
-        In [0, 1), by film: reviews of one film are never in different folds.
+        In [0, 1), by film: reviews of one film are always in the same fold.
     label : ndarray of shape (n_reviews,)
         1 positive, 0 negative.
     is_holdout, is_selection : ndarray of shape (n_reviews,)
@@ -99,7 +99,7 @@ class Dataset:
         return bounds_of(np.array(rows, np.int64))
 
     def _partition_of(self, position: Rows) -> NDArray[np.intp]:
-        """In which partition rows are; an empty one is passed over."""
+        """The partition of each row; empty partitions are skipped."""
         return np.searchsorted(self._bounds, position, side="right") - 1
 
     def fingerprints_by_partition(
@@ -113,16 +113,16 @@ class Dataset:
             The reviews that lie in the next partition, and their fingerprints.
         """
         for partition, mine, local in self._by_partition(rows):
-            found = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
-            yield mine, found.take(local)
+            cached = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
+            yield mine, cached.take(local)
 
     def by_partition(self, rows: Rows) -> Iterator[Rows]:
-        """The given ascending reviews, those of one partition after those of another."""
+        """The given ascending reviews, partition by partition."""
         for _, mine, _ in self._by_partition(rows):
             yield mine
 
     def _by_partition(self, rows: Rows) -> Iterator[tuple[Partition, Rows, Rows]]:
-        """Partitions with the given reviews in them, and their rows inside of it.
+        """Partitions that contain given reviews, these reviews, and their rows in the partition.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Dataset:
             yield self.snapshot.partitions[number], mine, local
 
     def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
-        """Which of the given ascending reviews contains which n-gram; yesterday's is extended."""
+        """The corpus of the given ascending reviews; an earlier saved corpus is extended."""
         parts = [(partition, local) for partition, _, local in self._by_partition(rows)]
         return corpus_cache.grown(
             self.reviews, parts, min_df=min_df, ngram_max=ngram_max, bits=bits
@@ -148,40 +148,40 @@ class Dataset:
         """The fingerprints of the given ascending reviews."""
         nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
         parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
-        return Fingerprints.concat([nothing, *(found for _, found in parts)])
+        return Fingerprints.concat([nothing, *(part for _, part in parts)])
 
     def locate(self, row: int) -> tuple[str, int]:
-        """Partition digest and row number inside it of one review."""
+        """The digest of a review's partition, and the row number in it."""
         position = self.position[row]
         number = int(self._partition_of(position))
         return self.snapshot.partitions[number].sha256, int(position - self._bounds[number])
 
 
 def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
-    """sha256 over a set of text ids, in hex and a line each, whatever their order."""
+    """sha256 of a set of text ids, sorted, in hex, one per line."""
     return sha256_of(np.sort(text_ids).tobytes().hex("\n", _ID_BYTES).encode())
 
 
 class Loader:
-    """Loads snapshots; partitions that several of them share are read once."""
+    """Loads snapshots; a partition that several of them share is read once."""
 
     def __init__(self, reviews: Bucket) -> None:
         self._reviews = reviews
-        self._known: dict[Partition, _Identities] = {}
+        self._identities: dict[Partition, _Identities] = {}
 
     def load(self, snapshot: Snapshot) -> Dataset:
         """As `load_dataset`."""
         for partition in snapshot.partitions:
-            if partition not in self._known:
-                self._known[partition] = _Identities.read(self._reviews, partition)
-        parts = [self._known[partition] for partition in snapshot.partitions]
+            if partition not in self._identities:
+                self._identities[partition] = _Identities.read(self._reviews, partition)
+        parts = [self._identities[partition] for partition in snapshot.partitions]
         return _split(self._reviews, snapshot, parts)
 
 
 def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
     """Read ids, films and labels of a snapshot and split them.
 
-    A text that occurs more than once counts once, where it first occurs: so the same text is
+    A text that occurs more than once counts once, at its first occurrence, so the same text is
     never on both sides of the split.
     """
     return Loader(reviews).load(snapshot)
@@ -190,8 +190,8 @@ def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
 def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:
     text_id = np.concatenate([np.empty(0, _TEXT_ID), *(part.text_id for part in parts)])
     label = np.concatenate([np.empty(0, np.int8), *(part.label for part in parts)])
-    named = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
-    encoded = named.dictionary_encode()
+    names = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
+    encoded = names.dictionary_encode()
     _, first = np.unique(text_id, return_index=True)
     position = np.sort(first).astype(np.int64)
     film = encoded.indices.to_numpy()[position]
@@ -224,7 +224,7 @@ def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) ->
 
 @dataclass(frozen=True, eq=False)
 class _Identities:
-    """Text ids, what rows are split by (the film, else the text), and labels of a partition."""
+    """Text ids, films (or text ids, without a film) and labels of a partition."""
 
     text_id: NDArray[np.bytes_]
     film: pa.Array
@@ -237,7 +237,7 @@ class _Identities:
         Raises
         ------
         TrustError
-            If they are not what this project writes.
+            If the partition was not written by this project.
         """
         table = read_partition(reviews, partition, columns=_IDENTITIES.names)
         text_id, film, label = (column.combine_chunks() for column in table.columns)
@@ -246,7 +246,7 @@ class _Identities:
         digits = "".join(text_id.to_pylist())
         is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
         if is_other or _NO_HEX(digits):
-            raise _foreign(reviews, partition, "a text id that is no sha256 in hex")
+            raise _foreign(reviews, partition, "a text id that is not a sha256 in hex")
         is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
         ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
         return cls(ids, pc.if_else(is_named, film, text_id), label.to_numpy())
@@ -254,6 +254,6 @@ class _Identities:
 
 def _foreign(reviews: Bucket, partition: Partition, what: str) -> TrustError:
     return TrustError(
-        f"{reviews.uri(partition.key)} has {what}: this project did not write it. Nothing is "
-        "trained on it. Find out who else may write to that bucket"
+        f"{reviews.uri(partition.key)} has {what}: this project did not write it. It is not used "
+        "for training. Find out who else may write to that bucket"
     )

@@ -1,4 +1,4 @@
-"""Folds of a search: what their fits share, so that each text is counted once."""
+"""Folds of a search, and what their fits share, so that each text is counted once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from pipelines.training.dataset import Dataset
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the settings with one first step share: that step, its matrix, and the labels.
+    """What settings with the same first step share: that step, its matrix, and the labels.
 
-    Of a corpus the matrix has a byte for a one; `as_floats` is for who computes in the type of X.
+    For a corpus the matrix is uint8 to save memory. Use `as_floats` before arithmetic that keeps
+    X's dtype.
     """
 
     first: Any
@@ -37,7 +38,7 @@ class _Shared:
         Raises
         ------
         ValueError
-            If X holds what is no count.
+            If X holds negative values or values that are not finite.
         """
         check_array(self.X, accept_sparse="csr", dtype=None, ensure_non_negative=True)
         return class_counts(self.X, self.labels == 1)
@@ -60,7 +61,7 @@ class TrainingRows:
         return are_both_classes_on_both_sides(self.labels, self.folds == fold)
 
     def shared(self, model: Pipeline) -> _Shared:
-        """The model's first step fitted to all training rows, and what it makes of them."""
+        """The model's first step, fitted to all training rows, and the matrix it returns."""
         key = parameters_key(model[0])
         if key not in self._shared:
             self._shared[key] = _Shared(*self._fitted(model), self.labels)
@@ -79,20 +80,19 @@ class TrainingRows:
 
 
 def as_floats(X: Any) -> Any:
-    """Return float32 in place of bytes, which would wrap round; anything else as it is."""
+    """Return float32 instead of uint8, which would overflow; anything else unchanged."""
     return X.astype(np.float32) if getattr(X, "dtype", None) == np.uint8 else X
 
 
 def parameters_key(estimator: Any) -> str:
-    """Equal for estimators that do the same."""
+    """A key that is equal for estimators of the same type and parameters."""
     return f"{type(estimator).__qualname__} {sorted(estimator.get_params().items(), key=str)}"
 
 
 class Fold:
-    """The rows inside and outside of a fit, and these weighted, for one smoothing count at a time.
+    """The rows inside and outside of a fit, also weighted, for one smoothing count at a time.
 
-    What occurs inside is what occurs at all, but for what occurs outside: so no fold is counted
-    more than once.
+    Counts inside = total counts - counts outside, so each fold is counted only once.
     """
 
     def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
@@ -107,7 +107,7 @@ class Fold:
         return first - first_out, second - second_out
 
     def weighted(self, alpha: float) -> tuple[Weighted, Any]:
-        """The rows inside and outside; those that are not weighted are not kept beside them."""
+        """The weighted rows inside and outside; earlier ones are dropped to save memory."""
         if alpha not in self._weighted:
             self._weighted.clear()
             ratio = ratio_of_counts(*self._counts, alpha)

@@ -1,13 +1,13 @@
 """Choose between settings by cross-validation over films, and fit the best to all rows.
 
-What does not look at labels, the first step of every pipeline, is fitted once to all training rows
-and its matrix shared by all settings that agree on it, and by all folds. Within a fold, settings
-that agree on the log-count ratios share the weighted rows. After each fold the hopeless settings
-are given up: the worse part of those that are left, as in successive halving [1]_. The folds end
-when a single setting is left, but not before the second.
+The first step of every pipeline does not use labels. So it is fitted once to all training rows, and
+all folds and all settings with the same first step share its matrix. Within a fold, settings with
+the same log-count ratios share the weighted rows. After each fold the worse part of the remaining
+settings is dropped, as in successive halving [1]_. The search ends when a single setting is left,
+but not before the second fold.
 
-The margins of the rows that were held out in turn then calibrate the model that is fitted to all
-rows, at no further cost.
+The margins of the held out rows of all folds then calibrate the model that is fitted to all rows,
+at no extra cost.
 
 References
 ----------
@@ -51,12 +51,12 @@ logger = logging.getLogger(__name__)
 OnStep = Callable[[str], None]
 
 FEWEST_FOLDS = 2
-"""Also a setting that is left alone is tried on so many, since their margins calibrate it."""
+"""Folds that even the last setting runs, since their margins calibrate it."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The chosen setting, its model fitted to all training rows, and how all settings compared."""
+class Selection:
+    """The chosen setting, its model fitted to all training rows, and the scores of all settings."""
 
     candidate: str
     model: Pipeline
@@ -86,11 +86,11 @@ class _Trial:
         )
 
 
-def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
-    """Fit the plan's best setting to all training rows; a lone one needs no comparison.
+def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Selection:
+    """Fit the plan's best setting to all training rows; a single setting is not compared.
 
-    Folds that lack a class, inside or outside, compare nothing and are left out. Where all do, the
-    first setting by name is fitted.
+    Folds that lack a class, inside or outside, are skipped. If all folds are skipped, the first
+    setting by name is fitted.
 
     Raises
     ------
@@ -107,10 +107,10 @@ def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Found:
     best = min(running, key=lambda trial: (trial.losses and trial.loss, trial.name))
     on_step(f"fitting {best.name} on all training rows")
     if len(trials) == 1 and streams(best.model):
-        return Found(best.name, _fit_streamed(best, dataset, rows), ())
+        return Selection(best.name, _fit_streamed(best, dataset, rows), ())
     model = _fit_to_all(best, rows)
     scores = tuple(trial.score() for trial in trials) if is_compared else ()
-    return Found(best.name, model, scores)
+    return Selection(best.name, model, scores)
 
 
 def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
@@ -130,10 +130,10 @@ def _built(plan: Plan, name: str) -> Pipeline:
 
 
 def _compare(trials: list[_Trial], rows: TrainingRows, plan: Plan, on_step: OnStep) -> list[_Trial]:
-    """Run the folds until a single setting is left; returns those that are left after the last."""
+    """Run the folds until a single setting is left; returns the remaining settings."""
     running, count = trials, len(rows.usable_folds)
     if count < plan.folds:
-        logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
+        logger.warning("folds=%d of %d: the others lack reviews of one class", count, plan.folds)
     for number, fold in enumerate(rows.usable_folds, start=1):
         on_step(f"comparing {len(running)} settings on fold {number} of {count}")
         _run_fold(running, rows, rows.folds == fold)
@@ -154,16 +154,16 @@ def _run_fold(trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_
             fold = Fold(rows.shared(group[0].model), is_out)
         for trial in sorted(group, key=_smoothing):
             with _fitting(trial.name, int(np.sum(~is_out))):
-                _judge(trial, fold)
+                _score_fold(trial, fold)
 
 
 def _smoothing(trial: _Trial) -> float:
-    """So that settings which share weighted rows are tried one after the other."""
+    """A sort key that puts settings which share weighted rows next to each other."""
     last = _margin_step(trial.model)
     return 0.0 if last is None else last.alpha
 
 
-def _judge(trial: _Trial, fold: Fold) -> None:
+def _score_fold(trial: _Trial, fold: Fold) -> None:
     """Fit without a fold and score the fold."""
     last = _margin_step(trial.model)
     if last is None:
@@ -175,7 +175,7 @@ def _judge(trial: _Trial, fold: Fold) -> None:
         weighted, held_out = fold.weighted(last.alpha)
         svm = clone(last).fit_weighted(weighted, fold.labels_inside)
         margins = svm.margins_of_weighted(held_out)
-        # Slope and offset are two numbers learned from a whole fold: they hardly flatter.
+        # Two numbers learned from a whole fold hardly bias its score.
         svm.calibrate(margins, fold.labels_outside)
         probability = expit(svm.slope_ * margins + svm.offset_)
         trial.margins.append(margins)
@@ -192,10 +192,10 @@ def _fit_to_all(trial: _Trial, rows: TrainingRows) -> Pipeline:
             rest = trial.model[1:].fit(as_floats(X), rows.labels)
         elif trial.margins:
             folds = rows.usable_folds[: len(trial.margins)]
-            judged = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
+            labels = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
             ratio = ratio_of_counts(*shared.counts, last.alpha)
             svm = last.fit_weighted(Weighted.by(ratio, X), rows.labels)
-            rest = [svm.calibrate(np.concatenate(trial.margins), judged)]
+            rest = [svm.calibrate(np.concatenate(trial.margins), labels)]
         else:
             rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]
     names = [name for name, _ in trial.model.steps]
@@ -210,7 +210,7 @@ def _fit_streamed(trial: _Trial, dataset: Dataset, rows: TrainingRows) -> Pipeli
 
 
 def _calibration_rows(rows: TrainingRows) -> NDArray[np.bool_] | None:
-    """The selection films, if both classes are found among them and among the others."""
+    """The selection films, if both classes occur among them and among the other films."""
     is_fit = are_both_classes_on_both_sides(rows.labels, rows.is_selection)
     return rows.is_selection if is_fit else None
 

@@ -1,10 +1,10 @@
-"""Fit a model of hashed columns without ever holding the matrix.
+"""Fit a model of hashed columns without holding the matrix in memory.
 
 The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, about 2 kB per review. A
-descent weighs each block once, keeps the weights beside it (as much again), and reads both once per
-epoch; the next block is read while the solver is at work on one. The descent that calibrates and
-the one that counts run at the same time. Memory holds two blocks for each of them, a few numbers
-per column, and the largest delivery.
+fit weights each block once, saves the weights (as much again), and reads both once per epoch; the
+next block is read while the solver works on the current one. The calibration fit and the final fit
+run concurrently. Memory holds two blocks for each of them, a few numbers per column, and the
+largest delivery.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BLOCK_REVIEWS = 32_768
 
 Mask = NDArray[np.bool_]
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def streams(model: Pipeline) -> bool:
@@ -49,7 +49,7 @@ def streams(model: Pipeline) -> bool:
 
 
 def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) -> Pipeline:
-    """Fit to the given reviews; as `NaiveBayesSvm.fit`, but for the order of the reviews.
+    """Fit to the given reviews, as `NaiveBayesSvm.fit` except for the order of the reviews.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
         with ThreadPoolExecutor(2) as pool:
-            judge = pool.submit(_descend, clone(svm), spool, are_all=False)
-            whole = pool.submit(_descend, svm, spool, are_all=True)
-            margins, labels = _judged(judge.result(), spool)
-            whole.result().calibrate(margins, labels)
+            calibration = pool.submit(_descend, clone(svm), spool, are_all=False)
+            final = pool.submit(_descend, svm, spool, are_all=True)
+            margins, labels = _held_out_margins(calibration.result(), spool)
+            final.result().calibrate(margins, labels)
     return model
 
 
@@ -89,7 +89,7 @@ class _Spool:
     labels, held_out : ndarray of shape (n_reviews,)
         Of all reviews.
     fitted : tuple of int
-        How many reviews of each block are not held out.
+        Number of reviews of each block that are not held out.
     counts : ndarray of int32, shape (2, 2, n_columns)
         In how many reviews each column is: not held out and held out, of class 0 and of class 1.
     """
@@ -145,32 +145,32 @@ class _Block:
 def _blocks(
     columns: HashedColumns, dataset: Dataset, rows: Rows
 ) -> Iterator[tuple[Rows, Fingerprints]]:
-    """Gather partitions into blocks, and cut up those that are larger."""
+    """Join small partitions into blocks, and cut large ones."""
     ngram_max, bits = fingerprint_parameters(Pipeline([("columns", columns)]))
     waiting: list[tuple[Rows, Fingerprints]] = []
-    for mine, found in dataset.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits):
+    for mine, cached in dataset.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits):
         for start in range(0, len(mine), BLOCK_REVIEWS):
             part = slice(start, start + BLOCK_REVIEWS)
-            if waiting and sum(len(each) for each, _ in waiting) + len(mine[part]) > BLOCK_REVIEWS:
+            if waiting and sum(len(own) for own, _ in waiting) + len(mine[part]) > BLOCK_REVIEWS:
                 yield _joined(waiting)
                 waiting = []
-            waiting.append((mine[part], found[part]))
+            waiting.append((mine[part], cached[part]))
     if waiting:
         yield _joined(waiting)
 
 
 def _joined(parts: list[tuple[Rows, Fingerprints]]) -> tuple[Rows, Fingerprints]:
-    rows = np.concatenate([each for each, _ in parts])
-    return rows, Fingerprints.concat(found for _, found in parts)
+    rows = np.concatenate([own for own, _ in parts])
+    return rows, Fingerprints.concat(part for _, part in parts)
 
 
 def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesSvm:
-    """Fit ratio and margin, to all or without the held out, in a new order of blocks each epoch."""
+    """Fit ratio and margin to all or to the fitted rows, with the blocks reordered each epoch."""
     labels = spool.labels if are_all else spool.labels[~spool.held_out]
     classes = two_classes(labels)
     ratio = spool.ratio(svm.alpha, are_all=are_all)
     linear = svm.descent(len(labels))
-    # One state for all blocks and epochs: a seed would shuffle a block alike each time.
+    # One state for all blocks and epochs; a seed would shuffle a block the same way each time.
     linear.set_params(random_state=np.random.RandomState(svm.random_state))
     order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
@@ -198,10 +198,12 @@ def _weighted(
     return rows, block.labels
 
 
-def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
-    """Yield what is made of each item; the next one is made meanwhile."""
+def _one_ahead(
+    make: Callable[[Item], Result], items: Iterable[Item]
+) -> Generator[Result, None, None]:
+    """Yield the result for each item, while the next one is computed."""
     with ThreadPoolExecutor(1) as worker:
-        coming: Future[Made] | None = None
+        coming: Future[Result] | None = None
         for item in items:
             ready, coming = coming, worker.submit(make, item)
             if ready is not None:
@@ -210,13 +212,15 @@ def _one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator
             yield coming.result()
 
 
-def _judged(judge: NaiveBayesSvm, spool: _Spool) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+def _held_out_margins(
+    svm: NaiveBayesSvm, spool: _Spool
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Margins and labels of the held out rows."""
     margins, labels = [], []
     for number, fitted in enumerate(spool.fitted):
         block = spool.block(number, slice(fitted, None))
         if len(block.labels):
-            ones = presence(block.columns, block.bounds, judge.n_features_in_)
-            margins.append(judge.margins(ones))
+            ones = presence(block.columns, block.bounds, svm.n_features_in_)
+            margins.append(svm.margins(ones))
             labels.append(block.labels)
     return np.concatenate(margins), np.concatenate(labels)

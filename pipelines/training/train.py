@@ -1,7 +1,7 @@
 """Plan a version, fit its candidates on one shared set of rows, keep the best, commit it.
 
-A plan holds everything that decides a model's bytes, and its digest is the version: the same
-reviews, code, settings, libraries and seed are the same version, which is not trained twice.
+A plan contains everything that determines a model's bytes, and its digest is the version: the same
+reviews, code, settings, libraries and seed give the same version, which is not trained twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.records.versions import Manifest, Plan
 from pipelines.registry.registry import Registry
 from pipelines.training.candidates import check_configured, settings_to_try
 from pipelines.training.dataset import Dataset, ids_digest, load_dataset
-from pipelines.training.search import Found, find_best
+from pipelines.training.search import Selection, find_best
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def _quiet(_step: str) -> None:
 
 
 def make_plan(snapshot: Snapshot, settings: Settings) -> Plan:
-    """Everything that decides the bytes of the model to train."""
+    """Everything that determines the bytes of the model to train."""
     candidates = settings_to_try(settings)
     return Plan(
         model_name=settings.model.name,
@@ -65,44 +65,44 @@ def train(
 ) -> Manifest:
     """Fit the plan's candidates and commit the best one as a version.
 
-    Several settings are compared by cross-validation over films (`training.search`); the one of
-    lowest log loss is fitted to all training rows. The holdout is never touched.
+    Several settings are compared by cross-validation over films (`training.search`); the one with
+    the lowest log loss is fitted to all training rows. The holdout is never touched.
 
     Raises
     ------
     NoReviewsError
         If there are too few training rows, or all of one class.
     """
-    known = registry.versions.find_version(plan.version)
-    if known is not None:
+    trained = registry.versions.find_version(plan.version)
+    if trained is not None:
         logger.info("version=%s is already trained", plan.version)
-        return known
+        return trained
     check_configured(plan, settings)
     _check_current(plan)
     snapshot = pinned(reviews, plan)
     dataset = load_dataset(reviews, snapshot)
     _check_trainable(dataset, plan)
     with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
-        found = find_best(dataset, plan, on_step)
-    model = dump_model(found.model)
-    return registry.versions.add_version(_manifest(plan, dataset, found, model), model)
+        selection = find_best(dataset, plan, on_step)
+    model = dump_model(selection.model)
+    return registry.versions.add_version(_manifest(plan, dataset, selection, model), model)
 
 
 def _check_current(plan: Plan) -> None:
-    """A version's name promises which code made it, so other code must not fill it."""
+    """The version's name covers the code, so other code must not write that version."""
     planned = (plan.code, plan.environment)
-    here = (_code_of(plan.candidates), environment_digest())
-    if planned != here:
+    current = (_code_of(plan.candidates), environment_digest())
+    if planned != current:
         raise StalePlanError(
             f"version {plan.version} was planned by code {plan.code[:12]} with libraries "
-            f"{plan.environment[:12]}; here are {here[0][:12]} and {here[1][:12]}. Something was "
-            "deployed since. Start a new run: python -m pipelines retrain"
+            f"{plan.environment[:12]}; current are {current[0][:12]} and {current[1][:12]}. "
+            "Something was deployed since. Start a new run: python -m pipelines retrain"
         )
 
 
 def _code_of(candidates: Mapping[str, Mapping[str, Any]]) -> str:
     """Digest of what training imports, and of the modules of the candidates' factories."""
-    modules = sorted({str(named["factory"]).partition(":")[0] for named in candidates.values()})
+    modules = sorted({str(setting["factory"]).partition(":")[0] for setting in candidates.values()})
     own = [name for name in modules if name.startswith("pipelines.")]
     foreign = [module_digest(name) for name in modules if name not in own]
     return sha256_of(canonical_json([code_digest(*TRAINING, *own), foreign]))
@@ -121,15 +121,15 @@ def _check_trainable(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _manifest(plan: Plan, dataset: Dataset, found: Found, model: bytes) -> Manifest:
+def _manifest(plan: Plan, dataset: Dataset, selection: Selection, model: bytes) -> Manifest:
     sha256 = sha256_of(model)
     return Manifest(
         model_name=plan.model_name,
         version=plan.version,
         plan=plan,
-        candidate=found.candidate,
-        selection=found.scores,
-        featurizer=FEATURIZER_VERSION if reads_fingerprints(found.model) else None,
+        candidate=selection.candidate,
+        selection=selection.scores,
+        featurizer=FEATURIZER_VERSION if reads_fingerprints(selection.model) else None,
         training_rows=len(dataset.training_rows),
         holdout_rows=len(dataset.holdout_rows),
         duplicate_rows=dataset.duplicate_rows,

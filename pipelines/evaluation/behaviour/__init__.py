@@ -1,1 +1,1 @@
-"""The behavioural suite: what a change of a text must and must not do to its answer."""
+"""The behavioural suite: how a model's answer must react to changes of a text."""

@@ -1,13 +1,13 @@
-"""The behavioural suite: small cases that say what a model must be able to do.
+"""Score the behavioural suite: small cases that define what a model must be able to do.
 
 An average over a holdout hides what a model cannot do at all. After the method of [1]_, each
 *capability* (negation, typos, ...) is a file of cases with a limit on how many of them may fail:
 
 - **minimum functionality**: a text has this label;
-- **invariance**: a change that means nothing, such as another name, leaves the answer alone;
-- **direction**: a change that means something moves the probability the right way, or not at all.
+- **invariance**: a change without meaning, such as another name, does not change the answer;
+- **direction**: a change with a meaning moves the probability the right way, or not at all.
 
-Nothing here knows a model: the caller scores `Suite.texts` once per model. `behaviour.suite` reads
+This module needs no model: the caller scores `Suite.texts` once per model. `behaviour.suite` reads
 the files.
 
 References
@@ -35,10 +35,10 @@ def score(suite: Suite, probabilities: NDArray[np.float64]) -> BehaviourScores:
     Parameters
     ----------
     suite : Suite
-        What is asked.
+        The cases.
     probabilities : ndarray of shape (n_texts,)
-        Of the positive class, in the order of ``suite.texts()``. What is no number in [0, 1]
-        fails the cases of its text.
+        Of the positive class, in the order of ``suite.texts()``. A value that is not a number
+        in [0, 1] fails the cases of its text.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def score(suite: Suite, probabilities: NDArray[np.float64]) -> BehaviourScores:
         suite=suite.digest,
         capabilities=tuple(
             CapabilityScore(
-                capability=each.name,
-                kind=each.kind,
-                cases=len(each.cases),
-                failures=len(failed[each.name]),
-                max_failure_share=each.max_failure_share,
+                capability=capability.name,
+                kind=capability.kind,
+                cases=len(capability.cases),
+                failures=len(failed[capability.name]),
+                max_failure_share=capability.max_failure_share,
             )
-            for each in suite.capabilities
+            for capability in suite.capabilities
         ),
     )
 
@@ -71,8 +71,8 @@ def failures(suite: Suite, probabilities: NDArray[np.float64]) -> dict[str, tupl
         )
     answers = dict(zip(texts, probabilities.tolist(), strict=True))
     return {
-        each.name: tuple(case for case in each.cases if not _passes(case, each, answers))
-        for each in suite.capabilities
+        part.name: tuple(case for case in part.cases if not _passes(case, part, answers))
+        for part in suite.capabilities
     }
 
 

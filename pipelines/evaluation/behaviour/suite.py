@@ -1,7 +1,7 @@
 """Read the behavioural suite: one TOML file per capability, templates expanded into cases.
 
-What a file holds is told in docs/behaviour.md. Whatever is unclear in it is an error that names the
-file and the block, counted from 1: a case that silently tests nothing is worse than none.
+docs/behaviour.md describes the files. Anything unclear in a file is an error that names the file
+and the block, counted from 1, because a case that silently tests nothing is worse than no case.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipelines.evaluation.behaviour.templates import Words, fill, fillings, plac
 from pipelines.records.evaluations import CapabilityKind
 
 MIN_CASES, MAX_CASES = 20, 500
-"""Cases of one capability: fewer make a share meaningless, more are a product gone wrong."""
+"""Cases of one capability: with fewer a share means little, more are probably a mistake."""
 
 Expected = Literal["positive", "negative", "same", "up", "down"]
 
@@ -40,7 +40,7 @@ _FILE_NAME = re.compile(r"[a-z][a-z0-9_]*\.toml")
 
 @dataclass(frozen=True)
 class Case:
-    """One text and its label, or one text before and after a change and what that should do."""
+    """One text and its label, or a text before and after a change and the expected effect."""
 
     text: str
     changed: str | None
@@ -71,14 +71,14 @@ class Suite:
     digest: str
 
     def texts(self) -> list[str]:
-        """Every text to score, each once, in an order that depends on the files alone."""
-        cases = itertools.chain.from_iterable(each.cases for each in self.capabilities)
+        """Every text to score, each once, in an order that depends only on the files."""
+        cases = itertools.chain.from_iterable(part.cases for part in self.capabilities)
         return list(dict.fromkeys(text for case in cases for text in case.texts))
 
 
 _Text = Annotated[str, Field(pattern=r"\S")]
 _Texts = Annotated[tuple[_Text, ...], Field(min_length=1)]
-_Share = Annotated[float, Field(ge=0, lt=1, strict=True)]  # 1 would let everything pass
+_Share = Annotated[float, Field(ge=0, lt=1, strict=True)]  # with 1 everything would pass
 _Swap = Annotated[dict[_Text, str], Field(min_length=1)]
 
 
@@ -111,10 +111,10 @@ class _Changed(_Part):
     def _has_a_change(self) -> Self:
         if not self.variants and not self.swaps:
             raise ValueError("a block needs variants = [...] or swaps = [...]")
-        alone = [each for each in self.variants if "text" not in placeholders(each)]
+        alone = [text for text in self.variants if "text" not in placeholders(text)]
         if alone and len(self.texts) > 1:
             raise ValueError(
-                f"the variant {alone[0]!r} does not hold {{text}}, so it is the changed form of "
+                f"the variant {alone[0]!r} does not contain {{text}}, so it is the changed form of "
                 f"one text, but its block has {len(self.texts)}. Give it a block of its own"
             )
         return self
@@ -137,7 +137,7 @@ class _File(_Part):
     @classmethod
     def _text_is_no_list(cls, words: dict[str, _Texts]) -> dict[str, _Texts]:
         if "text" in words:
-            raise ValueError("{text} stands for the text that is changed. Use another name")
+            raise ValueError("{text} is reserved for the text that is changed. Use another name")
         return words
 
 
@@ -173,8 +173,8 @@ def load_suite(folder: Path) -> Suite:
     Raises
     ------
     ConfigError
-        If the folder holds no capability, or anything else than capabilities; a file cannot be
-        read, or says what cannot be meant; a capability has too few cases or too many.
+        If the folder has no capability, or other files; a file cannot be read, or its content is
+        not valid; a capability has too few or too many cases.
     """
     contents = {path: _content(path) for path in _files(folder)}
     digests = [[path.name, sha256_of(content)] for path, content in contents.items()]
@@ -195,7 +195,7 @@ def _files(folder: Path) -> list[Path]:
     for path in paths:
         if not _FILE_NAME.fullmatch(path.name):
             raise ConfigError(
-                f"{path} is no capability: a file of the suite is named like negation.toml, in "
+                f"{path} is not a capability: files of the suite have names like negation.toml, in "
                 "small letters, digits and _. Rename it, or move it elsewhere"
             )
     if not paths:
@@ -218,7 +218,7 @@ def _capability(path: Path, content: bytes) -> Capability:
         file = _READER.validate_python(tomllib.loads(content.decode("utf-8")))
     except ValidationError as error:
         raise ConfigError(
-            f"{path} cannot be used: {faults(error)}. What it may hold: docs/behaviour.md"
+            f"{path} cannot be used: {faults(error)}. The format is described in docs/behaviour.md"
         ) from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
@@ -242,7 +242,7 @@ def _cases(file: _AnyFile, path: Path) -> tuple[Case, ...]:
                 cases[case.texts] = case
         except ValueError as error:
             raise ConfigError(f"{path} cannot be used: cases[{number}]: {error}") from error
-    used = {name for block in blocks for each in block.templates for name in placeholders(each)}
+    used = {name for block in blocks for text in block.templates for name in placeholders(text)}
     if unused := sorted(set(file.words) - used):
         raise ConfigError(
             f"{path} cannot be used: words.{unused[0]}: no text has {{{unused[0]}}}. "
@@ -258,15 +258,15 @@ def _cases(file: _AnyFile, path: Path) -> tuple[Case, ...]:
 
 def _check(case: Case, others: Mapping[tuple[str, ...], Case]) -> None:
     if case.texts in others:
-        raise ValueError(f"{' -> '.join(case.texts)!r} is there twice. Remove one of them")
+        raise ValueError(f"{' -> '.join(case.texts)!r} occurs twice. Remove one of them")
     if case.changed == case.text:
-        raise ValueError(f"the change leaves {case.text!r} as it is. Remove it")
+        raise ValueError(f"the change does not change {case.text!r}. Remove it")
     if case.changed is not None and not case.changed.strip():
         raise ValueError(f"the change leaves nothing of {case.text!r}. Correct it")
     if len(others) == MAX_CASES:
         raise ValueError(
             f"with it there are more than {MAX_CASES} cases. Shorten the lists of words: a text "
-            "stands for every combination of them"
+            "is expanded to every combination of them"
         )
 
 
@@ -284,7 +284,7 @@ def _expanded(block: _Labelled | _Changed, words: Words) -> Iterator[Case]:
 
 
 def _changed(block: _Changed, words: Words, values: Mapping[str, str]) -> Iterator[str]:
-    """The text of ``values`` after each change; its own words stay the same in all of them."""
+    """The text of ``values`` after each change; words already chosen stay the same."""
     own = {name: [value] for name, value in values.items()}
     for variant in block.variants:
         for chosen in fillings([variant], {**words, **own}):

@@ -1,4 +1,4 @@
-"""Templates of texts: ``"{name} gave a {good} performance."`` stands for many sentences."""
+"""Templates of texts: ``"{name} gave a {good} performance."`` expands to many sentences."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def swap(text: str, replacements: Mapping[str, str]) -> str:
     """
     longest_first = sorted(replacements, key=len, reverse=True)
     pattern = "|".join(map(re.escape, longest_first))
-    swapped = re.sub(pattern, lambda found: replacements[found[0]], text)
+    swapped = re.sub(pattern, lambda match: replacements[match[0]], text)
     if swapped == text:
         raise ValueError(
             f"none of {sorted(replacements)} occurs in {text!r}, so this swap would change "

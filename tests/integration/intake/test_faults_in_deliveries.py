@@ -57,11 +57,11 @@ def accepted_before(reviews: InMemory) -> InMemory:
         rows = earlier_night(number)
         night = rows[0]["written_on"]
         delivery = landed(reviews, rows, "parquet", night)
-        key, found = validate.validate(reviews, delivery, SETTINGS, before=night, judge=Champion())
+        key, report = validate.validate(reviews, delivery, SETTINGS, before=night, judge=Champion())
         arrival = Arrival(
             landing_key=delivery.landing_key, version_tag="1", night=night, delivery=delivery.sha256
         )
-        ledger.conclude(reviews, arrival, delivery, found, key)
+        ledger.conclude(reviews, arrival, delivery, report, key)
     return reviews
 
 
@@ -81,14 +81,14 @@ def reviews(four_nights: InMemory) -> InMemory:
 def judged(reviews: InMemory, fault: Fault, file_format: Format = "parquet") -> Validation:
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     champion = Champion() if fault.asks_champion else None
-    _, found = validate.validate(
+    _, report = validate.validate(
         reviews, delivery, SETTINGS, before=NIGHT.isoformat(), judge=champion
     )
-    return found
+    return report
 
 
-def failed(found: Validation, severity: str) -> set[str]:
-    return {one.rule for one in found.rules if one.severity == severity and not one.is_passed}
+def failed(report: Validation, severity: str) -> set[str]:
+    return {rule.rule for rule in report.rules if rule.severity == severity and not rule.is_passed}
 
 
 def kept(reviews: InMemory, partition: Partition | None) -> list[Row]:
@@ -116,16 +116,16 @@ def decoded(reviews: InMemory, fault: Fault, file_format: Format) -> Rows | str:
 
 def check_outcome(reviews: InMemory, fault: Fault, file_format: Format) -> None:
     rows = fault.build(good_night())
-    found = judged(reviews, fault, file_format)
-    assert (found.verdict, failed(found, "critical")) == (fault.verdict, fault.held_by)
-    assert failed(found, "warning") == fault.warns
-    quarantined = kept(reviews, found.quarantined)
+    report = judged(reviews, fault, file_format)
+    assert (report.verdict, failed(report, "critical")) == (fault.verdict, fault.held_by)
+    assert failed(report, "warning") == fault.warns
+    quarantined = kept(reviews, report.quarantined)
     assert {row["row"]: set(row["reasons"]) for row in quarantined} == fault.reasons
     is_held = fault.verdict == "HELD"
     good = [] if is_held else [row for place, row in enumerate(rows) if place not in fault.reasons]
-    assert [row["text"] for row in kept(reviews, found.accepted)] == [row["text"] for row in good]
-    assert found.accepted_rows + found.quarantined_rows + found.held_rows == len(rows)
-    assert found.held_rows == (len(rows) if is_held else 0)
+    assert [row["text"] for row in kept(reviews, report.accepted)] == [row["text"] for row in good]
+    assert report.accepted_rows + report.quarantined_rows + report.held_rows == len(rows)
+    assert report.held_rows == (len(rows) if is_held else 0)
 
 
 def test_there_are_at_least_25_kinds_of_fault():
@@ -133,23 +133,25 @@ def test_there_are_at_least_25_kinds_of_fault():
 
 
 def test_what_a_delivery_was_compared_with_is_recorded(reviews):
-    found = judged(reviews, FAULTS[0])
+    report = judged(reviews, FAULTS[0])
 
-    trailing = [reviews.get_record(key, Validation) for key in found.basis.trailing]
-    assert [one.basis.before for one in trailing] == [f"2026-01-{day:02d}" for day in (5, 6, 7, 8)]
-    assert found.reference is not None
-    assert found.reference.rows == 4 * 300
+    trailing = [reviews.get_record(key, Validation) for key in report.basis.trailing]
+    assert [earlier.basis.before for earlier in trailing] == [
+        f"2026-01-{day:02d}" for day in (5, 6, 7, 8)
+    ]
+    assert report.reference is not None
+    assert report.reference.rows == 4 * 300
 
 
 def test_a_delivery_of_the_same_night_is_no_history(reviews):
     alone = judged(reviews, FAULTS[0])
     beside = landed(reviews, earlier_night(0)[:100], "csv", NIGHT.isoformat())
-    key, found = validate.validate(reviews, beside, SETTINGS, before=NIGHT.isoformat())
+    key, report = validate.validate(reviews, beside, SETTINGS, before=NIGHT.isoformat())
     arrival = Arrival(
         landing_key="landing/web/x.csv", version_tag="1", night=NIGHT.isoformat(),
         delivery=beside.sha256,
     )  # fmt: skip
-    ledger.conclude(reviews, arrival, beside, found, key)
+    ledger.conclude(reviews, arrival, beside, report, key)
 
     again = judged(reviews, FAULTS[0])
 
@@ -157,11 +159,11 @@ def test_a_delivery_of_the_same_night_is_no_history(reviews):
 
 
 def test_without_history_or_champion_what_cannot_be_judged_is_a_note():
-    found = judged(InMemory(), dataclasses.replace(FAULTS[0], asks_champion=False))
+    report = judged(InMemory(), dataclasses.replace(FAULTS[0], asks_champion=False))
 
-    notes = {one.rule for one in found.rules if one.severity == "note"}
+    notes = {rule.rule for rule in report.rules if rule.severity == "note"}
     assert notes == {
         "row_count_change", "class_balance_change", "length_drift", "vocabulary_drift",
         "label_agreement",
     }  # fmt: skip
-    assert failed(found, "critical") == failed(found, "warning") == set()
+    assert failed(report, "critical") == failed(report, "warning") == set()

@@ -78,7 +78,7 @@ def ingest(night: str = NIGHT) -> Result:
     return CliRunner().invoke(app, ["ingest", "--night", night, "--json"])
 
 
-def told(result: Result) -> dict[str, Any]:
+def summary(result: Result) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(result.stdout)
     assert facts["failures"] == []
     return facts
@@ -92,9 +92,9 @@ def receipts(stores: Stores, night: str = NIGHT) -> dict[str, Receipt]:
 
 
 def outcome(stores: Stores, receipt: Receipt) -> Outcome:
-    found = ledger.find_outcome(stores.reviews, receipt.delivery)
-    assert found is not None
-    return found
+    entry = ledger.find_outcome(stores.reviews, receipt.delivery)
+    assert entry is not None
+    return entry
 
 
 def report(stores: Stores, receipt: Receipt) -> Validation:
@@ -110,8 +110,10 @@ def counts(record: Receipt | Outcome | NightSummary) -> tuple[int, int, int, int
     )
 
 
-def failed_critical(found: Validation) -> set[str]:
-    return {rule.rule for rule in found.rules if rule.severity == "critical" and not rule.is_passed}
+def failed_critical(validation: Validation) -> set[str]:
+    return {
+        rule.rule for rule in validation.rules if rule.severity == "critical" and not rule.is_passed
+    }
 
 
 # ── Deliveries with one fault each ───────────────────────────────────────────────────────────
@@ -339,20 +341,23 @@ def test_a_fault_costs_what_it_spoils_and_never_the_deliveries_beside_it(stores,
     after_first = listing(stores.reviews)
     second = ingest()
 
-    found = receipts(stores)
-    good = found.pop(GOOD)
+    by_key = receipts(stores)
+    good = by_key.pop(GOOD)
     assert (good.verdict, counts(good)) == ("ACCEPTED", (20, 20, 0, 0))
-    told_of = {key: (one.verdict, counts(one)) for key, one in found.items()}
-    assert told_of == {keys[name]: (case.verdict, case.counts) for name, case in cases.items()}
-    full = {key: report(stores, receipt) for key, receipt in found.items()}
-    reasons = {key: (one.reasons, failed_critical(one)) for key, one in full.items()}
+    verdicts = {key: (receipt.verdict, counts(receipt)) for key, receipt in by_key.items()}
+    assert verdicts == {keys[name]: (case.verdict, case.counts) for name, case in cases.items()}
+    reports = {key: report(stores, receipt) for key, receipt in by_key.items()}
+    reasons = {
+        key: (validation.reasons, failed_critical(validation))
+        for key, validation in reports.items()
+    }
     assert reasons == {keys[name]: (case.reasons, case.held_by) for name, case in cases.items()}
-    assert all(case.says in found[keys[name]].why for name, case in cases.items())
+    assert all(case.says in by_key[keys[name]].why for name, case in cases.items())
     held = sum(bool(case.held_by) for case in cases.values())
-    assert told(first)["accepted_rows"] == 20 + sum(case.counts[1] for case in cases.values())
-    assert told(first)["held_deliveries"] == held
+    assert summary(first)["accepted_rows"] == 20 + sum(case.counts[1] for case in cases.values())
+    assert summary(first)["held_deliveries"] == held
     assert first.exit_code == second.exit_code == (3 if held else 0)
-    assert told(second) == told(first)
+    assert summary(second) == summary(first)
     assert listing(stores.reviews) == after_first
 
 
@@ -394,9 +399,9 @@ def test_a_file_too_large_to_copy_stays_in_landing_alone(stores, configure):
     assert not [key for key in listing(stores.reviews) if key.endswith("/raw")]
 
 
-@pytest.mark.parametrize("wanted", ["row_rules", "batch_rules"])
-def test_a_check_that_crashes_holds_the_delivery(stores, monkeypatch, wanted):
-    usual = getattr(rules, wanted)
+@pytest.mark.parametrize("rule_list", ["row_rules", "batch_rules"])
+def test_a_check_that_crashes_holds_the_delivery(stores, monkeypatch, rule_list):
+    usual = getattr(rules, rule_list)
 
     def broken(column: str, **common: Any) -> Any:
         return gxe.ExpectColumnMeanToBeBetween(column="no_such_column", max_value=1, **common)
@@ -404,7 +409,7 @@ def test_a_check_that_crashes_holds_the_delivery(stores, monkeypatch, wanted):
     def with_a_broken_one(*arguments: Any, **named: Any) -> list[Rule]:
         return [*usual(*arguments, **named), Rule("broken", "row", "x", "none", "are odd", broken)]
 
-    monkeypatch.setattr(rules, wanted, with_a_broken_one)
+    monkeypatch.setattr(rules, rule_list, with_a_broken_one)
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
 
     result = ingest()
@@ -424,13 +429,13 @@ def test_the_same_bytes_twice_in_one_night_count_once(stores):
 
     result = ingest()
 
-    found = receipts(stores)
-    assert found[landing_key("one.csv")].verdict == "ACCEPTED"
-    assert found[landing_key("two.csv")].verdict == "DUPLICATE"
-    assert counts(found[landing_key("two.csv")]) == (0, 0, 0, 0)
-    assert "one.csv" in found[landing_key("two.csv")].why
-    assert told(result)["accepted_rows"] == 40
-    assert told(result)["duplicate_deliveries"] == 1
+    by_key = receipts(stores)
+    assert by_key[landing_key("one.csv")].verdict == "ACCEPTED"
+    assert by_key[landing_key("two.csv")].verdict == "DUPLICATE"
+    assert counts(by_key[landing_key("two.csv")]) == (0, 0, 0, 0)
+    assert "one.csv" in by_key[landing_key("two.csv")].why
+    assert summary(result)["accepted_rows"] == 40
+    assert summary(result)["duplicate_deliveries"] == 1
     assert result.exit_code == 0
 
 
@@ -441,8 +446,8 @@ def test_the_same_bytes_in_a_later_night_under_another_name_count_once(stores):
 
     result = ingest(NEXT_NIGHT)
 
-    assert told(result)["status"] == "NO_NEW_DATA"
-    assert told(result)["duplicate_deliveries"] == 1
+    assert summary(result)["status"] == "NO_NEW_DATA"
+    assert summary(result)["duplicate_deliveries"] == 1
     assert take(stores.reviews, config.load().split).rows == 40
 
 
@@ -459,8 +464,8 @@ def test_the_same_file_uploaded_again_in_parts_counts_once(stores):
 
     result = ingest(NEXT_NIGHT)
 
-    assert told(result)["accepted_rows"] == 0
-    assert told(result)["duplicate_deliveries"] == 1
+    assert summary(result)["accepted_rows"] == 0
+    assert summary(result)["duplicate_deliveries"] == 1
 
 
 def test_held_bytes_stay_held_under_another_name(stores):
@@ -473,7 +478,7 @@ def test_held_bytes_stay_held_under_another_name(stores):
     (receipt,) = receipts(stores, NEXT_NIGHT).values()
     assert receipt.verdict == "HELD"
     assert "(HELD)" in receipt.why
-    assert told(result)["accepted_rows"] == 0
+    assert summary(result)["accepted_rows"] == 0
     assert result.exit_code == 3
 
 
@@ -486,7 +491,7 @@ def test_a_file_that_was_held_for_its_name_alone_can_be_sent_again_under_the_rig
 
     assert held.exit_code == 3
     assert right.exit_code == 0
-    assert told(right)["accepted_rows"] == len(ROWS)
+    assert summary(right)["accepted_rows"] == len(ROWS)
 
 
 def test_a_night_that_is_repeated_after_the_next_one_took_over_counts_nothing_twice(stores):
@@ -499,7 +504,7 @@ def test_a_night_that_is_repeated_after_the_next_one_took_over_counts_nothing_tw
     steps_ingest.accept(arrival, steps_ingest.validate(arrival))
 
     nights = [steps_ingest.summarize_night(night)["accepted_rows"] for night in (NIGHT, NEXT_NIGHT)]
-    assert told(late)["accepted_rows"] == len(ROWS)
+    assert summary(late)["accepted_rows"] == len(ROWS)
     assert nights == [0, len(ROWS)]
 
 
@@ -524,9 +529,9 @@ def test_a_file_with_very_many_columns_is_held_at_once(stores):
 
     ingest()
 
-    found = receipts(stores).values()
-    assert [receipt.verdict for receipt in found] == ["HELD", "HELD"]
-    assert any("max_columns=200" in receipt.why for receipt in found)
+    received = receipts(stores).values()
+    assert [receipt.verdict for receipt in received] == ["HELD", "HELD"]
+    assert any("max_columns=200" in receipt.why for receipt in received)
 
 
 def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
@@ -536,7 +541,7 @@ def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
 
     result = ingest(NEXT_NIGHT)
 
-    assert told(result)["accepted_rows"] == 25
+    assert summary(result)["accepted_rows"] == 25
     assert counts(intake_nights.summarize(stores.reviews, NIGHT)) == (40, 40, 0, 0)
     assert take(stores.reviews, config.load().split).rows == 65
 
@@ -554,7 +559,7 @@ def test_a_late_file_is_picked_up_by_the_next_night_and_dated_as_delivered(store
     (late,) = receipts(stores, NEXT_NIGHT).values()
     assert (late.landing_key, counts(late)) == (landing_key("late.csv"), (30, 30, 0, 0))
     assert outcome(stores, late).accepted.key.startswith("accepted/date=2026-01-05/")
-    assert told(result)["accepted_rows"] == 30
+    assert summary(result)["accepted_rows"] == 30
     assert set(receipts(stores, NIGHT)) == {landing_key("one.csv")}
 
 
@@ -563,8 +568,8 @@ def test_a_file_of_a_future_night_waits_for_it(stores):
 
     early, in_time = ingest(NIGHT), ingest(NEXT_NIGHT)
 
-    assert told(early)["deliveries"] == 0
-    assert told(in_time)["accepted_rows"] == 40
+    assert summary(early)["deliveries"] == 0
+    assert summary(in_time)["accepted_rows"] == 40
 
 
 def test_a_file_that_is_still_being_written_is_left_alone(stores):
@@ -572,14 +577,14 @@ def test_a_file_that_is_still_being_written_is_left_alone(stores):
 
     result = ingest()
 
-    assert told(result)["status"] == "NO_NEW_DATA"
+    assert summary(result)["status"] == "NO_NEW_DATA"
     assert set(listing(stores.reviews)) == {landing_key("r.csv.part")}
 
 
 def test_an_empty_landing_is_no_fault(stores):
     result = ingest()
 
-    assert told(result)["status"] == "NO_NEW_DATA"
+    assert summary(result)["status"] == "NO_NEW_DATA"
     assert result.exit_code == 0
     assert listing(stores.reviews) == {}
 
@@ -589,7 +594,7 @@ def test_a_night_of_nothing_but_held_deliveries_says_so(stores):
 
     result = ingest()
 
-    assert told(result)["status"] == "ALL_HELD"
+    assert summary(result)["status"] == "ALL_HELD"
     with pytest.raises(NightHeldError, match=r"1 of 1 deliveries of 2026-01-05 are held"):
         steps_ingest.check_night(NIGHT, [stores.reviews.uri(landing_key("r.csv"))])
     assert result.exit_code == 3
@@ -748,15 +753,19 @@ def test_every_delivered_row_is_accepted_quarantined_or_held(share, row_count, s
         size_bytes=len(body), night=NIGHT, raw_key="deliveries/raw",
     )  # fmt: skip
 
-    _, found = validate.validate(reviews, delivery, config.load())
+    _, validation = validate.validate(reviews, delivery, config.load())
 
-    assert found.accepted_rows + found.quarantined_rows + found.held_rows == row_count
+    assert (
+        validation.accepted_rows + validation.quarantined_rows + validation.held_rows == row_count
+    )
     is_held = len(what) / row_count > 0.05
-    assert (found.held_rows == row_count) == is_held
+    assert (validation.held_rows == row_count) == is_held
     places = [] if is_held else [place for place, _ in what]
-    quarantined = read_partition(reviews, found.quarantined) if found.quarantined else None
+    quarantined = (
+        read_partition(reviews, validation.quarantined) if validation.quarantined else None
+    )
     assert (quarantined["row"].to_pylist() if quarantined else []) == places
-    accepted = read_partition(reviews, found.accepted) if found.accepted else None
+    accepted = read_partition(reviews, validation.accepted) if validation.accepted else None
     expected = [
         row["review_id"]
         for place, row in enumerate(whole.to_pylist())
@@ -812,8 +821,8 @@ def test_different_deliveries_at_once_keep_their_own_findings(stores):
 
     at_once(ingest_one, uris)
 
-    found = receipts(stores)
-    assert [found[landing_key(f"{n}.csv")].quarantined_rows for n in range(3)] == [0, 1, 2]
+    by_key = receipts(stores)
+    assert [by_key[landing_key(f"{n}.csv")].quarantined_rows for n in range(3)] == [0, 1, 2]
 
 
 def test_two_processes_ingesting_one_night_agree(stores):
@@ -930,5 +939,5 @@ def test_a_run_killed_before_its_receipt_was_given_is_finished_by_the_next_night
 
     result = ingest(NEXT_NIGHT)
 
-    assert told(result)["accepted_rows"] == 40
+    assert summary(result)["accepted_rows"] == 40
     assert take(stores.reviews, config.load().split).rows == 40

@@ -101,22 +101,22 @@ class Mortal(InMemory):
         self._beside(lambda: super(Mortal, self).put_file(key, file))
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
-        found: bytes = self._beside(lambda: super(Mortal, self).get(key, max_bytes=max_bytes))
-        return found
+        data: bytes = self._beside(lambda: super(Mortal, self).get(key, max_bytes=max_bytes))
+        return data
 
 
 def remembered(run_rules: Callable[..., Any]) -> Callable[..., Any]:
-    """Great Expectations takes most of the time, and is asked the same thing over and over."""
+    """Great Expectations takes most of the time, and gets the same arguments many times."""
     answers: dict[str, Any] = {}
 
-    def run(frame: Any, wanted: list[Any]) -> Any:
-        asked = f"{frame.to_json()} {[(one.name, one.limit, one.meaning) for one in wanted]}"
-        key = hashlib.sha256(asked.encode()).hexdigest()
+    def run(frame: Any, rules: list[Any]) -> Any:
+        call = f"{frame.to_json()} {[(rule.name, rule.limit, rule.meaning) for rule in rules]}"
+        key = hashlib.sha256(call.encode()).hexdigest()
         if key not in answers:
-            answers[key] = run_rules(frame, wanted)
+            answers[key] = run_rules(frame, rules)
         # The rule itself holds a limit that is only shown rounded: keep today's.
-        by_name = {one.name: one for one in wanted}
-        return [replace(found, rule=by_name[found.rule.name]) for found in answers[key]]
+        by_name = {rule.name: rule for rule in rules}
+        return [replace(answer, rule=by_name[answer.rule.name]) for answer in answers[key]]
 
     return run
 
@@ -161,9 +161,9 @@ class Ledger(RuleBasedStateMachine):
         for name in names:
             self.reviews.put(name, CONTENTS[content])
         arrivals = [self.land(name) for name in names]
-        found = [self.validated(arrival) for arrival in arrivals]
-        for arrival, one in zip(arrivals, found, strict=True):
-            self.enter(arrival, one)
+        validations = [self.validated(arrival) for arrival in arrivals]
+        for arrival, validation in zip(arrivals, validations, strict=True):
+            self.enter(arrival, validation)
 
     @rule(data=st.data(), calls=st.integers(0, 15), dies_after=st.booleans())
     @precondition(lambda self: self.arrivals)
@@ -266,12 +266,14 @@ class Ledger(RuleBasedStateMachine):
             return None
         return validate.validate(self.reviews, delivery, self.rules, before=arrival.night)
 
-    def enter(self, arrival_key: str, found: tuple[str, Validation] | None) -> None:
+    def enter(self, arrival_key: str, validated: tuple[str, Validation] | None) -> None:
         arrival, delivery = intake_arrivals.read_arrival(self.reviews, arrival_key)
-        if found is None:
+        if validated is None:
             outcome = intake_ledger.find_outcome(self.reviews, delivery.sha256)
         else:
-            outcome = intake_ledger.conclude(self.reviews, arrival, delivery, found[1], found[0])
+            outcome = intake_ledger.conclude(
+                self.reviews, arrival, delivery, validated[1], validated[0]
+            )
         assert outcome is not None
         intake_ledger.give_receipt(self.reviews, arrival, outcome)
 
@@ -280,9 +282,9 @@ class Ledger(RuleBasedStateMachine):
 
     def replayable(self) -> list[Standing]:
         return [
-            one
-            for one in standings.every(self.reviews)
-            if one.verdict == "HELD" or one.quarantined is not None
+            standing
+            for standing in standings.every(self.reviews)
+            if standing.verdict == "HELD" or standing.quarantined is not None
         ]
 
     def quarantined(self, standing: Standing) -> list[int]:
@@ -310,8 +312,10 @@ class Ledger(RuleBasedStateMachine):
             assert (len(accepted), len(quarantined)) == (
                 entry.accepted_rows, entry.quarantined_rows,
             )  # fmt: skip
-            found = len(accepted) + len(quarantined) + entry.held_rows + standing.discarded_rows
-            assert found == standing.outcome.delivered_rows
+            accounted_for = (
+                len(accepted) + len(quarantined) + entry.held_rows + standing.discarded_rows
+            )
+            assert accounted_for == standing.outcome.delivered_rows
 
     @invariant()
     def the_nights_add_up_to_the_deliveries(self) -> None:
@@ -342,10 +346,10 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def nothing_accepted_is_lost(self) -> None:
-        now = {one.outcome.delivery: one for one in standings.every(self.reviews)}
+        now = {standing.outcome.delivery: standing for standing in standings.every(self.reviews)}
         for delivery, before in self.ever_accepted.items():
             assert before <= set(self.accepted(now[delivery]))
-        self.ever_accepted = {name: set(self.accepted(one)) for name, one in now.items()}
+        self.ever_accepted = {name: set(self.accepted(standing)) for name, standing in now.items()}
 
     def teardown(self) -> None:
         """However it was left, the tasks of one more night come to an end and add up."""
@@ -360,7 +364,7 @@ class Ledger(RuleBasedStateMachine):
             for info in self.reviews.list(RECEIPTS)
         )
         outcomes = intake_ledger.all_outcomes(self.reviews)
-        assert delivered == sum(one.delivered_rows for one in outcomes)
+        assert delivered == sum(outcome.delivered_rows for outcome in outcomes)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def run_night(night: str = NIGHT):
 
 
 def verdicts(facts):
-    return {one["landing_key"]: one["verdict"] for one in facts["receipts"]}
+    return {receipt["landing_key"]: receipt["verdict"] for receipt in facts["receipts"]}
 
 
 # ── Whatever one delivery raises ─────────────────────────────────────────────────────────────
@@ -112,8 +112,8 @@ def test_no_name_of_a_file_stops_a_night(stores):
 
     assert len(delivered) > len(NAMES) / 2
     assert facts["failures"] == []
-    dealt_with = {one["landing_key"] for one in facts["receipts"]}
-    aside = {one["landing_key"] for one in facts["set_aside"]}
+    dealt_with = {receipt["landing_key"] for receipt in facts["receipts"]}
+    aside = {file["landing_key"] for file in facts["set_aside"]}
     assert verdicts(facts)[landing_key("good.csv")] == "ACCEPTED"
     due = {name for name in delivered if landing.parse_name(name).delivered_for}
     assert due <= dealt_with | aside
@@ -132,13 +132,13 @@ def test_a_name_that_cannot_be_passed_on_is_set_aside_and_named(stores, monkeypa
 
     monkeypatch.setattr(Bucket, "list", with_odd_name)
 
-    assert [one.rpartition("/")[2] for one in steps_ingest.find_deliveries(NIGHT)] == ["good.csv"]
+    assert [uri.rpartition("/")[2] for uri in steps_ingest.find_deliveries(NIGHT)] == ["good.csv"]
     reply, facts = run_night()
 
     assert reply.exit_code == 3
     (aside,) = facts["set_aside"]
     assert aside["needs_person"]
-    assert "not UTF-8 or holds a NUL" in aside["why"]
+    assert "not UTF-8 or contains a NUL" in aside["why"]
     assert aside["landing_key"].isprintable()
 
 
@@ -175,9 +175,9 @@ def test_a_folder_far_in_the_future_is_named_with_its_date_and_what_to_do(stores
     assert facts["set_aside_deliveries"] == 1
     (aside,) = facts["set_aside"]
     assert (aside["landing_key"], aside["delivered_for"]) == (key, day)
-    for told in (aside["why"], " ".join(table.stderr.split())):
-        assert f"It is dated {day}" in told
-        assert "delete this file" in told
+    for text in (aside["why"], " ".join(table.stderr.split())):
+        assert f"It is dated {day}" in text
+        assert "delete this file" in text
     with pytest.raises(SetAsideError, match=day):
         steps_ingest.check_night(NIGHT, steps_ingest.find_deliveries(NIGHT))
     assert steps_ingest.summarize_night(NIGHT)["set_aside"] == facts["set_aside"]
@@ -190,7 +190,7 @@ def test_a_file_for_a_night_to_come_waits_and_makes_nothing_red(stores):
     reply, facts = run_night()
 
     assert reply.exit_code == 0
-    assert f"a.csv: It is dated {soon}, and waits for that night." in reply.stderr
+    assert f"a.csv: It is dated {soon} and waits for that night." in reply.stderr
     assert not facts["set_aside"][0]["needs_person"]
     assert steps_ingest.check_night(NIGHT, []) == "NO_NEW_DATA"
 
@@ -222,9 +222,9 @@ def test_people_are_told_once_of_a_folder_far_in_the_future(stores, configure, m
         for night in (NIGHT, SECOND):
             alerts.alert_night(RUN, night, [])
 
-    (told,) = [json.loads(one.body) for one in posts.received]
-    assert told["kind"] == "set_aside_delivery"
-    assert "2062-01-05" in str(told)
+    (alert,) = [json.loads(post.body) for post in posts.received]
+    assert alert["kind"] == "set_aside_delivery"
+    assert "2062-01-05" in str(alert)
 
 
 @pytest.mark.parametrize("night", ["0001-01-01", "9999-12-31", "1899-12-31", "2200-01-01", "0000"])
@@ -277,10 +277,10 @@ def test_a_torn_ledger_entry_hides_no_other_held_delivery(stores):
     ingest()
     stores.reviews.put(ledger.outcome_key(first), b"{")
 
-    with pytest.raises(NightHeldError, match="2 of 2") as told:
+    with pytest.raises(NightHeldError, match="2 of 2") as caught:
         steps_ingest.check_night(NIGHT, steps_ingest.find_deliveries(NIGHT))
 
-    assert "b.csv" in str(told.value)
+    assert "b.csv" in str(caught.value)
 
 
 def test_what_a_planted_record_says_of_another_source_is_not_said_of_this_one(stores, configure):
@@ -305,5 +305,5 @@ def test_the_horizon_is_counted_from_today_by_the_stores_clock(stores):
     near = landing.set_aside(stores.reviews, NIGHT, today=date(2026, 1, 25))
     far = landing.set_aside(stores.reviews, NIGHT, today=date(2026, 1, 24))
 
-    assert [one.needs_person for one in (*near, *far)] == [False, True]
+    assert [file.needs_person for file in (*near, *far)] == [False, True]
     assert standings.every(stores.reviews) == []

@@ -34,16 +34,18 @@ def ingested(stores: Stores, rows: list[Row]) -> Validation:
     return stores.reviews.get_record(outcome.validation_key, Validation)
 
 
-def failed(found: Validation) -> set[str]:
-    return {rule.rule for rule in found.rules if rule.severity == "critical" and not rule.is_passed}
+def failed(validation: Validation) -> set[str]:
+    return {
+        rule.rule for rule in validation.rules if rule.severity == "critical" and not rule.is_passed
+    }
 
 
 def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions):
     champions(1)
 
-    found = ingested(stores, reviews_of_a_night(is_turned=True))
+    validation = ingested(stores, reviews_of_a_night(is_turned=True))
 
-    assert (found.verdict, failed(found)) == ("HELD", {"label_agreement"})
+    assert (validation.verdict, failed(validation)) == ("HELD", {"label_agreement"})
 
 
 def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, champions):
@@ -66,24 +68,28 @@ def trained_on(stores: Stores) -> dict[str, int]:
     """How many reviews of each source the next retraining would see."""
     pinned = snapshot.take(stores.reviews, config.load().split)
     tables = [read_partition(stores.reviews, part) for part in pinned.partitions]
-    return dict(Counter(source for one in tables for source in one["source"].to_pylist()))
+    return dict(Counter(source for table in tables for source in table["source"].to_pylist()))
 
 
 def test_a_good_night_agrees_with_the_champion_and_names_it(stores, champions, registry):
     champions(1)
 
-    found = ingested(stores, reviews_of_a_night())
+    validation = ingested(stores, reviews_of_a_night())
 
-    assert failed(found) == set()
-    assert found.agreement.champion == found.basis.champion == registry.log.champion().version
-    assert found.agreement.expected_rows > 0
+    assert failed(validation) == set()
+    assert (
+        validation.agreement.champion
+        == validation.basis.champion
+        == registry.log.champion().version
+    )
+    assert validation.agreement.expected_rows > 0
 
 
 def test_without_a_champion_labels_are_not_judged_and_it_is_said(stores):
-    found = ingested(stores, reviews_of_a_night(is_turned=True))
+    validation = ingested(stores, reviews_of_a_night(is_turned=True))
 
-    assert found.verdict == "ACCEPTED"
-    (note,) = [rule for rule in found.rules if rule.rule == "label_agreement"]
+    assert validation.verdict == "ACCEPTED"
+    (note,) = [rule for rule in validation.rules if rule.rule == "label_agreement"]
     assert note.severity == "note"
     assert "there is no champion" in note.sentence
 

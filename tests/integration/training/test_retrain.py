@@ -81,9 +81,9 @@ def test_champion_and_challenger_are_scored_on_the_same_rows(
 
     keys = [key for key in listing(stores.models) if key.endswith("evaluation.json")]
     evaluation = next(
-        found
-        for found in (stores.models.get_record(key, Evaluation) for key in keys)
-        if found.version == version
+        evaluation
+        for evaluation in (stores.models.get_record(key, Evaluation) for key in keys)
+        if evaluation.version == version
     )
 
     assert evaluation.champion_generation == 1
@@ -232,11 +232,11 @@ def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_
 def test_another_seed_is_another_version(ingest_night):
     ingest_night(1)
 
-    one, two = (
+    first, second = (
         cli("retrain", "--json", "--dry-run", "--seed", str(seed))["version"] for seed in (1, 2)
     )
 
-    assert one != two
+    assert first != second
 
 
 def test_another_gate_policy_decides_anew_without_training_again(ingest_night, configure, stores):
@@ -398,7 +398,7 @@ def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, 
         dataset, "is_holdout", lambda keys, **_split: {key: key[-1] == "1" for key in keys}
     )
 
-    with pytest.raises(StalePlanError, match="its holdout would flatter it"):
+    with pytest.raises(StalePlanError, match="the split was changed"):
         retrain.evaluate(manifest_uri)
 
 
@@ -521,8 +521,8 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
         ("a.csv", "review\nhello\n", "needs one named 'text'"),
         ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
         ("a.parquet", "PAR1", "cannot read"),
-        ("a.xlsx", "", "ends in none of"),
-        ("b.jsonl", '{"text": ["x"]}\n', "'text' is no text"),
+        ("a.xlsx", "", "must end in"),
+        ("b.jsonl", '{"text": ["x"]}\n', "'text' is not a string"),
     ],
 )
 def test_a_file_that_cannot_be_scored_says_why(champions, tmp_path, name, content, message):

@@ -308,7 +308,7 @@ def test_a_source_that_falls_silent_turns_the_night_red_and_is_recorded(stores, 
     key = f"missing/{NEXT_NIGHT}/web.json"
     assert stores.reviews.get_record(key, MissingDelivery).last_delivered_for == NIGHT
     assert not [name for name in listing(stores.reviews) if name.endswith("/app.json")]
-    with pytest.raises(MissingDeliveryError, match="'web' is overdue: expected every 1 days"):
+    with pytest.raises(MissingDeliveryError, match="'web' is overdue: expected daily"):
         steps_ingest.check_night(NEXT_NIGHT, [])
 
 

@@ -47,12 +47,12 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
     )
     models = TwoModels()
 
-    found, scored = evaluate._read_once(dataset, models)
+    sketched, scored = evaluate._read_once(dataset, models)
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
     assert sorted(read) == sorted(part.sha256 for part in dataset.snapshot.partitions)
     everything = fingerprint(dataset.texts(every), ngram_max=2)
-    for side, rows in ((found.held_out, held), (found.trained_on, dataset.training_rows)):
+    for side, rows in ((sketched.held_out, held), (sketched.trained_on, dataset.training_rows)):
         assert side.tolist() == sketches(everything.take(rows)).tolist()
     assert scored.labels.tolist() == dataset.label[held].tolist()
     assert models.texts == dataset.texts(held)

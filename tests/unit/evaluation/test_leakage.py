@@ -24,9 +24,9 @@ def test_copies_are_found_in_whatever_block_they_are_looked_up(monkeypatch, bloc
     monkeypatch.setattr(leakage, "BLOCK_REVIEWS", block)
     trained = [a_review(seed) for seed in range(20)]
 
-    found = copies([a_review(99), trained[7], a_review(98), a_review(97), trained[0]], trained)
+    is_copy = copies([a_review(99), trained[7], a_review(98), a_review(97), trained[0]], trained)
 
-    assert found == [False, True, False, False, True]
+    assert is_copy == [False, True, False, False, True]
 
 
 def test_an_exact_copy_is_found():
@@ -78,7 +78,7 @@ def test_no_reviews_at_all_are_no_copies():
 def test_a_sketch_holds_the_smallest_hashes():
     prints = fingerprint([a_review(1), "short"])
 
-    found = sketches(prints)
+    smallest = sketches(prints)
 
-    assert found[0].tolist() == sorted(prints.ids[: prints.lengths[0]].tolist())[:SKETCH]
-    assert set(found[1].tolist()) == {2**64 - 1}
+    assert smallest[0].tolist() == sorted(prints.ids[: prints.lengths[0]].tolist())[:SKETCH]
+    assert set(smallest[1].tolist()) == {2**64 - 1}

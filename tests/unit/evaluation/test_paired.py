@@ -41,15 +41,15 @@ def test_certainty_in_the_wrong_is_a_large_but_finite_loss():
 def test_metrics_by_hand():
     probability = np.array([0.9, 0.8, 0.4, 0.3, 0.2, 0.6])
 
-    found = metrics(LABELS, probability)
+    scores = metrics(LABELS, probability)
 
-    assert found.accuracy == pytest.approx(4 / 6)
-    assert found.recall_positive == pytest.approx(2 / 3)
-    assert found.recall_negative == pytest.approx(2 / 3)
-    assert found.f1 == pytest.approx(2 / 3)
-    assert found.roc_auc == pytest.approx(8 / 9)  # 8 of 9 pairs are in the right order
-    assert (found.true_positive, found.false_negative) == (2, 1)
-    assert (found.true_negative, found.false_positive) == (2, 1)
+    assert scores.accuracy == pytest.approx(4 / 6)
+    assert scores.recall_positive == pytest.approx(2 / 3)
+    assert scores.recall_negative == pytest.approx(2 / 3)
+    assert scores.f1 == pytest.approx(2 / 3)
+    assert scores.roc_auc == pytest.approx(8 / 9)  # 8 of 9 pairs are in the right order
+    assert (scores.true_positive, scores.false_negative) == (2, 1)
+    assert (scores.true_negative, scores.false_positive) == (2, 1)
 
 
 def test_calibration_by_hand():
@@ -92,13 +92,13 @@ def test_parts_are_compared_on_their_own_rows():
     challenger = np.array([0.9, 0.9, 0.9, 0.1, 0.1, 0.9])  # row 5 wrong
     parts = {"positive": LABELS == 1, "negative": LABELS == 0}
 
-    found = compare_parts(
+    by_label = compare_parts(
         Changes.between(LABELS, champion, challenger), parts, confidence=0.95, repeats=100
     )
 
-    assert found["positive"].accuracy_change == pytest.approx(1 / 3)
-    assert found["negative"].accuracy_change == pytest.approx(-1 / 3)
-    assert (found["negative"].only_other_right, found["negative"].rows) == (1, 3)
+    assert by_label["positive"].accuracy_change == pytest.approx(1 / 3)
+    assert by_label["negative"].accuracy_change == pytest.approx(-1 / 3)
+    assert (by_label["negative"].only_other_right, by_label["negative"].rows) == (1, 3)
 
 
 def test_no_reviews_or_no_numbers_give_no_comparison():
@@ -121,21 +121,21 @@ def test_changes_are_challenger_minus_champion():
     champion = np.array([0.9, 0.9, 0.1, 0.1, 0.1, 0.9])  # rows 2 and 5 wrong
     challenger = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.9])  # rows 4 and 5 wrong
 
-    found = compare(LABELS, champion, challenger, confidence=0.95, repeats=200)
+    comparison = compare(LABELS, champion, challenger, confidence=0.95, repeats=200)
 
-    assert (found.only_other_right, found.only_challenger_right) == (1, 1)
-    assert found.accuracy_change == 0.0
-    assert found.log_loss_change == pytest.approx(0.0)
+    assert (comparison.only_other_right, comparison.only_challenger_right) == (1, 1)
+    assert comparison.accuracy_change == 0.0
+    assert comparison.log_loss_change == pytest.approx(0.0)
 
 
 def test_a_model_compared_with_itself_changes_by_nothing():
     same = np.array([0.9, 0.8, 0.4, 0.3, 0.2, 0.6])
 
-    found = compare(LABELS, same, same, confidence=0.95, repeats=200)
+    comparison = compare(LABELS, same, same, confidence=0.95, repeats=200)
 
-    assert found.accuracy_change_low == found.accuracy_change_high == 0.0
-    assert found.log_loss_change_low == found.log_loss_change_high == 0.0
-    assert found.mcnemar_p_value == 1.0
+    assert comparison.accuracy_change_low == comparison.accuracy_change_high == 0.0
+    assert comparison.log_loss_change_low == comparison.log_loss_change_high == 0.0
+    assert comparison.mcnemar_p_value == 1.0
 
 
 def test_bounds_hold_the_true_change_about_as_often_as_they_say():
@@ -146,8 +146,8 @@ def test_bounds_hold_the_true_change_about_as_often_as_they_say():
         # Each review's loss changes by a standard normal around 0.1.
         champion = np.full(400, 0.5)
         challenger = np.clip(0.5 * np.exp(-rng.normal(0.1, 0.3, 400)), 1e-9, 1.0)
-        found = compare(labels, champion, challenger, confidence=0.95, repeats=200)
-        held += found.log_loss_change_low <= 0.1
+        comparison = compare(labels, champion, challenger, confidence=0.95, repeats=200)
+        held += comparison.log_loss_change_low <= 0.1
 
     assert 0.90 <= held / 200 <= 0.99
 
@@ -170,8 +170,8 @@ def test_scores_are_those_of_scikit_learn(decimals):
     labels = rng.integers(0, 2, 500).astype(np.int8)
     probability = np.clip(np.round(rng.random(500), decimals), 0.01, 0.99)
 
-    found = metrics(labels, probability)
+    scores = metrics(labels, probability)
 
-    assert found.f1 == pytest.approx(f1_score(labels, probability >= 0.5), abs=1e-9)
-    assert found.roc_auc == pytest.approx(roc_auc_score(labels, probability), abs=1e-9)
-    assert found.log_loss == pytest.approx(log_loss(labels, probability), abs=1e-9)
+    assert scores.f1 == pytest.approx(f1_score(labels, probability >= 0.5), abs=1e-9)
+    assert scores.roc_auc == pytest.approx(roc_auc_score(labels, probability), abs=1e-9)
+    assert scores.log_loss == pytest.approx(log_loss(labels, probability), abs=1e-9)

@@ -14,28 +14,28 @@ GOOD, BAD = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0.9, 0.2, 0.2, 0.1])
 def test_a_set_counts_its_classes_and_compares_with_both_others():
     scored = Scored(LABELS, challenger=GOOD, champion=BAD, reference=GOOD)
 
-    found = set_scores("holdout", "a" * 64, scored, POLICY)
+    scores = set_scores("holdout", "a" * 64, scored, POLICY)
 
-    assert (found.rows, found.positive_rows, found.negative_rows) == (4, 2, 2)
-    assert found.against_champion.accuracy_change == 0.25
-    assert found.against_reference.accuracy_change == 0.0
+    assert (scores.rows, scores.positive_rows, scores.negative_rows) == (4, 2, 2)
+    assert scores.against_champion.accuracy_change == 0.25
+    assert scores.against_reference.accuracy_change == 0.0
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with():
-    found = set_scores("holdout", "a" * 64, Scored(LABELS, challenger=GOOD), POLICY)
+    scores = set_scores("holdout", "a" * 64, Scored(LABELS, challenger=GOOD), POLICY)
 
-    assert found.challenger.accuracy == 1.0
-    assert (found.champion, found.reference, found.against_champion) == (None, None, None)
+    assert scores.challenger.accuracy == 1.0
+    assert (scores.champion, scores.reference, scores.against_champion) == (None, None, None)
 
 
 def test_a_probability_that_is_none_leaves_the_scores_empty():
     broken = GOOD.copy()
     broken[1] = np.nan
 
-    found = set_scores("holdout", "a" * 64, Scored(LABELS, broken, GOOD, GOOD), POLICY)
+    scores = set_scores("holdout", "a" * 64, Scored(LABELS, broken, GOOD, GOOD), POLICY)
 
-    assert (found.challenger, found.against_champion) == (None, None)
-    assert found.champion is not None
+    assert (scores.challenger, scores.against_champion) == (None, None)
+    assert scores.champion is not None
 
 
 def test_slices_are_scored_on_their_own_rows_and_empty_ones_have_no_scores():

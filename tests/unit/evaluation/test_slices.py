@@ -84,6 +84,6 @@ def test_no_review_escapes(family):
         ]
     )
 
-    found = rows_of(reviews, family, min_rows=20)
+    rows_by_slice = rows_of(reviews, family, min_rows=20)
 
-    assert sorted(row for rows in found.values() for row in rows) == list(range(50))
+    assert sorted(row for rows in rows_by_slice.values() for row in rows) == list(range(50))

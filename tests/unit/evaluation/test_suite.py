@@ -134,7 +134,7 @@ def test_only_hidden_files_may_lie_beside_the_capabilities(tmp_path):
 
     (folder / "negation.tom").write_text(LABELLED, encoding="utf-8")
 
-    with pytest.raises(ConfigError, match=r"negation\.tom is no capability"):
+    with pytest.raises(ConfigError, match=r"negation\.tom is not a capability"):
         load_suite(folder)
 
 
@@ -162,7 +162,7 @@ def complaint_about(tmp_path: Path, content: str, old: str, new: str) -> str:
         ('"A {word} film."', '" "', r"\.cases\[1\]\.texts\[1\]: String should match"),
         ("{word}", "{wrd}", r": cases\[1\]: .*\{wrd\} has no list of words"),
         ("{word}", "{word", r": cases\[1\]: .*\{\{ and \}\} for braces"),
-        ('"w1"', '"w0"', r": cases\[1\]: 'A w0 film\.' is there twice"),
+        ('"w1"', '"w0"', r": cases\[1\]: 'A w0 film\.' occurs twice"),
         ('"w1", ', "", r": it has 19 cases and needs at least 20"),
         ("[words]", '[words]\nother = ["x"]', r": words\.other: no text has \{other\}"),
         ("word = [", "text = [", r"\.words: .*Use another name"),
@@ -170,9 +170,9 @@ def complaint_about(tmp_path: Path, content: str, old: str, new: str) -> str:
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_file_and_place(tmp_path, old, new, complaint):
-    found = complaint_about(tmp_path, LABELLED, old, new)
+    message = complaint_about(tmp_path, LABELLED, old, new)
 
-    assert re.search(rf"/negation\.toml (cannot be used)?.*{complaint}", found)
+    assert re.search(rf"/negation\.toml (cannot be used)?.*{complaint}", message)
 
 
 @pytest.mark.parametrize(
@@ -181,27 +181,27 @@ def test_what_cannot_be_meant_is_refused_with_file_and_place(tmp_path, old, new,
         ("tolerance = 0.1", "", r"\.tolerance: Field required"),
         ('direction = "up"', "", r"\.cases\[1\]\.direction: Field required"),
         (VARIANTS, "", r"\.cases\[1\]: .*needs variants = .* or swaps"),
-        ("{text} Seen at home.", "{text}", r": cases\[1\]: the change leaves 'A w0 film\.' as it"),
+        ("{text} Seen at home.", "{text}", r": cases\[1\]: the change does not change 'A w0 film"),
         (VARIANTS, 'swaps = [{ "flim" = "x" }]', r": cases\[1\]: none of \['flim'\] occurs in 'A"),
         (
             f'"]\n{VARIANTS}',
             '", "More."]\nvariants = ["No."]',
-            r"\.cases\[1\]: .*'No\.' does not hold \{text\}.* block has 2",
+            r"\.cases\[1\]: .*'No\.' does not contain \{text\}.* block has 2",
         ),
     ],
 )
 def test_a_change_that_cannot_be_meant_is_refused_with_file_and_place(
     tmp_path, old, new, complaint
 ):
-    found = complaint_about(tmp_path, MOVED, old, new)
+    message = complaint_about(tmp_path, MOVED, old, new)
 
-    assert re.search(rf"/negation\.toml cannot be used.*{complaint}", found)
+    assert re.search(rf"/negation\.toml cannot be used.*{complaint}", message)
 
 
 def test_a_text_with_two_labels_is_refused(tmp_path):
     again = '\n[[cases]]\ntexts = ["A w7 film."]\nlabel = "negative"\n'
 
-    with pytest.raises(ConfigError, match=r"cases\[2\]: 'A w7 film\.' is there twice"):
+    with pytest.raises(ConfigError, match=r"cases\[2\]: 'A w7 film\.' occurs twice"):
         load_suite(a_folder(tmp_path, a=LABELLED + again))
 
 

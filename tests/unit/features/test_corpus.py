@@ -51,16 +51,16 @@ def chunk(request, monkeypatch):
 @example([set(), set()], 1)
 @example([{1}, {1}, {2**40 - 1}, {2**40 - 1}], 2)
 def test_a_corpus_is_what_counting_one_by_one_finds(sets, min_df):
-    made = Corpus.of(some_reviews(sets), min_df=min_df)
+    corpus = Corpus.of(some_reviews(sets), min_df=min_df)
 
     columns, rare = reference(sets, min_df)
-    assert made.vocabulary.tolist() == columns
-    assert [(int(key) >> 24, int(key) & (2**24 - 1)) for key in made.rare.in_order()] == rare
+    assert corpus.vocabulary.tolist() == columns
+    assert [(int(key) >> 24, int(key) & (2**24 - 1)) for key in corpus.rare.in_order()] == rare
     marks = [[float(fp in review) for fp in columns] for review in sets]
-    assert made.presence().toarray().tolist() == marks
-    assert made.presence().has_sorted_indices
-    assert made.presence().dtype == np.float32
-    assert made.presence(np.uint8).toarray().tolist() == marks
+    assert corpus.presence().toarray().tolist() == marks
+    assert corpus.presence().has_sorted_indices
+    assert corpus.presence().dtype == np.float32
+    assert corpus.presence(np.uint8).toarray().tolist() == marks
 
 
 @settings(max_examples=150, deadline=None)
@@ -103,5 +103,7 @@ def test_fingerprints_of_another_kind_are_refused():
 def test_more_reviews_than_fit_beside_the_bits_are_refused():
     half = Fingerprints(np.empty(0, np.uint64), np.zeros(2**19 + 1, np.int64), 1, 44)
 
-    with pytest.raises(ValueError, match="1,048,578 reviews do not fit beside 44 bits"):
+    with pytest.raises(
+        ValueError, match="1,048,578 reviews are too many for fingerprints of 44 bits"
+    ):
         empty(1, bits=44).extended([half, half])

@@ -29,13 +29,13 @@ def nights(stores):
     return [(partition, np.arange(1, 6)) for partition in parts]
 
 
-def anew(stores, parts) -> Corpus:
+def rebuilt(stores, parts) -> Corpus:
     """What is made without any cache of corpora."""
-    found = [
+    fingerprints = [
         partition_fingerprints(stores.reviews, partition, **SIZE).take(rows)
         for partition, rows in parts
     ]
-    return Corpus.empty(**COUNTED).extended(found)
+    return Corpus.empty(**COUNTED).extended(fingerprints)
 
 
 def kept(stores) -> list[str]:
@@ -60,10 +60,10 @@ def test_only_the_new_night_is_looked_at(stores, nights, looked_at):
     grown(stores.reviews, nights[:4], **COUNTED)
     looked_at.clear()
 
-    found = grown(stores.reviews, nights, **COUNTED)
+    corpus = grown(stores.reviews, nights, **COUNTED)
 
     assert looked_at == [nights[4][0].sha256]
-    assert plain(found) == plain(anew(stores, nights))
+    assert plain(corpus) == plain(rebuilt(stores, nights))
 
 
 def test_the_longest_kept_corpus_is_extended(stores, nights, looked_at):
@@ -84,17 +84,17 @@ def test_a_late_delivery_in_the_middle_is_no_reason_to_trust_what_came_after(
     grown(stores.reviews, in_time, **COUNTED)
     looked_at.clear()
 
-    found = grown(stores.reviews, nights, **COUNTED)
+    corpus = grown(stores.reviews, nights, **COUNTED)
 
     assert looked_at == [partition.sha256 for partition, _ in nights[2:]]
-    assert plain(found) == plain(anew(stores, nights))
+    assert plain(corpus) == plain(rebuilt(stores, nights))
 
 
 def test_other_rows_of_the_same_partitions_are_another_corpus(stores, nights):
     grown(stores.reviews, nights, **COUNTED)
     others = [(partition, np.arange(5)) for partition, _ in nights]
 
-    assert plain(grown(stores.reviews, others, **COUNTED)) == plain(anew(stores, others))
+    assert plain(grown(stores.reviews, others, **COUNTED)) == plain(rebuilt(stores, others))
 
 
 def test_a_corpus_that_hardly_grew_is_not_written_again(stores, nights):
@@ -132,9 +132,9 @@ def test_a_store_that_keeps_or_deletes_no_corpus_costs_no_night(
 
     monkeypatch.setattr(stores.reviews, refused, refuse)
 
-    found = grown(stores.reviews, nights, **COUNTED)
+    corpus = grown(stores.reviews, nights, **COUNTED)
 
-    assert plain(found) == plain(anew(stores, nights))
+    assert plain(corpus) == plain(rebuilt(stores, nights))
     assert "not yours" in caplog.text
 
 
@@ -149,7 +149,7 @@ def test_kept_corpora_may_be_deleted_at_any_time(stores, nights, monkeypatch):
 
     monkeypatch.setattr(stores.reviews, "get", gone)
 
-    assert plain(grown(stores.reviews, nights, **COUNTED)) == plain(anew(stores, nights))
+    assert plain(grown(stores.reviews, nights, **COUNTED)) == plain(rebuilt(stores, nights))
 
 
 def with_first_count(count: bytes):
@@ -172,9 +172,9 @@ def test_a_kept_corpus_that_nobody_vouches_for_is_made_again(stores, nights, spo
     (key,) = kept(stores)
     stores.reviews.put(key, spoil(stores.reviews.get(key)))
 
-    found = grown(stores.reviews, nights, **COUNTED)
+    corpus = grown(stores.reviews, nights, **COUNTED)
 
-    assert plain(found) == plain(anew(stores, nights))
+    assert plain(corpus) == plain(rebuilt(stores, nights))
     assert "is not used" in caplog.text
 
 
@@ -202,9 +202,9 @@ def test_a_signed_corpus_that_is_not_right_is_made_again(stores, nights, spoil, 
     payload = bytes(stores.reviews.find_cached(key, kind="Corpus"))
     stores.reviews.put_cached(key, spoil(payload), kind="Corpus")
 
-    found = grown(stores.reviews, nights, **COUNTED)
+    corpus = grown(stores.reviews, nights, **COUNTED)
 
-    assert plain(found) == plain(anew(stores, nights))
+    assert plain(corpus) == plain(rebuilt(stores, nights))
     assert "corrupt or foreign" in caplog.text
 
 
@@ -225,17 +225,17 @@ def test_a_signed_corpus_that_is_not_right_is_made_again(stores, nights, spoil, 
 def test_arrays_that_cannot_be_one_corpus_are_not_taken_although_they_are_signed(
     stores, nights, array, change
 ):
-    made = anew(stores, nights)
-    spoiled = replace(made, **{array: change(getattr(made, array))})
+    corpus = rebuilt(stores, nights)
+    spoiled = replace(corpus, **{array: change(getattr(corpus, array))})
 
-    assert decode(encode(spoiled, "a" * 64), "a" * 64, made.parameters) is None
+    assert decode(encode(spoiled, "a" * 64), "a" * 64, corpus.parameters) is None
 
 
 def test_what_is_kept_is_read_back_without_copies(stores, nights):
-    made = anew(stores, nights)
+    corpus = rebuilt(stores, nights)
 
-    back = decode(encode(made, "a" * 64), "a" * 64, made.parameters)
+    back = decode(encode(corpus, "a" * 64), "a" * 64, corpus.parameters)
 
     assert back is not None
-    assert plain(back) == plain(made)
+    assert plain(back) == plain(corpus)
     assert not back.columns.flags.owndata

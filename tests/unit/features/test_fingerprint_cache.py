@@ -48,17 +48,17 @@ def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
 
     stores.reviews.put(cache_key(partition, **SIZE), signed(file.getvalue(), partition))
 
-    found = partition_fingerprints(stores.reviews, partition, **SIZE)
-    assert plain(found) == plain(fingerprint(texts, **SIZE))
+    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
+    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
 
 
 def test_fingerprints_are_computed_once_per_partition(stores):
-    (one, _), (two, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    (first, _), (second, _) = a_partition(stores, first=0), a_partition(stores, first=6)
 
     uses = [
-        fill_cache(stores.reviews, a_snapshot(one), **SIZE),
-        fill_cache(stores.reviews, a_snapshot(one, two), **SIZE),
-        fill_cache(stores.reviews, a_snapshot(one, two), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(first), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(first, second), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(first, second), **SIZE),
     ]
 
     assert uses == [
@@ -79,12 +79,12 @@ def test_the_cached_fingerprints_are_the_computed_ones(stores, bits):
 
 
 def test_progress_is_told_per_partition(stores):
-    (one, _), (two, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    (first, _), (second, _) = a_partition(stores, first=0), a_partition(stores, first=6)
     seen: list[Partition] = []
 
-    fill_cache(stores.reviews, a_snapshot(one, two), **SIZE, on_partition=seen.append)
+    fill_cache(stores.reviews, a_snapshot(first, second), **SIZE, on_partition=seen.append)
 
-    assert seen == [one, two]
+    assert seen == [first, second]
 
 
 def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
@@ -118,8 +118,8 @@ def test_a_cached_entry_may_be_deleted_at_any_time(stores):
 
     stores.reviews.delete(cache_key(partition, **SIZE))
 
-    found = partition_fingerprints(stores.reviews, partition, **SIZE)
-    assert plain(found) == plain(fingerprint(texts, **SIZE))
+    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
+    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
 
 
 def changed_at(share: float):
@@ -156,9 +156,9 @@ def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
     ]
     stores.reviews.put(cache_key(partition, **SIZE), spoil(*entries))
 
-    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
 
-    assert plain(found) == plain(fingerprint(texts, **SIZE))
+    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
     assert stores.reviews.get(cache_key(partition, **SIZE)) == entries[0]
 
 
@@ -167,9 +167,9 @@ def test_a_signed_entry_that_holds_no_fingerprints_is_computed_again(stores, pay
     partition, texts = a_partition(stores, first=0)
     stores.reviews.put(cache_key(partition, **SIZE), signed(payload, partition))
 
-    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
 
-    assert plain(found) == plain(fingerprint(texts, **SIZE))
+    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
 
 
 @pytest.mark.attack
@@ -179,9 +179,9 @@ def test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned(st
     line = b'{"key_id":"","kind":"Features","place":"","signature":""}\n'
     stores.reviews.put(cache_key(partition, **SIZE), line + forged)
 
-    found = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
 
-    assert plain(found) == plain(fingerprint(texts, **SIZE))
+    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
 
 
 def test_an_entry_with_another_number_of_rows_is_not_taken(stores):

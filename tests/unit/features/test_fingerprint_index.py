@@ -25,15 +25,15 @@ def some_reviews(sets: list[set[int]], bits: int = 40) -> Fingerprints:
     st.lists(st.integers(0, 2**16 - 1), max_size=60),
 )
 @example(set(range(2**16 - 5, 2**16)), [2**16 - 1, 0])
-def test_the_index_finds_what_a_set_finds_in_any_order(vocabulary, wanted):
+def test_the_index_finds_what_a_set_finds_in_any_order(vocabulary, queries):
     entries = list(vocabulary)
-    ids = np.array([*wanted, *entries], np.uint64)
+    ids = np.array([*queries, *entries], np.uint64)
 
     positions, is_known = FingerprintIndex(np.array(entries, np.uint64), 16).find(ids)
 
     assert is_known.tolist() == [fp in vocabulary for fp in ids.tolist()]
-    found = zip(positions.tolist(), is_known, ids.tolist(), strict=True)
-    assert all(entries[at] == fp for at, known, fp in found if known)
+    answers = zip(positions.tolist(), is_known, ids.tolist(), strict=True)
+    assert all(entries[at] == fp for at, known, fp in answers if known)
 
 
 @pytest.mark.parametrize("bits", [40, 63, 64], ids=lambda bits: f"{64 - bits}-spare-bits")

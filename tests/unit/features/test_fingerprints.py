@@ -283,10 +283,10 @@ def test_sixteen_bits_collide_as_often_as_chance_says():
     text = words(20_000, vocabulary=2_000, seed=1)
     ngram_count, slots = len(reference_ngrams(text, 2)), 2**16
 
-    found = len(fingerprint([text], ngram_max=2, bits=16).ids)
+    distinct = len(fingerprint([text], ngram_max=2, bits=16).ids)
 
     expected = slots * (1 - (1 - 1 / slots) ** ngram_count)
-    assert found == pytest.approx(expected, rel=0.01)
+    assert distinct == pytest.approx(expected, rel=0.01)
 
 
 # ------------------------------------------------------------------ Fingerprints

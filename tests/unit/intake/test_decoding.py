@@ -325,7 +325,7 @@ def test_a_parquet_column_that_python_cannot_hold_makes_the_file_unreadable(colu
     ],
 )
 def test_a_parquet_column_that_is_no_text_number_or_date_is_named(column):
-    with pytest.raises(UnreadableDeliveryError, match="column 'text' is of the type") as caught:
+    with pytest.raises(UnreadableDeliveryError, match="column 'text' has the type") as caught:
         decoded(a_table(text=column), "parquet")
 
     assert caught.value.reason == "wrong_columns"

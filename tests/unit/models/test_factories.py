@@ -121,9 +121,9 @@ def test_min_df_must_be_positive():
 def test_fingerprints_made_for_another_model_are_refused(setting):
     foreign = fingerprint(TEXTS, **setting)
 
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Make them again"):
+    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
         FingerprintVectorizer().fit(foreign)
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Make them again"):
+    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
         FingerprintVectorizer().fit(TEXTS).transform(foreign)
 
 
@@ -160,11 +160,11 @@ def test_weighting_leaves_its_input_alone():
     assert presence.data.min() == presence.data.max() == 1
 
 
-@pytest.mark.parametrize(("labels", "found"), [([1, 1, 1], "1 class"), ([0, 1, 2], "3 classes")])
-def test_a_ratio_needs_two_classes(labels, found):
+@pytest.mark.parametrize(("labels", "classes"), [([1, 1, 1], "1 class"), ([0, 1, 2], "3 classes")])
+def test_a_ratio_needs_two_classes(labels, classes):
     presence = sparse.csr_array(np.eye(3, dtype=np.float32))
 
-    with pytest.raises(ValueError, match=f"reviews of two classes, found {found}"):
+    with pytest.raises(ValueError, match=f"reviews of two classes, found {classes}"):
         LogCountRatio().fit(presence, labels)
 
 

@@ -116,15 +116,15 @@ def test_probabilities_of_both_classes_add_up_and_decide_the_label():
 def test_a_seed_is_the_only_difference_between_two_fits():
     rows, labels = noisy_rows(200, seed=9)
 
-    one, same, other = (NaiveBayesSvm(random_state=seed).fit(rows, labels) for seed in (1, 1, 2))
+    first, same, other = (NaiveBayesSvm(random_state=seed).fit(rows, labels) for seed in (1, 1, 2))
 
-    assert one.coef_.tobytes() == same.coef_.tobytes()
-    assert one.coef_.tobytes() != other.coef_.tobytes()
+    assert first.coef_.tobytes() == same.coef_.tobytes()
+    assert first.coef_.tobytes() != other.coef_.tobytes()
 
 
-@pytest.mark.parametrize(("labels", "found"), [([1, 1, 1], "1 class"), ([0, 1, 2], "3 classes")])
-def test_two_classes_are_needed(labels, found):
-    with pytest.raises(ValueError, match=f"reviews of two classes, found {found}"):
+@pytest.mark.parametrize(("labels", "classes"), [([1, 1, 1], "1 class"), ([0, 1, 2], "3 classes")])
+def test_two_classes_are_needed(labels, classes):
+    with pytest.raises(ValueError, match=f"reviews of two classes, found {classes}"):
         NaiveBayesSvm().fit(sparse.csr_array(np.eye(3, dtype=np.float32)), labels)
 
 

@@ -28,14 +28,14 @@ def test_what_is_asked_for_is_found_whatever_the_partitions(stores, rows):
     parts, texts = zip(*(a_partition(stores, first=6 * number) for number in range(2)), strict=True)
     dataset = load_dataset(stores.reviews, a_snapshot(*parts))
 
-    found = dataset.fingerprints(np.array(rows, np.int64), **SIZE)
+    cached = dataset.fingerprints(np.array(rows, np.int64), **SIZE)
 
     every = [text for part in texts for text in part]
-    wanted = [every[row] for row in rows]
-    assert plain(found) == plain(fingerprint(wanted, **SIZE))
-    assert dataset.texts(np.array(rows, np.int64)) == wanted
+    chosen = [every[row] for row in rows]
+    assert plain(cached) == plain(fingerprint(chosen, **SIZE))
+    assert dataset.texts(np.array(rows, np.int64)) == chosen
     described = Described.of_tables(dataset.tables(np.array(rows, np.int64), COLUMNS))
-    assert described.lengths.tolist() == [len(text) for text in wanted]
+    assert described.lengths.tolist() == [len(text) for text in chosen]
     assert described.sources.tolist() == ["web"] * len(rows)
 
 
@@ -49,7 +49,7 @@ def test_rows_out_of_order_are_refused(stores, rows):
 
 def test_ids_are_kept_as_bytes_and_their_digest_is_of_their_hex(stores):
     dataset = load_dataset(stores.reviews, a_snapshot(a_partition(stores, first=0)[0]))
-    ids = [one.ljust(32, b"\0").hex() for one in dataset.text_id.tolist()]
+    ids = [text_id.ljust(32, b"\0").hex() for text_id in dataset.text_id.tolist()]
 
     assert dataset.text_id.itemsize == 32
     assert ids_digest(dataset.text_id) == sha256_of("\n".join(sorted(ids)).encode())
@@ -61,7 +61,7 @@ def test_ids_are_kept_as_bytes_and_their_digest_is_of_their_hex(stores):
 def test_an_id_that_is_no_digest_is_refused(stores, text_id):
     part = write_partition(stores.reviews, "accepted", rows_of([text_id, "ab" * 32], [None, None]))
 
-    with pytest.raises(TrustError, match="no sha256"):
+    with pytest.raises(TrustError, match="not a sha256"):
         load_dataset(stores.reviews, a_snapshot(part))
 
 
@@ -144,7 +144,7 @@ def test_a_review_without_a_film_is_split_by_its_text(stores):
     dataset = load_dataset(stores.reviews, a_snapshot(part))
 
     held = is_holdout(ids, share=0.2, salt=dataset.snapshot.salt)
-    assert dataset.is_holdout.tolist() == [held[one] for one in ids]
+    assert dataset.is_holdout.tolist() == [held[text_id] for text_id in ids]
     assert 0 < dataset.is_selection.sum() < 400
     assert not (dataset.is_selection & dataset.is_holdout).any()
 
@@ -171,8 +171,8 @@ def test_a_text_seen_before_is_left_out_of_the_later_partition(stores):
     )
     dataset = load_dataset(stores.reviews, a_snapshot(first, second))
 
-    found = list(dataset.fingerprints_by_partition(np.arange(9), **SIZE))
+    parts = list(dataset.fingerprints_by_partition(np.arange(9), **SIZE))
 
-    assert [rows.tolist() for rows, _ in found] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
-    assert plain(found[0][1]) == plain(fingerprint(texts, **SIZE))
-    assert plain(found[1][1]) == plain(fingerprint(later[3:], **SIZE))
+    assert [rows.tolist() for rows, _ in parts] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+    assert plain(parts[0][1]) == plain(fingerprint(texts, **SIZE))
+    assert plain(parts[1][1]) == plain(fingerprint(later[3:], **SIZE))

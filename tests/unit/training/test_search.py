@@ -78,9 +78,9 @@ def test_a_search_over_the_budget_is_refused():
 def test_the_shared_search_scores_settings_as_separate_fits_do(reviews):
     plan = a_plan(steps(0.05, 0.4))
 
-    found = find_best(reviews, plan, quiet)
+    selection = find_best(reviews, plan, quiet)
 
-    for score in found.scores:
+    for score in selection.scores:
         model = build(plan, score.name)
         ones = model[0].fit_transform(fingerprint(reviews.all_texts, ngram_max=1))
         losses = []
@@ -98,61 +98,63 @@ def test_a_fold_of_one_class_or_of_no_reviews_is_left_out(reviews):
     folds[reviews.label == 1] = 0  # the second has one class
     odd = replace(reviews, fold=folds)
 
-    found = find_best(odd, a_plan(steps(0.05, 0.4)), quiet)
+    selection = find_best(odd, a_plan(steps(0.05, 0.4)), quiet)
 
-    assert found.scores == ()
-    assert found.candidate == "step=0.05"
-    found.model.predict_proba(odd.all_texts[:2])
+    assert selection.scores == ()
+    assert selection.candidate == "step=0.05"
+    selection.model.predict_proba(odd.all_texts[:2])
 
 
 def test_the_folds_that_can_be_used_compare_and_calibrate(reviews):
     folds = np.where(reviews.folds(3) == 2, 1, reviews.folds(3))
     odd = replace(reviews, fold=folds)
 
-    found = find_best(odd, a_plan(steps(0.0001, 0.4)), quiet)
+    selection = find_best(odd, a_plan(steps(0.0001, 0.4)), quiet)
 
-    assert [score.folds for score in found.scores] == [2, 2]
-    assert found.candidate == "step=0.4"
+    assert [score.folds for score in selection.scores] == [2, 2]
+    assert selection.candidate == "step=0.4"
 
 
 def test_the_setting_of_lowest_log_loss_is_fitted_to_all_rows(reviews):
     plan = a_plan(steps(0.0001, 0.4))
 
-    found = find_best(reviews, plan, quiet)
+    selection = find_best(reviews, plan, quiet)
 
-    assert found.candidate == min(found.scores, key=lambda score: score.log_loss).name
+    assert selection.candidate == min(selection.scores, key=lambda score: score.log_loss).name
     whole = fingerprint_svm(seed=1, ngram_max=1, step=0.4)
     ones = whole[0].fit_transform(reviews.all_texts)
-    assert np.array_equal(found.model[-1].coef_, whole[-1].fit_margin(ones, reviews.label).coef_)
+    assert np.array_equal(
+        selection.model[-1].coef_, whole[-1].fit_margin(ones, reviews.label).coef_
+    )
 
 
 def test_held_out_margins_calibrate_the_final_model(reviews):
-    found = find_best(reviews, a_plan(steps(0.1, 0.4)), quiet)
+    selection = find_best(reviews, a_plan(steps(0.1, 0.4)), quiet)
 
     fresh = make_reviews(600, seed=4)
     labels = (np.array(fresh["label"].to_pylist()) == "positive").astype(int)
-    margins = found.model[-1].margins(found.model[0].transform(fresh["text"].to_pylist()))
+    margins = selection.model[-1].margins(selection.model[0].transform(fresh["text"].to_pylist()))
     as_margins = log_loss(labels, 1 / (1 + np.exp(-margins)))
-    calibrated = log_loss(labels, found.model.predict_proba(fresh["text"].to_pylist()))
+    calibrated = log_loss(labels, selection.model.predict_proba(fresh["text"].to_pylist()))
     assert calibrated < as_margins - 0.02
 
 
 def test_a_lone_setting_is_calibrated_on_the_selection_films(reviews):
-    found = find_best(reviews, a_plan(steps(0.2)), quiet)
+    selection = find_best(reviews, a_plan(steps(0.2)), quiet)
 
     plain = fingerprint_svm(seed=1, ngram_max=1, step=0.2)
     plain.fit(reviews.all_texts, reviews.label, svm__held_out=reviews.is_selection)
-    assert dump_model(found.model) == dump_model(plain)
-    assert found.scores == ()
+    assert dump_model(selection.model) == dump_model(plain)
+    assert selection.scores == ()
 
 
 def test_the_same_seed_gives_the_same_bytes(reviews):
-    one, same, other = (
+    first, same, other = (
         dump_model(find_best(reviews, a_plan(steps(0.1, 0.2), seed=seed), quiet).model)
         for seed in (1, 1, 2)
     )
 
-    assert one == same != other
+    assert first == same != other
 
 
 class Typed(LogisticRegression):
@@ -202,22 +204,25 @@ def test_what_is_no_count_cannot_be_searched_for_ratios(reviews):
 def test_hopeless_settings_are_given_up_after_a_fold(reviews):
     plan = a_plan(steps(1e-6, 2e-6, 0.1, 0.2), keep_share=0.5)
 
-    found = find_best(reviews, plan, quiet)
+    selection = find_best(reviews, plan, quiet)
 
-    tried = {score.name: score.folds for score in found.scores}
+    tried = {score.name: score.folds for score in selection.scores}
     assert tried["step=1e-06"] == tried["step=2e-06"] == 1
     assert sorted(tried.values()) == [1, 1, 2, 2]  # the last one left needs no third fold
-    assert tried[found.candidate] == 2
+    assert tried[selection.candidate] == 2
 
 
 def test_the_last_setting_left_is_calibrated_on_the_folds_it_was_tried_on(reviews):
     plan = a_plan(steps(1e-6, 0.2), keep_share=0.5)
 
-    found = find_best(reviews, plan, quiet)
+    selection = find_best(reviews, plan, quiet)
 
-    assert {score.name: score.folds for score in found.scores} == {"step=1e-06": 1, "step=0.2": 2}
+    assert {score.name: score.folds for score in selection.scores} == {
+        "step=1e-06": 1,
+        "step=0.2": 2,
+    }
     ones = build(plan, "step=0.2")[0].fit_transform(fingerprint(reviews.all_texts, ngram_max=1))
-    svm, margins, labels = found.model[-1], [], []
+    svm, margins, labels = selection.model[-1], [], []
     for fold in range(2):
         is_out = reviews.folds(3) == fold
         judge = clone(svm).fit_margin(ones[~is_out], reviews.label[~is_out])
@@ -235,25 +240,25 @@ def test_the_best_part_survives_ties_by_name(keep_share, kept):
 
 
 def test_all_settings_share_one_matrix(reviews, monkeypatch):
-    made = []
+    calls = []
     original = Corpus.presence
     monkeypatch.setattr(
-        Corpus, "presence", lambda *arguments: made.append(1) or original(*arguments)
+        Corpus, "presence", lambda *arguments: calls.append(1) or original(*arguments)
     )
 
     find_best(reviews, a_plan(steps(0.1, 0.2, 0.4)), quiet)
 
-    assert len(made) == 1
+    assert len(calls) == 1
 
 
 def test_models_of_other_kinds_can_compete(reviews):
     other = {"factory": "pipelines.models.factories:tfidf_logistic", "parameters": {"ngram_max": 1}}
     sgd = {"factory": "pipelines.models.factories:fingerprint_sgd", "parameters": {"ngram_max": 1}}
 
-    found = find_best(reviews, a_plan({**steps(1e-6), "tfidf": other, "sgd": sgd}), quiet)
+    selection = find_best(reviews, a_plan({**steps(1e-6), "tfidf": other, "sgd": sgd}), quiet)
 
-    assert found.candidate in {"tfidf", "sgd"}
-    assert found.model.predict_proba(reviews.all_texts[:3]).shape == (3, 2)
+    assert selection.candidate in {"tfidf", "sgd"}
+    assert selection.model.predict_proba(reviews.all_texts[:3]).shape == (3, 2)
 
 
 def test_a_candidate_that_is_one_step_is_refused(reviews, monkeypatch):

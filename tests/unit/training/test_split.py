@@ -93,9 +93,9 @@ def test_a_larger_holdout_keeps_all_films_of_the_smaller_one():
 
 
 def test_another_salt_draws_other_films():
-    one, other = (is_holdout(FILMS, share=0.5, salt=salt) for salt in ("films", "reels"))
+    first, other = (is_holdout(FILMS, share=0.5, salt=salt) for salt in ("films", "reels"))
 
-    agreeing = sum(one[film] == other[film] for film in FILMS)
+    agreeing = sum(first[film] == other[film] for film in FILMS)
 
     # half of 10,000 by chance; the standard deviation is sqrt(10,000 * 0.5 * 0.5) = 50
     assert 4_800 <= agreeing <= 5_200

@@ -102,15 +102,15 @@ def test_blocks_hold_every_review_once_and_are_bounded(reviews, monkeypatch):
     assert np.concatenate([mine for mine, _ in blocks]).tolist() == rows.tolist()
     assert max(len(mine) for mine, _ in blocks) <= 64
     whole = fingerprint(reviews.texts(rows), ngram_max=2)
-    assert np.concatenate([found.ids for _, found in blocks]).tolist() == whole.ids.tolist()
+    assert np.concatenate([part.ids for _, part in blocks]).tolist() == whole.ids.tolist()
 
 
 def test_the_same_seed_gives_the_same_bytes(reviews, monkeypatch):
     monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
 
-    one, same, other = (dump_model(streamed(reviews, seed)) for seed in (1, 1, 2))
+    first, same, other = (dump_model(streamed(reviews, seed)) for seed in (1, 1, 2))
 
-    assert one == same != other
+    assert first == same != other
 
 
 def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
@@ -127,9 +127,9 @@ def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
 def test_a_lone_streamed_candidate_never_holds_the_matrix(reviews, monkeypatch):
     monkeypatch.setattr(folds.TrainingRows, "shared", None)
 
-    found = search.find_best(reviews, a_plan({"stream": STREAM}), quiet)
+    selection = search.find_best(reviews, a_plan({"stream": STREAM}), quiet)
 
-    assert dump_model(found.model) == dump_model(streamed(reviews))
+    assert dump_model(selection.model) == dump_model(streamed(reviews))
 
 
 def test_nothing_is_left_in_the_temporary_folder(reviews, tmp_path, monkeypatch):
