@@ -16,7 +16,7 @@ from pipelines.records.deliveries import Outcome
 from pipelines.records.validations import Validation
 from tests.support.hostile import page_requests as hostile
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def is_inert(visitor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/champion", "/decisions",
          "decision", "card", "form"]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from tests.support.builders import deliver
 from tests.support.timing import HANG_SECONDS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 INGEST, ROLLBACK = "reviews_ingest", "sentiment_rollback"
 HELD_NIGHT = date(2026, 3, 20)

@@ -23,7 +23,7 @@ from tests.support.builders import deliver
 from tests.support.settings_file import write_settings
 from tests.support.timing import HANG_SECONDS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 RETRAIN, NAME = "sentiment_retrain", "asked"
 # Airflow 3.3.2 can lose an answer that comes sooner; `ask` then asks again half a minute later.

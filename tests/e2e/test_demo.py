@@ -20,7 +20,7 @@ from ops.services.stack import PROJECT
 from tests.support.leftovers import processes_with
 from tests.support.timing import HANG_SECONDS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3 * HANG_SECONDS)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(3 * HANG_SECONDS)]
 
 
 def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_running(tmp_path):

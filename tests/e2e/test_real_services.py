@@ -18,7 +18,7 @@ from ops.services.real_s3 import CephGateway
 from ops.services.stack import PROJECT
 from tests.support.leftovers import processes_with
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 # Takes MinIO's arguments and variables and is healthy, which is all that is asked of it here.
 STAND_IN = """#!{python}

@@ -20,7 +20,7 @@ from pipelines.core import config
 from tests.support.hostile import files as hostile_files
 from tests.support.tried import FILES_TRIED
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1024**3

@@ -6,6 +6,8 @@ import itertools
 import multiprocessing
 import signal
 
+import pytest
+
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
@@ -14,6 +16,8 @@ from tests.support.consumer import checked_champion
 from tests.support.hostile.unlucky import CallCounter
 from tests.support.registry_builders import a_version, decided, promoted
 from tests.support.timing import HANG_SECONDS
+
+pytestmark = pytest.mark.long
 
 FORK = multiprocessing.get_context("fork")
 KILLS = 30

@@ -42,6 +42,7 @@ from tests.support.services.alert_servers import web_server
 from tests.support.services.s3_under_test import GIVEN_SERVER
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.attack,
     pytest.mark.usefixtures("one_clean_room_per_model"),
     pytest.mark.timeout(1800),  # on a machine that does much else; alone, all take two minutes

@@ -894,6 +894,7 @@ def other_stores(configure, body: bytes, name: str) -> Stores:
     return stores
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "writes"),
     [

@@ -43,6 +43,8 @@ from pipelines.validation import checks, replay_apply, replay_plan, validate
 from tests.support.builders import Row, as_csv, landing_key, some_rows
 from tests.support.in_memory import InMemory
 
+pytestmark = pytest.mark.long
+
 STRICT = config.load(CONFIG_FOLDER / "default.toml")
 LAX = STRICT.model_copy(
     update={

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipelines.core.config import CONFIG_FOLDER
 from pipelines.core.store import keyring
 from pipelines.core.store.stores import Stores, open_stores
 from tests.support.builders import listing
+
+pytestmark = pytest.mark.long
 
 PROJECT = CONFIG_FOLDER.parent
 # Measured afresh (a card shows the latency), or with a clock in it; all else must be the same.

@@ -204,6 +204,7 @@ def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
     assert len(registry.decisions.decision_keys(versions[1])) == 2
 
 
+@pytest.mark.long
 def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night, registry):
     ingest_night(1)
 
@@ -217,6 +218,7 @@ def test_several_candidates_are_compared_and_the_better_one_is_kept(ingest_night
     assert manifest.candidate == best.name
 
 
+@pytest.mark.long
 def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_night, registry):
     ingest_night(1)
     first = cli("retrain", "--json", "--candidate", "tfidf_logistic")
@@ -229,6 +231,7 @@ def test_the_plain_tfidf_candidate_can_become_champion_and_be_challenged(ingest_
     assert second["champion_generation_before"] == 1
 
 
+@pytest.mark.long
 def test_another_seed_is_another_version(ingest_night):
     ingest_night(1)
 
