@@ -30,7 +30,7 @@ from benchmarks.measuring import machine_facts, markdown_table, split, write_rep
 from pipelines.models.prediction import positive_probability
 
 MODELS = {
-    "lecture": "pipelines.models.factories:lecture_notebook",
+    "lecture": "benchmarks.lecture_notebook:lecture_notebook",
     "tfidf": "pipelines.models.factories:tfidf_logistic",
     "fingerprint": "pipelines.models.factories:fingerprint_svm",
 }

@@ -83,16 +83,6 @@ def tfidf_logistic(
     )
 
 
-def lecture_notebook(*, seed: int) -> Pipeline:
-    """Return the model of the lecture notebook; five iterations are too few to converge."""
-    return Pipeline(
-        [
-            ("words", TfidfVectorizer(stop_words="english")),
-            ("linear", LogisticRegression(max_iter=5, random_state=seed)),
-        ]
-    )
-
-
 def reads_fingerprints(model: object) -> bool:
     """Whether the model accepts `Fingerprints` instead of texts."""
     return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)

@@ -198,7 +198,7 @@ def test_marking_the_question_as_done_approves_nothing_and_an_approval_promotes(
     retrain, first_model_asks, monkeypatch
 ):
     by_hand = run(retrain, 1, mark_success_pattern="ask")
-    champion_before = first_model_asks.champion()
+    champion_before = first_model_asks.log.champion()
     answers(monkeypatch, "approve")
     approved = run(retrain, 2)
 
@@ -206,7 +206,7 @@ def test_marking_the_question_as_done_approves_nothing_and_an_approval_promotes(
     assert by_hand == asked, rules_that_failed(first_model_asks)
     assert champion_before is None
     assert approved == ("success", ("success", "success", "skipped", "success", "success"))
-    (entry,) = first_model_asks.history()
+    (entry,) = first_model_asks.log.history()
     assert (entry.actor, entry.reason) == (REPLY["actor"], REPLY["reason"])
 
 
@@ -220,4 +220,4 @@ def test_after_a_rejection_the_champion_stays_and_nobody_is_asked_again(
     asked = ("success", ("success", "success", "skipped", "skipped", "skipped"))
     assert rejected == asked, rules_that_failed(first_model_asks)
     assert again == ("success", ("skipped",) * 5)
-    assert first_model_asks.champion() is None
+    assert first_model_asks.log.champion() is None

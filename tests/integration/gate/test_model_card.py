@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import pipelines.__main__ as shell
+from pipelines.cli import app as shell
+from pipelines.cli import output
 from pipelines.core.errors import DigestMismatchError, SignatureError
 from pipelines.core.keys import beside, snapshot_key
 from pipelines.gate.card import card
@@ -123,7 +124,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
     ingest_night, monkeypatch
 ):
-    monkeypatch.setattr(shell, "out", Console(width=100))
+    monkeypatch.setattr(output, "out", Console(width=100))
     ingest_night(1)
     cli("retrain")
 

@@ -293,7 +293,7 @@ def test_a_factory_of_ones_own_is_part_of_the_version(
     versions = []
     for comment in ("first", "second"):
         module.write_text(
-            f"from pipelines.models.vectorizer import lecture_notebook as build  # {comment}"
+            f"from benchmarks.lecture_notebook import lecture_notebook as build  # {comment}"
         )
         versions.append(cli("retrain", "--json", "--dry-run")["version"])
 

@@ -11,13 +11,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
+from benchmarks.lecture_notebook import lecture_notebook
 from pipelines.features.fingerprints import fingerprint
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import (
     fingerprint_parameters,
     fingerprint_sgd,
     fingerprint_svm,
-    lecture_notebook,
     reads_fingerprints,
     tfidf_logistic,
 )
