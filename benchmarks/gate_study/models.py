@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gate_study.reviews import Mask, Reviews, Rows
-from pipelines.evaluation.leakage import near_copies, sketches
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.signatures import COPIED_SHARE, near_known, signatures
 from pipelines.models.factories import fingerprint_sgd
 
 CHAMPION_SHARE = 0.8  # of the training side; the rest is there to come in later
@@ -177,7 +177,9 @@ def trained(recipe: Recipe, pool: Reviews) -> Challenger:
     """Fit the default model by a recipe and ask it about the pool."""
     prints = recipe.prints()
     model = fingerprint_sgd(seed=recipe.seed).fit(prints, recipe.labels)
-    is_copy = np.isin(pool.ids, recipe.ids) | near_copies(sketches(pool.prints), sketches(prints))
+    is_copy = np.isin(pool.ids, recipe.ids) | near_known(
+        signatures(pool.prints), signatures(prints), similar_share=COPIED_SHARE
+    )
     return Challenger(
         name=recipe.name,
         kind=recipe.kind,

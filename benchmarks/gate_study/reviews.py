@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.core.settings import GateSettings
-from pipelines.evaluation.leakage import near_copies, sketches
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.signatures import COPIED_SHARE, near_known, signatures
 
 COLUMNS = ("review_id", "text", "label", "split", "rating", "movie_id")
 SOURCES = ("desk", "partner", "mobile")
@@ -69,9 +69,10 @@ def read_sides(path: Path, trained_on: Side, limit: int | None = None) -> tuple[
     training = _read(path, trained_on, limit)
     pool = _read(path, held_out, limit)
     known = np.isin(pool.ids, training.ids) | np.isin(pool.films, training.films)
-    return training, pool.take(
-        ~(known | near_copies(sketches(pool.prints), sketches(training.prints)))
+    copied = near_known(
+        signatures(pool.prints), signatures(training.prints), similar_share=COPIED_SHARE
     )
+    return training, pool.take(~(known | copied))
 
 
 def _read(path: Path, split: Side, limit: int | None) -> Reviews:

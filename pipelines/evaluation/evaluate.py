@@ -25,18 +25,20 @@ from pipelines.evaluation.fair_rows import (
     OVERLAP_FINGERPRINTS,
     Fair,
     Opponents,
+    Signed,
     check_split,
     fair_rows,
     find_opponents,
     newest_mask,
     seen_in_training,
 )
-from pipelines.evaluation.leakage import SKETCH, Sketched, sketches
 from pipelines.evaluation.metrics import Labels, Probabilities, is_usable
 from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 from pipelines.evaluation.slices import COLUMNS, Described, slice_masks
 from pipelines.features.arrays import Growing
 from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.signatures import CELLS
+from pipelines.features.signatures import signatures as sign
 from pipelines.intake.snapshot import pinned
 from pipelines.models.factories import fingerprint_parameters, reads_fingerprints
 from pipelines.models.prediction import positive_probability
@@ -65,8 +67,8 @@ def evaluate(
     check_split(dataset, manifest)
     with threadpool_limits(limits=1):
         models = _Models(registry, manifest, opponents)
-        sketched, held_out = _read_once(dataset, models)
-        fair = fair_rows(dataset, sketched, seen_in_training(loader, reviews, opponents))
+        signed, held_out = _read_once(dataset, models)
+        fair = fair_rows(dataset, signed, seen_in_training(loader, reviews, opponents))
         holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
         evaluation = _record(dataset, fair, holdout, models, settings, policy)
     return registry.decisions.add_evaluation(evaluation)
@@ -87,7 +89,7 @@ class _Models:
         }
 
     @property
-    def sketched(self) -> tuple[int, int]:
+    def signed(self) -> tuple[int, int]:
         """Parameters of the fingerprints that copies are found with: the challenger's, if possible.
 
         Those are cached. Parameters not in `OVERLAP_FINGERPRINTS` are too sensitive to a changed
@@ -115,21 +117,21 @@ class _Models:
         return Scored(labels, challenger, of(opponents.champion), of(opponents.reference))
 
 
-def _read_once(dataset: Dataset, models: _Models) -> tuple[Sketched, Scored]:
-    """Sketches of all reviews, and all models' scores of those that are held out.
+def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
+    """Signatures of all reviews, and all models' scores of those that are held out.
 
     Each partition is read once, and nothing else of it is kept in memory.
     """
-    held_out, trained_on, scored = Growing(np.uint64), Growing(np.uint64), []
+    held_out, trained_on, scored = Growing(np.uint16), Growing(np.uint16), []
     for rows in dataset.by_partition(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
-        part_sketches = sketches(part.fingerprints(*models.sketched))
-        held_out.append(part_sketches[part.is_held_out].ravel())
-        trained_on.append(part_sketches[~part.is_held_out].ravel())
+        signatures = sign(part.fingerprints(*models.signed))
+        held_out.append(signatures[part.is_held_out].ravel())
+        trained_on.append(signatures[~part.is_held_out].ravel())
         if len(part.held_out):
             scored.append(models.scored(dataset.label[part.held_out], part.inputs))
-    sides = (side.array.reshape(-1, SKETCH) for side in (held_out, trained_on))
-    return Sketched(*sides), Scored.concat(scored)
+    sides = (side.array.reshape(-1, CELLS) for side in (held_out, trained_on))
+    return Signed(*sides), Scored.concat(scored)
 
 
 class _Part:

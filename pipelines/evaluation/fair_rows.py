@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import StalePlanError
 from pipelines.core.store.bucket import Bucket
-from pipelines.evaluation.leakage import Sketched, near_copies
 from pipelines.evaluation.metrics import Mask
+from pipelines.features.signatures import COPIED_SHARE, near_known
 from pipelines.intake.snapshot import pinned
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
@@ -54,6 +54,14 @@ def check_split(dataset: Dataset, manifest: Manifest) -> None:
 # Which rows are fair
 
 
+@dataclass(frozen=True, eq=False)
+class Signed:
+    """The signatures of both sides of a split, uint16 of shape (n_reviews, 32)."""
+
+    held_out: NDArray[np.uint16]
+    trained_on: NDArray[np.uint16]
+
+
 @dataclass(frozen=True)
 class Fair:
     """The rows to score, and how many were left out for which reason."""
@@ -63,24 +71,24 @@ class Fair:
     seen_rows: int
 
 
-def fair_rows(dataset: Dataset, sketched: Sketched, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
+def fair_rows(dataset: Dataset, signed: Signed, seen: Iterable[NDArray[np.bytes_]]) -> Fair:
     """The held out rows that none of the models was trained on.
 
     A film never changes side, but the settings of the split may change, and a text may occur again
     under another film.
     """
     held = dataset.holdout_rows
-    rows = unseen = held[~_copies(dataset, sketched)]
+    rows = unseen = held[~_copies(dataset, signed)]
     for text_ids in seen:
         rows = rows[~np.isin(dataset.text_id[rows], text_ids)]
     return Fair(rows, overlap_rows=len(held) - len(unseen), seen_rows=len(unseen) - len(rows))
 
 
-def _copies(dataset: Dataset, sketched: Sketched) -> Mask:
+def _copies(dataset: Dataset, signed: Signed) -> Mask:
     """Which held out rows are copies, exact or nearly, of training rows."""
     held, trained = dataset.holdout_rows, dataset.training_rows
     is_copy: Mask = np.isin(dataset.text_id[held], dataset.text_id[trained])
-    return is_copy | near_copies(sketched.held_out, sketched.trained_on)
+    return is_copy | near_known(signed.held_out, signed.trained_on, similar_share=COPIED_SHARE)
 
 
 def seen_in_training(

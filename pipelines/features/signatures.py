@@ -24,6 +24,7 @@ from pipelines.features.fingerprints import BITS_RANGE, Fingerprints
 
 NGRAM_MAX, BITS = 2, BITS_RANGE[1]
 SIMILAR_SHARE = 0.84  # of the cells that are in use
+COPIED_SHARE = 0.5  # the same, for a copy with more changes: part of it would do as training
 FEWEST_NGRAMS = 100  # about fifty words; shorter texts are alike by chance
 
 SKETCH_SCHEMA = pa.schema(
@@ -33,7 +34,7 @@ SKETCH_SCHEMA = pa.schema(
     ]
 )
 
-_CELL_BITS, _CELLS, _BAND = 5, 32, 4
+_CELL_BITS, CELLS, _BAND = 5, 32, 4
 _NEIGHBOURS = 8  # earlier texts that are compared per band; bounds the cost of hostile texts
 
 
@@ -53,7 +54,7 @@ class Known:
     signatures: NDArray[np.uint16]
 
 
-NOTHING_KNOWN = Known(np.empty(0, np.uint64), np.empty((0, _CELLS), np.uint16))
+NOTHING_KNOWN = Known(np.empty(0, np.uint64), np.empty((0, CELLS), np.uint16))
 
 
 def text_keys(text_ids: Sequence[str | None]) -> NDArray[np.uint64]:
@@ -69,8 +70,8 @@ def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
     signatures : ndarray of uint16, shape (n_texts, 32)
         A cell is 0 when no fingerprint falls into it, else 1 ... 65,535.
     """
-    cells = np.zeros((len(grams), _CELLS), np.uint16)
-    rows = np.repeat(np.arange(len(grams)) * _CELLS, grams.lengths)
+    cells = np.zeros((len(grams), CELLS), np.uint16)
+    rows = np.repeat(np.arange(len(grams)) * CELLS, grams.lengths)
     positions = rows + (grams.ids >> np.uint64(grams.bits - _CELL_BITS)).astype(np.int64)
     is_smallest = np.ones(len(positions), np.bool_)  # a text's fingerprints ascend
     np.not_equal(positions[1:], positions[:-1], out=is_smallest[1:])
@@ -83,26 +84,38 @@ def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
 def near_repeats(own: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Which texts are almost the same as an earlier one of the same array."""
     is_near = np.zeros(len(own), np.bool_)
-    for first in range(0, _CELLS, _BAND):
+    for first in range(0, CELLS, _BAND):
         rows, keys = _band(own, first)
         for distance in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
             is_same = keys[distance:] == keys[:-distance]
             earlier, later = rows[:-distance][is_same], rows[distance:][is_same]
-            is_near[later[_are_similar(own[earlier], own[later])]] = True
+            is_near[later[_are_similar(own[earlier], own[later], SIMILAR_SHARE)]] = True
     return is_near
 
 
-def near_known(own: NDArray[np.uint16], known: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Which texts are almost the same as a known text."""
+def near_known(
+    own: NDArray[np.uint16], known: NDArray[np.uint16], *, similar_share: float = SIMILAR_SHARE
+) -> NDArray[np.bool_]:
+    """Which texts are almost the same as a known text.
+
+    Parameters
+    ----------
+    own, known : ndarray of uint16, shape (n_texts, 32) and (n_known_texts, 32)
+        What `signatures` makes of fingerprints with the same parameters.
+    similar_share : float
+        Of the cells in use, from which on two texts are almost the same.
+    """
     is_near = np.zeros(len(own), np.bool_)
-    for first in range(0, _CELLS, _BAND):
+    for first in range(0, CELLS, _BAND):
         rows, keys = _band(own, first)
         known_rows, known_keys = _band(known, first)
         starts = np.searchsorted(known_keys, keys)
         for distance in range(min(_NEIGHBOURS, len(known_rows))):
             places = np.minimum(starts + distance, len(known_rows) - 1)
             is_same = known_keys[places] == keys
-            is_similar = _are_similar(own[rows[is_same]], known[known_rows[places[is_same]]])
+            is_similar = _are_similar(
+                own[rows[is_same]], known[known_rows[places[is_same]]], similar_share
+            )
             is_near[rows[is_same][is_similar]] = True
     return is_near
 
@@ -116,10 +129,12 @@ def _band(own: NDArray[np.uint16], first: int) -> tuple[NDArray[np.intp], NDArra
     return rows[order], keys[order]
 
 
-def _are_similar(left: NDArray[np.uint16], right: NDArray[np.uint16]) -> NDArray[np.bool_]:
+def _are_similar(
+    left: NDArray[np.uint16], right: NDArray[np.uint16], share: float
+) -> NDArray[np.bool_]:
     in_use = ((left != 0) | (right != 0)).sum(axis=1)
     equal = ((left == right) & (left != 0)).sum(axis=1)
-    similar: NDArray[np.bool_] = equal >= SIMILAR_SHARE * np.maximum(in_use, 1)
+    similar: NDArray[np.bool_] = equal >= share * np.maximum(in_use, 1)
     return similar
 
 
@@ -135,4 +150,4 @@ def as_table(keys: NDArray[np.uint64], own: NDArray[np.uint16]) -> pa.Table:
 def from_table(table: pa.Table) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     """Keys and signatures of a stored sketch."""
     cells = b"".join(table["signature"].to_pylist())
-    return table["text_key"].to_numpy(), np.frombuffer(cells, np.uint16).reshape(-1, _CELLS)
+    return table["text_key"].to_numpy(), np.frombuffer(cells, np.uint16).reshape(-1, CELLS)

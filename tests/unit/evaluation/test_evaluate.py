@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation import check_rows, evaluate
-from pipelines.evaluation.leakage import sketches
 from pipelines.evaluation.scores import Scored
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.signatures import signatures
 from pipelines.models.factories import fingerprint_svm, tfidf_logistic
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import load_dataset
@@ -26,7 +26,7 @@ def dataset(stores):
 class TwoModels:
     """Asks two models that read the same fingerprints, and one that reads texts."""
 
-    sketched = 2, 40
+    signed = 2, 40
 
     def __init__(self):
         self.asked = [fingerprint_svm(seed=1, ngram_max=2), fingerprint_svm(seed=2, ngram_max=2)]
@@ -47,13 +47,13 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
     )
     models = TwoModels()
 
-    sketched, scored = evaluate._read_once(dataset, models)
+    signed, scored = evaluate._read_once(dataset, models)
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
     assert sorted(read) == sorted(part.sha256 for part in dataset.snapshot.partitions)
     everything = fingerprint(dataset.texts(every), ngram_max=2)
-    for side, rows in ((sketched.held_out, held), (sketched.trained_on, dataset.training_rows)):
-        assert side.tolist() == sketches(everything.take(rows)).tolist()
+    for side, rows in ((signed.held_out, held), (signed.trained_on, dataset.training_rows)):
+        assert side.tolist() == signatures(everything.take(rows)).tolist()
     assert scored.labels.tolist() == dataset.label[held].tolist()
     assert models.texts == dataset.texts(held)
     for seen in (models.seen[::2], models.seen[1::2]):
