@@ -80,12 +80,12 @@ def make_alert(
     links: tuple[Link, ...] = (),
 ) -> Alert:
     """An alert whose text is cut to what any channel can show."""
-    told = (plain(one, most=MAX_SENTENCE_CHARS) for one in sentences[:MAX_SENTENCES])
+    shortened = (plain(text, most=MAX_SENTENCE_CHARS) for text in sentences[:MAX_SENTENCES])
     return Alert(
         kind=kind,
         identity=identity,
         title=plain(title, most=MAX_TITLE_CHARS),
-        sentences=tuple(one for one in told if one),
+        sentences=tuple(text for text in shortened if text),
         night=night,
         dag_id=run.dag_id if run else "",
         run_id=run.run_id if run else "",

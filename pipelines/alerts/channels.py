@@ -155,14 +155,14 @@ class Post:
 
 def open_channels(settings: AlertSettings, environment: Mapping[str, str]) -> list[Channel]:
     """Every channel that is switched on; one that lacks its variable is `Unusable`."""
-    found: list[Channel] = []
+    channels: list[Channel] = []
     if settings.mail.is_enabled:
-        found.append(_mail(settings.mail, environment))
+        channels.append(_mail(settings.mail, environment))
     if settings.slack.is_enabled:
-        found.append(_post("slack", settings.slack, SLACK_VARIABLE, environment))
+        channels.append(_post("slack", settings.slack, SLACK_VARIABLE, environment))
     if settings.webhook.is_enabled:
-        found.append(_post("webhook", settings.webhook, WEBHOOK_VARIABLE, environment))
-    return found
+        channels.append(_post("webhook", settings.webhook, WEBHOOK_VARIABLE, environment))
+    return channels
 
 
 def _mail(settings: MailSettings, environment: Mapping[str, str]) -> Channel:

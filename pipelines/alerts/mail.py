@@ -68,7 +68,7 @@ def html(alert: Alert) -> str:
 
 def facts(alert: Alert) -> list[tuple[str, str]]:
     """What is known of the incident beside its sentences; empty facts are left out."""
-    named = [
+    values = [
         ("what to do", alert.runbook),
         ("owner", alert.owner),
         ("night", alert.night or ""),
@@ -77,7 +77,7 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         ("delivery", alert.delivery or ""),
         ("incident", alert.key[:12]),
     ]
-    return [(name, plain(value, most=300)) for name, value in named if value]
+    return [(name, plain(value, most=300)) for name, value in values if value]
 
 
 def is_web(link: Link) -> bool:

@@ -42,11 +42,11 @@ def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
 
 
 def held(
-    outcome: Outcome, found: Validation | None, report_uri: str, run: Run, airflow_url: str
+    outcome: Outcome, validation: Validation | None, report_uri: str, run: Run, airflow_url: str
 ) -> Alert:
     """A held delivery. The delivery is the incident: no other night of it is told again."""
     broken = [
-        rule.rule for rule in (found.rules if found else ())
+        rule.rule for rule in (validation.rules if validation else ())
         if rule.severity == "critical" and not rule.is_passed
     ]  # fmt: skip
     is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
@@ -57,7 +57,7 @@ def held(
         (
             f"File: {outcome.landing_key}",
             f"Why: {outcome.why}",
-            f"Failed: {', '.join(broken)}." if found else "Its validation cannot be read.",
+            f"Failed: {', '.join(broken)}." if validation else "Its validation cannot be read.",
             f"None of its {outcome.delivered_rows:,} rows count.",
             _OTHERS_COUNT,
         ),
@@ -109,17 +109,17 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
     )
 
 
-def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Alert:
+def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -> Alert:
     """A silent source. The silence is the incident, however many nights it lasts."""
     return make_alert(
         "missing_delivery",
-        f"{found.source} silent since {found.last_delivered_for}",
-        f"Source {found.source!r} has not delivered for {found.night}",
-        (f"{said}.", "Everything that did come counts.", _CHAMPION_STAYS),
+        f"{record.source} silent since {record.last_delivered_for}",
+        f"Source {record.source!r} has not delivered for {record.night}",
+        (f"{overdue}.", "Everything that did come counts.", _CHAMPION_STAYS),
         run=run,
-        night=found.night,
+        night=record.night,
         links=(
-            *_page(airflow_url, "incident page", missing_link(found.night, found.source)),
+            *_page(airflow_url, "incident page", missing_link(record.night, record.source)),
             *links(run, airflow_url),
         ),
     )
@@ -127,13 +127,13 @@ def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Al
 
 def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
     """Landed files that no night takes up as they are. Which ones is the incident."""
-    found = summary.for_people
-    which = sha256_of("\n".join(sorted(one.landing_key for one in found)).encode())
+    files = summary.for_people
+    identity = sha256_of("\n".join(sorted(file.landing_key for file in files)).encode())
     return make_alert(
         "set_aside_delivery",
-        which,
-        f"{len(found):,} landed files are taken up by no night",
-        (*(f"{one.landing_key}: {one.why}" for one in found[:5]), _OTHERS_COUNT),
+        identity,
+        f"{len(files):,} landed files are taken up by no night",
+        (*(f"{file.landing_key}: {file.why}" for file in files[:5]), _OTHERS_COUNT),
         run=run,
         night=summary.night,
         links=links(run, airflow_url),
@@ -186,8 +186,8 @@ def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
 def _champion_after(run: Run) -> str:
     if "confirm" in run.failed_tasks:
         return "Consumers may not get the model that was approved: look at the champion first."
-    known = run.failed_tasks or run.dag_id.startswith("reviews_")
-    return _CHAMPION_STAYS if known else "Who is champion: python -m pipelines champion show"
+    stays = run.failed_tasks or run.dag_id.startswith("reviews_")
+    return _CHAMPION_STAYS if stays else "Who is champion: python -m pipelines champion show"
 
 
 def approval_key(run: Run) -> str:

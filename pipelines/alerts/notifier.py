@@ -68,13 +68,13 @@ class Teller:
         """
         if not self.is_on:
             return
-        wanted = [one for one in self.channels if self._wants(one, alert)]
+        channels = [channel for channel in self.channels if self._wants(channel, alert)]
         try:
             self._record(alert)
             # All claims first: if this process is killed, each of them is found and made again.
-            claims = [(one, self._first_claim(alert, one.name)) for one in wanted]
+            claims = [(channel, self._first_claim(alert, channel.name)) for channel in channels]
         except LoopError as error:
-            self._tell_unclaimed(alert, wanted, error)
+            self._tell_unclaimed(alert, channels, error)
         else:
             for channel, claim in claims:
                 if claim is not None:
@@ -85,7 +85,7 @@ class Teller:
         """Make attempts again that failed or came to no end, up to ``max_attempts`` times."""
         if not self.is_on:
             return
-        by_name = {one.name: one for one in self.channels}
+        by_name = {channel.name: channel for channel in self.channels}
         for last in attempts(self.reviews):
             channel = by_name.get(last.channel)
             if channel is None or last.state == "sent":
@@ -125,9 +125,9 @@ class Teller:
         return self.now() if self.now else clock.now(self.reviews)
 
     def _wants(self, channel: Channel, alert: Alert) -> bool:
-        wanted = getattr(self.settings, channel.name)
-        is_named = not wanted.kinds or alert.kind in wanted.kinds
-        return is_named and alert.severity in wanted.severities
+        wishes = getattr(self.settings, channel.name)
+        is_named = not wishes.kinds or alert.kind in wishes.kinds
+        return is_named and alert.severity in wishes.severities
 
     def _record(self, alert: Alert) -> None:
         if self.reviews.put_first(alert) != alert:
@@ -181,26 +181,26 @@ class Teller:
         logger.info("alert=%s incident=%s channel=%s sent", alert.kind, alert.key, channel.name)
         return ""
 
-    def _tell_unclaimed(self, alert: Alert, wanted: Iterable[Channel], error: LoopError) -> None:
+    def _tell_unclaimed(self, alert: Alert, channels: Iterable[Channel], error: LoopError) -> None:
         """The store is in trouble, or somebody forged a claim: no reason to let people sleep."""
         logger.warning("alert=%s cannot be claimed, it may come twice: %s", alert.kind, error)
         doubt = ("The store did not answer as it should, so this may be told more than once.",)
-        told = alert.model_copy(update={"sentences": alert.sentences + doubt})
-        for channel in wanted:
-            self._send(channel, told)
+        doubtful = alert.model_copy(update={"sentences": alert.sentences + doubt})
+        for channel in channels:
+            self._send(channel, doubtful)
 
     def _report_dead(self) -> None:
         """Tell by the channels that work that one does not, or not for all."""
         if not (self._dead or self._trouble):
             return
         day = self._day()
-        found = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
-        found += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
-        for alert in found:
+        alerts = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
+        alerts += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
+        for alert in alerts:
             if alert.key in self._reported:
                 continue
             self._reported.add(alert.key)
-            alive = [one for one in self.channels if one.name not in self._dead]
+            alive = [channel for channel in self.channels if channel.name not in self._dead]
             # It shares what was reported, so that a flawed channel does not report itself for ever.
             Teller(self.reviews, alive, self.settings, self.now, _reported=self._reported).tell(
                 alert
@@ -232,13 +232,13 @@ def warn_of_untold(teller: Teller) -> None:
     if not teller.is_on:
         return
     try:
-        untold = [one for one in attempts(teller.reviews) if one.state != "sent"]
+        unsent = [attempt for attempt in attempts(teller.reviews) if attempt.state != "sent"]
     except Exception as error:  # noqa: BLE001 - as said above
         logger.warning("whether alerts are untold is not known: %s", sentence(error))
         return
-    if untold:
+    if unsent:
         logger.warning(
             "untold_alerts=%d were not sent, or not surely: python -m pipelines alerts list, "
             "docs/runbooks/dead-alert-channel.md",
-            len(untold),
+            len(unsent),
         )

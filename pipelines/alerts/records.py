@@ -91,17 +91,17 @@ def attempts(reviews: Bucket) -> list[Attempt]:
 
     That one was sent is believed only if its record says so: a name proves nothing.
     """
-    found: dict[tuple[str, str], Attempt] = {}
+    newest: dict[tuple[str, str], Attempt] = {}
     for info in reviews.list(ALERTS):
         if not (parts := _ATTEMPT.fullmatch(info.key)):
             continue  # the alert, a run, or an object that is not ours
         incident, channel, number, end = parts.groups()
-        before = found.get((incident, channel))
+        earlier = newest.get((incident, channel))
         # A claim is listed after its end, or before it: the end tells more.
-        if before is None or int(number) > before.number or before.state == "unsettled":
-            named, state = cast("ChannelName", channel), cast("State", end or "unsettled")
-            found[incident, channel] = Attempt(incident, named, int(number), state)
-    return list(in_parallel(lambda one: _proven(reviews, one), found.values()))
+        if earlier is None or int(number) > earlier.number or earlier.state == "unsettled":
+            name, state = cast("ChannelName", channel), cast("State", end or "unsettled")
+            newest[incident, channel] = Attempt(incident, name, int(number), state)
+    return list(in_parallel(lambda attempt: _proven(reviews, attempt), newest.values()))
 
 
 def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:

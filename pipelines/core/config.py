@@ -37,8 +37,8 @@ def load(path: Path | None = None) -> Settings:
         If a file is missing, is not TOML, or holds an unknown key or an impossible value.
     """
     if path is None:
-        named = os.environ.get(CONFIG_VARIABLE)
-        path = Path(named) if named else CONFIG_FOLDER / "default.toml"
+        file_name = os.environ.get(CONFIG_VARIABLE)
+        path = Path(file_name) if file_name else CONFIG_FOLDER / "default.toml"
     return _load(path.resolve())
 
 
@@ -87,30 +87,30 @@ def faults(error: ValidationError) -> str:
 
 
 def _place(parts: tuple[int | str, ...]) -> str:
-    named = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return "".join(named).removeprefix(".") or "the whole"
+    steps = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return "".join(steps).removeprefix(".") or "the whole"
 
 
 def _located(settings: Settings, path: Path) -> Settings:
     """The same settings with the files of ``[evaluation]`` found."""
-    named = settings.evaluation
-    found = EvaluationSettings(
-        golden_file=_find("golden_file", named.golden_file, path),
-        behaviour_folder=_find("behaviour_folder", named.behaviour_folder, path),
+    relative = settings.evaluation
+    located = EvaluationSettings(
+        golden_file=_find("golden_file", relative.golden_file, path),
+        behaviour_folder=_find("behaviour_folder", relative.behaviour_folder, path),
     )
-    return settings.model_copy(update={"evaluation": found})
+    return settings.model_copy(update={"evaluation": located})
 
 
 def _find(key: str, name: Path, path: Path) -> Path:
     """``name`` beside the file that was loaded, else in ``config/``."""
     places = list(dict.fromkeys(folder / name for folder in (path.parent, CONFIG_FOLDER)))
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
+    path_found = next((place for place in places if place.exists()), None)
+    if path_found is None:
         looked = " and ".join(map(str, places))
         raise ConfigError(
             f"{path} cannot be used: evaluation.{key} is {str(name)!r}, but nothing is at {looked}"
         )
-    return found
+    return path_found
 
 
 def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:

@@ -244,8 +244,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, LoopError):
         return str(error)
     line = " ".join(str(error).split())[:_MOST_CHARS]
-    kind, said = type(error).__name__, "".join(one if one.isprintable() else "?" for one in line)
-    return f"{kind}: {said or 'without a message'}{_what_to_do(error)}"
+    message = "".join(char if char.isprintable() else "?" for char in line)
+    return f"{type(error).__name__}: {message or 'without a message'}{_what_to_do(error)}"
 
 
 def _what_to_do(error: BaseException) -> str:

@@ -41,8 +41,8 @@ def escaped(value: object) -> Markdown:
     """
     if isinstance(value, Markdown):
         return value
-    text = _MARKUP.sub(lambda found: f"\\{found[0]}", visible(str(value)))
-    return Markdown(_LINKED.sub(lambda found: f"&#{ord(found[0])};", text))
+    text = _MARKUP.sub(lambda match: f"\\{match[0]}", visible(str(value)))
+    return Markdown(_LINKED.sub(lambda match: f"&#{ord(match[0])};", text))
 
 
 def code(value: object) -> Markdown:

@@ -11,8 +11,8 @@ import hashlib
 
 def arrival_id(landing_key: str, version_tag: str) -> str:
     """Names one version of one landing file; changed content under the same name differs."""
-    named = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(named).hexdigest()[:32]
+    identity = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(identity).hexdigest()[:32]
 
 
 # ── The reviews bucket ───────────────────────────────────────────────────────────────────────
@@ -90,8 +90,8 @@ def alert_end_key(incident: str, channel: str, number: int, state: str) -> str:
 
 
 def looked_at_key(dag_id: str, run_id: str) -> str:
-    named = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
-    return f"{ALERTS}runs/{hashlib.sha256(named).hexdigest()}.json"
+    identity = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
+    return f"{ALERTS}runs/{hashlib.sha256(identity).hexdigest()}.json"
 
 
 # ── The models bucket ────────────────────────────────────────────────────────────────────────

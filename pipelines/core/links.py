@@ -56,8 +56,8 @@ class Actor(NamedTuple):
 
 def actor(recorded: str) -> Actor:
     """What a record says of who did it, e.g. ``vera on airflow <dag> <run>``."""
-    before, _, named = recorded.partition("airflow ")
-    dag_id, _, run_id = named.partition(" ")
+    before, _, run = recorded.partition("airflow ")
+    dag_id, _, run_id = run.partition(" ")
     if dag_id not in DAGS or not run_id or " " in run_id:
         return Actor(recorded, None)
     person = before.removesuffix(" on ")
@@ -77,8 +77,8 @@ def decision_link(decision_key: str) -> str:
 
     Empty when it is no such key: a stored one may say anything.
     """
-    named = _DECISION_KEY.fullmatch(decision_key)
-    return f"{ROOT}/decisions/{named[1]}/{named[2]}" if named else ""
+    match = _DECISION_KEY.fullmatch(decision_key)
+    return f"{ROOT}/decisions/{match[1]}/{match[2]}" if match else ""
 
 
 def card_link(decision_key: str) -> str:
@@ -89,8 +89,8 @@ def card_link(decision_key: str) -> str:
 
 def report_link(validation_key: str) -> str:
     """A validation report, by the key of the ``validation.json``; empty when it is none."""
-    named = VALIDATION_KEY.fullmatch(validation_key)
-    return f"{ROOT}/reports/{named[1]}/{named[2]}" if named else ""
+    match = VALIDATION_KEY.fullmatch(validation_key)
+    return f"{ROOT}/reports/{match[1]}/{match[2]}" if match else ""
 
 
 def incidents_link(delivery: str = "") -> str:

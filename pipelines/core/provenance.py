@@ -47,18 +47,18 @@ def code_digest(*modules: str) -> str:
 
 def imported(modules: Iterable[str], project: Path) -> dict[str, Path]:
     """These modules and those that they import of this package: relative path to file, sorted."""
-    found: dict[str, Path] = {}
-    left = list(modules)
-    while left:
-        name = left.pop()
+    files: dict[str, Path] = {}
+    names_left = list(modules)
+    while names_left:
+        name = names_left.pop()
         path = project.joinpath(*name.split(".")).with_suffix(".py")
         relative = path.relative_to(project).as_posix()
-        if relative in found or not path.is_file():  # a package is no module of code
+        if relative in files or not path.is_file():  # a package is no module of code
             continue
-        found[relative] = path
+        files[relative] = path
         for source, names in _IMPORT.findall(path.read_text(encoding="utf-8")):
-            left += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
-    return dict(sorted(found.items()))
+            names_left += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
+    return dict(sorted(files.items()))
 
 
 def module_digest(name: str) -> str:
@@ -70,8 +70,8 @@ def module_digest(name: str) -> str:
         If there is no such module or it has no source file.
     """
     try:
-        found = importlib.util.find_spec(name)
-        origin = found.origin if found else None
+        spec = importlib.util.find_spec(name)
+        origin = spec.origin if spec else None
         return sha256_of(Path(origin or "").read_bytes())
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(f"module {name!r} of a candidate's factory: {error}") from error

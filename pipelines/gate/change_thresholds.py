@@ -166,7 +166,7 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
     drops = {name: rounded(share - before.get(name, 0.0)) for name, share in after.items()}
     overall = rounded(_failure_share(challenger) - _failure_share(champion))
     broken = [name for name, drop in drops.items() if drop > policy.max_capability_drop]
-    named = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
+    names = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
     yield GateRule(
         rule="behaviour_drop",
         group="champion",
@@ -176,17 +176,17 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
         sentence=f"Of all cases of the behavioural suite the challenger fails "
         f"{_failure_share(challenger):.1%}, the champion {_failure_share(champion):.1%}; "
         f"{policy.max_behaviour_drop:.1%} more are allowed, and {policy.max_capability_drop:.0%} "
-        "more of one capability" + (f". Too many are: {named}." if broken else "."),
+        "more of one capability" + (f". Too many are: {names}." if broken else "."),
     )
 
 
 def _failure_share(scores: BehaviourScores) -> float:
-    failures = sum(each.failures for each in scores.capabilities)
-    return failures / max(1, sum(each.cases for each in scores.capabilities))
+    failures = sum(score.failures for score in scores.capabilities)
+    return failures / max(1, sum(score.cases for score in scores.capabilities))
 
 
 def _failure_shares(scores: BehaviourScores) -> dict[str, float]:
-    return {each.capability: each.failure_share for each in scores.capabilities}
+    return {score.capability: score.failure_share for score in scores.capabilities}
 
 
 def slices(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:

@@ -59,15 +59,15 @@ def _at_least(rule: str, observed: float, limit: float, sentence: str) -> GateRu
 
 
 def _slice_rows(evaluation: Evaluation, policy: GateSettings) -> GateRule:
-    small = [each for each in evaluation.slices if each.rows < policy.min_slice_rows]
-    fewest = min((each.rows for each in evaluation.slices), default=policy.min_slice_rows)
-    named = ", ".join(f"{each.name} ({each.rows:,})" for each in small)
+    small = [part for part in evaluation.slices if part.rows < policy.min_slice_rows]
+    fewest = min((part.rows for part in evaluation.slices), default=policy.min_slice_rows)
+    names = ", ".join(f"{part.name} ({part.rows:,})" for part in small)
     return _at_least(
         "slice_rows",
         fewest,
         policy.min_slice_rows,
         f"These slices have fewer than {policy.min_slice_rows:,} held out reviews, so nobody can "
-        f"say whether they get worse: {named}. If they never will have more, take their family out "
+        f"say whether they get worse: {names}. If they never will have more, take their family out "
         "of gate.slices."
         if small
         else f"Each of {len(evaluation.slices)} slices has at least {policy.min_slice_rows:,} held "
@@ -104,15 +104,16 @@ def _missing(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _missing_in(scores: SetScores, *, has_champion: bool) -> Iterator[str]:
-    wanted: dict[str, object] = {"the challenger": scores.challenger}
+    metrics: dict[str, object] = {"the challenger": scores.challenger}
     if has_champion:
-        wanted |= {
+        metrics |= {
             "the champion": scores.champion,
             "the reference": scores.reference,
             "the comparison with the champion": scores.against_champion,
             "the comparison with the reference": scores.against_reference,
         }
-    yield from (f"{name} on the {scores.name} set" for name, one in wanted.items() if one is None)
+    missing = [name for name, scored in metrics.items() if scored is None]
+    yield from (f"{name} on the {scores.name} set" for name in missing)
 
 
 def floors(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
@@ -198,20 +199,20 @@ def _golden_floor(challenger: Metrics, policy: GateSettings) -> GateRule:
 
 def _behaviour_floor(capabilities: Iterable[CapabilityScore], policy: GateSettings) -> GateRule:
     excess = {
-        each.capability: rounded(each.failure_share - each.max_failure_share)
-        for each in capabilities
+        score.capability: rounded(score.failure_share - score.max_failure_share)
+        for score in capabilities
     }
-    shares = {each.capability: each.failure_share for each in capabilities}
+    shares = {score.capability: score.failure_share for score in capabilities}
     worst = max(excess.values())
     broken = [name for name, over in excess.items() if over > policy.max_behaviour_excess]
-    named = ", ".join(f"{name} ({shares[name]:.0%} of its cases)" for name in broken)
+    names = ", ".join(f"{name} ({shares[name]:.0%} of its cases)" for name in broken)
     return _floor(
         "behaviour_floor",
         worst,
         policy.max_behaviour_excess,
         is_passed=not broken,
         sentence=f"It fails capabilities more often than their files and a further "
-        f"{policy.max_behaviour_excess:.0%} allow: {named}."
+        f"{policy.max_behaviour_excess:.0%} allow: {names}."
         if broken
         else f"It passes all {len(excess)} capabilities of the behavioural suite.",
     )
@@ -254,10 +255,10 @@ def artefact(
     yield _within("memory", memory, limit, f"A process is to need at most {limit / 1e6:,.0f} MB")
 
 
-def _within(rule: str, measured: float | None, limit: float, wanted: str) -> GateRule:
+def _within(rule: str, measured: float | None, limit: float, requirement: str) -> GateRule:
     is_passed = measured is not None and measured <= limit
     outcome = "it was." if is_passed else "it was not, or was never measured."
-    sentence = f"{wanted}; measured in a clean process, {outcome}"
+    sentence = f"{requirement}; measured in a clean process, {outcome}"
     return _measured(rule, limit, is_passed=is_passed, sentence=sentence)
 
 

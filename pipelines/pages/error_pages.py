@@ -143,8 +143,8 @@ async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
 
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    said = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
-    return tell(request, status, *said)
+    texts = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
+    return tell(request, status, *texts)
 
 
 async def _malformed(request: Request, error: Exception) -> HTMLResponse:

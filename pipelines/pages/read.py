@@ -37,11 +37,11 @@ def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
         return None
 
 
-def each(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
+def by_name(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
     """Everything that could be read, by name."""
-    wanted = list(dict.fromkeys(names))
-    found = list(in_parallel(lambda name: or_none(read, name), wanted))
-    return {name: one for name, one in zip(wanted, found, strict=True) if one is not None}
+    unique = list(dict.fromkeys(names))
+    values = list(in_parallel(lambda name: or_none(read, name), unique))
+    return {name: value for name, value in zip(unique, values, strict=True) if value is not None}
 
 
 def judged(registry: Registry, key: str) -> Judged:
@@ -76,12 +76,12 @@ def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest |
 
 def decisions(registry: Registry) -> list[ObjectInfo]:
     """Every decision that was ever stored, newest first."""
-    found = [
+    infos = [
         info
         for info in registry.models.list(f"{registry.name}/versions/")
         if links.decision_link(info.key)  # what lies elsewhere is named by champion fsck
     ]
-    return sorted(found, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
+    return sorted(infos, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
 
 
 def _folder(key: str) -> str:
@@ -93,10 +93,10 @@ def readable(
     reviews: Bucket, keys: Iterable[str], kind: type[AnyRecord]
 ) -> tuple[list[AnyRecord], list[str]]:
     """The records under some keys, and those of the keys that cannot be read: never silent."""
-    found = read_all(reviews, list(keys), kind)
+    records = read_all(reviews, list(keys), kind)
     return (
-        [one for one in found if not isinstance(one, Unreadable)],
-        [one.key for one in found if isinstance(one, Unreadable)],
+        [record for record in records if not isinstance(record, Unreadable)],
+        [record.key for record in records if isinstance(record, Unreadable)],
     )
 
 

@@ -216,4 +216,4 @@ class NightSummary(Record):
     @property
     def for_people(self) -> list[SetAside]:
         """The files that no night will take up unless somebody does something."""
-        return [one for one in self.set_aside if one.needs_person]
+        return [entry for entry in self.set_aside if entry.needs_person]

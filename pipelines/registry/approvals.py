@@ -71,10 +71,10 @@ def answer(
 
 def _checked_answer(approval: ApprovalRecord, decision: Decision) -> ApprovalRecord:
     """The approval, if it answers this very decision."""
-    found, wanted = approval.decision_sha256, decision.digest()
-    if (found, approval.version) != (wanted, decision.version):
+    answered, own = approval.decision_sha256, decision.digest()
+    if (answered, approval.version) != (own, decision.version):
         raise PromotionError(
-            f"the approval by {approval.actor} answers decision {found[:16]}…, not {wanted[:16]}… "
+            f"the approval by {approval.actor} answers decision {answered[:16]}…, not {own[:16]}… "
             f"on version {decision.version}: it is void. Find out who put it there: "
             "python -m pipelines champion fsck"
         )
@@ -93,9 +93,9 @@ def checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord |
         return None
     approval = find_approval(registry, decision)
     if approval is None or approval.answer != "approve":
-        said = f"{approval.actor} rejected it ({approval.reason})" if approval else "nobody did"
+        answer = f"{approval.actor} rejected it ({approval.reason})" if approval else "nobody did"
         raise PromotionError(
-            f"version {decision.version} needs a person's approval, and {said}. To approve: "
+            f"version {decision.version} needs a person's approval, and {answer}. To approve: "
             f"python -m pipelines decision approve {decision.version} --reason ..."
         )
     return approval
@@ -103,5 +103,5 @@ def checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord |
 
 def joined_reasons(reason: str, approval: ApprovalRecord | None) -> str:
     """Why, in the words of who approved it and of who started the run."""
-    said = [approval.reason] if approval else []
-    return "; ".join(dict.fromkeys(part for part in [*said, reason] if part))
+    reasons = [approval.reason] if approval else []
+    return "; ".join(dict.fromkeys(part for part in [*reasons, reason] if part))

@@ -125,14 +125,14 @@ class ChampionLog:
         UnsafeStoreError
             If the store does not honour create-if-absent.
         """
-        standing = self.models.put_first(entry)
-        if standing.token != entry.token:
+        stored = self.models.put_first(entry)
+        if stored.token != entry.token:
             newest = self.champion()
             raise ChampionMovedError(
                 decided_against=entry.generation - 1,
                 champion_is=newest.generation if newest else entry.generation,
             )
-        entry = standing
+        entry = stored
         self._leave_hint(entry)
         logger.info("champion=%s generation=%d", entry.version, entry.generation)
         return entry
@@ -166,17 +166,17 @@ def time_after(bucket: Bucket, before: LogEntry | None) -> str:
     It is never earlier than the entry before, unless that one's date is further ahead than clocks
     of one store differ: then that date is wrong, and is not carried on.
     """
-    told = now(bucket)
+    at = now(bucket)
     then = read(before.at) if before else None
-    if before is None or then is None or then <= told:
-        return written(told)
-    if then - told <= CLOCKS_AGREE:
+    if before is None or then is None or then <= at:
+        return written(at)
+    if then - at <= CLOCKS_AGREE:
         return before.at
     logger.warning(
         "Generation %d is dated %s, and the store's clock says %s: one of the two is wrong. "
-        "What follows is dated by the store's clock.", before.generation, before.at, written(told),
+        "What follows is dated by the store's clock.", before.generation, before.at, written(at),
     )  # fmt: skip
-    return written(told)
+    return written(at)
 
 
 def answering_at(history: Sequence[LogEntry], moment: datetime, now: datetime) -> LogEntry | None:
@@ -222,9 +222,9 @@ def _in_order(dates: Sequence[datetime | None]) -> list[int]:
         length = bisect_right(ends, at)
         before[place] = last[length - 1] if length else None
         ends[length : length + 1], last[length : length + 1] = [at], [place]
-    found: list[int] = []
-    here = last[-1] if last else None
-    while here is not None:
-        found.append(here)
-        here = before[here]
-    return found
+    order: list[int] = []
+    position = last[-1] if last else None
+    while position is not None:
+        order.append(position)
+        position = before[position]
+    return order

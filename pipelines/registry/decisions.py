@@ -38,16 +38,16 @@ class Decisions:
         TrustError
             If it is not proven to be, or its version is not the one that was evaluated.
         """
-        found = checked_own(self.models.get_record(key, Evaluation), self.name)
-        self.versions.manifest_as(found.version, found.manifest_sha256)
-        return found
+        evaluation = checked_own(self.models.get_record(key, Evaluation), self.name)
+        self.versions.manifest_as(evaluation.version, evaluation.manifest_sha256)
+        return evaluation
 
     def evaluation_of(self, decision: Decision) -> Evaluation:
         """What a decision was made on, unchanged."""
         key = keys.beside(decision.object_key, "evaluation.json")
-        found = self.models.get_record(key, Evaluation)
-        check_digest(self.models, found, decision.evaluation_sha256)
-        return found
+        evaluation = self.models.get_record(key, Evaluation)
+        check_digest(self.models, evaluation, decision.evaluation_sha256)
+        return evaluation
 
     def add_check(self, check: ArtefactCheck) -> ArtefactCheck:
         """Store what a clean process found; the first check of an evaluation stands."""
@@ -65,12 +65,12 @@ class Decisions:
         check = self.models.find_record(key, ArtefactCheck)
         if check is None:
             return None
-        found = (check.evaluation_sha256, check.model_sha256)
+        checked = (check.evaluation_sha256, check.model_sha256)
         expected = (evaluation.digest(), self.versions.manifest(evaluation.version).model_sha256)
-        if found != expected:
+        if checked != expected:
             raise TrustError(
                 f"{self.models.uri(key)} is about another evaluation or model file: about "
-                f"{found[0][:16]}… and {found[1][:16]}…, not {expected[0][:16]}… and "
+                f"{checked[0][:16]}… and {checked[1][:16]}…, not {expected[0][:16]}… and "
                 f"{expected[1][:16]}…. It is not used."
             )
         return check
@@ -88,30 +88,30 @@ class Decisions:
     def last_decision(self, version: str, policy: str) -> Decision:
         """The decision on a version under a policy against the newest champion it met."""
         decisions = [self.decision(key) for key in self.decision_keys(version)]
-        return [one for one in decisions if one.policy == policy][-1]
+        return [decision for decision in decisions if decision.policy == policy][-1]
 
     def decision(self, key: str) -> Decision:
         """A decision by its key, if it is on the version as it stands."""
-        found = checked_own(self.models.get_record(key, Decision), self.name)
-        self.versions.manifest_as(found.version, found.manifest_sha256)
-        return found
+        decision = checked_own(self.models.get_record(key, Decision), self.name)
+        self.versions.manifest_as(decision.version, decision.manifest_sha256)
+        return decision
 
     def decision_of(self, entry: LogEntry) -> Decision:
         """The decision that a log entry was made on, unchanged."""
-        found = self.decision(entry.decision_key)
-        check_digest(self.models, found, entry.decision_sha256)
-        return found
+        decision = self.decision(entry.decision_key)
+        check_digest(self.models, decision, entry.decision_sha256)
+        return decision
 
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
         """The decision on a version against one champion under one policy, if it was made."""
         key = keys.gate_key(self.name, version, generation, policy, "decision.json")
         try:
-            found = self.decision(key)
+            decision = self.decision(key)
         except ObjectMissingError:
             return None
-        if not found.policy.startswith(policy):
+        if not decision.policy.startswith(policy):
             raise TrustError(f"{self.models.uri(key)} was decided under another policy")
-        return found
+        return decision
 
     def add_card(self, card: CardFiles) -> CardFiles:
         """Store what a card was drawn as; the first one of a decision stands."""

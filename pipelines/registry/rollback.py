@@ -68,14 +68,14 @@ def _target(registry: Registry, history: list[LogEntry], to: str) -> LogEntry:
         and entry.version != history[-1].version
         and entry.version not in withdrawn
     ]
-    wanted = former if to == PREVIOUS else [entry for entry in former if entry.version == to]
-    if not wanted:
-        known = [entry.version for entry in former]
+    matching = former if to == PREVIOUS else [entry for entry in former if entry.version == to]
+    if not matching:
+        versions = [entry.version for entry in former]
         raise PromotionError(
             f"cannot roll back to {to!r}: it must be a former champion that was not itself rolled "
-            f"back. There are: {', '.join(known) or 'none'}"
+            f"back. There are: {', '.join(versions) or 'none'}"
         )
-    return wanted[-1]
+    return matching[-1]
 
 
 def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntry:

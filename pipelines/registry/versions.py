@@ -89,8 +89,8 @@ class Versions:
         """
         manifest = self.models.get_record(self.key(version), Manifest)
         own_file = keys.model_file_key(self.name, version, manifest.model_sha256)
-        named = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
-        if named != (self.name, version, own_file):
+        identity = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
+        if identity != (self.name, version, own_file):
             raise TrustError(f"the manifest of version {version} belongs to another version")
         return manifest
 
@@ -111,12 +111,12 @@ class Versions:
             If the object was changed after it was recorded.
         """
         data = self.models.get(manifest.model_key, max_bytes=manifest.model_size_bytes)
-        found = sha256_of(data)
-        if found != manifest.model_sha256:
+        actual = sha256_of(data)
+        if actual != manifest.model_sha256:
             raise DigestMismatchError(
                 uri=self.models.uri(manifest.model_key),
                 expected=manifest.model_sha256,
-                found=found,
+                found=actual,
             )
         return data
 

@@ -59,10 +59,10 @@ def _wanted_members(members: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
 def from_folder(path: Path) -> pa.Table:
     root = path if path.name == "aclImdb" else path / "aclImdb"
     files = {f"aclImdb/{file.relative_to(root).as_posix()}": file for file in _text_files(root)}
-    wanted = {name: file for name, file in files.items() if _is_wanted(name)}
-    for name, file in wanted.items():
+    review_files = {name: file for name, file in files.items() if _is_wanted(name)}
+    for name, file in review_files.items():
         _check_size(name, file.stat().st_size)
-    return _as_table(path, {name: file.read_bytes() for name, file in wanted.items()})
+    return _as_table(path, {name: file.read_bytes() for name, file in review_files.items()})
 
 
 def _text_files(root: Path) -> Iterator[Path]:

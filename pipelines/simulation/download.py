@@ -84,8 +84,8 @@ def _download(path: Path, archive: RemoteArchive, on_progress: ProgressFactory) 
         ):
             response.raise_for_status()
             _write(part, response.iter_raw(CHUNK_BYTES), archive, advance)
-        if (found := _md5(part)) != archive.md5:
-            raise _download_error(archive, f"its MD5 is {found}, expected {archive.md5}")
+        if (actual := _md5(part)) != archive.md5:
+            raise _download_error(archive, f"its MD5 is {actual}, expected {archive.md5}")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, .
 
 
 def _shrunk(plan: DeliveryPlan, scale: float) -> DeliveryPlan:
-    again = tuple(Again(one.nights_ago, _shrunk_rows(one.rows, scale)) for one in plan.again)
+    again = tuple(Again(old.nights_ago, _shrunk_rows(old.rows, scale)) for old in plan.again)
     return dataclasses.replace(plan, rows=_shrunk_rows(plan.rows, scale), again=again)
 
 

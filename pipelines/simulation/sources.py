@@ -130,9 +130,9 @@ def _source(name: str, where: str, table: pa.Table) -> ReviewSource:
 
 def _from_parquet(path: Path) -> pa.Table:
     try:
-        found = pq.read_schema(path).names
-        _check_columns(path, found, ("text", "label"))
-        table = pq.read_table(path, columns=[name for name in REVIEW_SCHEMA.names if name in found])
+        names = pq.read_schema(path).names
+        _check_columns(path, names, ("text", "label"))
+        table = pq.read_table(path, columns=[name for name in REVIEW_SCHEMA.names if name in names])
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as Parquet: {error}. Get it again.") from error
     return _as_reviews(path, table, labels={"0": "negative", "1": "positive"})
@@ -153,11 +153,11 @@ def _from_csv(path: Path) -> pa.Table:
     return _as_reviews(path, renamed, labels={name: name for name in ("negative", "positive")})
 
 
-def _check_columns(path: Path, found: list[str], needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if name not in found]
+def _check_columns(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise SourceError(
-            f"{path} has no columns {missing}: it has {found}, and {list(needed)} are needed. "
+            f"{path} has no columns {missing}: it has {columns}, and {list(needed)} are needed. "
             f"Rename them, or give {FORMS}."
         )
 

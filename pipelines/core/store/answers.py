@@ -113,16 +113,16 @@ def check_deleted(reply: Any) -> None:
 def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
     """The lines of a part of a listing whose part before ended with the key ``after``."""
     _must_have_status(reply, 200)
-    name, given = reply.get("Name"), reply.get("Prefix") or ""
+    name, below = reply.get("Name"), reply.get("Prefix") or ""
     _must(name == bucket, f"a listing of a bucket {name!r}")
-    _must(given == prefix, f"a listing of what is below {given!r} instead of {prefix!r}")
+    _must(below == prefix, f"a listing of what is below {below!r} instead of {prefix!r}")
     _must(isinstance(reply.get("IsTruncated"), bool), "a listing that does not say if it goes on")
     contents = reply.get("Contents", [])
     count = reply.get("KeyCount", len(contents))
     _must(count == len(contents), f"a listing of {count} lines with {len(contents)} lines")
     lines = []
-    for each in contents:
-        lines.append(_checked_line(each, prefix, after))
+    for line in contents:
+        lines.append(_checked_line(line, prefix, after))
         after = lines[-1].key
     following = reply.get("NextContinuationToken") if reply["IsTruncated"] else None
     _must(bool(following) == reply["IsTruncated"], "a listing that goes on and does not say where")
@@ -131,9 +131,9 @@ def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
 
 def _said_at(reply: Any) -> datetime | None:
     """When the reply was given, by the clock of who gave it."""
-    said = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    date = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:
-        moment = parsedate_to_datetime(said)
+        moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -198,16 +198,16 @@ def _is_md5(tag: str, headers: Mapping[str, str]) -> bool:
 
 
 def _tag(part: Any, what: str) -> str:
-    found = _ETAG.fullmatch(str(part.get("ETag", "")))
-    _must(found is not None, f"{what} without an ETag of S3")
-    return str(found[1]) if found else ""
+    match = _ETAG.fullmatch(str(part.get("ETag", "")))
+    _must(match is not None, f"{what} without an ETag of S3")
+    return str(match[1]) if match else ""
 
 
-def _must_have_status(reply: Any, wanted: int) -> None:
+def _must_have_status(reply: Any, expected: int) -> None:
     status = reply["ResponseMetadata"]["HTTPStatusCode"]
-    _must(status == wanted, f"status {status} in place of {wanted}")
+    _must(status == expected, f"status {status} in place of {expected}")
 
 
-def _must(is_so: bool, what_else: str) -> None:
+def _must(is_so: bool, fault: str) -> None:
     if not is_so:
-        raise NoAnswerError(what_else)
+        raise NoAnswerError(fault)

@@ -207,10 +207,10 @@ class Bucket(Calls, SealedRecords):
             page = self._page(prefix, after=after, ContinuationToken=page.following)
 
     def _check_end(self, count: int, empty_pages: int) -> None:
-        most = self._settings.max_listed_objects
-        if count >= most or empty_pages > _MOST_EMPTY_PAGES:
+        limit = self._settings.max_listed_objects
+        if count >= limit or empty_pages > _MOST_EMPTY_PAGES:
             raise NoAnswerError(
-                f"a listing without an end: {count:,} objects so far, {most:,} are the limit "
+                f"a listing without an end: {count:,} objects so far, {limit:,} are the limit "
                 "(store.max_listed_objects)"
             )
 

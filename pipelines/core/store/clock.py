@@ -24,14 +24,14 @@ def now(bucket: Bucket) -> datetime:
     StoreUnavailableError
         If the store does not say what time it is.
     """
-    told, own = bucket.clock(), datetime.now(UTC)
-    if abs(own - told) > CLOCKS_AGREE:
+    store_time, machine_time = bucket.clock(), datetime.now(UTC)
+    if abs(machine_time - store_time) > CLOCKS_AGREE:
         logger.warning(
             "This machine's clock says %s, the store's %s. The store's is used. Set this "
             "machine's clock: other programs and the store's own signatures depend on it.",
-            written(own), written(told),
+            written(machine_time), written(store_time),
         )  # fmt: skip
-    return told
+    return store_time
 
 
 def last_complete_day(bucket: Bucket) -> date:

@@ -109,8 +109,8 @@ def _unanswered(call: Call, error: Exception) -> StoreUnavailableError:
             f"({error}). Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this "
             "again."
         )
-    known = isinstance(error, NoAnswerError)
-    return _no_answer(call, str(error) if known else type(error).__name__)
+    is_explained = isinstance(error, NoAnswerError)
+    return _no_answer(call, str(error) if is_explained else type(error).__name__)
 
 
 def _no_answer(call: Call, what: str) -> StoreUnavailableError:

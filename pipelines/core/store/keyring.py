@@ -43,8 +43,8 @@ class Keyring:
         configured = self.configured
         if configured:
             return frozenset(configured)
-        if named := os.environ.get(TRUSTED_VARIABLE):
-            return _listed_keys(Path(named))
+        if path := os.environ.get(TRUSTED_VARIABLE):
+            return _listed_keys(Path(path))
         return frozenset({public_hex(self.private_key())})
 
     def export(self, path: Path) -> frozenset[str]:
@@ -70,8 +70,8 @@ class Keyring:
 
     def private_key(self) -> Ed25519PrivateKey:
         """The key that signs: from the environment, else one made for this machine."""
-        if named := os.environ.get(KEY_VARIABLE):
-            return _read_key(Path(named))
+        if path := os.environ.get(KEY_VARIABLE):
+            return _read_key(Path(path))
         if seed := os.environ.get(SEED_VARIABLE):
             return _key_of_seed(seed)
         if self.configured:

@@ -118,8 +118,8 @@ class SealedRecords:
         TrustError
             If what is there is no record of ours.
         """
-        standing = self.put_first(record)
-        if standing != record:
+        stored = self.put_first(record)
+        if stored != record:
             raise AlreadyExistsError(
                 f"{self.uri(record.object_key)} already exists with other content and is never "
                 "overwritten"

@@ -77,11 +77,11 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    found = read_seal(data, uri=uri)
-    key_id, signature = found["key_id"], found["signature"]
-    if (found["kind"], found["place"]) != (kind, place):
+    seal = read_seal(data, uri=uri)
+    key_id, signature = seal["key_id"], seal["signature"]
+    if (seal["kind"], seal["place"]) != (kind, place):
         raise SignatureError(
-            f"{uri} was signed as {found['kind'][:40]} for {found['place'][:300]!r}, not as {kind} "
+            f"{uri} was signed as {seal['kind'][:40]} for {seal['place'][:300]!r}, not as {kind} "
             f"for {place!r}. It is not used: find out who put it there."
         )
     trusted = keyring.trusted_keys()
@@ -90,7 +90,7 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
             f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
             "If it should be, add it to trust.trusted_keys."
         )
-    payload = memoryview(data)[len(_line(found)) :]
+    payload = memoryview(data)[len(_line(seal)) :]
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id))
         key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))
@@ -113,9 +113,9 @@ def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
     """
     line, newline, _ = data[:_MAX_SEAL_BYTES].partition(b"\n")
     try:
-        found = json.loads(line)
-        if _is_seal(found) and _line(found) == line + newline:
-            return dict(found)
+        seal = json.loads(line)
+        if _is_seal(seal) and _line(seal) == line + newline:
+            return dict(seal)
     except (ValueError, RecursionError):
         pass
     raise SignatureError(
@@ -124,12 +124,12 @@ def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
     )
 
 
-def _is_seal(found: Any) -> bool:
+def _is_seal(value: Any) -> bool:
     names = {"key_id", "kind", "place", "signature"}
-    if not isinstance(found, dict) or set(found) != names:
+    if not isinstance(value, dict) or set(value) != names:
         return False
-    return all(isinstance(value, str) for value in found.values()) and bool(
-        PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
+    return all(isinstance(text, str) for text in value.values()) and bool(
+        PUBLIC_KEY.fullmatch(value["key_id"]) and _SIGNATURE.fullmatch(value["signature"])
     )
 
 

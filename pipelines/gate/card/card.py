@@ -117,9 +117,9 @@ def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     """
     decision = registry.decisions.decision(decision_key)
     card = registry.decisions.find_card(decision)
-    wanted = FILES if card is None else _spoiled(registry.models, decision, card)
-    drawn = draw(gather(reviews, registry, decision_key)) if wanted else {}
-    for name in wanted:
+    to_write = FILES if card is None else _spoiled(registry.models, decision, card)
+    drawn = draw(gather(reviews, registry, decision_key)) if to_write else {}
+    for name in to_write:
         if card is not None:
             _check_file(registry.models, decision, card, name, drawn[name])
         registry.models.put(beside(decision_key, name), drawn[name])
@@ -178,7 +178,7 @@ def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -
 def _check_file(
     models: Bucket, decision: Decision, card: CardFiles, name: str, data: bytes
 ) -> None:
-    found, expected = sha256_of(data), card.files.get(name, "no such file")
-    if found != expected:
+    actual, expected = sha256_of(data), card.files.get(name, "no such file")
+    if actual != expected:
         uri = models.uri(beside(decision.object_key, name))
-        raise DigestMismatchError(uri=uri, expected=expected, found=found)
+        raise DigestMismatchError(uri=uri, expected=expected, found=actual)

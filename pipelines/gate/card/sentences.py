@@ -125,14 +125,14 @@ def _behaviour_limits(behaviour: BehaviourScores | None) -> Iterator[Markdown]:
     if behaviour is None or not behaviour.capabilities:
         yield Markdown("Its behaviour was not tested: an answer was no number.")
         return
-    failing = [each for each in behaviour.capabilities if each.failures]
-    for each in sorted(failing, key=lambda one: (-one.failure_share, one.capability)):
+    failing = [score for score in behaviour.capabilities if score.failures]
+    for score in sorted(failing, key=lambda score: (-score.failure_share, score.capability)):
         yield Markdown(
-            f"It gets {each.failures} of {each.cases} cases of {code(each.capability)} wrong "
-            f"({kind_of(each)})."
+            f"It gets {score.failures} of {score.cases} cases of {code(score.capability)} wrong "
+            f"({kind_of(score)})."
         )
     if not failing:
-        cases = sum(each.cases for each in behaviour.capabilities)
+        cases = sum(score.cases for score in behaviour.capabilities)
         yield Markdown(f"It passed all {cases} cases of the behavioural suite, which are few.")
 
 
@@ -163,11 +163,11 @@ def split_sentence(evidence: Evidence) -> str:
 
 
 def deliveries_sentence(evidence: Evidence) -> str:
-    delivered = sum(one.delivered_rows for one in evidence.outcomes)
-    quarantined = sum(one.quarantined_rows for one in evidence.outcomes)
+    delivered = sum(outcome.delivered_rows for outcome in evidence.outcomes)
+    quarantined = sum(outcome.quarantined_rows for outcome in evidence.outcomes)
     share = f" ({quarantined / delivered:.2%})" if delivered else ""
-    known = {one.accepted.key for one in evidence.outcomes if one.accepted}
-    lost = sum(part.key not in known for part in evidence.snapshot.partitions)
+    accepted_keys = {outcome.accepted.key for outcome in evidence.outcomes if outcome.accepted}
+    lost = sum(part.key not in accepted_keys for part in evidence.snapshot.partitions)
     return (
         f"{quarantined:,} of {delivered:,} delivered rows{share} are in quarantine. Deliveries "
         "that are held as a whole are not part of this."

@@ -33,9 +33,9 @@ Page = Annotated[int, Query(ge=1, le=100_000)]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
+    routes = APIRouter()
 
-    @found.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
+    @routes.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
     def champion(
         request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
     ) -> HTMLResponse:
@@ -53,7 +53,7 @@ def router(site: Site) -> APIRouter:
             here=links.champion_link(), asked=at, answered=answered, problem=problem,
         )  # fmt: skip
 
-    return found
+    return routes
 
 
 def _plot(history: list[LogEntry]) -> Markup | None:
@@ -65,8 +65,8 @@ def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidenc
     shown = [*newest_first(history, page), *history[-1:]]
     return Evidence(
         history=history,
-        judged=read.each(
-            lambda key: read.judged(registry, key), (one.decision_key for one in shown)
+        judged=read.by_name(
+            lambda key: read.judged(registry, key), (entry.decision_key for entry in shown)
         ),
         manifest=read.champion_manifest(registry, history),
     )

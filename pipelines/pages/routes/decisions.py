@@ -27,15 +27,15 @@ Folder = Annotated[str, Path(pattern=r"^\d{8}-[0-9a-f]{16}$")]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter(dependencies=[site.may_read(links.RETRAIN)])
-    _add_list(found, site)
-    _add_decision(found, site)
-    _add_card(found, site)
-    return found
+    routes = APIRouter(dependencies=[site.may_read(links.RETRAIN)])
+    _add_list(routes, site)
+    _add_decision(routes, site)
+    _add_card(routes, site)
+    return routes
 
 
-def _add_list(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions")
+def _add_list(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions")
     def every(request: Request, page: Page = 1) -> HTMLResponse:
         registry = site.registry()
         stored = read.decisions(registry)
@@ -43,7 +43,7 @@ def _add_list(found: APIRouter, site: Site) -> None:
         if page > pages:
             raise no_such(f"The decisions have no page {page}.")
         shown = stored[(page - 1) * decisions.PAGE_SIZE : page * decisions.PAGE_SIZE]
-        lines = read.each(lambda info: _line(registry, info.key, info.stored_at), shown)
+        lines = read.by_name(lambda info: _line(registry, info.key, info.stored_at), shown)
         return respond(
             request, "decisions.html.jinja", title="Decisions", section="decisions",
             lines=list(lines.values()), page=page, pages=pages, entries=len(stored),
@@ -64,8 +64,8 @@ def _key(registry: Registry, version: str, folder: str) -> str:
     return f"{registry.name}/versions/{version}/gates/{folder}/decision.json"
 
 
-def _add_decision(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions/{version}/{folder}")
+def _add_decision(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions/{version}/{folder}")
     def one(request: Request, version: Version, folder: Folder) -> HTMLResponse:
         registry = site.registry()
         key = _key(registry, version, folder)
@@ -105,8 +105,8 @@ class Problems:
             return None
 
 
-def _add_card(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions/{version}/{folder}/card")
+def _add_card(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions/{version}/{folder}/card")
     def model_card(request: Request, version: Version, folder: Folder) -> HTMLResponse:
         registry, reviews = site.registry(), site.stores().reviews
         key = _key(registry, version, folder)

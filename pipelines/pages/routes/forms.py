@@ -20,41 +20,44 @@ SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
-    known = _asks_airflow(site)
-    _add_form(found, site, known)
-    _add_start(found, site, known)
-    return found
+    routes = APIRouter()
+    details = _asks_airflow(site)
+    _add_form(routes, site, details)
+    _add_start(routes, site, details)
+    return routes
 
 
 def _asks_airflow(site: Site) -> Any:
     """A dependency that gives what Airflow knows of the DAG in the path."""
 
-    async def details(request: Request, dag_id: DagId) -> dict[str, Any]:
-        known = None
+    async def dag_details(request: Request, dag_id: DagId) -> dict[str, Any]:
+        details: Any = None
         if dag_id in links.DAGS:
             path = f"/dags/{quote(dag_id, safe='')}/details"
-            known = checked(await site.ask(request, "GET", path, None))
-        if not isinstance(known, dict):
+            details = checked(await site.ask(request, "GET", path, None))
+        if not isinstance(details, dict):
             raise no_such(f"The loop has no DAG {dag_id}.")
-        return known
+        return details
 
-    return Depends(details)
+    return Depends(dag_details)
 
 
-def _add_form(found: APIRouter, site: Site, known: Any) -> None:
-    @found.get("/forms/{dag_id}", dependencies=[site.may_read()])
+def _add_form(routes: APIRouter, site: Site, details: Any) -> None:
+    @routes.get("/forms/{dag_id}", dependencies=[site.may_read()])
     def form(
-        request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+        request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = details
     ) -> HTMLResponse:
         filled = forms.from_link(about, dict(request.query_params))
         return _page(request, site, viewer, forms.form(about, filled))
 
 
-def _add_start(found: APIRouter, site: Site, known: Any) -> None:
-    @found.post("/forms/{dag_id}", dependencies=[site.may_read()])
+def _add_start(routes: APIRouter, site: Site, details: Any) -> None:
+    @routes.post("/forms/{dag_id}", dependencies=[site.may_read()])
     async def start(
-        request: Request, dag_id: DagId, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+        request: Request,
+        dag_id: DagId,
+        viewer: Viewer = site.viewer,
+        about: dict[str, Any] = details,
     ) -> Response:
         sent = await _sent(request)
         _refuse_foreign(request, site, viewer, dag_id, sent.pop(SEAL, ""))

@@ -52,15 +52,15 @@ class Remedy:
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter(dependencies=[site.may_read(links.INGEST)])
-    _add_list(found, site)
-    _add_missing(found, site)
-    _add_delivery(found, site)
-    return found
+    routes = APIRouter(dependencies=[site.may_read(links.INGEST)])
+    _add_list(routes, site)
+    _add_missing(routes, site)
+    _add_delivery(routes, site)
+    return routes
 
 
-def _add_list(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents")
+def _add_list(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents")
     def incidents_page(
         request: Request, until: Annotated[Night | None, Query()] = None
     ) -> HTMLResponse:
@@ -76,7 +76,7 @@ def _add_list(found: APIRouter, site: Site) -> None:
 def groups(listing: Listing) -> list[tuple[str, str, list[Line]]]:
     """State, heading and lines of each part of the list that has any."""
     return [
-        (state, heading, [Line(one, link_to(one)) for one in listing.of(state)])
+        (state, heading, [Line(incident, link_to(incident)) for incident in listing.of(state)])
         for state, heading in incidents.STATES.items()
         if listing.of(state)
     ]
@@ -89,8 +89,8 @@ def link_to(incident: Incident) -> str:
     return links.incidents_link(incident.path) if incident.path else ""
 
 
-def _add_delivery(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/{delivery}")
+def _add_delivery(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents/{delivery}")
     def incident_page(
         request: Request, delivery: Delivery, viewer: Viewer = site.viewer
     ) -> HTMLResponse:
@@ -118,18 +118,18 @@ def remedies(look: Look, viewer: Viewer) -> list[Remedy]:
     return [
         Remedy(
             viewer.button(
-                one.label,
+                remedy.label,
                 links.REPLAY,
-                {"delivery": look.sha256, "action": one.action, "dry_run": True},
+                {"delivery": look.sha256, "action": remedy.action, "dry_run": True},
             ),
-            one.effect,
+            remedy.effect,
         )
-        for one in look.remedies
+        for remedy in look.remedies
     ]
 
 
-def _add_missing(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/missing/{night}/{source}")
+def _add_missing(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents/missing/{night}/{source}")
     def missing_page(
         request: Request, night: NightInPath, source: Source, viewer: Viewer = site.viewer
     ) -> HTMLResponse:

@@ -166,8 +166,8 @@ def _marks(entry: LogEntry, evidence: Evidence) -> tuple[str, ...]:
     return tuple(name for name, is_so in marks if is_so)
 
 
-def _reviews(found: Judged | None) -> str:
-    return NOTHING if found is None else f"{found.evaluation.holdout.rows:,}"
+def _reviews(judged: Judged | None) -> str:
+    return NOTHING if judged is None else f"{judged.evaluation.holdout.rows:,}"
 
 
 def _present(evidence: Evidence) -> Present:
@@ -200,7 +200,7 @@ def _began(history: Sequence[LogEntry]) -> LogEntry:
     return changes[-1] if changes else history[-1]
 
 
-def answering(history: Sequence[LogEntry], asked: str, now: datetime) -> Answering:
+def answering(history: Sequence[LogEntry], asked_for: str, now: datetime) -> Answering:
     """Who answered at a moment, given as in a form's field or ISO 8601; without a zone it is UTC.
 
     Raises
@@ -208,14 +208,14 @@ def answering(history: Sequence[LogEntry], asked: str, now: datetime) -> Answeri
     ValueError
         If it is no moment.
     """
-    moment = datetime.fromisoformat(asked.strip())
+    moment = datetime.fromisoformat(asked_for.strip())
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    said = clock(moment.isoformat())
+    shown_moment = clock(moment.isoformat())
     entry = store_clock.answering_at(history, moment, now)
     if entry is None:
-        return Answering(moment=said, sentence="Nobody: there was no champion yet.")
+        return Answering(moment=shown_moment, sentence="Nobody: there was no champion yet.")
     return Answering(
-        moment=said,
+        moment=shown_moment,
         sentence=f"Version {entry.version}, generation {entry.generation}, "
         f"since {clock(entry.at)}.",
         decision=links.decision_link(entry.decision_key),

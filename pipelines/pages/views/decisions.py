@@ -135,7 +135,7 @@ def grouped(rules: Iterable[GateRule]) -> tuple[RuleGroupView, ...]:
     return tuple(
         RuleGroupView(
             title=title,
-            rules=tuple(map(_rule, sorted(lines[group], key=lambda one: one.is_passed))),
+            rules=tuple(map(_rule, sorted(lines[group], key=lambda rule: rule.is_passed))),
         )
         for group, title in _GROUPS.items()
         if group in lines
@@ -180,14 +180,14 @@ def standing(judged: Judged) -> Markup:
 
 def tables(judged: Judged) -> tuple[tuple[str, Markup], ...]:
     """The tables of the model card that judge, each with its title."""
-    made: Sequence[tuple[str, Markdown]] = (
+    texts: Sequence[tuple[str, Markdown]] = (
         ("Scores", card_tables.scores(judged)),
         ("Changes", card_tables.changes(judged)),
         ("Right and wrong on the holdout", card_tables.confusion(judged)),
         ("Slices of the holdout", card_tables.slices(judged)),
         ("Behaviour", card_tables.behaviour(judged)),
     )
-    return tuple((title, html(text)) for title, text in made)
+    return tuple((title, html(text)) for title, text in texts)
 
 
 def drawings(judged: Judged) -> tuple[Markup, ...]:

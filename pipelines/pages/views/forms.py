@@ -75,12 +75,12 @@ def form(details: Mapping[str, Any], filled: Values, problem: str | None = None)
     )
 
 
-def from_link(details: Mapping[str, Any], asked: Values) -> dict[str, str]:
+def from_link(details: Mapping[str, Any], values: Values) -> dict[str, str]:
     """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
     params: Mapping[str, Any] = details.get("params") or {}
     return {
         name: text
-        for name, text in asked.items()
+        for name, text in values.items()
         if name in params
         and name != "reason"
         and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
@@ -167,7 +167,7 @@ def _parsed(text: str, kind: Kind) -> Any:
     """
     value = json.loads(text)
     parts = value if kind == "json" and isinstance(value, list) else [value]
-    if any(isinstance(one, list | dict) for one in parts):
+    if any(isinstance(part, list | dict) for part in parts):
         raise ValueError(text)
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return value
@@ -180,7 +180,8 @@ def refusal(body: Any) -> str:
     """Why Airflow did not start the run, in its own words."""
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
-        detail = "; ".join(str(one.get("msg", one)) for one in detail if isinstance(one, dict))
+        faults = (fault for fault in detail if isinstance(fault, dict))
+        detail = "; ".join(str(fault.get("msg", fault)) for fault in faults)
     return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
 
 
@@ -189,13 +190,13 @@ def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
 
     ``until`` is when it ends to be good for anything, in seconds since 1970.
     """
-    said = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
-    return f"{until}.{hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
+    signed = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
+    return f"{until}.{hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
 def is_sealed(sent: str, secret: str, reader: str, dag_id: str, now: float) -> bool:
     """Whether this reader was shown the form, and not too long ago."""
-    named = _SEAL.fullmatch(sent)
-    if named is None or int(named[1]) < now:
+    match = _SEAL.fullmatch(sent)
+    if match is None or int(match[1]) < now:
         return False
-    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(named[1])))
+    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(match[1])))

@@ -77,12 +77,12 @@ class NightBeside:
 
     @property
     def accepted_rows(self) -> int:
-        return sum(one.accepted_rows for one in self.others)
+        return sum(other.accepted_rows for other in self.others)
 
     @property
     def held(self) -> int:
         """How many of the others are held, too."""
-        return sum(one.verdict == "HELD" for one in self.others)
+        return sum(other.verdict == "HELD" for other in self.others)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Look:
     champion: LogEntry | None
     delivery: Delivery | None = None
     standing: Standing | None = None
-    found: Validation | None = None
+    validation: Validation | None = None
     last_good: Outcome | None = None
     differences: tuple[tuple[str, str, str], ...] = ()
     beside: NightBeside | None = None
@@ -105,7 +105,7 @@ class Look:
     @property
     def failed(self) -> list[RuleResult]:
         """Rules that did not pass, those that hold first."""
-        return self.found.failed_rules if self.found else []
+        return self.validation.failed_rules if self.validation else []
 
     @property
     def state(self) -> str:
@@ -166,14 +166,14 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     read = _Reader()
     delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
     standing = read(lambda: standings.find(reviews, sha256))
-    found = read(lambda: _validation(reviews, standing))
-    last_good, lines = read(lambda: _beside_last_good(reviews, read, found)) or (None, [])
+    validation = read(lambda: _validation(reviews, standing))
+    last_good, lines = read(lambda: _beside_last_good(reviews, read, validation)) or (None, [])
     night = standing.outcome.counted_in if standing else None
     receipts = _receipts(reviews, night) if night else []
     return Look(
         sha256, HELD_RUNBOOK,
         champion=read.champion(registry), problems=tuple(read.problems),
-        delivery=delivery, standing=standing, found=found,
+        delivery=delivery, standing=standing, validation=validation,
         last_good=last_good, differences=tuple(lines),
         beside=_night(reviews, receipts, night, sha256) if night else None,
         conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
@@ -185,30 +185,30 @@ def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None
 
 
 def _beside_last_good(
-    reviews: Bucket, read: _Reader, found: Validation | None
+    reviews: Bucket, read: _Reader, validation: Validation | None
 ) -> tuple[Outcome | None, list[tuple[str, str, str]]]:
     """The source's last delivery that counted before, and what is different since."""
-    if found is None or not found.basis.trailing:
+    if validation is None or not validation.basis.trailing:
         return None, []
-    key = found.basis.trailing[-1]
+    key = validation.basis.trailing[-1]
     then = read(lambda: report.read(reviews, key))
     if then is None:
         return None, []
     outcome = read(lambda: reviews.get_record(outcome_key(then.delivery), Outcome))
-    return outcome, report.differences(found, then)
+    return outcome, report.differences(validation, then)
 
 
 def _night(
     reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
 ) -> NightBeside:
-    beside = [one for one in receipts if isinstance(one, Unreadable) or one.delivery != sha256]
-    found = list(in_parallel(lambda one: _as_it_stands(reviews, one), beside))
-    others = [one for one in found if one is not None]
-    return NightBeside(
-        night,
-        tuple(sorted(others, key=lambda one: one.landing_key)),
-        len(found) - len(others),
-    )
+    beside = [
+        receipt for receipt in receipts
+        if isinstance(receipt, Unreadable) or receipt.delivery != sha256
+    ]  # fmt: skip
+    read = in_parallel(lambda receipt: _as_it_stands(reviews, receipt), beside)
+    others = [other for other in read if other is not None]
+    in_order = sorted(others, key=lambda other: other.landing_key)
+    return NightBeside(night, tuple(in_order), len(beside) - len(others))
 
 
 def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:
@@ -225,12 +225,12 @@ def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | Non
         return None
     if standing is None:
         return None
-    named = (receipt.landing_key, receipt.delivery, standing.verdict)
+    identity = (receipt.landing_key, receipt.delivery, standing.verdict)
     if not receipt.delivered_rows:
-        return Other(*named)
+        return Other(*identity)
     now = standing.newest
     return Other(
-        *named, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
+        *identity, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
     )
 
 
@@ -241,8 +241,9 @@ def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
 
 def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | None:
     """The delivery that had the same name first, as the receipt says."""
-    own = (one for one in receipts if isinstance(one, Receipt) and one.delivery == sha256)
-    return next((one.conflicts_with for one in own if one.conflicts_with), None)
+    readable = (receipt for receipt in receipts if isinstance(receipt, Receipt))
+    conflicts = (receipt.conflicts_with for receipt in readable if receipt.delivery == sha256)
+    return next(filter(None, conflicts), None)
 
 
 def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:

@@ -102,14 +102,14 @@ def uri_key(value: Any, bucket: str) -> str | None:
 def night_sentence(receipts: Sequence[Receipt], unreadable: int = 0) -> str:
     """What a night brought; nothing is added up when some of its receipts cannot be read."""
     if unreadable:
-        known = len(receipts) + unreadable
-        return f"{_files(known)} dealt with; what became of {unreadable:,} of them is not known."
+        files = len(receipts) + unreadable
+        return f"{_files(files)} dealt with; what became of {unreadable:,} of them is not known."
     if not receipts:
         return "Nothing was delivered. Nothing is trained because of this night."
-    held = sum(one.verdict == "HELD" for one in receipts)
-    accepted = sum(one.accepted_rows for one in receipts)
-    said = f"{_files(len(receipts))} dealt with, {accepted:,} rows count."
-    return said if not held else f"{said} {_files(held)} held: none of those rows count."
+    held = sum(receipt.verdict == "HELD" for receipt in receipts)
+    accepted = sum(receipt.accepted_rows for receipt in receipts)
+    sentence = f"{_files(len(receipts))} dealt with, {accepted:,} rows count."
+    return sentence if not held else f"{sentence} {_files(held)} held: none of those rows count."
 
 
 def _files(count: int) -> str:
@@ -136,19 +136,19 @@ def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
 def totals(lines: Sequence[Delivered]) -> Delivered:
     return Delivered(
         file="all", verdict="", tone="", why="", report=None, incident=None,
-        delivered=sum(one.delivered for one in lines),
-        accepted=sum(one.accepted for one in lines),
-        quarantined=sum(one.quarantined for one in lines),
-        held=sum(one.held for one in lines),
+        delivered=sum(line.delivered for line in lines),
+        accepted=sum(line.accepted for line in lines),
+        quarantined=sum(line.quarantined for line in lines),
+        held=sum(line.held for line in lines),
     )  # fmt: skip
 
 
 def not_affected(receipts: Sequence[Receipt]) -> str | None:
     """What went well beside a held delivery, for whoever is woken by it."""
-    others = [one for one in receipts if one.verdict != "HELD"]
+    others = [receipt for receipt in receipts if receipt.verdict != "HELD"]
     if len(others) == len(receipts):
         return None
-    rows = sum(one.accepted_rows for one in others)
+    rows = sum(receipt.accepted_rows for receipt in others)
     return (
         f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count. The "
         "champion goes on answering, and retraining goes on with what counts."
@@ -158,28 +158,28 @@ def not_affected(receipts: Sequence[Receipt]) -> str | None:
 def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:
     link = links.runbook_link(MISSING_RUNBOOK)
     return tuple(
-        Note(text=f"{overdue_sentence(one)}.", tone="warn", link=link, label="What to do")
-        for one in missing
+        Note(text=f"{overdue_sentence(record)}.", tone="warn", link=link, label="What to do")
+        for record in missing
     )
 
 
-def left_alone(said: Any) -> tuple[Note, ...]:
+def left_alone(reported: Any) -> tuple[Note, ...]:
     """Files that the run did not take up, as its own summary names them."""
     return tuple(
         Note(
-            text=f"{one.landing_key}: {one.why}",
-            tone="bad" if one.needs_person else "dim",
-            link=links.runbook_link(SET_ASIDE_RUNBOOK) if one.needs_person else None,
+            text=f"{entry.landing_key}: {entry.why}",
+            tone="bad" if entry.needs_person else "dim",
+            link=links.runbook_link(SET_ASIDE_RUNBOOK) if entry.needs_person else None,
             label="What to do",
         )
-        for one in map(_set_aside, said if isinstance(said, list) else ())
-        if one is not None
+        for entry in map(_set_aside, reported if isinstance(reported, list) else ())
+        if entry is not None
     )
 
 
-def _set_aside(said: Any) -> SetAside | None:
+def _set_aside(reported: Any) -> SetAside | None:
     try:
-        return SetAside.model_validate(said)
+        return SetAside.model_validate(reported)
     except ValidationError:
         return None  # whatever a task of that name returned
 
@@ -189,10 +189,10 @@ def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:
     if not keys:
         return ()
     more = f", and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
-    named = ", ".join(keys[:_NAMED]) + more
+    names = ", ".join(keys[:_NAMED]) + more
     return (
         Note(
-            text=f"Not readable, and left out here: {named}.",
+            text=f"Not readable, and left out here: {names}.",
             tone="bad", link=links.incidents_link(), label="What is known of them",
         ),
     )  # fmt: skip

@@ -50,11 +50,11 @@ def check(
         If the store gives no settling answer.
     """
     buckets: dict[BucketName, Bucket] = {"reviews": reviews, "models": registry.models}
-    contents, found = fsck_contents.look(buckets)
+    contents, findings = fsck_contents.look(buckets)
     files = fsck_files.count(contents, is_deep=is_deep)
     progress = Progress(on_object, total=len(fsck_contents.records_to_read(contents)) + files)
-    found += fsck_contents.read_records(contents, progress)
-    found += fsck_files.check(contents, progress, is_deep=is_deep)
-    found += models.check(contents)
-    found += ledger.check(contents)
-    return sorted(dict.fromkeys(found), key=lambda one: _ORDER[one.kind])
+    findings += fsck_contents.read_records(contents, progress)
+    findings += fsck_files.check(contents, progress, is_deep=is_deep)
+    findings += models.check(contents)
+    findings += ledger.check(contents)
+    return sorted(dict.fromkeys(findings), key=lambda finding: _ORDER[finding.kind])

@@ -99,7 +99,7 @@ class Contents:
             yield from ((bucket, key) for key, place in places.items() if place.holds in holds)
 
     def needed(
-        self, kind: type[AnyRecord], key: str, *, by: str, found: list[Finding]
+        self, kind: type[AnyRecord], key: str, *, by: str, findings: list[Finding]
     ) -> AnyRecord | None:
         """The record that another one names; a finding is added when it does not exist.
 
@@ -107,16 +107,16 @@ class Contents:
         """
         if not self.has(kind.BUCKET, key):
             what = f"is named by {by} and does not exist"
-            found.append(Finding("error", kind.BUCKET, key, what))
+            findings.append(Finding("error", kind.BUCKET, key, what))
         return self.find(kind, key)
 
     def as_named(
         self, kind: type[StoredRecord], key: str, sha256: str, *, by: str
     ) -> Iterator[Finding]:
         """Findings on a record that another one names, with the digest it had then."""
-        found: list[Finding] = []
-        record = self.needed(kind, key, by=by, found=found)
-        yield from found
+        findings: list[Finding] = []
+        record = self.needed(kind, key, by=by, findings=findings)
+        yield from findings
         if record is not None and record.digest() != sha256:
             what = f"is not what {by} recorded: one of the two was replaced"
             yield Finding("error", kind.BUCKET, key, what)
@@ -124,17 +124,17 @@ class Contents:
 
 def look(buckets: Mapping[BucketName, Bucket]) -> tuple[Contents, list[Finding]]:
     """List both buckets; whatever this project does not write is a finding."""
-    contents, found = Contents(buckets), []
+    contents, findings = Contents(buckets), []
     for name, bucket in buckets.items():
         contents.listed[name] = {info.key: info for info in bucket.list("")}
         places = {key: place_of(name, key) for key in contents.listed[name]}
         contents.places[name] = {key: place for key, place in places.items() if place is not None}
-        found += [
+        findings += [
             Finding("warning", name, key, "is nothing this project writes")
             for key, place in places.items()
             if place is None
         ]
-    return contents, found
+    return contents, findings
 
 
 def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
@@ -150,19 +150,19 @@ def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
 def read_records(contents: Contents, progress: Progress) -> list[Finding]:
     """Read every record into the contents; each that is not proven is a finding."""
 
-    def read(named: tuple[str, type[StoredRecord]]) -> StoredRecord:
-        key, kind = named
+    def read(place: tuple[str, type[StoredRecord]]) -> StoredRecord:
+        key, kind = place
         return _needed_parts(contents.buckets[kind.BUCKET].get_record(key, kind))
 
-    found = []
-    wanted = records_to_read(contents)
-    for (key, kind), answer in zip(wanted, each(read, wanted, progress), strict=True):
+    findings = []
+    places = records_to_read(contents)
+    for (key, kind), answer in zip(places, read_each(read, places, progress), strict=True):
         if isinstance(answer, StoredRecord):
             contents.records[kind][key] = answer
         else:
             severity: Severity = "warning" if kind is ChampionHint else "error"
-            found.append(Finding(severity, kind.BUCKET, key, str(answer)))
-    return found
+            findings.append(Finding(severity, kind.BUCKET, key, str(answer)))
+    return findings
 
 
 def _needed_parts(record: StoredRecord) -> StoredRecord:
@@ -173,7 +173,7 @@ def _needed_parts(record: StoredRecord) -> StoredRecord:
     return record
 
 
-def each(
+def read_each(
     read: Callable[[One], Answer], many: Iterable[One], progress: Progress
 ) -> Iterator[Answer | LoopError]:
     """What was read of each, in order, several at a time; or the error that says what is wrong.
@@ -186,9 +186,9 @@ def each(
         If nothing can be read at all.
     """
 
-    def attempt(one: One) -> Answer | LoopError:
+    def attempt(item: One) -> Answer | LoopError:
         try:
-            return read(one)
+            return read(item)
         except (TransientError, ConfigError, BucketMissingError):
             raise
         except ObjectMissingError:

@@ -29,7 +29,7 @@ class Log:
 
     def __init__(self, contents: Contents, name: str) -> None:
         self.contents, self.name = contents, name
-        own = (one for one in contents.of(LogEntry) if one.model_name == name)
+        own = (entry for entry in contents.of(LogEntry) if entry.model_name == name)
         self.entries = {entry.generation: entry for entry in own}
         logged = (key for _, key in contents.keys_of(LogEntry) if key.startswith(f"{name}/"))
         self.generations = sorted(int(key.rpartition("/")[2][:8]) for key in logged)
@@ -137,7 +137,7 @@ class Log:
             yield "does what no plan says: its plan is missing, or another one"
         if before is not None and entry.subject != before.version:
             yield f"withdraws {entry.subject}, which was not champion: {before.version} was"
-        earlier = [one.version for number, one in self.entries.items() if number < entry.generation]
+        earlier = [old.version for number, old in self.entries.items() if number < entry.generation]
         if entry.version not in earlier and len(earlier) == entry.generation - 1:
             yield f"puts {entry.version} back, which was never champion"
 

@@ -55,8 +55,8 @@ class _Model:
         for kind in _AT_THE_GATE:
             for record in self._of(kind):
                 champion = getattr(record, "champion_version", None)
-                named = record.object_key, record.champion_generation, champion
-                yield from self.log.contradicts(*named)
+                place = record.object_key, record.champion_generation, champion
+                yield from self.log.contradicts(*place)
         for plan in self._of(RollbackPlan):
             for generation, version in (
                 (plan.champion_generation, plan.champion_version),
@@ -65,19 +65,19 @@ class _Model:
                 yield from self.log.contradicts(plan.object_key, generation, version)
 
     def _versions(self) -> Iterator[Finding]:
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for plan in self._of(Plan):
             pinned = snapshot_key(plan.snapshot)
-            self.contents.needed(Snapshot, pinned, by=plan.object_key, found=found)
+            self.contents.needed(Snapshot, pinned, by=plan.object_key, findings=findings)
         for manifest in self._of(Manifest):
             key, pinned = manifest.object_key, snapshot_key(manifest.plan.snapshot)
-            self.contents.needed(Snapshot, pinned, by=key, found=found)
+            self.contents.needed(Snapshot, pinned, by=key, findings=findings)
             planned = plan_key(self.name, manifest.version)
-            self.contents.needed(Plan, planned, by=key, found=found)
+            self.contents.needed(Plan, planned, by=key, findings=findings)
             own_file = model_file_key(self.name, manifest.version, manifest.model_sha256)
             if (manifest.plan.version, manifest.model_key) != (manifest.version, own_file):
-                found.append(error(key, "names the plan or the model file of another version"))
-        yield from found
+                findings.append(error(key, "names the plan or the model file of another version"))
+        yield from findings
 
     def _gates(self) -> Iterator[Finding]:
         for evaluation in self._of(Evaluation):

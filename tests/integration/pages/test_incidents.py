@@ -201,7 +201,7 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     assert found.failed[0].rule == "quarantined_share"
     assert "0.0750, is outside at most 5.0%" in found.failed[0].sentence
     assert "label_unknown" in [rule.rule for rule in found.failed]
-    assert [one.row for one in found.found.examples] == [0, 1, 2]
+    assert [one.row for one in found.validation.examples] == [0, 1, 2]
     assert found.last_good.delivery == good
     assert ("rows with label_unknown", "3", "0") in found.differences
     assert ("share of positive reviews", "51.4%", "50.0%") in found.differences
