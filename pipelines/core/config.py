@@ -1,4 +1,4 @@
-"""The settings: read here, once, and passed down. Thresholds live in TOML beside their unit."""
+"""The settings: read here, once, and passed down. Thresholds live in TOML, each with its unit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.core.errors import ConfigError
 from pipelines.core.settings import EvaluationSettings, ModelSettings, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` lies
-# In a checkout or an image beside `pipelines`; where only a wheel is installed, with its data.
+# In a checkout or an image next to `pipelines`; if only a wheel is installed, in its data folder.
 _INSTALLED = Path(sysconfig.get_path("data")) / "share" / "retraining-loop" / "config"
 CONFIG_FOLDER = PROJECT / "config" if (PROJECT / "config").is_dir() else _INSTALLED
 CONFIG_VARIABLE = "LOOP_CONFIG"
@@ -92,7 +92,7 @@ def _place(parts: tuple[int | str, ...]) -> str:
 
 
 def _located(settings: Settings, path: Path) -> Settings:
-    """The same settings with the files of ``[evaluation]`` found."""
+    """The same settings with absolute paths in ``[evaluation]``."""
     relative = settings.evaluation
     located = EvaluationSettings(
         golden_file=_find("golden_file", relative.golden_file, path),
@@ -102,7 +102,7 @@ def _located(settings: Settings, path: Path) -> Settings:
 
 
 def _find(key: str, name: Path, path: Path) -> Path:
-    """``name`` beside the file that was loaded, else in ``config/``."""
+    """``name`` in the folder of the file that was loaded, else in ``config/``."""
     places = list(dict.fromkeys(folder / name for folder in (path.parent, CONFIG_FOLDER)))
     path_found = next((place for place in places if place.exists()), None)
     if path_found is None:
@@ -119,7 +119,7 @@ def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
     Raises
     ------
     ConfigError
-        If a name is not one of ``[candidates.*]``, or none or the same one twice is given.
+        If a name is not one of ``[candidates.*]``, is given twice, or no name is given.
     """
     unknown = [name for name in names if name not in settings.candidates]
     if unknown or not names or len(set(names)) != len(names):

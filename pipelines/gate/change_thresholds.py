@@ -23,7 +23,7 @@ from pipelines.records.evaluations import (
 _MARGINS = ("accuracy_drop", "log_loss_rise")
 
 
-def is_surely_worse(rule: GateRule) -> bool:
+def is_reliably_worse(rule: GateRule) -> bool:
     """Whether a broken rule shows a fall, and not only that one cannot be ruled out.
 
     Margins name the accuracy or the log loss that they look at in their interval.

@@ -85,8 +85,8 @@ def _verdict(evaluation: Evaluation, rules: tuple[GateRule, ...]) -> tuple[Verdi
 def _worse_or_unsure(rules: Iterable[GateRule]) -> Verdict:
     """A margin that could not be ruled out is a reason to reject only if the fall is real."""
     broken = [rule for rule in rules if not rule.is_passed and rule.group != "gain"]
-    is_surely_worse = any(change_thresholds.is_surely_worse(rule) for rule in broken)
-    return "REJECT" if is_surely_worse else "INCONCLUSIVE"
+    is_reliably_worse = any(change_thresholds.is_reliably_worse(rule) for rule in broken)
+    return "REJECT" if is_reliably_worse else "INCONCLUSIVE"
 
 
 def _better_or_stale(rules: Iterable[GateRule]) -> tuple[Verdict, str]:

@@ -38,7 +38,7 @@ def no_such(what: str) -> Unanswerable:
     return Unanswerable(404, "Not found", what, FOLLOW_A_LINK)
 
 
-def tell(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
+def message_page(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
     """A page that only says what happened and what to do."""
     return respond(request, "message.html.jinja", title=title, status=status, what=what, todo=todo)
 
@@ -130,32 +130,32 @@ async def _fault(request: Request, error: Exception) -> HTMLResponse:
     status, title, todo = next(line[1:] for line in _TODO if isinstance(error, line[0]))
     logger.warning("page=%s status=%d error=%s", request.url.path, status, error)
     names_the_store = isinstance(error, StoreRefusedError | TransientError)
-    is_told = isinstance(error, ObjectMissingError) or not names_the_store
+    is_shown = isinstance(error, ObjectMissingError) or not names_the_store
     # Where the store is, is not for everybody who may read a page.
-    return tell(request, status, title, str(error) if is_told else LOG_SAYS_MORE, todo)
+    return message_page(request, status, title, str(error) if is_shown else LOG_SAYS_MORE, todo)
 
 
 async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
     if not isinstance(error, Unanswerable):
         raise error
-    return tell(request, error.status, error.title, error.what, error.todo)
+    return message_page(request, error.status, error.title, error.what, error.todo)
 
 
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     texts = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
-    return tell(request, status, *texts)
+    return message_page(request, status, *texts)
 
 
 async def _malformed(request: Request, error: Exception) -> HTMLResponse:
     faults = error.errors() if isinstance(error, RequestValidationError) else ()
     if any(fault["loc"][0] == "path" for fault in faults):
-        return tell(request, 404, *_NO_PAGE)
+        return message_page(request, 404, *_NO_PAGE)
     what = "A value in the address has the wrong form."
-    return tell(request, 400, "Not understood", what, FOLLOW_A_LINK)
+    return message_page(request, 400, "Not understood", what, FOLLOW_A_LINK)
 
 
 async def _broken(request: Request, error: Exception) -> HTMLResponse:
     logger.error("page=%s failed", request.url.path, exc_info=error)
     what = "Something in the page itself went wrong. The loop is not affected."
-    return tell(request, 500, "This page failed", what, LOG_SAYS_MORE)
+    return message_page(request, 500, "This page failed", what, LOG_SAYS_MORE)

@@ -44,7 +44,7 @@ class Decisions:
 
     def evaluation_of(self, decision: Decision) -> Evaluation:
         """What a decision was made on, unchanged."""
-        key = keys.beside(decision.object_key, "evaluation.json")
+        key = keys.sibling(decision.object_key, "evaluation.json")
         evaluation = self.models.get_record(key, Evaluation)
         check_digest(self.models, evaluation, decision.evaluation_sha256)
         return evaluation
@@ -61,7 +61,7 @@ class Decisions:
         TrustError
             If what is there is about another evaluation or model.
         """
-        key = keys.beside(evaluation.object_key, "artefact_check.json")
+        key = keys.sibling(evaluation.object_key, "artefact_check.json")
         check = self.models.find_record(key, ArtefactCheck)
         if check is None:
             return None
@@ -119,7 +119,7 @@ class Decisions:
 
     def find_card(self, decision: Decision) -> CardFiles | None:
         """Which files a decision's card consists of; None where it was never drawn."""
-        key = keys.beside(decision.object_key, "card.json")
+        key = keys.sibling(decision.object_key, "card.json")
         card = self.models.find_record(key, CardFiles)
         if card is not None and card.decision_sha256 != decision.digest():
             raise TrustError(f"{self.models.uri(key)} was drawn of another decision")
@@ -131,7 +131,7 @@ class Decisions:
 
     def find_approval(self, decision: Decision) -> ApprovalRecord | None:
         """The answer beside a decision; None when nobody answered."""
-        key = keys.beside(decision.object_key, "approval.json")
+        key = keys.sibling(decision.object_key, "approval.json")
         return self.models.find_record(key, ApprovalRecord)
 
     def decided_against(self) -> list[tuple[int, str]]:

@@ -113,17 +113,17 @@ def summarize_night(night: str) -> dict[str, Any]:
         logger.info(
             "No new reviews for %s: nothing is accepted and nothing will be trained.", night
         )
-    _warn_of_untold()
+    _warn_of_unsent()
     return counts
 
 
-def _warn_of_untold() -> None:
+def _warn_of_unsent() -> None:
     from pipelines.alerts import notifier
 
     try:
-        notifier.warn_of_untold(notifier.open_teller(config.load(), os.environ))
+        notifier.warn_of_unsent(notifier.open_notifier(config.load(), os.environ))
     except Exception as error:  # noqa: BLE001 - a summary must not fail by it
-        logger.warning("whether alerts are untold is not known: %s", sentence(error))
+        logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
 
 
 def has_new_reviews(summary: dict[str, Any]) -> bool:

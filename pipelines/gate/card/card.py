@@ -10,7 +10,7 @@ import logging
 
 from pipelines.core import templating
 from pipelines.core.errors import DigestMismatchError, ObjectMissingError, TrustError
-from pipelines.core.keys import beside
+from pipelines.core.keys import sibling
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.gate.card import history_plot, plots, sentences, tables
@@ -122,11 +122,11 @@ def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     for name in to_write:
         if card is not None:
             _check_file(registry.models, decision, card, name, drawn[name])
-        registry.models.put(beside(decision_key, name), drawn[name])
+        registry.models.put(sibling(decision_key, name), drawn[name])
     if card is None:
         registry.decisions.add_card(_files(decision, drawn))
-    logger.info("card=%s", beside(decision_key, CARD))
-    return beside(decision_key, CARD)
+    logger.info("card=%s", sibling(decision_key, CARD))
+    return sibling(decision_key, CARD)
 
 
 def _spoiled(models: Bucket, decision: Decision, card: CardFiles) -> list[str]:
@@ -169,7 +169,7 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
 
 
 def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -> bytes:
-    key = beside(decision.object_key, name)
+    key = sibling(decision.object_key, name)
     data = models.get(key, max_bytes=_MOST_BYTES)
     _check_file(models, decision, card, name, data)
     return data
@@ -180,5 +180,5 @@ def _check_file(
 ) -> None:
     actual, expected = sha256_of(data), card.files.get(name, "no such file")
     if actual != expected:
-        uri = models.uri(beside(decision.object_key, name))
+        uri = models.uri(sibling(decision.object_key, name))
         raise DigestMismatchError(uri=uri, expected=expected, found=actual)

@@ -61,7 +61,7 @@ def _asks_airflow(site: Site) -> Any:
         if run is None:
             raise no_such(f"DAG {dag_id} has no run {run_id}.")
         results = {}
-        for task in runs.TELLING.get(dag_id, ()):
+        for task in runs.RESULT_TASKS.get(dag_id, ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
             result = checked(await site.ask(request, "GET", entry, None))
             if isinstance(result, dict):

@@ -65,7 +65,7 @@ class Other:
 
 
 @dataclass(frozen=True)
-class NightBeside:
+class RestOfNight:
     """What the night brought besides the incident: not affected by it.
 
     ``unreadable`` counts the files of which receipt or ledger entry cannot be read.
@@ -98,7 +98,7 @@ class Look:
     validation: Validation | None = None
     last_good: Outcome | None = None
     differences: tuple[tuple[str, str, str], ...] = ()
-    beside: NightBeside | None = None
+    rest: RestOfNight | None = None
     conflict: str | None = None
     remedies: tuple[Remedy, ...] = ()
 
@@ -124,7 +124,7 @@ class MissingLook:
     problems: tuple[str, ...]
     champion: LogEntry | None
     missing: MissingDelivery | None = None
-    beside: NightBeside | None = None
+    rest: RestOfNight | None = None
 
 
 @dataclass
@@ -175,7 +175,7 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
         champion=read.champion(registry), problems=tuple(read.problems),
         delivery=delivery, standing=standing, validation=validation,
         last_good=last_good, differences=tuple(lines),
-        beside=_night(reviews, receipts, night, sha256) if night else None,
+        rest=_night(reviews, receipts, night, sha256) if night else None,
         conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
     )  # fmt: skip
 
@@ -200,7 +200,7 @@ def _beside_last_good(
 
 def _night(
     reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
-) -> NightBeside:
+) -> RestOfNight:
     beside = [
         receipt for receipt in receipts
         if isinstance(receipt, Unreadable) or receipt.delivery != sha256
@@ -208,7 +208,7 @@ def _night(
     read = in_parallel(lambda receipt: _as_it_stands(reviews, receipt), beside)
     others = [other for other in read if other is not None]
     in_order = sorted(others, key=lambda other: other.landing_key)
-    return NightBeside(night, tuple(in_order), len(beside) - len(others))
+    return RestOfNight(night, tuple(in_order), len(beside) - len(others))
 
 
 def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:
@@ -290,5 +290,5 @@ def look_at_missing(
         champion=read.champion(registry),
         problems=tuple(read.problems),
         missing=missing,
-        beside=_night(reviews, _receipts(reviews, night), night),
+        rest=_night(reviews, _receipts(reviews, night), night),
     )

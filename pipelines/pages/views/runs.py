@@ -27,7 +27,7 @@ from pipelines.records.deliveries import (
 from pipelines.records.succession import LogEntry
 
 # The tasks whose result says what the run did, by DAG.
-TELLING: Final[Mapping[str, tuple[str, ...]]] = {
+RESULT_TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     links.INGEST: ("summarize_night",),
     links.RETRAIN: ("take_snapshot", "plan", "has_work", "decide", "promote"),
     links.ROLLBACK: ("plan_rollback", "apply_rollback"),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipelines.core.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
-from pipelines.core.keys import beside, report_key
+from pipelines.core.keys import report_key, sibling
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.data import Partition
 from pipelines.records.decisions import CardFiles
@@ -75,7 +75,7 @@ def _of_versions(contents: Contents) -> Iterator[Expected]:
         )  # fmt: skip
     for card in contents.of(CardFiles):
         for name, sha256 in card.files.items():
-            yield Expected("models", beside(card.object_key, name), sha256, card.object_key)
+            yield Expected("models", sibling(card.object_key, name), sha256, card.object_key)
 
 
 def check(contents: Contents, progress: Progress, *, is_deep: bool) -> Iterator[Finding]:

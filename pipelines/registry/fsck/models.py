@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.core.keys import beside, manifest_key, model_file_key, plan_key, snapshot_key
+from pipelines.core.keys import manifest_key, model_file_key, plan_key, sibling, snapshot_key
 from pipelines.core.record import ModelRecord
 from pipelines.core.store.sealed import AnyRecord
 from pipelines.records.data import Snapshot
@@ -94,7 +94,7 @@ class _Model:
     def _evaluation(self, evaluation: Evaluation) -> Iterator[Finding]:
         yield from self._manifest_of(evaluation)
         key = evaluation.object_key
-        if not self.contents.has("models", beside(key, "decision.json")):
+        if not self.contents.has("models", sibling(key, "decision.json")):
             yield Finding("note", "models", key, "was never decided on")
 
     def _check(self, check: ArtefactCheck) -> Iterator[Finding]:
@@ -107,17 +107,17 @@ class _Model:
         key = decision.object_key
         yield from self._manifest_of(decision)
         yield from self._beside(decision, "evaluation.json", Evaluation, decision.evaluation_sha256)
-        check = beside(key, "artefact_check.json")
+        check = sibling(key, "artefact_check.json")
         is_checked = any(rule.rule == "clean_process" and rule.is_passed for rule in decision.rules)
         if is_checked and not self.contents.has("models", check):
             yield error(check, f"is what {key} was decided on, and does not exist")
-        if not self.contents.has("models", beside(key, "card.json")):
+        if not self.contents.has("models", sibling(key, "card.json")):
             what = "has no model card: the run ended before it was drawn"
             yield Finding("note", "models", key, what)
 
     def _approval(self, approval: ApprovalRecord) -> Iterator[Finding]:
         yield from self._beside(approval, "decision.json", Decision, approval.decision_sha256)
-        decision = self.contents.find(Decision, beside(approval.object_key, "decision.json"))
+        decision = self.contents.find(Decision, sibling(approval.object_key, "decision.json"))
         if decision is not None and decision.approval != "needed":
             yield error(approval.object_key, "answers a decision that asked nobody")
 
@@ -130,4 +130,4 @@ class _Model:
         self, record: AtTheGate, name: str, kind: type[ModelRecord], digest: str
     ) -> Iterator[Finding]:
         by = record.object_key
-        return self.contents.as_named(kind, beside(by, name), digest, by=by)
+        return self.contents.as_named(kind, sibling(by, name), digest, by=by)

@@ -71,7 +71,7 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
-    assert alert["sentences"][0] == "1 of 2 deliveries came to no conclusion."
+    assert alert["sentences"][0] == "1 of 2 deliveries were not processed."
     assert alert["sentences"][1] == f"Due again: {stores.reviews.uri(due)}"
 
 
@@ -120,11 +120,11 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     [
         (
             "outcome",
-            f"Whether a held delivery of {NIGHT} still is cannot be told",
+            f"Cannot tell whether the delivery held on {NIGHT} is still held",
             "outcome.json is signed by nobody",
         ),
         ("validation", f"A delivery of source 'web' is held ({NIGHT})", "Its validation cannot"),
-        ("receipt", f"The night {NIGHT} was not ingested as a whole", "1 receipts cannot be read"),
+        ("receipt", f"The night {NIGHT} was not ingested completely", "1 receipts cannot be read"),
     ],
 )
 def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, title, sentence):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.alerts.notifier import Teller
+from pipelines.alerts.notifier import Notifier
 from pipelines.alerts.records import attempts
 from pipelines.cli.app import app
 from pipelines.core.config import PROJECT, load
@@ -102,18 +102,18 @@ class Down:
         raise AlertChannelError(channel="webhook", why="it is down")
 
 
-def a_teller(stores, channel):
-    return Teller(stores.reviews, [channel], load().alerts)
+def a_notifier(stores, channel):
+    return Notifier(stores.reviews, [channel], load().alerts)
 
 
 def test_a_failed_alert_is_not_sent_again_too_soon_by_a_machine_that_is_ahead(
     stores, wrong_machine
 ):
     channel = Down()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     wrong_machine()
 
-    a_teller(stores, channel).sweep()
+    a_notifier(stores, channel).sweep()
 
     assert channel.tries == 1
 
@@ -123,11 +123,11 @@ def test_an_alert_of_a_machine_with_a_wrong_clock_is_sent_again_in_time(
 ):
     channel = Down()
     wrong_machine()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     soon = real_now() + timedelta(minutes=load().alerts.retry_after_minutes + 1)
     monkeypatch.setattr(Bucket, "clock", lambda _self: soon)
 
-    a_teller(stores, channel).sweep()
+    a_notifier(stores, channel).sweep()
 
     assert channel.tries == 2
     assert [one.number for one in attempts(stores.reviews)] == [2]
@@ -135,13 +135,13 @@ def test_an_alert_of_a_machine_with_a_wrong_clock_is_sent_again_in_time(
 
 def test_a_claim_with_a_date_that_cannot_be_right_is_made_again(stores):
     channel = Down()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     (key,) = [one.key for one in stores.reviews.list("alerts/") if one.key.endswith("failed.json")]
     for at in ("9999-12-31T23:59:59+00:00", "no moment"):
         stores.reviews.put(key, stores.reviews.get(key).replace(
             re.search(rb'"at":"([^"]*)"', stores.reviews.get(key))[1], at.encode()))  # fmt: skip
 
-        assert a_teller(stores, channel)._is_due(attempts(stores.reviews)[0])
+        assert a_notifier(stores, channel)._is_due(attempts(stores.reviews)[0])
 
 
 # ── Dates that are wrong already ─────────────────────────────────────────────────────────────
@@ -281,7 +281,7 @@ def test_a_reply_without_a_time_dates_nothing(registry, monkeypatch, headers):
 
     monkeypatch.setattr(registry.models._client, "list_objects_v2", without)
 
-    with pytest.raises(StoreUnavailableError, match=r"what time it is|is no answer of an S3 store"):
+    with pytest.raises(StoreUnavailableError, match=r"what time it is|not come from an S3 store"):
         promoted(registry, "b", against=first)
 
 

@@ -54,7 +54,9 @@ FIRST, SECOND = "2026-01-05", "2026-01-06"
 BAD = landing_key("bad.csv", night=FIRST)
 FUTURE = "2100-01-01T00:00Z"
 
-_IS_AWAY = re.compile("did not answer|is no answer of an S3 store|answered 50|not settled after")
+_IS_AWAY = re.compile(
+    "did not answer|not come from an S3 store|answered 50|no conclusive answer in"
+)
 _CACHED = re.compile(r'\\*"cached\\*": \d+,(\\n|\s)*\\*"computed\\*": \d+')
 _TRAINED = re.compile(r'is_trained\\*": (true|false)')
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+0-9:]*")

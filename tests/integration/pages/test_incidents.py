@@ -205,8 +205,8 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     assert found.last_good.delivery == good
     assert ("rows with label_unknown", "3", "0") in found.differences
     assert ("share of positive reviews", "51.4%", "50.0%") in found.differences
-    assert [one.delivery for one in found.beside.others] == [beside]
-    assert found.beside.accepted_rows == 40
+    assert [one.delivery for one in found.rest.others] == [beside]
+    assert found.rest.accepted_rows == 40
     assert (found.state, found.problems, found.champion) == ("open", (), None)
 
 
@@ -280,7 +280,7 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
     assert found.missing == MissingDelivery(
         night=SECOND, source="web", expected_every_days=1, last_delivered_for=NIGHT
     )
-    assert found.beside.accepted_rows == 40
+    assert found.rest.accepted_rows == 40
     assert incident.look_at_missing(stores.reviews, registry, THIRD, "web") is None
 
 
@@ -296,7 +296,7 @@ def test_what_people_decided_on_other_deliveries_of_the_night_is_counted(
     ingest()
     replay(other, action)
 
-    beside = looked_at(stores, held).beside
+    beside = looked_at(stores, held).rest
 
     (one,) = beside.others
     assert (one.delivery, one.verdict, one.delivered_rows) == (other, verdict, 40)
@@ -310,7 +310,7 @@ def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(st
     ingest()
     stores.reviews.put(outcome_key(other), b"{")
 
-    beside = looked_at(stores, held).beside
+    beside = looked_at(stores, held).rest
 
     assert (beside.others, beside.unreadable) == ((), 1)
 

@@ -12,7 +12,7 @@ from pipelines.alerts.alert import Run
 from pipelines.alerts.records import Attempt
 from pipelines.core import config, provenance
 from pipelines.core.errors import NightIncompleteError, ObjectMissingError, TrustError
-from pipelines.core.keys import arrival_id, beside
+from pipelines.core.keys import arrival_id, sibling
 from pipelines.core.store import bucket
 from pipelines.gate.card import card
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
@@ -90,15 +90,15 @@ class World:
     def uri(self):
         return getattr(self, self.one.bucket).uri(self.one.key)
 
-    def beside(self, name):
-        return self.models.uri(beside(self.one.key, name))
+    def sibling(self, name):
+        return self.models.uri(sibling(self.one.key, name))
 
     def decision(self):
-        key = beside(self.one.key, "decision.json")
+        key = sibling(self.one.key, "decision.json")
         return self.honest.models.get_record(key, Decision)
 
     def evaluation(self):
-        key = beside(self.one.key, "evaluation.json")
+        key = sibling(self.one.key, "evaluation.json")
         return self.honest.models.get_record(key, Evaluation)
 
     def plan(self):
@@ -204,7 +204,7 @@ READERS = {
     ],
     "Alert": [
         lambda w: records.read_alert(w.reviews, w.record.key),
-        lambda w: records.was_told(w.reviews, w.record.key),
+        lambda w: records.was_reported(w.reviews, w.record.key),
     ],
     "Claim": [lambda w: records.read_claim(w.reviews, attempt_of(w, "unsettled"))],
     "AttemptEnd": [
@@ -244,8 +244,8 @@ READERS = {
     "ArtefactCheck": [
         lambda w: w.registry.decisions.find_check(w.evaluation()),
         lambda w: w.registry.decisions.add_check(w.record),
-        lambda w: retrain.verify(w.beside("evaluation.json")),
-        lambda w: retrain.decide(w.beside("evaluation.json")),
+        lambda w: retrain.verify(w.sibling("evaluation.json")),
+        lambda w: retrain.decide(w.sibling("evaluation.json")),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
         promote,
     ],
@@ -273,9 +273,9 @@ READERS = {
         lambda w: approvals.find_approval(w.registry, w.decision()),
         lambda w: approvals.is_allowed(w.registry, w.decision()),
         lambda w: approvals.is_open(w.registry, w.decision()),
-        lambda w: steps_promote.record_answer(w.beside("decision.json"), "approve", "x", "y"),
-        lambda w: steps_promote.next_step(w.beside("decision.json"), is_dry_run=False),
-        lambda w: steps_promote.promote(w.beside("decision.json"), "x"),
+        lambda w: steps_promote.record_answer(w.sibling("decision.json"), "approve", "x", "y"),
+        lambda w: steps_promote.next_step(w.sibling("decision.json"), is_dry_run=False),
+        lambda w: steps_promote.promote(w.sibling("decision.json"), "x"),
         promote,
     ],
     "LogEntry": [

@@ -396,7 +396,7 @@ def test_what_was_decided_on_is_compared_by_digest(world, name):
 
     # What names another record by digest is believed no more than the record that it names.
     named = {"card.json": "decision.json", "artefact_check.json": "evaluation.json"}
-    told = keys.beside(key, named.get(name, name))
+    told = keys.sibling(key, named.get(name, name))
     assert "recorded: one of the two was replaced" in found[told]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipelines.core import links
-from pipelines.core.keys import beside
+from pipelines.core.keys import sibling
 from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Reply, Viewer
 from pipelines.pages.views import champion, decisions, forms, runs
@@ -222,7 +222,7 @@ def test_a_broken_decision_is_a_gap_among_the_others():
 def test_an_evaluation_that_was_changed_is_not_shown():
     pages = Pages()
     key, _decision = decided(pages.registry, a_version(pages.registry, "one"))
-    evaluation = beside(key, "evaluation.json")
+    evaluation = sibling(key, "evaluation.json")
     stored = pages.models.objects[evaluation]
     pages.models.objects[evaluation] = stored.replace(b"0.91", b"0.99")
 
