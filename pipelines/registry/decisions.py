@@ -1,4 +1,4 @@
-"""What was found of a version, decided on it, drawn and answered: one folder per decision."""
+"""Evaluation, check, decision, card and answer of a version: one folder per decision."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ class Decisions:
         return self.models.put_first(evaluation)
 
     def evaluation(self, key: str) -> Evaluation:
-        """An evaluation by its key, if it is of the version as it stands.
+        """An evaluation by its key, if its version is unchanged.
 
         Raises
         ------
         TrustError
-            If it is not proven to be, or its version is not the one that was evaluated.
+            If it is not proven, or its version is not the one that was evaluated.
         """
         evaluation = checked_own(self.models.get_record(key, Evaluation), self.name)
         self.versions.manifest_as(evaluation.version, evaluation.manifest_sha256)
         return evaluation
 
     def evaluation_of(self, decision: Decision) -> Evaluation:
-        """What a decision was made on, unchanged."""
+        """The evaluation that a decision was made on, if it is unchanged."""
         key = keys.sibling(decision.object_key, "evaluation.json")
         evaluation = self.models.get_record(key, Evaluation)
         check_digest(self.models, evaluation, decision.evaluation_sha256)
         return evaluation
 
     def add_check(self, check: ArtefactCheck) -> ArtefactCheck:
-        """Store what a clean process found; the first check of an evaluation stands."""
+        """Store what a clean process measured; the first check of an evaluation stands."""
         return self.models.put_first(check)
 
     def find_check(self, evaluation: Evaluation) -> ArtefactCheck | None:
-        """What a clean process found out about the evaluated model; None if it was never asked.
+        """What a clean process measured of the evaluated model; None if it never ran.
 
         Raises
         ------
         TrustError
-            If what is there is about another evaluation or model.
+            If the stored check is about another evaluation or model.
         """
         key = keys.sibling(evaluation.object_key, "artefact_check.json")
         check = self.models.find_record(key, ArtefactCheck)
@@ -86,18 +86,18 @@ class Decisions:
         return [key for key in listed if key.endswith("/decision.json")]
 
     def last_decision(self, version: str, policy: str) -> Decision:
-        """The decision on a version under a policy against the newest champion it met."""
+        """The decision on a version under a policy against the newest champion."""
         decisions = [self.decision(key) for key in self.decision_keys(version)]
         return [decision for decision in decisions if decision.policy == policy][-1]
 
     def decision(self, key: str) -> Decision:
-        """A decision by its key, if it is on the version as it stands."""
+        """A decision by its key, if its version is unchanged."""
         decision = checked_own(self.models.get_record(key, Decision), self.name)
         self.versions.manifest_as(decision.version, decision.manifest_sha256)
         return decision
 
     def decision_of(self, entry: LogEntry) -> Decision:
-        """The decision that a log entry was made on, unchanged."""
+        """The decision that a log entry was made on, if it is unchanged."""
         decision = self.decision(entry.decision_key)
         check_digest(self.models, decision, entry.decision_sha256)
         return decision
@@ -114,7 +114,7 @@ class Decisions:
         return decision
 
     def add_card(self, card: CardFiles) -> CardFiles:
-        """Store what a card was drawn as; the first one of a decision stands."""
+        """Store the digests of a card's files; the first card of a decision stands."""
         return self.models.put_first(card)
 
     def find_card(self, decision: Decision) -> CardFiles | None:
@@ -130,12 +130,12 @@ class Decisions:
         return self.models.put_first(approval)
 
     def find_approval(self, decision: Decision) -> ApprovalRecord | None:
-        """The answer beside a decision; None when nobody answered."""
+        """The answer to a decision; None when nobody answered."""
         key = keys.sibling(decision.object_key, "approval.json")
         return self.models.find_record(key, ApprovalRecord)
 
     def decided_against(self) -> list[tuple[int, str]]:
-        """The generation that each decision was made against, and its key, as the names say."""
+        """The generation that each decision was made against, and its key, by the keys alone."""
         listed = (info.key for info in self.models.list(f"{self.name}/versions/"))
         decisions = [key for key in listed if key.endswith("/decision.json")]
         folders = [(key.split("/")[-2].partition("-")[0], key) for key in decisions]

@@ -1,7 +1,7 @@
-"""The model card of a decided version and its plots, as files beside the decision.
+"""The model card of a decided version and its plots, as files in the decision's folder.
 
-Drawn from records alone, so the same records give the same bytes. The signed decision counts; the
-card repeats it for people. No review's text is in any of the records, so none is in a card.
+It is drawn from records alone, so the same records give the same bytes. The signed decision counts;
+the card repeats it for people. The records hold no text of a review, so the card does not either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 
 def render(evidence: Evidence) -> str:
-    """The card as Markdown. Whatever is filled in is escaped."""
+    """The card as Markdown. Every filled-in value is escaped."""
     return _CARD.render(
         decision=evidence.decision,
         manifest=evidence.manifest,
@@ -107,13 +107,13 @@ def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
 def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     """Store the card and its plots, then the signed record that names their bytes.
 
-    A card that was recorded stands: what was lost or changed of it is drawn again.
+    A recorded card stands: files of it that were lost or changed are drawn again.
     Returns the card's key.
 
     Raises
     ------
     DigestMismatchError
-        If it was recorded, a file of it is changed, and this release would draw another one.
+        If a file of a recorded card was changed, and this release would draw it differently.
     """
     decision = registry.decisions.decision(decision_key)
     card = registry.decisions.find_card(decision)
@@ -160,7 +160,7 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
     Raises
     ------
     DigestMismatchError
-        If a file was changed since. A person may be about to approve what it says.
+        If a file was changed since. A person may be about to approve what it shows.
     """
     card = registry.decisions.find_card(decision)
     if card is None:

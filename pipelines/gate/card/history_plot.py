@@ -44,7 +44,7 @@ def history(evaluation: Evaluation, entries: Sequence[LogEntry]) -> str:
         left=left, right=RIGHT, bottom=bottom, panels=panels,
         across=_generation_ticks(across, first, mine),
         caption="Each was scored on the holdout of its day, which grows: "
-        "compare only what is in one column.",
+        "compare only within one column.",
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def succession(entries: Sequence[LogEntry]) -> str:
     Raises
     ------
     ValueError
-        If there is no entry.
+        If ``entries`` is empty.
     """
     if not entries:
         raise ValueError("no generation to draw: the champion log is empty")

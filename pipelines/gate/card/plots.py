@@ -1,7 +1,7 @@
 """Plots of a judged version, each a pure function from records to one SVG of 640 pixels.
 
-They need nothing from elsewhere and run nothing: a page may put them inline. Colours follow the
-reader's light or dark setting; each has a shape of its own for those who cannot tell them apart.
+They load nothing and run nothing, so a page may put them inline. Colours follow the reader's light
+or dark setting; each also has its own shape for readers who cannot distinguish the colours.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pipelines.records.evaluations import (
 )
 
 TENTHS = 10
-_LONGEST_NAME = 17  # letters of a slice's name that fit beside its plot
+_LONGEST_NAME = 17  # letters of a slice's name that fit next to its plot
 
 # Calibration
 
 
 def calibration(evaluation: Evaluation) -> str:
-    """What the models promise on the holdout, and what is true: a reliability diagram."""
+    """A reliability diagram: predicted probability and true share on the holdout."""
     left, top, bottom = 78, 72, 372
     across = Axis(0.0, 1.0, left, RIGHT)
     down = Axis(0.0, 1.0, bottom, top)
@@ -52,8 +52,8 @@ def calibration(evaluation: Evaluation) -> str:
         "calibration",
         evaluation.version,
         about=evaluation.model_name,
-        title=f"Are the promises kept? Holdout, {scores.rows:,} reviews",
-        legend=[*legend, (Mark("dash", "limit"), "promise kept")],
+        title=f"Calibration on the holdout, {scores.rows:,} reviews",
+        legend=[*legend, (Mark("dash", "limit"), "perfectly calibrated")],
         height=bottom + 66 + 20 * len(models),
         left=left, right=RIGHT, top=top, bottom=bottom,
         across=_percent_ticks(across), down=_percent_ticks(down),
@@ -83,7 +83,7 @@ def _curve(
             mark,
             x=across.at(bar.mean_probability),
             y=down.at(bar.positive_share),
-            text=f"{name}: {bar.mean_probability:.1%} promised, {bar.positive_share:.1%} true, "
+            text=f"{name}: {bar.mean_probability:.1%} predicted, {bar.positive_share:.1%} true, "
             f"{bar.rows:,} reviews",
         )
         for bar in _bins(metrics)
@@ -148,8 +148,8 @@ def _bounds(paired: PairedComparison) -> tuple[float, float, float]:
 
 def _slice_legend(limit: float | None) -> list[tuple[Mark, str]]:
     marks = [
-        (Mark("circle", "one"), "not surely worse"),
-        (Mark("triangle", "fault"), "surely worse"),
+        (Mark("circle", "one"), "not reliably worse"),
+        (Mark("triangle", "fault"), "reliably worse"),
     ]
     if limit is None:
         return marks

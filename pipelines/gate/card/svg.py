@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pipelines.core import templating
 
 WIDTH, RIGHT, EDGE = 640, 618, 628  # pixels: of a plot, to the end of its scale, of its texts
-_LETTER_WIDTH = 6.6  # pixels of an average letter, for placing what stands beside a text
+_LETTER_WIDTH = 6.6  # pixels of an average letter, for placing what stands next to a text
 
 Shape = Literal["circle", "square", "diamond", "triangle", "dash"]
 Kind = Literal["one", "other", "fault", "limit"]
@@ -105,7 +105,7 @@ def draw(
     legend: Sequence[tuple[Mark, str]],
     **parts: Any,
 ) -> str:
-    """The SVG. What the legend says is also its description, for those who cannot see it."""
+    """The SVG. The legend is also its description, for readers who cannot see it."""
     template = _TEMPLATES.get_template(f"{plot}.svg.jinja")
     described = "; ".join(words for _, words in legend) or "nothing to compare with"
     return template.render(

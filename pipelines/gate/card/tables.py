@@ -134,8 +134,8 @@ def changes(evidence: Judged) -> Markdown:
             if (comparison := paired[who]) is not None
         ]
     if not rows:
-        return Markdown("Compared with nobody.")
-    headers = ("set", "against", "accuracy", "surely between", "log loss", "surely between",
+        return Markdown("It was not compared with another model.")
+    headers = ("set", "against", "accuracy", "interval", "log loss", "interval",
                "newly right", "newly wrong", "chance alone")  # fmt: skip
     return table(headers, rows, right=range(2, 9))
 
@@ -159,7 +159,9 @@ def confusion(evidence: Judged) -> Markdown:
     for who, metrics in models[: 2 if others(evidence.decision) else 1]:
         hit, miss, alarm, calm = _cells(metrics)
         rows += [(who, "positive", hit, miss), (who, "negative", alarm, calm)]
-    return table(("model", "really", "it says positive", "it says negative"), rows, right=(2, 3))
+    return table(
+        ("model", "true label", "predicted positive", "predicted negative"), rows, right=(2, 3)
+    )
 
 
 def _cells(metrics: Metrics | None) -> tuple[str, str, str, str]:
@@ -184,7 +186,7 @@ def slices(evidence: Judged) -> Markdown:
         )
         for part in evidence.evaluation.slices
     ]
-    headers = ("slice", "reviews", "challenger", "champion", "change", "surely between")
+    headers = ("slice", "reviews", "challenger", "champion", "change", "interval")
     return table(headers, rows, right=range(1, 6))
 
 
@@ -195,7 +197,7 @@ def _share(value: float | None) -> str:
 def behaviour(evidence: Judged) -> Markdown:
     evaluation = evidence.evaluation
     if evaluation.behaviour is None:
-        return Markdown("Not tested: an answer was no number.")
+        return Markdown("Not tested: an answer was not a number.")
     before = evaluation.champion_behaviour
     champion = {} if before is None else {score.capability: score for score in before.capabilities}
     rows = [
@@ -209,7 +211,7 @@ def behaviour(evidence: Judged) -> Markdown:
         )
         for score in evaluation.behaviour.capabilities
     ]
-    headers = ("capability", "kind", "cases", "it fails", "its file allows", "the champion fails")
+    headers = ("capability", "kind", "cases", "failed", "allowed", "failed by the champion")
     return table(headers, rows, right=range(2, 6))
 
 
@@ -218,7 +220,7 @@ def behaviour(evidence: Judged) -> Markdown:
 
 def rules(decision: Decision) -> Markdown:
     rows = [(rule.answer, rule.group, code(rule.rule), rule.sentence) for rule in decision.rules]
-    return table(("", "asks about", "rule", "what it saw"), rows)
+    return table(("", "group", "rule", "result"), rows)
 
 
 def hashes(evidence: Evidence) -> Markdown:

@@ -1,7 +1,7 @@
-"""Read everything in both buckets once: which records are proven, and what is wrong with the rest.
+"""Read everything in both buckets once: the proven records, and findings on all others.
 
-Costs one request per object, eight at a time. What is kept in memory are the records, without the
-parts of validations that nothing is compared with.
+Costs one request per object, eight at a time. The records are kept in memory, without the parts of
+validations that are not compared with anything.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One fault.
 
     An ``error`` means that something recorded is lost, was changed or was forged; a ``warning``
-    that readers manage without; a ``note`` that something is unfinished or not used by anything.
+    that readers can do without it; a ``note`` that something is unfinished or unused.
     """
 
     kind: Severity
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass
 class Contents:
-    """What both buckets hold: every key, and every record that is proven to be the one it is.
+    """What both buckets hold: every key, and every proven record.
 
     Attributes
     ----------
@@ -101,9 +101,9 @@ class Contents:
     def needed(
         self, kind: type[AnyRecord], key: str, *, by: str, findings: list[Finding]
     ) -> AnyRecord | None:
-        """The record that another one names; a finding is added when it does not exist.
+        """The record that another one names; adds a finding when it does not exist.
 
-        One that exists and is not proven has its finding already.
+        A record that exists and is not proven already has its own finding.
         """
         if not self.has(kind.BUCKET, key):
             what = f"is named by {by} and does not exist"
@@ -113,7 +113,7 @@ class Contents:
     def as_named(
         self, kind: type[StoredRecord], key: str, sha256: str, *, by: str
     ) -> Iterator[Finding]:
-        """Findings on a record that another one names, with the digest it had then."""
+        """Findings on a record that another one names with a digest."""
         findings: list[Finding] = []
         record = self.needed(kind, key, by=by, findings=findings)
         yield from findings
@@ -123,14 +123,14 @@ class Contents:
 
 
 def look(buckets: Mapping[BucketName, Bucket]) -> tuple[Contents, list[Finding]]:
-    """List both buckets; whatever this project does not write is a finding."""
+    """List both buckets; every object that this project does not write is a finding."""
     contents, findings = Contents(buckets), []
     for name, bucket in buckets.items():
         contents.listed[name] = {info.key: info for info in bucket.list("")}
         places = {key: place_of(name, key) for key in contents.listed[name]}
         contents.places[name] = {key: place for key, place in places.items() if place is not None}
         findings += [
-            Finding("warning", name, key, "is nothing this project writes")
+            Finding("warning", name, key, "is not an object that this project writes")
             for key, place in places.items()
             if place is None
         ]
@@ -148,7 +148,7 @@ def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
 
 
 def read_records(contents: Contents, progress: Progress) -> list[Finding]:
-    """Read every record into the contents; each that is not proven is a finding."""
+    """Read every record into the contents; each record that is not proven is a finding."""
 
     def read(place: tuple[str, type[StoredRecord]]) -> StoredRecord:
         key, kind = place
@@ -166,7 +166,7 @@ def read_records(contents: Contents, progress: Progress) -> list[Finding]:
 
 
 def _needed_parts(record: StoredRecord) -> StoredRecord:
-    """What is compared with other records: of a year of validations all would not fit."""
+    """The parts that are compared with other records: whole validations would not fit in memory."""
     if isinstance(record, Validation):
         unused = {"rules": (), "examples": (), "profile": None, "reference": None}
         return record.model_copy(update=unused)
@@ -176,12 +176,12 @@ def _needed_parts(record: StoredRecord) -> StoredRecord:
 def read_each(
     read: Callable[[One], Answer], many: Iterable[One], progress: Progress
 ) -> Iterator[Answer | LoopError]:
-    """What was read of each, in order, several at a time; or the error that says what is wrong.
+    """The result of reading each item, in order, or the error; several are read at a time.
 
     Raises
     ------
     TransientError
-        If the store gives no settling answer: then nothing is known.
+        If the store gives no conclusive answer: then nothing is known.
     ConfigError, BucketMissingError
         If nothing can be read at all.
     """
@@ -192,7 +192,7 @@ def read_each(
         except (TransientError, ConfigError, BucketMissingError):
             raise
         except ObjectMissingError:
-            return ObjectMissingError("was listed, and could not be found a moment later")
+            return ObjectMissingError("was listed, but did not exist a moment later")
         except LoopError as error:
             return error
 

@@ -1,6 +1,6 @@
-"""Files that are no records: each is proven by the digest that a record has of it.
+"""Check the files: each is proven by the digest that a record has of it.
 
-Caches prove themselves by a seal. A bad one is a warning: it can be deleted, and is made again.
+A cache is proven by its own seal. A bad one is a warning: it can be deleted and is made again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _of_versions(contents: Contents) -> Iterator[Expected]:
 
 
 def check(contents: Contents, progress: Progress, *, is_deep: bool) -> Iterator[Finding]:
-    """Findings on all files; the bytes of raw deliveries, partitions and caches only when deep."""
+    """Findings on all files; reads raw deliveries, partitions and caches only if ``is_deep``."""
     files = expected(contents)
     yield from _unnamed(contents, files)
     read = []
@@ -106,7 +106,7 @@ def _kind(contents: Contents, file: Expected) -> object:
 def _unnamed(contents: Contents, files: dict[str, Expected]) -> Iterator[Finding]:
     for bucket, key in contents.keys_of(*_ALWAYS, *_ONLY_DEEP):
         if key not in files:
-            yield Finding("note", bucket, key, "is named by no record")
+            yield Finding("note", bucket, key, "is not named by any record")
     for bucket, key in contents.keys_of("probe"):
         yield Finding("note", bucket, key, "was left by a stopped process; it can be deleted")
 

@@ -1,6 +1,6 @@
-"""The records of deliveries beside each other: arrivals, the ledger, receipts, snapshots, alerts.
+"""Compare the records of deliveries: arrivals, the ledger, receipts, snapshots, alerts.
 
-The ledger only grows. Whatever names an entry that it does not have proves that one was taken away.
+The ledger only grows. A record that names an entry which it does not have proves that one was lost.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Entry = Outcome | Replay
 
 
 def check(contents: Contents) -> Iterator[Finding]:
-    """Findings on everything in the reviews bucket that one record says of another."""
+    """Findings on records of the reviews bucket that contradict each other."""
     findings: list[Finding] = []
     yield from _arrivals(contents, findings)
     for outcome in contents.of(Outcome):
@@ -59,7 +59,7 @@ def check(contents: Contents) -> Iterator[Finding]:
     yield from findings
 
 
-# ── What came ────────────────────────────────────────────────────────────────────────────────
+# ── Arrivals ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _arrivals(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
@@ -75,14 +75,14 @@ def _arrivals(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
             arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
         )
         if not contents.has("reviews", receipt):
-            what = f"has no receipt, {receipt}: its file is due again"
+            what = f"has no receipt {receipt}: its file is due again"
             yield Finding("note", "reviews", key, what)
     for claim in contents.of(NameClaim):
         key = claim.object_key
         contents.needed(Delivery, delivery_key(claim.delivery), by=key, findings=findings)
     for delivery in contents.of(Delivery):
         if delivery.raw_key not in {None, raw_key(delivery.sha256)}:
-            yield _error(delivery.object_key, f"names the bytes of another: {delivery.raw_key}")
+            yield _error(delivery.object_key, f"names another's bytes: {delivery.raw_key}")
 
 
 def _receipts(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
@@ -100,12 +100,12 @@ def _receipts(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
             yield _error(key, f"counts other rows than {ledger}")
     for delivery, receipts in counted.items():
         if len(receipts) > 1:
-            what = f"counts rows of delivery {delivery} that {receipts[0]} counts, too"
+            what = f"counts rows of delivery {delivery} that {receipts[0]} counts as well"
             yield Finding("warning", "reviews", receipts[1], what)
 
 
 def _is_receipt_for(receipt: Receipt, outcome: Outcome) -> bool:
-    """Whether all rows are counted as the ledger does, or none."""
+    """Whether the receipt counts the same rows as the ledger, or none."""
     if receipt.verdict not in {outcome.verdict, "DUPLICATE"}:
         return False
     return _counts(receipt) in {_counts(outcome), (0, 0, 0, 0)}
@@ -129,7 +129,7 @@ def _outcome(contents: Contents, outcome: Outcome, findings: list[Finding]) -> I
         yield _error(key, f"names another source or night than {delivery.object_key}")
     validation = contents.needed(Validation, outcome.validation_key, by=key, findings=findings)
     if validation is not None and not _agree(outcome, validation):
-        yield _error(key, f"says other than {outcome.validation_key}, which it was made of")
+        yield _error(key, f"differs from {outcome.validation_key}, from which it was made")
     yield from _adds_up(key, outcome, accepted=outcome.accepted_rows)
 
 
@@ -153,7 +153,7 @@ def _validation(
 def _adds_up(
     key: str, record: Outcome | Validation | Replay, *, accepted: int, discarded: int = 0
 ) -> Iterator[Finding]:
-    """Whether rows add up, and are as many as the partitions of this very record hold."""
+    """Whether the rows add up and match the rows in the record's own partitions."""
     delivered, accepted_rows, quarantined, held = _counts(record)
     if accepted_rows + quarantined + held + discarded != delivered:
         yield _error(key, f"does not add up to its {delivered:,} delivered rows")
@@ -178,7 +178,7 @@ def _replays(contents: Contents) -> dict[str, dict[int, Replay | None]]:
 def _chain(
     contents: Contents, delivery: str, replays: dict[int, Replay | None], findings: list[Finding]
 ) -> Iterator[Finding]:
-    """The entries of one delivery: gapless from its outcome on, each following the one before."""
+    """The entries of one delivery: without gaps from its outcome on, each after the one before."""
     newest = max(replays)
     by = replay_key(delivery, newest)
     before: Entry | None = contents.needed(Outcome, outcome_key(delivery), by=by, findings=findings)
@@ -207,13 +207,13 @@ def _replay(
     )
     validation = contents.needed(Validation, entry.validation_key, by=key, findings=findings)
     if validation is not None and validation.delivered_rows != entry.delivered_rows:
-        yield _error(key, f"is of other rows than {entry.validation_key}")
+        yield _error(key, f"has another number of rows than {entry.validation_key}")
 
 
 def _plan(
     contents: Contents, plan: ReplayPlan, replays: dict[int, Replay | None]
 ) -> Iterator[Finding]:
-    """Whether the ledger has the entry that a plan starts from, unchanged."""
+    """Whether the ledger still has the entry that a plan starts from, unchanged."""
     number = plan.number - 1
     ledger = replay_key(plan.delivery, number) if number else outcome_key(plan.delivery)
     if not contents.has("reviews", ledger):
@@ -223,11 +223,11 @@ def _plan(
         yield _error(ledger, f"is not what {plan.object_key} starts from: it was replaced")
 
 
-# ── What is learned, and who is told ─────────────────────────────────────────────────────────
+# ── Snapshots and alerts ─────────────────────────────────────────────────────────────────────
 
 
 def _snapshots(contents: Contents) -> Iterator[Finding]:
-    """Whether the ledger still names every partition that was ever pinned."""
+    """Whether the ledger still names every partition that a snapshot has."""
     entries: list[Entry] = [*contents.of(Outcome), *contents.of(Replay)]
     counted = {entry.accepted for entry in entries if entry.accepted is not None}
     lost: dict[str, list[str]] = defaultdict(list)
@@ -253,7 +253,7 @@ def _alerts(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
         follow = [alert_end_key(*attempt, claim.number, state) for state in ("sent", "failed")]
         follow.append(alert_claim_key(*attempt, claim.number + 1))
         if not any(contents.has("reviews", follower) for follower in follow):
-            yield Finding("note", "reviews", key, "came to no end: it was not surely sent")
+            yield Finding("note", "reviews", key, "did not finish: the alert may be unsent")
     for end in contents.of(AttemptEnd):
         key = end.object_key
         contents.needed(Alert, alert_key(end.incident), by=key, findings=findings)

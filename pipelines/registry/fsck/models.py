@@ -1,7 +1,7 @@
-"""The records of one model beside each other: the champion log, versions, decisions, answers.
+"""Compare the records of one model: the champion log, versions, decisions, answers.
 
-The log is the truth. Whatever names a generation that it does not have proves that it was cut back,
-and whatever names another champion of a generation proves that it was rewritten.
+The log decides. A record that names a generation which is not in the log proves that it was cut
+back; one that names another champion of a generation proves that it was rewritten.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Model:
                 yield record
 
     def _ahead(self) -> Iterator[Finding]:
-        """Whatever is ahead of the log, or contradicts it."""
+        """Findings on records that are ahead of the log, or contradict it."""
         for kind in _AT_THE_GATE:
             for record in self._of(kind):
                 champion = getattr(record, "champion_version", None)
@@ -95,13 +95,13 @@ class _Model:
         yield from self._manifest_of(evaluation)
         key = evaluation.object_key
         if not self.contents.has("models", sibling(key, "decision.json")):
-            yield Finding("note", "models", key, "was never decided on")
+            yield Finding("note", "models", key, "has no decision")
 
     def _check(self, check: ArtefactCheck) -> Iterator[Finding]:
         yield from self._beside(check, "evaluation.json", Evaluation, check.evaluation_sha256)
         manifest = self.contents.find(Manifest, manifest_key(self.name, check.version))
         if manifest is not None and manifest.model_sha256 != check.model_sha256:
-            yield error(check.object_key, "is about another model file than the version's")
+            yield error(check.object_key, "is not about the version's model file")
 
     def _decision(self, decision: Decision) -> Iterator[Finding]:
         key = decision.object_key
@@ -110,7 +110,7 @@ class _Model:
         check = sibling(key, "artefact_check.json")
         is_checked = any(rule.rule == "clean_process" and rule.is_passed for rule in decision.rules)
         if is_checked and not self.contents.has("models", check):
-            yield error(check, f"is what {key} was decided on, and does not exist")
+            yield error(check, f"does not exist, but {key} was decided on it")
         if not self.contents.has("models", sibling(key, "card.json")):
             what = "has no model card: the run ended before it was drawn"
             yield Finding("note", "models", key, what)
@@ -119,7 +119,7 @@ class _Model:
         yield from self._beside(approval, "decision.json", Decision, approval.decision_sha256)
         decision = self.contents.find(Decision, sibling(approval.object_key, "decision.json"))
         if decision is not None and decision.approval != "needed":
-            yield error(approval.object_key, "answers a decision that asked nobody")
+            yield error(approval.object_key, "answers a decision that did not ask for approval")
 
     def _manifest_of(self, record: Evaluation | Decision) -> Iterator[Finding]:
         key = manifest_key(self.name, record.version)

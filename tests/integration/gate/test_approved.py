@@ -66,7 +66,7 @@ def failing_cli(*arguments):
 def test_what_needs_a_person_is_not_promoted_without_one(registry, verdict):
     _key, decision = asked(registry, verdict=verdict)
 
-    with pytest.raises(PromotionError, match="needs a person's approval, and nobody did"):
+    with pytest.raises(PromotionError, match="needs a person's approval, and has none"):
         promote(registry, decision)
 
     assert not approvals.is_allowed(registry, decision)

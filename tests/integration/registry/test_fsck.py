@@ -280,7 +280,7 @@ def test_a_log_that_was_cut_back_is_an_error_of_the_hint(world, keep):
 
     what = errors(world)[keys.hint_key("sentiment")]
 
-    assert "names generation 5, which the log does not have: the log was cut back" in what
+    assert "names generation 5, which is not in the log: the log was cut back" in what
 
 
 def test_without_the_hint_everything_else_ahead_of_the_log_is_an_error(world):
@@ -311,7 +311,7 @@ def test_an_approval_ahead_of_the_log_is_an_error(world):
     later = approval.model_copy(update={"champion_generation": 9})
     put(world.models, later)
 
-    assert "generation 9, which the log does not have" in errors(world)[later.object_key]
+    assert "generation 9, which is not in the log" in errors(world)[later.object_key]
 
 
 def test_a_hole_in_the_log_is_one_finding_however_wide(world):
@@ -346,7 +346,7 @@ def test_a_log_that_was_rewritten_contradicts_what_was_decided_on_it(world):
         (2, {"reference_manifest_sha256": "0" * 64}, ""),
         (1, {"approval_sha256": "0" * 64}, ""),
         (3, {"subject": "0" * 20}, "which was not champion"),
-        (3, {"token": "0" * 64}, "does what no plan says"),
+        (3, {"token": "0" * 64}, "does not match its plan"),
         (3, {"version": "0" * 20}, "which was never champion"),
         (4, {"subject": "0" * 20}, "which was not withdrawn"),
         (4, {"version": "0" * 20}, "changes the champion"),

@@ -130,7 +130,7 @@ def test_a_card_of_a_first_model_compares_with_nobody():
 
     assert "There was no champion to compare it with" in text
     assert [row[2] for row in rows_of(text, "Scores")[2:]] == ["challenger"] * 3
-    assert "Compared with nobody." in text
+    assert "It was not compared with another model." in text
 
 
 def test_a_reference_that_is_the_champion_is_shown_once():
@@ -255,7 +255,7 @@ def test_every_rule_is_there_with_its_sentence():
 
     text = card.render(some_evidence(decision=a_decision_on(evidence.evaluation, rules=rules)))
 
-    assert rows_of(text, "What the gate asked")[2:] == [
+    assert rows_of(text, "Rules of the gate")[2:] == [
         ["ok", "floor", "`overlap`", "It saw overlap."],
         ["FAIL", "champion", "`mcnemar`", "It saw mcnemar."],
         ["no", "gain", "`log_loss_gain`", r"It saw log\_loss\_gain."],
@@ -294,7 +294,7 @@ def test_nothing_that_is_filled_in_becomes_markup():
     assert not re.search(r"(?i)https?://|@g", text)
     assert re.findall(r"(?m)^# .*", text) == [f"# sentiment {VERSION}"]
     assert all(letter.isprintable() or letter == "\n" for letter in text)
-    for heading in ("What the gate asked", "Data", "Model", "Slices of the holdout"):
+    for heading in ("Rules of the gate", "Data", "Model", "Slices of the holdout"):
         assert len({len(row) for row in rows_of(text, heading)}) == 1
 
 
