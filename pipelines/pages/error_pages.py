@@ -22,7 +22,7 @@ from pipelines.pages.site import respond
 
 logger = logging.getLogger(__name__)
 
-LOG_SAYS_MORE = "The log of the api-server says more."
+LOG_SAYS_MORE = "See the log of the api-server for details."
 FOLLOW_A_LINK = "Follow a link from Champion, Decisions or Incidents instead of typing an address."
 
 
@@ -39,7 +39,7 @@ def no_such(what: str) -> Unanswerable:
 
 
 def message_page(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
-    """A page that only says what happened and what to do."""
+    """A page that only shows what happened and what to do."""
     return respond(request, "message.html.jinja", title=title, status=status, what=what, todo=todo)
 
 
@@ -49,8 +49,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         503,
         "The bucket is missing",
         (
-            "Make it with: python -m pipelines init. If it exists, compare [store] of LOOP_CONFIG "
-            "with the environment of the api-server."
+            "To create it, run: python -m pipelines init. If it exists, compare [store] of "
+            "LOOP_CONFIG with the environment of the api-server."
         ),
     ),
     (
@@ -58,8 +58,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         404,
         "Not found",
         (
-            "Something that a record names is not there. What else is missing says: "
-            "python -m pipelines champion fsck"
+            "An object that a record names does not exist. To list everything that is missing, "
+            "run: python -m pipelines champion fsck"
         ),
     ),
     (
@@ -73,7 +73,7 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         503,
         "The store cannot be reached",
         (
-            "Nothing is lost: reload this page in a moment. If it stays like this, check the store "
+            "Nothing is lost: reload this page in a moment. If the error remains, check the store "
             "and AWS_ENDPOINT_URL_S3 of the api-server."
         ),
     ),
@@ -82,8 +82,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         409,
         "A record cannot be trusted",
         (
-            "It is not shown. python -m pipelines champion fsck finds all that are broken; "
-            "docs/runbooks/retrain-failed.md says what to do then."
+            "It is not shown. To list every broken record, run: python -m pipelines champion fsck. "
+            "What to do then: docs/runbooks/retrain-failed.md"
         ),
     ),
     (
@@ -112,10 +112,10 @@ _REFUSALS = {
 }
 _UNWELL = (
     "Airflow does not answer",
-    "Airflow could not say what this page needs. The loop is not affected.",
-    "Reload this page in a moment. If it stays like this, see whether Airflow's own pages work.",
+    "Airflow did not answer a request that this page needs. The loop is not affected.",
+    "Reload this page in a moment. If the error remains, check whether Airflow's own pages work.",
 )
-_NO_PAGE = ("Not found", "There is no such page.", FOLLOW_A_LINK)
+_NO_PAGE = ("Not found", "This page does not exist.", FOLLOW_A_LINK)
 
 
 def answer_faults(app: FastAPI) -> None:
@@ -131,7 +131,7 @@ async def _fault(request: Request, error: Exception) -> HTMLResponse:
     logger.warning("page=%s status=%d error=%s", request.url.path, status, error)
     names_the_store = isinstance(error, StoreRefusedError | TransientError)
     is_shown = isinstance(error, ObjectMissingError) or not names_the_store
-    # Where the store is, is not for everybody who may read a page.
+    # Not everybody who may read a page may know the store's address.
     return message_page(request, status, title, str(error) if is_shown else LOG_SAYS_MORE, todo)
 
 

@@ -21,7 +21,7 @@ _IMAGE = re.compile(r'<img src="([^"]*)"[^>]*>')
 
 
 def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:
-    """The text as HTML; a picture named in ``plots`` is put in its place, others are left out."""
+    """The text as HTML; pictures named in ``plots`` are put in place, others are left out."""
     drawn = plots or {}
     markup = _parser().render(text)
     markup = _TABLE.sub(
@@ -40,5 +40,5 @@ def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    # Links are left as text: a card has none, so one could only come from somebody's name.
+    # Links stay text: a card has none, so one could only come from foreign text.
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink"])

@@ -1,4 +1,4 @@
-"""What the pages read from the stores. In a list a broken record leaves a gap, and others show."""
+"""Reads of the pages from the stores. In a list, a broken record leaves a gap; others are shown."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Found = TypeVar("Found")
 
 
 def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
-    """What was read; None, with a line in the log, where it is missing or cannot be trusted."""
+    """The result; None, with a line in the log, where it is missing or cannot be trusted."""
     try:
         return read(name)
     except Exception as error:
         if not concerns_one_record(error):
             raise
         is_expected = isinstance(error, LoopError)
-        logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
+        logger.warning("the page shows a gap: %s", sentence(error), exc_info=not is_expected)
         return None
 
 
@@ -57,7 +57,7 @@ def judged(registry: Registry, key: str) -> Judged:
 
 
 def history(registry: Registry) -> tuple[list[LogEntry], str]:
-    """The champion log, or why it cannot be trusted: then nothing of it is shown."""
+    """The champion log, or why it cannot be trusted; then no entry is shown."""
     try:
         return registry.log.history(), ""
     except Exception as error:
@@ -79,7 +79,7 @@ def decisions(registry: Registry) -> list[ObjectInfo]:
     infos = [
         info
         for info in registry.models.list(f"{registry.name}/versions/")
-        if links.decision_link(info.key)  # what lies elsewhere is named by champion fsck
+        if links.decision_link(info.key)  # `champion fsck` reports objects elsewhere
     ]
     return sorted(infos, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
 
@@ -92,7 +92,7 @@ def _folder(key: str) -> str:
 def readable(
     reviews: Bucket, keys: Iterable[str], kind: type[AnyRecord]
 ) -> tuple[list[AnyRecord], list[str]]:
-    """The records under some keys, and those of the keys that cannot be read: never silent."""
+    """The records under some keys, and the keys that cannot be read."""
     records = read_all(reviews, list(keys), kind)
     return (
         [record for record in records if not isinstance(record, Unreadable)],
@@ -118,7 +118,7 @@ class Unreadable:
 def read_all(
     reviews: Bucket, keys: Sequence[str], kind: type[AnyRecord]
 ) -> list[AnyRecord | Unreadable]:
-    """The records under some keys, in their order; those that cannot be read say why."""
+    """The records under some keys, in their order; `Unreadable` for those that cannot be read."""
 
     def read(key: str) -> AnyRecord | Unreadable:
         try:

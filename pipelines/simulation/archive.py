@@ -1,4 +1,4 @@
-"""Reviews out of the official archive, packed or unpacked."""
+"""Reviews from the official archive, packed or unpacked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _wanted_members(members: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
         if unpacked_bytes > MAX_UNPACKED_BYTES:
             raise SourceError(
                 f"{member.name!r} makes the archive larger than {MAX_UNPACKED_BYTES:,} bytes "
-                "unpacked: that is not the official one, and it is not read further."
+                "unpacked. It is not the official archive and is not read further."
             )
         if member.isreg() and _is_wanted(member.name):
             _check_size(member.name, member.size)

@@ -1,4 +1,4 @@
-"""The official archive, downloaded once, whole or not at all."""
+"""Download the official archive once, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DownloadError(SourceError):
 
 @dataclass(frozen=True)
 class RemoteArchive:
-    """A file to download, and what makes sure that it is the right one."""
+    """A file to download, with the size and digest that prove it is the right one."""
 
     url: str
     size_bytes: int

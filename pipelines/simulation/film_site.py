@@ -1,4 +1,4 @@
-"""Replay a source as nightly deliveries: the files an upstream site would drop into ``landing/``.
+"""Deliver a source night by night: the files an upstream site would drop into ``landing/``.
 
 A delivery can be damaged on purpose, in whole (`Fault`) or in part (``dirty_share``), or poisoned
 (``flipped_share``), so that what comes after can be shown and tested on known damage.
@@ -46,7 +46,7 @@ def replay(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iterat
     """Deal reviews (``REVIEW_SCHEMA``) out to the planned deliveries, each at most once.
 
     Rows are shuffled once, so the same table and seed give the same order whatever the plan.
-    Bodies are made one at a time, when asked for.
+    Bodies are made one at a time, on demand.
 
     Raises
     ------

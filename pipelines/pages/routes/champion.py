@@ -42,7 +42,7 @@ def router(site: Site) -> APIRouter:
         registry = site.registry()
         history, broken = read.history(registry)
         if page > pages_of(len(history)):
-            raise no_such(f"The succession has no page {page}.")
+            raise no_such(f"Page {page} of the succession does not exist.")
         evidence = _evidence(registry, history, page)
         answered, problem = _answer(registry, history, at)
         return respond(
@@ -78,4 +78,4 @@ def _answer(registry: Registry, history: list[LogEntry], at: str) -> tuple[Answe
     try:
         return answering(history, at, clock.now(registry.models)), ""
     except (ValueError, OverflowError):
-        return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."
+        return None, f"{at[:40]!r} is not a time. Write it like 2026-01-05T03:00, in UTC."

@@ -66,11 +66,11 @@ def _key(registry: Registry, version: str, folder: str) -> str:
 
 def _add_decision(routes: APIRouter, site: Site) -> None:
     @routes.get("/decisions/{version}/{folder}")
-    def one(request: Request, version: Version, folder: Folder) -> HTMLResponse:
+    def decision_page(request: Request, version: Version, folder: Folder) -> HTMLResponse:
         registry = site.registry()
         key = _key(registry, version, folder)
         if registry.models.find(key) is None:
-            raise no_such(f"Nothing was decided on version {version} there.")
+            raise no_such(f"This decision on version {version} does not exist.")
         judged = read.judged(registry, key)
         decision, problems = judged.decision, Problems()
         approval = problems.or_none(registry.decisions.find_approval, decision)
@@ -91,7 +91,7 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
 
 @dataclass
 class Problems:
-    """What could not be read beside the decision: told, and the rest is shown."""
+    """What could not be read besides the decision: it is named, and the rest is shown."""
 
     found: list[str] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ def _add_card(routes: APIRouter, site: Site) -> None:
         try:
             evidence = card.gather(reviews, registry, key)
         except ObjectMissingError as error:
-            raise no_such(f"There is no model card of version {version} there: {error}") from error
+            raise no_such(f"This model card of version {version} is missing: {error}") from error
         text = card.read(reviews, registry, evidence.decision)[card.CARD].decode("utf-8", "replace")
         evaluation = evidence.evaluation
         drawn = {

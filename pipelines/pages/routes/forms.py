@@ -36,7 +36,7 @@ def _asks_airflow(site: Site) -> Any:
             path = f"/dags/{quote(dag_id, safe='')}/details"
             details = checked(await site.ask(request, "GET", path, None))
         if not isinstance(details, dict):
-            raise no_such(f"The loop has no DAG {dag_id}.")
+            raise no_such(f"DAG {dag_id} is not part of the loop.")
         return details
 
     return Depends(dag_details)
@@ -97,14 +97,14 @@ async def _sent(request: Request) -> dict[str, str]:
 
 
 def _refuse_foreign(request: Request, site: Site, viewer: Viewer, dag_id: str, sealed: str) -> None:
-    """Refuse what another site made the reader's browser send."""
+    """Refuse a request that another site made the reader's browser send."""
     came_from = request.headers.get("sec-fetch-site", "same-origin")
     is_ours = forms.is_sealed(sealed, site.secret(), viewer.name, dag_id, time.time())
     if not viewer.may_start(dag_id):
         raise HTTPException(403)
     if came_from != "same-origin" or not is_ours:
         todo = "Open the form again and send it with its own button."
-        what = f"This did not come from our own form, or after more than {forms.SEAL_HOURS} hours."
+        what = f"This was not sent from our own form within {forms.SEAL_HOURS} hours of opening it."
         raise Unanswerable(403, "Not sent", what, todo)
 
 
@@ -112,7 +112,7 @@ def _again(
     request: Request, site: Site, viewer: Viewer, about: dict[str, Any], sent: dict[str, str],
     problem: str,
 ) -> HTMLResponse:  # fmt: skip
-    """The form once more, as it was filled in, with what is wrong."""
+    """The form again, as it was filled in, with what is wrong."""
     unticked = dict.fromkeys(about.get("params") or {}, "")
     filled = forms.form(about, unticked | sent, problem)
     return _page(request, site, viewer, filled, status=400)

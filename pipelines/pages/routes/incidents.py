@@ -37,7 +37,7 @@ Delivery = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True)
 class Line:
-    """An incident in the list, and where its own page is; the empty text if it has none."""
+    """An incident in the list, and the link to its own page; empty if it has none."""
 
     incident: Incident
     link: str
@@ -74,7 +74,7 @@ def _add_list(routes: APIRouter, site: Site) -> None:
 
 
 def groups(listing: Listing) -> list[tuple[str, str, list[Line]]]:
-    """State, heading and lines of each part of the list that has any."""
+    """State, heading and lines of each non-empty part of the list."""
     return [
         (state, heading, [Line(incident, link_to(incident)) for incident in listing.of(state)])
         for state, heading in incidents.STATES.items()
@@ -96,7 +96,7 @@ def _add_delivery(routes: APIRouter, site: Site) -> None:
     ) -> HTMLResponse:
         look = views_incident.look(site.stores().reviews, site.registry(), delivery)
         if look is None:
-            raise no_such(f"The ledger knows no delivery {delivery}.")
+            raise no_such(f"Delivery {delivery} is not in the ledger.")
         return respond(
             request, "incident.html.jinja", title=title_of(look), section="incidents", look=look,
             remedies=remedies(look, viewer),
@@ -114,7 +114,7 @@ def title_of(look: Look) -> str:
 
 
 def remedies(look: Look, viewer: Viewer) -> list[Remedy]:
-    """The forms that a person may open, filled in but for the reason."""
+    """The forms that a person may open, filled in except for the reason."""
     return [
         Remedy(
             viewer.button(
@@ -135,7 +135,7 @@ def _add_missing(routes: APIRouter, site: Site) -> None:
     ) -> HTMLResponse:
         look = views_incident.look_at_missing(site.stores().reviews, site.registry(), night, source)
         if look is None:
-            raise no_such(f"No record says that {source} was overdue on {night}.")
+            raise no_such(f"{source} is not recorded as overdue on {night}.")
         return respond(
             request, "missing.html.jinja", title=f"MISSING_DELIVERY: {source}, {night}",
             section="incidents", look=look,

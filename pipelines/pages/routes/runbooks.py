@@ -1,4 +1,4 @@
-"""The runbooks as they lie in docs/: an incident must not send its reader to another site."""
+"""The runbooks of docs/: an incident's page must not send its reader to another site."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 @dataclass(frozen=True)
 class RunInAirflow:
-    """What Airflow knows of a run: its state, and what its tasks returned."""
+    """What Airflow knows about a run: its state, and what its tasks returned."""
 
     run: dict[str, Any]
     results: dict[str, Any]
@@ -59,7 +59,7 @@ def _asks_airflow(site: Site) -> Any:
         where = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
         run = checked(await site.ask(request, "GET", where, None))
         if run is None:
-            raise no_such(f"DAG {dag_id} has no run {run_id}.")
+            raise no_such(f"Run {run_id} of DAG {dag_id} does not exist.")
         results = {}
         for task in runs.RESULT_TASKS.get(dag_id, ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
@@ -94,7 +94,7 @@ def _add_run(routes: APIRouter, site: Site) -> None:
 
 
 def checked(reply: Reply) -> Any:
-    """What Airflow answered; None when it says that there is no such thing."""
+    """Airflow's answer; None when the resource does not exist."""
     if reply.status == 404:
         return None
     if reply.status >= 400:
@@ -103,14 +103,14 @@ def checked(reply: Reply) -> Any:
 
 
 def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
-    return {"sentence": "This DAG is not part of the retraining loop: nothing is known of it here."}
+    return {"sentence": "This DAG is not part of the retraining loop, so it has no report here."}
 
 
 def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     summary = results.get("summarize_night")
     night = summary.get("night") if isinstance(summary, dict) else None
     if summary is None or not isinstance(night, str) or not is_night(night):
-        return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
+        return {"sentence": "The night is not finished yet: its tasks show the progress."}
     reviews = site.stores().reviews
     receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
     receipts.sort(key=lambda receipt: receipt.landing_key)
@@ -158,7 +158,7 @@ def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Reading:
-    """Reads what a run left behind; what cannot be read is told, and the rest is shown."""
+    """Reads the records of a run; names those that cannot be read, so that the rest is shown."""
 
     site: Site
     problems: list[str] = field(default_factory=list)
@@ -173,11 +173,11 @@ class Reading:
             return None
 
     def report(self, sentence: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
-        """The parts of a report; without a sentence on what happened if that cannot be read."""
+        """The parts of a report; its sentence is replaced if a record cannot be read."""
         if not self.problems:
             return {"sentence": sentence, "facts": facts}
         notes = [runs.Note(text=problem, tone="bad") for problem in self.problems]
-        unread = "What this run recorded cannot be read in full:"
+        unread = "Some records of this run cannot be read:"
         return {"sentence": unread, "facts": facts, "notes": notes}
 
 
@@ -227,5 +227,5 @@ def _add_report(routes: APIRouter, site: Site) -> None:
         try:
             page = validation_report.page(site.stores().reviews, validation_key(delivery, basis))
         except ObjectMissingError as error:
-            raise no_such("There is no such validation report.") from error
+            raise no_such("This validation report does not exist.") from error
         return HTMLResponse(page, headers=inert_headers())

@@ -49,11 +49,11 @@ class Form(View):
 
 
 class FieldError(ValueError):
-    """What was typed cannot be what the DAG asks for."""
+    """A typed value does not have the type that the DAG needs."""
 
 
 def form(details: Mapping[str, Any], filled: Values, problem: str | None = None) -> Form:
-    """The form of a DAG, from what Airflow's API says about it.
+    """The form of a DAG, from Airflow's API.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def form(details: Mapping[str, Any], filled: Values, problem: str | None = None)
 
 
 def from_link(details: Mapping[str, Any], values: Values) -> dict[str, str]:
-    """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
+    """The fields that a link may fill in: never the reason, and it cannot untick a box."""
     params: Mapping[str, Any] = details.get("params") or {}
     return {
         name: text
@@ -128,12 +128,12 @@ def _text(value: Any) -> str:
 
 
 def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
-    """What to start the run with. Airflow itself checks it against the DAG once more.
+    """The run's configuration. Airflow itself checks it against the DAG again.
 
     Raises
     ------
     FieldError
-        If a text is not of the kind that its field takes.
+        If a text is not of its field's kind.
     """
     params: Mapping[str, Any] = details.get("params") or {}
     return {name: _value(name, param, sent) for name, param in params.items()}
@@ -161,7 +161,7 @@ def _parsed(text: str, kind: Kind) -> Any:
     Raises
     ------
     ValueError
-        If it is anything else: NaN, an infinity and half a character are no JSON, either.
+        If it is anything else, also NaN, an infinity or half a character, which JSON does not have.
     RecursionError
         If it is nested too deeply to be read.
     """
@@ -186,9 +186,9 @@ def refusal(body: Any) -> str:
 
 
 def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
-    """What only our own form, shown to this reader for this DAG, can send back.
+    """A token that only our own form, shown to this reader for this DAG, can send back.
 
-    ``until`` is when it ends to be good for anything, in seconds since 1970.
+    ``until`` is when it expires, in seconds since 1970.
     """
     signed = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
     return f"{until}.{hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"

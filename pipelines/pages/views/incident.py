@@ -1,7 +1,7 @@
 """One incident for a person woken at 3 a.m.: what failed, which rows, since when, what to press.
 
-All of it comes from stored records. Each record that cannot be read becomes a sentence under
-``problems``, and the rest is shown all the same.
+Everything comes from stored records. Each record that cannot be read becomes a sentence under
+``problems``, and the rest is still shown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipelines.validation import report
 
 logger = logging.getLogger(__name__)
 
-WHY = "Why, is said by: python -m pipelines champion show"
+WHY = "To see why, run: python -m pipelines champion show"
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
@@ -66,9 +66,9 @@ class Other:
 
 @dataclass(frozen=True)
 class RestOfNight:
-    """What the night brought besides the incident: not affected by it.
+    """The other deliveries of the night, which the incident does not affect.
 
-    ``unreadable`` counts the files of which receipt or ledger entry cannot be read.
+    ``unreadable`` counts the files whose receipt or ledger entry cannot be read.
     """
 
     night: str
@@ -87,7 +87,7 @@ class RestOfNight:
 
 @dataclass(frozen=True)
 class Look:
-    """All that the page on one delivery says."""
+    """The content of the page on one delivery."""
 
     sha256: str
     runbook: str
@@ -118,7 +118,7 @@ class Look:
 
 @dataclass(frozen=True)
 class MissingLook:
-    """All that the page on a source that fell silent says."""
+    """The content of the page on a silent source."""
 
     runbook: str
     problems: tuple[str, ...]
@@ -149,7 +149,7 @@ class _Reader:
         unknown = "Whether a champion answers is not known:"
         try:
             return registry.log.champion()
-        except Exception as error:  # noqa: BLE001 - the incident is told all the same
+        except Exception as error:  # noqa: BLE001 - the incident is still shown
             logger.warning("the champion cannot be read: %s", sentence(error))
             # Another error names the store's address, which is not for every viewer.
             why = str(error) if isinstance(error, TrustError | ObjectMissingError) else (
@@ -160,7 +160,7 @@ class _Reader:
 
 
 def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
-    """All about one delivery; None when the ledger does not know it."""
+    """One delivery; None when it is not in the ledger."""
     if not reviews.list(f"deliveries/{sha256}/"):
         return None
     read = _Reader()
@@ -187,7 +187,7 @@ def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None
 def _beside_last_good(
     reviews: Bucket, read: _Reader, validation: Validation | None
 ) -> tuple[Outcome | None, list[tuple[str, str, str]]]:
-    """The source's last delivery that counted before, and what is different since."""
+    """The source's last accepted delivery, and the differences from it."""
     if validation is None or not validation.basis.trailing:
         return None, []
     key = validation.basis.trailing[-1]
@@ -240,7 +240,7 @@ def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
 
 
 def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | None:
-    """The delivery that had the same name first, as the receipt says."""
+    """The delivery that had the same name first, according to the receipt."""
     readable = (receipt for receipt in receipts if isinstance(receipt, Receipt))
     conflicts = (receipt.conflicts_with for receipt in readable if receipt.delivery == sha256)
     return next(filter(None, conflicts), None)
@@ -253,11 +253,11 @@ def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
     rows = (
         f"the {standing.newest.held_rows if is_held else standing.newest.quarantined_rows:,} rows"
     )
-    but = "but for those that break a row rule" if is_held else "although a rule says no"
+    but = "except those that break a row rule" if is_held else "although they break a rule"
     effects: tuple[tuple[str, ReplayAction, str], ...] = (
-        ("Judge again", "revalidate", f"judges {rows} by today's rules and limits"),
+        ("Validate again", "revalidate", f"validates {rows} by today's rules and limits"),
         ("Release", "release", f"lets {rows} count, {but}"),
-        ("Discard", "discard", f"gives {rows} up for good"),
+        ("Discard", "discard", f"discards {rows} permanently"),
     )
     return tuple(Remedy(*effect) for effect in effects)
 
@@ -272,7 +272,7 @@ def _missing(reviews: Bucket, key: str, night: str, source: str) -> MissingDeliv
 def look_at_missing(
     reviews: Bucket, registry: Registry, night: str, source: str
 ) -> MissingLook | None:
-    """All about a source that was overdue on a night; None when there is no such record.
+    """A source that was overdue on a night; None when the record does not exist.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """What went wrong with deliveries, night by night: the list behind the page Incidents.
 
-Everything is read from stored records, and cheaply: the keys of receipts and missing records say
-which nights there are, and only the records of the nights on the page are read. What cannot be
-read is an incident itself; it hides nothing else.
+Everything is read from stored records, and cheaply: the keys of receipts and missing records give
+the nights, and only the records of the nights on the page are read. A record that cannot be read
+is an incident itself; it does not hide others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATES: dict[State, str] = {
     "open": "Needs a person",
     "look": "Worth a look when there is time",
     "settled": "Settled",
-    "routine": "A few rows in quarantine, the others count",
+    "routine": "A few rows in quarantine; the others count",
 }
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 NIGHTS_PER_PAGE = 30
@@ -49,7 +49,7 @@ class Incident:
     Parameters
     ----------
     kind, state : str
-        What happened, and whether it still asks for something.
+        What happened, and whether somebody still has to act.
     subject : str
         The delivery's sha256; ``missing/<night>/<source>``; the key that cannot be read.
     nights : tuple of str
@@ -81,7 +81,7 @@ class Incident:
 
     @property
     def path(self) -> str:
-        """Where its own page is, below the list; empty for what has none."""
+        """Path of its own page, below the list; empty if it has none."""
         has_none = self.kind in {"UNREADABLE", "SET_ASIDE"} and "/" in self.subject
         return "" if has_none else self.subject
 
@@ -146,7 +146,7 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
             if is_night(night):
                 nights[night].append(info.key)
             else:
-                logger.warning("key=%s is below no night, and left out", info.key)
+                logger.warning("key=%s is not below a night and is left out", info.key)
     return nights
 
 
@@ -181,7 +181,7 @@ def _of_deliveries(reviews: Bucket, receipts: Iterable[Receipt]) -> list[Inciden
     for receipt in sorted(receipts, key=lambda receipt: receipt.night):
         if receipt.verdict in ("HELD", "PARTLY_ACCEPTED") or receipt.conflicts_with is not None:
             odd[receipt.delivery].append(receipt)
-    return list(in_parallel(lambda of_one: _of_delivery(reviews, of_one), odd.values()))
+    return list(in_parallel(lambda group: _of_delivery(reviews, group), odd.values()))
 
 
 def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
@@ -191,7 +191,7 @@ def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
     source = parse_name(first.landing_key).source
     try:
         standing = standings.find(reviews, first.delivery)
-        why = "its ledger entry is gone, and a receipt names it"
+        why = "a receipt names its ledger entry, which does not exist"
     except Exception as error:
         if not concerns_one_record(error):
             raise
@@ -217,7 +217,7 @@ def kind_of(standing: Standing) -> Kind:
 
 
 def state_of(standing: Standing) -> State:
-    """Whether a delivery still asks for something."""
+    """Whether somebody still has to act on a delivery."""
     if standing.verdict == "HELD":
         return "open"
     is_decided = standing.outcome.verdict == "HELD" or standing.quarantined is None
@@ -243,7 +243,7 @@ def settled_by(standing: Standing) -> str:
 
 
 def _of_set_aside(reviews: Bucket) -> list[Incident]:
-    """Landed files that no night takes up unless somebody does something."""
+    """Landed files that no night takes up until a person acts."""
     today = clock.now(reviews).date()
     files = set_aside(reviews, today.isoformat(), today=today)
     return [
@@ -265,7 +265,7 @@ def _of_sources(
     receipts: Iterable[tuple[str, Receipt | Unreadable]],
     names: set[str],
 ) -> list[Incident]:
-    """One incident per silence: a source that stays overdue is one trouble, not one per night."""
+    """One incident per silence: a source that stays overdue is one incident, not one per night."""
     silences: dict[tuple[str, str], list[MissingDelivery]] = defaultdict(list)
     for _, record in missing:
         if isinstance(record, MissingDelivery):
@@ -285,7 +285,7 @@ def _day_of(receipt: Receipt) -> tuple[str, str]:
 
 
 def _landed_since(reviews: Bucket, source: str, last: str, names: set[str]) -> list[str]:
-    """Days after ``last`` for which the source's files were dealt with, on whatever page."""
+    """Days after ``last`` for which files of the source were processed, on any page."""
     return [
         day.isoformat()
         for info in reviews.list(f"{LANDING_PREFIX}{source}/")

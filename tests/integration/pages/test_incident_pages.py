@@ -55,7 +55,7 @@ def test_the_list_says_that_nothing_went_wrong_and_over_which_nights(stores, pag
 
 
 def test_an_empty_store_has_a_page(page):
-    assert "No night has left a record." in words(page("/incidents"))
+    assert "There are no records of any night yet." in words(page("/incidents"))
 
 
 def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, page):
@@ -100,7 +100,7 @@ def test_a_held_delivery_says_all_that_is_needed_at_night(stores, page):
         "0 label_unknown review-000100 Review 100 calls film 33 a dreadful evening",
         f"source last accepted on {NIGHT}: landing/web/{NIGHT}/good.csv, 40 rows",
         "rows with label_unknown 3 0",
-        "Other deliveries in the night of 2026-01-06: 1. Of their rows 40 count.",
+        "Other deliveries in the night of 2026-01-06: 1. 40 of their rows count.",
         "There is no champion yet, so nothing answers.",
     ):
         assert said in shown
@@ -173,7 +173,7 @@ def test_what_is_not_known_is_not_found_and_what_is_misspelt_is_not_looked_for(p
 def test_what_lies_below_no_night_is_no_night(stores, page, key):
     stores.reviews.put(key, b"{")
 
-    assert "No night has left a record." in words(page("/incidents"))
+    assert "There are no records of any night yet." in words(page("/incidents"))
 
 
 def test_torn_records_are_shown_beside_what_can_be_read(stores, page):

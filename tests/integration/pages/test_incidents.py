@@ -217,7 +217,7 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
     remedies = looked_at(stores, held).remedies
 
     assert [one.action for one in remedies] == ["revalidate", "release", "discard"]
-    assert remedies[1].effect == "lets the 40 rows count, but for those that break a row rule"
+    assert remedies[1].effect == "lets the 40 rows count, except those that break a row rule"
 
 
 def test_a_settled_delivery_has_nothing_to_press(stores):
@@ -239,7 +239,7 @@ def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     found = looked_at(stores, held)
 
     assert only(stores).state == found.state == "settled"
-    assert found.remedies[2].effect == "gives the 3 rows up for good"
+    assert found.remedies[2].effect == "discards the 3 rows permanently"
 
 
 @pytest.mark.parametrize("is_gone", [True, False])

@@ -521,7 +521,7 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
         ("a.csv", "review\nhello\n", "needs one named 'text'"),
         ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
         ("a.parquet", "PAR1", "cannot read"),
-        ("a.xlsx", "", "ends in none of"),
+        ("a.xlsx", "", "must end in one of"),
         ("b.jsonl", '{"text": ["x"]}\n', "'text' is no text"),
     ],
 )

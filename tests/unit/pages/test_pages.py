@@ -164,7 +164,7 @@ def test_no_page_says_where_the_store_is(kind, caplog):
     answer = Pages(open_stores=fail).get("/champion")
 
     assert "minio.internal" not in answer.text
-    assert "The log of the api-server says more." in answer.text
+    assert "See the log of the api-server for details." in answer.text
     assert "minio.internal:9000 refused it (AccessDenied)" in caplog.text
 
 
