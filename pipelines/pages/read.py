@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 Name = TypeVar("Name")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
+def or_none(read: Callable[[Name], Value], name: Name) -> Value | None:
     """The result; None, with a line in the log, where it is missing or cannot be trusted."""
     try:
         return read(name)
@@ -37,7 +37,7 @@ def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
         return None
 
 
-def by_name(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
+def by_name(read: Callable[[Name], Value], names: Iterable[Name]) -> dict[Name, Value]:
     """Everything that could be read, by name."""
     unique = list(dict.fromkeys(names))
     values = list(in_parallel(lambda name: or_none(read, name), unique))

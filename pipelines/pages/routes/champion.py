@@ -50,7 +50,7 @@ def router(site: Site) -> APIRouter:
             status=400 if problem else 200,
             shown=succession(evidence, viewer, page),
             plot=_plot(history) if page == 1 else None, broken=broken,
-            here=links.champion_link(), asked=at, answered=answered, problem=problem,
+            page_link=links.champion_link(), asked=at, answered=answered, problem=problem,
         )  # fmt: skip
 
     return routes

@@ -16,7 +16,7 @@ from pipelines.pages import read
 from pipelines.pages.error_pages import no_such
 from pipelines.pages.frame import plot
 from pipelines.pages.markdown_page import html
-from pipelines.pages.read import Found, Name
+from pipelines.pages.read import Name, Value
 from pipelines.pages.routes.champion import Page
 from pipelines.pages.site import Site, respond
 from pipelines.pages.views import decisions
@@ -47,7 +47,7 @@ def _add_list(routes: APIRouter, site: Site) -> None:
         return respond(
             request, "decisions.html.jinja", title="Decisions", section="decisions",
             lines=list(lines.values()), page=page, pages=pages, entries=len(stored),
-            here=links.decisions_link(),
+            page_link=links.decisions_link(),
         )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
         is_promotion = entry is not None and entry.decision_key == key
         return respond(
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",
-            problems=problems.found, decision=decision, tone=decisions.TONES[decision.verdict],
+            problems=problems.sentences, decision=decision, tone=decisions.TONES[decision.verdict],
             standing=decisions.standing(judged), digest=decision.digest(),
             signed_by=registry.models.signed_by(key),
             followed=decisions.followed(decision, key, approval, entry),
@@ -93,15 +93,15 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
 class Problems:
     """What could not be read besides the decision: it is named, and the rest is shown."""
 
-    found: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
-    def or_none(self, read: Callable[[Name], Found], name: Name) -> Found | None:
+    def or_none(self, read: Callable[[Name], Value], name: Name) -> Value | None:
         try:
             return read(name)
         except Exception as error:
             if not concerns_one_record(error):
                 raise
-            self.found.append(sentence(error))
+            self.sentences.append(sentence(error))
             return None
 
 

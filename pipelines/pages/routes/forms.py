@@ -126,5 +126,5 @@ def _page(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        here=links.form_link(form.dag_id),
+        page_link=links.form_link(form.dag_id),
     )  # fmt: skip

@@ -163,7 +163,7 @@ class Reading:
     site: Site
     problems: list[str] = field(default_factory=list)
 
-    def __call__(self, read_it: Callable[[], read.Found]) -> read.Found | None:
+    def __call__(self, read_it: Callable[[], read.Value]) -> read.Value | None:
         try:
             return read_it()
         except Exception as error:

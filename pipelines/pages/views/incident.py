@@ -39,7 +39,7 @@ HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Reader:
 
     problems: list[str] = field(default_factory=list)
 
-    def __call__(self, read: Callable[[], Found]) -> Found | None:
+    def __call__(self, read: Callable[[], Value]) -> Value | None:
         try:
             return read()
         except Exception as error:
@@ -146,7 +146,7 @@ class _Reader:
 
     def champion(self, registry: Registry) -> LogEntry | None:
         """The champion, from another bucket: it may be out of reach when this one is not."""
-        unknown = "Whether a champion answers is not known:"
+        unknown = "Cannot tell whether a champion answers:"
         try:
             return registry.log.champion()
         except Exception as error:  # noqa: BLE001 - the incident is still shown

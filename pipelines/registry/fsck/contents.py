@@ -28,7 +28,7 @@ from pipelines.records.validations import Validation
 from pipelines.registry.fsck.places import BucketName, Place, place_of
 
 Severity = Literal["error", "warning", "note"]
-One = TypeVar("One")
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
@@ -174,7 +174,7 @@ def _needed_parts(record: StoredRecord) -> StoredRecord:
 
 
 def read_each(
-    read: Callable[[One], Answer], many: Iterable[One], progress: Progress
+    read: Callable[[Item], Answer], many: Iterable[Item], progress: Progress
 ) -> Iterator[Answer | LoopError]:
     """The result of reading each item, in order, or the error; several are read at a time.
 
@@ -186,7 +186,7 @@ def read_each(
         If nothing can be read at all.
     """
 
-    def attempt(item: One) -> Answer | LoopError:
+    def attempt(item: Item) -> Answer | LoopError:
         try:
             return read(item)
         except (TransientError, ConfigError, BucketMissingError):

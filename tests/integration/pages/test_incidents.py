@@ -255,7 +255,7 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
 
     assert found.champion is None
     assert found.failed
-    assert found.problems[-1].startswith("Whether a champion answers is not known:")
+    assert found.problems[-1].startswith("Cannot tell whether a champion answers:")
     assert stores.models.endpoint not in str(found.problems)
 
 
