@@ -33,7 +33,7 @@ def told(stores, configure, monkeypatch):
     configure(alerts={"webhook": {"is_enabled": True, "timeout_seconds": 30.0}})
     with web_server() as posts:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
-        yield lambda: [json.loads(one.body) for one in posts.received]
+        yield lambda: [json.loads(message.body) for message in posts.received]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
     named = {f"File: {landing_key(f'{name}.csv', night=NIGHT)}" for name in "ac"}
     others = [one for one in told() if one["sentences"][0] in named]
     (about,) = [one for one in told() if one not in others]
-    assert [one["kind"] for one in others] == ["held_delivery"] * 2
+    assert [other["kind"] for other in others] == ["held_delivery"] * 2
     assert about["title"] == title
     assert sentence in " ".join(about["sentences"])
 

@@ -70,11 +70,13 @@ def a_notifier(**changes):
 
 
 def kinds(posts):
-    return [json.loads(one.body)["kind"] for one in posts.received]
+    return [json.loads(message.body)["kind"] for message in posts.received]
 
 
 def states(stores):
-    return {(one.channel, one.number): one.state for one in attempts(stores.reviews)}
+    return {
+        (attempt.channel, attempt.number): attempt.state for attempt in attempts(stores.reviews)
+    }
 
 
 def tell_at_once(barrier):
@@ -88,14 +90,14 @@ def test_eight_processes_that_tell_one_incident_at_once_send_one_message(stores,
     barrier = fresh.Barrier(PROCESSES)
     notifiers = [fresh.Process(target=tell_at_once, args=(barrier,)) for _ in range(PROCESSES)]
 
-    for one in notifiers:
-        one.start()
-    for one in notifiers:
-        one.join()
+    for process in notifiers:
+        process.start()
+    for process in notifiers:
+        process.join()
     a_notifier().notify(an_alert(title="the same incident in other words"))
     a_notifier().sweep()
 
-    assert [one.exitcode for one in notifiers] == [0] * PROCESSES
+    assert [process.exitcode for process in notifiers] == [0] * PROCESSES
     assert kinds(hook) == ["held_delivery"]
     assert states(stores) == {("webhook", 1): "sent"}
 
@@ -130,7 +132,7 @@ def test_a_channel_that_does_not_work_is_told_by_the_others(stores, hook, config
     notifier.notify(an_alert())
     notifier.notify(an_alert(identity="b" * 64))
 
-    told = [json.loads(one.body) for one in hook.received]
+    told = [json.loads(message.body) for message in hook.received]
     assert [one["kind"] for one in told] == ["held_delivery", "dead_channel", "held_delivery"]
     assert told[1]["title"] == "Alerts cannot be sent by mail"
     assert "LOOP_SMTP_URL is not set" in told[1]["sentences"][0]
@@ -146,7 +148,7 @@ def test_a_dead_channel_is_not_waited_for_twice(stores, configure, monkeypatch):
             notifier.notify(an_alert(identity=name))
 
         assert len(broken.received) == 1
-    assert sorted((one.number, one.state) for one in attempts(stores.reviews)) == [
+    assert sorted((attempt.number, attempt.state) for attempt in attempts(stores.reviews)) == [
         (0, "failed"), (0, "failed"), (1, "failed"),
     ]  # fmt: skip
 
@@ -160,7 +162,7 @@ def test_a_dead_channel_costs_the_alerts_behind_the_first_no_attempt(
 
     a_notifier().sweep()
 
-    assert sorted(one.number for one in attempts(stores.reviews)) == [1, 1, 2]
+    assert sorted(attempt.number for attempt in attempts(stores.reviews)) == [1, 1, 2]
 
 
 class Choosy:
@@ -188,19 +190,19 @@ def test_an_alert_that_a_channel_refuses_does_not_hold_up_the_others(stores, con
     a_notifier(channels=[choosy]).sweep()
 
     assert choosy.sent[:2] == [alerts[1].key, alerts[2].key]
-    assert [(one.number, one.state) for one in attempts(stores.reviews)
-            if one.incident == alerts[0].key] == [(2, "failed")]  # fmt: skip
+    assert [(attempt.number, attempt.state) for attempt in attempts(stores.reviews)
+            if attempt.incident == alerts[0].key] == [(2, "failed")]  # fmt: skip
 
 
 def test_an_alert_that_a_channel_refuses_is_told_as_such(stores, configure, hook):
     configure(alerts={"webhook": POST, "slack": POST})
-    (to_hook,) = [one for one in a_notifier().channels if one.name == "webhook"]
+    (to_hook,) = [channel for channel in a_notifier().channels if channel.name == "webhook"]
     choosy = Choosy(refused=an_alert().key)
     choosy.name = "slack"
 
     a_notifier(channels=[choosy, to_hook]).notify(an_alert())
 
-    told = [json.loads(one.body) for one in hook.received]
+    told = [json.loads(message.body) for message in hook.received]
     assert [one["kind"] for one in told] == ["held_delivery", "dead_channel"]
     assert told[1]["title"] == "Not everything sent by slack arrives"
 
@@ -226,11 +228,11 @@ def test_a_recipient_who_is_refused_costs_the_others_no_second_mail(stores, conf
             notifier.notify(an_alert(identity=name))
         a_notifier().sweep()
 
-    subjects = [one["Subject"] for one in mails.messages]
+    subjects = [message["Subject"] for message in mails.messages]
     assert subjects.count("[critical] A delivery of source 'web' is held") == 3
     assert subjects.count("[warning] Not everything sent by mail arrives") == 1
     assert len(subjects) == 4
-    assert {one.state for one in attempts(stores.reviews)} == {"sent"}
+    assert {attempt.state for attempt in attempts(stores.reviews)} == {"sent"}
 
 
 def test_a_flawed_channel_reports_itself_once_even_while_the_store_is_down(
@@ -290,7 +292,7 @@ def test_an_alert_that_cannot_be_read_does_not_silence_the_others(
 
     a_notifier().sweep()
 
-    assert [json.loads(one.body)["incident"] for one in hook.received] == [whole.key]
+    assert [json.loads(message.body)["incident"] for message in hook.received] == [whole.key]
 
 
 class Killed(BaseException):
@@ -314,7 +316,7 @@ def test_a_killed_attempt_is_made_again_once_it_is_old_enough(stores, hook, is_s
 
     assert soon == is_sent
     assert len(hook.received) == 1 + is_sent  # rather twice than never
-    assert len({one.headers["Idempotency-Key"] for one in hook.received}) == 1
+    assert len({message.headers["Idempotency-Key"] for message in hook.received}) == 1
     assert states(stores) == {("webhook", 2): "sent"}
 
 
@@ -342,7 +344,7 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
 
     notifier.notify(an_alert())
 
-    (told,) = [json.loads(one.body) for one in hook.received]
+    (told,) = [json.loads(message.body) for message in hook.received]
     assert told["sentences"][-1] == (
         "The store did not answer correctly, so this alert may be sent more than once."
     )
@@ -353,7 +355,7 @@ def test_a_run_that_cannot_be_looked_at_is_told(hook, configure):
 
     steps_alerts.alert_retrain(Run(dag_id="sentiment_retrain", run_id="r"))
 
-    (told,) = [json.loads(one.body) for one in hook.received]
+    (told,) = [json.loads(message.body) for message in hook.received]
     assert told["kind"] == "retrain_failed"
     assert "nobody-made-this-one" in told["sentences"][0]
 
@@ -379,7 +381,7 @@ def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
     steps_alerts.alert_late(asking, 180)
     steps_alerts.alert_late(Run(dag_id="sentiment_retrain", run_id="hanging"), 180)
 
-    told = [json.loads(one.body) for one in hook.received]
+    told = [json.loads(message.body) for message in hook.received]
     assert [(one["kind"], one["run_id"]) for one in told] == [
         ("approval_waiting", "asking"),
         ("night_late", "hanging"),
@@ -411,7 +413,7 @@ def test_no_record_holds_a_secret(stores, hook, configure, monkeypatch):
 
     written = b"".join(stores.reviews.get(key) for key in listing(stores.reviews))
     assert b"SECRET" not in written
-    assert {one.state for one in attempts(stores.reviews)} == {"sent", "failed"}
+    assert {attempt.state for attempt in attempts(stores.reviews)} == {"sent", "failed"}
 
 
 # ── From a shell ─────────────────────────────────────────────────────────────────────────────
@@ -453,11 +455,11 @@ def test_the_list_says_what_was_told_and_why_something_was_not(stores, hook, con
     every = json.loads(CliRunner().invoke(app, ["alerts", "list", "--json"]).output)
     unsent = json.loads(CliRunner().invoke(app, ["alerts", "list", "--unsent", "--json"]).output)
 
-    assert [(one["kind"], one["channel"], one["state"]) for one in every if one in unsent] == [
-        ("held_delivery", "slack", "failed")
-    ]
+    assert [
+        (alert["kind"], alert["channel"], alert["state"]) for alert in every if alert in unsent
+    ] == [("held_delivery", "slack", "failed")]
     assert unsent[0]["why"] == "LOOP_SLACK_WEBHOOK_URL is not set to an https address"
-    assert {(one["kind"], one["channel"], one["state"]) for one in every} == {
+    assert {(alert["kind"], alert["channel"], alert["state"]) for alert in every} == {
         ("held_delivery", "slack", "failed"),
         ("held_delivery", "webhook", "sent"),
         ("dead_channel", "webhook", "sent"),

@@ -59,7 +59,7 @@ def test_promotion_rollback_release_and_pin_are_dated_by_the_store(registry, wro
     released = rollback.release(registry, second.version, actor="test", reason="a test")
     pinned = rollback.pin(registry, first.version, actor="test", reason="a test")
 
-    assert [one.kind for one in registry.log.history()[2:]] == ["rollback", "release", "pin"]
+    assert [entry.kind for entry in registry.log.history()[2:]] == ["rollback", "release", "pin"]
     assert all(is_now(one.at) for one in (second, back, released, pinned))
 
 
@@ -130,7 +130,7 @@ def test_an_alert_of_a_machine_with_a_wrong_clock_is_sent_again_in_time(
     a_notifier(stores, channel).sweep()
 
     assert channel.tries == 2
-    assert [one.number for one in attempts(stores.reviews)] == [2]
+    assert [attempt.number for attempt in attempts(stores.reviews)] == [2]
 
 
 def test_a_claim_with_a_date_that_cannot_be_right_is_made_again(stores):

@@ -422,7 +422,7 @@ def test_people_are_told_in_the_end_whatever_answers_in_between(
             alerts.alert_night(run, FIRST, [uri])
             hostile.start_over()
             alerts.alert_night(run, FIRST, [uri])
-            kinds = {json.loads(one.body)["kind"] for one in posts.received}
+            kinds = {json.loads(message.body)["kind"] for message in posts.received}
             if "held_delivery" not in kinds:
                 untold.append((number, name, kinds))
 

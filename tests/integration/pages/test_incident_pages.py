@@ -68,7 +68,7 @@ def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, 
     shown = page("/incidents")
 
     assert words(shown).index("Needs a person (1)") < words(shown).index("Settled (1)")
-    links = [one for one in Elements(shown).links if "/incidents/" in one]
+    links = [link for link in Elements(shown).links if "/incidents/" in link]
     assert links == [f"/retraining/incidents/{held}", f"/retraining/incidents/{settled}"]
     assert REASON in words(shown)
 
@@ -112,12 +112,12 @@ def test_its_buttons_open_the_form_filled_in_but_for_the_reason(stores, page):
 
     links = Elements(page(f"/incidents/{held}")).links
 
-    assert [one for one in links if "/forms/" in one] == [
+    assert [link for link in links if "/forms/" in link] == [
         f"/retraining/forms/reviews_replay?delivery={held}&action={action}&dry_run=true"
         for action in ("revalidate", "release", "discard")
     ]
     assert "/retraining/runbooks/held-delivery" in links
-    assert [one for one in links if one.startswith(f"/retraining/reports/{held}/")]
+    assert [link for link in links if link.startswith(f"/retraining/reports/{held}/")]
 
 
 def test_who_may_not_start_runs_gets_no_button_and_is_told_why(stores, page):
@@ -126,7 +126,7 @@ def test_who_may_not_start_runs_gets_no_button_and_is_told_why(stores, page):
 
     shown = page(f"/incidents/{held}", may_start=False)
 
-    assert not [one for one in Elements(shown).links if "/forms/" in one]
+    assert not [link for link in Elements(shown).links if "/forms/" in link]
     assert "Release: needs the right to start runs of reviews_replay" in words(shown)
 
 

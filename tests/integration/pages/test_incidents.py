@@ -201,11 +201,11 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     assert found.failed[0].rule == "quarantined_share"
     assert "0.0750, is outside at most 5.0%" in found.failed[0].sentence
     assert "label_unknown" in [rule.rule for rule in found.failed]
-    assert [one.row for one in found.validation.examples] == [0, 1, 2]
+    assert [example.row for example in found.validation.examples] == [0, 1, 2]
     assert found.last_good.delivery == good
     assert ("rows with label_unknown", "3", "0") in found.differences
     assert ("share of positive reviews", "51.4%", "50.0%") in found.differences
-    assert [one.delivery for one in found.rest.others] == [beside]
+    assert [other.delivery for other in found.rest.others] == [beside]
     assert found.rest.accepted_rows == 40
     assert (found.state, found.problems, found.champion) == ("open", (), None)
 
@@ -216,7 +216,7 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
 
     remedies = looked_at(stores, held).remedies
 
-    assert [one.action for one in remedies] == ["revalidate", "release", "discard"]
+    assert [remedy.action for remedy in remedies] == ["revalidate", "release", "discard"]
     assert remedies[1].effect == "lets the 40 rows count, except those that break a row rule"
 
 

@@ -407,8 +407,8 @@ def test_a_forged_record_of_a_night_is_an_incident_by_its_key(worlds, counted, k
 
     for forgery in (tried := forgeries(world)):
         world.forge(forgery)
-        broken = [one for one in incidents.recent(world.reviews).incidents
-                  if one.kind == "UNREADABLE"]  # fmt: skip
+        broken = [incident for incident in incidents.recent(world.reviews).incidents
+                  if incident.kind == "UNREADABLE"]  # fmt: skip
         assert [one.subject for one in broken] == [world.one.key]
 
     counted("records", len(tried))
@@ -439,8 +439,8 @@ def test_an_alert_that_a_forged_record_says_was_sent_is_sent_again(worlds, count
     tried = [forgery for forgery in forgeries(world) if forgery.data != honest]
     for forgery in tried:
         world.reviews.objects[key] = forgery.data
-        (one,) = [one for one in records.attempts(world.reviews)
-                  if (one.incident, one.channel) == (incident, "webhook")]  # fmt: skip
+        (one,) = [attempt for attempt in records.attempts(world.reviews)
+                  if (attempt.incident, attempt.channel) == (incident, "webhook")]  # fmt: skip
         assert one.state == "unsettled"
 
     counted("records", len(tried))

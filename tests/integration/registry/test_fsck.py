@@ -52,7 +52,7 @@ def findings(world, *, is_deep=False):
 
 def errors(world):
     """Per object, all that is wrong with it."""
-    found = [one for one in findings(world) if one.kind == "error"]
+    found = [finding for finding in findings(world) if finding.kind == "error"]
     return {key: "; ".join(one.what for one in found if one.key == key)
             for key in dict.fromkeys(one.key for one in found)}  # fmt: skip
 
@@ -120,7 +120,9 @@ def test_a_byte_flipped_anywhere_in_an_object_is_found(world, counted, are_recor
     for number in range(FLIPS):
         for bucket, key in chosen:
             bucket.objects[key] = flipped(kept[key], number)
-        assert {key for _, key in chosen} <= {one.key for one in findings(world, is_deep=True)}
+        assert {key for _, key in chosen} <= {
+            finding.key for finding in findings(world, is_deep=True)
+        }
 
     assert len(chosen) > 30
     counted("records", len(chosen) * FLIPS)
@@ -159,7 +161,7 @@ def test_strangers_are_warnings_and_leftovers_are_notes(world):
     }
     world.reviews.objects |= {"readme": b"", part: b"rows"}
 
-    kinds = {one.key: one.kind for one in findings(world)}
+    kinds = {finding.key: finding.kind for finding in findings(world)}
 
     assert kinds == {
         "sentiment/notes.txt": "warning",
@@ -357,7 +359,7 @@ def test_an_entry_that_no_release_would_have_written_is_an_error(world, generati
     changed = log_entry(world, generation).model_copy(update=changes)
     put(world.models, changed)
 
-    found = [one for one in findings(world) if one.kind == "error"]
+    found = [finding for finding in findings(world) if finding.kind == "error"]
 
     named = [one.what for one in found if one.key == changed.object_key]
     by_digest = [one for one in found if f"is not what {changed.object_key} recorded" in one.what]

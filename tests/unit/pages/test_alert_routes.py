@@ -60,7 +60,7 @@ def rules_that_can_hold() -> set[str]:
     settings = config.load(DEFAULT)
     rows = decode(delivery.body, "csv", is_gzipped=False, intake=settings.intake)
     found = checks.check_rows(rows, night=date(2026, 1, 5), settings=settings.validation)
-    return {one.rule for one in found.results if one.severity in {"critical", "note"}}
+    return {result.rule for result in found.results if result.severity in {"critical", "note"}}
 
 
 def test_the_table_has_every_alert_and_no_other():

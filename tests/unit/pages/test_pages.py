@@ -314,7 +314,7 @@ def test_a_page_can_be_used_without_a_mouse_and_without_eyes(path):
     assert outline.all("html")[0]["lang"] == "en"
     assert len(outline.all("h1")) == len(outline.all("main")) == 1
     assert outline.all("a")[0] == {"class": "skip", "href": "#main"}
-    assert {one["id"] for one in fields if one.get("type") != "hidden"} <= labelled
+    assert {field["id"] for field in fields if field.get("type") != "hidden"} <= labelled
     assert all(one.get("scope") for one in outline.all("th"))
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in outline.all("svg"))
 

@@ -43,7 +43,7 @@ def page_on(*history, viewer=OPERATOR, page=1):
 def test_the_succession_marks_who_is_champion_reference_and_withdrawn():
     shown = page_on(line_of(1, "a"), line_of(2, "b"), line_of(3, "a", "rollback", subject="b" * 20))
 
-    assert [(one.generation, one.marks) for one in shown.lines] == [
+    assert [(line.generation, line.marks) for line in shown.lines] == [
         (3, ("champion", "reference")),
         (2, ("withdrawn",)),
         (1, ("reference",)),
@@ -56,7 +56,7 @@ def test_only_a_former_champion_that_was_not_withdrawn_can_be_put_back():
         line_of(4, "c"),
     )  # fmt: skip
 
-    offered = {one.generation: one.rollback.link for one in shown.lines if one.rollback}
+    offered = {line.generation: line.rollback.link for line in shown.lines if line.rollback}
     assert offered == {1: f"/retraining/forms/sentiment_rollback?to={'a' * 20}"}
 
 
