@@ -109,10 +109,10 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     held = [an_alert("held_delivery", str(number)) for number in range(3)]
     monkeypatch.setattr(alerts, "_held_alerts", lambda *_: iter([*held, *alarms]))
 
-    found = list(alerts.night_alerts(stores, run, NIGHT, []))
+    raised = list(alerts.night_alerts(stores, run, NIGHT, []))
 
-    assert found[:-1] == alarms
-    assert found[-1].title == f"3 more deliveries of the night {NIGHT} are held"
+    assert raised[:-1] == alarms
+    assert raised[-1].title == f"3 more deliveries of the night {NIGHT} are held"
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,10 @@ def test_a_channel_that_does_not_work_is_told_by_the_others(stores, hook, config
     notifier.notify(an_alert())
     notifier.notify(an_alert(identity="b" * 64))
 
-    told = [json.loads(message.body) for message in hook.received]
-    assert [one["kind"] for one in told] == ["held_delivery", "dead_channel", "held_delivery"]
-    assert told[1]["title"] == "Alerts cannot be sent by mail"
-    assert "LOOP_SMTP_URL is not set" in told[1]["sentences"][0]
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [one["kind"] for one in bodies] == ["held_delivery", "dead_channel", "held_delivery"]
+    assert bodies[1]["title"] == "Alerts cannot be sent by mail"
+    assert "LOOP_SMTP_URL is not set" in bodies[1]["sentences"][0]
     assert states(stores)["mail", 1] == "failed"
 
 
@@ -202,9 +202,9 @@ def test_an_alert_that_a_channel_refuses_is_told_as_such(stores, configure, hook
 
     a_notifier(channels=[choosy, to_hook]).notify(an_alert())
 
-    told = [json.loads(message.body) for message in hook.received]
-    assert [one["kind"] for one in told] == ["held_delivery", "dead_channel"]
-    assert told[1]["title"] == "Not everything sent by slack arrives"
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [one["kind"] for one in bodies] == ["held_delivery", "dead_channel"]
+    assert bodies[1]["title"] == "Not everything sent by slack arrives"
 
 
 def test_attempts_of_an_outage_are_so_many_minutes_apart(stores, configure):
@@ -344,8 +344,8 @@ def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
 
     notifier.notify(an_alert())
 
-    (told,) = [json.loads(message.body) for message in hook.received]
-    assert told["sentences"][-1] == (
+    (body,) = [json.loads(message.body) for message in hook.received]
+    assert body["sentences"][-1] == (
         "The store did not answer correctly, so this alert may be sent more than once."
     )
 
@@ -355,9 +355,9 @@ def test_a_run_that_cannot_be_looked_at_is_told(hook, configure):
 
     steps_alerts.alert_retrain(Run(dag_id="sentiment_retrain", run_id="r"))
 
-    (told,) = [json.loads(message.body) for message in hook.received]
-    assert told["kind"] == "retrain_failed"
-    assert "nobody-made-this-one" in told["sentences"][0]
+    (body,) = [json.loads(message.body) for message in hook.received]
+    assert body["kind"] == "retrain_failed"
+    assert "nobody-made-this-one" in body["sentences"][0]
 
 
 def test_the_backstop_is_silent_where_the_run_told_already(hook):
@@ -381,12 +381,12 @@ def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
     steps_alerts.alert_late(asking, 180)
     steps_alerts.alert_late(Run(dag_id="sentiment_retrain", run_id="hanging"), 180)
 
-    told = [json.loads(message.body) for message in hook.received]
-    assert [(one["kind"], one["run_id"]) for one in told] == [
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [(one["kind"], one["run_id"]) for one in bodies] == [
         ("approval_waiting", "asking"),
         ("night_late", "hanging"),
     ]
-    assert "20 hours" in told[0]["sentences"][1]
+    assert "20 hours" in bodies[0]["sentences"][1]
 
 
 def test_a_silent_source_is_told_once_however_long_it_is_silent(hook, configure):

@@ -69,10 +69,10 @@ def test_champion_at_is_right_on_a_machine_with_a_wrong_clock(registry, wrong_ma
     second = promoted(registry, "b", against=first)
     now = (real_now() + NEAR).isoformat()
 
-    told = CliRunner().invoke(app, ["champion", "at", now, "--json"])
+    reply = CliRunner().invoke(app, ["champion", "at", now, "--json"])
     before = CliRunner().invoke(app, ["champion", "at", "2026-01-05T00:00Z"])
 
-    assert json.loads(told.stdout)["version"] == second.version
+    assert json.loads(reply.stdout)["version"] == second.version
     assert before.exit_code == 1
     assert "there was no champion yet" in before.stderr
 
@@ -212,9 +212,9 @@ def test_a_store_of_several_nodes_turns_no_succession_around(registry, monkeypat
 def test_fsck_names_a_date_that_contradicts_the_others(stores, registry, wrong, monkeypatch):
     a_log(registry, day(2), day(4), wrong, day(8))
 
-    found = check.check(stores.reviews, registry)
+    faults = check.check(stores.reviews, registry)
 
-    dated = [one for one in found if "dated" in one.what]
+    dated = [one for one in faults if "dated" in one.what]
     assert len(dated) == 1
     assert dated[0].kind == "warning"
 
@@ -227,10 +227,10 @@ def test_the_last_complete_night_is_that_of_the_store(stores, wrong_machine):
     sent(stores, some_rows(40, night=yesterday), "a.csv", night=yesterday)
     wrong_machine()
 
-    told = CliRunner().invoke(app, ["ingest", "--json"])
+    reply = CliRunner().invoke(app, ["ingest", "--json"])
 
-    assert json.loads(told.stdout)["night"] == yesterday
-    assert json.loads(told.stdout)["accepted_rows"] == 40
+    assert json.loads(reply.stdout)["night"] == yesterday
+    assert json.loads(reply.stdout)["accepted_rows"] == 40
 
 
 def test_a_night_after_the_stores_today_is_refused_whatever_the_machine_says(stores, monkeypatch):
@@ -259,11 +259,11 @@ def test_the_store_says_the_time_and_a_wrong_machine_is_told(stores, wrong_machi
     wrong_machine()
 
     with caplog.at_level(logging.WARNING):
-        told = clock.now(stores.models)
+        store_time = clock.now(stores.models)
 
-    assert abs(told - real_now()) < NEAR
+    assert abs(store_time - real_now()) < NEAR
     assert "This machine's clock says" in caplog.text
-    assert clock.written(told) in caplog.text
+    assert clock.written(store_time) in caplog.text
 
 
 @pytest.mark.parametrize("headers", [

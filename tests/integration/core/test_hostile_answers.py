@@ -233,25 +233,25 @@ class World:
     chronicle: Chronicle
 
     def say(self, name: str) -> str:
-        told = self.chronicle.moments[name].answer
+        answer = self.chronicle.moments[name].answer
         for which, bucket in zip(("REVIEWS", "MODELS"), self._buckets(), strict=True):
-            told = told.replace(f"s3://{which}/", bucket.uri(""))
-        return str(json.loads(told)) if told.startswith('"') else told
+            answer = answer.replace(f"s3://{which}/", bucket.uri(""))
+        return str(json.loads(answer)) if answer.startswith('"') else answer
 
     def run(self, step: Step) -> str:
         """The step's answer, or the error that is its answer, without names and times."""
         try:
-            told = json.dumps(step.run(self.say), default=str)
+            answer = json.dumps(step.run(self.say), default=str)
         except StoreUnavailableError:
             raise
         except LoopError as error:
-            told = f"{type(error).__name__}: {error}"
-        told = told.replace(self.hostile.address, "ENDPOINT")
-        told = _CACHED.sub("AS MANY", told)  # what was cached before the fault stays cached
-        told = _TRAINED.sub("IS TRAINED", told)  # and what was trained, trained
+            answer = f"{type(error).__name__}: {error}"
+        answer = answer.replace(self.hostile.address, "ENDPOINT")
+        answer = _CACHED.sub("AS MANY", answer)  # what was cached before the fault stays cached
+        answer = _TRAINED.sub("IS TRAINED", answer)  # and what was trained, trained
         for which, bucket in zip(("REVIEWS", "MODELS"), self._buckets(), strict=True):
-            told = told.replace(bucket.name, which)
-        return _TIMES.sub("TIME", told)
+            answer = answer.replace(bucket.name, which)
+        return _TIMES.sub("TIME", answer)
 
     def after(self, before: tuple[Objects, Objects], touched: set[str]) -> tuple[Objects, Objects]:
         """What the buckets hold, when only these paths can differ from an earlier state."""

@@ -139,8 +139,8 @@ def test_nothing_in_a_delivery_becomes_markup_or_hides(stores, page):
     ingest()
 
     for shown in (page("/incidents"), page(f"/incidents/{held}")):
-        found = Elements(shown)
-        assert "img" not in found.tags
+        elements = Elements(shown)
+        assert "img" not in elements.tags
         assert shown.count("<script") == 1
         assert "\u202e" not in shown
         assert "\x07" not in shown

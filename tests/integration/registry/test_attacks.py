@@ -242,8 +242,8 @@ def test_an_outcome_that_was_deleted_is_missed_before_anything_is_learned_or_jud
     arrival = ingest.land(due, whole.NIGHTS[1])
     refused("the ledger has lost entries", lambda: ingest.validate(arrival))
 
-    told = {one.key for one in check.check(stores.reviews, registry) if one.kind == "error"}
-    assert {key, largest.key} <= told
+    faulty = {one.key for one in check.check(stores.reviews, registry) if one.kind == "error"}
+    assert {key, largest.key} <= faulty
     counted("attacks", 1)
 
 
@@ -405,8 +405,8 @@ def test_a_report_that_was_changed_is_not_shown_and_fsck_names_it(
     page = report.page(stores.reviews, stored.replace("report.html", "validation.json"))
 
     assert SHOWN not in page
-    (found,) = check.check(stores.reviews, registry)
-    assert (found.kind, found.key) == ("error", stored)
+    (faults,) = check.check(stores.reviews, registry)
+    assert (faults.kind, faults.key) == ("error", stored)
     counted("attacks", 1)
 
 

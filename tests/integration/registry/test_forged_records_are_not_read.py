@@ -64,7 +64,7 @@ class World:
         self.record = self.one.kind.from_bytes(self.one.payload, uri="")
 
     def _chosen(self, kind):
-        found = forging.targets(self.honest, kind)
+        targets = forging.targets(self.honest, kind)
         beginning = CHOSEN.get(kind.__name__, "")
         if beginning == "with replays":
             folder = next(key for key in self.reviews.objects if "/replays/" in key).split("/")[1]
@@ -72,10 +72,10 @@ class World:
         elif beginning == "of the champion":
             beginning = self.registry.versions.key(self.entry.version)
         elif kind.__name__ == "AttemptEnd":
-            found = [one for one in found if "/mail/001.failed." in one.key]
+            targets = [one for one in targets if "/mail/001.failed." in one.key]
         elif kind.__name__ in FIRST_GATE:
-            found = [one for one in found if "/gates/00000000-" in one.key]
-        return next(one for one in found if one.key.startswith(beginning))
+            targets = [one for one in targets if "/gates/00000000-" in one.key]
+        return next(one for one in targets if one.key.startswith(beginning))
 
     def first(self, kind, **fields):
         """The first honest record of a kind with these values."""

@@ -114,10 +114,10 @@ def test_the_same_delivery_is_one_incident_in_whatever_run_and_night():
 
 def test_a_silence_is_one_incident_until_the_source_delivers():
     def silent(night, last):
-        found = MissingDelivery(
+        record = MissingDelivery(
             night=night, source="web", expected_every_days=1, last_delivered_for=last
         )
-        return messages.missing(found, "it is overdue", RUN, "").key
+        return messages.missing(record, "it is overdue", RUN, "").key
 
     assert silent("2026-01-05", None) == silent("2026-01-06", None)
     assert silent("2026-01-06", None) != silent("2026-01-08", "2026-01-07")
@@ -168,9 +168,9 @@ def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
 
 
 def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_known():
-    told = held(("row_count", "critical"), url="https://airflow.example.org/")
+    alert = held(("row_count", "critical"), url="https://airflow.example.org/")
 
-    assert told.links[1].url == (
+    assert alert.links[1].url == (
         "https://airflow.example.org/dags/reviews_ingest/runs/"
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )

@@ -267,12 +267,12 @@ def test_every_digest_is_there():
 
     rows = rows_of(card.render(evidence), "What this is about, exactly")
 
-    found = {row[1].strip("`") for row in rows}
+    names = {row[1].strip("`") for row in rows}
 
     plan = evidence.manifest.plan
     wanted = {str(digit) * 64 for digit in range(1, 7)}  # code ... key ids
     wanted |= {DIGEST, plan.digest(), plan.snapshot, evidence.decision.digest()}
-    assert wanted <= found
+    assert wanted <= names
 
 
 def test_nothing_that_is_filled_in_becomes_markup():

@@ -126,7 +126,7 @@ def test_a_gap_is_shown_where_a_decision_cannot_be_read():
     answer = pages.get("/champion")
 
     assert answer.status_code == 200
-    assert "The decision cannot be read: python -m pipelines champion fsck" in answer.text
+    assert "The decision cannot be read. See: python -m pipelines champion fsck" in answer.text
 
 
 def test_the_champion_is_shown_with_its_verdict_and_how_many_reviews_judged_it():
@@ -310,7 +310,7 @@ def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
 
     assert 'class="note bad"' in text
     assert torn in text
-    assert "what became of 1 of them is not known" in text
+    assert "the records of 1 of them cannot be read" in text
     assert text.count("landing/web/2026-01-05/a.csv") == others
     assert "Nothing was delivered" not in text
     assert "rows count" not in text
@@ -581,4 +581,4 @@ def test_the_card_of_a_version_whose_snapshot_is_gone_is_not_found_in_words():
     answer = pages.get(links.card_link(key).removeprefix(links.ROOT))
 
     assert answer.status_code == 404
-    assert "There is no model card" in answer.text
+    assert "This model card of version" in answer.text
