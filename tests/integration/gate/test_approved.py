@@ -136,7 +136,7 @@ def test_repeating_an_approved_promotion_is_one_promotion(registry):
 def test_nobody_is_asked_where_a_person_can_decide_nothing(registry, verdict, approval):
     key, _ = decided(registry, a_version(registry, "a"), verdict=verdict, approval=approval)
 
-    with pytest.raises(PromotionError, match="nobody is asked"):
+    with pytest.raises(PromotionError, match="does not ask for approval"):
         answer(registry, key, "approve")
 
     assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
@@ -148,7 +148,7 @@ def test_a_person_cannot_let_through_what_the_gate_holds_back(registry, verdict)
     key, decision = asked(registry, verdict=verdict)
     answer(registry, key, "approve")
 
-    with pytest.raises(PromotionError, match=f"its decision says {verdict}"):
+    with pytest.raises(PromotionError, match=f"the decision on it is {verdict}"):
         promote(registry, decision)
 
 
@@ -389,6 +389,6 @@ def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(regist
 def test_a_decision_that_asks_nobody_cannot_be_approved(registry):
     _, decision = decided(registry, a_version(registry, "a"), verdict="REJECT")
 
-    assert "nobody is asked" in failing_cli(
+    assert "does not ask for approval" in failing_cli(
         "decision", "approve", decision.version, "--reason", "I like it"
     )

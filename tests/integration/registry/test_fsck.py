@@ -341,7 +341,7 @@ def test_a_log_that_was_rewritten_contradicts_what_was_decided_on_it(world):
 @pytest.mark.parametrize(
     ("generation", "changes", "what"),
     [
-        (1, {"approval_key": None, "approval_sha256": None}, "without a person's yes"),
+        (1, {"approval_key": None, "approval_sha256": None}, "without a person's approval"),
         (2, {"token": "0" * 64}, "promotes another version than its decision"),
         (2, {"decision_sha256": "0" * 64}, ""),
         (2, {"manifest_sha256": "0" * 64}, ""),

@@ -62,7 +62,7 @@ def test_a_champion_that_has_fallen_behind_is_replaced_by_a_model_that_is_not_wo
     fresh = against_champion(**UNSURE).model_copy(update={"champion_age_nights": 6})
 
     assert (verdict_of(stale), verdict_of(fresh)) == ("REFRESH", "HOLD")
-    assert "nothing of the last 7 nights" in decided(stale).why
+    assert "not trained on the last 7 nights" in decided(stale).why
 
 
 def test_however_stale_the_champion_a_worse_model_does_not_replace_it():
@@ -76,7 +76,7 @@ def test_a_first_model_meets_every_floor_and_a_person_must_agree():
     decision = decided(a_first_model())
 
     assert (decision.verdict, decision.approval) == ("PROMOTE", "needed")
-    assert "no champion to compare with" in decision.why
+    assert "there is no champion yet" in decision.why
 
 
 def test_a_first_model_needs_nobody_where_the_policy_says_so():

@@ -66,7 +66,7 @@ def test_without_a_champion_the_question_says_so(verdict, because):
     text = described(a_decision(verdict=verdict, champion_generation=0, champion_version=None))
 
     assert because in text
-    assert text.count("there still is no champion") == 2
+    assert text.count("there is still no champion") == 2
     assert "in place of" not in text
 
 
