@@ -56,8 +56,8 @@ SAFEGUARDS = (
     Safeguard(
         "kind and place", "a valid record in another place is none",
         "pipelines/core/store/signing.py",
-        '    if (found["kind"], found["place"]) != (kind, place):\n',
-        '    kind, place = found["kind"], found["place"]\n    if False:\n',
+        '    if (seal["kind"], seal["place"]) != (kind, place):\n',
+        '    kind, place = seal["kind"], seal["place"]\n    if False:\n',
         f"{UNIT}/core/store/test_signing.py::test_a_seal_is_for_one_kind_of_thing_and_one_place",
     ),
     Safeguard(
@@ -90,7 +90,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "covered card", "a person approves what was drawn, nothing else",
-        "pipelines/gate/card/card.py", "    if found != expected:\n", "    if False:\n",
+        "pipelines/gate/card/card.py", "    if actual != expected:\n", "    if False:\n",
         f"{ATTACKS}::test_nobody_reads_a_card_or_a_plot_that_was_changed",
     ),
     Safeguard(
@@ -181,7 +181,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "the store's clock", "a machine that is far ahead dates nothing",
-        "pipelines/core/store/clock.py", "    return told\n", "    return own\n",
+        "pipelines/core/store/clock.py", "    return store_time\n", "    return machine_time\n",
         f"{INTEGRATION}/core/test_clocks.py::"
         "test_promotion_rollback_release_and_pin_are_dated_by_the_store",
     ),

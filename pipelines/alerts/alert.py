@@ -1,6 +1,6 @@
 """What an alert is, which kinds there are, who owns each, and which runbook it sends people to.
 
-The one table of all alerts. Whoever adds a kind, a critical rule or a DAG enters it here; a test
+This is the table of all alerts. A new kind, critical rule or DAG must be entered here; a test
 compares this page with the rules, the DAGs and the runbooks.
 """
 
@@ -33,11 +33,11 @@ class Run(Record):
 
 
 class Alert(StoredRecord):
-    """One incident, as it is told. All text in it is foreign: escape it where it is shown."""
+    """One incident, as it is reported. All text in it is foreign: escape it where it is shown."""
 
     schema_version: Literal[1] = 1
     kind: AlertName
-    identity: str  # with the kind: which incident this is. The same incident is told once
+    identity: str  # with the kind: which incident this is. The same incident is reported once
     title: str
     sentences: tuple[str, ...]
     night: NightDate | None = None
@@ -80,12 +80,12 @@ def make_alert(
     links: tuple[Link, ...] = (),
 ) -> Alert:
     """An alert whose text is cut to what any channel can show."""
-    told = (plain(one, most=MAX_SENTENCE_CHARS) for one in sentences[:MAX_SENTENCES])
+    shortened = (plain(text, most=MAX_SENTENCE_CHARS) for text in sentences[:MAX_SENTENCES])
     return Alert(
         kind=kind,
         identity=identity,
         title=plain(title, most=MAX_TITLE_CHARS),
-        sentences=tuple(one for one in told if one),
+        sentences=tuple(text for text in shortened if text),
         night=night,
         dag_id=run.dag_id if run else "",
         run_id=run.run_id if run else "",

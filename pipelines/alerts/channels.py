@@ -88,7 +88,7 @@ class Mail:
                 password = unquote(self.address.password or "")
                 server.login(unquote(self.address.username), password)
             refused = server.send_message(mail)
-        # The others have it, and to send it again would be to send it to them twice.
+        # The others have received it, and sending it again would send it to them twice.
         of_all = len(self.settings.recipients)
         return f"it refused {len(refused)} of {of_all} recipients" if refused else ""
 
@@ -147,7 +147,7 @@ class Post:
         return ""
 
     def _client(self, httpx: ModuleType) -> Any:
-        """Uses the proxy of the environment, but not to this machine: it would see the secret."""
+        """Use the environment's proxy, except to this machine: the proxy would see the secret."""
         is_here = is_loopback(urlsplit(self.url).hostname or "")
         seconds = self.settings.timeout_seconds
         return httpx.Client(timeout=seconds, verify=_trusted(), trust_env=not is_here)
@@ -155,14 +155,14 @@ class Post:
 
 def open_channels(settings: AlertSettings, environment: Mapping[str, str]) -> list[Channel]:
     """Every channel that is switched on; one that lacks its variable is `Unusable`."""
-    found: list[Channel] = []
+    channels: list[Channel] = []
     if settings.mail.is_enabled:
-        found.append(_mail(settings.mail, environment))
+        channels.append(_mail(settings.mail, environment))
     if settings.slack.is_enabled:
-        found.append(_post("slack", settings.slack, SLACK_VARIABLE, environment))
+        channels.append(_post("slack", settings.slack, SLACK_VARIABLE, environment))
     if settings.webhook.is_enabled:
-        found.append(_post("webhook", settings.webhook, WEBHOOK_VARIABLE, environment))
-    return found
+        channels.append(_post("webhook", settings.webhook, WEBHOOK_VARIABLE, environment))
+    return channels
 
 
 def _mail(settings: MailSettings, environment: Mapping[str, str]) -> Channel:
@@ -190,7 +190,7 @@ def _post(
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts of an address; None when it is none. The port is looked at, too."""
+    """The parts of an address; None when it is not an address. The port is checked, too."""
     with contextlib.suppress(ValueError):
         address = urlsplit(url.strip())
         if address.port != 0:
@@ -199,7 +199,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it is this very machine, told without asking a name server."""
+    """Whether it is this very machine, without asking a name server."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
@@ -210,7 +210,7 @@ def _trusted() -> ssl.SSLContext:
 
 
 def within(name: ChannelName, seconds: float, send: Callable[[], str]) -> str:
-    """What it returns, in so many seconds in all, however slowly the other side answers.
+    """The result of ``send``, within so many seconds in all, however slowly the server answers.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def _attempt(send: Callable[[], str], ended: queue.Queue[Exception | str]) -> No
 
 
 def _kind_of(error: Exception) -> str:
-    """What went wrong, without a word that the other side or the address contributed."""
+    """What went wrong, without any text from the server or the address."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{type(error).__name__} {error.smtp_code}"
     cause: BaseException | None = error

@@ -1,4 +1,4 @@
-"""Kinds of alerts: what each says, how severe it is, and its runbook."""
+"""Kinds of alerts: what each means, how severe it is, and its runbook."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class AlertKind:
         File in ``docs/runbooks``.
     raised_by : tuple of str
         ``<dag>.<task>``, ``<dag>.failed`` (Airflow's own look at a failed run), ``<dag>.late``
-        (its deadline), or ``alerts`` for what the alerts say of themselves.
+        (its deadline), or ``alerts`` for alerts about the channels themselves.
     means : str
         One clause, for tables.
     owner : str
-        Who answers it.
+        The team that answers it.
     """
 
     severity: AlertSeverity
@@ -43,7 +43,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     "poison_alarm": AlertKind(
         "critical", "poisoned-labels.md", ("reviews_ingest.alert",),
-        "the champion reads the labels of a source otherwise than usual",
+        "the champion agrees with a source's labels less than usual",
     ),
     "missing_delivery": AlertKind(
         "warning", "missing-delivery.md", ("reviews_ingest.alert",),
@@ -55,7 +55,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     "ingest_incomplete": AlertKind(
         "critical", "ingest-incomplete.md", ("reviews_ingest.alert", "reviews_ingest.failed"),
-        "deliveries of a night came to no conclusion",
+        "deliveries of a night were not processed",
     ),
     "retrain_failed": AlertKind(
         "critical", "retrain-failed.md", ("sentiment_retrain.alert", "sentiment_retrain.failed"),
@@ -77,7 +77,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     "rollback_failed": AlertKind(
         "critical", "rollback.md", ("sentiment_rollback.alert", "sentiment_rollback.failed"),
-        "a rollback that somebody asked for did not happen, or not as wanted",
+        "a rollback that somebody asked for did not happen, or not as requested",
     ),
     "replay_failed": AlertKind(
         "warning", "replay.md", ("reviews_replay.alert", "reviews_replay.failed"),
@@ -93,7 +93,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     "test_alert": AlertKind(
         "warning", "dead-alert-channel.md", ("alerts",),
-        "somebody tried the alerts out",
+        "somebody tested the alerts",
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""An alert as a mail: text and HTML, in which nothing of it is ever more than text."""
+"""An alert as a mail: plain text, and HTML in which all of it is escaped."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def message(
     Parameters
     ----------
     alert, sender, recipients : Alert, str, sequence of str
-        What to tell, and from which mail address to which.
+        What to send, and from which mail address to which.
     at : datetime, optional
-        For the header ``Date``; with a time zone. Without it there is none.
+        For the header ``Date``; with a time zone. Without it the mail has no such header.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def html(alert: Alert) -> str:
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:
-    """What is known of the incident beside its sentences; empty facts are left out."""
-    named = [
+    """What is known of the incident apart from its sentences; empty facts are left out."""
+    values = [
         ("what to do", alert.runbook),
         ("owner", alert.owner),
         ("night", alert.night or ""),
@@ -77,7 +77,7 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         ("delivery", alert.delivery or ""),
         ("incident", alert.key[:12]),
     ]
-    return [(name, plain(value, most=300)) for name, value in named if value]
+    return [(name, plain(value, most=300)) for name, value in values if value]
 
 
 def is_web(link: Link) -> bool:

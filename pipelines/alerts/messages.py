@@ -1,4 +1,4 @@
-"""What each alert says: one function per kind, from the records that the incident left behind."""
+"""The text of each alert: one function per kind, from the records that the incident left."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DAG_ALERTS: dict[str, AlertName] = {
     "sentiment_rollback": "rollback_failed",
 }
 _OTHERS_COUNT = (
-    "Not affected: the other deliveries of the night, and the champion, which goes on answering."
+    "Not affected: the other deliveries of the night, and the champion, which stays in use."
 )
-_CHAMPION_STAYS = "Not affected: the champion, which goes on answering."
+_CHAMPION_STAYS = "Not affected: the champion, which stays in use."
 _WEB = re.compile(r"https?://[^\s]+")
 
 
@@ -35,18 +35,18 @@ def links(run: Run | None, airflow_url: str, *more: Link) -> tuple[Link, ...]:
 
 
 def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
-    """A page of Airflow or beside it, if Airflow's address is known."""
+    """A page below Airflow's address, if that is known."""
     if not _WEB.fullmatch(airflow_url):
         return ()
     return (Link(name=name, url=airflow_url.rstrip("/") + link),)
 
 
 def held(
-    outcome: Outcome, found: Validation | None, report_uri: str, run: Run, airflow_url: str
+    outcome: Outcome, validation: Validation | None, report_uri: str, run: Run, airflow_url: str
 ) -> Alert:
-    """A held delivery. The delivery is the incident: no other night of it is told again."""
+    """A held delivery. The delivery is the incident: it is reported once, not once per night."""
     broken = [
-        rule.rule for rule in (found.rules if found else ())
+        rule.rule for rule in (validation.rules if validation else ())
         if rule.severity == "critical" and not rule.is_passed
     ]  # fmt: skip
     is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
@@ -57,7 +57,7 @@ def held(
         (
             f"File: {outcome.landing_key}",
             f"Why: {outcome.why}",
-            f"Failed: {', '.join(broken)}." if found else "Its validation cannot be read.",
+            f"Failed: {', '.join(broken)}." if validation else "Its validation cannot be read.",
             f"None of its {outcome.delivered_rows:,} rows count.",
             _OTHERS_COUNT,
         ),
@@ -72,11 +72,11 @@ def held(
 
 
 def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
-    """A delivery that was held, and whose entry in the ledger cannot be read now."""
+    """A delivery that was held, and whose ledger entry cannot be read now."""
     return make_alert(
         "held_delivery",
         f"{receipt.delivery} unreadable",
-        f"Whether a held delivery of {receipt.night} still is cannot be told",
+        f"Cannot tell whether the delivery held on {receipt.night} is still held",
         (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, _OTHERS_COUNT),
         run=run,
         night=receipt.night,
@@ -95,7 +95,7 @@ def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
 def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) -> Alert:
     """The rest of a night in which many deliveries are held: nobody reads a thousand alerts.
 
-    Which ones they are is the incident: one more that is held later is told, too.
+    The set of deliveries is the incident: one more that is held later is reported, too.
     """
     which = sha256_of("\n".join(sorted(incidents)).encode())
     return make_alert(
@@ -109,31 +109,31 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
     )
 
 
-def missing(found: MissingDelivery, said: str, run: Run, airflow_url: str) -> Alert:
+def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -> Alert:
     """A silent source. The silence is the incident, however many nights it lasts."""
     return make_alert(
         "missing_delivery",
-        f"{found.source} silent since {found.last_delivered_for}",
-        f"Source {found.source!r} has not delivered for {found.night}",
-        (f"{said}.", "Everything that did come counts.", _CHAMPION_STAYS),
+        f"{record.source} silent since {record.last_delivered_for}",
+        f"Source {record.source!r} has not delivered for {record.night}",
+        (f"{overdue}.", "Everything that was delivered counts.", _CHAMPION_STAYS),
         run=run,
-        night=found.night,
+        night=record.night,
         links=(
-            *_page(airflow_url, "incident page", missing_link(found.night, found.source)),
+            *_page(airflow_url, "incident page", missing_link(record.night, record.source)),
             *links(run, airflow_url),
         ),
     )
 
 
 def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
-    """Landed files that no night takes up as they are. Which ones is the incident."""
-    found = summary.for_people
-    which = sha256_of("\n".join(sorted(one.landing_key for one in found)).encode())
+    """Landed files that no night takes up as they are. The set of files is the incident."""
+    files = summary.for_people
+    identity = sha256_of("\n".join(sorted(file.landing_key for file in files)).encode())
     return make_alert(
         "set_aside_delivery",
-        which,
-        f"{len(found):,} landed files are taken up by no night",
-        (*(f"{one.landing_key}: {one.why}" for one in found[:5]), _OTHERS_COUNT),
+        identity,
+        f"No night takes up {len(files):,} landed files",
+        (*(f"{file.landing_key}: {file.why}" for file in files[:5]), _OTHERS_COUNT),
         run=run,
         night=summary.night,
         links=links(run, airflow_url),
@@ -141,16 +141,16 @@ def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
 
 
 def unfinished(night: str, uris: Sequence[str], why: str, run: Run, airflow_url: str) -> Alert:
-    """A night with deliveries that were due and came to no conclusion."""
+    """A night with deliveries that were due and were not processed."""
     return make_alert(
         "ingest_incomplete",
         run.run_id,
-        f"The night {night} was not ingested as a whole",
+        f"The night {night} was not ingested completely",
         (
             why,
             *(f"Due again: {uri}" for uri in uris[:3]),
             _failed(run),
-            "Nothing of them counts and nothing is lost: the next run takes them up.",
+            "None of their rows count, and nothing is lost: the next run takes them up.",
             _OTHERS_COUNT,
         ),
         run=run,
@@ -165,18 +165,18 @@ def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
         _DAG_ALERTS[run.dag_id],
         run.run_id,
         f"A run of {run.dag_id} failed",
-        (why, _failed(run), "The log of the failed task says why.", _champion_after(run)),
+        (why, _failed(run), "The log of the failed task shows why.", _champion_after(run)),
         run=run,
         links=links(run, airflow_url),
     )
 
 
 def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
-    """A run of which nobody can say how it ended, because the stores cannot be read."""
+    """A run whose end is not known, because the stores cannot be read."""
     return make_alert(
         _DAG_ALERTS[run.dag_id],
         run.run_id,
-        f"How a run of {run.dag_id} ended cannot be told",
+        f"Cannot tell how the run of {run.dag_id} ended",
         (why, _failed(run), _champion_after(run)),
         run=run,
         links=links(run, airflow_url),
@@ -185,13 +185,13 @@ def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
 
 def _champion_after(run: Run) -> str:
     if "confirm" in run.failed_tasks:
-        return "Consumers may not get the model that was approved: look at the champion first."
-    known = run.failed_tasks or run.dag_id.startswith("reviews_")
-    return _CHAMPION_STAYS if known else "Who is champion: python -m pipelines champion show"
+        return "Consumers may not get the model that was approved: check the champion first."
+    stays = run.failed_tasks or run.dag_id.startswith("reviews_")
+    return _CHAMPION_STAYS if stays else "To see the champion: python -m pipelines champion show"
 
 
 def approval_key(run: Run) -> str:
-    """A question is the incident of the run that asks it."""
+    """The question's incident is the run that asks it."""
     return f"{run.dag_id} {run.run_id}"
 
 
@@ -204,7 +204,7 @@ def waiting(version: str, why: str, hours: float, run: Run, airflow_url: str) ->
         (
             f"What the gate says: {why}",
             f"Answer within {hours:g} hours, in Airflow under Browse, Required Actions.",
-            "No answer is a no.",
+            "Without an answer the model is not promoted.",
             _CHAMPION_STAYS,
         ),
         run=run,
@@ -229,49 +229,49 @@ def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
 
 
 def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
-    """A champion log that cannot be trusted. Told once per error, not once per night."""
+    """A champion log that cannot be trusted. Reported once per error, not once per night."""
     return make_alert(
         "champion_log_broken",
         f"{model} {why}",
         f"The champion log of {model} cannot be trusted",
-        (why, "Nothing is promoted until it is mended.",
-         "Consumers that have loaded a champion go on answering with it."),
+        (why, "Nothing is promoted until it is repaired.",
+         "Consumers that have loaded a champion keep using it."),
         run=run,
         links=links(run, airflow_url),
     )  # fmt: skip
 
 
 def late(run: Run, minutes: float, airflow_url: str) -> Alert:
-    """A run that is not done in time."""
+    """A run that is not finished in time."""
     return make_alert(
         "night_late",
         f"{run.dag_id} {run.run_id}",
         f"{run.dag_id} is late",
-        (f"It is not done {minutes:g} minutes after it was queued.",
-         "It may still end well: nothing was stopped.", _CHAMPION_STAYS),
+        (f"It is not finished {minutes:g} minutes after it was queued.",
+         "It may still succeed: nothing was stopped.", _CHAMPION_STAYS),
         run=run,
         links=links(run, airflow_url),
     )  # fmt: skip
 
 
 def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
-    """A channel that does not work. Told once per day through the others."""
+    """A channel that does not work. Reported once per day through the others."""
     return make_alert(
         "dead_channel",
         f"{name} {day}",
         f"Alerts cannot be sent by {name}",
-        (why, "What should have gone that way is tried again by the next runs.",
-         "Not affected: the night, and the other ways."),
+        (why, "The next runs try again to send its alerts.",
+         "Not affected: the night, and the other channels."),
     )  # fmt: skip
 
 
 def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
-    """A channel that works, but not for every alert or recipient. Told once per day by all."""
+    """A channel that works, but not for every alert or recipient. Reported once per day by all."""
     return make_alert(
         "dead_channel",
         f"{name} {day} in part",
         f"Not everything sent by {name} arrives",
-        (why, "A refused alert is tried again by the next runs, a refused recipient is not.",
+        (why, "The next runs try a refused alert again, but not a refused recipient.",
          "Not affected: the night, and all other alerts."),
     )  # fmt: skip
 
@@ -280,7 +280,7 @@ def trial(token: str) -> Alert:
     """A test."""
     return make_alert(
         "test_alert", token, "This is a test",
-        ("Somebody ran: python -m pipelines alerts check", "There is nothing to do."),
+        ("Somebody ran: python -m pipelines alerts check", "No action is needed."),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""Tell each incident once: claims in the reviews bucket, one per incident, channel and attempt.
+"""Report each incident once: claims in the reviews bucket, one per incident, channel and attempt.
 
-A claim is created if absent, so of many that tell the same incident one sends it. An attempt that
-failed, or whose process was killed, is made again by `sweep`: better told twice than not at all.
+A claim is created if absent, so only one of many processes that report an incident sends it.
+`sweep` repeats an attempt that failed, or whose process was killed: better sent twice than never.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Teller:
-    """Tells incidents by the channels that are switched on.
+class Notifier:
+    """Reports incidents through the channels that are switched on.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class Teller:
     channels : sequence of Channel
         That are switched on; may be none.
     settings : AlertSettings
-        Who wants what.
+        Which alerts each channel sends.
     now : callable or None
-        For tests; else the store's clock, for what is written and for how old it is.
+        For tests; else the store's clock, for the dates of records and their age.
     """
 
     reviews: Bucket
@@ -61,20 +61,20 @@ class Teller:
     def is_on(self) -> bool:
         return bool(self.channels)
 
-    def tell(self, alert: Alert) -> None:
-        """Tell an incident by every channel that wants it, unless that was done before.
+    def notify(self, alert: Alert) -> None:
+        """Report an incident by every channel that sends its kind, unless that was done before.
 
-        Raises nothing for a channel that fails: that is recorded, logged, and told by the others.
+        Never raises for a channel that fails: that is recorded, logged, and reported by the others.
         """
         if not self.is_on:
             return
-        wanted = [one for one in self.channels if self._wants(one, alert)]
+        channels = [channel for channel in self.channels if self._wants(channel, alert)]
         try:
             self._record(alert)
-            # All claims first: if this process is killed, each of them is found and made again.
-            claims = [(one, self._first_claim(alert, one.name)) for one in wanted]
+            # All claims first: if this process is killed, `sweep` finds and repeats each of them.
+            claims = [(channel, self._first_claim(alert, channel.name)) for channel in channels]
         except LoopError as error:
-            self._tell_unclaimed(alert, wanted, error)
+            self._notify_unclaimed(alert, channels, error)
         else:
             for channel, claim in claims:
                 if claim is not None:
@@ -82,10 +82,10 @@ class Teller:
         self._report_dead()
 
     def sweep(self) -> None:
-        """Make attempts again that failed or came to no end, up to ``max_attempts`` times."""
+        """Repeat attempts that failed or did not finish, up to ``max_attempts`` times."""
         if not self.is_on:
             return
-        by_name = {one.name: one for one in self.channels}
+        by_name = {channel.name: channel for channel in self.channels}
         for last in attempts(self.reviews):
             channel = by_name.get(last.channel)
             if channel is None or last.state == "sent":
@@ -93,7 +93,7 @@ class Teller:
             try:
                 self._again(channel, last)
             except Exception as error:  # noqa: BLE001 - one must not silence the others
-                logger.warning("incident=%s stays untold: %s", last.incident, sentence(error))
+                logger.warning("incident=%s remains unsent: %s", last.incident, sentence(error))
         self._report_dead()
 
     def _again(self, channel: Channel, last: Attempt) -> None:
@@ -113,35 +113,38 @@ class Teller:
                 if last.state == "failed"
                 else read_claim(self.reviews, last)
             )
-        except TrustError as error:  # forged or torn: better told twice than not at all
-            logger.warning("incident=%s is told again: %s", last.incident, error)
+        except TrustError as error:  # forged or torn: better sent twice than not at all
+            logger.warning("incident=%s is sent again: %s", last.incident, error)
             return True
         began, now = clock.read(newest.at), self._now()
         if began is None or began > now + clock.CLOCKS_AGREE:
-            return True  # a date that cannot be right: rather told twice than never
+            return True  # a date that cannot be right: better sent twice than never
         return now - began >= timedelta(minutes=self.settings.retry_after_minutes)
 
     def _now(self) -> datetime:
         return self.now() if self.now else clock.now(self.reviews)
 
     def _wants(self, channel: Channel, alert: Alert) -> bool:
-        wanted = getattr(self.settings, channel.name)
-        is_named = not wanted.kinds or alert.kind in wanted.kinds
-        return is_named and alert.severity in wanted.severities
+        wishes = getattr(self.settings, channel.name)
+        is_named = not wishes.kinds or alert.kind in wishes.kinds
+        return is_named and alert.severity in wishes.severities
 
     def _record(self, alert: Alert) -> None:
         if self.reviews.put_first(alert) != alert:
-            logger.debug("incident=%s is known in other words", alert.key)  # the first stand
+            logger.debug("incident=%s was recorded in other words", alert.key)  # which are kept
 
     def _claim(self, alert: Alert, channel: ChannelName, number: int) -> Claim | None:
-        """The right to send; None when somebody else has it, or had it."""
+        """The right to send; None when another process has or had it."""
         claim = Claim(
             incident=alert.key, channel=channel, number=number, token=uuid.uuid4().hex, at=self._at
         )
         return claim if self.reviews.put_first(claim) == claim else None
 
     def _first_claim(self, alert: Alert, channel: ChannelName) -> Claim | None:
-        """The right to send first; a dead channel is only owed it, and loses no attempt."""
+        """Claim the first attempt.
+
+        For a channel known to be down, record attempt 0 as failed so that it keeps all its retries.
+        """
         if channel not in self._dead:
             return self._claim(alert, channel, 1)
         self._note_end(alert, channel, 0, self._dead[channel])
@@ -157,8 +160,8 @@ class Teller:
         )  # fmt: skip
         try:
             self.reviews.put_record(end)
-        except LoopError as error:  # it is found without an end, and made again
-            logger.warning("alert=%s channel=%s has no end: %s", alert.kind, channel, error)
+        except LoopError as error:  # `sweep` finds it without an end and repeats it
+            logger.warning("alert=%s channel=%s: end not recorded: %s", alert.kind, channel, error)
 
     def _send(self, channel: Channel, alert: Alert) -> str:
         """Send it; returns why that failed, or the empty text."""
@@ -170,7 +173,7 @@ class Teller:
             logger.warning("alert=%s was not sent: %s", alert.kind, error)
             (self._dead if error.is_dead else self._trouble)[channel.name] = error.why
             return error.why
-        except Exception as error:  # noqa: BLE001 - this alert's trouble, not the other channels'
+        except Exception as error:  # noqa: BLE001 - this alert's fault, not the other channels'
             why = f"{type(error).__name__} while it was written"  # its text may hold an address
             logger.warning("alert=%s was not sent by %s: %s", alert.kind, channel.name, why)
             self._trouble[channel.name] = why
@@ -181,35 +184,37 @@ class Teller:
         logger.info("alert=%s incident=%s channel=%s sent", alert.kind, alert.key, channel.name)
         return ""
 
-    def _tell_unclaimed(self, alert: Alert, wanted: Iterable[Channel], error: LoopError) -> None:
-        """The store is in trouble, or somebody forged a claim: no reason to let people sleep."""
-        logger.warning("alert=%s cannot be claimed, it may come twice: %s", alert.kind, error)
-        doubt = ("The store did not answer as it should, so this may be told more than once.",)
-        told = alert.model_copy(update={"sentences": alert.sentences + doubt})
-        for channel in wanted:
-            self._send(channel, told)
+    def _notify_unclaimed(
+        self, alert: Alert, channels: Iterable[Channel], error: LoopError
+    ) -> None:
+        """Send without a claim: the store failed or a claim was forged, but people must know."""
+        logger.warning("alert=%s cannot be claimed and may be sent twice: %s", alert.kind, error)
+        doubt = ("The store did not answer correctly, so this alert may be sent more than once.",)
+        doubtful = alert.model_copy(update={"sentences": alert.sentences + doubt})
+        for channel in channels:
+            self._send(channel, doubtful)
 
     def _report_dead(self) -> None:
-        """Tell by the channels that work that one does not, or not for all."""
+        """Report by the channels that work which ones do not, or not for all."""
         if not (self._dead or self._trouble):
             return
         day = self._day()
-        found = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
-        found += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
-        for alert in found:
+        alerts = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
+        alerts += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
+        for alert in alerts:
             if alert.key in self._reported:
                 continue
             self._reported.add(alert.key)
-            alive = [one for one in self.channels if one.name not in self._dead]
+            alive = [channel for channel in self.channels if channel.name not in self._dead]
             # It shares what was reported, so that a flawed channel does not report itself for ever.
-            Teller(self.reviews, alive, self.settings, self.now, _reported=self._reported).tell(
+            Notifier(self.reviews, alive, self.settings, self.now, _reported=self._reported).notify(
                 alert
             )
 
     def _day(self) -> str:
-        """Today; by this machine's clock while the store is down, for people are told all the same.
+        """Today; by this machine's clock while the store is down, so that alerts are still sent.
 
-        A wrong day tells a dead channel once more at worst.
+        At worst, a wrong day reports a dead channel once more.
         """
         try:
             return self._now().date().isoformat()
@@ -221,24 +226,24 @@ class Teller:
         return clock.written(self._now())
 
 
-def open_teller(settings: Settings, environment: Mapping[str, str]) -> Teller:
-    """A teller for the channels that are switched on."""
+def open_notifier(settings: Settings, environment: Mapping[str, str]) -> Notifier:
+    """A notifier for the channels that are switched on in the settings."""
     channels = open_channels(settings.alerts, environment)
-    return Teller(open_stores(settings, "alerts").reviews, channels, settings.alerts)
+    return Notifier(open_stores(settings, "alerts").reviews, channels, settings.alerts)
 
 
-def warn_of_untold(teller: Teller) -> None:
-    """Say in the log how many alerts were not sent. Never raises: a summary must not fail by it."""
-    if not teller.is_on:
+def warn_of_unsent(notifier: Notifier) -> None:
+    """Log how many alerts were not sent. Never raises: a summary must not fail because of it."""
+    if not notifier.is_on:
         return
     try:
-        untold = [one for one in attempts(teller.reviews) if one.state != "sent"]
+        unsent = [attempt for attempt in attempts(notifier.reviews) if attempt.state != "sent"]
     except Exception as error:  # noqa: BLE001 - as said above
-        logger.warning("whether alerts are untold is not known: %s", sentence(error))
+        logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
         return
-    if untold:
+    if unsent:
         logger.warning(
-            "untold_alerts=%d were not sent, or not surely: python -m pipelines alerts list, "
-            "docs/runbooks/dead-alert-channel.md",
-            len(untold),
+            "unsent_alerts=%d were not sent, or it is not known whether they were. See: "
+            "python -m pipelines alerts list --unsent, docs/runbooks/dead-alert-channel.md",
+            len(unsent),
         )

@@ -1,10 +1,10 @@
 """What is recorded of alerts in the reviews bucket.
 
-alerts/<incident>/alert.json                    what is told
+alerts/<incident>/alert.json                    the alert
 alerts/<incident>/<channel>/<number>.json       claim: somebody is about to send it
 alerts/<incident>/<channel>/<number>.sent.json  it was sent; or .failed.json, with the reason
 alerts/<incident>/<channel>/000.failed.json     not tried: the channel had just failed
-alerts/runs/<run>.json                          a run's own alert task looked at how it ended
+alerts/runs/<run>.json                          the run's own alert task checked how it ended
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Claim(StoredRecord):
     channel: ChannelName
     number: int
     token: str  # of the one process that may send
-    at: str  # ISO 8601, UTC; tells when a claim without an end was given up
+    at: str  # ISO 8601, UTC; shows when a claim without an end was given up
 
     @property
     def object_key(self) -> str:
@@ -89,19 +89,19 @@ class Attempt:
 def attempts(reviews: Bucket) -> list[Attempt]:
     """The newest attempt of every incident and channel, in the order of their keys.
 
-    That one was sent is believed only if its record says so: a name proves nothing.
+    An attempt counts as sent only if its signed record says so: the key alone proves nothing.
     """
-    found: dict[tuple[str, str], Attempt] = {}
+    newest: dict[tuple[str, str], Attempt] = {}
     for info in reviews.list(ALERTS):
         if not (parts := _ATTEMPT.fullmatch(info.key)):
             continue  # the alert, a run, or an object that is not ours
         incident, channel, number, end = parts.groups()
-        before = found.get((incident, channel))
-        # A claim is listed after its end, or before it: the end tells more.
-        if before is None or int(number) > before.number or before.state == "unsettled":
-            named, state = cast("ChannelName", channel), cast("State", end or "unsettled")
-            found[incident, channel] = Attempt(incident, named, int(number), state)
-    return list(in_parallel(lambda one: _proven(reviews, one), found.values()))
+        earlier = newest.get((incident, channel))
+        # A claim is listed before or after its end; the end takes precedence.
+        if earlier is None or int(number) > earlier.number or earlier.state == "unsettled":
+            name, state = cast("ChannelName", channel), cast("State", end or "unsettled")
+            newest[incident, channel] = Attempt(incident, name, int(number), state)
+    return list(in_parallel(lambda attempt: _proven(reviews, attempt), newest.values()))
 
 
 def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:
@@ -110,7 +110,7 @@ def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:
     try:
         read_end(reviews, attempt, "sent")
     except (TrustError, ObjectMissingError) as error:
-        logger.warning("incident=%s was not surely sent: %s", attempt.incident, error)
+        logger.warning("incident=%s may not have been sent: %s", attempt.incident, error)
         return Attempt(attempt.incident, attempt.channel, attempt.number, "unsettled")
     return attempt
 
@@ -134,8 +134,8 @@ def why_failed(reviews: Bucket, attempt: Attempt) -> str:
     return read_end(reviews, attempt, "failed").why if attempt.state == "failed" else ""
 
 
-def was_told(reviews: Bucket, incident: str) -> bool:
-    """Whether anybody began to tell this incident."""
+def was_reported(reviews: Bucket, incident: str) -> bool:
+    """Whether any process began to report this incident."""
     return reviews.find_record(alert_key(incident), Alert) is not None
 
 

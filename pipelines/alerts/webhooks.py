@@ -1,4 +1,4 @@
-"""An alert as what a webhook is sent: Slack's blocks, or plain JSON with a signature."""
+"""An alert as the body for a webhook: Slack's blocks, or plain JSON with a signature."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def slack(alert: Alert) -> dict[str, Any]:
     """The payload of an incoming webhook.
 
-    Foreign text stands in ``plain_text`` objects, which Slack does not parse: no mention, link or
-    markup can come of it. The line for notifications, which can have none, is escaped instead.
+    Foreign text is in ``plain_text`` objects, which Slack does not parse: it cannot become a
+    mention, link or markup. The line for notifications cannot have them, so it is escaped.
     """
     title = f"{alert.severity}: {alert.title}"
     blocks = [
         {"type": "header", "text": _plain_text(plain(title, most=_MAX_HEADER_CHARS))},
-        {"type": "section", "text": _plain_text(_told(alert)[:_MAX_SECTION_CHARS])},
+        {"type": "section", "text": _plain_text(_words(alert)[:_MAX_SECTION_CHARS])},
     ]
     if clickable := [f"<{_address(link.url)}|{link.name}>" for link in alert.links if is_web(link)]:
         blocks.append(
@@ -43,14 +43,14 @@ def slack(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _told(alert: Alert) -> str:
+def _words(alert: Alert) -> str:
     lines = [*alert.sentences, *(f"{name}: {value}" for name, value in facts(alert))]
     lines += [f"{link.name}: {link.url}" for link in alert.links if not is_web(link)]
     return "\n".join(lines)
 
 
 def inert(text: str) -> str:
-    """Text that Slack takes for text: nothing is a mention, a link or markup in it."""
+    """Text that Slack shows as it is: nothing in it becomes a mention, a link or markup."""
     escaped = "".join(_ESCAPES.get(letter, letter) for letter in text)
     return escaped.replace("@", "@\N{WORD JOINER}")
 
@@ -86,5 +86,5 @@ def generic(alert: Alert) -> bytes:
 
 
 def signature(body: bytes, secret: str) -> str:
-    """What the header ``X-Loop-Signature`` says: HMAC-SHA256 of the body, in hex."""
+    """The header ``X-Loop-Signature``: HMAC-SHA256 of the body, in hex."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

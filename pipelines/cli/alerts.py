@@ -1,4 +1,4 @@
-"""`python -m pipelines alerts`: are people reached, and what were they told?"""
+"""`python -m pipelines alerts`: do the channels work, and what was sent?"""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def check() -> list[dict[str, Any]]:
     return lines
 
 
-def told(*, only_untold: bool) -> list[dict[str, Any]]:
-    """What people were told, or should have been."""
+def reported(*, only_unsent: bool) -> list[dict[str, Any]]:
+    """Every alert that was sent, or should have been."""
     return [
-        line for line in steps_alerts.every_alert() if not only_untold or line["state"] != "sent"
+        line for line in steps_alerts.every_alert() if not only_unsent or line["state"] != "sent"
     ]
 
 
-alerts_app = typer.Typer(help="Who is told of incidents, and was.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Test the alert channels; list what was sent.", no_args_is_help=True)
 
 
 @alerts_app.command("check")
 @reports_errors
 def alerts_check(as_json: AsJson = False) -> None:
-    """Send a test by every channel that is switched on, and say what happened.
+    """Send a test by every channel that is switched on, and show what happened.
 
     Exit code 0: all of them work. 1: one does not, or alerts are off.
     """
@@ -81,13 +81,14 @@ def alerts_check(as_json: AsJson = False) -> None:
 @alerts_app.command("list")
 @reports_errors
 def alerts_list(
-    only_untold: Annotated[
-        bool, typer.Option("--untold", help="Only what was not sent, or not surely.")
+    only_unsent: Annotated[
+        bool,
+        typer.Option("--unsent", help="Only alerts that may not have been sent."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every incident that was told, by which channel, and what could not be sent."""
-    lines = told(only_untold=only_untold)
+    """List every reported incident by channel, and what could not be sent."""
+    lines = reported(only_unsent=only_unsent)
     if as_json:
         print_json(lines)
         return

@@ -1,4 +1,4 @@
-"""A process that has nothing: for work on bytes that somebody else made.
+"""A process without rights: for work on bytes that somebody else made.
 
 A fresh interpreter that ignores the environment, with a few harmless variables of its own. Before
 it looks at the bytes it gives up what it was born with: the network, every file but the
@@ -63,14 +63,14 @@ def command(module: str, *arguments: str) -> list[str]:
 def give_up_everything(
     *, address_bytes: int, cpu_seconds: int, readable: Iterable[str] = ()
 ) -> None:
-    """Give up, for ever, what the work ahead does not need.
+    """Permanently give up what the work ahead does not need.
 
     Parameters
     ----------
     address_bytes, cpu_seconds : int
         Memory and processor time that it may use. More memory is a MemoryError, more time SIGXCPU.
     readable : iterable of str
-        Files and folders to read, beside the interpreter's and this package's own.
+        Files and folders to read, in addition to the interpreter's and this package's own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _end_with_the_parent(libc)
@@ -98,7 +98,7 @@ def _refuse_network(event: str, _arguments: tuple[Any, ...]) -> None:
 
 
 def _leave_the_files(libc: ctypes.CDLL, readable: Iterable[str]) -> None:
-    """Deny every way to files but reading these, and with that TCP and signals to others."""
+    """Deny all access to files except reading these, and also TCP and signals to others."""
     version = libc.syscall(_CREATE_RULESET, None, 0, 1)
     if version < 1:
         return  # a kernel before 5.13, or without Landlock
@@ -113,7 +113,7 @@ def _leave_the_files(libc: ctypes.CDLL, readable: Iterable[str]) -> None:
 
 
 def _handled(version: int) -> tuple[bytes, int]:
-    """All that this version of Landlock can deny, and how long its description is."""
+    """Everything that this version of Landlock can deny, and the size of its description."""
     files = (1 << 13) - 1 | (version >= 2) << 13 | (version >= 3) << 14
     if version < 4:
         return struct.pack("=Q", files), 8
@@ -130,7 +130,7 @@ def _allow_reading(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
 
 
 def limit(address_bytes: int, cpu_seconds: int) -> None:
-    """Bound what this process may use from here on; it may write no file at all."""
+    """Bound what this process may use from here on; it may not write any file."""
     for what, most in (
         (resource.RLIMIT_AS, address_bytes),
         (resource.RLIMIT_FSIZE, 0),

@@ -1,4 +1,4 @@
-"""The settings: read here, once, and passed down. Thresholds live in TOML beside their unit."""
+"""The settings: read here, once, and passed down. Thresholds live in TOML, each with its unit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.core.errors import ConfigError
 from pipelines.core.settings import EvaluationSettings, ModelSettings, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` lies
-# In a checkout or an image beside `pipelines`; where only a wheel is installed, with its data.
+# In a checkout or an image next to `pipelines`; if only a wheel is installed, in its data folder.
 _INSTALLED = Path(sysconfig.get_path("data")) / "share" / "retraining-loop" / "config"
 CONFIG_FOLDER = PROJECT / "config" if (PROJECT / "config").is_dir() else _INSTALLED
 CONFIG_VARIABLE = "LOOP_CONFIG"
@@ -37,8 +37,8 @@ def load(path: Path | None = None) -> Settings:
         If a file is missing, is not TOML, or holds an unknown key or an impossible value.
     """
     if path is None:
-        named = os.environ.get(CONFIG_VARIABLE)
-        path = Path(named) if named else CONFIG_FOLDER / "default.toml"
+        file_name = os.environ.get(CONFIG_VARIABLE)
+        path = Path(file_name) if file_name else CONFIG_FOLDER / "default.toml"
     return _load(path.resolve())
 
 
@@ -87,30 +87,30 @@ def faults(error: ValidationError) -> str:
 
 
 def _place(parts: tuple[int | str, ...]) -> str:
-    named = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return "".join(named).removeprefix(".") or "the whole"
+    steps = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return "".join(steps).removeprefix(".") or "the whole"
 
 
 def _located(settings: Settings, path: Path) -> Settings:
-    """The same settings with the files of ``[evaluation]`` found."""
-    named = settings.evaluation
-    found = EvaluationSettings(
-        golden_file=_find("golden_file", named.golden_file, path),
-        behaviour_folder=_find("behaviour_folder", named.behaviour_folder, path),
+    """The same settings with absolute paths in ``[evaluation]``."""
+    relative = settings.evaluation
+    located = EvaluationSettings(
+        golden_file=_find("golden_file", relative.golden_file, path),
+        behaviour_folder=_find("behaviour_folder", relative.behaviour_folder, path),
     )
-    return settings.model_copy(update={"evaluation": found})
+    return settings.model_copy(update={"evaluation": located})
 
 
 def _find(key: str, name: Path, path: Path) -> Path:
-    """``name`` beside the file that was loaded, else in ``config/``."""
+    """``name`` in the folder of the file that was loaded, else in ``config/``."""
     places = list(dict.fromkeys(folder / name for folder in (path.parent, CONFIG_FOLDER)))
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
+    path_found = next((place for place in places if place.exists()), None)
+    if path_found is None:
         looked = " and ".join(map(str, places))
         raise ConfigError(
             f"{path} cannot be used: evaluation.{key} is {str(name)!r}, but nothing is at {looked}"
         )
-    return found
+    return path_found
 
 
 def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
@@ -119,7 +119,7 @@ def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
     Raises
     ------
     ConfigError
-        If a name is not one of ``[candidates.*]``, or none or the same one twice is given.
+        If a name is not one of ``[candidates.*]``, is given twice, or no name is given.
     """
     unknown = [name for name in names if name not in settings.candidates]
     if unknown or not names or len(set(names)) != len(names):

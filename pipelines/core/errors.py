@@ -1,7 +1,7 @@
 """Every error the loop raises, filed by the one question a scheduler asks: would a retry help?
 
     LoopError
-    ├── PermanentError                 a retry gives the same answer: it needs a person
+    ├── PermanentError                 a retry gives the same answer: a person is needed
     │   ├── ConfigError                settings that cannot be used
     │   ├── SourceError                a source of reviews that cannot be read
     │   ├── StalePlanError             a plan made by other code or libraries than these
@@ -9,19 +9,19 @@
     │   │   ├── UnreadableDeliveryError    the file cannot be decoded
     │   │   ├── DeliveryHeldError          validated, and held back as a whole
     │   │   ├── NightHeldError             the night is done, some of its deliveries are held
-    │   │   ├── NightIncompleteError       a delivery of the night came to no conclusion
+    │   │   ├── NightIncompleteError       a delivery of the night was not processed
     │   │   ├── MissingDeliveryError       a source is overdue
     │   │   ├── SetAsideError              a landed file that no night will take up as it is
     │   │   ├── ReplayError                a replay that cannot be done
     │   │   ├── NoReviewsError             nothing accepted to train or evaluate on
     │   │   └── FitError                   a candidate cannot be fitted on these reviews
-    │   ├── TrustError                 bytes that are not what a record says they are
+    │   ├── TrustError                 bytes that differ from what a record says
     │   │   ├── DigestMismatchError
     │   │   ├── SignatureError             signed by nobody trusted, or changed since
     │   │   └── ModelFormatError
     │   ├── PromotionError             a promotion that must not happen
     │   │   └── ConfirmationError          a champion that consumers would not get as approved
-    │   └── StoreRefusedError          the store answered, and the answer is no
+    │   └── StoreRefusedError          the store refused the request
     │       ├── BucketMissingError
     │       ├── ObjectMissingError
     │       ├── AlreadyExistsError         a write-once object holds other bytes
@@ -76,9 +76,9 @@ class UnreadableDeliveryError(DataError):
     reason : str
         Stable reason code, e.g. ``"truncated"`` or ``"wrong_columns"``.
     detail : str
-        One sentence with what was found and what was expected.
+        One sentence with the observed and the expected value.
     rows : int
-        How many rows the file has, as far as that can be told; all of them are held.
+        How many rows the file has, as far as that is known; all of them are held.
     """
 
     def __init__(self, reason: str, detail: str, *, rows: int = 0) -> None:
@@ -102,19 +102,19 @@ class NightHeldError(DataError):
 
 
 class NightIncompleteError(DataError):
-    """A delivery of the night came to no conclusion: its task failed before one was recorded."""
+    """A delivery of the night was not processed: its task failed before it recorded an outcome."""
 
 
 class MissingDeliveryError(DataError):
-    """Nothing is wrong with what came, but a source that should have delivered did not."""
+    """A source that should have delivered did not; what was delivered is fine."""
 
 
 class SetAsideError(DataError):
-    """All is dealt with but landed files that no night takes up unless somebody does something."""
+    """The night is complete, except for landed files that no night takes up as they are."""
 
 
 class ReplayError(DataError):
-    """A replay that cannot be done, or that something else overtook."""
+    """A replay that cannot be done, or that another replay overtook."""
 
 
 class NoReviewsError(DataError):
@@ -126,7 +126,7 @@ class FitError(DataError):
 
 
 class TrustError(PermanentError):
-    """Bytes that are not what a record says they are."""
+    """Bytes that differ from what a record says about them."""
 
 
 class DigestMismatchError(TrustError):
@@ -169,7 +169,7 @@ class ConfirmationError(PromotionError):
 
 
 class StoreRefusedError(PermanentError):
-    """The object store answered, and the answer is no."""
+    """The object store answered and refused the request."""
 
 
 class BucketMissingError(StoreRefusedError):
@@ -189,16 +189,16 @@ class UnsafeStoreError(StoreRefusedError):
 
 
 class StoreUnavailableError(TransientError):
-    """The object store did not give an answer that settles the matter."""
+    """The object store gave no conclusive answer."""
 
 
 class DecoderGoneError(TransientError):
-    """A delivery was not decoded, and the reason is not in the file: so there is no verdict."""
+    """A delivery was not decoded for a reason outside the file, so there is no verdict."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
             f"the process that decodes a delivery {why}. Nothing was decided, and nothing is "
-            "stored. Repeat it. If it comes again: docs/runbooks/ingest-incomplete.md"
+            "stored. Repeat the task. If it fails again: docs/runbooks/ingest-incomplete.md"
         )
 
 
@@ -215,7 +215,7 @@ class ChampionMovedError(TransientError):
 
 
 class AlertChannelError(TransientError):
-    """An alert could not be sent. Never says to which address: that is a secret.
+    """An alert could not be sent. The message never holds the address, which is a secret.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class AlertChannelError(TransientError):
     def __init__(self, *, channel: str, why: str, is_dead: bool = True) -> None:
         self.channel, self.why, self.is_dead = channel, why, is_dead
         super().__init__(
-            f"alerts cannot be sent by {channel}: {why}. Nothing else is affected. Try it: "
+            f"alerts cannot be sent by {channel}: {why}. Nothing else is affected. To try it, run: "
             "python -m pipelines alerts check. What to do: docs/runbooks/dead-alert-channel.md"
         )
 
@@ -237,20 +237,20 @@ _MOST_CHARS = 300
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, for people: our own errors in their words, any other by kind and text.
+    """What went wrong, for people: our own errors in their own words, any other by type and text.
 
     The text is one line and cut short: it may quote what was delivered.
     """
     if isinstance(error, LoopError):
         return str(error)
     line = " ".join(str(error).split())[:_MOST_CHARS]
-    kind, said = type(error).__name__, "".join(one if one.isprintable() else "?" for one in line)
-    return f"{kind}: {said or 'without a message'}{_what_to_do(error)}"
+    message = "".join(char if char.isprintable() else "?" for char in line)
+    return f"{type(error).__name__}: {message or 'without a message'}{_what_to_do(error)}"
 
 
 def _what_to_do(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return ". There is not enough memory here: give the process more, then run this again"
+        return ". The process ran out of memory: give it more, then run this again"
     if not isinstance(error, OSError):
         return ". This was not expected: run it again with --verbose to see where it happened"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -259,9 +259,9 @@ def _what_to_do(error: BaseException) -> str:
 
 
 def concerns_one_record(error: Exception) -> bool:
-    """Whether the fault lies in what was read, so that all else can be read.
+    """Whether the fault lies in the record that was read, so that all others can be read.
 
-    What the configuration, the credentials or the whole store are at fault for does not.
+    False for faults of the configuration, the credentials or the whole store.
     """
     whole = (ConfigError, BucketMissingError, StoreRefusedError, TransientError)
     return isinstance(error, ObjectMissingError | AlreadyExistsError) or not isinstance(

@@ -1,4 +1,4 @@
-"""Text of others made harmless: for a line of text, for Markdown, for a chat message."""
+"""Make foreign text harmless: for a line of text, for Markdown, for a chat message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def visible(text: str) -> str:
 
 
 def shown(value: Any) -> Any:
-    """What a template fills in, made visible: for ``finalize`` of Jinja2. Markup is ours."""
+    """A filled-in value, made visible: for ``finalize`` of Jinja2. Markup is ours."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -37,12 +37,12 @@ class Markdown(str):
 def escaped(value: object) -> Markdown:
     """A value as plain text on one line; Markdown passes through.
 
-    Line ends and all that a terminal obeys are spelled out.
+    Line ends and terminal control characters are spelled out.
     """
     if isinstance(value, Markdown):
         return value
-    text = _MARKUP.sub(lambda found: f"\\{found[0]}", visible(str(value)))
-    return Markdown(_LINKED.sub(lambda found: f"&#{ord(found[0])};", text))
+    text = _MARKUP.sub(lambda match: f"\\{match[0]}", visible(str(value)))
+    return Markdown(_LINKED.sub(lambda match: f"&#{ord(match[0])};", text))
 
 
 def code(value: object) -> Markdown:

@@ -1,10 +1,10 @@
 """Who may do what in the two buckets: for each role a policy of least privilege.
 
 `GRANTS` is the one place that says who may read, write or delete below which prefix; a test runs
-the loop and compares. What is not in it nobody may do.
+the loop and compares. Everything that is not in it is denied.
 
-Whoever may create an object may also replace it: not every store can tell the two apart in a
-policy. That a replaced record is noticed is the part of signatures and digests.
+A role that may create an object may also replace it: not every store can distinguish the two in a
+policy. Signatures and digests detect a replaced record.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Grant:
     """What a role may do in one bucket.
 
     ``reads``, ``writes`` and ``deletes`` are patterns of keys: ``*`` is any text, slashes included.
-    ``lists`` allows the names of the whole bucket. Whoever looks for what may be absent needs it:
-    without it, or with a condition on the prefix, S3 answers 403 where it would answer 404, and
-    "there is none" cannot be told from "you may not know".
+    ``lists`` allows listing the whole bucket. A role that looks for objects which may be absent
+    needs it: without it, or with a condition on the prefix, S3 answers 403 instead of 404, so that
+    "does not exist" and "not allowed" look the same.
     """
 
     bucket: Literal["reviews", "models"]
@@ -97,7 +97,7 @@ def policies(*, reviews: str, models: str, model: str) -> dict[Role, dict[str, A
     Raises
     ------
     ConfigError
-        If a name would make a policy say more than is meant.
+        If a name would make a policy allow more than is meant.
     """
     _check_names(reviews, models, model)
     buckets = {"reviews": reviews, "models": models}
@@ -144,8 +144,8 @@ def _check_names(reviews: str, models: str, model: str) -> None:
     for name in (reviews, models):
         if not _BUCKET.fullmatch(name):
             raise ConfigError(
-                f"{name!r} is no name of a bucket that a policy can be made for: it must have 3 to "
-                "63 small letters, digits, dots or hyphens. Change it in [store]."
+                f"no policy can be made for a bucket named {name!r}: the name must have 3 to 63 "
+                "lower-case letters, digits, dots or hyphens. Change it in [store]."
             )
     if reviews == models:
         raise ConfigError(

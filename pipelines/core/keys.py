@@ -1,7 +1,7 @@
 """Where every record and file lies: object keys, relative to their bucket.
 
-A record knows its own key, since all that the key says is in the record. So whoever reads one can
-compare where it was found with where it belongs.
+A record knows its own key, because its fields hold everything in the key. So a reader can compare
+the key under which it found a record with the key where the record belongs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 
 def arrival_id(landing_key: str, version_tag: str) -> str:
-    """Names one version of one landing file; changed content under the same name differs."""
-    named = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(named).hexdigest()[:32]
+    """Id of one version of one landing file; changed content under the same name gets another."""
+    identity = f"{landing_key}\n{version_tag}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(identity).hexdigest()[:32]
 
 
 # ── The reviews bucket ───────────────────────────────────────────────────────────────────────
@@ -47,7 +47,7 @@ def replay_plan_key(sha256: str, digest: str) -> str:
 
 
 def arrival_key(night: str, landing_key: str, version_tag: str, delivery: str) -> str:
-    """One per content that was read: a store may give other bytes under one name and tag."""
+    """One per content that was read: a store may return other bytes under one name and tag."""
     return f"arrivals/{night}/{arrival_id(landing_key, version_tag)}-{delivery[:16]}.json"
 
 
@@ -68,7 +68,7 @@ def validation_key(delivery: str, basis_digest: str) -> str:
 
 
 def report_key(validation_key: str) -> str:
-    """Where the page for people is, beside the record for machines."""
+    """Where the page for people is, in the folder of the record for machines."""
     return f"{validation_key.rpartition('/')[0]}/report.html"
 
 
@@ -92,8 +92,8 @@ def alert_end_key(incident: str, channel: str, number: int, state: str) -> str:
 
 
 def looked_at_key(dag_id: str, run_id: str) -> str:
-    named = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
-    return f"{ALERTS}runs/{hashlib.sha256(named).hexdigest()}.json"
+    identity = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
+    return f"{ALERTS}runs/{hashlib.sha256(identity).hexdigest()}.json"
 
 
 # ── The models bucket ────────────────────────────────────────────────────────────────────────
@@ -112,12 +112,12 @@ def manifest_key(model: str, version: str) -> str:
 
 
 def gate_key(model: str, version: str, generation: int, policy: str, name: str) -> str:
-    """What one version left at the gate against one champion under one policy."""
+    """A record or file of one version at the gate, against one champion under one policy."""
     folder = f"{generation:08d}-{policy[:16]}"
     return f"{model}/versions/{version}/gates/{folder}/{name}"
 
 
-def beside(key: str, name: str) -> str:
+def sibling(key: str, name: str) -> str:
     """Another object in the same folder."""
     return f"{key.rpartition('/')[0]}/{name}"
 

@@ -1,4 +1,4 @@
-"""Where a page leads. Links start at Airflow's root; templates put its prefix before them."""
+"""Links of the pages. They start at Airflow's root; templates put its prefix before them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_link(dag_id: str, run_id: str) -> str:
 
 
 def report_of_run_link(dag_id: str, run_id: str) -> str:
-    """What a run did, told by us."""
+    """Our report on what a run did."""
     return f"{ROOT}/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
 
 
@@ -55,9 +55,9 @@ class Actor(NamedTuple):
 
 
 def actor(recorded: str) -> Actor:
-    """What a record says of who did it, e.g. ``vera on airflow <dag> <run>``."""
-    before, _, named = recorded.partition("airflow ")
-    dag_id, _, run_id = named.partition(" ")
+    """The actor that a record names, e.g. ``vera on airflow <dag> <run>``."""
+    before, _, run = recorded.partition("airflow ")
+    dag_id, _, run_id = run.partition(" ")
     if dag_id not in DAGS or not run_id or " " in run_id:
         return Actor(recorded, None)
     person = before.removesuffix(" on ")
@@ -75,22 +75,22 @@ def decisions_link() -> str:
 def decision_link(decision_key: str) -> str:
     """One decision, by its key ``<model>/versions/<version>/gates/<folder>/decision.json``.
 
-    Empty when it is no such key: a stored one may say anything.
+    Empty when it is not such a key: a stored key may hold anything.
     """
-    named = _DECISION_KEY.fullmatch(decision_key)
-    return f"{ROOT}/decisions/{named[1]}/{named[2]}" if named else ""
+    match = _DECISION_KEY.fullmatch(decision_key)
+    return f"{ROOT}/decisions/{match[1]}/{match[2]}" if match else ""
 
 
 def card_link(decision_key: str) -> str:
-    """The model card of a decision; empty when it is no key of one."""
+    """The model card of a decision; empty when the key is not a decision's."""
     link = decision_link(decision_key)
     return f"{link}/card" if link else ""
 
 
 def report_link(validation_key: str) -> str:
-    """A validation report, by the key of the ``validation.json``; empty when it is none."""
-    named = VALIDATION_KEY.fullmatch(validation_key)
-    return f"{ROOT}/reports/{named[1]}/{named[2]}" if named else ""
+    """A validation report, by the key of its ``validation.json``; empty for any other key."""
+    match = VALIDATION_KEY.fullmatch(validation_key)
+    return f"{ROOT}/reports/{match[1]}/{match[2]}" if match else ""
 
 
 def incidents_link(delivery: str = "") -> str:

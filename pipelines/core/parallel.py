@@ -1,4 +1,4 @@
-"""Many small reads at once: a store answers slowly, but many at a time."""
+"""Many small reads at once: a store answers each slowly, but serves many at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Answer = TypeVar("Answer")
 
 
 def in_parallel(read: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """What each item's read returns, in the order of the items; its error ends the reading."""
+    """The result of reading each item, in the order of the items; an error ends the reading."""
     with ThreadPoolExecutor(MOST_READS) as readers:
         yield from readers.map(read, items)

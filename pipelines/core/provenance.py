@@ -1,4 +1,4 @@
-"""Which code and which libraries did this: digests that go into every record."""
+"""Digests of the code and the libraries in use, which go into every record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from pipelines.core.settings import Settings
 _LIBRARIES = ("great-expectations", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 
 
-# What each stage starts from: all that these modules import, near or far, can change its answer.
+# Where each stage starts: everything that these modules import, at any depth, can change its
+# answer.
 # `clean_room` is started by its name, so no import leads there.
 TRAINING = ("pipelines.training.train",)
 VALIDATION = ("pipelines.validation.validate",)
@@ -37,7 +38,7 @@ _IMPORT = re.compile(r"^[ \t]*from (pipelines(?:\.\w+)*) import (\([^)]*\)|.+)$"
 def code_digest(*modules: str) -> str:
     """sha256 over these modules' source files and those of all that they import of this package.
 
-    It is the same in a checkout and in an image, and stays as it is when other code changes.
+    It is the same in a checkout and in an image, and does not change when other code does.
     """
     files = {
         name: sha256_of(path.read_bytes()) for name, path in imported(modules, PROJECT).items()
@@ -47,18 +48,18 @@ def code_digest(*modules: str) -> str:
 
 def imported(modules: Iterable[str], project: Path) -> dict[str, Path]:
     """These modules and those that they import of this package: relative path to file, sorted."""
-    found: dict[str, Path] = {}
-    left = list(modules)
-    while left:
-        name = left.pop()
+    files: dict[str, Path] = {}
+    names_left = list(modules)
+    while names_left:
+        name = names_left.pop()
         path = project.joinpath(*name.split(".")).with_suffix(".py")
         relative = path.relative_to(project).as_posix()
-        if relative in found or not path.is_file():  # a package is no module of code
+        if relative in files or not path.is_file():  # a package has no source file of its own
             continue
-        found[relative] = path
+        files[relative] = path
         for source, names in _IMPORT.findall(path.read_text(encoding="utf-8")):
-            left += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
-    return dict(sorted(found.items()))
+            names_left += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
+    return dict(sorted(files.items()))
 
 
 def module_digest(name: str) -> str:
@@ -67,11 +68,11 @@ def module_digest(name: str) -> str:
     Raises
     ------
     ConfigError
-        If there is no such module or it has no source file.
+        If the module does not exist or has no source file.
     """
     try:
-        found = importlib.util.find_spec(name)
-        origin = found.origin if found else None
+        spec = importlib.util.find_spec(name)
+        origin = spec.origin if spec else None
         return sha256_of(Path(origin or "").read_bytes())
     except (ImportError, OSError, ValueError) as error:
         raise ConfigError(f"module {name!r} of a candidate's factory: {error}") from error
@@ -86,7 +87,7 @@ def environment_digest() -> str:
 
 
 def rules_digest(stage: tuple[str, ...], *sections: BaseModel) -> str:
-    """Names the rules in force: settings, code and libraries that can change an answer."""
+    """Digest of the rules in force: settings, code and libraries that can change an answer."""
     values = {
         "settings": [section.model_dump(mode="json") for section in sections],
         "code": code_digest(*stage),
@@ -96,13 +97,13 @@ def rules_digest(stage: tuple[str, ...], *sections: BaseModel) -> str:
 
 
 def gate_policy(settings: Settings) -> str:
-    """Names everything that a verdict depends on besides the models and the reviews."""
+    """Digest of everything that a verdict depends on, except the models and the reviews."""
     files = [golden_path(settings), *sorted(behaviour_path(settings).glob("*.toml"))]
     try:
         contents = {path.name: sha256_of(path.read_bytes()) for path in files}
     except OSError as error:
         raise ConfigError(
             f"cannot read the golden set or the behavioural suite: {error}. "
-            "[evaluation] in the configuration says where they are"
+            "Check the paths under [evaluation] in the configuration"
         ) from error
     return sha256_of(canonical_json([rules_digest(GATE, settings.gate), contents]))

@@ -1,4 +1,4 @@
-"""What every stored record is: frozen, canonical as JSON, and sure of its own object key."""
+"""The base of every stored record: frozen, canonical as JSON, and with its own object key."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Record(BaseModel):
         Raises
         ------
         TrustError
-            If the bytes are not such a record: torn, foreign, or of another schema version.
+            If the bytes are not a record of this kind: torn, foreign, or of another schema version.
         """
         try:
             return cls.model_validate_json(data)
@@ -69,14 +69,14 @@ class Record(BaseModel):
 
 
 class StoredRecord(Record):
-    """A record with a place of its own in a bucket. Its stored form is sealed for that place."""
+    """A record with its own key in a bucket. Its stored form is sealed for that key."""
 
     BUCKET: ClassVar[Literal["reviews", "models"]] = "reviews"
 
     @property
     @abstractmethod
     def object_key(self) -> str:
-        """Where it belongs, made of nothing but its own fields."""
+        """The key where the record belongs, made from its own fields alone."""
 
 
 class ModelRecord(StoredRecord):

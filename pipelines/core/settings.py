@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Field(ge=0.0, le=1.0)
-MOST_DAYS = 36_500  # a century: more cannot be taken from any date
+MOST_DAYS = 36_500  # a century: any date minus this is still a valid date
 
 
 class _Section(BaseModel):
@@ -118,7 +118,7 @@ class TrustSettings(_Section):
 
 
 class GateSettings(_Section):
-    # Enough to tell two models apart
+    # Enough reviews to distinguish two models
     min_holdout_rows: int = Field(ge=2)
     min_rows_per_class: int = Field(ge=1)
     newest_rows: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""Jinja2's environments, all made here: what a template fills in is always made harmless."""
+"""All Jinja2 environments are made here, so that every filled-in value is made harmless."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is asked of a challenger in comparison: with the champion, the reference, and per slice.
+"""Rules that compare a challenger with the champion and the reference, overall and per slice.
 
-Two kinds of question. A *veto* asks whether the challenger is surely worse. A *margin* asks whether
-a fall beyond the margin is ruled out: not worse has to be shown, not assumed.
+There are two kinds. A *veto* fails if the challenger is reliably worse. A *margin* fails unless a
+fall beyond the margin is ruled out: that it is not worse has to be shown, not assumed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pipelines.records.evaluations import (
 _MARGINS = ("accuracy_drop", "log_loss_rise")
 
 
-def is_surely_worse(rule: GateRule) -> bool:
-    """Whether a broken rule shows a fall, and not only that one cannot be ruled out.
+def is_reliably_worse(rule: GateRule) -> bool:
+    """Whether a broken rule shows a fall, instead of only failing to rule one out.
 
-    Margins name the accuracy or the log loss that they look at in their interval.
+    Margins hold the interval of their change in accuracy or log loss.
     """
     kind = rule.rule.removeprefix("reference_")
     if kind not in _MARGINS:
@@ -37,7 +37,7 @@ def is_surely_worse(rule: GateRule) -> bool:
 
 
 def against_champion(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """Vetoes and margins against the champion, on the holdout, the newest nights and by hand."""
+    """Vetoes and margins against the champion, on holdout, newest nights and hand-made cases."""
     champion, challenger = evaluation.holdout.champion, evaluation.holdout.challenger
     paired = evaluation.holdout.against_champion
     if champion is None or challenger is None or paired is None:
@@ -61,7 +61,7 @@ def _mcnemar(paired: PairedComparison, policy: GateSettings) -> GateRule:
         limit=policy.significance,
         sentence=f"Of {paired.rows:,} reviews the challenger newly gets {won:,} right and "
         f"{lost:,} wrong; chance alone would be this uneven {paired.mcnemar_p_value:.1%} of the "
-        "time" + (": it is surely worse." if is_worse else "."),
+        "time" + (": it is reliably worse." if is_worse else "."),
     )
 
 
@@ -77,9 +77,9 @@ def _recall_drop(champion: Metrics, challenger: Metrics, policy: GateSettings) -
         is_passed=drops[worse] <= policy.max_recall_drop,
         observed=drops[worse],
         limit=policy.max_recall_drop,
-        sentence=f"The class that loses more, the {worse} reviews, is recognised "
-        f"{getattr(challenger, f'recall_{worse}'):.2%} of the time, a change of "
-        f"{-drops[worse]:+.2%}; at most {policy.max_recall_drop:.2%} may be lost.",
+        sentence=f"The recall of the class that loses more, the {worse} reviews, is "
+        f"{getattr(challenger, f'recall_{worse}'):.2%}, a change of {-drops[worse]:+.2%}; "
+        f"at most {policy.max_recall_drop:.2%} may be lost.",
     )
 
 
@@ -96,10 +96,10 @@ def _margins(
         low=paired.accuracy_change_low,
         high=paired.accuracy_change_high,
         detectable=paired.accuracy_detectable,
-        sentence=f"Against the {other}, accuracy changes by {paired.accuracy_change:+.2%}, surely "
-        f"by no less than {paired.accuracy_change_low:+.2%} ({paired.confidence:.0%} sure); a drop "
-        f"of {policy.max_accuracy_drop:.2%} must be ruled out. {paired.rows:,} reviews would show "
-        f"a change of {paired.accuracy_detectable:.2%} four times out of five.",
+        sentence=f"Compared with the {other}, accuracy changes by {paired.accuracy_change:+.2%}; "
+        f"with {paired.confidence:.0%} confidence by at least {paired.accuracy_change_low:+.2%}. A "
+        f"drop of {policy.max_accuracy_drop:.2%} must be ruled out. {paired.rows:,} reviews would "
+        f"show a change of {paired.accuracy_detectable:.2%} four times out of five.",
     )
     yield GateRule(
         rule=f"{prefix}log_loss_rise",
@@ -110,15 +110,18 @@ def _margins(
         low=paired.log_loss_change_low,
         high=paired.log_loss_change_high,
         detectable=paired.log_loss_detectable,
-        sentence=f"Against the {other}, log loss changes by {paired.log_loss_change:+.4f}, surely "
-        f"by no more than {paired.log_loss_change_high:+.4f}; a rise of "
-        f"{policy.max_log_loss_rise:.4f} must be ruled out. These reviews would show a change of "
-        f"{paired.log_loss_detectable:.4f} four times out of five.",
+        sentence=f"Compared with the {other}, log loss changes by {paired.log_loss_change:+.4f}; "
+        f"with {paired.confidence:.0%} confidence by at most {paired.log_loss_change_high:+.4f}. A "
+        f"rise of {policy.max_log_loss_rise:.4f} must be ruled out. These reviews would show a "
+        f"change of {paired.log_loss_detectable:.4f} four times out of five.",
     )
 
 
 def _newest(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """Beyond the margin and no chance: few rows, asked every night, would often be unlucky."""
+    """Fails only if the rise exceeds the margin *and* is significant.
+
+    With few rows tested every night, the margin alone would often fail by chance.
+    """
     paired = evaluation.newest.against_champion
     if paired is None:
         return
@@ -136,7 +139,7 @@ def _newest(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         sentence=f"On {paired.rows:,} held out reviews of the newest nights log loss changes by "
         f"{paired.log_loss_change:+.4f}, between {paired.log_loss_change_low:+.4f} and "
         f"{paired.log_loss_change_high:+.4f}: "
-        + ("surely worse, " if is_worse else "not surely worse, or not ")
+        + ("reliably worse, and " if is_worse else "not reliably worse, or not ")
         + f"by more than {policy.max_log_loss_rise:.4f}.",
     )
 
@@ -166,7 +169,7 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
     drops = {name: rounded(share - before.get(name, 0.0)) for name, share in after.items()}
     overall = rounded(_failure_share(challenger) - _failure_share(champion))
     broken = [name for name, drop in drops.items() if drop > policy.max_capability_drop]
-    named = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
+    names = ", ".join(f"{name} ({drops[name]:+.0%} of its cases)" for name in broken)
     yield GateRule(
         rule="behaviour_drop",
         group="champion",
@@ -176,21 +179,21 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
         sentence=f"Of all cases of the behavioural suite the challenger fails "
         f"{_failure_share(challenger):.1%}, the champion {_failure_share(champion):.1%}; "
         f"{policy.max_behaviour_drop:.1%} more are allowed, and {policy.max_capability_drop:.0%} "
-        "more of one capability" + (f". Too many are: {named}." if broken else "."),
+        "more of one capability" + (f". Beyond that limit: {names}." if broken else "."),
     )
 
 
 def _failure_share(scores: BehaviourScores) -> float:
-    failures = sum(each.failures for each in scores.capabilities)
-    return failures / max(1, sum(each.cases for each in scores.capabilities))
+    failures = sum(score.failures for score in scores.capabilities)
+    return failures / max(1, sum(score.cases for score in scores.capabilities))
 
 
 def _failure_shares(scores: BehaviourScores) -> dict[str, float]:
-    return {each.capability: each.failure_share for each in scores.capabilities}
+    return {score.capability: score.failure_share for score in scores.capabilities}
 
 
 def slices(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """One rule per slice; the level is shared among all of them by Holm's correction."""
+    """One rule per slice; Holm's correction shares the significance level among them."""
     compared = [
         (part, part.against_champion) for part in evaluation.slices if part.against_champion
     ]
@@ -221,12 +224,12 @@ def _slice(
         f"{paired.accuracy_change:+.2%}, between {paired.accuracy_change_low:+.2%} and "
         f"{paired.accuracy_change_high:+.2%}; looking at all slices at once, chance alone would be "
         f"this uneven {p_value:.0%} of the time"
-        + (": this slice is surely worse." if is_worse else "."),
+        + (": this slice is reliably worse." if is_worse else "."),
     )
 
 
 def against_reference(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """The margins again, against a version that small losses cannot move."""
+    """The same margins against the reference, which small losses cannot move."""
     paired = evaluation.holdout.against_reference
     if paired is None:
         return
@@ -244,7 +247,7 @@ def against_reference(evaluation: Evaluation, policy: GateSettings) -> Iterator[
 
 
 def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """Is a change worth it? Surely better, or the champion has fallen behind."""
+    """Is a change worth it? Yes, if it is reliably better or the champion is many nights behind."""
     paired, age = evaluation.holdout.against_champion, evaluation.champion_age_nights
     if paired is None or age is None:
         return
@@ -260,7 +263,7 @@ def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         detectable=paired.log_loss_detectable,
         sentence=f"Log loss changes by {paired.log_loss_change:+.4f}, between "
         f"{paired.log_loss_change_low:+.4f} and {paired.log_loss_change_high:+.4f}: the challenger "
-        "is " + ("surely better." if is_better else "not surely better."),
+        "is " + ("reliably better." if is_better else "not reliably better."),
     )
     yield GateRule(
         rule="stale_champion",
@@ -268,6 +271,6 @@ def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         is_passed=age >= policy.refresh_after_nights,
         observed=age,
         limit=policy.refresh_after_nights,
-        sentence=f"The champion knows nothing of the last {age:,} nights; from "
-        f"{policy.refresh_after_nights:,} on it is replaced by a model that is not worse.",
+        sentence=f"The champion was not trained on the last {age:,} nights; from "
+        f"{policy.refresh_after_nights:,} nights on a model that is not worse replaces it.",
     )

@@ -1,14 +1,14 @@
-"""Decide: is the challenger good enough to answer in the champion's place?
+"""Decide whether the challenger is good enough to replace the champion.
 
-The deciding part is a pure function of the evaluation and the policy. A failing verdict is a
-result like a passing one. Whatever is missing, not a number or too few rows never passes.
+`decide` is a pure function of the evaluation and the policy. A failing verdict is a result like a
+passing one. A missing score, a score that is not a number, or too few rows never pass.
 
 ===============  ==================================================================================
-PROMOTE          surely better than the champion in log loss, surely not worse in anything else
-REFRESH          surely not worse, and the champion has fallen behind by many nights
-HOLD             surely not worse, but not surely better: not worth a change
-REJECT           surely worse than the champion or the reference, or a floor is broken
-INCONCLUSIVE     too few rows to tell, or a number is missing
+PROMOTE          reliably better than the champion in log loss, reliably not worse in all else
+REFRESH          reliably not worse, and the champion is many nights behind
+HOLD             reliably not worse, but not reliably better: not worth a change
+REJECT           reliably worse than the champion or the reference, or a floor is broken
+INCONCLUSIVE     too few rows to decide, or a number is missing
 ===============  ==================================================================================
 """
 
@@ -55,7 +55,7 @@ def decide(
 def all_rules(
     evaluation: Evaluation, policy: GateSettings, check: ArtefactCheck | None
 ) -> tuple[GateRule, ...]:
-    """Every rule with what it saw, in the order in which they are asked."""
+    """Every rule with its observed value, in the order in which they are checked."""
     return (
         *value_thresholds.sufficiency(evaluation, policy),
         *value_thresholds.floors(evaluation, policy),
@@ -75,7 +75,7 @@ def _verdict(evaluation: Evaluation, rules: tuple[GateRule, ...]) -> tuple[Verdi
     if evaluation.champion_generation == 0:
         return (
             "PROMOTE",
-            "First model: it meets every floor, and there is no champion to compare with.",
+            "This is the first model: it meets every floor, and there is no champion yet.",
         )
     if failed := _failed(rules, "champion", "slice", "reference"):
         return _worse_or_unsure(rules), failed
@@ -83,10 +83,10 @@ def _verdict(evaluation: Evaluation, rules: tuple[GateRule, ...]) -> tuple[Verdi
 
 
 def _worse_or_unsure(rules: Iterable[GateRule]) -> Verdict:
-    """A margin that could not be ruled out is a reason to reject only if the fall is real."""
+    """A fall that cannot be ruled out is a reason to reject only if it is a reliable fall."""
     broken = [rule for rule in rules if not rule.is_passed and rule.group != "gain"]
-    is_surely_worse = any(change_thresholds.is_surely_worse(rule) for rule in broken)
-    return "REJECT" if is_surely_worse else "INCONCLUSIVE"
+    is_reliably_worse = any(change_thresholds.is_reliably_worse(rule) for rule in broken)
+    return "REJECT" if is_reliably_worse else "INCONCLUSIVE"
 
 
 def _better_or_stale(rules: Iterable[GateRule]) -> tuple[Verdict, str]:
@@ -102,9 +102,9 @@ def _better_or_stale(rules: Iterable[GateRule]) -> tuple[Verdict, str]:
 def _approval(
     evaluation: Evaluation, verdict: Verdict, rules: Iterable[GateRule], policy: GateSettings
 ) -> Approval:
-    """Whether a person must, may or cannot let this version through.
+    """Whether a person must, may or cannot approve this version.
 
-    Nobody can let through what broke a floor or has no scores.
+    Nobody can approve a version that broke a floor or has no scores.
     """
     if verdict in PROMOTABLE:
         is_first = evaluation.champion_generation == 0
@@ -117,7 +117,7 @@ def _approval(
 
 
 def _becomes_reference(evaluation: Evaluation) -> bool:
-    """The reference moves only to a surely better version, so small losses cannot add up."""
+    """The reference moves only to a reliably better version, so small losses cannot add up."""
     paired = evaluation.holdout.against_reference
     if paired is None:
         return evaluation.champion_generation == 0

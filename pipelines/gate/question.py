@@ -1,4 +1,4 @@
-"""What a person is asked about a decision, as Markdown for Airflow's page of required actions."""
+"""The question to a person about a decision, as Markdown for Airflow's required actions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MAX_CELL_CHARS = 400
 
 
 def describe(decision: Decision, *, timeout_hours: float) -> str:
-    """Who asks to become champion, what was found, what each answer does; at most `MAX_CHARS`.
+    """Which version needs approval, why, and what each answer does; at most `MAX_CHARS`.
 
     Its first line is the same if, and only if, the question is about the same decision.
     """
     text = (
-        f"Version **{decision.version}** asks to become champion. It needs a person, because "
+        f"Version **{decision.version}** needs approval to become champion, because "
         f"{_because(decision)}. Decision {decision.digest()[:16]}.\n\n> {escape(decision.why)}\n\n"
         f"{_answers(decision, timeout_hours)}\n\n"
     )
@@ -25,13 +25,13 @@ def describe(decision: Decision, *, timeout_hours: float) -> str:
 
 
 def escape(text: str) -> str:
-    """The text as one line in which Markdown and HTML find nothing to obey, cut if it is long."""
+    """The text as one line without effective Markdown or HTML, cut if it is long."""
     return escaped(plain(text, most=_MAX_CELL_CHARS))
 
 
 def _because(decision: Decision) -> str:
     first = "" if decision.champion_version else "there is no champion to compare it with"
-    unsure = "the numbers cannot tell" if decision.verdict == "INCONCLUSIVE" else ""
+    unsure = "the scores do not decide it" if decision.verdict == "INCONCLUSIVE" else ""
     return f"{' and '.join(filter(None, [first, unsure]))} (verdict **{decision.verdict}**)"
 
 
@@ -41,18 +41,18 @@ def _answers(decision: Decision, timeout_hours: float) -> str:
         instead = f"in place of **{decision.champion_version}** ({generation})"
         stays = f"**{decision.champion_version}** stays champion"
     else:
-        instead, stays = "the first one", "there still is no champion, so nothing answers"
+        instead, stays = "the first one", "there is still no champion, so nothing answers"
     return (
         f"- **Approve**: it becomes champion, {instead}. If another version became champion "
         "meanwhile, your answer is void and the gate decides again.\n"
-        f"- **Reject**: {stays}, and nobody is asked about this decision again.\n"
+        f"- **Reject**: {stays}, and this decision is not asked about again.\n"
         f"- **No answer within {timeout_hours:g} hours**: {stays}. The next run may ask again."
     )
 
 
 def _table(decision: Decision, max_chars: int) -> str:
-    """All rules, those that did not pass first; what does not fit is counted."""
-    lines = ["| | rule | what it saw |", "|---|---|---|"]
+    """All rules, failed ones first; those that do not fit are counted."""
+    lines = ["| | rule | result |", "|---|---|---|"]
     rows = [_row(rule) for rule in _worst_first(decision.rules)]
     left_out = "\n\n{:,} more rules are not shown: python -m pipelines decision show {}"
     room = max_chars - sum(map(len, lines)) - len(left_out) - len(decision.version) - 20
@@ -73,7 +73,7 @@ def _row(rule: GateRule) -> str:
 
 
 def _mark(rule: GateRule) -> str:
-    """A gain that is not there is no fault: it only means that nothing needs to change."""
+    """A missing gain is not a failure: it only means that nothing needs to change."""
     if rule.group == "gain":
         return "yes" if rule.is_passed else "no"
     return "ok" if rule.is_passed else "**FAIL**"

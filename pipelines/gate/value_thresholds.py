@@ -1,4 +1,4 @@
-"""What is asked of a challenger whoever the champion is: enough evidence, and absolute floors."""
+"""Rules for a challenger that do not depend on the champion: enough evidence, absolute floors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COMPLETE = "complete"
 
 
 def sufficiency(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """Is there enough to judge by? If not, nothing can be said."""
+    """Is there enough evidence to judge by? If not, the decision is inconclusive."""
     holdout, newest = evaluation.holdout, evaluation.newest
     yield _at_least(
         "holdout_rows",
         holdout.rows,
         policy.min_holdout_rows,
         f"The holdout has {holdout.rows:,} reviews that no compared model was trained on; at least "
-        f"{policy.min_holdout_rows:,} are needed to tell two models apart.",
+        f"{policy.min_holdout_rows:,} are needed to distinguish two models.",
     )
     fewer = min(holdout.positive_rows, holdout.negative_rows)
     yield _at_least(
@@ -59,19 +59,19 @@ def _at_least(rule: str, observed: float, limit: float, sentence: str) -> GateRu
 
 
 def _slice_rows(evaluation: Evaluation, policy: GateSettings) -> GateRule:
-    small = [each for each in evaluation.slices if each.rows < policy.min_slice_rows]
-    fewest = min((each.rows for each in evaluation.slices), default=policy.min_slice_rows)
-    named = ", ".join(f"{each.name} ({each.rows:,})" for each in small)
+    small = [part for part in evaluation.slices if part.rows < policy.min_slice_rows]
+    fewest = min((part.rows for part in evaluation.slices), default=policy.min_slice_rows)
+    names = ", ".join(f"{part.name} ({part.rows:,})" for part in small)
     return _at_least(
         "slice_rows",
         fewest,
         policy.min_slice_rows,
-        f"These slices have fewer than {policy.min_slice_rows:,} held out reviews, so nobody can "
-        f"say whether they get worse: {named}. If they never will have more, take their family out "
-        "of gate.slices."
+        f"These slices have fewer than {policy.min_slice_rows:,} held out reviews, too few to tell "
+        f"whether they get worse: {names}. If they will never have more, remove their family from "
+        "gate.slices."
         if small
-        else f"Each of {len(evaluation.slices)} slices has at least {policy.min_slice_rows:,} held "
-        "out reviews.",
+        else f"Each of the {len(evaluation.slices)} slices has at least "
+        f"{policy.min_slice_rows:,} held out reviews.",
     )
 
 
@@ -83,7 +83,7 @@ def _complete(evaluation: Evaluation) -> GateRule:
         is_passed=not missing,
         observed=len(missing),
         limit=0,
-        sentence=f"Scores are missing or are no numbers, so nothing can be said: "
+        sentence="Scores are missing or are not numbers, so no decision is possible: "
         f"{', '.join(missing)}."
         if missing
         else "Every score of every compared model is a number.",
@@ -104,19 +104,20 @@ def _missing(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _missing_in(scores: SetScores, *, has_champion: bool) -> Iterator[str]:
-    wanted: dict[str, object] = {"the challenger": scores.challenger}
+    metrics: dict[str, object] = {"the challenger": scores.challenger}
     if has_champion:
-        wanted |= {
+        metrics |= {
             "the champion": scores.champion,
             "the reference": scores.reference,
             "the comparison with the champion": scores.against_champion,
             "the comparison with the reference": scores.against_reference,
         }
-    yield from (f"{name} on the {scores.name} set" for name, one in wanted.items() if one is None)
+    missing = [name for name, scored in metrics.items() if scored is None]
+    yield from (f"{name} on the {scores.name} set" for name in missing)
 
 
 def floors(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
-    """Absolute limits, also for the first model."""
+    """Absolute limits, which also hold for the first model."""
     yield _overlap(evaluation, policy)
     if evaluation.holdout.challenger is not None:
         yield from _value_floors(evaluation.holdout.challenger, policy)
@@ -143,9 +144,9 @@ def _overlap(evaluation: Evaluation, policy: GateSettings) -> GateRule:
         share,
         limit,
         is_passed=share <= limit,
-        sentence=f"{rows:,} of {held:,} held out reviews ({share:.2%}) were also trained on, word "
-        f"for word or nearly; at most {limit:.2%} may be, or the holdout leaks. They are not "
-        "scored on.",
+        sentence=f"{rows:,} of {held:,} held out reviews ({share:.2%}) are also, word for word or "
+        f"nearly, in the training data; at most {limit:.2%} may be, or the holdout leaks. They are "
+        "not scored.",
     )
 
 
@@ -163,7 +164,7 @@ def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterator[GateRul
         recall,
         policy.min_recall,
         is_passed=recall >= policy.min_recall,
-        sentence=f"The weaker class is recognised {recall:.2%} of the time; the floor is "
+        sentence=f"The recall of the weaker class is {recall:.2%}; the floor is "
         f"{policy.min_recall:.2%}.",
     )
     yield _floor(
@@ -198,20 +199,20 @@ def _golden_floor(challenger: Metrics, policy: GateSettings) -> GateRule:
 
 def _behaviour_floor(capabilities: Iterable[CapabilityScore], policy: GateSettings) -> GateRule:
     excess = {
-        each.capability: rounded(each.failure_share - each.max_failure_share)
-        for each in capabilities
+        score.capability: rounded(score.failure_share - score.max_failure_share)
+        for score in capabilities
     }
-    shares = {each.capability: each.failure_share for each in capabilities}
+    shares = {score.capability: score.failure_share for score in capabilities}
     worst = max(excess.values())
     broken = [name for name, over in excess.items() if over > policy.max_behaviour_excess]
-    named = ", ".join(f"{name} ({shares[name]:.0%} of its cases)" for name in broken)
+    names = ", ".join(f"{name} ({shares[name]:.0%} of its cases)" for name in broken)
     return _floor(
         "behaviour_floor",
         worst,
         policy.max_behaviour_excess,
         is_passed=not broken,
-        sentence=f"It fails capabilities more often than their files and a further "
-        f"{policy.max_behaviour_excess:.0%} allow: {named}."
+        sentence="It fails these capabilities more often than their own limit plus "
+        f"{policy.max_behaviour_excess:.0%}: {names}."
         if broken
         else f"It passes all {len(excess)} capabilities of the behavioural suite.",
     )
@@ -239,25 +240,25 @@ def artefact(
         "clean_process",
         None,
         is_passed=is_usable,
-        sentence="A process with nothing but the installed package, without network, "
+        sentence="A clean process, with the installed package alone and without network, "
         + (
             "loaded this file and gave the same answers."
             if is_usable
-            else "did not load this file, gave other answers, or was never asked."
+            else "did not load this file, gave other answers, or never ran."
         ),
     )
     latency = check.latency_p95_milliseconds if check else None
     limit = policy.max_latency_p95_milliseconds
-    yield _within("latency", latency, limit, f"One review is to be answered within {limit:,.0f} ms")
+    yield _within("latency", latency, limit, f"One review must be answered within {limit:,.0f} ms")
     memory = check.peak_bytes if check else None
     limit = policy.max_memory_bytes
-    yield _within("memory", memory, limit, f"A process is to need at most {limit / 1e6:,.0f} MB")
+    yield _within("memory", memory, limit, f"A process may use at most {limit / 1e6:,.0f} MB")
 
 
-def _within(rule: str, measured: float | None, limit: float, wanted: str) -> GateRule:
+def _within(rule: str, measured: float | None, limit: float, requirement: str) -> GateRule:
     is_passed = measured is not None and measured <= limit
-    outcome = "it was." if is_passed else "it was not, or was never measured."
-    sentence = f"{wanted}; measured in a clean process, {outcome}"
+    outcome = "passed." if is_passed else "failed, or never ran."
+    sentence = f"{requirement}; the measurement in a clean process {outcome}"
     return _measured(rule, limit, is_passed=is_passed, sentence=sentence)
 
 

@@ -14,7 +14,7 @@ _PARTS = (
 
 
 def build(site: Site) -> FastAPI:
-    """The app. It describes itself to nobody: no schema, no interactive documentation."""
+    """The app, without a schema or interactive documentation."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for routes in _PARTS:
         app.include_router(routes.router(site))

@@ -22,7 +22,7 @@ from pipelines.pages.site import respond
 
 logger = logging.getLogger(__name__)
 
-LOG_SAYS_MORE = "The log of the api-server says more."
+LOG_SAYS_MORE = "See the log of the api-server for details."
 FOLLOW_A_LINK = "Follow a link from Champion, Decisions or Incidents instead of typing an address."
 
 
@@ -38,8 +38,8 @@ def no_such(what: str) -> Unanswerable:
     return Unanswerable(404, "Not found", what, FOLLOW_A_LINK)
 
 
-def tell(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
-    """A page that only says what happened and what to do."""
+def message_page(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
+    """A page that only shows what happened and what to do."""
     return respond(request, "message.html.jinja", title=title, status=status, what=what, todo=todo)
 
 
@@ -49,8 +49,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         503,
         "The bucket is missing",
         (
-            "Make it with: python -m pipelines init. If it exists, compare [store] of LOOP_CONFIG "
-            "with the environment of the api-server."
+            "To create it, run: python -m pipelines init. If it exists, compare [store] of "
+            "LOOP_CONFIG with the environment of the api-server."
         ),
     ),
     (
@@ -58,8 +58,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         404,
         "Not found",
         (
-            "Something that a record names is not there. What else is missing says: "
-            "python -m pipelines champion fsck"
+            "An object that a record names does not exist. To list everything that is missing, "
+            "run: python -m pipelines champion fsck"
         ),
     ),
     (
@@ -73,7 +73,7 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         503,
         "The store cannot be reached",
         (
-            "Nothing is lost: reload this page in a moment. If it stays like this, check the store "
+            "Nothing is lost: reload this page in a moment. If the error remains, check the store "
             "and AWS_ENDPOINT_URL_S3 of the api-server."
         ),
     ),
@@ -82,8 +82,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         409,
         "A record cannot be trusted",
         (
-            "It is not shown. python -m pipelines champion fsck finds all that are broken; "
-            "docs/runbooks/retrain-failed.md says what to do then."
+            "It is not shown. To list every broken record, run: python -m pipelines champion fsck. "
+            "What to do then: docs/runbooks/retrain-failed.md"
         ),
     ),
     (
@@ -112,10 +112,10 @@ _REFUSALS = {
 }
 _UNWELL = (
     "Airflow does not answer",
-    "Airflow could not say what this page needs. The loop is not affected.",
-    "Reload this page in a moment. If it stays like this, see whether Airflow's own pages work.",
+    "Airflow did not answer a request that this page needs. The loop is not affected.",
+    "Reload this page in a moment. If the error remains, check whether Airflow's own pages work.",
 )
-_NO_PAGE = ("Not found", "There is no such page.", FOLLOW_A_LINK)
+_NO_PAGE = ("Not found", "This page does not exist.", FOLLOW_A_LINK)
 
 
 def answer_faults(app: FastAPI) -> None:
@@ -130,32 +130,32 @@ async def _fault(request: Request, error: Exception) -> HTMLResponse:
     status, title, todo = next(line[1:] for line in _TODO if isinstance(error, line[0]))
     logger.warning("page=%s status=%d error=%s", request.url.path, status, error)
     names_the_store = isinstance(error, StoreRefusedError | TransientError)
-    is_told = isinstance(error, ObjectMissingError) or not names_the_store
-    # Where the store is, is not for everybody who may read a page.
-    return tell(request, status, title, str(error) if is_told else LOG_SAYS_MORE, todo)
+    is_shown = isinstance(error, ObjectMissingError) or not names_the_store
+    # Not everybody who may read a page may know the store's address.
+    return message_page(request, status, title, str(error) if is_shown else LOG_SAYS_MORE, todo)
 
 
 async def _unanswerable(request: Request, error: Exception) -> HTMLResponse:
     if not isinstance(error, Unanswerable):
         raise error
-    return tell(request, error.status, error.title, error.what, error.todo)
+    return message_page(request, error.status, error.title, error.what, error.todo)
 
 
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    said = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
-    return tell(request, status, *said)
+    texts = _NO_PAGE if status in {404, 405} else _REFUSALS.get(status, _UNWELL)
+    return message_page(request, status, *texts)
 
 
 async def _malformed(request: Request, error: Exception) -> HTMLResponse:
     faults = error.errors() if isinstance(error, RequestValidationError) else ()
     if any(fault["loc"][0] == "path" for fault in faults):
-        return tell(request, 404, *_NO_PAGE)
+        return message_page(request, 404, *_NO_PAGE)
     what = "A value in the address has the wrong form."
-    return tell(request, 400, "Not understood", what, FOLLOW_A_LINK)
+    return message_page(request, 400, "Not understood", what, FOLLOW_A_LINK)
 
 
 async def _broken(request: Request, error: Exception) -> HTMLResponse:
     logger.error("page=%s failed", request.url.path, exc_info=error)
     what = "Something in the page itself went wrong. The loop is not affected."
-    return tell(request, 500, "This page failed", what, LOG_SAYS_MORE)
+    return message_page(request, 500, "This page failed", what, LOG_SAYS_MORE)

@@ -1,6 +1,6 @@
 """The frame of every page: one template environment, one style, one set of response headers.
 
-Nothing comes from elsewhere. The browser is told to run one script only, named by its hash: it
+Nothing is loaded from elsewhere. The browser may run one script only, named by its hash: it
 follows the theme of the Airflow page around it and lets links to Airflow leave the frame. Without
 it everything works, too.
 """
@@ -84,7 +84,7 @@ def plot(svg: str) -> Markup:
 
 
 def headers() -> dict[str, str]:
-    """What every answer carries."""
+    """The headers of every answer."""
     return {
         "Content-Security-Policy": (
             f"default-src 'none'; style-src {_hash(style())}; script-src {_hash(script())}; "
@@ -95,7 +95,7 @@ def headers() -> dict[str, str]:
 
 
 def inert_headers() -> dict[str, str]:
-    """For a document that is shown as it is stored: nothing in it runs, whatever it holds."""
+    """Headers for a document that is shown as it is stored: nothing in it runs."""
     policy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
     return {"Content-Security-Policy": policy, **_ALWAYS}
 

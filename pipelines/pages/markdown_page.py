@@ -21,24 +21,24 @@ _IMAGE = re.compile(r'<img src="([^"]*)"[^>]*>')
 
 
 def html(text: str, plots: dict[str, Markup] | None = None) -> Markup:
-    """The text as HTML; a picture named in ``plots`` is put in its place, others are left out."""
+    """The text as HTML; pictures named in ``plots`` are put in place, others are left out."""
     drawn = plots or {}
-    made = _parser().render(text)
-    made = _TABLE.sub(
-        lambda found: (
-            f'<div class="scroll" role="region" aria-label="A table" tabindex="0">{found[0]}</div>'
+    markup = _parser().render(text)
+    markup = _TABLE.sub(
+        lambda match: (
+            f'<div class="scroll" role="region" aria-label="A table" tabindex="0">{match[0]}</div>'
         ),
-        made,
+        markup,
     )
     for theirs, ours in _ATTRIBUTES:
-        made = made.replace(theirs, ours)
-    made = _IMAGE.sub(lambda found: str(drawn.get(found[1], "")), made)
-    return Markup(made)  # noqa: S704 - the parser escapes, and knows no HTML
+        markup = markup.replace(theirs, ours)
+    markup = _IMAGE.sub(lambda match: str(drawn.get(match[1], "")), markup)
+    return Markup(markup)  # noqa: S704 - the parser escapes, and knows no HTML
 
 
 @functools.cache
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    # Links are left as text: a card has none, so one could only come from somebody's name.
+    # Links stay text: a card has none, so one could only come from foreign text.
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink"])

@@ -1,4 +1,4 @@
-"""What the pages read from the stores. In a list a broken record leaves a gap, and others show."""
+"""Reads of the pages from the stores. In a list, a broken record leaves a gap; others are shown."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ logger = logging.getLogger(__name__)
 
 
 Name = TypeVar("Name")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def or_none(read: Callable[[Name], Found], name: Name) -> Found | None:
-    """What was read; None, with a line in the log, where it is missing or cannot be trusted."""
+def or_none(read: Callable[[Name], Value], name: Name) -> Value | None:
+    """The result; None, with a line in the log, where it is missing or cannot be trusted."""
     try:
         return read(name)
     except Exception as error:
         if not concerns_one_record(error):
             raise
         is_expected = isinstance(error, LoopError)
-        logger.warning("page shows a gap: %s", sentence(error), exc_info=not is_expected)
+        logger.warning("the page shows a gap: %s", sentence(error), exc_info=not is_expected)
         return None
 
 
-def each(read: Callable[[Name], Found], names: Iterable[Name]) -> dict[Name, Found]:
+def by_name(read: Callable[[Name], Value], names: Iterable[Name]) -> dict[Name, Value]:
     """Everything that could be read, by name."""
-    wanted = list(dict.fromkeys(names))
-    found = list(in_parallel(lambda name: or_none(read, name), wanted))
-    return {name: one for name, one in zip(wanted, found, strict=True) if one is not None}
+    unique = list(dict.fromkeys(names))
+    values = list(in_parallel(lambda name: or_none(read, name), unique))
+    return {name: value for name, value in zip(unique, values, strict=True) if value is not None}
 
 
 def judged(registry: Registry, key: str) -> Judged:
@@ -57,7 +57,7 @@ def judged(registry: Registry, key: str) -> Judged:
 
 
 def history(registry: Registry) -> tuple[list[LogEntry], str]:
-    """The champion log, or why it cannot be trusted: then nothing of it is shown."""
+    """The champion log, or why it cannot be trusted; then no entry is shown."""
     try:
         return registry.log.history(), ""
     except Exception as error:
@@ -76,12 +76,12 @@ def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest |
 
 def decisions(registry: Registry) -> list[ObjectInfo]:
     """Every decision that was ever stored, newest first."""
-    found = [
+    infos = [
         info
         for info in registry.models.list(f"{registry.name}/versions/")
-        if links.decision_link(info.key)  # what lies elsewhere is named by champion fsck
+        if links.decision_link(info.key)  # `champion fsck` reports objects elsewhere
     ]
-    return sorted(found, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
+    return sorted(infos, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
 
 
 def _folder(key: str) -> str:
@@ -92,11 +92,11 @@ def _folder(key: str) -> str:
 def readable(
     reviews: Bucket, keys: Iterable[str], kind: type[AnyRecord]
 ) -> tuple[list[AnyRecord], list[str]]:
-    """The records under some keys, and those of the keys that cannot be read: never silent."""
-    found = read_all(reviews, list(keys), kind)
+    """The records under some keys, and the keys that cannot be read."""
+    records = read_all(reviews, list(keys), kind)
     return (
-        [one for one in found if not isinstance(one, Unreadable)],
-        [one.key for one in found if isinstance(one, Unreadable)],
+        [record for record in records if not isinstance(record, Unreadable)],
+        [record.key for record in records if isinstance(record, Unreadable)],
     )
 
 
@@ -118,7 +118,7 @@ class Unreadable:
 def read_all(
     reviews: Bucket, keys: Sequence[str], kind: type[AnyRecord]
 ) -> list[AnyRecord | Unreadable]:
-    """The records under some keys, in their order; those that cannot be read say why."""
+    """The records under some keys, in their order; `Unreadable` for those that cannot be read."""
 
     def read(key: str) -> AnyRecord | Unreadable:
         try:

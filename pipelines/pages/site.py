@@ -71,7 +71,7 @@ class Site:
     secret: Callable[[], str]
 
     def may_read(self, dag_id: str | None = None) -> Any:
-        """For ``dependencies`` of a route: every route has it, a test says."""
+        """For ``dependencies`` of a route; a test checks that every route has it."""
         return Depends(self.reads(dag_id))
 
     @property

@@ -16,10 +16,10 @@ PROMOTABLE: frozenset[Verdict] = frozenset({"PROMOTE", "REFRESH"})
 
 
 class GateRule(Record):
-    """One rule of the gate: what it asked, what it saw, and a sentence for people.
+    """One rule of the gate: its limit, the observed value, and a sentence for people.
 
-    ``low`` and ``high`` bound what was observed, ``detectable`` is the smallest true change that
-    would show; None where the rule is no comparison.
+    ``low`` and ``high`` bound the observed value, ``detectable`` is the smallest true change that
+    would show; None where the rule does not compare models.
     """
 
     rule: str
@@ -34,7 +34,7 @@ class GateRule(Record):
 
     @property
     def answer(self) -> str:
-        """For people. A gain that is not there is no fault: then nothing needs to change."""
+        """For people. A missing gain is not a failure: it means that nothing needs to change."""
         if self.group == "gain":
             return "yes" if self.is_passed else "no"
         return "ok" if self.is_passed else "FAIL"
@@ -50,7 +50,7 @@ class Decision(GateRecord):
     reference_version: str | None
     verdict: Verdict
     approval: Approval
-    becomes_reference: bool  # surely better than the reference, so later models answer to this one
+    becomes_reference: bool  # reliably better than the reference: replaces it for later models
     why: str
     rules: tuple[GateRule, ...]
 
@@ -60,7 +60,7 @@ class Decision(GateRecord):
 
 
 class CardFiles(GateRecord):
-    """The model card of a decision as it was drawn: what a person reads before approving."""
+    """The files of a decision's model card, which a person reads before approving."""
 
     schema_version: Literal[1] = 1
     decision_sha256: Sha256

@@ -2,11 +2,11 @@
 
 A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
 records have equal digests. Object keys in records are relative to their bucket: the same work in
-another bucket writes the same bytes. Clocks appear where a person or a promotion decided, in the
-champion log and in replays, and where somebody was told, in alerts; nowhere else.
+another bucket writes the same bytes. Times are recorded only where a person or a promotion decided
+(the champion log and replays) and where an alert was sent.
 
 A `StoredRecord` lies in a bucket, sealed (`core.store.sealed`), under the key that its own fields
-make. So a record in another place is noticed, whoever signed it.
+make. So a record in another place is detected, whoever signed it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ReplayVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD", "DISCARDED"]
 
 
 class Delivery(StoredRecord):
-    """One delivered file, named by the hash of its format and bytes. Written when it is landed."""
+    """One delivered file, named by the hash of its format and bytes. Written when it lands."""
 
     schema_version: Literal[1] = 1
     sha256: Sha256
@@ -45,7 +45,7 @@ class Delivery(StoredRecord):
 
 
 class Arrival(StoredRecord):
-    """One landing file as it was found on one night, and the delivery its bytes are."""
+    """One landing file as it was read on one night, and the delivery that its bytes are."""
 
     schema_version: Literal[1] = 1
     landing_key: str
@@ -80,7 +80,7 @@ class Outcome(StoredRecord):
     night: NightDate
     landing_key: str  # with version_tag: the one arrival whose receipt counts the rows
     version_tag: str
-    counted_in: NightDate  # of the run that concluded it; `night` is the day it was delivered for
+    counted_in: NightDate  # of the run that processed it; `night` is the day it was delivered for
     verdict: DeliveryVerdict
     why: str
     delivered_rows: int
@@ -98,7 +98,7 @@ class Outcome(StoredRecord):
 
 
 class Receipt(StoredRecord):
-    """One landing file was dealt with: which delivery it was, and what became of it."""
+    """One landing file was processed: which delivery it was, and what became of it."""
 
     schema_version: Literal[1] = 1
     landing_key: str
@@ -121,7 +121,7 @@ class Receipt(StoredRecord):
 
 
 class ReplayPlan(StoredRecord):
-    """What a person wants to become of rows that do not count, thought over and not done yet."""
+    """What a person plans to do with rows that do not count; not done yet."""
 
     schema_version: Literal[1] = 1
     delivery: Sha256
@@ -158,7 +158,7 @@ class Replay(StoredRecord):
     quarantined_rows: int
     held_rows: int
     discarded_rows: int
-    accepted: Partition | None  # rows that count from here on, beside those of before
+    accepted: Partition | None  # rows that count from here on, in addition to the earlier ones
     quarantined: Partition | None  # all that is still there
     sketch: Partition | None  # of ``accepted``
     validation_key: str
@@ -208,12 +208,12 @@ class NightSummary(Record):
     quarantined_rows: int
     held_rows: int
     missing: tuple[MissingDelivery, ...] = ()
-    set_aside: tuple[SetAside, ...] = ()  # those that need a person first, and not all of many
+    set_aside: tuple[SetAside, ...] = ()  # those that need a person first; cut off when many
     set_aside_deliveries: int = 0
     unreadable: tuple[str, ...] = ()  # keys of receipts that are torn or under another's name
     receipts: tuple[Receipt, ...]
 
     @property
     def for_people(self) -> list[SetAside]:
-        """The files that no night will take up unless somebody does something."""
-        return [one for one in self.set_aside if one.needs_person]
+        """The files that no night will take up until a person acts."""
+        return [entry for entry in self.set_aside if entry.needs_person]

@@ -1,4 +1,4 @@
-"""The records in which a version is judged: scores, comparisons, rules, the decision, an approval.
+"""The records on which the gate decides: scores, comparisons, and the check of the model file.
 
 Numbers are rounded to `DECIMALS` places before they are recorded: the last bits of a sum may differ
 between processors, and a record must not.
@@ -26,7 +26,7 @@ class CalibrationBin(Record):
 
 
 class Metrics(Record):
-    """Scores of one model on one set of reviews. Higher is better but for losses and errors."""
+    """Scores of one model on one set of reviews. Higher is better except for losses and errors."""
 
     rows: int
     accuracy: float
@@ -66,7 +66,7 @@ class PairedComparison(Record):
 
 
 class SetScores(Record):
-    """All models on one evaluation set. A model's scores are None if one of them is no number."""
+    """All models on one evaluation set. A model's scores are None if one is not a number."""
 
     name: SetName
     set_id: Sha256  # of the texts: equal ids mean the same reviews
@@ -123,7 +123,7 @@ class CheckRow(Record):
 
 
 class GateRecord(ModelRecord):
-    """What was found, decided or answered about a version, before one champion and one policy."""
+    """A record about a version at the gate, against one champion under one policy."""
 
     version: VersionId
     champion_generation: int  # 0: there was no champion
@@ -150,7 +150,7 @@ class Evaluation(GateRecord):
     newest: SetScores
     golden: SetScores
     slices: tuple[SliceScore, ...]
-    behaviour: BehaviourScores | None  # None: a probability was no number
+    behaviour: BehaviourScores | None  # None: a probability was not a number
     champion_behaviour: BehaviourScores | None
     check_rows: tuple[CheckRow, ...]
     golden_probabilities: tuple[float, ...]
@@ -161,7 +161,7 @@ class Evaluation(GateRecord):
 
 
 class ArtefactCheck(GateRecord):
-    """What a clean process found out about a model file. Measured, so no two are the same bytes."""
+    """What a clean process measured of a model file, so two checks never have the same bytes."""
 
     schema_version: Literal[1] = 1
     evaluation_sha256: Sha256

@@ -13,11 +13,11 @@ EntryKind = Literal["promotion", "rollback", "release", "pin"]
 
 
 class LogEntry(ModelRecord):
-    """One line of the champion's succession. The log is the truth about who is champion.
+    """One line of the champion's succession. The log alone decides who is champion.
 
-    ``version`` is who is champion from here on, ``reference`` the version that every challenger
-    must not be worse than, so that many small losses cannot add up. A rollback names in ``subject``
-    the version it withdraws, a release the withdrawn version that may compete again.
+    ``version`` is the champion from here on, ``reference`` the version that no challenger may be
+    worse than, so that many small losses cannot add up. In a rollback ``subject`` is the version
+    it withdraws, in a release the withdrawn version that may compete again.
     """
 
     schema_version: Literal[2] = 2
@@ -46,7 +46,7 @@ class LogEntry(ModelRecord):
 
 
 class RollbackPlan(ModelRecord):
-    """A rollback that was thought over: from which champion to which older version, and why."""
+    """A planned rollback: from which champion to which older version, and why."""
 
     schema_version: Literal[1] = 1
     champion_generation: int = Field(ge=1)
@@ -63,7 +63,7 @@ class RollbackPlan(ModelRecord):
 class ChampionHint(ModelRecord):
     """Where readers may start looking. May be missing or stale: the log decides.
 
-    One that names a generation which the log does not have proves that the log was cut back.
+    A hint at a generation that the log does not have proves that the log was cut back.
     """
 
     schema_version: Literal[1] = 1

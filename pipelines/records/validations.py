@@ -1,4 +1,4 @@
-"""Records of what a validation found."""
+"""Records of a validation: its rules, findings and profile."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, Versi
 from pipelines.records.data import Partition
 from pipelines.records.deliveries import DeliveryVerdict
 
-Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not judged
+Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not checked
 
 
 class RuleResult(Record):
-    """What one validation rule found, in numbers and as a sentence."""
+    """The result of one validation rule, in numbers and as a sentence."""
 
     rule: str
     severity: Severity
@@ -40,18 +40,18 @@ class Agreement(Record):
     rows: int
     agreeing_rows: int
     expected: float  # share in the source's earlier deliveries, else in the champion's holdout
-    expected_rows: int  # which that share was counted on
+    expected_rows: int  # on which that share was counted
     is_own: bool  # whether it is the source's own
 
 
 class Basis(Record):
-    """All that a validation depends on beside the delivery: the same basis, the same findings."""
+    """All that a validation depends on, except the delivery: the same basis, the same findings."""
 
     rules: Sha256  # settings, code and libraries
     before: NightDate  # compared with what earlier nights counted
     known: Sha256  # of the texts that counted already
     trailing: tuple[str, ...]  # reports of the source's recent deliveries, oldest first
-    champion: VersionId | None  # whose reading of the labels was asked for
+    champion: VersionId | None  # whose predictions were compared with the labels
 
 
 class Example(Record):
@@ -64,7 +64,7 @@ class Example(Record):
 
 
 class Validation(StoredRecord):
-    """Everything validation found out about one delivery."""
+    """All results of validating one delivery."""
 
     schema_version: Literal[1] = 1
     delivery: Sha256
@@ -84,7 +84,7 @@ class Validation(StoredRecord):
     accepted: Partition | None
     quarantined: Partition | None
     sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
-    page_sha256: Sha256  # of the report for people, which is drawn from all the rest
+    page_sha256: Sha256  # of the report for people, which is drawn from the other fields
 
     @property
     def object_key(self) -> str:

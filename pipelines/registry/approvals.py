@@ -8,7 +8,7 @@ from pipelines.registry.registry import Registry
 
 
 def is_allowed(registry: Registry, decision: Decision) -> bool:
-    """Whether nothing stands in the way but the champion: verdict and, if needed, approval."""
+    """Whether the verdict and, if needed, the approval allow promotion over its champion."""
     if not may_ever_be(registry, decision):
         return False
     if decision.approval == "not_needed":
@@ -18,7 +18,7 @@ def is_allowed(registry: Registry, decision: Decision) -> bool:
 
 
 def is_open(registry: Registry, decision: Decision) -> bool:
-    """Whether the version may still become champion: it is allowed to, or nobody was asked yet."""
+    """Whether the version may still become champion: it is allowed, or not answered yet."""
     if not may_ever_be(registry, decision):
         return False
     approval = find_approval(registry, decision) if decision.approval == "needed" else None
@@ -31,7 +31,7 @@ def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | No
     Raises
     ------
     PromotionError
-        If what is kept beside the decision answers another one.
+        If the stored approval answers another decision.
     """
     approval = registry.decisions.find_approval(decision)
     return _checked_answer(approval, decision) if approval else None
@@ -40,22 +40,23 @@ def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | No
 def answer(
     registry: Registry, decision_key: str, says: Answer, *, actor: str, reason: str
 ) -> ApprovalRecord:
-    """Keep a person's answer to a decision that asks for one; the first answer stands.
+    """Store a person's answer to a decision that asks for one; the first answer stands.
 
     Raises
     ------
     PromotionError
-        If the decision asks for no approval, there is no reason, or what is kept beside the
-        decision answers another one.
+        If the decision does not ask for approval, the reason is blank, or the stored approval
+        answers another decision.
     """
     decision = registry.decisions.decision(decision_key)
     if decision.approval != "needed":
         raise PromotionError(
-            f"nobody is asked about version {decision.version}: its verdict is {decision.verdict}, "
-            f"and approval is {decision.approval.replace('_', ' ')}. {decision.why}"
+            f"version {decision.version} does not ask for approval: its verdict is "
+            f"{decision.verdict}, and approval is {decision.approval.replace('_', ' ')}. "
+            f"{decision.why}"
         )
     if not reason.strip():
-        raise PromotionError("an answer needs a reason: whoever reads the log later will ask")
+        raise PromotionError("an answer needs a reason, which is kept in the registry")
     approval = ApprovalRecord(
         model_name=registry.name,
         version=decision.version,
@@ -71,11 +72,11 @@ def answer(
 
 def _checked_answer(approval: ApprovalRecord, decision: Decision) -> ApprovalRecord:
     """The approval, if it answers this very decision."""
-    found, wanted = approval.decision_sha256, decision.digest()
-    if (found, approval.version) != (wanted, decision.version):
+    answered, own = approval.decision_sha256, decision.digest()
+    if (answered, approval.version) != (own, decision.version):
         raise PromotionError(
-            f"the approval by {approval.actor} answers decision {found[:16]}…, not {wanted[:16]}… "
-            f"on version {decision.version}: it is void. Find out who put it there: "
+            f"the approval by {approval.actor} answers decision {answered[:16]}…, not {own[:16]}… "
+            f"on version {decision.version}, so it is void. To check the registry, run: "
             "python -m pipelines champion fsck"
         )
     return approval
@@ -88,20 +89,20 @@ def may_ever_be(registry: Registry, decision: Decision) -> bool:
 
 
 def checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord | None:
-    """The approval, where one is needed. Without a person's yes there is none."""
+    """The approval, where one is needed; an error without a person's approval."""
     if decision.approval == "not_needed":
         return None
     approval = find_approval(registry, decision)
     if approval is None or approval.answer != "approve":
-        said = f"{approval.actor} rejected it ({approval.reason})" if approval else "nobody did"
+        answer = f"{approval.actor} rejected it ({approval.reason})" if approval else "has none"
         raise PromotionError(
-            f"version {decision.version} needs a person's approval, and {said}. To approve: "
+            f"version {decision.version} needs a person's approval, and {answer}. To approve: "
             f"python -m pipelines decision approve {decision.version} --reason ..."
         )
     return approval
 
 
 def joined_reasons(reason: str, approval: ApprovalRecord | None) -> str:
-    """Why, in the words of who approved it and of who started the run."""
-    said = [approval.reason] if approval else []
-    return "; ".join(dict.fromkeys(part for part in [*said, reason] if part))
+    """The reasons of the person who approved it and of the one who started the run."""
+    reasons = [approval.reason] if approval else []
+    return "; ".join(dict.fromkeys(part for part in [*reasons, reason] if part))

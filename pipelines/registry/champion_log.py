@@ -1,4 +1,4 @@
-"""The order of the champion log, and what its dates can say."""
+"""The champion log: its order, and how far its dates can be trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ChampionLog:
-    """Who is and was champion. The log only grows; a hole or a lost end is an error."""
+    """Who is and was champion. The log only grows; a missing entry or a lost end is an error."""
 
     def __init__(self, models: Bucket, name: str) -> None:
         self.models = models
@@ -40,7 +40,7 @@ class ChampionLog:
         TrustError
             If a generation is missing, the newest entry was changed, or the log was cut back.
         """
-        announced = self._announced()  # first: meanwhile the log may grow, but never shrink
+        announced = self._announced()  # read first: the log may grow meanwhile, but never shrink
         generations = self._generations()
         newest = generations[-1] if generations else 0
         if announced > newest:
@@ -48,18 +48,18 @@ class ChampionLog:
         return self.entry(newest) if generations else None
 
     def _announced(self) -> int:
-        """The generation of which the hint proves that it was promoted; 0 where there is none."""
+        """The generation that the hint proves to have been promoted; 0 without a valid hint."""
         try:
             hint = self.models.find_record(keys.hint_key(self.name), ChampionHint)
         except TrustError as error:
-            logger.warning("the hint proves nothing: %s", error)
+            logger.warning("the champion hint is not used: %s", error)
             return 0
         return hint.generation if hint else 0
 
     def cut(self, why: str, newest: int) -> TrustError:
         return TrustError(
             f"the champion log of {self.name!r} was cut back: {why}, and it ends with generation "
-            f"{newest}. No champion is taken from it. What to do: "
+            f"{newest}. It is not used. What to do: "
             "docs/runbooks/champion-log-broken.md"
         )
 
@@ -80,7 +80,7 @@ class ChampionLog:
             if entry.previous_entry_sha256 != before:
                 raise TrustError(
                     f"{self.models.uri(self.key(generation))} does not follow from the entry "
-                    f"before it: it names {entry.previous_entry_sha256}, that one is {before}"
+                    f"before it: it names {entry.previous_entry_sha256}, but that entry is {before}"
                 )
             entries.append(entry)
         return entries
@@ -112,11 +112,11 @@ class ChampionLog:
         return answering_at(self.history(), moment, now(self.models))
 
     def withdrawn(self) -> dict[str, LogEntry]:
-        """Versions that were rolled back and not released since, with the entry that says so."""
+        """Versions that were rolled back and not released since, with the rollback's entry."""
         return withdrawn_among(self.history())
 
     def append(self, entry: LogEntry) -> LogEntry:
-        """Write the next line of the log, or find that it is written already.
+        """Write the next line of the log, or return it if it is already written.
 
         Raises
         ------
@@ -125,14 +125,14 @@ class ChampionLog:
         UnsafeStoreError
             If the store does not honour create-if-absent.
         """
-        standing = self.models.put_first(entry)
-        if standing.token != entry.token:
+        stored = self.models.put_first(entry)
+        if stored.token != entry.token:
             newest = self.champion()
             raise ChampionMovedError(
                 decided_against=entry.generation - 1,
                 champion_is=newest.generation if newest else entry.generation,
             )
-        entry = standing
+        entry = stored
         self._leave_hint(entry)
         logger.info("champion=%s generation=%d", entry.version, entry.generation)
         return entry
@@ -150,7 +150,7 @@ class ChampionLog:
 
 
 def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:
-    """Versions that were rolled back and not released since, with the entry that says so."""
+    """Versions that were rolled back and not released since, with the rollback's entry."""
     withdrawn: dict[str, LogEntry] = {}
     for entry in history:
         if entry.kind == "rollback" and entry.subject is not None:
@@ -161,29 +161,29 @@ def withdrawn_among(history: Iterable[LogEntry]) -> dict[str, LogEntry]:
 
 
 def time_after(bucket: Bucket, before: LogEntry | None) -> str:
-    """When the entry after ``before`` is made, by the store's clock.
+    """The date for the entry after ``before``, by the store's clock.
 
-    It is never earlier than the entry before, unless that one's date is further ahead than clocks
-    of one store differ: then that date is wrong, and is not carried on.
+    It is never earlier than the date of ``before``, unless that is further ahead than the clocks
+    of one store differ: then the date of ``before`` is wrong, and is not carried on.
     """
-    told = now(bucket)
+    at = now(bucket)
     then = read(before.at) if before else None
-    if before is None or then is None or then <= told:
-        return written(told)
-    if then - told <= CLOCKS_AGREE:
+    if before is None or then is None or then <= at:
+        return written(at)
+    if then - at <= CLOCKS_AGREE:
         return before.at
     logger.warning(
-        "Generation %d is dated %s, and the store's clock says %s: one of the two is wrong. "
-        "What follows is dated by the store's clock.", before.generation, before.at, written(told),
+        "Generation %d is dated %s, but the store's clock is at %s: one of the two is wrong. "
+        "The next entry is dated by the store's clock.", before.generation, before.at, written(at),
     )  # fmt: skip
-    return written(told)
+    return written(at)
 
 
 def answering_at(history: Sequence[LogEntry], moment: datetime, now: datetime) -> LogEntry | None:
     """Who was champion at a moment; None before the first promotion.
 
-    An entry dated after ``now``, or against the order of most others, has a wrong date. It is
-    taken to have begun when the next one did whose date fits; the last one, now.
+    An entry dated after ``now``, or against the order of most others, has a wrong date. It counts
+    from the date of the next entry whose date fits, or from ``now`` if there is none.
     """
     begun = [
         entry for entry, began in zip(history, _begun(history, now), strict=True) if began <= moment
@@ -192,7 +192,7 @@ def answering_at(history: Sequence[LogEntry], moment: datetime, now: datetime) -
 
 
 def misdated(history: Sequence[LogEntry], now: datetime) -> list[LogEntry]:
-    """The entries whose date is wrong by more than clocks of one store differ."""
+    """The entries whose date is wrong by more than the clocks of one store differ."""
     return [
         entry
         for entry, began in zip(history, _begun(history, now), strict=True)
@@ -212,7 +212,7 @@ def _begun(history: Sequence[LogEntry], now: datetime) -> list[datetime]:
 
 
 def _in_order(dates: Sequence[datetime | None]) -> list[int]:
-    """Places of the longest run of dates that never goes back, by patience sorting."""
+    """Positions of the longest non-decreasing subsequence of dates, by patience sorting."""
     ends: list[datetime] = []  # the earliest date that a run of each length can end with
     last: list[int] = []  # and its place
     before: dict[int, int | None] = {}
@@ -222,9 +222,9 @@ def _in_order(dates: Sequence[datetime | None]) -> list[int]:
         length = bisect_right(ends, at)
         before[place] = last[length - 1] if length else None
         ends[length : length + 1], last[length : length + 1] = [at], [place]
-    found: list[int] = []
-    here = last[-1] if last else None
-    while here is not None:
-        found.append(here)
-        here = before[here]
-    return found
+    order: list[int] = []
+    position = last[-1] if last else None
+    while position is not None:
+        order.append(position)
+        position = before[position]
+    return order

@@ -1,4 +1,4 @@
-"""What was found of a version, decided on it, drawn and answered: one folder per decision."""
+"""Evaluation, check, decision, card and answer of a version: one folder per decision."""
 
 from __future__ import annotations
 
@@ -31,46 +31,46 @@ class Decisions:
         return self.models.put_first(evaluation)
 
     def evaluation(self, key: str) -> Evaluation:
-        """An evaluation by its key, if it is of the version as it stands.
+        """An evaluation by its key, if its version is unchanged.
 
         Raises
         ------
         TrustError
-            If it is not proven to be, or its version is not the one that was evaluated.
+            If it is not proven, or its version is not the one that was evaluated.
         """
-        found = checked_own(self.models.get_record(key, Evaluation), self.name)
-        self.versions.manifest_as(found.version, found.manifest_sha256)
-        return found
+        evaluation = checked_own(self.models.get_record(key, Evaluation), self.name)
+        self.versions.manifest_as(evaluation.version, evaluation.manifest_sha256)
+        return evaluation
 
     def evaluation_of(self, decision: Decision) -> Evaluation:
-        """What a decision was made on, unchanged."""
-        key = keys.beside(decision.object_key, "evaluation.json")
-        found = self.models.get_record(key, Evaluation)
-        check_digest(self.models, found, decision.evaluation_sha256)
-        return found
+        """The evaluation that a decision was made on, if it is unchanged."""
+        key = keys.sibling(decision.object_key, "evaluation.json")
+        evaluation = self.models.get_record(key, Evaluation)
+        check_digest(self.models, evaluation, decision.evaluation_sha256)
+        return evaluation
 
     def add_check(self, check: ArtefactCheck) -> ArtefactCheck:
-        """Store what a clean process found; the first check of an evaluation stands."""
+        """Store what a clean process measured; the first check of an evaluation stands."""
         return self.models.put_first(check)
 
     def find_check(self, evaluation: Evaluation) -> ArtefactCheck | None:
-        """What a clean process found out about the evaluated model; None if it was never asked.
+        """What a clean process measured of the evaluated model; None if it never ran.
 
         Raises
         ------
         TrustError
-            If what is there is about another evaluation or model.
+            If the stored check is about another evaluation or model.
         """
-        key = keys.beside(evaluation.object_key, "artefact_check.json")
+        key = keys.sibling(evaluation.object_key, "artefact_check.json")
         check = self.models.find_record(key, ArtefactCheck)
         if check is None:
             return None
-        found = (check.evaluation_sha256, check.model_sha256)
+        checked = (check.evaluation_sha256, check.model_sha256)
         expected = (evaluation.digest(), self.versions.manifest(evaluation.version).model_sha256)
-        if found != expected:
+        if checked != expected:
             raise TrustError(
                 f"{self.models.uri(key)} is about another evaluation or model file: about "
-                f"{found[0][:16]}… and {found[1][:16]}…, not {expected[0][:16]}… and "
+                f"{checked[0][:16]}… and {checked[1][:16]}…, not {expected[0][:16]}… and "
                 f"{expected[1][:16]}…. It is not used."
             )
         return check
@@ -86,40 +86,40 @@ class Decisions:
         return [key for key in listed if key.endswith("/decision.json")]
 
     def last_decision(self, version: str, policy: str) -> Decision:
-        """The decision on a version under a policy against the newest champion it met."""
+        """The decision on a version under a policy against the newest champion."""
         decisions = [self.decision(key) for key in self.decision_keys(version)]
-        return [one for one in decisions if one.policy == policy][-1]
+        return [decision for decision in decisions if decision.policy == policy][-1]
 
     def decision(self, key: str) -> Decision:
-        """A decision by its key, if it is on the version as it stands."""
-        found = checked_own(self.models.get_record(key, Decision), self.name)
-        self.versions.manifest_as(found.version, found.manifest_sha256)
-        return found
+        """A decision by its key, if its version is unchanged."""
+        decision = checked_own(self.models.get_record(key, Decision), self.name)
+        self.versions.manifest_as(decision.version, decision.manifest_sha256)
+        return decision
 
     def decision_of(self, entry: LogEntry) -> Decision:
-        """The decision that a log entry was made on, unchanged."""
-        found = self.decision(entry.decision_key)
-        check_digest(self.models, found, entry.decision_sha256)
-        return found
+        """The decision that a log entry was made on, if it is unchanged."""
+        decision = self.decision(entry.decision_key)
+        check_digest(self.models, decision, entry.decision_sha256)
+        return decision
 
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
         """The decision on a version against one champion under one policy, if it was made."""
         key = keys.gate_key(self.name, version, generation, policy, "decision.json")
         try:
-            found = self.decision(key)
+            decision = self.decision(key)
         except ObjectMissingError:
             return None
-        if not found.policy.startswith(policy):
+        if not decision.policy.startswith(policy):
             raise TrustError(f"{self.models.uri(key)} was decided under another policy")
-        return found
+        return decision
 
     def add_card(self, card: CardFiles) -> CardFiles:
-        """Store what a card was drawn as; the first one of a decision stands."""
+        """Store the digests of a card's files; the first card of a decision stands."""
         return self.models.put_first(card)
 
     def find_card(self, decision: Decision) -> CardFiles | None:
         """Which files a decision's card consists of; None where it was never drawn."""
-        key = keys.beside(decision.object_key, "card.json")
+        key = keys.sibling(decision.object_key, "card.json")
         card = self.models.find_record(key, CardFiles)
         if card is not None and card.decision_sha256 != decision.digest():
             raise TrustError(f"{self.models.uri(key)} was drawn of another decision")
@@ -130,12 +130,12 @@ class Decisions:
         return self.models.put_first(approval)
 
     def find_approval(self, decision: Decision) -> ApprovalRecord | None:
-        """The answer beside a decision; None when nobody answered."""
-        key = keys.beside(decision.object_key, "approval.json")
+        """The answer to a decision; None when nobody answered."""
+        key = keys.sibling(decision.object_key, "approval.json")
         return self.models.find_record(key, ApprovalRecord)
 
     def decided_against(self) -> list[tuple[int, str]]:
-        """The generation that each decision was made against, and its key, as the names say."""
+        """The generation that each decision was made against, and its key, by the keys alone."""
         listed = (info.key for info in self.models.list(f"{self.name}/versions/"))
         decisions = [key for key in listed if key.endswith("/decision.json")]
         folders = [(key.split("/")[-2].partition("-")[0], key) for key in decisions]

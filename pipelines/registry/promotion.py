@@ -1,4 +1,4 @@
-"""Make a decided version champion, after checking again everything that speaks for it."""
+"""Make a decided version champion, after checking again everything the decision relied on."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 def promote(
     registry: Registry, decision: Decision, *, policy: str, actor: str, reason: str
 ) -> LogEntry:
-    """Make the decided version champion, if the champion it was compared with still is.
+    """Make the decided version champion, if the champion it was compared with is still in place.
 
     Where a person approved it, the log names that person instead of ``actor``. ``policy`` names the
-    rules in force now: a decision under any other is void.
-    Repeating it is safe: a promotion that already happened is recognised as our own.
+    rules in force now: a decision under other rules is void.
+    Repeating it is safe: a promotion that already happened is recognised.
 
     Raises
     ------
     PromotionError
-        If the decision does not allow it, a person's approval is asked for and missing, or it does
-        not match what is stored.
+        If the decision does not allow it, a needed approval is missing, or the decision does not
+        match what is stored.
     StalePlanError
         If it was decided under other rules than those in force.
     ChampionMovedError
@@ -101,7 +101,7 @@ def promote_if_allowed(
 def _check_verdict(registry: Registry, decision: Decision) -> None:
     if not may_ever_be(registry, decision):
         raise PromotionError(
-            f"version {decision.version} is not promoted: its decision says "
+            f"version {decision.version} is not promoted: the decision on it is "
             f"{decision.verdict} for model {decision.model_name!r}. {decision.why}"
         )
 
@@ -115,7 +115,7 @@ def _check_policy(decision: Decision, policy: str) -> None:
 
 
 def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, Evaluation]:
-    """What the decision was made on, after checking that it is still that."""
+    """What the decision was made on, after checking that it is unchanged."""
     manifest = registry.versions.manifest(decision.version)
     registry.versions.model_bytes(manifest)
     evaluation = registry.decisions.evaluation_of(decision)
@@ -128,7 +128,7 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
     if (entry := registry.log.withdrawn().get(decision.version)) is not None:
         raise PromotionError(
             f"version {decision.version} was rolled back by {entry.actor} at {entry.at} "
-            f"({entry.reason}) and does not come back by itself. To let it compete again: "
+            f"({entry.reason}) and is not promoted again. To let it compete again: "
             f"python -m pipelines champion release {decision.version} --reason ..."
         )
     return manifest, evaluation
@@ -141,7 +141,7 @@ def _entry_before(registry: Registry, decision: Decision) -> LogEntry | None:
     if entry is None or entry.version != decision.champion_version:
         raise PromotionError(
             f"the decision names champion generation {decision.champion_generation} "
-            f"({decision.champion_version}), which the log does not have"
+            f"({decision.champion_version}), which is not in the log"
         )
     return entry
 
@@ -149,9 +149,9 @@ def _entry_before(registry: Registry, decision: Decision) -> LogEntry | None:
 def _reference_after(
     decision: Decision, manifest: Manifest, before: LogEntry | None
 ) -> tuple[str, str]:
-    """Who later challengers answer to, and its manifest's digest.
+    """The reference for later challengers, and its manifest's digest.
 
-    It is this version if that is surely better than the reference so far.
+    It is this version if it is reliably better than the present reference.
     """
     if before is None or decision.becomes_reference:
         return manifest.version, manifest.digest()
@@ -161,5 +161,5 @@ def _reference_after(
 def _scores(evaluation: Evaluation) -> Metrics:
     scores = evaluation.holdout.challenger
     if scores is None:
-        raise PromotionError(f"version {evaluation.version} has no scores, so no promotion")
+        raise PromotionError(f"version {evaluation.version} is not promoted: it has no scores")
     return scores

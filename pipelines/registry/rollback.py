@@ -1,7 +1,7 @@
-"""Put an older champion back, in two steps: think it over, then do it.
+"""Put an older champion back, in two steps: plan it, then apply the plan.
 
 A rollback is one more line of the log. The plan names the champion it was made against, so
-repeating it never rolls back twice, and one that somebody's promotion overtook does nothing.
+repeating it never rolls back twice, and it does nothing if another promotion came first.
 The withdrawn version cannot be promoted again until somebody releases it.
 """
 
@@ -36,15 +36,15 @@ def make_plan(registry: Registry, to: str, *, reason: str) -> tuple[str, Rollbac
     Raises
     ------
     PromotionError
-        If there is no reason or no such former champion.
+        If the reason is blank, or ``to`` was never champion.
     TrustError
         If the target's manifest or model is not what was recorded.
     """
     if not reason.strip():
-        raise PromotionError("a rollback needs a reason: whoever reads the log later will ask")
+        raise PromotionError("a rollback needs a reason, which is kept in the log")
     history = registry.log.history()
     if not history:
-        raise PromotionError(f"model {registry.name!r} has no champion, so none to roll back")
+        raise PromotionError(f"model {registry.name!r} has no champion to roll back")
     champion, target = history[-1], _target(registry, history, to)
     registry.versions.load(registry.versions.champion_manifest(target))
     plan = RollbackPlan(
@@ -68,14 +68,14 @@ def _target(registry: Registry, history: list[LogEntry], to: str) -> LogEntry:
         and entry.version != history[-1].version
         and entry.version not in withdrawn
     ]
-    wanted = former if to == PREVIOUS else [entry for entry in former if entry.version == to]
-    if not wanted:
-        known = [entry.version for entry in former]
+    matching = former if to == PREVIOUS else [entry for entry in former if entry.version == to]
+    if not matching:
+        versions = [entry.version for entry in former]
         raise PromotionError(
             f"cannot roll back to {to!r}: it must be a former champion that was not itself rolled "
-            f"back. There are: {', '.join(known) or 'none'}"
+            f"back. Such versions: {', '.join(versions) or 'none'}"
         )
-    return wanted[-1]
+    return matching[-1]
 
 
 def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntry:
@@ -84,7 +84,7 @@ def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntr
     Raises
     ------
     ChampionMovedError
-        If another version became champion since the plan was made: think it over again.
+        If another version became champion since the plan was made: make a new plan.
     """
     before = registry.log.entry(plan.champion_generation)
     target = registry.log.entry(plan.target_generation)
@@ -114,12 +114,12 @@ def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
     Returns
     -------
     version : str or None
-        Who is champion instead; None if nobody could be put back.
+        The champion after that; None if no version could be put back.
     """
     try:
         champion = registry.log.champion()
         if champion is not None and champion.generation != generation:
-            return champion.version  # somebody was faster, or this is a repetition
+            return champion.version  # another run was faster, or this is a repetition
         if champion is None or champion.kind != "promotion":
             return None  # a person chose this one
         _, plan = make_plan(registry, PREVIOUS, reason=reason)
@@ -140,16 +140,16 @@ def pin(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntr
     Raises
     ------
     PromotionError
-        If there is no reason, or the version was never champion.
+        If the reason is blank, or the version was never champion.
     ChampionMovedError
         If the log grew meanwhile: run it again.
     """
     if not reason.strip():
-        raise PromotionError("a pin needs a reason: whoever reads the log later will ask")
+        raise PromotionError("a pin needs a reason, which is kept in the log")
     history = registry.log.history()
     target = next((entry for entry in reversed(history) if entry.version == version), None)
     if target is None:
-        raise PromotionError(f"version {version!r} was never champion, so it is no reference")
+        raise PromotionError(f"version {version!r} was never champion, so it cannot be pinned")
     registry.versions.load(registry.versions.champion_manifest(target))
     before = history[-1]
     return registry.append(
@@ -183,16 +183,16 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
     Raises
     ------
     PromotionError
-        If there is no reason, or the version is not withdrawn.
+        If the reason is blank, or the version is not withdrawn.
     ChampionMovedError
         If the log grew meanwhile: run it again.
     """
     if not reason.strip():
-        raise PromotionError("a release needs a reason: whoever reads the log later will ask")
+        raise PromotionError("a release needs a reason, which is kept in the log")
     withdrawn = registry.log.withdrawn()
     if version not in withdrawn:
         raise PromotionError(
-            f"version {version!r} is not withdrawn. Withdrawn are: "
+            f"version {version!r} is not withdrawn. Withdrawn versions: "
             f"{', '.join(sorted(withdrawn)) or 'none'}"
         )
     before = registry.log.history()[-1]

@@ -1,4 +1,4 @@
-"""The versions of a model: planned, trained, and read again only if nothing of them changed."""
+"""The versions of a model: planned, trained, and read only if they are unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load_version(manifest: Manifest, model: bytes) -> Pipeline:
-    """Read a version's model, if this code makes the features that it was trained on.
+    """Read a version's model, if this code computes the features that it was trained on.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def load_version(manifest: Manifest, model: bytes) -> Pipeline:
     if manifest.featurizer not in {None, FEATURIZER_VERSION}:
         raise ModelFormatError(
             f"version {manifest.version} was trained on features {manifest.featurizer!r}; this "
-            f"code makes {FEATURIZER_VERSION!r}, on which it would answer at random. Use the "
-            "release of this project that made it."
+            f"code computes {FEATURIZER_VERSION!r}, on which its answers would be random. Use the "
+            "release of this project that trained it."
         )
     return load_model(model)
 
@@ -49,7 +49,7 @@ def checked_own(record: AnyRecord, name: str) -> AnyRecord:
 
 
 def check_digest(bucket: Bucket, record: ModelRecord, expected: str) -> None:
-    """A record is the one that another record names by its digest."""
+    """Check that a record is the one that another record names by its digest."""
     if record.digest() != expected:
         raise DigestMismatchError(
             uri=bucket.uri(record.object_key), expected=expected, found=record.digest()
@@ -67,7 +67,7 @@ class Versions:
         return keys.manifest_key(self.name, version)
 
     def add_version(self, manifest: Manifest, model: bytes) -> Manifest:
-        """Store a trained model; the manifest, written last, makes it exist. The first stands."""
+        """Store a trained model, then its manifest, which makes it exist. The first one stands."""
         self.models.put_once(manifest.model_key, model)
         return self.models.put_first(manifest)
 
@@ -83,14 +83,14 @@ class Versions:
         Raises
         ------
         ObjectMissingError
-            If there is no such version.
+            If the version does not exist.
         TrustError
-            If it is not proven to be its manifest, or names the model file of another version.
+            If it is not proven, or names the model file of another version.
         """
         manifest = self.models.get_record(self.key(version), Manifest)
         own_file = keys.model_file_key(self.name, version, manifest.model_sha256)
-        named = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
-        if named != (self.name, version, own_file):
+        identity = (manifest.plan.model_name, manifest.plan.version, manifest.model_key)
+        if identity != (self.name, version, own_file):
             raise TrustError(f"the manifest of version {version} belongs to another version")
         return manifest
 
@@ -111,17 +111,17 @@ class Versions:
             If the object was changed after it was recorded.
         """
         data = self.models.get(manifest.model_key, max_bytes=manifest.model_size_bytes)
-        found = sha256_of(data)
-        if found != manifest.model_sha256:
+        actual = sha256_of(data)
+        if actual != manifest.model_sha256:
             raise DigestMismatchError(
                 uri=self.models.uri(manifest.model_key),
                 expected=manifest.model_sha256,
-                found=found,
+                found=actual,
             )
         return data
 
     def load(self, manifest: Manifest) -> Pipeline:
-        """A version's model, verified and read with the allow-list that is in our code."""
+        """A version's model, verified, and read with the allow-list in our code."""
         return load_version(manifest, self.model_bytes(manifest))
 
     def champion_manifest(self, entry: LogEntry) -> Manifest:
@@ -129,7 +129,7 @@ class Versions:
         return self.manifest_as(entry.version, entry.manifest_sha256)
 
     def reference_manifest(self, entry: LogEntry) -> Manifest:
-        """The manifest of the reference that is pinned since a log entry, unchanged."""
+        """The manifest of the reference that a log entry names, if it is unchanged."""
         return self.manifest_as(entry.reference, entry.reference_manifest_sha256)
 
     def manifest_as(self, version: str, expected: str) -> Manifest:

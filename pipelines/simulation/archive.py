@@ -1,4 +1,4 @@
-"""Reviews out of the official archive, packed or unpacked."""
+"""Reviews from the official archive, packed or unpacked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _wanted_members(members: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
         if unpacked_bytes > MAX_UNPACKED_BYTES:
             raise SourceError(
                 f"{member.name!r} makes the archive larger than {MAX_UNPACKED_BYTES:,} bytes "
-                "unpacked: that is not the official one, and it is not read further."
+                "unpacked. It is not the official archive and is not read further."
             )
         if member.isreg() and _is_wanted(member.name):
             _check_size(member.name, member.size)
@@ -59,10 +59,10 @@ def _wanted_members(members: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
 def from_folder(path: Path) -> pa.Table:
     root = path if path.name == "aclImdb" else path / "aclImdb"
     files = {f"aclImdb/{file.relative_to(root).as_posix()}": file for file in _text_files(root)}
-    wanted = {name: file for name, file in files.items() if _is_wanted(name)}
-    for name, file in wanted.items():
+    review_files = {name: file for name, file in files.items() if _is_wanted(name)}
+    for name, file in review_files.items():
         _check_size(name, file.stat().st_size)
-    return _as_table(path, {name: file.read_bytes() for name, file in wanted.items()})
+    return _as_table(path, {name: file.read_bytes() for name, file in review_files.items()})
 
 
 def _text_files(root: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""What can be wrong with delivered rows, done on purpose."""
+"""Damage delivered rows on purpose, in every way that can go wrong."""
 
 from collections.abc import Callable
 from typing import Any, Final, Literal, get_args
@@ -95,7 +95,7 @@ _DAMAGES: Final[dict[str, Callable[[Row, Row], Row]]] = {
 
 
 def flip_labels(rows: pa.Table, *, share: float, rng: np.random.Generator) -> pa.Table:
-    """Turn the labels of a share, in [0, 1], of the rows round; nothing else shows it.
+    """Flip the labels of a share, in [0, 1], of the rows; nothing else shows it.
 
     As many of each class are turned, so their balance stays, and each one's rating is mirrored
     with it. Where the classes differ in size, the larger one keeps what the smaller one lacks.

@@ -1,4 +1,4 @@
-"""The official archive, downloaded once, whole or not at all."""
+"""Download the official archive once, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DownloadError(SourceError):
 
 @dataclass(frozen=True)
 class RemoteArchive:
-    """A file to download, and what makes sure that it is the right one."""
+    """A file to download, with the size and digest that prove it is the right one."""
 
     url: str
     size_bytes: int
@@ -84,8 +84,8 @@ def _download(path: Path, archive: RemoteArchive, on_progress: ProgressFactory) 
         ):
             response.raise_for_status()
             _write(part, response.iter_raw(CHUNK_BYTES), archive, advance)
-        if (found := _md5(part)) != archive.md5:
-            raise _download_error(archive, f"its MD5 is {found}, expected {archive.md5}")
+        if (actual := _md5(part)) != archive.md5:
+            raise _download_error(archive, f"its MD5 is {actual}, expected {archive.md5}")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Replay a source as nightly deliveries: the files an upstream site would drop into ``landing/``.
+"""Deliver a source night by night: the files an upstream site would drop into ``landing/``.
 
 A delivery can be damaged on purpose, in whole (`Fault`) or in part (``dirty_share``), or poisoned
 (``flipped_share``), so that what comes after can be shown and tested on known damage.
@@ -46,7 +46,7 @@ def simulate(table: pa.Table, nights: Sequence[NightPlan], *, seed: int) -> Iter
     """Deal reviews (``REVIEW_SCHEMA``) out to the planned deliveries, each at most once.
 
     Rows are shuffled once, so the same table and seed give the same order whatever the plan.
-    Bodies are made one at a time, when asked for.
+    Bodies are made one at a time, on demand.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[D
     files: Counter[tuple[str, date]] = Counter()
     whole: dict[tuple[str, date], list[pa.Table]] = {}
     dealt = 0
-    for night, plan in ((each.night, plan) for each in nights for plan in each.deliveries):
+    plans = ((night_plan.night, plan) for night_plan in nights for plan in night_plan.deliveries)
+    for night, plan in plans:
         reviews = table.take(pa.array(order[dealt : dealt + plan.rows]))
         rows = _as_delivered(reviews, source=plan.source, night=night, first_number=dealt + 1)
         whole.setdefault((plan.source, night), []).append(rows)
@@ -89,8 +90,8 @@ def _once_more(
     plan: DeliveryPlan, night: date, whole: dict[tuple[str, date], list[pa.Table]]
 ) -> list[pa.Table]:
     return [
-        pa.concat_tables(whole[plan.source, night - timedelta(days=one.nights_ago)])[: one.rows]
-        for one in plan.again
+        pa.concat_tables(whole[plan.source, night - timedelta(days=again.nights_ago)])[: again.rows]
+        for again in plan.again
     ]
 
 

@@ -87,7 +87,7 @@ HARD_SHARE: Final = 0.1  # reviews with few opinions, all of them subtle, and no
 VERDICT_SHARE: Final = 0.75
 HARD_OPINIONS, FEWEST_OPINIONS, OPINION_RANGE = 1.5, 2.5, 4.0  # at the median length
 REVIEWS_PER_FILM: Final = 7
-MOST_FILMS: Final = 500_000  # six digits tell them apart
+MOST_FILMS: Final = 500_000  # six digits keep them distinct
 TAIL: Final = 2.5  # how rare the rare words of praise and blame are; 1 means all alike
 BANK_ORDER_SEED: Final = 20_240_229  # decides which word pairs are common and which are rare
 
@@ -271,7 +271,7 @@ def _paired(*products: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ..
 
 
 def _judgement(is_positive: bool, is_strong: bool) -> Words:
-    """The words of one opinion, apart from what it says about the other side."""
+    """The words of one opinion, without its sentence about the other side."""
     mild, strong = (PRAISE_MILD, PRAISE_STRONG) if is_positive else (BLAME_MILD, BLAME_STRONG)
     opposite = BLAME_MILD if is_positive else PRAISE_MILD
     much, scarce = (VIRTUES, FLAWS) if is_positive else (FLAWS, VIRTUES)

@@ -46,7 +46,7 @@ class NightPlan:
 
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────
 
-# Per delivery: with fewer than 200 rows that count, its labels would not be judged.
+# Per delivery: with fewer than 200 rows that count, its labels would not be checked.
 FEWEST_DEMO_ROWS: Final = 250
 _DEMO: Final[tuple[tuple[DeliveryPlan, ...], ...]] = (
     (
@@ -68,7 +68,7 @@ _DEMO: Final[tuple[tuple[DeliveryPlan, ...], ...]] = (
 
 
 def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, ...]:
-    """Seven nights to show the loop with.
+    """Seven nights that demonstrate the loop.
 
     A start, more, dirty rows, broken files, labels turned round, a broken file that comes again
     repaired but with old reviews in it, and nothing. They take 36,000 reviews. With fewer
@@ -94,7 +94,7 @@ def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, .
 
 
 def _shrunk(plan: DeliveryPlan, scale: float) -> DeliveryPlan:
-    again = tuple(Again(one.nights_ago, _shrunk_rows(one.rows, scale)) for one in plan.again)
+    again = tuple(Again(old.nights_ago, _shrunk_rows(old.rows, scale)) for old in plan.again)
     return dataclasses.replace(plan, rows=_shrunk_rows(plan.rows, scale), again=again)
 
 
@@ -116,7 +116,7 @@ def even_nights(
     """
     rows = available_rows // max(nights, 1) if rows_per_night is None else rows_per_night
     if (date.max - first_night).days < nights:
-        raise SourceError(f"{nights:,} nights from {first_night} on go beyond the calendar")
+        raise SourceError(f"{nights:,} nights from {first_night} on exceed the calendar")
     if nights < 1 or rows < 1 or nights * rows > available_rows:
         raise SourceError(
             f"{nights:,} nights of {rows:,} reviews cannot be made from {available_rows:,} "

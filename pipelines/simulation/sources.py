@@ -66,7 +66,7 @@ def open_source(
     ``rating``), a ``.csv`` (columns ``review``, ``sentiment``), or the official archive as
     ``.tar.gz`` or unpacked folder. The word ``imdb`` downloads that archive into ``cache_dir``,
     once; ``made-up`` generates ``made_up_rows`` reviews from ``seed``. None means ``imdb``, or
-    made-up reviews where it cannot be downloaded; the description then says why.
+    made-up reviews where it cannot be downloaded; the description then gives the reason.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _local(path: Path) -> ReviewSource:
     for ending, reader in readers.items():
         if path.name.lower().endswith(ending):
             return _source(path.name, f"the file {path}", reader(path))
-    raise SourceError(f"the source {str(path)!r} ends in none of {list(readers)}. Give {FORMS}.")
+    raise SourceError(f"the source {str(path)!r} must end in one of {list(readers)}. Give {FORMS}.")
 
 
 def _source(name: str, where: str, table: pa.Table) -> ReviewSource:
@@ -130,9 +130,9 @@ def _source(name: str, where: str, table: pa.Table) -> ReviewSource:
 
 def _from_parquet(path: Path) -> pa.Table:
     try:
-        found = pq.read_schema(path).names
-        _check_columns(path, found, ("text", "label"))
-        table = pq.read_table(path, columns=[name for name in REVIEW_SCHEMA.names if name in found])
+        names = pq.read_schema(path).names
+        _check_columns(path, names, ("text", "label"))
+        table = pq.read_table(path, columns=[name for name in REVIEW_SCHEMA.names if name in names])
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as Parquet: {error}. Get it again.") from error
     return _as_reviews(path, table, labels={"0": "negative", "1": "positive"})
@@ -153,17 +153,17 @@ def _from_csv(path: Path) -> pa.Table:
     return _as_reviews(path, renamed, labels={name: name for name in ("negative", "positive")})
 
 
-def _check_columns(path: Path, found: list[str], needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if name not in found]
+def _check_columns(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise SourceError(
-            f"{path} has no columns {missing}: it has {found}, and {list(needed)} are needed. "
+            f"{path} has no columns {missing}: it has {columns}, and {list(needed)} are needed. "
             f"Rename them, or give {FORMS}."
         )
 
 
 def _as_reviews(path: Path, table: pa.Table, *, labels: Mapping[str, str]) -> pa.Table:
-    """The table in ``REVIEW_SCHEMA``; ``labels`` says what each label of the file means."""
+    """The table in ``REVIEW_SCHEMA``; ``labels`` maps the file's labels to ours."""
     written = table["label"].cast(pa.string())
     meaning = pc.index_in(written, value_set=pa.array(labels, pa.string()))
     if meaning.null_count or table["text"].null_count:

@@ -18,7 +18,7 @@ from pipelines.core.errors import TrustError, concerns_one_record, sentence
 from pipelines.steps.context import registry_in, stores_as
 
 if TYPE_CHECKING:
-    from pipelines.alerts.notifier import Teller
+    from pipelines.alerts.notifier import Notifier
     from pipelines.alerts.records import Attempt
     from pipelines.core.grants import Role
     from pipelines.core.store.bucket import Bucket
@@ -60,40 +60,40 @@ def alert_rollback(run: Run) -> None:
 
 
 def alert_replay(run: Run) -> None:
-    """Tell that a replay failed."""
+    """Report that a replay failed."""
     _look(run, lambda _stores: failed_alerts(run), "ingest")
 
 
 def alert_failed_run(run: Run, why: str) -> None:
-    """Tell that a run failed whose own alert task never got to say so."""
+    """Report a failed run whose own alert task could not report it."""
     from pipelines.alerts import records
 
-    if not (teller := _teller()).is_on:
+    if not (notifier := _notifier()).is_on:
         return
     try:
-        if records.has_looked(teller.reviews, run):
+        if records.has_looked(notifier.reviews, run):
             return
     except Exception as error:  # noqa: BLE001 - people are told all the same
         logger.warning("whether %s was looked at is not known: %s", run.run_id, sentence(error))
-    teller.tell(messages.failed_run(run, _airflow_url(), why))
+    notifier.notify(messages.failed_run(run, _airflow_url(), why))
 
 
 def alert_late(run: Run, minutes: float) -> None:
     """Tell that a run takes too long, unless all it does is wait for a person."""
     from pipelines.alerts import records
 
-    if not (teller := _teller()).is_on:
+    if not (notifier := _notifier()).is_on:
         return
     question = Alert(
         kind="approval_waiting", identity=messages.approval_key(run), title="", sentences=()
     )
     try:
-        if records.was_told(teller.reviews, question.key):
+        if records.was_reported(notifier.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
     except Exception as error:  # noqa: BLE001 - people are told all the same
         logger.warning("whether %s waits is not known: %s", run.run_id, sentence(error))
-    teller.tell(messages.late(run, minutes, _airflow_url()))
+    notifier.notify(messages.late(run, minutes, _airflow_url()))
 
 
 def alert_waiting(run: Run, decision_uri: str) -> None:
@@ -104,14 +104,14 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
     from pipelines.steps import context
 
     try:
-        if not (teller := _teller()).is_on:
+        if not (notifier := _notifier()).is_on:
             return
         decision = context.read_decision(decision_uri)
         hours = config.load().approval.timeout_hours
         alert = messages.waiting(decision.version, decision.why, hours, run, _airflow_url())
-        teller.tell(alert)
+        notifier.notify(alert)
     except Exception as error:  # noqa: BLE001 - as said above
-        logger.warning("nobody was told that the run waits for a person: %s", sentence(error))
+        logger.warning("could not report that the run waits for a person: %s", sentence(error))
 
 
 # ── What there is to tell ────────────────────────────────────────────────────────────────────
@@ -162,7 +162,7 @@ def _unfinished_alerts(
         return
     dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
-        why = f"{len(unfinished)} of {len(landing_uris)} deliveries came to no conclusion."
+        why = f"{len(unfinished)} of {len(landing_uris)} deliveries were not processed."
         yield messages.unfinished(night, unfinished, why, run, url)
 
 
@@ -239,20 +239,20 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> No
     """
     from pipelines.alerts import records
 
-    if not (teller := _teller()).is_on:
+    if not (notifier := _notifier()).is_on:
         logger.info("Alerts are off: [alerts] in the configuration switches them on.")
         return
     try:
-        teller.sweep()
+        notifier.sweep()
     except Exception as error:  # noqa: BLE001 - this run is told all the same
-        logger.warning("what earlier runs could not tell stays untold: %s", sentence(error))
+        logger.warning("unsent alerts of earlier runs remain unsent: %s", sentence(error))
     try:
         for alert in find(stores_as(role)):
-            teller.tell(alert)
-        records.mark_looked(teller.reviews, run)
+            notifier.notify(alert)
+        records.mark_looked(notifier.reviews, run)
     except Exception as error:  # noqa: BLE001 - an incident, whatever it is
         logger.warning("how the run ended cannot be looked at: %s", sentence(error))
-        teller.tell(messages.unseen_run(run, _airflow_url(), sentence(error)))
+        notifier.notify(messages.unseen_run(run, _airflow_url(), sentence(error)))
 
 
 def every_alert() -> list[dict[str, Any]]:
@@ -292,10 +292,10 @@ def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _teller() -> Teller:
+def _notifier() -> Notifier:
     from pipelines.alerts import notifier
 
-    return notifier.open_teller(config.load(), os.environ)
+    return notifier.open_notifier(config.load(), os.environ)
 
 
 def _airflow_url() -> str:

@@ -90,15 +90,15 @@ def summarize_night(night: str) -> dict[str, Any]:
         logger.info(
             "No new reviews for %s: nothing is accepted and nothing will be trained.", night
         )
-    _warn_of_untold(loop.settings)
+    _warn_of_unsent(loop.settings)
     return counts
 
 
-def _warn_of_untold(settings: Settings) -> None:
+def _warn_of_unsent(settings: Settings) -> None:
     from pipelines.alerts import notifier
 
     try:
-        notifier.warn_of_untold(notifier.open_teller(settings, os.environ))
+        notifier.warn_of_unsent(notifier.open_notifier(settings, os.environ))
     except Exception as error:  # noqa: BLE001 - a summary must not fail by it
         logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
 

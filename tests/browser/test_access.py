@@ -66,7 +66,7 @@ def test_a_viewer_cannot_send_the_form_of_the_pages_either(visit, world):
     page = visitor.open(f"/forms/reviews_replay?delivery={world.worse}&action=discard")
 
     assert page.locator("form").count() == 0
-    assert page.get_by_text("You may look, and not start it").is_visible()
+    assert page.get_by_text("You may look at this form but not start a run").is_visible()
     reply = page.request.post(
         f"{visitor.origin}/retraining/forms/reviews_replay",
         form={"delivery": world.worse, "action": "discard", "reason": "because I can"},

@@ -89,12 +89,14 @@ def test_a_dry_run_by_an_admin_changes_nothing(visit, api, stack, world):
     assert api.wait("reviews_replay", run_id, timeout_seconds=HANG_SECONDS) == "success"
     assert standing(stack, world.worse).replays == ()
     page.reload()
-    expect(page.get_by_text("A dry run, or not done: it would become DISCARDED.")).to_be_visible()
+    expect(
+        page.get_by_text("A dry run, or not finished: it would become DISCARDED.")
+    ).to_be_visible()
 
 
 def test_without_a_reason_the_form_is_not_sent(visit, world):
     page = visit("operator").open(f"/incidents/{world.worse}")
-    go(page, "Judge again")
+    go(page, "Validate again")
 
     page.get_by_role("button", name="Start a run of reviews_replay").click()
 

@@ -40,7 +40,7 @@ def some_metrics(**changes: Any) -> Metrics:
 
 
 def some_comparison(**changes: Any) -> PairedComparison:
-    """Surely better in log loss, a little better in accuracy."""
+    """Reliably better in log loss, a little better in accuracy."""
     values = {
         "rows": 5000,
         "only_other_right": 40,
@@ -109,7 +109,7 @@ def some_behaviour(**failures: int) -> BehaviourScores:
 
 
 def an_evaluation(**changes: Any) -> Evaluation:
-    """A challenger that is surely better than champion and reference."""
+    """A challenger that is reliably better than champion and reference."""
     values = {
         "model_name": "sentiment",
         "version": VERSION,

@@ -1,1 +1,1 @@
-"""The one way to talk to S3: what is asked, what proves to be an answer, what is signed."""
+"""The only way to talk to S3: requests, checks of the answers, and signatures."""

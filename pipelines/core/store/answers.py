@@ -1,7 +1,7 @@
-"""What an answer of an S3 store must hold to be believed. What holds less is no answer.
+"""Check that an answer comes from an S3 store and is complete; anything less is an error.
 
-A login page, a proxy's error or half of a message also arrives with a status and headers. Taking
-one for "there is nothing" would be believing in an empty champion log.
+A login page, a proxy's error or half of a message also arrives with a status and headers. Reading
+one as "there is nothing" would mean an empty champion log.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
 
 
 class NoAnswerError(Exception):
-    """What came is no answer of an S3 store; the message says what is wrong with it."""
+    """The reply is not a complete answer of an S3 store; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ObjectInfo:
 class Page:
     """A part of a listing; ``following`` is the token of the next part, None at the end.
 
-    ``said_at`` is the store's own time in UTC; None where the reply does not say it.
+    ``said_at`` is the store's own time in UTC; None where the reply does not hold it.
     """
 
     lines: list[ObjectInfo]
@@ -52,7 +52,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Head:
-    """What a reply says of the object that it brings; ``md5`` where its tag is one."""
+    """What a reply's headers say about the object; ``md5`` only where the tag is one."""
 
     size_bytes: int
     version_tag: str
@@ -72,7 +72,7 @@ def inspect(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 def checked_head(reply: Any) -> Head:
-    """What the reply to a GET says of the object that follows."""
+    """What the reply to a GET says about the object that follows."""
     _must_have_status(reply, 200)
     headers = reply["ResponseMetadata"]["HTTPHeaders"]
     _must("transfer-encoding" not in headers, "an object in pieces, so without a proven end")
@@ -113,16 +113,16 @@ def check_deleted(reply: Any) -> None:
 def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
     """The lines of a part of a listing whose part before ended with the key ``after``."""
     _must_have_status(reply, 200)
-    name, given = reply.get("Name"), reply.get("Prefix") or ""
+    name, below = reply.get("Name"), reply.get("Prefix") or ""
     _must(name == bucket, f"a listing of a bucket {name!r}")
-    _must(given == prefix, f"a listing of what is below {given!r} instead of {prefix!r}")
+    _must(below == prefix, f"a listing of what is below {below!r} instead of {prefix!r}")
     _must(isinstance(reply.get("IsTruncated"), bool), "a listing that does not say if it goes on")
     contents = reply.get("Contents", [])
     count = reply.get("KeyCount", len(contents))
     _must(count == len(contents), f"a listing of {count} lines with {len(contents)} lines")
     lines = []
-    for each in contents:
-        lines.append(_checked_line(each, prefix, after))
+    for line in contents:
+        lines.append(_checked_line(line, prefix, after))
         after = lines[-1].key
     following = reply.get("NextContinuationToken") if reply["IsTruncated"] else None
     _must(bool(following) == reply["IsTruncated"], "a listing that goes on and does not say where")
@@ -130,10 +130,10 @@ def checked_page(reply: Any, *, bucket: str, prefix: str, after: str) -> Page:
 
 
 def _said_at(reply: Any) -> datetime | None:
-    """When the reply was given, by the clock of who gave it."""
-    said = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    """When the reply was sent, by the server's clock."""
+    date = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:
-        moment = parsedate_to_datetime(said)
+        moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -151,7 +151,7 @@ def _checked_line(line: Any, prefix: str, after: str) -> ObjectInfo:
 
 
 def own_code(error: Any) -> str:
-    """The store's own code in an error; empty when something else made the error.
+    """The store's own code in an error; empty when something else answered.
 
     botocore gives the status instead when there was no XML.
     """
@@ -164,14 +164,14 @@ def status_of(error: Any) -> int:
 
 
 def digest_of(data: bytes) -> str:
-    """The MD5, as a tag has it. It tells damage; what must be trusted has a SHA-256."""
+    """The MD5, as in an ETag. It detects damage; what must be trusted has a SHA-256."""
     return md5(data, usedforsecurity=False).hexdigest()
 
 
 def likely_cause(came_with: tuple[int, Mapping[str, str]] | None, endpoint: str) -> str:
-    """One sentence on why something else answered in place of the store."""
+    """One sentence on why something else may have answered instead of the store."""
     if came_with is None:
-        return "Something else than an S3 store may listen there."
+        return "Something other than an S3 store may listen there."
     status, headers = came_with
     if 300 <= status < 400:
         return _cause_of_redirect(headers.get("location", ""), endpoint)
@@ -179,17 +179,17 @@ def likely_cause(came_with: tuple[int, Mapping[str, str]] | None, endpoint: str)
         return "The address may have to begin with https."
     if "html" in headers.get("content-type", ""):
         return "It sent a web page, as a proxy or a login page does."
-    return "A proxy, or another server than an S3 store, may have sent it."
+    return "A proxy, or a server that is not an S3 store, may have sent it."
 
 
 def _cause_of_redirect(location: str, endpoint: str) -> str:
     target = urlsplit(location)
     place = f"{target.scheme}://{target.hostname}"
     if target.scheme == "https" and endpoint.startswith("http:"):
-        return f"It sends to {place}: the address may have to begin with https."
+        return f"It redirects to {place}: the address may have to begin with https."
     if not target.hostname or target.hostname == urlsplit(endpoint).hostname:
-        return "It sends to itself, as a login page does."
-    return f"It sends to {place}, as a login page does, or a store that moved."
+        return "It redirects to itself, as a login page does."
+    return f"It redirects to {place}, as a login page does, or a store that moved."
 
 
 def _is_md5(tag: str, headers: Mapping[str, str]) -> bool:
@@ -198,16 +198,16 @@ def _is_md5(tag: str, headers: Mapping[str, str]) -> bool:
 
 
 def _tag(part: Any, what: str) -> str:
-    found = _ETAG.fullmatch(str(part.get("ETag", "")))
-    _must(found is not None, f"{what} without an ETag of S3")
-    return str(found[1]) if found else ""
+    match = _ETAG.fullmatch(str(part.get("ETag", "")))
+    _must(match is not None, f"{what} without an ETag of S3")
+    return str(match[1]) if match else ""
 
 
-def _must_have_status(reply: Any, wanted: int) -> None:
+def _must_have_status(reply: Any, expected: int) -> None:
     status = reply["ResponseMetadata"]["HTTPStatusCode"]
-    _must(status == wanted, f"status {status} in place of {wanted}")
+    _must(status == expected, f"status {status} instead of {expected}")
 
 
-def _must(is_so: bool, what_else: str) -> None:
+def _must(is_so: bool, fault: str) -> None:
     if not is_so:
-        raise NoAnswerError(what_else)
+        raise NoAnswerError(fault)

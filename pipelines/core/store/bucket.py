@@ -1,9 +1,9 @@
-"""The only door to S3-compatible storage.
+"""The only access to S3-compatible storage.
 
 Credentials and endpoint come from boto3's own chain (``AWS_*``, ``AWS_ENDPOINT_URL_S3``, profile,
-role), so a shell and a worker act alike. What a record names is written once, by create-if-absent
-(``If-None-Match: *``); a write whose answer was lost is read back instead of guessed at. An answer
-counts when it proves to be one (`pipelines.core.store.answers`), and each call has one deadline.
+role), so a shell and a worker behave alike. An object that a record names is written once, by
+create-if-absent (``If-None-Match: *``); if the answer to a write is lost, the object is read back.
+Every answer is checked (`pipelines.core.store.answers`), and each call has one deadline.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _MOST_EMPTY_PAGES = 100
 
 
 class Bucket(Calls, SealedRecords):
-    """One bucket. All keys are relative to it. What it does with records is in `core.store.sealed`.
+    """One bucket. All keys are relative to it. Methods for records are in `core.store.sealed`.
 
-    Every method raises `StoreUnavailableError` when the store gives no settling answer,
+    Every method raises `StoreUnavailableError` when the store gives no conclusive answer,
     `BucketMissingError` when the bucket does not exist, and `StoreRefusedError` when
     credentials are missing, wrong or not allowed to do this.
     """
@@ -63,18 +63,18 @@ class Bucket(Calls, SealedRecords):
     def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
         """The object's version tag, and its bytes in chunks of 1 MiB.
 
-        The last chunk comes when all of them proved to be the object's; the time that their
-        reader takes is not the store's.
+        The last chunk comes only after all bytes were verified; the time that the reader takes
+        does not count towards the deadline.
         """
         with self.deadline() as deadline:
             head, body = self.call("read", key, lambda: self._open(key))
         return head.version_tag, self._chunks(key, head, body, deadline)
 
     def find(self, key: str) -> ObjectInfo | None:
-        """What is known of the object without reading it; None when it does not exist.
+        """The object's line in a listing; None when it does not exist.
 
-        It is the first one below its own name. The reply to a HEAD has no body, so it proves
-        nothing.
+        It is the first one below its own name. The reply to a HEAD has no body, so it cannot be
+        verified.
         """
         page = self.call("look up", key, lambda: self._page(key, MaxKeys=1))
         return next((info for info in page.lines if info.key == key), None)
@@ -89,7 +89,7 @@ class Bucket(Calls, SealedRecords):
         self.call("write", key, lambda: self._write(key, data, answers.digest_of(data)))
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write or replace an object from an open file, from where that stands to its end."""
+        """Write or replace an object from an open file, from its current position to its end."""
         checked_key(key)
         start, digest = file.tell(), md5(usedforsecurity=False)
         while chunk := file.read(_CHUNK_BYTES):
@@ -132,7 +132,7 @@ class Bucket(Calls, SealedRecords):
                 )
             time.sleep(0.05 * 2**attempt)
         raise StoreUnavailableError(
-            f"creating {self.uri(key)} was not settled after {_AMBIGUOUS_TRIES} tries; "
+            f"creating {self.uri(key)} gave no conclusive answer in {_AMBIGUOUS_TRIES} tries; "
             "the object does not exist. Run the task again."
         )
 
@@ -152,7 +152,7 @@ class Bucket(Calls, SealedRecords):
             self.check_exists()
         except BucketMissingError:
             self.call("create", "", self._create_bucket)
-            self.check_exists()  # the reply to its creation has nothing that proves it
+            self.check_exists()  # the reply to its creation holds no proof of it
             return True
         return False
 
@@ -185,17 +185,17 @@ class Bucket(Calls, SealedRecords):
         return data
 
     def _check_size(self, key: str, head: answers.Head) -> None:
-        """A size that nobody reads so far as to prove it must be that of the listing."""
+        """Compare the size with the listing's, because the object is not read to its end."""
         listed = next((info for info in self._page(key, MaxKeys=1).lines if info.key == key), None)
         if listed is None or listed.size_bytes != head.size_bytes:
-            raise NoAnswerError("an object of another size than it is listed with")
+            raise NoAnswerError("an object whose size differs from its listing")
 
     def _page(self, prefix: str, *, after: str = "", **more: Any) -> answers.Page:
         reply = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more)
         return answers.checked_page(reply, bucket=self.name, prefix=prefix, after=after)
 
     def _pages(self, prefix: str) -> Iterator[Sequence[ObjectInfo]]:
-        """The lines of each page of a listing; one that does not end is no answer."""
+        """The lines of each page of a listing; a listing that does not end is an error."""
         page, count, empty = self._page(prefix), 0, 0
         while True:
             yield page.lines
@@ -207,10 +207,10 @@ class Bucket(Calls, SealedRecords):
             page = self._page(prefix, after=after, ContinuationToken=page.following)
 
     def _check_end(self, count: int, empty_pages: int) -> None:
-        most = self._settings.max_listed_objects
-        if count >= most or empty_pages > _MOST_EMPTY_PAGES:
+        limit = self._settings.max_listed_objects
+        if count >= limit or empty_pages > _MOST_EMPTY_PAGES:
             raise NoAnswerError(
-                f"a listing without an end: {count:,} objects so far, {most:,} are the limit "
+                f"a listing without an end: {count:,} objects so far, {limit:,} are the limit "
                 "(store.max_listed_objects)"
             )
 
@@ -234,7 +234,7 @@ class Bucket(Calls, SealedRecords):
             return None
 
     def try_create(self, key: str, data: bytes) -> Literal["created", "exists", "unsettled"]:
-        """One try to create an object; whether it was settled may not be known."""
+        """One try to create an object; "unsettled" when the outcome is not known."""
         from botocore.exceptions import ClientError
 
         def create() -> Literal["created", "exists"]:
@@ -274,18 +274,18 @@ class Bucket(Calls, SealedRecords):
             yield chunk
 
     def clock(self) -> datetime:
-        """The store's own time in UTC, to the second, as the headers of a small listing say it.
+        """The store's own time in UTC, to the second, from the headers of a small listing.
 
         Raises
         ------
         StoreUnavailableError
-            If the reply is no listing of this bucket, or says no time.
+            If the reply is not a listing of this bucket, or holds no time.
         """
         page = self.call("ask the time of", "", lambda: self._page("probes/", MaxKeys=1))
         if page.said_at is None:
             raise StoreUnavailableError(
                 f"the store at {self.endpoint} does not say what time it is, so nothing can be "
-                "dated. Something else may answer in its place: check AWS_ENDPOINT_URL_S3, then "
+                "dated. Something else may answer instead of it: check AWS_ENDPOINT_URL_S3, then "
                 "run this again."
             )
         return page.said_at

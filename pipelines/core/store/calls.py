@@ -1,4 +1,4 @@
-"""One call to the store: with all of its tries, before one deadline."""
+"""One call to the store, with all of its tries, within one deadline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class Calls:
-    """What calls on one bucket share."""
+    """What all calls on one bucket share."""
 
     def __init__(self, name: str, client: Any, settings: StoreSettings, keyring: Keyring) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Calls:
     def call(
         self, verb: str, key: str, request: Callable[[], Answer], *, tries: int | None = None
     ) -> Answer:
-        """One call to the store, with all of its tries, before one deadline."""
+        """One call to the store, with all of its tries, within one deadline."""
         tries = tries or self._settings.max_attempts
         call = Call(verb, self.uri(key), self.name, self.endpoint, self._settings)
         with self.deadline() as deadline:
@@ -75,5 +75,5 @@ class Calls:
 
 
 def _pause_seconds(attempt: int) -> float:
-    """How long to wait after a try: 0.1 s, 0.4 s, 1.6 s, up to twice that, so that many spread."""
+    """How long to wait after a try: 0.1 s, 0.4 s, 1.6 s, times a random 1 to 2 to spread calls."""
     return float(0.1 * 4 ** min(attempt - 1, 3) * (1 + random.random()))  # noqa: S311

@@ -1,6 +1,6 @@
-"""The one clock is the store's: a machine whose own clock is wrong writes no wrong date.
+"""All dates come from the store's clock, so a machine whose clock is wrong writes no wrong date.
 
-The order of the champion log is certain, its dates are only as good as the clock they came from
+The order of the champion log is certain; its dates are only as good as the clock they came from
 (docs/adr/0014-the-stores-clock.md).
 """
 
@@ -13,25 +13,25 @@ from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
-CLOCKS_AGREE = timedelta(minutes=5)  # within which two clocks are taken to say the same
+CLOCKS_AGREE = timedelta(minutes=5)  # two clocks that differ by less count as equal
 
 
 def now(bucket: Bucket) -> datetime:
-    """The store's time in UTC; a warning is logged when this machine's clock says another.
+    """The store's time in UTC; logs a warning when this machine's clock differs.
 
     Raises
     ------
     StoreUnavailableError
-        If the store does not say what time it is.
+        If the store does not report its time.
     """
-    told, own = bucket.clock(), datetime.now(UTC)
-    if abs(own - told) > CLOCKS_AGREE:
+    store_time, machine_time = bucket.clock(), datetime.now(UTC)
+    if abs(machine_time - store_time) > CLOCKS_AGREE:
         logger.warning(
             "This machine's clock says %s, the store's %s. The store's is used. Set this "
             "machine's clock: other programs and the store's own signatures depend on it.",
-            written(own), written(told),
+            written(machine_time), written(store_time),
         )  # fmt: skip
-    return told
+    return store_time
 
 
 def last_complete_day(bucket: Bucket) -> date:
@@ -45,7 +45,7 @@ def written(moment: datetime) -> str:
 
 
 def read(text: str) -> datetime | None:
-    """A recorded time; None when it is none. Without a zone it is UTC."""
+    """A recorded time; None when the text is not a time. Without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

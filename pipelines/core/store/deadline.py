@@ -32,15 +32,15 @@ def active() -> Deadline | None:
 
 
 class Deadline:
-    """How long a call may take: some seconds, and more for every byte that moves.
+    """How long a call may take: some seconds, and more for every byte transferred.
 
     It runs inside ``with`` only, which may be entered again: the time that a reader takes between
-    two chunks is not the store's.
+    two chunks does not count.
 
     Parameters
     ----------
     seconds : float
-        For a call that moves nothing.
+        For a call that transfers nothing.
     bytes_per_second : float
         The slowest transfer that is waited for: so many bytes give another second.
     """
@@ -73,12 +73,12 @@ class Deadline:
         self._ends += count / self._bytes_per_second
 
     def received(self, count: int) -> None:
-        """Note bytes that came.
+        """Count received bytes.
 
         Raises
         ------
         OSError
-            If the answer is longer than any answer is.
+            If the answer is longer than any answer may be.
         """
         self._ends += count / self._bytes_per_second
         self.bytes_left -= count

@@ -1,4 +1,4 @@
-"""What went wrong with a call to the store, as one of our own errors: would a retry help?"""
+"""Translate what went wrong with a call to the store into one of our own errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TRANSIENT_CODES = {
 
 @dataclass(frozen=True)
 class Call:
-    """What was asked: ``verb`` and ``target`` as a sentence has them, and of whom."""
+    """A request: ``verb`` and ``target`` as parts of a sentence, and where it was sent."""
 
     verb: str
     target: str
@@ -40,7 +40,7 @@ class Call:
 
 
 def translated(call: Call, error: Exception) -> LoopError:
-    """Our own error for whatever boto3 raised, or `pipelines.core.store.answers` did."""
+    """Our own error for an error of boto3 or of `pipelines.core.store.answers`."""
     from botocore.exceptions import (
         ClientError,
         NoCredentialsError,
@@ -61,11 +61,11 @@ def translated(call: Call, error: Exception) -> LoopError:
 def _answered(call: Call, error: Any) -> LoopError:
     code, status = answers.own_code(error), answers.status_of(error)
     if not code:
-        return _no_answer(call, "nothing that S3 says, and no error code of it")
+        return _no_answer(call, "an error without an S3 error code")
     if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
         return StoreUnavailableError(
             f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered {status} "
-            f"{code}. Run this again when it is well."
+            f"{code}. Run this again when the store has recovered."
         )
     if code == "NoSuchBucket":
         return BucketMissingError(
@@ -101,7 +101,7 @@ def _unanswered(call: Call, error: Exception) -> StoreUnavailableError:
         return StoreUnavailableError(
             f"cannot {call.verb} {call.target}: the store at {call.endpoint} did not finish within "
             f"{call.settings.deadline_seconds:g} s (store.deadline_seconds) and a second for every "
-            f"{call.settings.min_bytes_per_second:,} bytes. Run this again when it is well."
+            f"{call.settings.min_bytes_per_second:,} bytes. Run this again when it has recovered."
         )
     if isinstance(error, BotoCoreError | Boto3Error | OSError):
         return StoreUnavailableError(
@@ -109,16 +109,16 @@ def _unanswered(call: Call, error: Exception) -> StoreUnavailableError:
             f"({error}). Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this "
             "again."
         )
-    known = isinstance(error, NoAnswerError)
-    return _no_answer(call, str(error) if known else type(error).__name__)
+    is_explained = isinstance(error, NoAnswerError)
+    return _no_answer(call, str(error) if is_explained else type(error).__name__)
 
 
 def _no_answer(call: Call, what: str) -> StoreUnavailableError:
-    """Something answered that is not the store, or not the store alone."""
+    """The error for a reply that is not, or not wholly, the store's."""
     deadline = active()
     cause = answers.likely_cause(deadline.came_with if deadline else None, call.endpoint)
     return StoreUnavailableError(
-        f"cannot {call.verb} {call.target}: what came from {call.endpoint} is no answer of an S3 "
-        f"store ({what}). {cause} Check AWS_ENDPOINT_URL_S3 and the proxies on the way; then run "
-        "this again."
+        f"cannot {call.verb} {call.target}: the reply from {call.endpoint} does not come from an "
+        f"S3 store or is incomplete ({what}). {cause} Check AWS_ENDPOINT_URL_S3 and any proxies; "
+        "then run this again."
     )

@@ -1,4 +1,4 @@
-"""Which key signs here, and whose signature counts."""
+"""The key that signs, and the keys whose signatures count."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Keyring:
         configured = self.configured
         if configured:
             return frozenset(configured)
-        if named := os.environ.get(TRUSTED_VARIABLE):
-            return _listed_keys(Path(named))
+        if path := os.environ.get(TRUSTED_VARIABLE):
+            return _listed_keys(Path(path))
         return frozenset({public_hex(self.private_key())})
 
     def export(self, path: Path) -> frozenset[str]:
@@ -70,8 +70,8 @@ class Keyring:
 
     def private_key(self) -> Ed25519PrivateKey:
         """The key that signs: from the environment, else one made for this machine."""
-        if named := os.environ.get(KEY_VARIABLE):
-            return _read_key(Path(named))
+        if path := os.environ.get(KEY_VARIABLE):
+            return _read_key(Path(path))
         if seed := os.environ.get(SEED_VARIABLE):
             return _key_of_seed(seed)
         if self.configured:
@@ -83,7 +83,7 @@ class Keyring:
 
 
 def _listed_keys(path: Path) -> frozenset[str]:
-    """Public keys from a file, one a line; unreadable or empty is an error, never "nobody"."""
+    """Public keys from a file, one per line; an unreadable or empty file is an error."""
     try:
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -91,7 +91,7 @@ def _listed_keys(path: Path) -> frozenset[str]:
     if not lines or not all(PUBLIC_KEY.fullmatch(line) for line in lines):
         raise ConfigError(
             f"{path}, which {TRUSTED_VARIABLE} names, must hold public keys of 64 hex digits, one "
-            "a line. Write it anew where the signing key is: python -m pipelines keys export FILE"
+            "a line. Export it again where the signing key is: python -m pipelines keys export FILE"
         )
     return frozenset(lines)
 
@@ -150,8 +150,8 @@ def _development_key(path: Path) -> Ed25519PrivateKey:
             if not path.exists():  # another process was not faster, either
                 raise
     logger.warning(
-        "SIGNING WITH A DEVELOPMENT KEY, %s: whoever can run code on this machine can approve "
-        "models. For anything real: python -m pipelines keys new FILE, then set %s and "
+        "SIGNING WITH A DEVELOPMENT KEY, %s: anybody who can run code on this machine can approve "
+        "models. For production, run: python -m pipelines keys new FILE, then set %s and "
         "trust.trusted_keys.", path, KEY_VARIABLE,
     )  # fmt: skip
     return _read_key(path)
@@ -167,7 +167,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(
-            f"{path} is no readable private key ({type(error).__name__}). "
+            f"{path} is not a readable private key ({type(error).__name__}). "
             "Make one: python -m pipelines keys new FILE"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):

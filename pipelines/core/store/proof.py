@@ -1,4 +1,4 @@
-"""Does the store honour create-if-absent? Found out by trying, before the log relies on it."""
+"""Check by trying that the store honours create-if-absent, before the log relies on it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def prove_create_if_absent(bucket: Bucket) -> None:
 
 
 def _sweep_probes(bucket: Bucket, own: str) -> None:
-    """Delete one's own probe, and what stopped processes left of theirs.
+    """Delete one's own probe, and old probes that stopped processes left behind.
 
-    A probe that stays does no harm, and the next proof deletes it.
+    A probe that stays does no harm; the next check deletes it.
     """
     try:
         probes = {info.key: datetime.fromisoformat(info.stored_at)
@@ -70,6 +70,6 @@ def _settled_create(bucket: Bucket, key: str, data: bytes) -> Literal["created",
             return outcome
         time.sleep(0.05 * 2**attempt)
     raise StoreUnavailableError(
-        f"creating {bucket.uri(key)} was not settled after {_TRIES} tries. "
-        "Run this again when the store is well."
+        f"creating {bucket.uri(key)} gave no conclusive answer in {_TRIES} tries. "
+        "Run this again when the store has recovered."
     )

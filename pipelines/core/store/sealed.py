@@ -1,14 +1,14 @@
-"""The one place where records are written to a store and read from it.
+"""The only place where records are written to a store and read from it.
 
-What is stored is a seal (`core.store.signing`), one line, and then the record. Whoever reads a
-record says of which kind it must be and under which key it was asked for, and gets it only if
+A stored record is one line, the seal (`core.store.signing`), and then the record. A reader names
+the kind of record that it expects and its key, and gets the record only if
 
 1. a trusted key sealed these very bytes, as a record of this kind, for this key;
 2. they are a record of this kind; and
 3. the record's own fields make this key.
 
-So a record that was changed, forged, or put in the place of another one is refused by every reader,
-before anything in it is looked at. A caller can forget none of this.
+So every reader refuses a record that was changed, forged, or put in the place of another one,
+before it looks at the content. No caller can forget one of these checks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def to_stored(record: StoredRecord, keyring: Keyring) -> bytes:
     Raises
     ------
     ConfigError
-        If this process has no key, or one that nobody trusts.
+        If this process has no key, or its key is not trusted.
     """
     kind = type(record)
     return signing.seal(
@@ -48,7 +48,7 @@ def to_stored(record: StoredRecord, keyring: Keyring) -> bytes:
 def from_stored(
     data: bytes, kind: type[AnyRecord], key: str, *, uri: str, keyring: Keyring
 ) -> AnyRecord:
-    """The record in stored bytes, if it is proven to be the one that belongs under this key.
+    """The record in stored bytes, if it is proven to belong under this key.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def named_key(data: bytes, kind: type[StoredRecord], *, uri: str) -> str:
     Raises
     ------
     SignatureError
-        If they are sealed for no key of this kind of record.
+        If they are not sealed for a key of this kind of record.
     """
     bucket, _, key = signing.read_seal(data, uri=uri)["place"].partition("/")
     if bucket != kind.BUCKET:
@@ -85,7 +85,7 @@ def _place(kind: type[StoredRecord], key: str) -> str:
 
 
 class SealedRecords:
-    """What a bucket can do with records. It brings ``get``, ``put``, ``put_once`` and ``uri``."""
+    """What a bucket does with records, by its ``get``, ``put``, ``put_once`` and ``uri``."""
 
     keyring: Keyring
 
@@ -95,9 +95,9 @@ class SealedRecords:
         Raises
         ------
         ObjectMissingError
-            If there is none.
+            If it does not exist.
         TrustError
-            If what is there is not proven to be it, see `from_stored`.
+            If the stored object is not proven to be this record, see `from_stored`.
         """
         return from_stored(self._stored(key), kind, key, uri=self.uri(key), keyring=self.keyring)
 
@@ -116,22 +116,22 @@ class SealedRecords:
         AlreadyExistsError
             If another record was committed there.
         TrustError
-            If what is there is no record of ours.
+            If the object there is not one of our records.
         """
-        standing = self.put_first(record)
-        if standing != record:
+        stored = self.put_first(record)
+        if stored != record:
             raise AlreadyExistsError(
                 f"{self.uri(record.object_key)} already exists with other content and is never "
                 "overwritten"
             )
 
     def put_first(self, record: AnyRecord) -> AnyRecord:
-        """Commit a record unless one was before; returns the one that stands.
+        """Commit a record unless one exists; returns the stored one.
 
         Raises
         ------
         TrustError
-            If what is there is no record of ours.
+            If the object there is not one of our records.
         """
         key = record.object_key
         try:
@@ -141,13 +141,13 @@ class SealedRecords:
         return record
 
     def put_cached(self, key: str, payload: bytes, *, kind: str) -> None:
-        """Write or replace an entry of a cache, sealed: what is learned may depend on it."""
+        """Write or replace an entry of a cache, sealed because training may depend on it."""
         self.put(
             key, signing.seal(payload, kind=kind, place=f"reviews/{key}", keyring=self.keyring)
         )
 
     def find_cached(self, key: str, *, kind: str) -> memoryview | None:
-        """An entry of a cache; None where there is none that is proven to be ours."""
+        """An entry of a cache; None where it is missing or not proven to be ours."""
         try:
             return self.get_cached(key, kind=kind)
         except ObjectMissingError:
@@ -162,7 +162,7 @@ class SealedRecords:
         return signing.unseal(data, kind=kind, place=place, uri=self.uri(key), keyring=self.keyring)
 
     def signed_by(self, key: str) -> str:
-        """The public key whose seal is on an object; it is not checked here."""
+        """The public key in an object's seal, without checking the signature."""
         return signing.read_seal(self._stored(key), uri=self.uri(key))["key_id"]
 
     def _stored(self, key: str) -> bytes:

@@ -1,14 +1,14 @@
-"""Who may vouch for what is stored: Ed25519 seals over records, cache entries and the champion log.
+"""Ed25519 seals over records, cache entries and the champion log.
 
-A seal says who vouches for some bytes, as what kind of thing, and for which place. The same bytes
-in another place, or taken for another kind, are not vouched for. It is one line of JSON before the
-bytes, so that it is checked before anything in them is looked at.
+A seal is a signature over some bytes, their kind and the place where they belong. It is not valid
+for the same bytes in another place or as another kind. It is one line of JSON before the bytes, so
+that it is checked before anything in them is read.
 
 The private key is a PEM file that ``LOOP_SIGNING_KEY_FILE`` names, or 32 random bytes as 64 hex
 digits in ``LOOP_SIGNING_KEY``; only processes that write need it.
-Public keys are no secret: ``trust.trusted_keys`` in the configuration lists those whose word
-counts, or the file that ``LOOP_TRUSTED_KEYS_FILE`` names, for processes that only read. Without
-any, a development key is made on first use, and every process that uses it says so loudly: whoever
+Public keys are not secret: ``trust.trusted_keys`` in the configuration lists the trusted ones, or
+the file that ``LOOP_TRUSTED_KEYS_FILE`` names, for processes that only read. Without any, a
+development key is made on first use, and every process that uses it logs a warning: anybody who
 can run code on this machine can sign with it.
 
 References
@@ -37,51 +37,51 @@ _MAX_SEAL_BYTES, _ALIGNMENT = 4096, 64
 
 
 def seal(payload: bytes, *, kind: str, place: str, keyring: Keyring) -> bytes:
-    """The bytes with a seal of the keyring's own key before them; the same every time.
+    """The bytes with a seal by the keyring's own key before them; the same every time.
 
     Parameters
     ----------
     payload : bytes
-        What is vouched for.
+        The bytes to sign.
     kind : str
-        As what, e.g. ``"Decision"``.
+        What they are, e.g. ``"Decision"``.
     place : str
-        For where: ``reviews`` or ``models``, and the object key.
+        Where they belong: ``reviews`` or ``models``, and the object key.
     keyring : Keyring
-        Whose key signs.
+        Its private key signs.
 
     Raises
     ------
     ConfigError
-        If there is no usable key, or its public half is not among the trusted ones.
+        If the key is missing or unusable, or its public half is not among the trusted ones.
     """
     key = keyring.private_key()
     key_id, trusted = public_hex(key), keyring.trusted_keys()
     if key_id not in trusted:
         raise ConfigError(
-            f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: nobody "
-            f"would believe it. Add it there, or point {KEY_VARIABLE} to a trusted key."
+            f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: every "
+            f"reader would refuse it. Add it there, or point {KEY_VARIABLE} to a trusted key."
         )
     signature = key.sign(_vouched(payload, kind=kind, place=place)).hex()
     return _line({"key_id": key_id, "kind": kind, "place": place, "signature": signature}) + payload
 
 
 def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) -> memoryview:
-    """The sealed bytes, if a trusted key vouches for them as this kind of thing, in this place.
+    """The sealed bytes, if a trusted key signed them as this kind, for this place.
 
     Raises
     ------
     SignatureError
-        If nobody trusted does: they are not sealed, were changed, or belong elsewhere.
+        If they are not sealed by a trusted key, were changed, or belong elsewhere.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    found = read_seal(data, uri=uri)
-    key_id, signature = found["key_id"], found["signature"]
-    if (found["kind"], found["place"]) != (kind, place):
+    seal = read_seal(data, uri=uri)
+    key_id, signature = seal["key_id"], seal["signature"]
+    if (seal["kind"], seal["place"]) != (kind, place):
         raise SignatureError(
-            f"{uri} was signed as {found['kind'][:40]} for {found['place'][:300]!r}, not as {kind} "
+            f"{uri} was signed as {seal['kind'][:40]} for {seal['place'][:300]!r}, not as {kind} "
             f"for {place!r}. It is not used: find out who put it there."
         )
     trusted = keyring.trusted_keys()
@@ -90,7 +90,7 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
             f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
             "If it should be, add it to trust.trusted_keys."
         )
-    payload = memoryview(data)[len(_line(found)) :]
+    payload = memoryview(data)[len(_line(seal)) :]
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id))
         key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))
@@ -102,20 +102,20 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
 
 
 def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
-    """The line before the sealed bytes, as it is: what it says is not checked here.
+    """The line before the sealed bytes; the signature is not checked here.
 
     It has one spelling, so no byte of it can be changed.
 
     Raises
     ------
     SignatureError
-        If there is none.
+        If the line is missing or is not a seal.
     """
     line, newline, _ = data[:_MAX_SEAL_BYTES].partition(b"\n")
     try:
-        found = json.loads(line)
-        if _is_seal(found) and _line(found) == line + newline:
-            return dict(found)
+        seal = json.loads(line)
+        if _is_seal(seal) and _line(seal) == line + newline:
+            return dict(seal)
     except (ValueError, RecursionError):
         pass
     raise SignatureError(
@@ -124,12 +124,12 @@ def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
     )
 
 
-def _is_seal(found: Any) -> bool:
+def _is_seal(value: Any) -> bool:
     names = {"key_id", "kind", "place", "signature"}
-    if not isinstance(found, dict) or set(found) != names:
+    if not isinstance(value, dict) or set(value) != names:
         return False
-    return all(isinstance(value, str) for value in found.values()) and bool(
-        PUBLIC_KEY.fullmatch(found["key_id"]) and _SIGNATURE.fullmatch(found["signature"])
+    return all(isinstance(text, str) for text in value.values()) and bool(
+        PUBLIC_KEY.fullmatch(value["key_id"]) and _SIGNATURE.fullmatch(value["signature"])
     )
 
 

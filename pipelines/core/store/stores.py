@@ -44,7 +44,7 @@ def open_stores(settings: Settings | None = None, role: Role | None = None) -> S
     """Connect to the configured buckets. Nothing is sent until a method is called.
 
     With a role, boto3's profile ``loop-<role>`` is used if there is one. Without a role or such a
-    profile, boto3 finds the credentials as ever: one for everything.
+    profile, boto3 finds the credentials as usual: the same for everything.
     """
     settings = settings or config.load()
     store, keyring = settings.store, Keyring(settings.trust.trusted_keys)

@@ -1,7 +1,7 @@
-"""The model card of a decided version and its plots, as files beside the decision.
+"""The model card of a decided version and its plots, as files in the decision's folder.
 
-Drawn from records alone, so the same records give the same bytes. The signed decision counts; the
-card repeats it for people. No review's text is in any of the records, so none is in a card.
+It is drawn from records alone, so the same records give the same bytes. The signed decision counts;
+the card repeats it for people. The records hold no text of a review, so the card does not either.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 
 from pipelines.core import templating
 from pipelines.core.errors import DigestMismatchError, ObjectMissingError, TrustError
-from pipelines.core.keys import beside
+from pipelines.core.keys import sibling
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.gate.card import history_plot, plots, sentences, tables
@@ -30,7 +30,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 
 def render(evidence: Evidence) -> str:
-    """The card as Markdown. Whatever is filled in is escaped."""
+    """The card as Markdown. Every filled-in value is escaped."""
     return _CARD.render(
         decision=evidence.decision,
         manifest=evidence.manifest,
@@ -107,26 +107,26 @@ def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
 def write(reviews: Bucket, registry: Registry, decision_key: str) -> str:
     """Store the card and its plots, then the signed record that names their bytes.
 
-    A card that was recorded stands: what was lost or changed of it is drawn again.
+    A recorded card stands: files of it that were lost or changed are drawn again.
     Returns the card's key.
 
     Raises
     ------
     DigestMismatchError
-        If it was recorded, a file of it is changed, and this release would draw another one.
+        If a file of a recorded card was changed, and this release would draw it differently.
     """
     decision = registry.decisions.decision(decision_key)
     card = registry.decisions.find_card(decision)
-    wanted = FILES if card is None else _spoiled(registry.models, decision, card)
-    drawn = draw(gather(reviews, registry, decision_key)) if wanted else {}
-    for name in wanted:
+    to_write = FILES if card is None else _spoiled(registry.models, decision, card)
+    drawn = draw(gather(reviews, registry, decision_key)) if to_write else {}
+    for name in to_write:
         if card is not None:
             _check_file(registry.models, decision, card, name, drawn[name])
-        registry.models.put(beside(decision_key, name), drawn[name])
+        registry.models.put(sibling(decision_key, name), drawn[name])
     if card is None:
         registry.decisions.add_card(_files(decision, drawn))
-    logger.info("card=%s", beside(decision_key, CARD))
-    return beside(decision_key, CARD)
+    logger.info("card=%s", sibling(decision_key, CARD))
+    return sibling(decision_key, CARD)
 
 
 def _spoiled(models: Bucket, decision: Decision, card: CardFiles) -> list[str]:
@@ -160,7 +160,7 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
     Raises
     ------
     DigestMismatchError
-        If a file was changed since. A person may be about to approve what it says.
+        If a file was changed since. A person may be about to approve what it shows.
     """
     card = registry.decisions.find_card(decision)
     if card is None:
@@ -169,7 +169,7 @@ def read(reviews: Bucket, registry: Registry, decision: Decision) -> dict[str, b
 
 
 def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -> bytes:
-    key = beside(decision.object_key, name)
+    key = sibling(decision.object_key, name)
     data = models.get(key, max_bytes=_MOST_BYTES)
     _check_file(models, decision, card, name, data)
     return data
@@ -178,7 +178,7 @@ def _read_file(models: Bucket, decision: Decision, card: CardFiles, name: str) -
 def _check_file(
     models: Bucket, decision: Decision, card: CardFiles, name: str, data: bytes
 ) -> None:
-    found, expected = sha256_of(data), card.files.get(name, "no such file")
-    if found != expected:
-        uri = models.uri(beside(decision.object_key, name))
-        raise DigestMismatchError(uri=uri, expected=expected, found=found)
+    actual, expected = sha256_of(data), card.files.get(name, "no such file")
+    if actual != expected:
+        uri = models.uri(sibling(decision.object_key, name))
+        raise DigestMismatchError(uri=uri, expected=expected, found=actual)

@@ -39,12 +39,12 @@ def history(evaluation: Evaluation, entries: Sequence[LogEntry]) -> str:
         about=evaluation.model_name,
         title="Holdout scores, "
         + (f"generations {first} to {mine}" if first < mine else f"generation {mine}"),
-        said=_history_legend(evaluation, shown),
+        legend=_history_legend(evaluation, shown),
         height=bottom + 74,
         left=left, right=RIGHT, bottom=bottom, panels=panels,
         across=_generation_ticks(across, first, mine),
         caption="Each was scored on the holdout of its day, which grows: "
-        "compare only what is in one column.",
+        "compare only within one column.",
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def succession(entries: Sequence[LogEntry]) -> str:
     Raises
     ------
     ValueError
-        If there is no entry.
+        If ``entries`` is empty.
     """
     if not entries:
         raise ValueError("no generation to draw: the champion log is empty")
@@ -71,7 +71,7 @@ def succession(entries: Sequence[LogEntry]) -> str:
         about=shown[-1].model_name,
         title="Holdout scores, "
         + (f"generations {first} to {last}" if first < last else f"generation {last}"),
-        said=legend,
+        legend=legend,
         height=bottom + 74,
         left=left, right=RIGHT, bottom=bottom, panels=_panels(across, shown, bottom),
         across=_generation_ticks(across, first, last),
@@ -81,7 +81,8 @@ def succession(entries: Sequence[LogEntry]) -> str:
 
 def _generation_ticks(across: Axis, first: int, last: int) -> list[Words]:
     every = max(1, math.ceil((last - first + 1) / 12))
-    return [Words(across.at(one), str(one)) for one in range(last, first - 1, -every)][::-1]
+    ticks = range(last, first - 1, -every)
+    return [Words(across.at(generation), str(generation)) for generation in ticks][::-1]
 
 
 def _history_legend(evaluation: Evaluation, shown: Sequence[LogEntry]) -> list[tuple[Mark, str]]:
@@ -115,8 +116,8 @@ def _panel(
     down = Axis(*around(values, at_least=at_least), rows[1], rows[0])
     past = [_entry_mark(entry, value, words, across, down) for entry, value in then]
     present = [
-        replace(mark, x=across.at(at), y=down.at(value), text=f"{who}: {words} {value:.4g}")
-        for mark, who, value, at in now
+        replace(mark, x=across.at(at), y=down.at(value), text=f"{model}: {words} {value:.4g}")
+        for mark, model, value, at in now
     ]
     return {"words": words, "top": rows[0], "down": down.ticks(5) if values else [],
             "marks": [*past, *present], "points": points(past)}  # fmt: skip
@@ -134,8 +135,8 @@ def _scored_now(
         (Mark("circle", "one"), "challenger", evaluation.holdout.challenger),
     )
     return [
-        (mark, who, factor * getattr(metrics, name), generation)
-        for mark, who, metrics in models
+        (mark, model, factor * getattr(metrics, name), generation)
+        for mark, model, metrics in models
         if metrics is not None and are_numbers(getattr(metrics, name))
     ]
 

@@ -1,7 +1,7 @@
 """Plots of a judged version, each a pure function from records to one SVG of 640 pixels.
 
-They need nothing from elsewhere and run nothing: a page may put them inline. Colours follow the
-reader's light or dark setting; each has a shape of its own for those who cannot tell them apart.
+They load nothing and run nothing, so a page may put them inline. Colours follow the reader's light
+or dark setting; each also has its own shape for readers who cannot distinguish the colours.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pipelines.records.evaluations import (
 )
 
 TENTHS = 10
-_LONGEST_NAME = 17  # letters of a slice's name that fit beside its plot
+_LONGEST_NAME = 17  # letters of a slice's name that fit next to its plot
 
 # Calibration
 
 
 def calibration(evaluation: Evaluation) -> str:
-    """What the models promise on the holdout, and what is true: a reliability diagram."""
+    """A reliability diagram: predicted probability and true share on the holdout."""
     left, top, bottom = 78, 72, 372
     across = Axis(0.0, 1.0, left, RIGHT)
     down = Axis(0.0, 1.0, bottom, top)
@@ -47,13 +47,13 @@ def calibration(evaluation: Evaluation) -> str:
     if evaluation.champion_version is not None:
         name = f"champion {evaluation.champion_version[:8]}"
         models.insert(0, (name, scores.champion, Mark("square", "other")))
-    said = [(mark, f"{name}: {_off_by(metrics)}") for name, metrics, mark in models]
+    legend = [(mark, f"{name}: {_off_by(metrics)}") for name, metrics, mark in models]
     return draw(
         "calibration",
         evaluation.version,
         about=evaluation.model_name,
-        title=f"Are the promises kept? Holdout, {scores.rows:,} reviews",
-        said=[*said, (Mark("dash", "limit"), "promise kept")],
+        title=f"Calibration on the holdout, {scores.rows:,} reviews",
+        legend=[*legend, (Mark("dash", "limit"), "perfectly calibrated")],
         height=bottom + 66 + 20 * len(models),
         left=left, right=RIGHT, top=top, bottom=bottom,
         across=_percent_ticks(across), down=_percent_ticks(down),
@@ -81,26 +81,26 @@ def _curve(
     marks = [
         replace(
             mark,
-            x=across.at(each.mean_probability),
-            y=down.at(each.positive_share),
-            text=f"{name}: {each.mean_probability:.1%} promised, {each.positive_share:.1%} true, "
-            f"{each.rows:,} reviews",
+            x=across.at(bar.mean_probability),
+            y=down.at(bar.positive_share),
+            text=f"{name}: {bar.mean_probability:.1%} predicted, {bar.positive_share:.1%} true, "
+            f"{bar.rows:,} reviews",
         )
-        for each in _bins(metrics)
+        for bar in _bins(metrics)
     ]
     return {"kind": mark.kind, "marks": marks, "points": points(marks)}
 
 
 def _bins(metrics: Metrics | None) -> list[CalibrationBin]:
-    found = () if metrics is None else metrics.calibration
-    return [each for each in found if are_numbers(each.mean_probability, each.positive_share)]
+    bars = () if metrics is None else metrics.calibration
+    return [bar for bar in bars if are_numbers(bar.mean_probability, bar.positive_share)]
 
 
 def _counts(metrics: Metrics | None, mark: Mark, across: Axis) -> dict[str, Any]:
     """How many reviews are in each tenth, below the middle of it."""
     rows = dict.fromkeys(range(TENTHS), 0)
-    for each in _bins(metrics):
-        rows[min(int(each.mean_probability * TENTHS), TENTHS - 1)] += each.rows
+    for bar in _bins(metrics):
+        rows[min(int(bar.mean_probability * TENTHS), TENTHS - 1)] += bar.rows
     cells = [Words(across.at((tenth + 0.5) / TENTHS), _short(rows[tenth])) for tenth in rows]
     return {"mark": mark, "cells": cells}
 
@@ -130,7 +130,7 @@ def slices(evaluation: Evaluation, decision: Decision) -> str:
         evaluation.version,
         about=evaluation.model_name,
         title="Accuracy by slice, challenger minus champion",
-        said=_slice_legend(limit) if compared else [],
+        legend=_slice_legend(limit) if compared else [],
         height=bottom + 52 if compared else 80,
         left=left, right=right, top=top, bottom=bottom,
         across=across.ticks(7), zero=across.at(0.0),
@@ -148,8 +148,8 @@ def _bounds(paired: PairedComparison) -> tuple[float, float, float]:
 
 def _slice_legend(limit: float | None) -> list[tuple[Mark, str]]:
     marks = [
-        (Mark("circle", "one"), "not surely worse"),
-        (Mark("triangle", "fault"), "surely worse"),
+        (Mark("circle", "one"), "not reliably worse"),
+        (Mark("triangle", "fault"), "reliably worse"),
     ]
     if limit is None:
         return marks

@@ -31,7 +31,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Signers:
-    """Whose public keys are on the records that count."""
+    """The public keys that signed the records that count."""
 
     manifest: str
     decision: str
@@ -57,7 +57,7 @@ class Evidence(Judged):
 
 
 def standing(evidence: Judged) -> Iterator[Markdown]:
-    """Who it was compared with, and what may follow, one sentence each."""
+    """What it was compared with, and what may follow, one sentence each."""
     decision = evidence.decision
     if decision.champion_version is None:
         yield Markdown("There was no champion to compare it with: generation 0.")
@@ -70,18 +70,18 @@ def standing(evidence: Judged) -> Iterator[Markdown]:
         )
     yield Markdown(_APPROVALS[decision.approval])
     if decision.becomes_reference and decision.approval != "impossible":
-        yield Markdown("As champion it also is the new reference for later challengers.")
+        yield Markdown("As champion it is also the new reference for later challengers.")
 
 
 _APPROVALS = {
-    "not_needed": "The verdict stands by itself: nobody has to be asked.",
+    "not_needed": "The verdict does not need a person's approval.",
     "needed": "A person has to approve it before it can be used.",
     "impossible": "It cannot be used, and nobody can approve it.",
 }
 
 
 def others(decision: Decision) -> tuple[str, ...]:
-    """Who it is compared with: each version once."""
+    """What it is compared with: each version once."""
     if decision.champion_version is None:
         return ()
     return ("champion",) if _is_one_and_the_same(decision) else ("champion", "reference")
@@ -92,7 +92,7 @@ def _is_one_and_the_same(decision: Decision) -> bool:
 
 
 def limits(evidence: Evidence) -> Iterator[Markdown]:
-    """What it is known not to do, one sentence each."""
+    """Its known limits, one sentence each."""
     yield _kind_limit(evidence.manifest)
     yield from _behaviour_limits(evidence.evaluation.behaviour)
     scored = [
@@ -112,28 +112,28 @@ def _kind_limit(manifest: Manifest) -> Markdown:
     chosen = manifest.plan.candidates[manifest.candidate]
     factory, parameters = str(chosen.get("factory", "")), chosen.get("parameters", {})
     if not factory.startswith(_BAGS_OF_NGRAMS):
-        return Markdown(f"What {code(factory or manifest.candidate)} cannot do is not known here.")
+        return Markdown(f"The limits of {code(factory or manifest.candidate)} are not known here.")
     longest = parameters.get("ngram_max")
     runs = f"runs of up to {longest} words or marks" if longest else "words"
     return Markdown(
-        f"It is a bag of n-grams: it weighs {escaped(runs)} and does not read sentences. Irony, "
-        "comparisons and what refers far back are lost on it."
+        f"It is a bag of n-grams: it weighs {escaped(runs)} and does not read sentences. It misses "
+        "irony, comparisons and references to earlier sentences."
     )
 
 
 def _behaviour_limits(behaviour: BehaviourScores | None) -> Iterator[Markdown]:
     if behaviour is None or not behaviour.capabilities:
-        yield Markdown("Its behaviour was not tested: an answer was no number.")
+        yield Markdown("Its behaviour was not tested: an answer was not a number.")
         return
-    failing = [each for each in behaviour.capabilities if each.failures]
-    for each in sorted(failing, key=lambda one: (-one.failure_share, one.capability)):
+    failing = [score for score in behaviour.capabilities if score.failures]
+    for score in sorted(failing, key=lambda score: (-score.failure_share, score.capability)):
         yield Markdown(
-            f"It gets {each.failures} of {each.cases} cases of {code(each.capability)} wrong "
-            f"({kind_of(each)})."
+            f"It gets {score.failures} of {score.cases} cases of {code(score.capability)} wrong "
+            f"({kind_of(score)})."
         )
     if not failing:
-        cases = sum(each.cases for each in behaviour.capabilities)
-        yield Markdown(f"It passed all {cases} cases of the behavioural suite, which are few.")
+        cases = sum(score.cases for score in behaviour.capabilities)
+        yield Markdown(f"It passed all {cases} cases of the behavioural suite, a small sample.")
 
 
 def kind_of(capability: CapabilityScore) -> str:
@@ -156,20 +156,20 @@ def split_sentence(evidence: Evidence) -> str:
     return (
         f"{manifest.training_rows:,} were trained on, {manifest.holdout_rows:,} are held out by "
         f"film, and {manifest.duplicate_rows:,} repeat another review and do not count. Of those "
-        f"held out, {evaluation.overlap_rows:,} are not scored on because they are nearly the same "
-        f"as one trained on, and {evaluation.seen_rows:,} because an older model that it is "
-        "compared with was trained on them."
+        f"held out, {evaluation.overlap_rows:,} are not scored because they are nearly the same "
+        f"as a training review, and {evaluation.seen_rows:,} because an older model in the "
+        "comparison was trained on them."
     )
 
 
 def deliveries_sentence(evidence: Evidence) -> str:
-    delivered = sum(one.delivered_rows for one in evidence.outcomes)
-    quarantined = sum(one.quarantined_rows for one in evidence.outcomes)
+    delivered = sum(outcome.delivered_rows for outcome in evidence.outcomes)
+    quarantined = sum(outcome.quarantined_rows for outcome in evidence.outcomes)
     share = f" ({quarantined / delivered:.2%})" if delivered else ""
-    known = {one.accepted.key for one in evidence.outcomes if one.accepted}
-    lost = sum(part.key not in known for part in evidence.snapshot.partitions)
+    accepted_keys = {outcome.accepted.key for outcome in evidence.outcomes if outcome.accepted}
+    lost = sum(part.key not in accepted_keys for part in evidence.snapshot.partitions)
     return (
         f"{quarantined:,} of {delivered:,} delivered rows{share} are in quarantine. Deliveries "
-        "that are held as a whole are not part of this."
-        + (f" The ledger does not know {lost:,} of the partitions." if lost else "")
+        "that are held as a whole are not included."
+        + (f" {lost:,} of the partitions are not in the ledger." if lost else "")
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pipelines.core import templating
 
 WIDTH, RIGHT, EDGE = 640, 618, 628  # pixels: of a plot, to the end of its scale, of its texts
-_LETTER_WIDTH = 6.6  # pixels of an average letter, for placing what stands beside a text
+_LETTER_WIDTH = 6.6  # pixels of an average letter, for placing what stands next to a text
 
 Shape = Literal["circle", "square", "diamond", "triangle", "dash"]
 Kind = Literal["one", "other", "fault", "limit"]
@@ -60,9 +60,9 @@ class Axis:
 
 def ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers from ``low`` to ``high``, at most ``most`` steps of 1, 2 or 5 times a power."""
-    wanted = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(wanted))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power >= wanted * (1 - 1e-9))
+    least = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= least * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(number * step, 9) + 0.0 for number in range(first, last + 1)]
 
@@ -83,11 +83,11 @@ def points(marks: Iterable[Mark]) -> str:
     return " ".join(f"{mark.x},{mark.y}" for mark in marks)
 
 
-def legend_lines(said: Sequence[tuple[Mark, str]]) -> list[dict[str, Any]]:
+def legend_lines(legend: Sequence[tuple[Mark, str]]) -> list[dict[str, Any]]:
     """Symbols with their words from left to right, on a second line where the first is full."""
     placed: list[dict[str, Any]] = []
     x, y = 20.0, 44.0
-    for mark, words in said:
+    for mark, words in legend:
         width = 13 + _LETTER_WIDTH * len(words) + 20
         if placed and x + width - 20 > EDGE:
             x, y = 20.0, y + 20
@@ -97,18 +97,24 @@ def legend_lines(said: Sequence[tuple[Mark, str]]) -> list[dict[str, Any]]:
 
 
 def draw(
-    plot: str, name: str, *, title: str, about: str, said: Sequence[tuple[Mark, str]], **parts: Any
+    plot: str,
+    name: str,
+    *,
+    title: str,
+    about: str,
+    legend: Sequence[tuple[Mark, str]],
+    **parts: Any,
 ) -> str:
-    """The SVG. What the legend says is also its description, for those who cannot see it."""
+    """The SVG. The legend is also its description, for readers who cannot see it."""
     template = _TEMPLATES.get_template(f"{plot}.svg.jinja")
-    described = "; ".join(words for _, words in said) or "nothing to compare with"
+    described = "; ".join(words for _, words in legend) or "nothing to compare with"
     return template.render(
         name=f"{plot}-{name}",
         title=title,
         edge=EDGE,
         width=WIDTH,
         description=f"{about}: {described}.",
-        legend=legend_lines(said),
+        legend=legend_lines(legend),
         **parts,
     )
 

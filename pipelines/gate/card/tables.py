@@ -6,6 +6,7 @@ A number that is missing shows as a dash.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from pipelines.core.escaping import Markdown, code, table
 from pipelines.gate.card.sentences import Evidence, Judged, kind_of, others
@@ -23,11 +24,11 @@ NOTHING = "-"
 
 def deliveries(evidence: Evidence) -> Markdown:
     """The deliveries behind the snapshot, newest first; the older ones as one sum."""
-    found = sorted(evidence.outcomes, key=lambda one: (one.night, one.source, one.delivery))[::-1]
-    newest, older = found[:MOST_DELIVERIES], found[MOST_DELIVERIES:]
+    outcomes = sorted(evidence.outcomes, key=attrgetter("night", "source", "delivery"))[::-1]
+    newest, older = outcomes[:MOST_DELIVERIES], outcomes[MOST_DELIVERIES:]
     rows: list[Sequence[object]] = [
-        (one.night, code(one.source), code(one.delivery[:16]), *_row_counts([one]))
-        for one in newest
+        (outcome.night, code(outcome.source), code(outcome.delivery[:16]), *_row_counts([outcome]))
+        for outcome in newest
     ]
     if older:
         rows.append(("earlier", NOTHING, f"{len(older):,} deliveries", *_row_counts(older)))
@@ -36,9 +37,9 @@ def deliveries(evidence: Evidence) -> Markdown:
 
 
 def _row_counts(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
-    delivered = sum(one.delivered_rows for one in outcomes)
-    accepted = sum(one.accepted_rows for one in outcomes)
-    quarantined = sum(one.quarantined_rows for one in outcomes)
+    delivered = sum(outcome.delivered_rows for outcome in outcomes)
+    accepted = sum(outcome.accepted_rows for outcome in outcomes)
+    quarantined = sum(outcome.quarantined_rows for outcome in outcomes)
     return f"{delivered:,}", f"{accepted:,}", f"{quarantined:,}"
 
 
@@ -72,7 +73,7 @@ def _codes(values: Iterable[str]) -> Markdown:
 def _selection(manifest: Manifest) -> Markdown:
     if len(manifest.plan.candidates) < 2:
         return Markdown("this candidate alone")
-    scores = (f"{each.name} (log loss {each.log_loss:.4f})" for each in manifest.selection)
+    scores = (f"{score.name} (log loss {score.log_loss:.4f})" for score in manifest.selection)
     return _codes(scores)
 
 
@@ -93,14 +94,14 @@ def scores(evidence: Judged) -> Markdown:
     """Every compared model on every set."""
     evaluation = evidence.evaluation
     rows: list[Sequence[object]] = []
-    for one in (evaluation.holdout, evaluation.newest, evaluation.golden):
+    for scored in (evaluation.holdout, evaluation.newest, evaluation.golden):
         models = {
-            "challenger": one.challenger,
-            "champion": one.champion,
-            "reference": one.reference,
+            "challenger": scored.challenger,
+            "champion": scored.champion,
+            "reference": scored.reference,
         }
         rows += [
-            (one.name, f"{one.rows:,}", who, *_metrics(models[who]))
+            (scored.name, f"{scored.rows:,}", who, *_metrics(models[who]))
             for who in ("challenger", *others(evidence.decision))
         ]
     headers = ("set", "reviews", "model", "accuracy", "recall positive", "recall negative", "F1",
@@ -108,33 +109,33 @@ def scores(evidence: Judged) -> Markdown:
     return table(headers, rows, right=(1, *range(3, 10)))
 
 
-def _metrics(found: Metrics | None) -> tuple[str, ...]:
-    if found is None:
+def _metrics(metrics: Metrics | None) -> tuple[str, ...]:
+    if metrics is None:
         return (NOTHING,) * 7
     return (
-        f"{found.accuracy:.2%}",
-        f"{found.recall_positive:.2%}",
-        f"{found.recall_negative:.2%}",
-        f"{found.f1:.4f}",
-        f"{found.roc_auc:.4f}",
-        f"{found.log_loss:.4f}",
-        f"{found.calibration_error:.2%}",
+        f"{metrics.accuracy:.2%}",
+        f"{metrics.recall_positive:.2%}",
+        f"{metrics.recall_negative:.2%}",
+        f"{metrics.f1:.4f}",
+        f"{metrics.roc_auc:.4f}",
+        f"{metrics.log_loss:.4f}",
+        f"{metrics.calibration_error:.2%}",
     )
 
 
 def changes(evidence: Judged) -> Markdown:
     """The paired comparisons, as far as there are any."""
     evaluation, rows = evidence.evaluation, []
-    for one in (evaluation.holdout, evaluation.newest, evaluation.golden):
-        paired = {"champion": one.against_champion, "reference": one.against_reference}
+    for scored in (evaluation.holdout, evaluation.newest, evaluation.golden):
+        paired = {"champion": scored.against_champion, "reference": scored.against_reference}
         rows += [
-            (one.name, who, *_change(found))
+            (scored.name, who, *_change(comparison))
             for who in others(evidence.decision)
-            if (found := paired[who]) is not None
+            if (comparison := paired[who]) is not None
         ]
     if not rows:
-        return Markdown("Compared with nobody.")
-    headers = ("set", "against", "accuracy", "surely between", "log loss", "surely between",
+        return Markdown("It was not compared with another model.")
+    headers = ("set", "against", "accuracy", "interval", "log loss", "interval",
                "newly right", "newly wrong", "chance alone")  # fmt: skip
     return table(headers, rows, right=range(2, 9))
 
@@ -155,20 +156,22 @@ def confusion(evidence: Judged) -> Markdown:
     holdout = evidence.evaluation.holdout
     models = [("challenger", holdout.challenger), ("champion", holdout.champion)]
     rows: list[Sequence[object]] = []
-    for who, found in models[: 2 if others(evidence.decision) else 1]:
-        hit, miss, alarm, calm = _cells(found)
+    for who, metrics in models[: 2 if others(evidence.decision) else 1]:
+        hit, miss, alarm, calm = _cells(metrics)
         rows += [(who, "positive", hit, miss), (who, "negative", alarm, calm)]
-    return table(("model", "really", "it says positive", "it says negative"), rows, right=(2, 3))
+    return table(
+        ("model", "true label", "predicted positive", "predicted negative"), rows, right=(2, 3)
+    )
 
 
-def _cells(found: Metrics | None) -> tuple[str, str, str, str]:
-    if found is None:
+def _cells(metrics: Metrics | None) -> tuple[str, str, str, str]:
+    if metrics is None:
         return (NOTHING,) * 4
     return (
-        f"{found.true_positive:,}",
-        f"{found.false_negative:,}",
-        f"{found.false_positive:,}",
-        f"{found.true_negative:,}",
+        f"{metrics.true_positive:,}",
+        f"{metrics.false_negative:,}",
+        f"{metrics.false_positive:,}",
+        f"{metrics.true_negative:,}",
     )
 
 
@@ -183,7 +186,7 @@ def slices(evidence: Judged) -> Markdown:
         )
         for part in evidence.evaluation.slices
     ]
-    headers = ("slice", "reviews", "challenger", "champion", "change", "surely between")
+    headers = ("slice", "reviews", "challenger", "champion", "change", "interval")
     return table(headers, rows, right=range(1, 6))
 
 
@@ -194,21 +197,21 @@ def _share(value: float | None) -> str:
 def behaviour(evidence: Judged) -> Markdown:
     evaluation = evidence.evaluation
     if evaluation.behaviour is None:
-        return Markdown("Not tested: an answer was no number.")
+        return Markdown("Not tested: an answer was not a number.")
     before = evaluation.champion_behaviour
-    champion = {} if before is None else {each.capability: each for each in before.capabilities}
+    champion = {} if before is None else {score.capability: score for score in before.capabilities}
     rows = [
         (
-            code(each.capability),
-            kind_of(each),
-            f"{each.cases:,}",
-            f"{each.failures:,}",
-            _share(each.max_failure_share),
-            f"{old.failures:,}" if (old := champion.get(each.capability)) else NOTHING,
+            code(score.capability),
+            kind_of(score),
+            f"{score.cases:,}",
+            f"{score.failures:,}",
+            _share(score.max_failure_share),
+            f"{old.failures:,}" if (old := champion.get(score.capability)) else NOTHING,
         )
-        for each in evaluation.behaviour.capabilities
+        for score in evaluation.behaviour.capabilities
     ]
-    headers = ("capability", "kind", "cases", "it fails", "its file allows", "the champion fails")
+    headers = ("capability", "kind", "cases", "failed", "allowed", "failed by the champion")
     return table(headers, rows, right=range(2, 6))
 
 
@@ -217,7 +220,7 @@ def behaviour(evidence: Judged) -> Markdown:
 
 def rules(decision: Decision) -> Markdown:
     rows = [(rule.answer, rule.group, code(rule.rule), rule.sentence) for rule in decision.rules]
-    return table(("", "asks about", "rule", "what it saw"), rows)
+    return table(("", "group", "rule", "result"), rows)
 
 
 def hashes(evidence: Evidence) -> Markdown:

@@ -33,16 +33,16 @@ Page = Annotated[int, Query(ge=1, le=100_000)]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
+    routes = APIRouter()
 
-    @found.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
+    @routes.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
     def champion(
         request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
     ) -> HTMLResponse:
         registry = site.registry()
         history, broken = read.history(registry)
         if page > pages_of(len(history)):
-            raise no_such(f"The succession has no page {page}.")
+            raise no_such(f"Page {page} of the succession does not exist.")
         evidence = _evidence(registry, history, page)
         answered, problem = _answer(registry, history, at)
         return respond(
@@ -50,10 +50,10 @@ def router(site: Site) -> APIRouter:
             status=400 if problem else 200,
             shown=succession(evidence, viewer, page),
             plot=_plot(history) if page == 1 else None, broken=broken,
-            here=links.champion_link(), asked=at, answered=answered, problem=problem,
+            page_link=links.champion_link(), asked=at, answered=answered, problem=problem,
         )  # fmt: skip
 
-    return found
+    return routes
 
 
 def _plot(history: list[LogEntry]) -> Markup | None:
@@ -65,8 +65,8 @@ def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidenc
     shown = [*newest_first(history, page), *history[-1:]]
     return Evidence(
         history=history,
-        judged=read.each(
-            lambda key: read.judged(registry, key), (one.decision_key for one in shown)
+        judged=read.by_name(
+            lambda key: read.judged(registry, key), (entry.decision_key for entry in shown)
         ),
         manifest=read.champion_manifest(registry, history),
     )
@@ -78,4 +78,4 @@ def _answer(registry: Registry, history: list[LogEntry], at: str) -> tuple[Answe
     try:
         return answering(history, at, clock.now(registry.models)), ""
     except (ValueError, OverflowError):
-        return None, f"{at[:40]!r} is no moment. Write it like 2026-01-05T03:00, in UTC."
+        return None, f"{at[:40]!r} is not a time. Write it like 2026-01-05T03:00, in UTC."

@@ -16,7 +16,7 @@ from pipelines.pages import read
 from pipelines.pages.error_pages import no_such
 from pipelines.pages.frame import plot
 from pipelines.pages.markdown_page import html
-from pipelines.pages.read import Found, Name
+from pipelines.pages.read import Name, Value
 from pipelines.pages.routes.champion import Page
 from pipelines.pages.site import Site, respond
 from pipelines.pages.views import decisions
@@ -27,15 +27,15 @@ Folder = Annotated[str, Path(pattern=r"^\d{8}-[0-9a-f]{16}$")]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter(dependencies=[site.may_read(links.RETRAIN)])
-    _add_list(found, site)
-    _add_decision(found, site)
-    _add_card(found, site)
-    return found
+    routes = APIRouter(dependencies=[site.may_read(links.RETRAIN)])
+    _add_list(routes, site)
+    _add_decision(routes, site)
+    _add_card(routes, site)
+    return routes
 
 
-def _add_list(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions")
+def _add_list(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions")
     def every(request: Request, page: Page = 1) -> HTMLResponse:
         registry = site.registry()
         stored = read.decisions(registry)
@@ -43,11 +43,11 @@ def _add_list(found: APIRouter, site: Site) -> None:
         if page > pages:
             raise no_such(f"The decisions have no page {page}.")
         shown = stored[(page - 1) * decisions.PAGE_SIZE : page * decisions.PAGE_SIZE]
-        lines = read.each(lambda info: _line(registry, info.key, info.stored_at), shown)
+        lines = read.by_name(lambda info: _line(registry, info.key, info.stored_at), shown)
         return respond(
             request, "decisions.html.jinja", title="Decisions", section="decisions",
             lines=list(lines.values()), page=page, pages=pages, entries=len(stored),
-            here=links.decisions_link(),
+            page_link=links.decisions_link(),
         )  # fmt: skip
 
 
@@ -64,13 +64,13 @@ def _key(registry: Registry, version: str, folder: str) -> str:
     return f"{registry.name}/versions/{version}/gates/{folder}/decision.json"
 
 
-def _add_decision(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions/{version}/{folder}")
-    def one(request: Request, version: Version, folder: Folder) -> HTMLResponse:
+def _add_decision(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions/{version}/{folder}")
+    def decision_page(request: Request, version: Version, folder: Folder) -> HTMLResponse:
         registry = site.registry()
         key = _key(registry, version, folder)
         if registry.models.find(key) is None:
-            raise no_such(f"Nothing was decided on version {version} there.")
+            raise no_such(f"This decision on version {version} does not exist.")
         judged = read.judged(registry, key)
         decision, problems = judged.decision, Problems()
         approval = problems.or_none(registry.decisions.find_approval, decision)
@@ -78,7 +78,7 @@ def _add_decision(found: APIRouter, site: Site) -> None:
         is_promotion = entry is not None and entry.decision_key == key
         return respond(
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",
-            problems=problems.found, decision=decision, tone=decisions.TONES[decision.verdict],
+            problems=problems.sentences, decision=decision, tone=decisions.TONES[decision.verdict],
             standing=decisions.standing(judged), digest=decision.digest(),
             signed_by=registry.models.signed_by(key),
             followed=decisions.followed(decision, key, approval, entry),
@@ -91,29 +91,29 @@ def _add_decision(found: APIRouter, site: Site) -> None:
 
 @dataclass
 class Problems:
-    """What could not be read beside the decision: told, and the rest is shown."""
+    """What could not be read besides the decision: it is named, and the rest is shown."""
 
-    found: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
-    def or_none(self, read: Callable[[Name], Found], name: Name) -> Found | None:
+    def or_none(self, read: Callable[[Name], Value], name: Name) -> Value | None:
         try:
             return read(name)
         except Exception as error:
             if not concerns_one_record(error):
                 raise
-            self.found.append(sentence(error))
+            self.sentences.append(sentence(error))
             return None
 
 
-def _add_card(found: APIRouter, site: Site) -> None:
-    @found.get("/decisions/{version}/{folder}/card")
+def _add_card(routes: APIRouter, site: Site) -> None:
+    @routes.get("/decisions/{version}/{folder}/card")
     def model_card(request: Request, version: Version, folder: Folder) -> HTMLResponse:
         registry, reviews = site.registry(), site.stores().reviews
         key = _key(registry, version, folder)
         try:
             evidence = card.gather(reviews, registry, key)
         except ObjectMissingError as error:
-            raise no_such(f"There is no model card of version {version} there: {error}") from error
+            raise no_such(f"This model card of version {version} is missing: {error}") from error
         text = card.read(reviews, registry, evidence.decision)[card.CARD].decode("utf-8", "replace")
         evaluation = evidence.evaluation
         drawn = {

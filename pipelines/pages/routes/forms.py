@@ -20,41 +20,44 @@ SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
-    known = _asks_airflow(site)
-    _add_form(found, site, known)
-    _add_start(found, site, known)
-    return found
+    routes = APIRouter()
+    details = _asks_airflow(site)
+    _add_form(routes, site, details)
+    _add_start(routes, site, details)
+    return routes
 
 
 def _asks_airflow(site: Site) -> Any:
     """A dependency that gives what Airflow knows of the DAG in the path."""
 
-    async def details(request: Request, dag_id: DagId) -> dict[str, Any]:
-        known = None
+    async def dag_details(request: Request, dag_id: DagId) -> dict[str, Any]:
+        details: Any = None
         if dag_id in links.DAGS:
             path = f"/dags/{quote(dag_id, safe='')}/details"
-            known = checked(await site.ask(request, "GET", path, None))
-        if not isinstance(known, dict):
-            raise no_such(f"The loop has no DAG {dag_id}.")
-        return known
+            details = checked(await site.ask(request, "GET", path, None))
+        if not isinstance(details, dict):
+            raise no_such(f"DAG {dag_id} is not part of the loop.")
+        return details
 
-    return Depends(details)
+    return Depends(dag_details)
 
 
-def _add_form(found: APIRouter, site: Site, known: Any) -> None:
-    @found.get("/forms/{dag_id}", dependencies=[site.may_read()])
+def _add_form(routes: APIRouter, site: Site, details: Any) -> None:
+    @routes.get("/forms/{dag_id}", dependencies=[site.may_read()])
     def form(
-        request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+        request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = details
     ) -> HTMLResponse:
         filled = forms.from_link(about, dict(request.query_params))
         return _page(request, site, viewer, forms.form(about, filled))
 
 
-def _add_start(found: APIRouter, site: Site, known: Any) -> None:
-    @found.post("/forms/{dag_id}", dependencies=[site.may_read()])
+def _add_start(routes: APIRouter, site: Site, details: Any) -> None:
+    @routes.post("/forms/{dag_id}", dependencies=[site.may_read()])
     async def start(
-        request: Request, dag_id: DagId, viewer: Viewer = site.viewer, about: dict[str, Any] = known
+        request: Request,
+        dag_id: DagId,
+        viewer: Viewer = site.viewer,
+        about: dict[str, Any] = details,
     ) -> Response:
         sent = await _sent(request)
         _refuse_foreign(request, site, viewer, dag_id, sent.pop(SEAL, ""))
@@ -94,14 +97,14 @@ async def _sent(request: Request) -> dict[str, str]:
 
 
 def _refuse_foreign(request: Request, site: Site, viewer: Viewer, dag_id: str, sealed: str) -> None:
-    """Refuse what another site made the reader's browser send."""
+    """Refuse a request that another site made the reader's browser send."""
     came_from = request.headers.get("sec-fetch-site", "same-origin")
     is_ours = forms.is_sealed(sealed, site.secret(), viewer.name, dag_id, time.time())
     if not viewer.may_start(dag_id):
         raise HTTPException(403)
     if came_from != "same-origin" or not is_ours:
         todo = "Open the form again and send it with its own button."
-        what = f"This did not come from our own form, or after more than {forms.SEAL_HOURS} hours."
+        what = f"This was not sent from our own form within {forms.SEAL_HOURS} hours of opening it."
         raise Unanswerable(403, "Not sent", what, todo)
 
 
@@ -109,7 +112,7 @@ def _again(
     request: Request, site: Site, viewer: Viewer, about: dict[str, Any], sent: dict[str, str],
     problem: str,
 ) -> HTMLResponse:  # fmt: skip
-    """The form once more, as it was filled in, with what is wrong."""
+    """The form again, as it was filled in, with what is wrong."""
     unticked = dict.fromkeys(about.get("params") or {}, "")
     filled = forms.form(about, unticked | sent, problem)
     return _page(request, site, viewer, filled, status=400)
@@ -123,5 +126,5 @@ def _page(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        here=links.form_link(form.dag_id),
+        page_link=links.form_link(form.dag_id),
     )  # fmt: skip

@@ -37,7 +37,7 @@ Delivery = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True)
 class Line:
-    """An incident in the list, and where its own page is; the empty text if it has none."""
+    """An incident in the list, and the link to its own page; empty if it has none."""
 
     incident: Incident
     link: str
@@ -52,15 +52,15 @@ class Remedy:
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter(dependencies=[site.may_read(links.INGEST)])
-    _add_list(found, site)
-    _add_missing(found, site)
-    _add_delivery(found, site)
-    return found
+    routes = APIRouter(dependencies=[site.may_read(links.INGEST)])
+    _add_list(routes, site)
+    _add_missing(routes, site)
+    _add_delivery(routes, site)
+    return routes
 
 
-def _add_list(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents")
+def _add_list(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents")
     def incidents_page(
         request: Request, until: Annotated[Night | None, Query()] = None
     ) -> HTMLResponse:
@@ -74,9 +74,9 @@ def _add_list(found: APIRouter, site: Site) -> None:
 
 
 def groups(listing: Listing) -> list[tuple[str, str, list[Line]]]:
-    """State, heading and lines of each part of the list that has any."""
+    """State, heading and lines of each non-empty part of the list."""
     return [
-        (state, heading, [Line(one, link_to(one)) for one in listing.of(state)])
+        (state, heading, [Line(incident, link_to(incident)) for incident in listing.of(state)])
         for state, heading in incidents.STATES.items()
         if listing.of(state)
     ]
@@ -89,14 +89,14 @@ def link_to(incident: Incident) -> str:
     return links.incidents_link(incident.path) if incident.path else ""
 
 
-def _add_delivery(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/{delivery}")
+def _add_delivery(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents/{delivery}")
     def incident_page(
         request: Request, delivery: Delivery, viewer: Viewer = site.viewer
     ) -> HTMLResponse:
         look = views_incident.look(site.stores().reviews, site.registry(), delivery)
         if look is None:
-            raise no_such(f"The ledger knows no delivery {delivery}.")
+            raise no_such(f"Delivery {delivery} is not in the ledger.")
         return respond(
             request, "incident.html.jinja", title=title_of(look), section="incidents", look=look,
             remedies=remedies(look, viewer),
@@ -114,28 +114,28 @@ def title_of(look: Look) -> str:
 
 
 def remedies(look: Look, viewer: Viewer) -> list[Remedy]:
-    """The forms that a person may open, filled in but for the reason."""
+    """The forms that a person may open, filled in except for the reason."""
     return [
         Remedy(
             viewer.button(
-                one.label,
+                remedy.label,
                 links.REPLAY,
-                {"delivery": look.sha256, "action": one.action, "dry_run": True},
+                {"delivery": look.sha256, "action": remedy.action, "dry_run": True},
             ),
-            one.effect,
+            remedy.effect,
         )
-        for one in look.remedies
+        for remedy in look.remedies
     ]
 
 
-def _add_missing(found: APIRouter, site: Site) -> None:
-    @found.get("/incidents/missing/{night}/{source}")
+def _add_missing(routes: APIRouter, site: Site) -> None:
+    @routes.get("/incidents/missing/{night}/{source}")
     def missing_page(
         request: Request, night: NightInPath, source: Source, viewer: Viewer = site.viewer
     ) -> HTMLResponse:
         look = views_incident.look_at_missing(site.stores().reviews, site.registry(), night, source)
         if look is None:
-            raise no_such(f"No record says that {source} was overdue on {night}.")
+            raise no_such(f"{source} is not recorded as overdue on {night}.")
         return respond(
             request, "missing.html.jinja", title=f"MISSING_DELIVERY: {source}, {night}",
             section="incidents", look=look,

@@ -1,4 +1,4 @@
-"""The runbooks as they lie in docs/: an incident must not send its reader to another site."""
+"""The runbooks of docs/: an incident's page must not send its reader to another site."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Name = Annotated[str, Path(pattern=r"^[a-z][a-z-]{0,40}$")]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
+    routes = APIRouter()
 
-    @found.get("/runbooks/{name}", dependencies=[site.may_read(links.INGEST)])
+    @routes.get("/runbooks/{name}", dependencies=[site.may_read(links.INGEST)])
     def runbook_page(request: Request, name: Name) -> HTMLResponse:
         try:
             text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
@@ -36,4 +36,4 @@ def router(site: Site) -> APIRouter:
             text=html(_PICTURE.sub("", body)),
         )
 
-    return found
+    return routes

@@ -38,52 +38,52 @@ _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 
 @dataclass(frozen=True)
-class Told:
-    """What Airflow knows of a run: its state, and what its tasks returned."""
+class RunInAirflow:
+    """What Airflow knows about a run: its state, and what its tasks returned."""
 
     run: dict[str, Any]
     results: dict[str, Any]
 
 
 def router(site: Site) -> APIRouter:
-    found = APIRouter()
-    _add_run(found, site)
-    _add_report(found, site)
-    return found
+    routes = APIRouter()
+    _add_run(routes, site)
+    _add_report(routes, site)
+    return routes
 
 
 def _asks_airflow(site: Site) -> Any:
     """A dependency that gives what Airflow knows of the run in the path."""
 
-    async def told(request: Request, dag_id: DagId, run_id: RunId) -> Told:
+    async def run_in_airflow(request: Request, dag_id: DagId, run_id: RunId) -> RunInAirflow:
         where = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
         run = checked(await site.ask(request, "GET", where, None))
         if run is None:
-            raise no_such(f"DAG {dag_id} has no run {run_id}.")
+            raise no_such(f"Run {run_id} of DAG {dag_id} does not exist.")
         results = {}
-        for task in runs.TELLING.get(dag_id, ()):
+        for task in runs.RESULT_TASKS.get(dag_id, ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
             result = checked(await site.ask(request, "GET", entry, None))
             if isinstance(result, dict):
                 results[task] = result.get("value")
-        return Told(run=run if isinstance(run, dict) else {}, results=results)
+        return RunInAirflow(run=run if isinstance(run, dict) else {}, results=results)
 
-    return Depends(told)
+    return Depends(run_in_airflow)
 
 
-def _add_run(found: APIRouter, site: Site) -> None:
-    told = _asks_airflow(site)
+def _add_run(routes: APIRouter, site: Site) -> None:
+    run = _asks_airflow(site)
 
-    @found.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
+    @routes.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
     def run_report(
-        request: Request, dag_id: DagId, run_id: RunId, known: Told = told
+        request: Request, dag_id: DagId, run_id: RunId, airflow: RunInAirflow = run
     ) -> HTMLResponse:
-        parts = _REPORTS.get(dag_id, _foreign)(site, known.results)
-        started = str(known.run.get("start_date") or "")
+        parts = _REPORTS.get(dag_id, _foreign)(site, airflow.results)
+        started = str(airflow.run.get("start_date") or "")
         report = runs.Report(
             dag_id=dag_id,
             run_id=run_id,
-            state=str(known.run.get("state")),
+            state=str(airflow.run.get("state")),
             started=clock(started) if started else "",
             **parts,
         )
@@ -94,7 +94,7 @@ def _add_run(found: APIRouter, site: Site) -> None:
 
 
 def checked(reply: Reply) -> Any:
-    """What Airflow answered; None when it says that there is no such thing."""
+    """Airflow's answer; None when the resource does not exist."""
     if reply.status == 404:
         return None
     if reply.status >= 400:
@@ -103,22 +103,22 @@ def checked(reply: Reply) -> Any:
 
 
 def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
-    return {"sentence": "This DAG is not part of the retraining loop: nothing is known of it here."}
+    return {"sentence": "This DAG is not part of the retraining loop, so it has no report here."}
 
 
 def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     summary = results.get("summarize_night")
     night = summary.get("night") if isinstance(summary, dict) else None
     if summary is None or not isinstance(night, str) or not is_night(night):
-        return {"sentence": "The night is not summed up yet: its tasks say how far they are."}
+        return {"sentence": "The night is not finished yet: its tasks show the progress."}
     reviews = site.stores().reviews
     receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
-    receipts.sort(key=lambda one: one.landing_key)
-    keys = sorted({outcome_key(one.delivery) for one in receipts})
+    receipts.sort(key=lambda receipt: receipt.landing_key)
+    keys = sorted({outcome_key(receipt.delivery) for receipt in receipts})
     outcomes, no_outcomes = read.readable(reviews, keys, Outcome)
     missing, not_missing = read.of_night(reviews, MISSING, night, MissingDelivery)
-    reports = {one.delivery: one for one in outcomes}
-    lines = tuple(runs.delivered(one, reports.get(one.delivery)) for one in receipts)
+    reports = {outcome.delivery: outcome for outcome in outcomes}
+    lines = tuple(runs.delivered(receipt, reports.get(receipt.delivery)) for receipt in receipts)
     return {
         "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn))}",
         "deliveries": lines,
@@ -158,12 +158,12 @@ def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Reading:
-    """Reads what a run left behind; what cannot be read is told, and the rest is shown."""
+    """Reads the records of a run; names those that cannot be read, so that the rest is shown."""
 
     site: Site
     problems: list[str] = field(default_factory=list)
 
-    def __call__(self, read_it: Callable[[], read.Found]) -> read.Found | None:
+    def __call__(self, read_it: Callable[[], read.Value]) -> read.Value | None:
         try:
             return read_it()
         except Exception as error:
@@ -172,12 +172,12 @@ class Reading:
             self.problems.append(sentence(error))
             return None
 
-    def report(self, said: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
-        """The parts of a report; without a sentence on what happened if that cannot be read."""
+    def report(self, sentence: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
+        """The parts of a report; its sentence is replaced if a record cannot be read."""
         if not self.problems:
-            return {"sentence": said, "facts": facts}
-        notes = [runs.Note(text=one, tone="bad") for one in self.problems]
-        unread = "What this run recorded cannot be read in full:"
+            return {"sentence": sentence, "facts": facts}
+        notes = [runs.Note(text=problem, tone="bad") for problem in self.problems]
+        unread = "Some records of this run cannot be read:"
         return {"sentence": unread, "facts": facts, "notes": notes}
 
 
@@ -217,15 +217,15 @@ def _entry(site: Site, uri: Any) -> LogEntry | None:
     """The log entry behind the URI that a task returned, its signature checked."""
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    named = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
-    return registry.log.find_entry(int(named[1])) if named else None
+    match = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
+    return registry.log.find_entry(int(match[1])) if match else None
 
 
-def _add_report(found: APIRouter, site: Site) -> None:
-    @found.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
+def _add_report(routes: APIRouter, site: Site) -> None:
+    @routes.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
     def report_of_validation(delivery: Digest, basis: Digest) -> Response:
         try:
             page = validation_report.page(site.stores().reviews, validation_key(delivery, basis))
         except ObjectMissingError as error:
-            raise no_such("There is no such validation report.") from error
+            raise no_such("This validation report does not exist.") from error
         return HTMLResponse(page, headers=inert_headers())

@@ -1,4 +1,4 @@
-"""What the page *Champion* says: who answers, since when and why, and who did before."""
+"""The page *Champion*: which version answers, since when and why, and its predecessors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Line(View):
 
 
 class Present(View):
-    """The champion of now."""
+    """The present champion."""
 
     version: str
     generation: int
@@ -89,7 +89,7 @@ def pages_of(count: int) -> int:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the page is made of, as far as it could be read.
+    """The records behind the page, as far as they could be read.
 
     ``history`` is the champion log, oldest first; ``judged`` has decision and evaluation by the
     decision's key; ``manifest`` is the champion's.
@@ -166,14 +166,14 @@ def _marks(entry: LogEntry, evidence: Evidence) -> tuple[str, ...]:
     return tuple(name for name, is_so in marks if is_so)
 
 
-def _reviews(found: Judged | None) -> str:
-    return NOTHING if found is None else f"{found.evaluation.holdout.rows:,}"
+def _reviews(judged: Judged | None) -> str:
+    return NOTHING if judged is None else f"{judged.evaluation.holdout.rows:,}"
 
 
 def _present(evidence: Evidence) -> Present:
     newest, began = evidence.history[-1], _began(evidence.history)
     decided, manifest = evidence.judged.get(newest.decision_key), evidence.manifest
-    unread = "The decision cannot be read: python -m pipelines champion fsck"
+    unread = "The decision cannot be read. See: python -m pipelines champion fsck"
     return Present(
         version=newest.version,
         generation=began.generation,
@@ -195,27 +195,27 @@ def _present(evidence: Evidence) -> Present:
 
 
 def _began(history: Sequence[LogEntry]) -> LogEntry:
-    """The entry since which the champion is champion: pins and releases change nothing there."""
+    """The entry since which the champion is champion: pins and releases do not change it."""
     changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
     return changes[-1] if changes else history[-1]
 
 
-def answering(history: Sequence[LogEntry], asked: str, now: datetime) -> Answering:
+def answering(history: Sequence[LogEntry], asked_for: str, now: datetime) -> Answering:
     """Who answered at a moment, given as in a form's field or ISO 8601; without a zone it is UTC.
 
     Raises
     ------
     ValueError
-        If it is no moment.
+        If it is not a time.
     """
-    moment = datetime.fromisoformat(asked.strip())
+    moment = datetime.fromisoformat(asked_for.strip())
     moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    said = clock(moment.isoformat())
+    shown_moment = clock(moment.isoformat())
     entry = store_clock.answering_at(history, moment, now)
     if entry is None:
-        return Answering(moment=said, sentence="Nobody: there was no champion yet.")
+        return Answering(moment=shown_moment, sentence="There was no champion yet.")
     return Answering(
-        moment=said,
+        moment=shown_moment,
         sentence=f"Version {entry.version}, generation {entry.generation}, "
         f"since {clock(entry.at)}.",
         decision=links.decision_link(entry.decision_key),

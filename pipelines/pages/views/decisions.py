@@ -1,4 +1,4 @@
-"""What the pages *Decisions* and *Decision* say: verdicts, and how each came about."""
+"""The pages *Decisions* and *Decision*: verdicts, and the reasons for each."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ TONES: Final[Mapping[Verdict, str]] = {
     "REJECT": "bad",
 }
 _GROUPS: Final[Mapping[RuleGroup, str]] = {
-    "sufficiency": "Is there enough to judge by?",
+    "sufficiency": "Is there enough evidence to judge by?",
     "floor": "Is it good enough in itself?",
-    "champion": "Is it no worse than the champion?",
-    "reference": "Is it no worse than the pinned reference?",
-    "slice": "Is no slice worse?",
+    "champion": "Is it at least as good as the champion?",
+    "reference": "Is it at least as good as the pinned reference?",
+    "slice": "Is every slice at least as good?",
     "gain": "Is it better?",
 }
 _ANSWER_TONES = {"ok": "good", "yes": "good", "no": "dim", "FAIL": "bad"}
@@ -68,7 +68,7 @@ class RuleGroupView(View):
 
 
 class Answer(View):
-    """What a person said to a decision that asked for one."""
+    """A person's answer to a decision that asked for one."""
 
     answer: str
     actor: links.Actor
@@ -88,7 +88,7 @@ def line(
              "link": links.decision_link(key)}  # fmt: skip
     if decision is None:
         return Line(verdict="unreadable", tone="bad", against=NOTHING, followed=NOTHING,
-                    sentence="It cannot be trusted: python -m pipelines champion fsck",
+                    sentence="It cannot be trusted. See: python -m pipelines champion fsck",
                     **shown)  # fmt: skip
     return Line(
         verdict=decision.verdict,
@@ -102,7 +102,7 @@ def line(
 
 def _against(decision: Decision) -> str:
     if decision.champion_version is None:
-        return "nobody"
+        return "no champion"
     return f"generation {decision.champion_generation}, {decision.champion_version[:8]}"
 
 
@@ -117,25 +117,25 @@ def followed(
     if decision.approval == "impossible":
         return "The champion stayed."
     if entry is not None:
-        return "Nothing: the champion changed meanwhile."
+        return "It has no effect: the champion changed meanwhile."
     return _WAITING[approval is not None or decision.approval == "not_needed"]
 
 
 _WAITING = {
-    True: "It may be promoted, and has not been: perhaps it was a dry run.",
+    True: "It may be promoted but was not, for example in a dry run.",
     False: "It waits for a person, under Browse, Required Actions.",
 }
 
 
 def grouped(rules: Iterable[GateRule]) -> tuple[RuleGroupView, ...]:
-    """The rules under what they ask, failures first within each."""
+    """The rules in groups, failures first within each group."""
     lines: dict[RuleGroup, list[GateRule]] = {}
     for rule in rules:
         lines.setdefault(rule.group, []).append(rule)
     return tuple(
         RuleGroupView(
             title=title,
-            rules=tuple(map(_rule, sorted(lines[group], key=lambda one: one.is_passed))),
+            rules=tuple(map(_rule, sorted(lines[group], key=lambda rule: rule.is_passed))),
         )
         for group, title in _GROUPS.items()
         if group in lines
@@ -157,7 +157,7 @@ def _rule(rule: GateRule) -> RuleLine:
 
 
 def _number(value: float | None) -> str:
-    """At most four digits that mean something, without an exponent for what people count."""
+    """At most four significant digits, without an exponent for counts."""
     if value is None:
         return NOTHING
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -174,20 +174,20 @@ def answer(approval: ApprovalRecord | None) -> Answer | None:
 
 
 def standing(judged: Judged) -> Markup:
-    """Who it was compared with, and what may follow."""
+    """What it was compared with, and what may follow."""
     return html("\n\n".join(sentences.standing(judged)))
 
 
 def tables(judged: Judged) -> tuple[tuple[str, Markup], ...]:
-    """The tables of the model card that judge, each with its title."""
-    made: Sequence[tuple[str, Markdown]] = (
+    """The tables of scores in the model card, each with its title."""
+    texts: Sequence[tuple[str, Markdown]] = (
         ("Scores", card_tables.scores(judged)),
         ("Changes", card_tables.changes(judged)),
         ("Right and wrong on the holdout", card_tables.confusion(judged)),
         ("Slices of the holdout", card_tables.slices(judged)),
         ("Behaviour", card_tables.behaviour(judged)),
     )
-    return tuple((title, html(text)) for title, text in made)
+    return tuple((title, html(text)) for title, text in texts)
 
 
 def drawings(judged: Judged) -> tuple[Markup, ...]:

@@ -49,11 +49,11 @@ class Form(View):
 
 
 class FieldError(ValueError):
-    """What was typed cannot be what the DAG asks for."""
+    """A typed value does not have the type that the DAG needs."""
 
 
 def form(details: Mapping[str, Any], filled: Values, problem: str | None = None) -> Form:
-    """The form of a DAG, from what Airflow's API says about it.
+    """The form of a DAG, from Airflow's API.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def form(details: Mapping[str, Any], filled: Values, problem: str | None = None)
     )
 
 
-def from_link(details: Mapping[str, Any], asked: Values) -> dict[str, str]:
-    """What a link may fill in. It gives no reason for the reader, and switches nothing off."""
+def from_link(details: Mapping[str, Any], values: Values) -> dict[str, str]:
+    """The fields that a link may fill in: never the reason, and it cannot untick a box."""
     params: Mapping[str, Any] = details.get("params") or {}
     return {
         name: text
-        for name, text in asked.items()
+        for name, text in values.items()
         if name in params
         and name != "reason"
         and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
@@ -128,12 +128,12 @@ def _text(value: Any) -> str:
 
 
 def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
-    """What to start the run with. Airflow itself checks it against the DAG once more.
+    """The run's configuration. Airflow itself checks it against the DAG again.
 
     Raises
     ------
     FieldError
-        If a text is not of the kind that its field takes.
+        If a text is not of its field's kind.
     """
     params: Mapping[str, Any] = details.get("params") or {}
     return {name: _value(name, param, sent) for name, param in params.items()}
@@ -161,13 +161,13 @@ def _parsed(text: str, kind: Kind) -> Any:
     Raises
     ------
     ValueError
-        If it is anything else: NaN, an infinity and half a character are no JSON, either.
+        If it is anything else, also NaN, an infinity or half a character, which JSON does not have.
     RecursionError
         If it is nested too deeply to be read.
     """
     value = json.loads(text)
     parts = value if kind == "json" and isinstance(value, list) else [value]
-    if any(isinstance(one, list | dict) for one in parts):
+    if any(isinstance(part, list | dict) for part in parts):
         raise ValueError(text)
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return value
@@ -180,22 +180,23 @@ def refusal(body: Any) -> str:
     """Why Airflow did not start the run, in its own words."""
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
-        detail = "; ".join(str(one.get("msg", one)) for one in detail if isinstance(one, dict))
+        faults = (fault for fault in detail if isinstance(fault, dict))
+        detail = "; ".join(str(fault.get("msg", fault)) for fault in faults)
     return f"Airflow did not start a run: {str(detail or 'it gave no reason')[:600]}"
 
 
 def seal(secret: str, reader: str, dag_id: str, until: int) -> str:
-    """What only our own form, shown to this reader for this DAG, can send back.
+    """A token that only our own form, shown to this reader for this DAG, can send back.
 
-    ``until`` is when it ends to be good for anything, in seconds since 1970.
+    ``until`` is when it expires, in seconds since 1970.
     """
-    said = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
-    return f"{until}.{hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
+    signed = "\n".join(("retraining form", reader, dag_id, str(until))).encode()
+    return f"{until}.{hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
 def is_sealed(sent: str, secret: str, reader: str, dag_id: str, now: float) -> bool:
     """Whether this reader was shown the form, and not too long ago."""
-    named = _SEAL.fullmatch(sent)
-    if named is None or int(named[1]) < now:
+    match = _SEAL.fullmatch(sent)
+    if match is None or int(match[1]) < now:
         return False
-    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(named[1])))
+    return hmac.compare_digest(sent, seal(secret, reader, dag_id, int(match[1])))

@@ -1,7 +1,7 @@
 """One incident for a person woken at 3 a.m.: what failed, which rows, since when, what to press.
 
-All of it comes from stored records. Each record that cannot be read becomes a sentence under
-``problems``, and the rest is shown all the same.
+Everything comes from stored records. Each record that cannot be read becomes a sentence under
+``problems``, and the rest is still shown.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from pipelines.validation import report
 
 logger = logging.getLogger(__name__)
 
-WHY = "Why, is said by: python -m pipelines champion show"
+WHY = "To see why, run: python -m pipelines champion show"
 HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Other:
 
 
 @dataclass(frozen=True)
-class NightBeside:
-    """What the night brought besides the incident: not affected by it.
+class RestOfNight:
+    """The other deliveries of the night, which the incident does not affect.
 
-    ``unreadable`` counts the files of which receipt or ledger entry cannot be read.
+    ``unreadable`` counts the files whose receipt or ledger entry cannot be read.
     """
 
     night: str
@@ -77,17 +77,17 @@ class NightBeside:
 
     @property
     def accepted_rows(self) -> int:
-        return sum(one.accepted_rows for one in self.others)
+        return sum(other.accepted_rows for other in self.others)
 
     @property
     def held(self) -> int:
         """How many of the others are held, too."""
-        return sum(one.verdict == "HELD" for one in self.others)
+        return sum(other.verdict == "HELD" for other in self.others)
 
 
 @dataclass(frozen=True)
 class Look:
-    """All that the page on one delivery says."""
+    """The content of the page on one delivery."""
 
     sha256: str
     runbook: str
@@ -95,17 +95,17 @@ class Look:
     champion: LogEntry | None
     delivery: Delivery | None = None
     standing: Standing | None = None
-    found: Validation | None = None
+    validation: Validation | None = None
     last_good: Outcome | None = None
     differences: tuple[tuple[str, str, str], ...] = ()
-    beside: NightBeside | None = None
+    rest: RestOfNight | None = None
     conflict: str | None = None
     remedies: tuple[Remedy, ...] = ()
 
     @property
     def failed(self) -> list[RuleResult]:
         """Rules that did not pass, those that hold first."""
-        return self.found.failed_rules if self.found else []
+        return self.validation.failed_rules if self.validation else []
 
     @property
     def state(self) -> str:
@@ -118,13 +118,13 @@ class Look:
 
 @dataclass(frozen=True)
 class MissingLook:
-    """All that the page on a source that fell silent says."""
+    """The content of the page on a silent source."""
 
     runbook: str
     problems: tuple[str, ...]
     champion: LogEntry | None
     missing: MissingDelivery | None = None
-    beside: NightBeside | None = None
+    rest: RestOfNight | None = None
 
 
 @dataclass
@@ -133,7 +133,7 @@ class _Reader:
 
     problems: list[str] = field(default_factory=list)
 
-    def __call__(self, read: Callable[[], Found]) -> Found | None:
+    def __call__(self, read: Callable[[], Value]) -> Value | None:
         try:
             return read()
         except Exception as error:
@@ -146,10 +146,10 @@ class _Reader:
 
     def champion(self, registry: Registry) -> LogEntry | None:
         """The champion, from another bucket: it may be out of reach when this one is not."""
-        unknown = "Whether a champion answers is not known:"
+        unknown = "Cannot tell whether a champion answers:"
         try:
             return registry.log.champion()
-        except Exception as error:  # noqa: BLE001 - the incident is told all the same
+        except Exception as error:  # noqa: BLE001 - the incident is still shown
             logger.warning("the champion cannot be read: %s", sentence(error))
             # Another error names the store's address, which is not for every viewer.
             why = str(error) if isinstance(error, TrustError | ObjectMissingError) else (
@@ -160,22 +160,22 @@ class _Reader:
 
 
 def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
-    """All about one delivery; None when the ledger does not know it."""
+    """One delivery; None when it is not in the ledger."""
     if not reviews.list(f"deliveries/{sha256}/"):
         return None
     read = _Reader()
     delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
     standing = read(lambda: standings.find(reviews, sha256))
-    found = read(lambda: _validation(reviews, standing))
-    last_good, lines = read(lambda: _beside_last_good(reviews, read, found)) or (None, [])
+    validation = read(lambda: _validation(reviews, standing))
+    last_good, lines = read(lambda: _beside_last_good(reviews, read, validation)) or (None, [])
     night = standing.outcome.counted_in if standing else None
     receipts = _receipts(reviews, night) if night else []
     return Look(
         sha256, HELD_RUNBOOK,
         champion=read.champion(registry), problems=tuple(read.problems),
-        delivery=delivery, standing=standing, found=found,
+        delivery=delivery, standing=standing, validation=validation,
         last_good=last_good, differences=tuple(lines),
-        beside=_night(reviews, receipts, night, sha256) if night else None,
+        rest=_night(reviews, receipts, night, sha256) if night else None,
         conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
     )  # fmt: skip
 
@@ -185,30 +185,30 @@ def _validation(reviews: Bucket, standing: Standing | None) -> Validation | None
 
 
 def _beside_last_good(
-    reviews: Bucket, read: _Reader, found: Validation | None
+    reviews: Bucket, read: _Reader, validation: Validation | None
 ) -> tuple[Outcome | None, list[tuple[str, str, str]]]:
-    """The source's last delivery that counted before, and what is different since."""
-    if found is None or not found.basis.trailing:
+    """The source's last accepted delivery, and the differences from it."""
+    if validation is None or not validation.basis.trailing:
         return None, []
-    key = found.basis.trailing[-1]
+    key = validation.basis.trailing[-1]
     then = read(lambda: report.read(reviews, key))
     if then is None:
         return None, []
     outcome = read(lambda: reviews.get_record(outcome_key(then.delivery), Outcome))
-    return outcome, report.differences(found, then)
+    return outcome, report.differences(validation, then)
 
 
 def _night(
     reviews: Bucket, receipts: Sequence[Receipt | Unreadable], night: str, sha256: str = ""
-) -> NightBeside:
-    beside = [one for one in receipts if isinstance(one, Unreadable) or one.delivery != sha256]
-    found = list(in_parallel(lambda one: _as_it_stands(reviews, one), beside))
-    others = [one for one in found if one is not None]
-    return NightBeside(
-        night,
-        tuple(sorted(others, key=lambda one: one.landing_key)),
-        len(found) - len(others),
-    )
+) -> RestOfNight:
+    beside = [
+        receipt for receipt in receipts
+        if isinstance(receipt, Unreadable) or receipt.delivery != sha256
+    ]  # fmt: skip
+    read = in_parallel(lambda receipt: _as_it_stands(reviews, receipt), beside)
+    others = [other for other in read if other is not None]
+    in_order = sorted(others, key=lambda other: other.landing_key)
+    return RestOfNight(night, tuple(in_order), len(beside) - len(others))
 
 
 def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:
@@ -225,12 +225,12 @@ def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | Non
         return None
     if standing is None:
         return None
-    named = (receipt.landing_key, receipt.delivery, standing.verdict)
+    identity = (receipt.landing_key, receipt.delivery, standing.verdict)
     if not receipt.delivered_rows:
-        return Other(*named)
+        return Other(*identity)
     now = standing.newest
     return Other(
-        *named, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
+        *identity, now.delivered_rows, standing.accepted_rows, now.quarantined_rows, now.held_rows
     )
 
 
@@ -240,9 +240,10 @@ def _receipts(reviews: Bucket, night: str) -> list[Receipt | Unreadable]:
 
 
 def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | None:
-    """The delivery that had the same name first, as the receipt says."""
-    own = (one for one in receipts if isinstance(one, Receipt) and one.delivery == sha256)
-    return next((one.conflicts_with for one in own if one.conflicts_with), None)
+    """The delivery that had the same name first, according to the receipt."""
+    readable = (receipt for receipt in receipts if isinstance(receipt, Receipt))
+    conflicts = (receipt.conflicts_with for receipt in readable if receipt.delivery == sha256)
+    return next(filter(None, conflicts), None)
 
 
 def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
@@ -252,11 +253,11 @@ def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
     rows = (
         f"the {standing.newest.held_rows if is_held else standing.newest.quarantined_rows:,} rows"
     )
-    but = "but for those that break a row rule" if is_held else "although a rule says no"
+    but = "except those that break a row rule" if is_held else "although they break a rule"
     effects: tuple[tuple[str, ReplayAction, str], ...] = (
-        ("Judge again", "revalidate", f"judges {rows} by today's rules and limits"),
+        ("Validate again", "revalidate", f"validates {rows} by today's rules and limits"),
         ("Release", "release", f"lets {rows} count, {but}"),
-        ("Discard", "discard", f"gives {rows} up for good"),
+        ("Discard", "discard", f"discards {rows} permanently"),
     )
     return tuple(Remedy(*effect) for effect in effects)
 
@@ -271,7 +272,7 @@ def _missing(reviews: Bucket, key: str, night: str, source: str) -> MissingDeliv
 def look_at_missing(
     reviews: Bucket, registry: Registry, night: str, source: str
 ) -> MissingLook | None:
-    """All about a source that was overdue on a night; None when there is no such record.
+    """A source that was overdue on a night; None when the record does not exist.
 
     Raises
     ------
@@ -289,5 +290,5 @@ def look_at_missing(
         champion=read.champion(registry),
         problems=tuple(read.problems),
         missing=missing,
-        beside=_night(reviews, _receipts(reviews, night), night),
+        rest=_night(reviews, _receipts(reviews, night), night),
     )

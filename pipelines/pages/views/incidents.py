@@ -1,8 +1,8 @@
 """What went wrong with deliveries, night by night: the list behind the page Incidents.
 
-Everything is read from stored records, and cheaply: the keys of receipts and missing records say
-which nights there are, and only the records of the nights on the page are read. What cannot be
-read is an incident itself; it hides nothing else.
+Everything is read from stored records, and cheaply: the keys of receipts and missing records give
+the nights, and only the records of the nights on the page are read. A record that cannot be read
+is an incident itself; it does not hide others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATES: dict[State, str] = {
     "open": "Needs a person",
     "look": "Worth a look when there is time",
     "settled": "Settled",
-    "routine": "A few rows in quarantine, the others count",
+    "routine": "A few rows in quarantine; the others count",
 }
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 NIGHTS_PER_PAGE = 30
@@ -49,7 +49,7 @@ class Incident:
     Parameters
     ----------
     kind, state : str
-        What happened, and whether it still asks for something.
+        What happened, and whether somebody still has to act.
     subject : str
         The delivery's sha256; ``missing/<night>/<source>``; the key that cannot be read.
     nights : tuple of str
@@ -81,7 +81,7 @@ class Incident:
 
     @property
     def path(self) -> str:
-        """Where its own page is, below the list; empty for what has none."""
+        """Path of its own page, below the list; empty if it has none."""
         has_none = self.kind in {"UNREADABLE", "SET_ASIDE"} and "/" in self.subject
         return "" if has_none else self.subject
 
@@ -98,7 +98,7 @@ class Listing:
     older: str | None
 
     def of(self, state: State) -> list[Incident]:
-        return [one for one in self.incidents if one.state == state]
+        return [incident for incident in self.incidents if incident.state == state]
 
 
 def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
@@ -117,25 +117,25 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
     receipts: list[tuple[str, Receipt | Unreadable]] = []
     missing: list[tuple[str, MissingDelivery | Unreadable]] = []
     for night in shown:
-        names = [key for key in keys[night] if key.startswith(RECEIPTS)]
-        others = [key for key in keys[night] if key.startswith(MISSING)]
-        receipts += [(night, one) for one in read_all(reviews, names, Receipt)]
-        missing += [(night, one) for one in read_all(reviews, others, MissingDelivery)]
-    found = [
-        *_of_deliveries(reviews, [one for _, one in receipts if isinstance(one, Receipt)]),
+        of_receipts = [key for key in keys[night] if key.startswith(RECEIPTS)]
+        of_missing = [key for key in keys[night] if key.startswith(MISSING)]
+        receipts += [(night, record) for record in read_all(reviews, of_receipts, Receipt)]
+        missing += [(night, record) for record in read_all(reviews, of_missing, MissingDelivery)]
+    incidents = [
+        *_of_deliveries(reviews, [record for _, record in receipts if isinstance(record, Receipt)]),
         *_of_sources(reviews, missing, receipts, _names(keys)),
         *(_of_set_aside(reviews) if until is None else ()),
-        *(_unreadable(night, one) for night, one in (*receipts, *missing)
-          if isinstance(one, Unreadable)),
+        *(_unreadable(night, record) for night, record in (*receipts, *missing)
+          if isinstance(record, Unreadable)),
     ]  # fmt: skip
     older = nights[len(shown)] if len(nights) > len(shown) else None
-    return Listing(tuple(sorted(shown)), tuple(_in_order(found)), older)
+    return Listing(tuple(sorted(shown)), tuple(_in_order(incidents)), older)
 
 
-def _in_order(found: Iterable[Incident]) -> list[Incident]:
-    by_title = sorted(found, key=lambda one: one.title)
-    newest_first = sorted(by_title, key=lambda one: one.nights[-1], reverse=True)
-    return sorted(newest_first, key=lambda one: list(STATES).index(one.state))
+def _in_order(incidents: Iterable[Incident]) -> list[Incident]:
+    by_title = sorted(incidents, key=lambda incident: incident.title)
+    newest_first = sorted(by_title, key=lambda incident: incident.nights[-1], reverse=True)
+    return sorted(newest_first, key=lambda incident: list(STATES).index(incident.state))
 
 
 def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
@@ -146,7 +146,7 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
             if is_night(night):
                 nights[night].append(info.key)
             else:
-                logger.warning("key=%s is below no night, and left out", info.key)
+                logger.warning("key=%s is not below a night and is left out", info.key)
     return nights
 
 
@@ -178,20 +178,20 @@ def _page(nights: Sequence[str], keys: dict[str, list[str]]) -> list[str]:
 def _of_deliveries(reviews: Bucket, receipts: Iterable[Receipt]) -> list[Incident]:
     """One incident per delivery, however often its file was sent."""
     odd: dict[str, list[Receipt]] = defaultdict(list)
-    for one in sorted(receipts, key=lambda receipt: receipt.night):
-        if one.verdict in ("HELD", "PARTLY_ACCEPTED") or one.conflicts_with is not None:
-            odd[one.delivery].append(one)
-    return list(in_parallel(lambda of_one: _of_delivery(reviews, of_one), odd.values()))
+    for receipt in sorted(receipts, key=lambda receipt: receipt.night):
+        if receipt.verdict in ("HELD", "PARTLY_ACCEPTED") or receipt.conflicts_with is not None:
+            odd[receipt.delivery].append(receipt)
+    return list(in_parallel(lambda group: _of_delivery(reviews, group), odd.values()))
 
 
 def _of_delivery(reviews: Bucket, receipts: Sequence[Receipt]) -> Incident:
     first = receipts[0]
-    nights = tuple(dict.fromkeys(one.night for one in receipts))
-    conflict = next((one.conflicts_with for one in receipts if one.conflicts_with), None)
+    nights = tuple(dict.fromkeys(receipt.night for receipt in receipts))
+    conflict = next(filter(None, (receipt.conflicts_with for receipt in receipts)), None)
     source = parse_name(first.landing_key).source
     try:
         standing = standings.find(reviews, first.delivery)
-        why = "its ledger entry is gone, and a receipt names it"
+        why = "a receipt names its ledger entry, which does not exist"
     except Exception as error:
         if not concerns_one_record(error):
             raise
@@ -217,7 +217,7 @@ def kind_of(standing: Standing) -> Kind:
 
 
 def state_of(standing: Standing) -> State:
-    """Whether a delivery still asks for something."""
+    """Whether somebody still has to act on a delivery."""
     if standing.verdict == "HELD":
         return "open"
     is_decided = standing.outcome.verdict == "HELD" or standing.quarantined is None
@@ -243,16 +243,16 @@ def settled_by(standing: Standing) -> str:
 
 
 def _of_set_aside(reviews: Bucket) -> list[Incident]:
-    """Landed files that no night takes up unless somebody does something."""
+    """Landed files that no night takes up until a person acts."""
     today = clock.now(reviews).date()
-    found = set_aside(reviews, today.isoformat(), today=today)
+    files = set_aside(reviews, today.isoformat(), today=today)
     return [
         Incident(
-            "SET_ASIDE", "open", f"{LANDING_PREFIX}{one.landing_key}",
-            (one.delivered_for or "no night",), one.landing_key, "", one.why,
+            "SET_ASIDE", "open", f"{LANDING_PREFIX}{file.landing_key}",
+            (file.delivered_for or "no night",), file.landing_key, "", file.why,
         )
-        for one in found[:MOST_SET_ASIDE]
-        if one.needs_person
+        for file in files[:MOST_SET_ASIDE]
+        if file.needs_person
     ]  # fmt: skip
 
 
@@ -265,18 +265,18 @@ def _of_sources(
     receipts: Iterable[tuple[str, Receipt | Unreadable]],
     names: set[str],
 ) -> list[Incident]:
-    """One incident per silence: a source that stays overdue is one trouble, not one per night."""
+    """One incident per silence: a source that stays overdue is one incident, not one per night."""
     silences: dict[tuple[str, str], list[MissingDelivery]] = defaultdict(list)
-    for _, one in missing:
-        if isinstance(one, MissingDelivery):
-            silences[one.source, one.last_delivered_for or ""].append(one)
-    days = [_day_of(one) for _, one in receipts if isinstance(one, Receipt)]
-    found = []
-    for (source, last), of_one in silences.items():
+    for _, record in missing:
+        if isinstance(record, MissingDelivery):
+            silences[record.source, record.last_delivered_for or ""].append(record)
+    days = [_day_of(receipt) for _, receipt in receipts if isinstance(receipt, Receipt)]
+    incidents = []
+    for (source, last), records in silences.items():
         came = [day for of_source, day in days if of_source == source and day > last]
         came = came or _landed_since(reviews, source, last, names)
-        found.append(_of_silence(sorted(of_one, key=lambda one: one.night), came))
-    return found
+        incidents.append(_of_silence(sorted(records, key=lambda record: record.night), came))
+    return incidents
 
 
 def _day_of(receipt: Receipt) -> tuple[str, str]:
@@ -285,7 +285,7 @@ def _day_of(receipt: Receipt) -> tuple[str, str]:
 
 
 def _landed_since(reviews: Bucket, source: str, last: str, names: set[str]) -> list[str]:
-    """Days after ``last`` for which the source's files were dealt with, on whatever page."""
+    """Days after ``last`` for which files of the source were processed, on any page."""
     return [
         day.isoformat()
         for info in reviews.list(f"{LANDING_PREFIX}{source}/")
@@ -303,9 +303,9 @@ def _of_silence(missing: Sequence[MissingDelivery], came: Sequence[str]) -> Inci
     return Incident(
         "MISSING_DELIVERY", "settled" if came else "open",
         f"{MISSING}{newest.night}/{newest.source}",
-        tuple(one.night for one in missing), newest.source, newest.source, sentence,
+        tuple(record.night for record in missing), newest.source, newest.source, sentence,
     )  # fmt: skip
 
 
-def _unreadable(night: str, found: Unreadable) -> Incident:
-    return Incident("UNREADABLE", "open", found.key, (night,), found.key, "", found.why)
+def _unreadable(night: str, record: Unreadable) -> Incident:
+    return Incident("UNREADABLE", "open", record.key, (night,), record.key, "", record.why)

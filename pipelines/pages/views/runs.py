@@ -1,7 +1,7 @@
-"""What the tab *Run report* says: what one run did, told from the records it left.
+"""The tab *Run report*: what one run did, from the records it left.
 
-Airflow knows which records they are: each task returned the URI of its own. What they say is read
-from the store, so a report can be read for as long as the records are kept.
+Airflow knows which records they are: each task returned the URI of its own. Their content is read
+from the store, so a report can be shown for as long as the records are kept.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pipelines.records.deliveries import (
 )
 from pipelines.records.succession import LogEntry
 
-# The tasks whose result says what the run did, by DAG.
-TELLING: Final[Mapping[str, tuple[str, ...]]] = {
+# The tasks whose results show what the run did, by DAG.
+RESULT_TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     links.INGEST: ("summarize_night",),
     links.RETRAIN: ("take_snapshot", "plan", "has_work", "decide", "promote"),
     links.ROLLBACK: ("plan_rollback", "apply_rollback"),
@@ -53,7 +53,7 @@ class Fact(View):
 
 
 class Note(View):
-    """What a reader should not miss; ``link`` says under which words more is told."""
+    """What a reader should not miss; ``link`` and its ``label`` lead to more."""
 
     text: str
     tone: str
@@ -92,7 +92,7 @@ class Report(View):
 
 
 def uri_key(value: Any, bucket: str) -> str | None:
-    """The key in an URI that a task returned; None when it is none of that bucket."""
+    """The key in a URI that a task returned; None when it is not in that bucket."""
     prefix = f"s3://{bucket}/"
     if isinstance(value, str) and value.startswith(prefix) and len(value) > len(prefix):
         return value.removeprefix(prefix)
@@ -102,14 +102,14 @@ def uri_key(value: Any, bucket: str) -> str | None:
 def night_sentence(receipts: Sequence[Receipt], unreadable: int = 0) -> str:
     """What a night brought; nothing is added up when some of its receipts cannot be read."""
     if unreadable:
-        known = len(receipts) + unreadable
-        return f"{_files(known)} dealt with; what became of {unreadable:,} of them is not known."
+        files = len(receipts) + unreadable
+        return f"{_files(files)} processed; the records of {unreadable:,} of them cannot be read."
     if not receipts:
-        return "Nothing was delivered. Nothing is trained because of this night."
-    held = sum(one.verdict == "HELD" for one in receipts)
-    accepted = sum(one.accepted_rows for one in receipts)
-    said = f"{_files(len(receipts))} dealt with, {accepted:,} rows count."
-    return said if not held else f"{said} {_files(held)} held: none of those rows count."
+        return "Nothing was delivered, so this night starts no retraining."
+    held = sum(receipt.verdict == "HELD" for receipt in receipts)
+    accepted = sum(receipt.accepted_rows for receipt in receipts)
+    sentence = f"{_files(len(receipts))} processed, {accepted:,} rows count."
+    return sentence if not held else f"{sentence} {_files(held)} held: none of their rows count."
 
 
 def _files(count: int) -> str:
@@ -117,7 +117,7 @@ def _files(count: int) -> str:
 
 
 def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
-    """One file of a night; the outcome says where its report is."""
+    """One file of a night; the outcome names its report."""
     is_held = receipt.verdict == "HELD"
     return Delivered(
         file=receipt.landing_key,
@@ -136,64 +136,64 @@ def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
 def totals(lines: Sequence[Delivered]) -> Delivered:
     return Delivered(
         file="all", verdict="", tone="", why="", report=None, incident=None,
-        delivered=sum(one.delivered for one in lines),
-        accepted=sum(one.accepted for one in lines),
-        quarantined=sum(one.quarantined for one in lines),
-        held=sum(one.held for one in lines),
+        delivered=sum(line.delivered for line in lines),
+        accepted=sum(line.accepted for line in lines),
+        quarantined=sum(line.quarantined for line in lines),
+        held=sum(line.held for line in lines),
     )  # fmt: skip
 
 
 def not_affected(receipts: Sequence[Receipt]) -> str | None:
-    """What went well beside a held delivery, for whoever is woken by it."""
-    others = [one for one in receipts if one.verdict != "HELD"]
+    """What is not affected by a held delivery, for the person who is woken by it."""
+    others = [receipt for receipt in receipts if receipt.verdict != "HELD"]
     if len(others) == len(receipts):
         return None
-    rows = sum(one.accepted_rows for one in others)
+    rows = sum(receipt.accepted_rows for receipt in others)
     return (
         f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count. The "
-        "champion goes on answering, and retraining goes on with what counts."
+        "champion stays in use, and retraining continues with the rows that count."
     )
 
 
 def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:
     link = links.runbook_link(MISSING_RUNBOOK)
     return tuple(
-        Note(text=f"{overdue_sentence(one)}.", tone="warn", link=link, label="What to do")
-        for one in missing
+        Note(text=f"{overdue_sentence(record)}.", tone="warn", link=link, label="What to do")
+        for record in missing
     )
 
 
-def left_alone(said: Any) -> tuple[Note, ...]:
+def left_alone(reported: Any) -> tuple[Note, ...]:
     """Files that the run did not take up, as its own summary names them."""
     return tuple(
         Note(
-            text=f"{one.landing_key}: {one.why}",
-            tone="bad" if one.needs_person else "dim",
-            link=links.runbook_link(SET_ASIDE_RUNBOOK) if one.needs_person else None,
+            text=f"{entry.landing_key}: {entry.why}",
+            tone="bad" if entry.needs_person else "dim",
+            link=links.runbook_link(SET_ASIDE_RUNBOOK) if entry.needs_person else None,
             label="What to do",
         )
-        for one in map(_set_aside, said if isinstance(said, list) else ())
-        if one is not None
+        for entry in map(_set_aside, reported if isinstance(reported, list) else ())
+        if entry is not None
     )
 
 
-def _set_aside(said: Any) -> SetAside | None:
+def _set_aside(reported: Any) -> SetAside | None:
     try:
-        return SetAside.model_validate(said)
+        return SetAside.model_validate(reported)
     except ValidationError:
-        return None  # whatever a task of that name returned
+        return None  # a task of that name may return anything
 
 
 def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:
-    """A note on records that are torn or gone; the incident of each is in the list."""
+    """A note on records that are torn or gone; each is in the list of incidents."""
     if not keys:
         return ()
     more = f", and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
-    named = ", ".join(keys[:_NAMED]) + more
+    names = ", ".join(keys[:_NAMED]) + more
     return (
         Note(
-            text=f"Not readable, and left out here: {named}.",
-            tone="bad", link=links.incidents_link(), label="What is known of them",
+            text=f"These records cannot be read and are left out: {names}.",
+            tone="bad", link=links.incidents_link(), label="See the incidents",
         ),
     )  # fmt: skip
 
@@ -205,7 +205,7 @@ def retrain_facts(
     if has_work is False:
         return "Nothing changed since the last decision, so nothing was trained.", ()
     if decision is None or decision_key is None:
-        return "It has not come to a decision.", ()
+        return "It has not reached a decision.", ()
     link = links.decision_link(decision_key)
     facts = (
         Fact(name="version", value=decision.version, link=link),
@@ -221,7 +221,7 @@ def retrain_facts(
 
 def rollback_facts(entry: LogEntry | None) -> tuple[str, tuple[Fact, ...]]:
     if entry is None:
-        return "Nothing was changed: a dry run, or it is not done.", ()
+        return "Nothing was changed: this is a dry run, or it is not finished.", ()
     facts = (
         Fact(name="champion", value=entry.version, link=links.champion_link()),
         Fact(name="withdrawn", value=entry.subject or "-"),
@@ -232,7 +232,7 @@ def rollback_facts(entry: LogEntry | None) -> tuple[str, tuple[Fact, ...]]:
 
 def replay_facts(plan: ReplayPlan | None, done: Replay | None) -> tuple[str, tuple[Fact, ...]]:
     if plan is None:
-        return "It has not come to a plan.", ()
+        return "It has not made a plan.", ()
     link = links.incidents_link(plan.delivery)
     facts = (
         Fact(name="delivery", value=plan.delivery, link=link),
@@ -242,5 +242,5 @@ def replay_facts(plan: ReplayPlan | None, done: Replay | None) -> tuple[str, tup
         Fact(name="report", value="read it", link=links.report_link(plan.validation_key)),
     )
     if done is None:
-        return f"A dry run, or not done: it would become {plan.verdict}. {plan.why}", facts
+        return f"A dry run, or not finished: it would become {plan.verdict}. {plan.why}", facts
     return f"The delivery is {done.verdict}. {done.why}", facts

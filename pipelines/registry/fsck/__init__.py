@@ -1,1 +1,1 @@
-"""Read everything that both buckets hold, and name the first object of each fault."""
+"""Read everything in both buckets, and name the first object of each fault."""

@@ -1,9 +1,9 @@
-"""Check everything in both buckets against everything that is said of it.
+"""Verify that every object in both buckets exists and matches what the records say about it.
 
-Reads all, changes nothing, stops at nothing: each fault becomes a finding that names the object.
-First every object by itself: is it the record, or the file, that belongs under its key
-(`registry.fsck.places`)? Then the records beside each other: do they fit together, and is all
-there that they name? So what was taken away is noticed by what is left.
+Read-only; a fault becomes a finding that names the object, and does not stop the check. First
+every object is checked by itself: is it the record, or the file, that belongs under its key
+(`registry.fsck.places`)? Then the records are compared with each other: do they agree, and does
+everything exist that they name? So the remaining records reveal an object that was removed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def check(
     is_deep: bool = False,
     on_object: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Finding]:
-    """All findings on both buckets: errors first, and a changed object before what misses it.
+    """All findings on both buckets: errors first, and a changed object before its consequences.
 
-    Costs a request per object. Raises what says that nothing is known: the store does not answer,
-    a bucket does not exist, or there is no key to check by.
+    Costs a request per object. Raises if nothing can be checked: the store does not answer, a
+    bucket does not exist, or the keys are missing.
 
     Parameters
     ----------
@@ -40,21 +40,21 @@ def check(
     registry : Registry
         Whose bucket to check, with all models in it.
     is_deep : bool
-        Also read the bytes of raw deliveries, partitions and caches; else only how many they are.
+        Also read the bytes of raw deliveries, partitions and caches; else only their sizes.
     on_object : callable
-        Called with how many objects were read, of how many.
+        Called with the number of objects read and their total.
 
     Raises
     ------
     TransientError
-        If the store gives no settling answer.
+        If the store gives no conclusive answer.
     """
     buckets: dict[BucketName, Bucket] = {"reviews": reviews, "models": registry.models}
-    contents, found = fsck_contents.look(buckets)
+    contents, findings = fsck_contents.look(buckets)
     files = fsck_files.count(contents, is_deep=is_deep)
     progress = Progress(on_object, total=len(fsck_contents.records_to_read(contents)) + files)
-    found += fsck_contents.read_records(contents, progress)
-    found += fsck_files.check(contents, progress, is_deep=is_deep)
-    found += models.check(contents)
-    found += ledger.check(contents)
-    return sorted(dict.fromkeys(found), key=lambda one: _ORDER[one.kind])
+    findings += fsck_contents.read_records(contents, progress)
+    findings += fsck_files.check(contents, progress, is_deep=is_deep)
+    findings += models.check(contents)
+    findings += ledger.check(contents)
+    return sorted(dict.fromkeys(findings), key=lambda finding: _ORDER[finding.kind])

@@ -1,7 +1,7 @@
-"""Read everything in both buckets once: which records are proven, and what is wrong with the rest.
+"""Read everything in both buckets once: the proven records, and findings on all others.
 
-Costs one request per object, eight at a time. What is kept in memory are the records, without the
-parts of validations that nothing is compared with.
+Costs one request per object, eight at a time. The records are kept in memory, without the parts of
+validations that are not compared with anything.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from pipelines.records.validations import Validation
 from pipelines.registry.fsck.places import BucketName, Place, place_of
 
 Severity = Literal["error", "warning", "note"]
-One = TypeVar("One")
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One fault.
 
     An ``error`` means that something recorded is lost, was changed or was forged; a ``warning``
-    that readers manage without; a ``note`` that something is unfinished or not used by anything.
+    that readers can do without it; a ``note`` that something is unfinished or unused.
     """
 
     kind: Severity
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass
 class Contents:
-    """What both buckets hold: every key, and every record that is proven to be the one it is.
+    """What both buckets hold: every key, and every proven record.
 
     Attributes
     ----------
@@ -99,42 +99,42 @@ class Contents:
             yield from ((bucket, key) for key, place in places.items() if place.holds in holds)
 
     def needed(
-        self, kind: type[AnyRecord], key: str, *, by: str, found: list[Finding]
+        self, kind: type[AnyRecord], key: str, *, by: str, findings: list[Finding]
     ) -> AnyRecord | None:
-        """The record that another one names; a finding is added when it does not exist.
+        """The record that another one names; adds a finding when it does not exist.
 
-        One that exists and is not proven has its finding already.
+        A record that exists and is not proven already has its own finding.
         """
         if not self.has(kind.BUCKET, key):
             what = f"is named by {by} and does not exist"
-            found.append(Finding("error", kind.BUCKET, key, what))
+            findings.append(Finding("error", kind.BUCKET, key, what))
         return self.find(kind, key)
 
     def as_named(
         self, kind: type[StoredRecord], key: str, sha256: str, *, by: str
     ) -> Iterator[Finding]:
-        """Findings on a record that another one names, with the digest it had then."""
-        found: list[Finding] = []
-        record = self.needed(kind, key, by=by, found=found)
-        yield from found
+        """Findings on a record that another one names with a digest."""
+        findings: list[Finding] = []
+        record = self.needed(kind, key, by=by, findings=findings)
+        yield from findings
         if record is not None and record.digest() != sha256:
             what = f"is not what {by} recorded: one of the two was replaced"
             yield Finding("error", kind.BUCKET, key, what)
 
 
 def look(buckets: Mapping[BucketName, Bucket]) -> tuple[Contents, list[Finding]]:
-    """List both buckets; whatever this project does not write is a finding."""
-    contents, found = Contents(buckets), []
+    """List both buckets; every object that this project does not write is a finding."""
+    contents, findings = Contents(buckets), []
     for name, bucket in buckets.items():
         contents.listed[name] = {info.key: info for info in bucket.list("")}
         places = {key: place_of(name, key) for key in contents.listed[name]}
         contents.places[name] = {key: place for key, place in places.items() if place is not None}
-        found += [
-            Finding("warning", name, key, "is nothing this project writes")
+        findings += [
+            Finding("warning", name, key, "is not an object that this project writes")
             for key, place in places.items()
             if place is None
         ]
-    return contents, found
+    return contents, findings
 
 
 def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
@@ -148,51 +148,51 @@ def records_to_read(contents: Contents) -> list[tuple[str, type[StoredRecord]]]:
 
 
 def read_records(contents: Contents, progress: Progress) -> list[Finding]:
-    """Read every record into the contents; each that is not proven is a finding."""
+    """Read every record into the contents; each record that is not proven is a finding."""
 
-    def read(named: tuple[str, type[StoredRecord]]) -> StoredRecord:
-        key, kind = named
+    def read(place: tuple[str, type[StoredRecord]]) -> StoredRecord:
+        key, kind = place
         return _needed_parts(contents.buckets[kind.BUCKET].get_record(key, kind))
 
-    found = []
-    wanted = records_to_read(contents)
-    for (key, kind), answer in zip(wanted, each(read, wanted, progress), strict=True):
+    findings = []
+    places = records_to_read(contents)
+    for (key, kind), answer in zip(places, read_each(read, places, progress), strict=True):
         if isinstance(answer, StoredRecord):
             contents.records[kind][key] = answer
         else:
             severity: Severity = "warning" if kind is ChampionHint else "error"
-            found.append(Finding(severity, kind.BUCKET, key, str(answer)))
-    return found
+            findings.append(Finding(severity, kind.BUCKET, key, str(answer)))
+    return findings
 
 
 def _needed_parts(record: StoredRecord) -> StoredRecord:
-    """What is compared with other records: of a year of validations all would not fit."""
+    """The parts that are compared with other records: whole validations would not fit in memory."""
     if isinstance(record, Validation):
         unused = {"rules": (), "examples": (), "profile": None, "reference": None}
         return record.model_copy(update=unused)
     return record
 
 
-def each(
-    read: Callable[[One], Answer], many: Iterable[One], progress: Progress
+def read_each(
+    read: Callable[[Item], Answer], many: Iterable[Item], progress: Progress
 ) -> Iterator[Answer | LoopError]:
-    """What was read of each, in order, several at a time; or the error that says what is wrong.
+    """The result of reading each item, in order, or the error; several are read at a time.
 
     Raises
     ------
     TransientError
-        If the store gives no settling answer: then nothing is known.
+        If the store gives no conclusive answer: then nothing is known.
     ConfigError, BucketMissingError
         If nothing can be read at all.
     """
 
-    def attempt(one: One) -> Answer | LoopError:
+    def attempt(item: Item) -> Answer | LoopError:
         try:
-            return read(one)
+            return read(item)
         except (TransientError, ConfigError, BucketMissingError):
             raise
         except ObjectMissingError:
-            return ObjectMissingError("was listed, and could not be found a moment later")
+            return ObjectMissingError("was listed, but did not exist a moment later")
         except LoopError as error:
             return error
 

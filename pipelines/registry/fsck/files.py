@@ -1,6 +1,6 @@
-"""Files that are no records: each is proven by the digest that a record has of it.
+"""Check the files: each is proven by the digest that a record has of it.
 
-Caches prove themselves by a seal. A bad one is a warning: it can be deleted, and is made again.
+A cache is proven by its own seal. A bad one is a warning: it can be deleted and is made again.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipelines.core.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
-from pipelines.core.keys import beside, report_key
+from pipelines.core.keys import report_key, sibling
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.data import Partition
 from pipelines.records.decisions import CardFiles
 from pipelines.records.deliveries import Delivery, Outcome, Replay
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest
-from pipelines.registry.fsck.contents import Contents, Finding, Progress, each
+from pipelines.registry.fsck.contents import Contents, Finding, Progress, read_each
 from pipelines.registry.fsck.places import BucketName, FileKind
 
 CACHES: dict[FileKind, str] = {"features": "Features", "corpus": "Corpus"}  # as what it is sealed
@@ -40,8 +40,8 @@ class Expected:
 def expected(contents: Contents) -> dict[str, Expected]:
     """Every file that a proven record names, by key. No key is in both buckets."""
     files: dict[str, Expected] = {}
-    for one in (*_of_deliveries(contents), *_of_versions(contents)):
-        files.setdefault(one.key, one)
+    for file in (*_of_deliveries(contents), *_of_versions(contents)):
+        files.setdefault(file.key, file)
     return files
 
 
@@ -75,38 +75,38 @@ def _of_versions(contents: Contents) -> Iterator[Expected]:
         )  # fmt: skip
     for card in contents.of(CardFiles):
         for name, sha256 in card.files.items():
-            yield Expected("models", beside(card.object_key, name), sha256, card.object_key)
+            yield Expected("models", sibling(card.object_key, name), sha256, card.object_key)
 
 
 def check(contents: Contents, progress: Progress, *, is_deep: bool) -> Iterator[Finding]:
-    """Findings on all files; the bytes of raw deliveries, partitions and caches only when deep."""
+    """Findings on all files; reads raw deliveries, partitions and caches only if ``is_deep``."""
     files = expected(contents)
     yield from _unnamed(contents, files)
     read = []
-    for one in files.values():
-        info = contents.listed[one.bucket].get(one.key)
+    for file in files.values():
+        info = contents.listed[file.bucket].get(file.key)
         if info is None:
-            what = f"is named by {one.named_by} and does not exist"
-            yield Finding("error", one.bucket, one.key, what)
-        elif one.size_bytes not in {None, info.size_bytes}:
-            what = f"has {info.size_bytes:,} bytes, not the recorded {one.size_bytes:,}"
-            yield Finding("error", one.bucket, one.key, what)
-        elif is_deep or _kind(contents, one) not in _ONLY_DEEP:
-            read.append(one)
+            what = f"is named by {file.named_by} and does not exist"
+            yield Finding("error", file.bucket, file.key, what)
+        elif file.size_bytes not in {None, info.size_bytes}:
+            what = f"has {info.size_bytes:,} bytes, not the recorded {file.size_bytes:,}"
+            yield Finding("error", file.bucket, file.key, what)
+        elif is_deep or _kind(contents, file) not in _ONLY_DEEP:
+            read.append(file)
     yield from _changed(contents, read, progress)
     if is_deep:
         yield from _bad_caches(contents, progress)
 
 
-def _kind(contents: Contents, one: Expected) -> object:
-    place = contents.places[one.bucket].get(one.key)
+def _kind(contents: Contents, file: Expected) -> object:
+    place = contents.places[file.bucket].get(file.key)
     return place.holds if place else None
 
 
 def _unnamed(contents: Contents, files: dict[str, Expected]) -> Iterator[Finding]:
     for bucket, key in contents.keys_of(*_ALWAYS, *_ONLY_DEEP):
         if key not in files:
-            yield Finding("note", bucket, key, "is named by no record")
+            yield Finding("note", bucket, key, "is not named by any record")
     for bucket, key in contents.keys_of("probe"):
         yield Finding("note", bucket, key, "was left by a stopped process; it can be deleted")
 
@@ -114,32 +114,32 @@ def _unnamed(contents: Contents, files: dict[str, Expected]) -> Iterator[Finding
 def _changed(
     contents: Contents, files: Iterable[Expected], progress: Progress
 ) -> Iterator[Finding]:
-    def read(one: Expected) -> str:
-        bucket, digest = contents.buckets[one.bucket], one.started.copy()
-        for chunk in bucket.stream(one.key)[1]:
+    def read(file: Expected) -> str:
+        bucket, digest = contents.buckets[file.bucket], file.started.copy()
+        for chunk in bucket.stream(file.key)[1]:
             digest.update(chunk)
-        if digest.hexdigest() != one.sha256:
+        if digest.hexdigest() != file.sha256:
             raise DigestMismatchError(
-                uri=bucket.uri(one.key), expected=one.sha256, found=digest.hexdigest()
+                uri=bucket.uri(file.key), expected=file.sha256, found=digest.hexdigest()
             )
-        return one.key
+        return file.key
 
     files = list(files)
-    for one, answer in zip(files, each(read, files, progress), strict=True):
+    for file, answer in zip(files, read_each(read, files, progress), strict=True):
         if isinstance(answer, LoopError):
-            yield Finding("error", one.bucket, one.key, f"{answer} ({one.named_by} names it.)")
+            yield Finding("error", file.bucket, file.key, f"{answer} ({file.named_by} names it.)")
 
 
 def _bad_caches(contents: Contents, progress: Progress) -> Iterator[Finding]:
     reviews = contents.buckets["reviews"]
 
-    def read(named: tuple[str, str]) -> str:
-        key, kind = named
+    def read(entry: tuple[str, str]) -> str:
+        key, kind = entry
         reviews.get_cached(key, kind=kind)
         return key
 
     caches = [(key, CACHES[holds]) for holds in CACHES for _, key in contents.keys_of(holds)]
-    for (key, _), answer in zip(caches, each(read, caches, progress), strict=True):
+    for (key, _), answer in zip(caches, read_each(read, caches, progress), strict=True):
         if isinstance(answer, TrustError):
             yield Finding("warning", "reviews", key, f"{answer} It is a cache: delete it.")
         elif isinstance(answer, LoopError) and not isinstance(answer, ObjectMissingError):

@@ -1,6 +1,6 @@
-"""The records of deliveries beside each other: arrivals, the ledger, receipts, snapshots, alerts.
+"""Compare the records of deliveries: arrivals, the ledger, receipts, snapshots, alerts.
 
-The ledger only grows. Whatever names an entry that it does not have proves that one was taken away.
+The ledger only grows. A record that names an entry which it does not have proves that one was lost.
 """
 
 from __future__ import annotations
@@ -41,71 +41,71 @@ Entry = Outcome | Replay
 
 
 def check(contents: Contents) -> Iterator[Finding]:
-    """Findings on everything in the reviews bucket that one record says of another."""
-    found: list[Finding] = []
-    yield from _arrivals(contents, found)
+    """Findings on records of the reviews bucket that contradict each other."""
+    findings: list[Finding] = []
+    yield from _arrivals(contents, findings)
     for outcome in contents.of(Outcome):
-        yield from _outcome(contents, outcome, found)
+        yield from _outcome(contents, outcome, findings)
     for validation in contents.of(Validation):
-        yield from _validation(contents, validation, found)
+        yield from _validation(contents, validation, findings)
     replays = _replays(contents)
     for delivery, entries in replays.items():
-        yield from _chain(contents, delivery, entries, found)
+        yield from _chain(contents, delivery, entries, findings)
     for plan in contents.of(ReplayPlan):
         yield from _plan(contents, plan, replays.get(plan.delivery, {}))
-    yield from _receipts(contents, found)
+    yield from _receipts(contents, findings)
     yield from _snapshots(contents)
-    yield from _alerts(contents, found)
-    yield from found
+    yield from _alerts(contents, findings)
+    yield from findings
 
 
-# ── What came ────────────────────────────────────────────────────────────────────────────────
+# ── Arrivals ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _arrivals(contents: Contents, found: list[Finding]) -> Iterator[Finding]:
+def _arrivals(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
     for arrival in contents.of(Arrival):
         key = arrival.object_key
-        contents.needed(Delivery, delivery_key(arrival.delivery), by=key, found=found)
-        named = name_claim_key(arrival.landing_key)
-        first = contents.needed(NameClaim, named, by=key, found=found)
+        contents.needed(Delivery, delivery_key(arrival.delivery), by=key, findings=findings)
+        first_key = name_claim_key(arrival.landing_key)
+        first = contents.needed(NameClaim, first_key, by=key, findings=findings)
         expected = arrival.conflicts_with or arrival.delivery
         if first is not None and first.delivery != expected:
-            yield _error(named, f"names another first delivery than {key}: {expected}")
+            yield _error(first_key, f"names another first delivery than {key}: {expected}")
         receipt = receipt_key(
             arrival.night, landing_key=arrival.landing_key, version_tag=arrival.version_tag
         )
         if not contents.has("reviews", receipt):
-            what = f"has no receipt, {receipt}: its file is due again"
+            what = f"has no receipt {receipt}: its file is due again"
             yield Finding("note", "reviews", key, what)
     for claim in contents.of(NameClaim):
         key = claim.object_key
-        contents.needed(Delivery, delivery_key(claim.delivery), by=key, found=found)
+        contents.needed(Delivery, delivery_key(claim.delivery), by=key, findings=findings)
     for delivery in contents.of(Delivery):
         if delivery.raw_key not in {None, raw_key(delivery.sha256)}:
-            yield _error(delivery.object_key, f"names the bytes of another: {delivery.raw_key}")
+            yield _error(delivery.object_key, f"names another's bytes: {delivery.raw_key}")
 
 
-def _receipts(contents: Contents, found: list[Finding]) -> Iterator[Finding]:
+def _receipts(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
     counted: dict[str, list[str]] = defaultdict(list)
     for receipt in contents.of(Receipt):
         key = receipt.object_key
-        contents.needed(Delivery, delivery_key(receipt.delivery), by=key, found=found)
-        named = (receipt.night, receipt.landing_key, receipt.version_tag, receipt.delivery)
-        contents.needed(Arrival, arrival_key(*named), by=key, found=found)
+        contents.needed(Delivery, delivery_key(receipt.delivery), by=key, findings=findings)
+        identity = (receipt.night, receipt.landing_key, receipt.version_tag, receipt.delivery)
+        contents.needed(Arrival, arrival_key(*identity), by=key, findings=findings)
         ledger = outcome_key(receipt.delivery)
-        outcome = contents.needed(Outcome, ledger, by=key, found=found)
+        outcome = contents.needed(Outcome, ledger, by=key, findings=findings)
         if receipt.delivered_rows:
             counted[receipt.delivery].append(key)
         if outcome is not None and not _is_receipt_for(receipt, outcome):
             yield _error(key, f"counts other rows than {ledger}")
     for delivery, receipts in counted.items():
         if len(receipts) > 1:
-            what = f"counts rows of delivery {delivery} that {receipts[0]} counts, too"
+            what = f"counts rows of delivery {delivery} that {receipts[0]} counts as well"
             yield Finding("warning", "reviews", receipts[1], what)
 
 
 def _is_receipt_for(receipt: Receipt, outcome: Outcome) -> bool:
-    """Whether all rows are counted as the ledger does, or none."""
+    """Whether the receipt counts the same rows as the ledger, or none."""
     if receipt.verdict not in {outcome.verdict, "DUPLICATE"}:
         return False
     return _counts(receipt) in {_counts(outcome), (0, 0, 0, 0)}
@@ -120,16 +120,16 @@ def _counts(record: Receipt | Outcome | Validation | Replay) -> tuple[int, int, 
 # ── The ledger ───────────────────────────────────────────────────────────────────────────────
 
 
-def _outcome(contents: Contents, outcome: Outcome, found: list[Finding]) -> Iterator[Finding]:
+def _outcome(contents: Contents, outcome: Outcome, findings: list[Finding]) -> Iterator[Finding]:
     key = outcome.object_key
-    named = (outcome.counted_in, outcome.landing_key, outcome.version_tag, outcome.delivery)
-    contents.needed(Arrival, arrival_key(*named), by=key, found=found)
-    delivery = contents.needed(Delivery, delivery_key(outcome.delivery), by=key, found=found)
+    identity = (outcome.counted_in, outcome.landing_key, outcome.version_tag, outcome.delivery)
+    contents.needed(Arrival, arrival_key(*identity), by=key, findings=findings)
+    delivery = contents.needed(Delivery, delivery_key(outcome.delivery), by=key, findings=findings)
     if delivery and (delivery.source, delivery.night) != (outcome.source, outcome.night):
         yield _error(key, f"names another source or night than {delivery.object_key}")
-    validation = contents.needed(Validation, outcome.validation_key, by=key, found=found)
+    validation = contents.needed(Validation, outcome.validation_key, by=key, findings=findings)
     if validation is not None and not _agree(outcome, validation):
-        yield _error(key, f"says other than {outcome.validation_key}, which it was made of")
+        yield _error(key, f"differs from {outcome.validation_key}, from which it was made")
     yield from _adds_up(key, outcome, accepted=outcome.accepted_rows)
 
 
@@ -141,19 +141,19 @@ def _agree(outcome: Outcome, validation: Validation) -> bool:
 
 
 def _validation(
-    contents: Contents, validation: Validation, found: list[Finding]
+    contents: Contents, validation: Validation, findings: list[Finding]
 ) -> Iterator[Finding]:
     key = validation.object_key
-    contents.needed(Delivery, delivery_key(validation.delivery), by=key, found=found)
+    contents.needed(Delivery, delivery_key(validation.delivery), by=key, findings=findings)
     for earlier in validation.basis.trailing:
-        contents.needed(Validation, earlier, by=key, found=found)
+        contents.needed(Validation, earlier, by=key, findings=findings)
     yield from _adds_up(key, validation, accepted=validation.accepted_rows)
 
 
 def _adds_up(
     key: str, record: Outcome | Validation | Replay, *, accepted: int, discarded: int = 0
 ) -> Iterator[Finding]:
-    """Whether rows add up, and are as many as the partitions of this very record hold."""
+    """Whether the rows add up and match the rows in the record's own partitions."""
     delivered, accepted_rows, quarantined, held = _counts(record)
     if accepted_rows + quarantined + held + discarded != delivered:
         yield _error(key, f"does not add up to its {delivered:,} delivered rows")
@@ -176,25 +176,25 @@ def _replays(contents: Contents) -> dict[str, dict[int, Replay | None]]:
 
 
 def _chain(
-    contents: Contents, delivery: str, replays: dict[int, Replay | None], found: list[Finding]
+    contents: Contents, delivery: str, replays: dict[int, Replay | None], findings: list[Finding]
 ) -> Iterator[Finding]:
-    """The entries of one delivery: gapless from its outcome on, each following the one before."""
+    """The entries of one delivery: without gaps from its outcome on, each after the one before."""
     newest = max(replays)
     by = replay_key(delivery, newest)
-    before: Entry | None = contents.needed(Outcome, outcome_key(delivery), by=by, found=found)
+    before: Entry | None = contents.needed(Outcome, outcome_key(delivery), by=by, findings=findings)
     missing = next((number for number in range(1, newest) if number not in replays), None)
     if missing is not None:
         yield _error(replay_key(delivery, missing), "is missing from the ledger")
     accepted = before.accepted_rows if before else 0
     for number, entry in sorted(replays.items()):
         if entry is not None:
-            yield from _replay(contents, entry, before, accepted, found)
+            yield from _replay(contents, entry, before, accepted, findings)
             accepted = entry.accepted_rows
         before = entry if number + 1 in replays else None
 
 
 def _replay(
-    contents: Contents, entry: Replay, before: Entry | None, accepted: int, found: list[Finding]
+    contents: Contents, entry: Replay, before: Entry | None, accepted: int, findings: list[Finding]
 ) -> Iterator[Finding]:
     key = entry.object_key
     if before is not None and entry.follows != before.digest():
@@ -202,16 +202,18 @@ def _replay(
     if before is not None:
         added = entry.accepted_rows - accepted
         yield from _adds_up(key, entry, accepted=added, discarded=entry.discarded_rows)
-    contents.needed(ReplayPlan, replay_plan_key(entry.delivery, entry.token), by=key, found=found)
-    validation = contents.needed(Validation, entry.validation_key, by=key, found=found)
+    contents.needed(
+        ReplayPlan, replay_plan_key(entry.delivery, entry.token), by=key, findings=findings
+    )
+    validation = contents.needed(Validation, entry.validation_key, by=key, findings=findings)
     if validation is not None and validation.delivered_rows != entry.delivered_rows:
-        yield _error(key, f"is of other rows than {entry.validation_key}")
+        yield _error(key, f"has another number of rows than {entry.validation_key}")
 
 
 def _plan(
     contents: Contents, plan: ReplayPlan, replays: dict[int, Replay | None]
 ) -> Iterator[Finding]:
-    """Whether the ledger has the entry that a plan starts from, unchanged."""
+    """Whether the ledger still has the entry that a plan starts from, unchanged."""
     number = plan.number - 1
     ledger = replay_key(plan.delivery, number) if number else outcome_key(plan.delivery)
     if not contents.has("reviews", ledger):
@@ -221,11 +223,11 @@ def _plan(
         yield _error(ledger, f"is not what {plan.object_key} starts from: it was replaced")
 
 
-# ── What is learned, and who is told ─────────────────────────────────────────────────────────
+# ── Snapshots and alerts ─────────────────────────────────────────────────────────────────────
 
 
 def _snapshots(contents: Contents) -> Iterator[Finding]:
-    """Whether the ledger still names every partition that was ever pinned."""
+    """Whether the ledger still names every partition that a snapshot has."""
     entries: list[Entry] = [*contents.of(Outcome), *contents.of(Replay)]
     counted = {entry.accepted for entry in entries if entry.accepted is not None}
     lost: dict[str, list[str]] = defaultdict(list)
@@ -236,28 +238,28 @@ def _snapshots(contents: Contents) -> Iterator[Finding]:
                 lost[part.key].append(key)
         if sum(part.rows for part in snapshot.partitions) != snapshot.rows:
             yield _error(key, f"does not add up to its {snapshot.rows:,} rows")
-    for named, pinned in lost.items():
+    for lost_key, pinned in lost.items():
         yield _error(
-            named,
+            lost_key,
             f"is in {len(pinned):,} snapshots, the first is {pinned[0]}, and no ledger entry names "
             "it: the ledger has lost entries",
         )
 
 
-def _alerts(contents: Contents, found: list[Finding]) -> Iterator[Finding]:
+def _alerts(contents: Contents, findings: list[Finding]) -> Iterator[Finding]:
     for claim in contents.of(Claim):
         key, attempt = claim.object_key, (claim.incident, claim.channel)
-        contents.needed(Alert, alert_key(claim.incident), by=key, found=found)
+        contents.needed(Alert, alert_key(claim.incident), by=key, findings=findings)
         follow = [alert_end_key(*attempt, claim.number, state) for state in ("sent", "failed")]
         follow.append(alert_claim_key(*attempt, claim.number + 1))
-        if not any(contents.has("reviews", one) for one in follow):
-            yield Finding("note", "reviews", key, "came to no end: it was not surely sent")
+        if not any(contents.has("reviews", follower) for follower in follow):
+            yield Finding("note", "reviews", key, "did not finish: the alert may be unsent")
     for end in contents.of(AttemptEnd):
         key = end.object_key
-        contents.needed(Alert, alert_key(end.incident), by=key, found=found)
+        contents.needed(Alert, alert_key(end.incident), by=key, findings=findings)
         if end.number:  # number 0: the channel had just failed, and nothing was claimed
             claimed = alert_claim_key(end.incident, end.channel, end.number)
-            contents.needed(Claim, claimed, by=key, found=found)
+            contents.needed(Claim, claimed, by=key, findings=findings)
 
 
 def _error(key: str, what: str) -> Finding:

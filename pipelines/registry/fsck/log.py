@@ -1,4 +1,4 @@
-"""The champion log of one model: gapless, chained, and as releases of this project write it."""
+"""Check the champion log of one model: without gaps, chained, and as this project writes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CUT_BACK = "docs/runbooks/champion-log-broken.md"
 
 
 class Log:
-    """One pass over the log, and what it answers to those who name a generation.
+    """One pass over the log, and checks of records that name a generation.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Log:
 
     def __init__(self, contents: Contents, name: str) -> None:
         self.contents, self.name = contents, name
-        own = (one for one in contents.of(LogEntry) if one.model_name == name)
+        own = (entry for entry in contents.of(LogEntry) if entry.model_name == name)
         self.entries = {entry.generation: entry for entry in own}
         logged = (key for _, key in contents.keys_of(LogEntry) if key.startswith(f"{name}/"))
         self.generations = sorted(int(key.rpartition("/")[2][:8]) for key in logged)
@@ -43,19 +43,19 @@ class Log:
         yield from self._hint()
 
     def contradicts(self, key: str, generation: int, version: str | None) -> Iterator[Finding]:
-        """Whether the log lacks a generation that a record names, or has another champion of it."""
+        """Findings if the log lacks a generation that a record names, or has another champion."""
         if generation and generation not in self.generations:
             yield error(
                 key,
-                f"names generation {generation}, which the log does not have: the log was cut "
+                f"names generation {generation}, which is not in the log: the log was cut "
                 f"back. What to do: {CUT_BACK}",
             )
         entry = self.entries.get(generation)
         if entry is not None and version not in {None, entry.version}:
             yield error(
                 key,
-                f"names {version} as champion of generation {generation}, the log {entry.version}: "
-                f"the log was rewritten. What to do: {CUT_BACK}",
+                f"names {version} as champion of generation {generation}, but the log names "
+                f"{entry.version}: the log was rewritten. What to do: {CUT_BACK}",
             )
 
     def _holes(self) -> Iterator[Finding]:
@@ -71,14 +71,14 @@ class Log:
             yield Finding(
                 "warning", "models", entry.object_key,
                 f"is dated {entry.at!r}, which contradicts the other entries or is after today: "
-                "`champion at` goes by the others",
+                "`champion at` uses the dates of the others",
             )  # fmt: skip
 
     def _hint(self) -> Iterator[Finding]:
         key, newest = hint_key(self.name), self.generations[-1] if self.generations else 0
         if not self.contents.has("models", key):
             if self.generations:
-                what = "is missing; readers look at the log instead"
+                what = "is missing; readers use the log instead"
                 yield Finding("warning", "models", key, what)
             return
         hint = self.contents.find(ChampionHint, key)
@@ -118,26 +118,26 @@ class Log:
     def _nonsense(
         self, entry: LogEntry, before: LogEntry | None, withdrawn: set[str]
     ) -> Iterator[str]:
-        """What no release of this project would have written."""
+        """Faults that no release of this project would have written."""
         if entry.kind == "promotion":
             yield from self._promotion(entry, withdrawn)
         elif entry.kind == "rollback":
             yield from self._rollback(entry, before)
         elif before is not None and entry.version != before.version:
-            yield f"is a {entry.kind}, and changes the champion"
+            yield f"is a {entry.kind}, but changes the champion"
         if entry.kind == "release" and entry.subject not in withdrawn:
             yield f"releases {entry.subject}, which was not withdrawn"
         if entry.kind == "pin" and entry.subject != entry.reference:
-            yield f"pins {entry.subject}, and names {entry.reference} as the reference"
+            yield f"pins {entry.subject}, but names {entry.reference} as the reference"
 
     def _rollback(self, entry: LogEntry, before: LogEntry | None) -> Iterator[str]:
         plan = self.contents.find(RollbackPlan, rollback_key(self.name, entry.token))
         planned = plan and (plan.digest(), plan.champion_generation + 1, plan.target_version)
         if planned != (entry.token, entry.generation, entry.version):
-            yield "does what no plan says: its plan is missing, or another one"
+            yield "does not match its plan: the plan is missing, or is another one"
         if before is not None and entry.subject != before.version:
             yield f"withdraws {entry.subject}, which was not champion: {before.version} was"
-        earlier = [one.version for number, one in self.entries.items() if number < entry.generation]
+        earlier = [old.version for number, old in self.entries.items() if number < entry.generation]
         if entry.version not in earlier and len(earlier) == entry.generation - 1:
             yield f"puts {entry.version} back, which was never champion"
 
@@ -152,16 +152,16 @@ class Log:
             yield "promotes another version than its decision, or after another champion"
         if not self._is_allowed(entry, decision):
             yield (
-                f"promotes a version whose decision says {decision.verdict}, approval "
-                f"{decision.approval.replace('_', ' ')}, without a person's yes"
+                f"promotes a version whose decision is {decision.verdict}, approval "
+                f"{decision.approval.replace('_', ' ')}, without a person's approval"
             )
 
     def _is_allowed(self, entry: LogEntry, decision: Decision) -> bool:
         if decision.approval == "not_needed":
             return decision.verdict in PROMOTABLE
         approval = self.contents.find(ApprovalRecord, entry.approval_key or "")
-        said_yes = approval is not None and approval.answer == "approve"
-        return decision.approval == "needed" and said_yes
+        is_approved = approval is not None and approval.answer == "approve"
+        return decision.approval == "needed" and is_approved
 
 
 def error(key: str, what: str) -> Finding:

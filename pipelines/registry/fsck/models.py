@@ -1,14 +1,14 @@
-"""The records of one model beside each other: the champion log, versions, decisions, answers.
+"""Compare the records of one model: the champion log, versions, decisions, answers.
 
-The log is the truth. Whatever names a generation that it does not have proves that it was cut back,
-and whatever names another champion of a generation proves that it was rewritten.
+The log decides. A record that names a generation which is not in the log proves that it was cut
+back; one that names another champion of a generation proves that it was rewritten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.core.keys import beside, manifest_key, model_file_key, plan_key, snapshot_key
+from pipelines.core.keys import manifest_key, model_file_key, plan_key, sibling, snapshot_key
 from pipelines.core.record import ModelRecord
 from pipelines.core.store.sealed import AnyRecord
 from pipelines.records.data import Snapshot
@@ -51,12 +51,12 @@ class _Model:
                 yield record
 
     def _ahead(self) -> Iterator[Finding]:
-        """Whatever is ahead of the log, or contradicts it."""
+        """Findings on records that are ahead of the log, or contradict it."""
         for kind in _AT_THE_GATE:
             for record in self._of(kind):
                 champion = getattr(record, "champion_version", None)
-                named = record.object_key, record.champion_generation, champion
-                yield from self.log.contradicts(*named)
+                place = record.object_key, record.champion_generation, champion
+                yield from self.log.contradicts(*place)
         for plan in self._of(RollbackPlan):
             for generation, version in (
                 (plan.champion_generation, plan.champion_version),
@@ -65,19 +65,19 @@ class _Model:
                 yield from self.log.contradicts(plan.object_key, generation, version)
 
     def _versions(self) -> Iterator[Finding]:
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for plan in self._of(Plan):
             pinned = snapshot_key(plan.snapshot)
-            self.contents.needed(Snapshot, pinned, by=plan.object_key, found=found)
+            self.contents.needed(Snapshot, pinned, by=plan.object_key, findings=findings)
         for manifest in self._of(Manifest):
             key, pinned = manifest.object_key, snapshot_key(manifest.plan.snapshot)
-            self.contents.needed(Snapshot, pinned, by=key, found=found)
+            self.contents.needed(Snapshot, pinned, by=key, findings=findings)
             planned = plan_key(self.name, manifest.version)
-            self.contents.needed(Plan, planned, by=key, found=found)
+            self.contents.needed(Plan, planned, by=key, findings=findings)
             own_file = model_file_key(self.name, manifest.version, manifest.model_sha256)
             if (manifest.plan.version, manifest.model_key) != (manifest.version, own_file):
-                found.append(error(key, "names the plan or the model file of another version"))
-        yield from found
+                findings.append(error(key, "names the plan or the model file of another version"))
+        yield from findings
 
     def _gates(self) -> Iterator[Finding]:
         for evaluation in self._of(Evaluation):
@@ -94,32 +94,32 @@ class _Model:
     def _evaluation(self, evaluation: Evaluation) -> Iterator[Finding]:
         yield from self._manifest_of(evaluation)
         key = evaluation.object_key
-        if not self.contents.has("models", beside(key, "decision.json")):
-            yield Finding("note", "models", key, "was never decided on")
+        if not self.contents.has("models", sibling(key, "decision.json")):
+            yield Finding("note", "models", key, "has no decision")
 
     def _check(self, check: ArtefactCheck) -> Iterator[Finding]:
         yield from self._beside(check, "evaluation.json", Evaluation, check.evaluation_sha256)
         manifest = self.contents.find(Manifest, manifest_key(self.name, check.version))
         if manifest is not None and manifest.model_sha256 != check.model_sha256:
-            yield error(check.object_key, "is about another model file than the version's")
+            yield error(check.object_key, "is not about the version's model file")
 
     def _decision(self, decision: Decision) -> Iterator[Finding]:
         key = decision.object_key
         yield from self._manifest_of(decision)
         yield from self._beside(decision, "evaluation.json", Evaluation, decision.evaluation_sha256)
-        check = beside(key, "artefact_check.json")
+        check = sibling(key, "artefact_check.json")
         is_checked = any(rule.rule == "clean_process" and rule.is_passed for rule in decision.rules)
         if is_checked and not self.contents.has("models", check):
-            yield error(check, f"is what {key} was decided on, and does not exist")
-        if not self.contents.has("models", beside(key, "card.json")):
+            yield error(check, f"does not exist, but {key} was decided on it")
+        if not self.contents.has("models", sibling(key, "card.json")):
             what = "has no model card: the run ended before it was drawn"
             yield Finding("note", "models", key, what)
 
     def _approval(self, approval: ApprovalRecord) -> Iterator[Finding]:
         yield from self._beside(approval, "decision.json", Decision, approval.decision_sha256)
-        decision = self.contents.find(Decision, beside(approval.object_key, "decision.json"))
+        decision = self.contents.find(Decision, sibling(approval.object_key, "decision.json"))
         if decision is not None and decision.approval != "needed":
-            yield error(approval.object_key, "answers a decision that asked nobody")
+            yield error(approval.object_key, "answers a decision that did not ask for approval")
 
     def _manifest_of(self, record: Evaluation | Decision) -> Iterator[Finding]:
         key = manifest_key(self.name, record.version)
@@ -130,4 +130,4 @@ class _Model:
         self, record: AtTheGate, name: str, kind: type[ModelRecord], digest: str
     ) -> Iterator[Finding]:
         by = record.object_key
-        return self.contents.as_named(kind, beside(by, name), digest, by=by)
+        return self.contents.as_named(kind, sibling(by, name), digest, by=by)

@@ -1,6 +1,6 @@
-"""What may lie where: one table of every key that this project writes.
+"""The table of every key that this project writes, and what lies there.
 
-`pipelines.registry.fsck.check` reads the buckets by it, and docs/records.md is compared with it.
+`pipelines.registry.fsck.check` reads the buckets by it; a test compares docs/records.md with it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Place:
     where : str
         The key, with its variable parts in angle brackets.
     holds : type of StoredRecord, or str
-        The kind of record; or what kind of file that is no record.
+        The kind of record, or the kind of file.
     bucket : {"reviews", "models"}
         In which bucket.
     """

@@ -33,7 +33,7 @@ def told(stores, configure, monkeypatch):
     configure(alerts={"webhook": {"is_enabled": True, "timeout_seconds": 30.0}})
     with web_server() as posts:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
-        yield lambda: [json.loads(one.body) for one in posts.received]
+        yield lambda: [json.loads(message.body) for message in posts.received]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
-    assert alert["sentences"][0] == "1 of 2 deliveries came to no conclusion."
+    assert alert["sentences"][0] == "1 of 2 deliveries were not processed."
     assert alert["sentences"][1] == f"Due again: {stores.reviews.uri(due)}"
 
 
@@ -109,10 +109,10 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     held = [an_alert("held_delivery", str(number)) for number in range(3)]
     monkeypatch.setattr(alerts, "_held_alerts", lambda *_: iter([*held, *alarms]))
 
-    found = list(alerts.night_alerts(stores, run, NIGHT, []))
+    raised = list(alerts.night_alerts(stores, run, NIGHT, []))
 
-    assert found[:-1] == alarms
-    assert found[-1].title == f"3 more deliveries of the night {NIGHT} are held"
+    assert raised[:-1] == alarms
+    assert raised[-1].title == f"3 more deliveries of the night {NIGHT} are held"
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     [
         (
             "outcome",
-            f"Whether a held delivery of {NIGHT} still is cannot be told",
+            f"Cannot tell whether the delivery held on {NIGHT} is still held",
             "outcome.json is signed by nobody",
         ),
         ("validation", f"A delivery of source 'web' is held ({NIGHT})", "Its validation cannot"),
-        ("receipt", f"The night {NIGHT} was not ingested as a whole", "1 receipts cannot be read"),
+        ("receipt", f"The night {NIGHT} was not ingested completely", "1 receipts cannot be read"),
     ],
 )
 def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, title, sentence):
@@ -149,7 +149,7 @@ def test_a_torn_record_takes_the_alert_of_no_other_delivery(stores, told, torn, 
     named = {f"File: {landing_key(f'{name}.csv', night=NIGHT)}" for name in "ac"}
     others = [one for one in told() if one["sentences"][0] in named]
     (about,) = [one for one in told() if one not in others]
-    assert [one["kind"] for one in others] == ["held_delivery"] * 2
+    assert [other["kind"] for other in others] == ["held_delivery"] * 2
     assert about["title"] == title
     assert sentence in " ".join(about["sentences"])
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.alerts import notifier
+from pipelines.alerts import notifier as notifier_module
 from pipelines.alerts.alert import Run
 from pipelines.alerts.channels import VARIABLES
-from pipelines.alerts.notifier import open_teller
+from pipelines.alerts.notifier import open_notifier, warn_of_unsent
 from pipelines.alerts.records import attempts
 from pipelines.cli.app import app
 from pipelines.core import config
@@ -42,7 +42,7 @@ class NoonClock(datetime):
 
 @pytest.fixture(autouse=True)
 def _noon(monkeypatch):
-    monkeypatch.setattr(notifier, "datetime", NoonClock)
+    monkeypatch.setattr(notifier_module, "datetime", NoonClock)
 
 
 @pytest.fixture(autouse=True)
@@ -60,49 +60,51 @@ def hook(stores, configure, monkeypatch):
         yield posts
 
 
-def a_teller(**changes):
+def a_notifier(**changes):
     import os
 
-    teller = open_teller(config.load(), os.environ)
+    notifier = open_notifier(config.load(), os.environ)
     for name, value in changes.items():
-        setattr(teller, name, value)
-    return teller
+        setattr(notifier, name, value)
+    return notifier
 
 
 def kinds(posts):
-    return [json.loads(one.body)["kind"] for one in posts.received]
+    return [json.loads(message.body)["kind"] for message in posts.received]
 
 
 def states(stores):
-    return {(one.channel, one.number): one.state for one in attempts(stores.reviews)}
+    return {
+        (attempt.channel, attempt.number): attempt.state for attempt in attempts(stores.reviews)
+    }
 
 
 def tell_at_once(barrier):
-    teller = a_teller()
+    notifier = a_notifier()
     barrier.wait()
-    teller.tell(an_alert())
+    notifier.notify(an_alert())
 
 
 def test_eight_processes_that_tell_one_incident_at_once_send_one_message(stores, hook):
     fresh = multiprocessing.get_context("spawn")
     barrier = fresh.Barrier(PROCESSES)
-    tellers = [fresh.Process(target=tell_at_once, args=(barrier,)) for _ in range(PROCESSES)]
+    notifiers = [fresh.Process(target=tell_at_once, args=(barrier,)) for _ in range(PROCESSES)]
 
-    for one in tellers:
-        one.start()
-    for one in tellers:
-        one.join()
-    a_teller().tell(an_alert(title="the same incident in other words"))
-    a_teller().sweep()
+    for process in notifiers:
+        process.start()
+    for process in notifiers:
+        process.join()
+    a_notifier().notify(an_alert(title="the same incident in other words"))
+    a_notifier().sweep()
 
-    assert [one.exitcode for one in tellers] == [0] * PROCESSES
+    assert [process.exitcode for process in notifiers] == [0] * PROCESSES
     assert kinds(hook) == ["held_delivery"]
     assert states(stores) == {("webhook", 1): "sent"}
 
 
 def test_another_incident_is_told_too(hook):
-    a_teller().tell(an_alert())
-    a_teller().tell(an_alert(identity="b" * 64))
+    a_notifier().notify(an_alert())
+    a_notifier().notify(an_alert(identity="b" * 64))
 
     assert kinds(hook) == ["held_delivery", "held_delivery"]
 
@@ -115,25 +117,25 @@ def test_when_alerts_are_off_nothing_is_written(stores):
 
 def test_a_channel_gets_only_what_it_wants(hook, configure):
     configure(alerts={"webhook": POST | {"severities": ["warning"], "kinds": ["night_late"]}})
-    teller = a_teller()
+    notifier = a_notifier()
 
     for kind in ("held_delivery", "missing_delivery", "night_late"):
-        teller.tell(an_alert(kind))
+        notifier.notify(an_alert(kind))
 
     assert kinds(hook) == ["night_late"]
 
 
 def test_a_channel_that_does_not_work_is_told_by_the_others(stores, hook, configure, monkeypatch):
     configure(alerts={"webhook": POST, "mail": MAIL})  # LOOP_SMTP_URL is not set
-    teller = a_teller()
+    notifier = a_notifier()
 
-    teller.tell(an_alert())
-    teller.tell(an_alert(identity="b" * 64))
+    notifier.notify(an_alert())
+    notifier.notify(an_alert(identity="b" * 64))
 
-    told = [json.loads(one.body) for one in hook.received]
-    assert [one["kind"] for one in told] == ["held_delivery", "dead_channel", "held_delivery"]
-    assert told[1]["title"] == "Alerts cannot be sent by mail"
-    assert "LOOP_SMTP_URL is not set" in told[1]["sentences"][0]
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [one["kind"] for one in bodies] == ["held_delivery", "dead_channel", "held_delivery"]
+    assert bodies[1]["title"] == "Alerts cannot be sent by mail"
+    assert "LOOP_SMTP_URL is not set" in bodies[1]["sentences"][0]
     assert states(stores)["mail", 1] == "failed"
 
 
@@ -141,12 +143,12 @@ def test_a_dead_channel_is_not_waited_for_twice(stores, configure, monkeypatch):
     configure(alerts={"webhook": POST})
     with web_server(status=500) as broken:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", broken.url)
-        teller = a_teller()
+        notifier = a_notifier()
         for name in "abc":
-            teller.tell(an_alert(identity=name))
+            notifier.notify(an_alert(identity=name))
 
         assert len(broken.received) == 1
-    assert sorted((one.number, one.state) for one in attempts(stores.reviews)) == [
+    assert sorted((attempt.number, attempt.state) for attempt in attempts(stores.reviews)) == [
         (0, "failed"), (0, "failed"), (1, "failed"),
     ]  # fmt: skip
 
@@ -156,11 +158,11 @@ def test_a_dead_channel_costs_the_alerts_behind_the_first_no_attempt(
 ):
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})
     for name in "abc":
-        a_teller().tell(an_alert(identity=name))  # each by itself, LOOP_WEBHOOK_URL is not set
+        a_notifier().notify(an_alert(identity=name))  # each by itself, LOOP_WEBHOOK_URL is not set
 
-    a_teller().sweep()
+    a_notifier().sweep()
 
-    assert sorted(one.number for one in attempts(stores.reviews)) == [1, 1, 2]
+    assert sorted(attempt.number for attempt in attempts(stores.reviews)) == [1, 1, 2]
 
 
 class Choosy:
@@ -182,36 +184,36 @@ def test_an_alert_that_a_channel_refuses_does_not_hold_up_the_others(stores, con
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})
     alerts = sorted((an_alert(identity=name) for name in "abc"), key=lambda one: one.key)
     for alert in alerts:
-        a_teller().tell(alert)  # LOOP_WEBHOOK_URL is not set
+        a_notifier().notify(alert)  # LOOP_WEBHOOK_URL is not set
     choosy = Choosy(refused=alerts[0].key)
 
-    a_teller(channels=[choosy]).sweep()
+    a_notifier(channels=[choosy]).sweep()
 
     assert choosy.sent[:2] == [alerts[1].key, alerts[2].key]
-    assert [(one.number, one.state) for one in attempts(stores.reviews)
-            if one.incident == alerts[0].key] == [(2, "failed")]  # fmt: skip
+    assert [(attempt.number, attempt.state) for attempt in attempts(stores.reviews)
+            if attempt.incident == alerts[0].key] == [(2, "failed")]  # fmt: skip
 
 
 def test_an_alert_that_a_channel_refuses_is_told_as_such(stores, configure, hook):
     configure(alerts={"webhook": POST, "slack": POST})
-    (to_hook,) = [one for one in a_teller().channels if one.name == "webhook"]
+    (to_hook,) = [channel for channel in a_notifier().channels if channel.name == "webhook"]
     choosy = Choosy(refused=an_alert().key)
     choosy.name = "slack"
 
-    a_teller(channels=[choosy, to_hook]).tell(an_alert())
+    a_notifier(channels=[choosy, to_hook]).notify(an_alert())
 
-    told = [json.loads(one.body) for one in hook.received]
-    assert [one["kind"] for one in told] == ["held_delivery", "dead_channel"]
-    assert told[1]["title"] == "Not everything sent by slack arrives"
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [one["kind"] for one in bodies] == ["held_delivery", "dead_channel"]
+    assert bodies[1]["title"] == "Not everything sent by slack arrives"
 
 
 def test_attempts_of_an_outage_are_so_many_minutes_apart(stores, configure):
     configure(alerts={"webhook": POST, "retry_after_minutes": 15})  # LOOP_WEBHOOK_URL is not set
-    a_teller(now=lambda: NOON).tell(an_alert())
+    a_notifier(now=lambda: NOON).notify(an_alert())
 
     for minutes in (0, 2, 14, 16, 18):
         later = NOON + timedelta(minutes=minutes)
-        a_teller(now=lambda later=later: later).sweep()
+        a_notifier(now=lambda later=later: later).sweep()
 
     assert states(stores) == {("webhook", 2): "failed"}
 
@@ -221,16 +223,16 @@ def test_a_recipient_who_is_refused_costs_the_others_no_second_mail(stores, conf
     configure(alerts={"mail": mail, "retry_after_minutes": 0})
     with mail_server(refuses="gone@example.org") as mails:
         monkeypatch.setenv("LOOP_SMTP_URL", f"smtp://127.0.0.1:{mails.port}")
-        teller = a_teller()
+        notifier = a_notifier()
         for name in "abc":
-            teller.tell(an_alert(identity=name))
-        a_teller().sweep()
+            notifier.notify(an_alert(identity=name))
+        a_notifier().sweep()
 
-    subjects = [one["Subject"] for one in mails.messages]
+    subjects = [message["Subject"] for message in mails.messages]
     assert subjects.count("[critical] A delivery of source 'web' is held") == 3
     assert subjects.count("[warning] Not everything sent by mail arrives") == 1
     assert len(subjects) == 4
-    assert {one.state for one in attempts(stores.reviews)} == {"sent"}
+    assert {attempt.state for attempt in attempts(stores.reviews)} == {"sent"}
 
 
 def test_a_flawed_channel_reports_itself_once_even_while_the_store_is_down(
@@ -239,13 +241,13 @@ def test_a_flawed_channel_reports_itself_once_even_while_the_store_is_down(
     configure(alerts={"webhook": POST})
     choosy = Choosy(refused="")
     choosy.send = lambda alert: choosy.sent.append(alert.kind) or "it refused 1 of 2 recipients"
-    teller = a_teller(channels=[choosy])
+    notifier = a_notifier(channels=[choosy])
 
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
-    teller.tell(an_alert())
+    monkeypatch.setattr(notifier.reviews, "put_once", unavailable)
+    notifier.notify(an_alert())
 
     assert choosy.sent == ["held_delivery", "dead_channel"]
 
@@ -254,7 +256,7 @@ def test_what_could_not_be_sent_is_sent_by_a_later_run(stores, hook, configure, 
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})
     url = hook.url
     monkeypatch.setenv("LOOP_WEBHOOK_URL", "")
-    a_teller().tell(an_alert())
+    a_notifier().notify(an_alert())
     monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
 
     steps_alerts.alert_replay(RUN)
@@ -268,10 +270,10 @@ def test_an_alert_is_given_up_after_so_many_attempts(stores, configure):
     configure(
         alerts={"webhook": POST, "max_attempts": 3, "retry_after_minutes": 0}
     )  # LOOP_WEBHOOK_URL is not set
-    a_teller().tell(an_alert())
+    a_notifier().notify(an_alert())
 
     for _ in range(5):
-        a_teller().sweep()
+        a_notifier().sweep()
 
     assert states(stores) == {("webhook", 3): "failed"}
 
@@ -284,13 +286,13 @@ def test_an_alert_that_cannot_be_read_does_not_silence_the_others(
     monkeypatch.setenv("LOOP_WEBHOOK_URL", "")
     torn, whole = sorted([an_alert(), an_alert(identity="b" * 64)], key=lambda one: one.key)
     for alert in (torn, whole):
-        a_teller().tell(alert)
+        a_notifier().notify(alert)
     stores.reviews.put(f"{ALERTS}{torn.key}/alert.json", b"{")
     monkeypatch.setenv("LOOP_WEBHOOK_URL", url)
 
-    a_teller().sweep()
+    a_notifier().sweep()
 
-    assert [json.loads(one.body)["incident"] for one in hook.received] == [whole.key]
+    assert [json.loads(message.body)["incident"] for message in hook.received] == [whole.key]
 
 
 class Killed(BaseException):
@@ -299,22 +301,22 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("is_sent", [False, True])
 def test_a_killed_attempt_is_made_again_once_it_is_old_enough(stores, hook, is_sent, monkeypatch):
-    teller = a_teller()
-    (channel,) = teller.channels
-    monkeypatch.setattr(teller, "channels", [Dying(channel, is_sent)])
+    notifier = a_notifier()
+    (channel,) = notifier.channels
+    monkeypatch.setattr(notifier, "channels", [Dying(channel, is_sent)])
     with pytest.raises(Killed):
-        teller.tell(an_alert())
+        notifier.notify(an_alert())
     later = NOON + timedelta(minutes=config.load().alerts.retry_after_minutes)
 
-    a_teller().tell(an_alert())  # the task is tried again at once
-    a_teller().sweep()
+    a_notifier().notify(an_alert())  # the task is tried again at once
+    a_notifier().sweep()
     soon = len(hook.received)
-    a_teller(now=lambda: later).sweep()
-    a_teller(now=lambda: later).sweep()
+    a_notifier(now=lambda: later).sweep()
+    a_notifier(now=lambda: later).sweep()
 
     assert soon == is_sent
     assert len(hook.received) == 1 + is_sent  # rather twice than never
-    assert len({one.headers["Idempotency-Key"] for one in hook.received}) == 1
+    assert len({message.headers["Idempotency-Key"] for message in hook.received}) == 1
     assert states(stores) == {("webhook", 2): "sent"}
 
 
@@ -333,18 +335,18 @@ class Dying:
 
 
 def test_a_store_that_does_not_answer_silences_nobody(hook, monkeypatch):
-    teller = a_teller()
+    notifier = a_notifier()
 
     def unavailable(key, record):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(teller.reviews, "put_once", unavailable)
+    monkeypatch.setattr(notifier.reviews, "put_once", unavailable)
 
-    teller.tell(an_alert())
+    notifier.notify(an_alert())
 
-    (told,) = [json.loads(one.body) for one in hook.received]
-    assert told["sentences"][-1] == (
-        "The store did not answer as it should, so this may be told more than once."
+    (body,) = [json.loads(message.body) for message in hook.received]
+    assert body["sentences"][-1] == (
+        "The store did not answer correctly, so this alert may be sent more than once."
     )
 
 
@@ -353,9 +355,9 @@ def test_a_run_that_cannot_be_looked_at_is_told(hook, configure):
 
     steps_alerts.alert_retrain(Run(dag_id="sentiment_retrain", run_id="r"))
 
-    (told,) = [json.loads(one.body) for one in hook.received]
-    assert told["kind"] == "retrain_failed"
-    assert "nobody-made-this-one" in told["sentences"][0]
+    (body,) = [json.loads(message.body) for message in hook.received]
+    assert body["kind"] == "retrain_failed"
+    assert "nobody-made-this-one" in body["sentences"][0]
 
 
 def test_the_backstop_is_silent_where_the_run_told_already(hook):
@@ -379,12 +381,12 @@ def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
     steps_alerts.alert_late(asking, 180)
     steps_alerts.alert_late(Run(dag_id="sentiment_retrain", run_id="hanging"), 180)
 
-    told = [json.loads(one.body) for one in hook.received]
-    assert [(one["kind"], one["run_id"]) for one in told] == [
+    bodies = [json.loads(message.body) for message in hook.received]
+    assert [(one["kind"], one["run_id"]) for one in bodies] == [
         ("approval_waiting", "asking"),
         ("night_late", "hanging"),
     ]
-    assert "20 hours" in told[0]["sentences"][1]
+    assert "20 hours" in bodies[0]["sentences"][1]
 
 
 def test_a_silent_source_is_told_once_however_long_it_is_silent(hook, configure):
@@ -407,11 +409,11 @@ def test_no_record_holds_a_secret(stores, hook, configure, monkeypatch):
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
 
-    a_teller().tell(an_alert(sentences=(HOSTILE,)))
+    a_notifier().notify(an_alert(sentences=(HOSTILE,)))
 
     written = b"".join(stores.reviews.get(key) for key in listing(stores.reviews))
     assert b"SECRET" not in written
-    assert {one.state for one in attempts(stores.reviews)} == {"sent", "failed"}
+    assert {attempt.state for attempt in attempts(stores.reviews)} == {"sent", "failed"}
 
 
 # ── From a shell ─────────────────────────────────────────────────────────────────────────────
@@ -448,16 +450,16 @@ def test_a_check_without_any_channel_fails_and_says_so(stores):
 
 def test_the_list_says_what_was_told_and_why_something_was_not(stores, hook, configure):
     configure(alerts={"webhook": POST, "slack": POST})
-    a_teller().tell(an_alert())
+    a_notifier().notify(an_alert())
 
     every = json.loads(CliRunner().invoke(app, ["alerts", "list", "--json"]).output)
-    untold = json.loads(CliRunner().invoke(app, ["alerts", "list", "--untold", "--json"]).output)
+    unsent = json.loads(CliRunner().invoke(app, ["alerts", "list", "--unsent", "--json"]).output)
 
-    assert [(one["kind"], one["channel"], one["state"]) for one in every if one in untold] == [
-        ("held_delivery", "slack", "failed")
-    ]
-    assert untold[0]["why"] == "LOOP_SLACK_WEBHOOK_URL is not set to an https address"
-    assert {(one["kind"], one["channel"], one["state"]) for one in every} == {
+    assert [
+        (alert["kind"], alert["channel"], alert["state"]) for alert in every if alert in unsent
+    ] == [("held_delivery", "slack", "failed")]
+    assert unsent[0]["why"] == "LOOP_SLACK_WEBHOOK_URL is not set to an https address"
+    assert {(alert["kind"], alert["channel"], alert["state"]) for alert in every} == {
         ("held_delivery", "slack", "failed"),
         ("held_delivery", "webhook", "sent"),
         ("dead_channel", "webhook", "sent"),
@@ -466,12 +468,12 @@ def test_the_list_says_what_was_told_and_why_something_was_not(stores, hook, con
 
 def test_the_next_summary_warns_of_what_was_not_sent(stores, configure, caplog):
     configure(alerts={"webhook": POST})
-    teller = a_teller()
-    teller.tell(an_alert())
+    notifier = a_notifier()
+    notifier.notify(an_alert())
 
-    notifier.warn_of_untold(teller)
+    warn_of_unsent(notifier)
 
-    assert "untold_alerts=1" in caplog.text
+    assert "unsent_alerts=1" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -479,14 +481,14 @@ def test_the_next_summary_warns_of_what_was_not_sent(stores, configure, caplog):
 )
 def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, key):
     configure(alerts={"webhook": POST, "retry_after_minutes": 0})  # LOOP_WEBHOOK_URL is not set
-    teller = a_teller()
-    teller.tell(an_alert())
+    notifier = a_notifier()
+    notifier.notify(an_alert())
     stores.reviews.put(ALERTS + key.format(an_alert().key), b"?")
 
-    notifier.warn_of_untold(teller)
-    a_teller().sweep()
+    warn_of_unsent(notifier)
+    a_notifier().sweep()
 
-    assert "untold_alerts=1" in caplog.text
+    assert "unsent_alerts=1" in caplog.text
     assert states(stores) == {("webhook", 2): "failed"}
 
 
@@ -494,7 +496,7 @@ def test_a_stray_object_among_the_alerts_is_ignored(stores, configure, caplog, k
 def test_the_list_goes_on_after_a_torn_record(stores, configure, name):
     configure(alerts={"webhook": POST})  # LOOP_WEBHOOK_URL is not set
     for identity in "ab":
-        a_teller().tell(an_alert(identity=identity))
+        a_notifier().notify(an_alert(identity=identity))
     torn, whole = an_alert(identity="a").key, an_alert(identity="b").key
     stores.reviews.put(f"{ALERTS}{torn}/{name}", b"{")
 
@@ -510,6 +512,6 @@ def test_no_key_of_an_alert_is_foreign_text(stores, hook):
     missing = MissingDelivery(
         night=NIGHT, source="../../x", expected_every_days=1, last_delivered_for=None
     )
-    a_teller().tell(an_alert("missing_delivery", missing.source))
+    a_notifier().notify(an_alert("missing_delivery", missing.source))
 
     assert all(key.startswith(ALERTS) and ".." not in key for key in listing(stores.reviews))

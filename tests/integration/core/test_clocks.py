@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.alerts.notifier import Teller
+from pipelines.alerts.notifier import Notifier
 from pipelines.alerts.records import attempts
 from pipelines.cli.app import app
 from pipelines.core.config import PROJECT, load
@@ -59,7 +59,7 @@ def test_promotion_rollback_release_and_pin_are_dated_by_the_store(registry, wro
     released = rollback.release(registry, second.version, actor="test", reason="a test")
     pinned = rollback.pin(registry, first.version, actor="test", reason="a test")
 
-    assert [one.kind for one in registry.log.history()[2:]] == ["rollback", "release", "pin"]
+    assert [entry.kind for entry in registry.log.history()[2:]] == ["rollback", "release", "pin"]
     assert all(is_now(one.at) for one in (second, back, released, pinned))
 
 
@@ -69,10 +69,10 @@ def test_champion_at_is_right_on_a_machine_with_a_wrong_clock(registry, wrong_ma
     second = promoted(registry, "b", against=first)
     now = (real_now() + NEAR).isoformat()
 
-    told = CliRunner().invoke(app, ["champion", "at", now, "--json"])
+    reply = CliRunner().invoke(app, ["champion", "at", now, "--json"])
     before = CliRunner().invoke(app, ["champion", "at", "2026-01-05T00:00Z"])
 
-    assert json.loads(told.stdout)["version"] == second.version
+    assert json.loads(reply.stdout)["version"] == second.version
     assert before.exit_code == 1
     assert "there was no champion yet" in before.stderr
 
@@ -102,18 +102,18 @@ class Down:
         raise AlertChannelError(channel="webhook", why="it is down")
 
 
-def a_teller(stores, channel):
-    return Teller(stores.reviews, [channel], load().alerts)
+def a_notifier(stores, channel):
+    return Notifier(stores.reviews, [channel], load().alerts)
 
 
 def test_a_failed_alert_is_not_sent_again_too_soon_by_a_machine_that_is_ahead(
     stores, wrong_machine
 ):
     channel = Down()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     wrong_machine()
 
-    a_teller(stores, channel).sweep()
+    a_notifier(stores, channel).sweep()
 
     assert channel.tries == 1
 
@@ -123,25 +123,25 @@ def test_an_alert_of_a_machine_with_a_wrong_clock_is_sent_again_in_time(
 ):
     channel = Down()
     wrong_machine()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     soon = real_now() + timedelta(minutes=load().alerts.retry_after_minutes + 1)
     monkeypatch.setattr(Bucket, "clock", lambda _self: soon)
 
-    a_teller(stores, channel).sweep()
+    a_notifier(stores, channel).sweep()
 
     assert channel.tries == 2
-    assert [one.number for one in attempts(stores.reviews)] == [2]
+    assert [attempt.number for attempt in attempts(stores.reviews)] == [2]
 
 
 def test_a_claim_with_a_date_that_cannot_be_right_is_made_again(stores):
     channel = Down()
-    a_teller(stores, channel).tell(an_alert(kind="test_alert"))
+    a_notifier(stores, channel).notify(an_alert(kind="test_alert"))
     (key,) = [one.key for one in stores.reviews.list("alerts/") if one.key.endswith("failed.json")]
     for at in ("9999-12-31T23:59:59+00:00", "no moment"):
         stores.reviews.put(key, stores.reviews.get(key).replace(
             re.search(rb'"at":"([^"]*)"', stores.reviews.get(key))[1], at.encode()))  # fmt: skip
 
-        assert a_teller(stores, channel)._is_due(attempts(stores.reviews)[0])
+        assert a_notifier(stores, channel)._is_due(attempts(stores.reviews)[0])
 
 
 # ── Dates that are wrong already ─────────────────────────────────────────────────────────────
@@ -212,9 +212,9 @@ def test_a_store_of_several_nodes_turns_no_succession_around(registry, monkeypat
 def test_fsck_names_a_date_that_contradicts_the_others(stores, registry, wrong, monkeypatch):
     a_log(registry, day(2), day(4), wrong, day(8))
 
-    found = check.check(stores.reviews, registry)
+    faults = check.check(stores.reviews, registry)
 
-    dated = [one for one in found if "dated" in one.what]
+    dated = [one for one in faults if "dated" in one.what]
     assert len(dated) == 1
     assert dated[0].kind == "warning"
 
@@ -227,10 +227,10 @@ def test_the_last_complete_night_is_that_of_the_store(stores, wrong_machine):
     sent(stores, some_rows(40, night=yesterday), "a.csv", night=yesterday)
     wrong_machine()
 
-    told = CliRunner().invoke(app, ["ingest", "--json"])
+    reply = CliRunner().invoke(app, ["ingest", "--json"])
 
-    assert json.loads(told.stdout)["night"] == yesterday
-    assert json.loads(told.stdout)["accepted_rows"] == 40
+    assert json.loads(reply.stdout)["night"] == yesterday
+    assert json.loads(reply.stdout)["accepted_rows"] == 40
 
 
 def test_a_night_after_the_stores_today_is_refused_whatever_the_machine_says(stores, monkeypatch):
@@ -259,11 +259,11 @@ def test_the_store_says_the_time_and_a_wrong_machine_is_told(stores, wrong_machi
     wrong_machine()
 
     with caplog.at_level(logging.WARNING):
-        told = clock.now(stores.models)
+        store_time = clock.now(stores.models)
 
-    assert abs(told - real_now()) < NEAR
+    assert abs(store_time - real_now()) < NEAR
     assert "This machine's clock says" in caplog.text
-    assert clock.written(told) in caplog.text
+    assert clock.written(store_time) in caplog.text
 
 
 @pytest.mark.parametrize("headers", [
@@ -281,7 +281,7 @@ def test_a_reply_without_a_time_dates_nothing(registry, monkeypatch, headers):
 
     monkeypatch.setattr(registry.models._client, "list_objects_v2", without)
 
-    with pytest.raises(StoreUnavailableError, match=r"what time it is|is no answer of an S3 store"):
+    with pytest.raises(StoreUnavailableError, match=r"what time it is|not come from an S3 store"):
         promoted(registry, "b", against=first)
 
 

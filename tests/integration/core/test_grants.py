@@ -90,7 +90,7 @@ class Loop:
         alerts.alert_night(INGEST, night, uris)
 
     def replay(self) -> None:
-        held = [one for one in facts("delivery", "list") if one["verdict"] == "HELD"]
+        held = [line for line in facts("delivery", "list") if line["verdict"] == "HELD"]
         self.held = held[0]["delivery"]
         facts("delivery", "show", self.held)
         cli("delivery", "report", self.held, "--to", str(self.folder / "report.html"))
@@ -258,7 +258,7 @@ def test_the_loop_asks_of_a_store_only_what_the_policies_allow_and_no_right_to_w
     assert refused(policies, recorder.requests, lambda one: one.role or "pages") == set()
     # As others may have it: one credential for each worker.
     assert refused(policies, recorder.requests, lambda one: one.part) == set()
-    assert {one.part for one in recorder.requests} == set(ROLES)
+    assert {request.part for request in recorder.requests} == set(ROLES)
     assert in_vain(policies, recorder.requests) == set()
 
 
@@ -266,9 +266,9 @@ def refused(
     policies: dict[Role, dict[str, Any]], requests: set[Request], who: Callable[[Request], Role]
 ) -> set[Request]:
     return {
-        one
-        for one in requests
-        if not iam.allows(policies[who(one)], one.action, one.bucket, one.key)
+        request
+        for request in requests
+        if not iam.allows(policies[who(request)], request.action, request.bucket, request.key)
     }
 
 
@@ -281,10 +281,10 @@ def in_vain(policies: dict[Role, dict[str, Any]], requests: set[Request]) -> set
         if statement["Sid"].startswith(("Write", "Delete"))
         for resource in statement["Resource"]
         if not any(
-            one.part == role
-            and one.action in statement["Action"]
-            and iam.matches(resource, f"arn:aws:s3:::{one.bucket}/{one.key}")
-            for one in requests
+            request.part == role
+            and request.action in statement["Action"]
+            and iam.matches(resource, f"arn:aws:s3:::{request.bucket}/{request.key}")
+            for request in requests
         )
     }
 

@@ -55,7 +55,9 @@ FIRST, SECOND = "2026-01-05", "2026-01-06"
 BAD = landing_key("bad.csv", night=FIRST)
 FUTURE = "2100-01-01T00:00Z"
 
-_IS_AWAY = re.compile("did not answer|is no answer of an S3 store|answered 50|not settled after")
+_IS_AWAY = re.compile(
+    "did not answer|not come from an S3 store|answered 50|no conclusive answer in"
+)
 _CACHED = re.compile(r'\\*"cached\\*": \d+,(\\n|\s)*\\*"computed\\*": \d+')
 _TRAINED = re.compile(r'is_trained\\*": (true|false)')
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+0-9:]*")
@@ -232,25 +234,25 @@ class World:
     chronicle: Chronicle
 
     def say(self, name: str) -> str:
-        told = self.chronicle.moments[name].answer
+        answer = self.chronicle.moments[name].answer
         for which, bucket in zip(("REVIEWS", "MODELS"), self._buckets(), strict=True):
-            told = told.replace(f"s3://{which}/", bucket.uri(""))
-        return str(json.loads(told)) if told.startswith('"') else told
+            answer = answer.replace(f"s3://{which}/", bucket.uri(""))
+        return str(json.loads(answer)) if answer.startswith('"') else answer
 
     def run(self, step: Step) -> str:
         """The step's answer, or the error that is its answer, without names and times."""
         try:
-            told = json.dumps(step.run(self.say), default=str)
+            answer = json.dumps(step.run(self.say), default=str)
         except StoreUnavailableError:
             raise
         except LoopError as error:
-            told = f"{type(error).__name__}: {error}"
-        told = told.replace(self.hostile.address, "ENDPOINT")
-        told = _CACHED.sub("AS MANY", told)  # what was cached before the fault stays cached
-        told = _TRAINED.sub("IS TRAINED", told)  # and what was trained, trained
+            answer = f"{type(error).__name__}: {error}"
+        answer = answer.replace(self.hostile.address, "ENDPOINT")
+        answer = _CACHED.sub("AS MANY", answer)  # what was cached before the fault stays cached
+        answer = _TRAINED.sub("IS TRAINED", answer)  # and what was trained, trained
         for which, bucket in zip(("REVIEWS", "MODELS"), self._buckets(), strict=True):
-            told = told.replace(bucket.name, which)
-        return _TIMES.sub("TIME", told)
+            answer = answer.replace(bucket.name, which)
+        return _TIMES.sub("TIME", answer)
 
     def after(self, before: tuple[Objects, Objects], touched: set[str]) -> tuple[Objects, Objects]:
         """What the buckets hold, when only these paths can differ from an earlier state."""
@@ -421,7 +423,7 @@ def test_people_are_told_in_the_end_whatever_answers_in_between(
             alerts.alert_night(run, FIRST, [uri])
             hostile.start_over()
             alerts.alert_night(run, FIRST, [uri])
-            kinds = {json.loads(one.body)["kind"] for one in posts.received}
+            kinds = {json.loads(message.body)["kind"] for message in posts.received}
             if "held_delivery" not in kinds:
                 untold.append((number, name, kinds))
 

@@ -259,7 +259,7 @@ def test_a_write_that_never_settles_is_given_up_and_worth_a_retry(behind, proxy)
     proxy.waiting["PUT"] = [error(500, "InternalError")] * 9
 
     with pytest.raises(
-        StoreUnavailableError, match=r"not settled after 4 tries.*Run the task again"
+        StoreUnavailableError, match=r"no conclusive answer in 4 tries.*Run the task again"
     ):
         behind.put_once("a", b"mine")
 

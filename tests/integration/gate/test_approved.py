@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core import provenance
 from pipelines.core.errors import PromotionError, SignatureError, TrustError
-from pipelines.core.keys import beside
+from pipelines.core.keys import sibling
 from pipelines.gate import question
 from pipelines.registry import approvals, promotion
 from pipelines.registry.fsck import check
@@ -66,7 +66,7 @@ def failing_cli(*arguments):
 def test_what_needs_a_person_is_not_promoted_without_one(registry, verdict):
     _key, decision = asked(registry, verdict=verdict)
 
-    with pytest.raises(PromotionError, match="needs a person's approval, and nobody did"):
+    with pytest.raises(PromotionError, match="needs a person's approval, and has none"):
         promote(registry, decision)
 
     assert not approvals.is_allowed(registry, decision)
@@ -83,7 +83,7 @@ def test_an_approved_version_is_promoted_and_the_log_says_who_said_yes_and_why(r
 
     assert approvals.is_allowed(registry, decision)
     assert (entry.actor, entry.reason) == ("ops", "I read its errors")
-    assert entry.approval_key == beside(key, "approval.json")
+    assert entry.approval_key == sibling(key, "approval.json")
     assert entry.approval_sha256 == approval.digest()
     assert registry.log.champion() == entry
 
@@ -136,7 +136,7 @@ def test_repeating_an_approved_promotion_is_one_promotion(registry):
 def test_nobody_is_asked_where_a_person_can_decide_nothing(registry, verdict, approval):
     key, _ = decided(registry, a_version(registry, "a"), verdict=verdict, approval=approval)
 
-    with pytest.raises(PromotionError, match="nobody is asked"):
+    with pytest.raises(PromotionError, match="does not ask for approval"):
         answer(registry, key, "approve")
 
     assert registry.decisions.find_approval(registry.decisions.decision(key)) is None
@@ -148,7 +148,7 @@ def test_a_person_cannot_let_through_what_the_gate_holds_back(registry, verdict)
     key, decision = asked(registry, verdict=verdict)
     answer(registry, key, "approve")
 
-    with pytest.raises(PromotionError, match=f"its decision says {verdict}"):
+    with pytest.raises(PromotionError, match=f"the decision on it is {verdict}"):
         promote(registry, decision)
 
 
@@ -169,7 +169,7 @@ def test_an_approval_put_beside_another_decision_is_void(registry, stores):
     other_key, other = asked(registry, "b")
     answer(registry, key, "approve")
     stores.models.put(
-        beside(other_key, "approval.json"), stores.models.get(beside(key, "approval.json"))
+        sibling(other_key, "approval.json"), stores.models.get(sibling(key, "approval.json"))
     )
 
     for refuse in (
@@ -204,7 +204,7 @@ def test_a_flipped_byte_in_an_approval_is_refused_and_found(registry, stores):
     key, decision = asked(registry)
     answer(registry, key, "approve")
     promote(registry, decision)
-    approval_key = beside(key, "approval.json")
+    approval_key = sibling(key, "approval.json")
     whole = stores.models.get(approval_key)
 
     for place in range(0, len(whole), len(whole) // 6):
@@ -227,7 +227,7 @@ def test_an_approval_that_was_replaced_by_another_signed_one_is_found(registry, 
     errors = {found.key: found.what for found in check.check(stores.reviews, registry)
               if found.kind == "error"}  # fmt: skip
 
-    assert "was replaced" in errors[beside(key, "approval.json")]
+    assert "was replaced" in errors[sibling(key, "approval.json")]
 
 
 def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores, monkeypatch):
@@ -389,6 +389,6 @@ def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(regist
 def test_a_decision_that_asks_nobody_cannot_be_approved(registry):
     _, decision = decided(registry, a_version(registry, "a"), verdict="REJECT")
 
-    assert "nobody is asked" in failing_cli(
+    assert "does not ask for approval" in failing_cli(
         "decision", "approve", decision.version, "--reason", "I like it"
     )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app as shell
 from pipelines.cli import output
 from pipelines.core.errors import DigestMismatchError, SignatureError
-from pipelines.core.keys import beside, snapshot_key
+from pipelines.core.keys import sibling, snapshot_key
 from pipelines.gate.card import card
 from pipelines.intake.partitions import read_partition
 from pipelines.intake.snapshot import pinned
@@ -52,13 +52,13 @@ def decision_keys(ingest_night, stores, registry):
 def files_beside(registry, key):
     """The bytes of each file of a card that is stored."""
     stored = listing(registry.models)
-    keys = {name: beside(key, name) for name in card.FILES}
+    keys = {name: sibling(key, name) for name in card.FILES}
     return {name: registry.models.get(one) for name, one in keys.items() if one in stored}
 
 
 def lose(registry, key, *names):
     for name in names:
-        registry.models.delete(beside(key, name))
+        registry.models.delete(sibling(key, name))
 
 
 # With real training
@@ -147,7 +147,7 @@ def test_writing_a_card_again_changes_nothing(decision_keys, stores):
 
     uris = [retrain.write_card(stores.models.uri(key)) for key in decision_keys]
 
-    assert uris == [stores.models.uri(beside(key, "card.md")) for key in decision_keys]
+    assert uris == [stores.models.uri(sibling(key, "card.md")) for key in decision_keys]
     assert listing(stores.models) == before
 
 
@@ -163,7 +163,7 @@ def test_a_later_champion_does_not_change_an_earlier_card(decision_keys, stores,
 def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
     decision_keys, stores, registry
 ):
-    card_key = beside(decision_keys[0], "card.md")
+    card_key = sibling(decision_keys[0], "card.md")
     whole = stores.models.get(card_key)
     stores.models.put(card_key, b"# Mine\n")
     decision = registry.decisions.decision(decision_keys[0])

@@ -294,7 +294,7 @@ def test_what_a_planted_record_says_of_another_source_is_not_said_of_this_one(st
 
 
 def test_alerts_that_cannot_be_looked_at_do_not_stop_the_summary(stores, monkeypatch):
-    monkeypatch.setattr("pipelines.alerts.notifier.open_teller", lambda *_given: {}["missing"])
+    monkeypatch.setattr("pipelines.alerts.notifier.open_notifier", lambda *_given: {}["missing"])
 
     assert steps_ingest.summarize_night(NIGHT)["status"] == "NO_NEW_DATA"
 

@@ -55,7 +55,7 @@ def test_the_list_says_that_nothing_went_wrong_and_over_which_nights(stores, pag
 
 
 def test_an_empty_store_has_a_page(page):
-    assert "No night has left a record." in words(page("/incidents"))
+    assert "There are no records of any night yet." in words(page("/incidents"))
 
 
 def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, page):
@@ -68,7 +68,7 @@ def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, 
     shown = page("/incidents")
 
     assert words(shown).index("Needs a person (1)") < words(shown).index("Settled (1)")
-    links = [one for one in Elements(shown).links if "/incidents/" in one]
+    links = [link for link in Elements(shown).links if "/incidents/" in link]
     assert links == [f"/retraining/incidents/{held}", f"/retraining/incidents/{settled}"]
     assert REASON in words(shown)
 
@@ -100,7 +100,7 @@ def test_a_held_delivery_says_all_that_is_needed_at_night(stores, page):
         "0 label_unknown review-000100 Review 100 calls film 33 a dreadful evening",
         f"source last accepted on {NIGHT}: landing/web/{NIGHT}/good.csv, 40 rows",
         "rows with label_unknown 3 0",
-        "Other deliveries in the night of 2026-01-06: 1. Of their rows 40 count.",
+        "Other deliveries in the night of 2026-01-06: 1. 40 of their rows count.",
         "There is no champion yet, so nothing answers.",
     ):
         assert said in shown
@@ -112,12 +112,12 @@ def test_its_buttons_open_the_form_filled_in_but_for_the_reason(stores, page):
 
     links = Elements(page(f"/incidents/{held}")).links
 
-    assert [one for one in links if "/forms/" in one] == [
+    assert [link for link in links if "/forms/" in link] == [
         f"/retraining/forms/reviews_replay?delivery={held}&action={action}&dry_run=true"
         for action in ("revalidate", "release", "discard")
     ]
     assert "/retraining/runbooks/held-delivery" in links
-    assert [one for one in links if one.startswith(f"/retraining/reports/{held}/")]
+    assert [link for link in links if link.startswith(f"/retraining/reports/{held}/")]
 
 
 def test_who_may_not_start_runs_gets_no_button_and_is_told_why(stores, page):
@@ -126,7 +126,7 @@ def test_who_may_not_start_runs_gets_no_button_and_is_told_why(stores, page):
 
     shown = page(f"/incidents/{held}", may_start=False)
 
-    assert not [one for one in Elements(shown).links if "/forms/" in one]
+    assert not [link for link in Elements(shown).links if "/forms/" in link]
     assert "Release: needs the right to start runs of reviews_replay" in words(shown)
 
 
@@ -139,8 +139,8 @@ def test_nothing_in_a_delivery_becomes_markup_or_hides(stores, page):
     ingest()
 
     for shown in (page("/incidents"), page(f"/incidents/{held}")):
-        found = Elements(shown)
-        assert "img" not in found.tags
+        elements = Elements(shown)
+        assert "img" not in elements.tags
         assert shown.count("<script") == 1
         assert "\u202e" not in shown
         assert "\x07" not in shown
@@ -173,7 +173,7 @@ def test_what_is_not_known_is_not_found_and_what_is_misspelt_is_not_looked_for(p
 def test_what_lies_below_no_night_is_no_night(stores, page, key):
     stores.reviews.put(key, b"{")
 
-    assert "No night has left a record." in words(page("/incidents"))
+    assert "There are no records of any night yet." in words(page("/incidents"))
 
 
 def test_torn_records_are_shown_beside_what_can_be_read(stores, page):

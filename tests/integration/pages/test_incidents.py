@@ -35,9 +35,9 @@ def only(stores: Stores) -> Incident:
 
 
 def looked_at(stores: Stores, delivery: str) -> Look:
-    found = incident.look(stores.reviews, Registry(stores.models, "sentiment"), delivery)
-    assert found is not None
-    return found
+    look = incident.look(stores.reviews, Registry(stores.models, "sentiment"), delivery)
+    assert look is not None
+    return look
 
 
 def test_good_deliveries_are_no_incident(stores):
@@ -196,18 +196,18 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     held = sent(stores, odd_rows(3, first=100, night=SECOND), "bad.csv", night=SECOND)
     ingest(SECOND)
 
-    found = looked_at(stores, held)
+    look = looked_at(stores, held)
 
-    assert found.failed[0].rule == "quarantined_share"
-    assert "0.0750, is outside at most 5.0%" in found.failed[0].sentence
-    assert "label_unknown" in [rule.rule for rule in found.failed]
-    assert [one.row for one in found.found.examples] == [0, 1, 2]
-    assert found.last_good.delivery == good
-    assert ("rows with label_unknown", "3", "0") in found.differences
-    assert ("share of positive reviews", "51.4%", "50.0%") in found.differences
-    assert [one.delivery for one in found.beside.others] == [beside]
-    assert found.beside.accepted_rows == 40
-    assert (found.state, found.problems, found.champion) == ("open", (), None)
+    assert look.failed[0].rule == "quarantined_share"
+    assert "0.0750, is outside at most 5.0%" in look.failed[0].sentence
+    assert "label_unknown" in [rule.rule for rule in look.failed]
+    assert [example.row for example in look.validation.examples] == [0, 1, 2]
+    assert look.last_good.delivery == good
+    assert ("rows with label_unknown", "3", "0") in look.differences
+    assert ("share of positive reviews", "51.4%", "50.0%") in look.differences
+    assert [other.delivery for other in look.rest.others] == [beside]
+    assert look.rest.accepted_rows == 40
+    assert (look.state, look.problems, look.champion) == ("open", (), None)
 
 
 def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
@@ -216,8 +216,8 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
 
     remedies = looked_at(stores, held).remedies
 
-    assert [one.action for one in remedies] == ["revalidate", "release", "discard"]
-    assert remedies[1].effect == "lets the 40 rows count, but for those that break a row rule"
+    assert [remedy.action for remedy in remedies] == ["revalidate", "release", "discard"]
+    assert remedies[1].effect == "lets the 40 rows count, except those that break a row rule"
 
 
 def test_a_settled_delivery_has_nothing_to_press(stores):
@@ -225,10 +225,10 @@ def test_a_settled_delivery_has_nothing_to_press(stores):
     ingest()
     replay(held, "discard")
 
-    found = looked_at(stores, held)
+    look = looked_at(stores, held)
 
-    assert (found.state, found.remedies) == ("settled", ())
-    assert REASON in found.settled_by
+    assert (look.state, look.remedies) == ("settled", ())
+    assert REASON in look.settled_by
 
 
 def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
@@ -236,10 +236,10 @@ def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     ingest()
     replay(held, "release")
 
-    found = looked_at(stores, held)
+    look = looked_at(stores, held)
 
-    assert only(stores).state == found.state == "settled"
-    assert found.remedies[2].effect == "gives the 3 rows up for good"
+    assert only(stores).state == look.state == "settled"
+    assert look.remedies[2].effect == "discards the 3 rows permanently"
 
 
 @pytest.mark.parametrize("is_gone", [True, False])
@@ -251,12 +251,12 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
         models = Bucket("no-such-bucket", models._client, config.load().store, models.keyring)
     stores.models.put("sentiment/log/000001.json", b"{")
 
-    found = incident.look(stores.reviews, Registry(models, "sentiment"), held)
+    look = incident.look(stores.reviews, Registry(models, "sentiment"), held)
 
-    assert found.champion is None
-    assert found.failed
-    assert found.problems[-1].startswith("Whether a champion answers is not known:")
-    assert stores.models.endpoint not in str(found.problems)
+    assert look.champion is None
+    assert look.failed
+    assert look.problems[-1].startswith("Cannot tell whether a champion answers:")
+    assert stores.models.endpoint not in str(look.problems)
 
 
 def test_the_champion_that_still_answers_is_named(stores, champions):
@@ -275,12 +275,12 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
     ingest(SECOND)
     registry = Registry(stores.models, "sentiment")
 
-    found = incident.look_at_missing(stores.reviews, registry, SECOND, "web")
+    look = incident.look_at_missing(stores.reviews, registry, SECOND, "web")
 
-    assert found.missing == MissingDelivery(
+    assert look.missing == MissingDelivery(
         night=SECOND, source="web", expected_every_days=1, last_delivered_for=NIGHT
     )
-    assert found.beside.accepted_rows == 40
+    assert look.rest.accepted_rows == 40
     assert incident.look_at_missing(stores.reviews, registry, THIRD, "web") is None
 
 
@@ -296,7 +296,7 @@ def test_what_people_decided_on_other_deliveries_of_the_night_is_counted(
     ingest()
     replay(other, action)
 
-    beside = looked_at(stores, held).beside
+    beside = looked_at(stores, held).rest
 
     (one,) = beside.others
     assert (one.delivery, one.verdict, one.delivered_rows) == (other, verdict, 40)
@@ -310,7 +310,7 @@ def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(st
     ingest()
     stores.reviews.put(outcome_key(other), b"{")
 
-    beside = looked_at(stores, held).beside
+    beside = looked_at(stores, held).rest
 
     assert (beside.others, beside.unreadable) == ((), 1)
 

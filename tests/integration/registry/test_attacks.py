@@ -242,8 +242,8 @@ def test_an_outcome_that_was_deleted_is_missed_before_anything_is_learned_or_jud
     arrival = ingest.land(due, whole.NIGHTS[1])
     refused("the ledger has lost entries", lambda: ingest.validate(arrival))
 
-    told = {one.key for one in check.check(stores.reviews, registry) if one.kind == "error"}
-    assert {key, largest.key} <= told
+    faulty = {one.key for one in check.check(stores.reviews, registry) if one.kind == "error"}
+    assert {key, largest.key} <= faulty
     counted("attacks", 1)
 
 
@@ -307,7 +307,7 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
 
     monkeypatch.setattr(verify, "ask_clean_room", fails)
     evaluation_uri = retrain.evaluate(undecided)
-    key = keys.beside(stores.resolve(evaluation_uri)[1], "artefact_check.json")
+    key = keys.sibling(stores.resolve(evaluation_uri)[1], "artefact_check.json")
     old = next(name for name in whole_world.models if name.endswith("artefact_check.json"))
     evaluation = registry.decisions.evaluation(stores.resolve(evaluation_uri)[1])
     good = ArtefactCheck(
@@ -345,7 +345,7 @@ def test_a_decision_under_old_rules_is_none_under_stricter_ones(
     policy = provenance.gate_policy(config.load())
     folder = keys.gate_key("sentiment", decision.version, 0, policy, "")
     for name in ("evaluation.json", "artefact_check.json", "decision.json"):
-        old = keys.beside(stores.resolve(old_uri)[1], name)
+        old = keys.sibling(stores.resolve(old_uri)[1], name)
         stores.models.put(f"{folder}{name}", stores.models.get(old))
     copied = f"{folder}decision.json"
     copied_uri = stores.models.uri(copied)
@@ -370,7 +370,7 @@ def test_nobody_reads_a_card_or_a_plot_that_was_changed(
     whole_world, stores, registry, counted, name
 ):
     key = key_like(stores.models, "/gates/00000000-", name)
-    decision = stores.models.get_record(keys.beside(key, "decision.json"), Decision)
+    decision = stores.models.get_record(keys.sibling(key, "decision.json"), Decision)
     plant(stores.models, key, stores.models.get(key) + SHOWN.encode())
 
     refused(key, lambda: card.read(stores.reviews, registry, decision))
@@ -383,11 +383,11 @@ def test_a_card_whose_list_of_files_is_forged_too_is_not_read(
     whole_world, stores, registry, counted
 ):
     key = key_like(stores.models, "/gates/00000000-", "card.json")
-    decision = stores.models.get_record(keys.beside(key, "decision.json"), Decision)
+    decision = stores.models.get_record(keys.sibling(key, "decision.json"), Decision)
     files = registry.decisions.find_card(decision)
     text = SHOWN.encode()
     planted = files.model_copy(update={"files": files.files | {card.CARD: sha256_of(text)}})
-    plant(stores.models, keys.beside(key, card.CARD), text)
+    plant(stores.models, keys.sibling(key, card.CARD), text)
     for how in ("unsigned", "stranger"):
         plant(stores.models, key, forged(how, stores.models, planted, key))
         refused(key, lambda: card.read(stores.reviews, registry, decision))
@@ -405,8 +405,8 @@ def test_a_report_that_was_changed_is_not_shown_and_fsck_names_it(
     page = report.page(stores.reviews, stored.replace("report.html", "validation.json"))
 
     assert SHOWN not in page
-    (found,) = check.check(stores.reviews, registry)
-    assert (found.kind, found.key) == ("error", stored)
+    (faults,) = check.check(stores.reviews, registry)
+    assert (faults.kind, faults.key) == ("error", stored)
     counted("attacks", 1)
 
 
@@ -417,7 +417,7 @@ def test_a_yes_to_one_decision_is_none_to_another(
     asked = [retrain.decide(retrain.verify(retrain.evaluate(uri))) for uri in (undecided, second)]
     assert [context.read_decision(uri).approval for uri in asked] == ["needed", "needed"]
     promote.record_answer(asked[0], "approve", "ops", "this one is good")
-    yes, there = (keys.beside(stores.resolve(uri)[1], "approval.json") for uri in asked)
+    yes, there = (keys.sibling(stores.resolve(uri)[1], "approval.json") for uri in asked)
     planted = json.loads(stores.models.get(yes).split(b"\n", 1)[1]) | {
         "version": context.read_decision(asked[1]).version,
         "decision_sha256": context.read_decision(asked[1]).digest(),
@@ -441,7 +441,7 @@ def test_a_no_that_was_deleted_is_asked_for_again_and_never_taken_for_a_yes(
 ):
     uri = retrain.decide(retrain.verify(retrain.evaluate(undecided)))
     promote.record_answer(uri, "reject", "ops", "wrong on sequels")
-    stores.models.delete(keys.beside(stores.resolve(uri)[1], "approval.json"))
+    stores.models.delete(keys.sibling(stores.resolve(uri)[1], "approval.json"))
 
     assert promote.next_step(uri, is_dry_run=False) == "ask"
     assert promote.promote(uri, "x") is None

@@ -12,7 +12,7 @@ from pipelines.alerts.alert import Run
 from pipelines.alerts.records import Attempt
 from pipelines.core import config, provenance
 from pipelines.core.errors import NightIncompleteError, ObjectMissingError, TrustError
-from pipelines.core.keys import arrival_id, beside
+from pipelines.core.keys import arrival_id, sibling
 from pipelines.core.store import stores as stores_module
 from pipelines.gate.card import card
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
@@ -64,7 +64,7 @@ class World:
         self.record = self.one.kind.from_bytes(self.one.payload, uri="")
 
     def _chosen(self, kind):
-        found = forging.targets(self.honest, kind)
+        targets = forging.targets(self.honest, kind)
         beginning = CHOSEN.get(kind.__name__, "")
         if beginning == "with replays":
             folder = next(key for key in self.reviews.objects if "/replays/" in key).split("/")[1]
@@ -72,10 +72,10 @@ class World:
         elif beginning == "of the champion":
             beginning = self.registry.versions.key(self.entry.version)
         elif kind.__name__ == "AttemptEnd":
-            found = [one for one in found if "/mail/001.failed." in one.key]
+            targets = [one for one in targets if "/mail/001.failed." in one.key]
         elif kind.__name__ in FIRST_GATE:
-            found = [one for one in found if "/gates/00000000-" in one.key]
-        return next(one for one in found if one.key.startswith(beginning))
+            targets = [one for one in targets if "/gates/00000000-" in one.key]
+        return next(one for one in targets if one.key.startswith(beginning))
 
     def first(self, kind, **fields):
         """The first honest record of a kind with these values."""
@@ -90,15 +90,15 @@ class World:
     def uri(self):
         return getattr(self, self.one.bucket).uri(self.one.key)
 
-    def beside(self, name):
-        return self.models.uri(beside(self.one.key, name))
+    def sibling(self, name):
+        return self.models.uri(sibling(self.one.key, name))
 
     def decision(self):
-        key = beside(self.one.key, "decision.json")
+        key = sibling(self.one.key, "decision.json")
         return self.honest.models.get_record(key, Decision)
 
     def evaluation(self):
-        key = beside(self.one.key, "evaluation.json")
+        key = sibling(self.one.key, "evaluation.json")
         return self.honest.models.get_record(key, Evaluation)
 
     def plan(self):
@@ -204,7 +204,7 @@ READERS = {
     ],
     "Alert": [
         lambda w: records.read_alert(w.reviews, w.record.key),
-        lambda w: records.was_told(w.reviews, w.record.key),
+        lambda w: records.was_reported(w.reviews, w.record.key),
     ],
     "Claim": [lambda w: records.read_claim(w.reviews, attempt_of(w, "unsettled"))],
     "AttemptEnd": [
@@ -244,8 +244,8 @@ READERS = {
     "ArtefactCheck": [
         lambda w: w.registry.decisions.find_check(w.evaluation()),
         lambda w: w.registry.decisions.add_check(w.record),
-        lambda w: retrain.verify(w.beside("evaluation.json")),
-        lambda w: retrain.decide(w.beside("evaluation.json")),
+        lambda w: retrain.verify(w.sibling("evaluation.json")),
+        lambda w: retrain.decide(w.sibling("evaluation.json")),
         lambda w: card.gather(w.reviews, w.registry, w.decision().object_key),
         promote,
     ],
@@ -273,9 +273,9 @@ READERS = {
         lambda w: approvals.find_approval(w.registry, w.decision()),
         lambda w: approvals.is_allowed(w.registry, w.decision()),
         lambda w: approvals.is_open(w.registry, w.decision()),
-        lambda w: steps_promote.record_answer(w.beside("decision.json"), "approve", "x", "y"),
-        lambda w: steps_promote.next_step(w.beside("decision.json"), is_dry_run=False),
-        lambda w: steps_promote.promote(w.beside("decision.json"), "x"),
+        lambda w: steps_promote.record_answer(w.sibling("decision.json"), "approve", "x", "y"),
+        lambda w: steps_promote.next_step(w.sibling("decision.json"), is_dry_run=False),
+        lambda w: steps_promote.promote(w.sibling("decision.json"), "x"),
         promote,
     ],
     "LogEntry": [
@@ -407,8 +407,8 @@ def test_a_forged_record_of_a_night_is_an_incident_by_its_key(worlds, counted, k
 
     for forgery in (tried := forgeries(world)):
         world.forge(forgery)
-        broken = [one for one in incidents.recent(world.reviews).incidents
-                  if one.kind == "UNREADABLE"]  # fmt: skip
+        broken = [incident for incident in incidents.recent(world.reviews).incidents
+                  if incident.kind == "UNREADABLE"]  # fmt: skip
         assert [one.subject for one in broken] == [world.one.key]
 
     counted("records", len(tried))
@@ -439,8 +439,8 @@ def test_an_alert_that_a_forged_record_says_was_sent_is_sent_again(worlds, count
     tried = [forgery for forgery in forgeries(world) if forgery.data != honest]
     for forgery in tried:
         world.reviews.objects[key] = forgery.data
-        (one,) = [one for one in records.attempts(world.reviews)
-                  if (one.incident, one.channel) == (incident, "webhook")]  # fmt: skip
+        (one,) = [attempt for attempt in records.attempts(world.reviews)
+                  if (attempt.incident, attempt.channel) == (incident, "webhook")]  # fmt: skip
         assert one.state == "unsettled"
 
     counted("records", len(tried))

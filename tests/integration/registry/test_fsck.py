@@ -52,9 +52,9 @@ def findings(world, *, is_deep=False):
 
 def errors(world):
     """Per object, all that is wrong with it."""
-    found = [one for one in findings(world) if one.kind == "error"]
-    return {key: "; ".join(one.what for one in found if one.key == key)
-            for key in dict.fromkeys(one.key for one in found)}  # fmt: skip
+    faults = [finding for finding in findings(world) if finding.kind == "error"]
+    return {key: "; ".join(one.what for one in faults if one.key == key)
+            for key in dict.fromkeys(one.key for one in faults)}  # fmt: skip
 
 
 # ── A world as it was written ────────────────────────────────────────────────────────────────
@@ -120,7 +120,9 @@ def test_a_byte_flipped_anywhere_in_an_object_is_found(world, counted, are_recor
     for number in range(FLIPS):
         for bucket, key in chosen:
             bucket.objects[key] = flipped(kept[key], number)
-        assert {key for _, key in chosen} <= {one.key for one in findings(world, is_deep=True)}
+        assert {key for _, key in chosen} <= {
+            finding.key for finding in findings(world, is_deep=True)
+        }
 
     assert len(chosen) > 30
     counted("records", len(chosen) * FLIPS)
@@ -159,7 +161,7 @@ def test_strangers_are_warnings_and_leftovers_are_notes(world):
     }
     world.reviews.objects |= {"readme": b"", part: b"rows"}
 
-    kinds = {one.key: one.kind for one in findings(world)}
+    kinds = {finding.key: finding.kind for finding in findings(world)}
 
     assert kinds == {
         "sentiment/notes.txt": "warning",
@@ -186,13 +188,13 @@ def test_what_a_stopped_run_left_out_is_a_note(world):
         if "/rollbacks/" in key:
             del world.models.objects[key]
 
-    found = findings(world)
+    faults = findings(world)
 
-    assert [(one.kind, one.key) for one in found] == [
+    assert [(one.kind, one.key) for one in faults] == [
         ("warning", keys.hint_key("sentiment")),
         ("note", f"{gate}/evaluation.json"),
     ]
-    assert version in found[1].key
+    assert version in faults[1].key
 
 
 def test_a_bad_cache_is_a_warning_and_only_a_deep_look_reads_it(world):
@@ -200,10 +202,10 @@ def test_a_bad_cache_is_a_warning_and_only_a_deep_look_reads_it(world):
     other = next(key for key in world.reviews.objects if key.endswith(".corpus"))
     world.reviews.objects[key] = world.reviews.objects[other]
 
-    (found,) = findings(world, is_deep=True)
+    (faults,) = findings(world, is_deep=True)
 
-    assert (found.kind, found.key) == ("warning", key)
-    assert "was signed as Corpus" in found.what
+    assert (faults.kind, faults.key) == ("warning", key)
+    assert "was signed as Corpus" in faults.what
     assert findings(world) == []
 
 
@@ -280,7 +282,7 @@ def test_a_log_that_was_cut_back_is_an_error_of_the_hint(world, keep):
 
     what = errors(world)[keys.hint_key("sentiment")]
 
-    assert "names generation 5, which the log does not have: the log was cut back" in what
+    assert "names generation 5, which is not in the log: the log was cut back" in what
 
 
 def test_without_the_hint_everything_else_ahead_of_the_log_is_an_error(world):
@@ -311,17 +313,17 @@ def test_an_approval_ahead_of_the_log_is_an_error(world):
     later = approval.model_copy(update={"champion_generation": 9})
     put(world.models, later)
 
-    assert "generation 9, which the log does not have" in errors(world)[later.object_key]
+    assert "generation 9, which is not in the log" in errors(world)[later.object_key]
 
 
 def test_a_hole_in_the_log_is_one_finding_however_wide(world):
     del world.models.objects[keys.log_key("sentiment", 2)]
     world.models.objects[keys.log_key("sentiment", 99_999_999)] = b"{}"
 
-    found = errors(world)
+    faults = errors(world)
 
-    assert found[keys.log_key("sentiment", 2)].startswith("is missing from the champion log:")
-    assert "so are the 99,999,992 after it" in found[keys.log_key("sentiment", 6)]
+    assert faults[keys.log_key("sentiment", 2)].startswith("is missing from the champion log:")
+    assert "so are the 99,999,992 after it" in faults[keys.log_key("sentiment", 6)]
 
 
 def test_a_log_that_was_rewritten_contradicts_what_was_decided_on_it(world):
@@ -329,24 +331,24 @@ def test_a_log_that_was_rewritten_contradicts_what_was_decided_on_it(world):
     first, second = log_entry(world, 1), log_entry(world, 2)
     put(world.models, first.model_copy(update={"version": second.version}))
 
-    found = errors(world)
+    faults = errors(world)
 
-    gate = next(key for key in found if key.endswith("decision.json") and "00000001-" in key)
-    assert "the log was rewritten" in found[gate]
-    assert found[second.object_key] == "does not follow from the entry before it"
+    gate = next(key for key in faults if key.endswith("decision.json") and "00000001-" in key)
+    assert "the log was rewritten" in faults[gate]
+    assert faults[second.object_key] == "does not follow from the entry before it"
 
 
 @pytest.mark.parametrize(
     ("generation", "changes", "what"),
     [
-        (1, {"approval_key": None, "approval_sha256": None}, "without a person's yes"),
+        (1, {"approval_key": None, "approval_sha256": None}, "without a person's approval"),
         (2, {"token": "0" * 64}, "promotes another version than its decision"),
         (2, {"decision_sha256": "0" * 64}, ""),
         (2, {"manifest_sha256": "0" * 64}, ""),
         (2, {"reference_manifest_sha256": "0" * 64}, ""),
         (1, {"approval_sha256": "0" * 64}, ""),
         (3, {"subject": "0" * 20}, "which was not champion"),
-        (3, {"token": "0" * 64}, "does what no plan says"),
+        (3, {"token": "0" * 64}, "does not match its plan"),
         (3, {"version": "0" * 20}, "which was never champion"),
         (4, {"subject": "0" * 20}, "which was not withdrawn"),
         (4, {"version": "0" * 20}, "changes the champion"),
@@ -357,10 +359,10 @@ def test_an_entry_that_no_release_would_have_written_is_an_error(world, generati
     changed = log_entry(world, generation).model_copy(update=changes)
     put(world.models, changed)
 
-    found = [one for one in findings(world) if one.kind == "error"]
+    faults = [finding for finding in findings(world) if finding.kind == "error"]
 
-    named = [one.what for one in found if one.key == changed.object_key]
-    by_digest = [one for one in found if f"is not what {changed.object_key} recorded" in one.what]
+    named = [one.what for one in faults if one.key == changed.object_key]
+    by_digest = [one for one in faults if f"is not what {changed.object_key} recorded" in one.what]
     assert any(what in each for each in named) if what else by_digest
 
 
@@ -368,10 +370,10 @@ def test_a_wrong_date_is_a_warning_since_readers_go_by_the_others(world):
     changed = log_entry(world, 5).model_copy(update={"at": "2020-01-01T00:00:00+00:00"})
     put(world.models, changed)
 
-    (found,) = findings(world)
+    (faults,) = findings(world)
 
-    assert (found.kind, found.key) == ("warning", changed.object_key)
-    assert found.what.startswith("is dated '2020-01-01")
+    assert (faults.kind, faults.key) == ("warning", changed.object_key)
+    assert faults.what.startswith("is dated '2020-01-01")
 
 
 @pytest.mark.parametrize(
@@ -392,12 +394,12 @@ def test_what_was_decided_on_is_compared_by_digest(world, name):
     }[name]
     put(world.models, record.model_copy(update=field))
 
-    found = errors(world)
+    faults = errors(world)
 
     # What names another record by digest is believed no more than the record that it names.
     named = {"card.json": "decision.json", "artefact_check.json": "evaluation.json"}
-    told = keys.beside(key, named.get(name, name))
-    assert "recorded: one of the two was replaced" in found[told]
+    key_of_fault = keys.sibling(key, named.get(name, name))
+    assert "recorded: one of the two was replaced" in faults[key_of_fault]
 
 
 def policy(world):
@@ -423,10 +425,10 @@ def test_a_ledger_entry_that_a_snapshot_was_made_of_is_missed(world):
     )  # fmt: skip
     del world.reviews.objects[key]
 
-    found = errors(world)
+    faults = errors(world)
 
-    assert "no ledger entry names it: the ledger has lost entries" in found[part.key]
-    assert "is named by receipts/" in found[key]
+    assert "no ledger entry names it: the ledger has lost entries" in faults[part.key]
+    assert "is named by receipts/" in faults[key]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -443,10 +445,10 @@ def test_a_replay_that_follows_from_nothing_is_an_error(world):
     entry = world.reviews.get_record(key, Replay)
     put(world.reviews, entry.model_copy(update={"reason": "another"}))
 
-    found = errors(world)
+    faults = errors(world)
 
-    assert found[replays(world)[1]] == "does not follow from the entry before it"
-    assert "starts from: it was replaced" in found[key]
+    assert faults[replays(world)[1]] == "does not follow from the entry before it"
+    assert "starts from: it was replaced" in faults[key]
 
 
 @pytest.mark.parametrize(
@@ -466,9 +468,9 @@ def test_an_outcome_that_does_not_fit_is_an_error(world, changes, what):
     )
     put(world.reviews, outcome.model_copy(update=changes))
 
-    found = errors(world)
+    faults = errors(world)
 
-    assert any(what in f"{key} {each}" for key, each in found.items())
+    assert any(what in f"{key} {each}" for key, each in faults.items())
 
 
 def test_a_plan_to_replay_what_the_ledger_lost_names_the_lost_entry(world):
@@ -478,9 +480,9 @@ def test_a_plan_to_replay_what_the_ledger_lost_names_the_lost_entry(world):
     for key in replays(world):
         del world.reviews.objects[key]
 
-    found = errors(world)
+    faults = errors(world)
 
-    assert found[keys.replay_key(undone.delivery, 2)].startswith("is named by")
+    assert faults[keys.replay_key(undone.delivery, 2)].startswith("is named by")
 
 
 # ── The command ──────────────────────────────────────────────────────────────────────────────
@@ -492,9 +494,9 @@ def test_the_command_ends_with_1_on_an_error_and_names_the_object(whole_world, s
     reply = CliRunner().invoke(app, ["champion", "fsck", "--json"])
     table = CliRunner().invoke(app, ["champion", "fsck", "--deep"])
 
-    found = json.loads(reply.stdout)
+    faults = json.loads(reply.stdout)
     assert (reply.exit_code, table.exit_code) == (1, 1)
-    assert [(one["kind"], one["bucket"], one["key"]) for one in found] == [
+    assert [(one["kind"], one["bucket"], one["key"]) for one in faults] == [
         ("error", "models", keys.hint_key(registry.name))
     ]
     assert "champion.json" in table.stdout

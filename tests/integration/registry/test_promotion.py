@@ -1,4 +1,4 @@
-"""Who later challengers answer to: the reference moves only to a surely better version."""
+"""Who later challengers answer to: the reference moves only to a reliably better version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_first_champion_is_the_reference(registry):
     assert registry.versions.reference_manifest(first).version == first.version
 
 
-def test_a_refresh_does_not_move_the_reference_and_a_surely_better_version_does(registry):
+def test_a_refresh_does_not_move_the_reference_and_a_reliably_better_version_does(registry):
     first = promoted(registry, "a")
     refreshed = follow(registry, first, "b", verdict="REFRESH", becomes_reference=False)
     better = follow(registry, refreshed, "c", verdict="PROMOTE", becomes_reference=True)

@@ -92,7 +92,7 @@ def test_a_decision_against_a_champion_that_never_was_leaves_no_hole(registry):
     invented = first.model_copy(update={"generation": 7})
     _key, decision = decided(registry, a_version(registry, "b"), against=invented)
 
-    with pytest.raises(PromotionError, match="the log does not have"):
+    with pytest.raises(PromotionError, match="which is not in the log"):
         promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
     assert registry.log.history() == [first]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipelines.alerts import records
 from pipelines.alerts.alert import Alert, Run
-from pipelines.alerts.notifier import Teller
+from pipelines.alerts.notifier import Notifier
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
@@ -99,10 +99,10 @@ def _tell(stores: Stores) -> None:
     fails = AlertChannelError(channel="webhook", why="busy", is_dead=False)
     is_dead = AlertChannelError(channel="mail", why="no such host")
     channels = [AChannel(fails), AChannel(is_dead, "mail")]
-    teller = Teller(stores.reviews, channels, settings)
-    teller.tell(an_alert())
-    teller.tell(an_alert(identity="b" * 64))
-    Teller(stores.reviews, [AChannel()], settings).sweep()
+    notifier = Notifier(stores.reviews, channels, settings)
+    notifier.notify(an_alert())
+    notifier.notify(an_alert(identity="b" * 64))
+    Notifier(stores.reviews, [AChannel()], settings).sweep()
     records.mark_looked(stores.reviews, Run(dag_id="reviews_ingest", run_id="manual__1"))
 
 

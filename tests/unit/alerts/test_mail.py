@@ -74,7 +74,7 @@ def test_a_long_text_is_cut_and_only_so_many_sentences_are_told():
     alert = an_alert(title="t" * 1000, sentences=tuple("s" * 5000 for _ in range(20)))
 
     assert len(alert.title) == MAX_TITLE_CHARS
-    assert [len(one) for one in alert.sentences] == [MAX_SENTENCE_CHARS] * MAX_SENTENCES
+    assert [len(sentence) for sentence in alert.sentences] == [MAX_SENTENCE_CHARS] * MAX_SENTENCES
     assert alert.title.endswith("t...")
 
 

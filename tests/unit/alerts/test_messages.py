@@ -13,7 +13,7 @@ from pipelines.records.validations import Basis, RuleResult, Validation
 DELIVERY, DIGEST, VERSION, OTHER = "a" * 64, "b" * 64, "c" * 20, "d" * 20
 RUN = Run(dag_id="reviews_ingest", run_id="scheduled__2026-01-06T02:00:00+00:00")
 OTHERS_COUNT = (
-    "Not affected: the other deliveries of the night, and the champion, which goes on answering."
+    "Not affected: the other deliveries of the night, and the champion, which stays in use."
 )
 REPORT = "s3://reviews/reports/r/report.html"
 
@@ -114,10 +114,10 @@ def test_the_same_delivery_is_one_incident_in_whatever_run_and_night():
 
 def test_a_silence_is_one_incident_until_the_source_delivers():
     def silent(night, last):
-        found = MissingDelivery(
+        record = MissingDelivery(
             night=night, source="web", expected_every_days=1, last_delivered_for=last
         )
-        return messages.missing(found, "it is overdue", RUN, "").key
+        return messages.missing(record, "it is overdue", RUN, "").key
 
     assert silent("2026-01-05", None) == silent("2026-01-06", None)
     assert silent("2026-01-06", None) != silent("2026-01-08", "2026-01-07")
@@ -138,7 +138,7 @@ def test_a_failed_run_is_told_once_with_what_failed(dag_id, kind):
     alert = messages.failed_run(run, "")
 
     assert (alert.kind, alert.sentences[0]) == (kind, "Failed: plan, train.")
-    assert alert.sentences[-1] == "Not affected: the champion, which goes on answering."
+    assert alert.sentences[-1] == "Not affected: the champion, which stays in use."
     assert alert.key == messages.failed_run(run, "", "Airflow says: task failure").key
 
 
@@ -146,7 +146,7 @@ def test_nobody_is_told_that_the_champion_is_fine_when_that_is_not_known():
     confirm = Run(dag_id="sentiment_retrain", run_id="r", failed_tasks=("confirm",))
     unknown = Run(dag_id="sentiment_retrain", run_id="r")
 
-    assert "look at the champion first" in messages.failed_run(confirm, "").sentences[-1]
+    assert "check the champion first" in messages.failed_run(confirm, "").sentences[-1]
     assert "champion show" in messages.failed_run(unknown, "").sentences[-1]
 
 
@@ -168,9 +168,9 @@ def test_a_champion_that_was_put_back_is_told_by_its_line_of_the_log():
 
 
 def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_known():
-    told = held(("row_count", "critical"), url="https://airflow.example.org/")
+    alert = held(("row_count", "critical"), url="https://airflow.example.org/")
 
-    assert told.links[1].url == (
+    assert alert.links[1].url == (
         "https://airflow.example.org/dags/reviews_ingest/runs/"
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )

@@ -58,14 +58,14 @@ def test_the_webhook_gets_every_fact_and_the_same_bytes_each_time():
 
     body = webhooks.generic(alert)
 
-    told = json.loads(body)
+    payload = json.loads(body)
     assert body == webhooks.generic(alert)
-    assert told["incident"] == alert.key
-    assert (told["kind"], told["severity"], told["owner"]) == (
+    assert payload["incident"] == alert.key
+    assert (payload["kind"], payload["severity"], payload["owner"]) == (
         "held_delivery", "critical", "ml-platform",
     )  # fmt: skip
-    assert told["runbook"] == "docs/runbooks/held-delivery.md"
-    assert told["links"][0]["url"] == "https://airflow.example.org/dags/x/runs/y"
+    assert payload["runbook"] == "docs/runbooks/held-delivery.md"
+    assert payload["links"][0]["url"] == "https://airflow.example.org/dags/x/runs/y"
 
 
 def test_the_signature_is_the_hmac_of_the_body():

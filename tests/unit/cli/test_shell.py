@@ -180,7 +180,7 @@ def test_a_channel_that_raises_anything_stops_no_other(raised):
     good = Channel("slack", lambda alert: sent.append(alert.kind) or "")
     bad = Channel("webhook", raises(raised))
 
-    notifier.Teller(InMemory(), [bad, good], load().alerts).tell(an_alert())
+    notifier.Notifier(InMemory(), [bad, good], load().alerts).notify(an_alert())
 
     assert "held_delivery" in sent
 

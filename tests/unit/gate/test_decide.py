@@ -45,11 +45,11 @@ UNSURE = {"log_loss_change": -0.001, "log_loss_change_high": 0.0005}
 # ── Verdicts ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_surely_better_model_is_promoted():
+def test_a_reliably_better_model_is_promoted():
     assert verdict_of(an_evaluation()) == "PROMOTE"
 
 
-def test_a_model_that_is_not_surely_better_is_held():
+def test_a_model_that_is_not_reliably_better_is_held():
     assert verdict_of(against_champion(**UNSURE)) == "HOLD"
 
 
@@ -62,7 +62,7 @@ def test_a_champion_that_has_fallen_behind_is_replaced_by_a_model_that_is_not_wo
     fresh = against_champion(**UNSURE).model_copy(update={"champion_age_nights": 6})
 
     assert (verdict_of(stale), verdict_of(fresh)) == ("REFRESH", "HOLD")
-    assert "nothing of the last 7 nights" in decided(stale).why
+    assert "not trained on the last 7 nights" in decided(stale).why
 
 
 def test_however_stale_the_champion_a_worse_model_does_not_replace_it():
@@ -76,7 +76,7 @@ def test_a_first_model_meets_every_floor_and_a_person_must_agree():
     decision = decided(a_first_model())
 
     assert (decision.verdict, decision.approval) == ("PROMOTE", "needed")
-    assert "no champion to compare with" in decision.why
+    assert "there is no champion yet" in decision.why
 
 
 def test_a_first_model_needs_nobody_where_the_policy_says_so():
@@ -269,7 +269,7 @@ def test_a_log_loss_rise_that_cannot_be_ruled_out_is_inconclusive():
     assert verdict_of(wide) == "INCONCLUSIVE"
 
 
-def test_a_log_loss_that_surely_rises_beyond_the_limit_is_rejected():
+def test_a_log_loss_that_reliably_rises_beyond_the_limit_is_rejected():
     worse = against_champion(
         log_loss_change=0.006, log_loss_change_low=0.004, log_loss_change_high=0.008
     )
@@ -281,7 +281,7 @@ def test_a_log_loss_that_surely_rises_beyond_the_limit_is_rejected():
     ("change", "low", "verdict"),
     [
         (0.0051, 0.0001, "REJECT"),
-        (0.0050, 0.0001, "PROMOTE"),  # surely worse, but within the margin
+        (0.0050, 0.0001, "PROMOTE"),  # reliably worse, but within the margin
         (0.0051, 0.0, "PROMOTE"),  # beyond the margin, but perhaps by chance
     ],
 )
@@ -326,7 +326,7 @@ def test_small_losses_that_add_up_are_stopped_by_the_pinned_reference():
     assert failed_rules(decision) == ["reference_log_loss_rise"]
 
 
-def test_the_reference_moves_only_to_a_model_surely_better_than_it():
+def test_the_reference_moves_only_to_a_model_reliably_better_than_it():
     unsure = against_reference(**UNSURE)
 
     assert decided(an_evaluation()).becomes_reference

@@ -211,7 +211,7 @@ def test_a_broken_slice_has_another_shape_and_not_only_another_colour():
 
     groups = [each for each in parsed(svg).iter(f"{SVG}g") if each.get("class") == "fault"]
     assert len(groups) == 2  # in the legend and in its row
-    assert not [each for each in groups if each.find(f"{SVG}circle") is not None]
+    assert not [group for group in groups if group.find(f"{SVG}circle") is not None]
 
 
 def test_without_a_champion_the_slices_say_why_there_is_nothing():

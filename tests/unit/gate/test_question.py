@@ -42,7 +42,7 @@ def test_the_question_says_who_asks_against_whom_why_and_until_when():
 
     assert "a" * 20 in text
     assert f"in place of **{'c' * 20}** (generation 3)" in text
-    assert "because the numbers cannot tell (verdict **INCONCLUSIVE**)." in text
+    assert "because the scores do not decide it (verdict **INCONCLUSIVE**)." in text
     assert "> Too few rows." in text
     assert "within 20 hours" in text
 
@@ -59,14 +59,14 @@ def test_the_first_line_tells_one_decision_from_another_and_nothing_else():
     ("verdict", "because"),
     [
         ("PROMOTE", "there is no champion to compare it with (verdict"),
-        ("INCONCLUSIVE", "there is no champion to compare it with and the numbers cannot tell"),
+        ("INCONCLUSIVE", "there is no champion to compare it with and the scores do not decide it"),
     ],
 )
 def test_without_a_champion_the_question_says_so(verdict, because):
     text = described(a_decision(verdict=verdict, champion_generation=0, champion_version=None))
 
     assert because in text
-    assert text.count("there still is no champion") == 2
+    assert text.count("there is still no champion") == 2
     assert "in place of" not in text
 
 

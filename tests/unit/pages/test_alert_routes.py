@@ -43,14 +43,14 @@ def routes_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (decorator,) = calls(tree, "dag")
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in decorator.keywords}
-    found = {f"{path.stem}.alert"} if calls(tree, "alert_task") else set()
+    routes = {f"{path.stem}.alert"} if calls(tree, "alert_task") else set()
     if given.get("on_failure_callback") == "alert_failed_run":
-        found.add(f"{path.stem}.failed")
+        routes.add(f"{path.stem}.failed")
     if "late_after(" in given.get("deadline", ""):
-        found.add(f"{path.stem}.late")
+        routes.add(f"{path.stem}.late")
     if calls(tree, "AskPerson"):
-        found.add(f"{path.stem}.ask")
-    return found
+        routes.add(f"{path.stem}.ask")
+    return routes
 
 
 def rules_that_can_hold() -> set[str]:
@@ -59,8 +59,8 @@ def rules_that_can_hold() -> set[str]:
     (delivery,) = simulate(make_reviews(400, seed=1), [plan], seed=0)
     settings = config.load(DEFAULT)
     rows = decode(delivery.body, "csv", is_gzipped=False, intake=settings.intake)
-    found = checks.check_rows(rows, night=date(2026, 1, 5), settings=settings.validation)
-    return {one.rule for one in found.results if one.severity in {"critical", "note"}}
+    checked = checks.check_rows(rows, night=date(2026, 1, 5), settings=settings.validation)
+    return {result.rule for result in checked.results if result.severity in {"critical", "note"}}
 
 
 def test_the_table_has_every_alert_and_no_other():
@@ -94,8 +94,8 @@ def test_every_dag_tells_people_in_its_last_task_and_when_it_failed(path):
     routes = routes_of(path)
 
     assert {f"{path.stem}.alert", f"{path.stem}.failed"} <= routes
-    told = {route for kind in KINDS.values() for route in kind.raised_by}
-    assert routes <= told
+    announced = {route for kind in KINDS.values() for route in kind.raised_by}
+    assert routes <= announced
 
 
 @each_dag

@@ -208,7 +208,7 @@ def check(world: World) -> None:
     assert f"/retraining/incidents/{GOOD}" in links_of(shown["/incidents"])
     assert "good.csv" in shown[f"/incidents/{GOOD}"]
     assert links.decision_link(world.other) in links_of(shown["/decisions"])
-    assert "Who answered then?" in shown["/champion"]
+    assert "Who was champion at a given time?" in shown["/champion"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

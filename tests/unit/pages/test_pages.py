@@ -164,7 +164,7 @@ def test_no_page_says_where_the_store_is(kind, caplog):
     answer = Pages(open_stores=fail).get("/champion")
 
     assert "minio.internal" not in answer.text
-    assert "The log of the api-server says more." in answer.text
+    assert "See the log of the api-server for details." in answer.text
     assert "minio.internal:9000 refused it (AccessDenied)" in caplog.text
 
 
@@ -314,7 +314,7 @@ def test_a_page_can_be_used_without_a_mouse_and_without_eyes(path):
     assert outline.all("html")[0]["lang"] == "en"
     assert len(outline.all("h1")) == len(outline.all("main")) == 1
     assert outline.all("a")[0] == {"class": "skip", "href": "#main"}
-    assert {one["id"] for one in fields if one.get("type") != "hidden"} <= labelled
+    assert {field["id"] for field in fields if field.get("type") != "hidden"} <= labelled
     assert all(one.get("scope") for one in outline.all("th"))
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in outline.all("svg"))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipelines.core import links
-from pipelines.core.keys import beside
+from pipelines.core.keys import sibling
 from pipelines.pages.markdown_page import html
 from pipelines.pages.site import Reply, Viewer
 from pipelines.pages.views import champion, decisions, forms, runs
@@ -43,7 +43,7 @@ def page_on(*history, viewer=OPERATOR, page=1):
 def test_the_succession_marks_who_is_champion_reference_and_withdrawn():
     shown = page_on(line_of(1, "a"), line_of(2, "b"), line_of(3, "a", "rollback", subject="b" * 20))
 
-    assert [(one.generation, one.marks) for one in shown.lines] == [
+    assert [(line.generation, line.marks) for line in shown.lines] == [
         (3, ("champion", "reference")),
         (2, ("withdrawn",)),
         (1, ("reference",)),
@@ -56,7 +56,7 @@ def test_only_a_former_champion_that_was_not_withdrawn_can_be_put_back():
         line_of(4, "c"),
     )  # fmt: skip
 
-    offered = {one.generation: one.rollback.link for one in shown.lines if one.rollback}
+    offered = {line.generation: line.rollback.link for line in shown.lines if line.rollback}
     assert offered == {1: f"/retraining/forms/sentiment_rollback?to={'a' * 20}"}
 
 
@@ -90,7 +90,7 @@ SECOND = f"Version {'b' * 20}, generation 2, since 2026-01-02 03:00:00 UTC."
         ("2026-01-02T02:59:59", FIRST),
         ("2026-01-02T03:00", SECOND),
         ("2026-01-02T04:00+01:00", SECOND),
-        ("2025-12-31T00:00", "Nobody: there was no champion yet."),
+        ("2025-12-31T00:00", "There was no champion yet."),
     ],
 )  # fmt: skip
 def test_who_answered_at_a_moment_in_utc_unless_it_names_a_zone(asked, sentence):
@@ -101,7 +101,7 @@ def test_what_is_no_moment_is_said_on_the_page():
     answer = Pages().get("/champion?at=yesterday%3Cscript%3E")
 
     assert answer.status_code == 400
-    assert "is no moment" in answer.text
+    assert "is not a time" in answer.text
     assert "yesterday<script>" not in answer.text
 
 
@@ -126,7 +126,7 @@ def test_a_gap_is_shown_where_a_decision_cannot_be_read():
     answer = pages.get("/champion")
 
     assert answer.status_code == 200
-    assert "The decision cannot be read: python -m pipelines champion fsck" in answer.text
+    assert "The decision cannot be read. See: python -m pipelines champion fsck" in answer.text
 
 
 def test_the_champion_is_shown_with_its_verdict_and_how_many_reviews_judged_it():
@@ -181,14 +181,14 @@ KEY = f"sentiment/versions/{'b' * 20}/gates/00000003-{'a' * 16}/decision.json"
     ("decision", "said", "entry", "followed"),
     [
         ({}, None, {"decision_key": KEY}, "It became champion: generation 4."),
-        ({}, None, None, "It may be promoted, and has not been: perhaps it was a dry run."),
+        ({}, None, None, "It may be promoted but was not, for example in a dry run."),
         ({"verdict": "REJECT", "approval": "impossible"}, None, None, "The champion stayed."),
         ({"approval": "needed"}, "reject", None, "A person rejected it."),
         ({"approval": "needed"}, None, None,
          "It waits for a person, under Browse, Required Actions."),
-        ({"approval": "needed"}, None, {}, "Nothing: the champion changed meanwhile."),
+        ({"approval": "needed"}, None, {}, "It has no effect: the champion changed meanwhile."),
         ({}, None, {"kind": "pin", "decision_key": KEY},
-         "Nothing: the champion changed meanwhile."),
+         "It has no effect: the champion changed meanwhile."),
     ],
 )  # fmt: skip
 def test_what_followed_a_decision_is_said(decision, said, entry, followed):
@@ -222,7 +222,7 @@ def test_a_broken_decision_is_a_gap_among_the_others():
 def test_an_evaluation_that_was_changed_is_not_shown():
     pages = Pages()
     key, _decision = decided(pages.registry, a_version(pages.registry, "one"))
-    evaluation = beside(key, "evaluation.json")
+    evaluation = sibling(key, "evaluation.json")
     stored = pages.models.objects[evaluation]
     pages.models.objects[evaluation] = stored.replace(b"0.91", b"0.99")
 
@@ -289,7 +289,7 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
     lines = [runs.delivered(one, None) for one in (a_receipt(), held)]
     total = runs.totals(lines)
     assert total.delivered == total.accepted + total.quarantined + total.held == 15
-    assert "2 files dealt with, 8 rows count. 1 file held" in answer.text
+    assert "2 files processed, 8 rows count. 1 file held" in answer.text
     assert "Not affected: 1 file of this night, with 8 rows that count." in answer.text
     assert f"/retraining/incidents/{'f' * 64}" in answer.text
     assert "is overdue" in answer.text
@@ -310,7 +310,7 @@ def test_a_receipt_that_cannot_be_read_is_named_and_nothing_is_added_up(others):
 
     assert 'class="note bad"' in text
     assert torn in text
-    assert "what became of 1 of them is not known" in text
+    assert "the records of 1 of them cannot be read" in text
     assert text.count("landing/web/2026-01-05/a.csv") == others
     assert "Nothing was delivered" not in text
     assert "rows count" not in text
@@ -332,14 +332,14 @@ def test_other_torn_records_of_a_night_are_named_beside_its_sums(torn):
 
 
 def test_a_night_that_is_not_summed_up_yet_says_so():
-    assert "not summed up yet" in a_run_of(Pages(), "reviews_ingest").text
+    assert "not finished yet" in a_run_of(Pages(), "reviews_ingest").text
 
 
 def test_a_night_whose_name_is_not_text_says_nothing_of_the_store():
     answer = a_run_of(Pages(), "reviews_ingest", summarize_night={"night": ["2026-01-05"]})
 
     assert answer.status_code == 200
-    assert "not summed up yet" in answer.text
+    assert "not finished yet" in answer.text
 
 
 def test_the_report_of_a_retraining_leads_to_its_decision_and_says_who_is_champion():
@@ -363,7 +363,7 @@ def test_the_report_of_a_retraining_shows_no_decision_that_was_changed():
     answer = a_run_of(pages, "sentiment_retrain", decide=f"s3://memory/{key}", has_work=True)
 
     assert answer.status_code == 200
-    assert "cannot be read in full" in answer.text
+    assert "Some records of this run cannot be read" in answer.text
     assert "Perhaps." not in answer.text
 
 
@@ -371,11 +371,11 @@ def test_the_report_of_a_retraining_shows_no_decision_that_was_changed():
     ("dag_id", "results", "sentence"),
     [
         ("sentiment_retrain", {"has_work": False}, "so nothing was trained"),
-        ("sentiment_retrain", {}, "It has not come to a decision."),
-        ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "not come to a decision"),
-        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "not come to a decision"),
+        ("sentiment_retrain", {}, "It has not reached a decision."),
+        ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "not reached a decision"),
+        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "not reached a decision"),
         ("sentiment_rollback", {"apply_rollback": "s3://memory/../x"}, "Nothing was changed"),
-        ("reviews_replay", {}, "It has not come to a plan."),
+        ("reviews_replay", {}, "It has not made a plan."),
         ("somebody_elses_dag", {}, "This DAG is not part of the retraining loop"),
     ],
 )
@@ -403,7 +403,7 @@ def test_an_airflow_that_does_not_answer_is_not_a_page_that_is_not_there(status)
 
     assert answer.status_code == status
     assert "Airflow does not answer" in answer.text
-    assert "There is no such page" not in answer.text
+    assert "This page does not exist" not in answer.text
 
 
 # Forms
@@ -581,4 +581,4 @@ def test_the_card_of_a_version_whose_snapshot_is_gone_is_not_found_in_words():
     answer = pages.get(links.card_link(key).removeprefix(links.ROOT))
 
     assert answer.status_code == 404
-    assert "There is no model card" in answer.text
+    assert "This model card of version" in answer.text

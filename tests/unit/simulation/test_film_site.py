@@ -336,9 +336,9 @@ def turned(before: pa.Table, after: pa.Table) -> list[str]:
 def test_as_many_labels_of_each_class_are_turned_round(share: float, of_each: int) -> None:
     rows = some_rows(100)
 
-    found = turned(rows, flip_labels(rows, share=share, rng=np.random.default_rng(1)))
+    flipped = turned(rows, flip_labels(rows, share=share, rng=np.random.default_rng(1)))
 
-    assert sorted(found) == ["negative"] * of_each + ["positive"] * of_each
+    assert sorted(flipped) == ["negative"] * of_each + ["positive"] * of_each
 
 
 def test_turned_labels_show_in_nothing_but_the_label_and_the_mirrored_rating() -> None:

@@ -319,9 +319,9 @@ def test_a_corrupt_cached_archive_is_downloaded_again(site: Site, tmp_path: Path
 
 def test_other_bytes_of_the_right_size_are_refused_and_not_kept(site: Site, tmp_path: Path) -> None:
     site.body = b"?" * len(ARCHIVE)
-    found = hashlib.md5(site.body, usedforsecurity=False).hexdigest()
+    digest = hashlib.md5(site.body, usedforsecurity=False).hexdigest()
 
-    with pytest.raises(DownloadError, match=f"MD5 is {found}, expected {site.archive.md5}"):
+    with pytest.raises(DownloadError, match=f"MD5 is {digest}, expected {site.archive.md5}"):
         opened("imdb", cache_dir=tmp_path, archive=site.archive)
 
     assert list(tmp_path.iterdir()) == []

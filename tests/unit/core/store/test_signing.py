@@ -138,7 +138,7 @@ def test_configured_keys_and_no_signing_key_never_fall_back_to_a_development_key
 def test_a_signing_key_that_nobody_trusts_does_not_sign(key, configure):
     configure(trust={"trusted_keys": ["ab" * 32]})
 
-    with pytest.raises(ConfigError, match="nobody would believe it"):
+    with pytest.raises(ConfigError, match="every reader would refuse it"):
         a_seal()
 
 
