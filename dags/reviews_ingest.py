@@ -18,7 +18,7 @@ row rule go to quarantine, with reasons; the others count, and the retraining is
 - A delivery is *held*: none of its rows count. Its own `validate` is red and its error says why and
   where the report is. The other deliveries of the night count all the same, and the model is
   retrained on them.
-- A delivery was *not finished*, because a task of it failed for another reason. It is due
+- A delivery was *not processed*, because a task of it failed for another reason. It is due
   again in the next run.
 - A source is *overdue*: what came is dealt with, and `check_night` says who is missing.
 

@@ -206,7 +206,7 @@ def _problem(
     missing = "; ".join([*(sentence(source) for source in summary.missing), aside]).strip("; ")
     if unfinished:
         return NightIncompleteError(
-            f"{len(unfinished)} of {due} deliveries due on {night} were not finished: "
+            f"{len(unfinished)} of {due} deliveries due on {night} were not processed: "
             f"{list(unfinished[:5])}. None of their rows count, nothing is lost, and they are due "
             "again. Their own tasks say what failed: docs/runbooks/ingest-incomplete.md"
         )

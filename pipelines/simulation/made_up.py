@@ -13,49 +13,22 @@ import functools
 import itertools
 import logging
 import string
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.simulation.word_banks import (
-    ABSENT,
-    ALWAYS,
-    ASPECTS,
-    BAD_THINGS,
-    BAD_VERBS,
-    BLAME_MILD,
-    BLAME_STRONG,
-    CODAS,
-    FILLERS,
-    FLAWS,
-    GOOD_THINGS,
-    GOOD_VERBS,
-    JOBS,
-    MOMENTS,
-    NEGATIONS,
-    NEVER,
-    OBJECTS,
-    ONSETS,
-    OPENERS,
-    PLACES,
-    PLAIN_OPINIONS,
-    PLOT_TURNS,
-    PRAISE_MILD,
-    PRAISE_STRONG,
-    PRESENT,
-    RELATIVES,
-    SUBTLE_OPINIONS,
-    THING_ADJECTIVES,
-    TIMES,
-    TITLES,
-    VERDICTS,
-    VIRTUES,
-    VOWELS,
-)
-
 logger = logging.getLogger(__name__)
+
+WORDS: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(phrases)
+    for name, phrases in tomllib.loads(
+        resources.files("pipelines.simulation").joinpath("words.toml").read_text(encoding="utf-8")
+    ).items()
+}
 
 REVIEW_SCHEMA: Final = pa.schema(
     [
@@ -158,7 +131,7 @@ def _films(count: int, *, rng: np.random.Generator, draw: Draw) -> list[Film]:
 
 def _film_words(draw: Draw) -> Words:
     title_words = {**_NEUTRAL, "word": (_made_up_word(draw),)}
-    title = _fill(_pick(_compiled(TITLES), draw), title_words, draw)
+    title = _fill(_pick(_compiled(WORDS["titles"]), draw), title_words, draw)
     people = {role: (_person(draw),) for role in ("lead", "rival", "director")}
     return {"film": (string.capwords(title),), "name": (_made_up_word(draw),), **people}
 
@@ -168,15 +141,18 @@ def _person(draw: Draw) -> str:
 
 
 def _made_up_word(draw: Draw) -> str:
-    syllables = [_pick(ONSETS, draw) + _pick(VOWELS, draw) for _ in range(1 + int(draw() * 2))]
-    return ("".join(syllables) + _pick(CODAS, draw)).capitalize()
+    syllables = [
+        _pick(WORDS["onsets"], draw) + _pick(WORDS["vowels"], draw)
+        for _ in range(1 + int(draw() * 2))
+    ]
+    return ("".join(syllables) + _pick(WORDS["codas"], draw)).capitalize()
 
 
 def _review(film: Words, *, rating: int, word_count: int, draw: Draw) -> str:
     sentences = _opinions(film, rating=rating, word_count=word_count, draw=draw)
     closing = sentences.pop()
-    fillers, words = _compiled(FILLERS), {**_NEUTRAL, **film}
-    opening = _fill(_pick(_compiled(OPENERS), draw), words, draw)
+    fillers, words = _compiled(WORDS["fillers"]), {**_NEUTRAL, **film}
+    opening = _fill(_pick(_compiled(WORDS["openers"]), draw), words, draw)
     missing = word_count - sum(map(_word_count, (opening, *sentences, closing)))
     for template in itertools.cycle(_shuffled(fillers, draw)):
         if missing <= 0:
@@ -207,13 +183,13 @@ def _opinion(film: Words, *, rating: int, is_subtle: bool, draw: Draw) -> str:
     is_other_side = draw() < OTHER_SIDE_SHARE[rating]
     is_positive = (rating >= 7) != is_other_side
     is_strong = not is_other_side and draw() < STRONG_WORD_SHARE[rating]
-    templates = _compiled(SUBTLE_OPINIONS if is_subtle else PLAIN_OPINIONS)
+    templates = _compiled(WORDS["subtle_opinions"] if is_subtle else WORDS["plain_opinions"])
     return _fill(_pick(templates, draw), {**_voice(is_positive, is_strong), **film}, draw)
 
 
 def _closing(film: Words, *, rating: int, is_hard: bool, draw: Draw) -> str:
     is_verdict = not is_hard and draw() < VERDICT_SHARE
-    templates = _compiled(VERDICTS if is_verdict else SUBTLE_OPINIONS)
+    templates = _compiled(WORDS["verdicts"] if is_verdict else WORDS["subtle_opinions"])
     is_strong = draw() < STRONG_WORD_SHARE[rating]
     return _fill(_pick(templates, draw), {**_voice(rating >= 7, is_strong), **film}, draw)
 
@@ -272,19 +248,34 @@ def _paired(*products: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ..
 
 def _judgement(is_positive: bool, is_strong: bool) -> Words:
     """The words of one opinion, without its sentence about the other side."""
-    mild, strong = (PRAISE_MILD, PRAISE_STRONG) if is_positive else (BLAME_MILD, BLAME_STRONG)
-    opposite = BLAME_MILD if is_positive else PRAISE_MILD
-    much, scarce = (VIRTUES, FLAWS) if is_positive else (FLAWS, VIRTUES)
-    often, seldom = (GOOD_VERBS, BAD_VERBS) if is_positive else (BAD_VERBS, GOOD_VERBS)
+    mild, strong = (
+        (WORDS["praise_mild"], WORDS["praise_strong"])
+        if is_positive
+        else (WORDS["blame_mild"], WORDS["blame_strong"])
+    )
+    opposite = WORDS["blame_mild"] if is_positive else WORDS["praise_mild"]
+    much, scarce = (
+        (WORDS["virtues"], WORDS["flaws"]) if is_positive else (WORDS["flaws"], WORDS["virtues"])
+    )
+    often, seldom = (
+        (WORDS["good_verbs"], WORDS["bad_verbs"])
+        if is_positive
+        else (WORDS["bad_verbs"], WORDS["good_verbs"])
+    )
     qualities = strong if is_strong else mild
     return {
         "quality": qualities,
         "a_quality": _with_article(qualities),
-        "not_opposite": _paired((NEGATIONS, opposite)),
-        "amount": _paired((PRESENT, much), (ABSENT, scarce)),
-        "behaviour": _paired((ALWAYS, often), (NEVER, seldom)),
+        "not_opposite": _paired((WORDS["negations"], opposite)),
+        "amount": _paired((WORDS["present"], much), (WORDS["absent"], scarce)),
+        "behaviour": _paired((WORDS["always"], often), (WORDS["never"], seldom)),
         "a_thing": _with_article(
-            _paired((THING_ADJECTIVES, GOOD_THINGS if is_positive else BAD_THINGS))
+            _paired(
+                (
+                    WORDS["thing_adjectives"],
+                    WORDS["good_things"] if is_positive else WORDS["bad_things"],
+                )
+            )
         ),
     }
 
@@ -298,16 +289,16 @@ def _voice(is_positive: bool, is_strong: bool) -> Words:
 
 
 _NEUTRAL: Final[Words] = {
-    "aspect": ASPECTS,
-    "relative": RELATIVES,
-    "time": TIMES,
-    "job": JOBS,
-    "a_job": _with_article(JOBS),
-    "place": PLACES,
-    "a_place": _with_article(PLACES),
-    "object": OBJECTS,
-    "an_object": _with_article(OBJECTS),
-    "turn": PLOT_TURNS,
-    "moment": MOMENTS,
-    "moment_start": tuple(moment.capitalize() for moment in MOMENTS),
+    "aspect": WORDS["aspects"],
+    "relative": WORDS["relatives"],
+    "time": WORDS["times"],
+    "job": WORDS["jobs"],
+    "a_job": _with_article(WORDS["jobs"]),
+    "place": WORDS["places"],
+    "a_place": _with_article(WORDS["places"]),
+    "object": WORDS["objects"],
+    "an_object": _with_article(WORDS["objects"]),
+    "turn": WORDS["plot_turns"],
+    "moment": WORDS["moments"],
+    "moment_start": tuple(moment.capitalize() for moment in WORDS["moments"]),
 }

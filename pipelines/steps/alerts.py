@@ -15,14 +15,13 @@ from pipelines.alerts import messages
 from pipelines.alerts.alert import Alert, Run
 from pipelines.core import config
 from pipelines.core.errors import TrustError, concerns_one_record, sentence
-from pipelines.steps.context import registry_in, stores_as
+from pipelines.steps.context import Loop, open_loop
 
 if TYPE_CHECKING:
     from pipelines.alerts.notifier import Notifier
     from pipelines.alerts.records import Attempt
     from pipelines.core.grants import Role
     from pipelines.core.store.bucket import Bucket
-    from pipelines.core.store.stores import Stores
     from pipelines.records.deliveries import NightSummary, Receipt
     from pipelines.records.validations import Validation
 
@@ -46,22 +45,22 @@ def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> Non
     landing_uris : sequence of str, optional
         The files that were due; None when even that could not be found out.
     """
-    _look(run, lambda stores: night_alerts(stores, run, night, landing_uris), "ingest")
+    _look(run, lambda loop: night_alerts(loop, run, night, landing_uris), "ingest")
 
 
 def alert_retrain(run: Run) -> None:
     """Tell that a retraining failed, and of a champion that was put back."""
-    _look(run, lambda stores: run_alerts(stores, run), "retrain")
+    _look(run, lambda loop: run_alerts(loop, run), "retrain")
 
 
 def alert_rollback(run: Run) -> None:
     """Tell of the champion that was put back, or that it was not."""
-    _look(run, lambda stores: run_alerts(stores, run), "retrain")
+    _look(run, lambda loop: run_alerts(loop, run), "retrain")
 
 
 def alert_replay(run: Run) -> None:
     """Report that a replay failed."""
-    _look(run, lambda _stores: failed_alerts(run), "ingest")
+    _look(run, lambda _loop: failed_alerts(run), "ingest")
 
 
 def alert_failed_run(run: Run, why: str) -> None:
@@ -118,19 +117,19 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
 
 
 def night_alerts(
-    stores: Stores, run: Run, night: str, landing_uris: Sequence[str] | None
+    loop: Loop, run: Run, night: str, landing_uris: Sequence[str] | None
 ) -> Iterator[Alert]:
-    """One alert per held delivery and silent source, and one for all that came to no conclusion.
+    """One alert per held delivery and silent source, and one for all that were not processed.
 
     A run that is red for any other reason is told as failed.
     """
     from pipelines.intake import nights
 
     url = _airflow_url()
-    summary = nights.night_summary(stores.reviews, night, config.load().sources)
-    found = [*_named_or_counted(list(_held_alerts(stores, summary, run)), night, run)]
+    summary = nights.night_summary(loop.reviews, night, loop.settings.sources)
+    found = [*_named_or_counted(list(_held_alerts(loop, summary, run)), night, run)]
     found += [messages.missing(one, nights.sentence(one), run, url) for one in summary.missing]
-    found += _unfinished_alerts(stores, summary, run, landing_uris)
+    found += _unfinished_alerts(loop, summary, run, landing_uris)
     if summary.for_people:
         found.append(messages.set_aside(summary, run, url))
     yield from found
@@ -149,7 +148,7 @@ def _named_or_counted(held: Sequence[Alert], night: str, run: Run) -> Iterator[A
 
 
 def _unfinished_alerts(
-    stores: Stores, summary: NightSummary, run: Run, landing_uris: Sequence[str] | None
+    loop: Loop, summary: NightSummary, run: Run, landing_uris: Sequence[str] | None
 ) -> Iterator[Alert]:
     night, url = summary.night, _airflow_url()
     if landing_uris is None:
@@ -160,7 +159,7 @@ def _unfinished_alerts(
         why = f"{len(summary.unreadable)} receipts cannot be read: what became of their files?"
         yield messages.unfinished(night, summary.unreadable, why, run, url)
         return
-    dealt_with = {stores.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
+    dealt_with = {loop.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
     if unfinished := [uri for uri in landing_uris if uri not in dealt_with]:
         why = f"{len(unfinished)} of {len(landing_uris)} deliveries were not processed."
         yield messages.unfinished(night, unfinished, why, run, url)
@@ -172,10 +171,10 @@ def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
     return all(name.startswith(explained) for name in run.failed_tasks)
 
 
-def _held_alerts(stores: Stores, summary: NightSummary, run: Run) -> Iterator[Alert]:
+def _held_alerts(loop: Loop, summary: NightSummary, run: Run) -> Iterator[Alert]:
     for receipt in summary.receipts:
         if receipt.verdict == "HELD":
-            yield from _held_alert(stores.reviews, receipt, run)
+            yield from _held_alert(loop.reviews, receipt, run)
 
 
 def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
@@ -210,12 +209,12 @@ def _find_validation(reviews: Bucket, key: str) -> Validation | None:
         return None
 
 
-def run_alerts(stores: Stores, run: Run) -> Iterator[Alert]:
+def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
     """A failed run, and what the champion log says."""
     yield from failed_alerts(run)
-    name = config.load().model.name
+    name = loop.settings.model.name
     try:
-        history = registry_in(stores).log.history()
+        history = loop.registry.log.history()
     except TrustError as error:
         yield messages.broken_log(name, str(error), run, _airflow_url())
         return
@@ -232,7 +231,7 @@ def failed_alerts(run: Run) -> Iterator[Alert]:
 # ── How it is told ───────────────────────────────────────────────────────────────────────────
 
 
-def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> None:
+def _look(run: Run, find: Callable[[Loop], Iterator[Alert]], role: Role) -> None:
     """Tell what is found, after what earlier runs could not tell.
 
     What cannot be looked at is an incident of its own: the run is then told as failed.
@@ -247,7 +246,7 @@ def _look(run: Run, find: Callable[[Stores], Iterator[Alert]], role: Role) -> No
     except Exception as error:  # noqa: BLE001 - this run is told all the same
         logger.warning("unsent alerts of earlier runs remain unsent: %s", sentence(error))
     try:
-        for alert in find(stores_as(role)):
+        for alert in find(open_loop(role)):
             notifier.notify(alert)
         records.mark_looked(notifier.reviews, run)
     except Exception as error:  # noqa: BLE001 - an incident, whatever it is
@@ -259,7 +258,7 @@ def every_alert() -> list[dict[str, Any]]:
     """The newest attempt to tell each incident by each channel, for people and for machines."""
     from pipelines.alerts import records
 
-    reviews = stores_as(None).reviews
+    reviews = open_loop(None).reviews
     return [_line(reviews, attempt) for attempt in records.attempts(reviews)]
 
 

@@ -90,11 +90,3 @@ def check_log(at_least: int) -> int:
 def read_decision(decision_uri: str) -> Decision:
     loop = open_loop()
     return loop.registry.decisions.decision(loop.key(decision_uri))
-
-
-def stores_as(role: Role | None = "retrain") -> Stores:
-    return open_loop(role).stores
-
-
-def registry_in(stores: Stores) -> Registry:
-    return Loop(config.load(), stores).registry

@@ -61,7 +61,8 @@ def test_the_wheel_holds_every_module_template_and_default(python):
 
     needed = [
         path.relative_to(PROJECT).as_posix()
-        for pattern in ("pipelines/**/*.py", "pipelines/**/templates/*", "config/default.toml",
+        for pattern in ("pipelines/**/*.py", "pipelines/**/templates/*", "pipelines/**/*.toml",
+                        "config/default.toml",
                         "config/golden.jsonl", "config/behaviour/*.toml", "docs/runbooks/*.md")
         for path in PROJECT.glob(pattern)
     ]  # fmt: skip

@@ -17,8 +17,6 @@ from tests.support.hostile.unlucky import CallCounter
 from tests.support.registry_builders import a_version, decided, promoted
 from tests.support.timing import HANG_SECONDS
 
-pytestmark = pytest.mark.long
-
 FORK = multiprocessing.get_context("fork")
 KILLS = 30
 WHEN = ("before", "after")

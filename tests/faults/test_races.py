@@ -20,6 +20,8 @@ from tests.support.hostile.unlucky import LosesAnswers
 from tests.support.registry_builders import DIGEST, a_version, decided
 from tests.support.timing import HANG_SECONDS
 
+pytestmark = pytest.mark.long
+
 FORK = multiprocessing.get_context("fork")
 RACERS, ROUNDS = 16, 20
 LOST_SHARE = 0.16

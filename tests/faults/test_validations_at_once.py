@@ -3,6 +3,8 @@
 import multiprocessing
 from typing import Any
 
+import pytest
+
 from pipelines.core.config import CONFIG_FOLDER, load
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.deliveries import Delivery
@@ -12,6 +14,8 @@ from tests.support.builders import as_parquet, landing_key
 from tests.support.hostile.fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
 from tests.support.in_memory import InMemory
 from tests.support.timing import HANG_SECONDS
+
+pytestmark = pytest.mark.long
 
 ROUNDS, PROCESSES = 20, 6
 FAULTS = [*ROW_FAULTS[:: len(ROW_FAULTS) // 4][:4], *BATCH_FAULTS[5:7]]

@@ -22,6 +22,7 @@ from pipelines.validation import checks
 ROOT = Path(__file__).resolve().parents[3]
 RUNBOOKS = ROOT / "docs" / "runbooks"
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+SHARED = (ROOT / "plugins" / "loop_defaults.py").read_text(encoding="utf-8")
 DEFAULT = config.CONFIG_FOLDER / "default.toml"
 
 each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -41,10 +42,10 @@ def calls(tree: ast.AST, name: str) -> list[ast.Call]:
 def routes_of(path: Path) -> set[str]:
     """The ways in which a DAG file has people told, as `KINDS` names them."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    (decorator,) = calls(tree, "dag")
+    (decorator,) = calls(tree, "loop_dag")
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in decorator.keywords}
     routes = {f"{path.stem}.alert"} if calls(tree, "alert_task") else set()
-    if given.get("on_failure_callback") == "alert_failed_run":
+    if '"on_failure_callback": alert_failed_run,' in SHARED:  # by `loop_dag`
         routes.add(f"{path.stem}.failed")
     if "late_after(" in given.get("deadline", ""):
         routes.add(f"{path.stem}.late")
@@ -105,8 +106,8 @@ def test_every_dag_names_its_owner_and_the_runbook_of_each_of_its_alerts(path):
     own = {kind.runbook for kind in KINDS.values()
            if f"{path.stem}.failed" in kind.raised_by}  # fmt: skip
 
-    owners = re.findall(r"owner:[\w-]+", path.read_text(encoding="utf-8"))
-    assert owners == [f"owner:{kind.owner}" for kind in list(KINDS.values())[:1]]
+    owners = re.findall(r'^OWNER = "([\w-]+)"$', SHARED, re.MULTILINE)
+    assert owners == [kind.owner for kind in list(KINDS.values())[:1]]
     assert own
     assert {name for name in own if f"docs/runbooks/{name}" not in manual} == set()
 
