@@ -17,12 +17,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.core import config  # noqa: E402
-from pipelines.intake.landing import delivery_digest, parse_name  # noqa: E402
-from pipelines.records.deliveries import Delivery  # noqa: E402
-from pipelines.validation import validate  # noqa: E402
-from tests.support.hostile import files as hostile_files  # noqa: E402
-from tests.support.in_memory import InMemory  # noqa: E402
+from pipelines.core import config
+from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.records.deliveries import Delivery
+from pipelines.validation import validate
+from tests.support.hostile import files as hostile_files
+from tests.support.in_memory import InMemory
 
 SETTINGS = config.load()
 

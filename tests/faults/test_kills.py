@@ -6,8 +6,6 @@ import itertools
 import multiprocessing
 import signal
 
-import pytest
-
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.decisions import Decision
 from pipelines.registry.promotion import promote
