@@ -147,7 +147,6 @@ def gates_folder(model: str, version: str) -> str:
 
 
 # ── Read back ────────────────────────────────────────────────────────────────────────────────
-# A key that somebody else wrote may have any form: these say None, or raise a ValueError.
 
 _LOG_KEY = re.compile(r"[^/]+/log/([0-9]{8})\.json")
 _GATE_KEY = re.compile(r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
@@ -158,14 +157,14 @@ def name_of(key: str) -> str:
     return key.rpartition("/")[2].removesuffix(".json")
 
 
-def second_part(key: str) -> str:
-    """What names the folder: the night of a receipt, the delivery of an outcome."""
+def folder_of(key: str) -> str:
+    """The part after the first: the night of a receipt, the delivery of an outcome."""
     return key.split("/")[1]
 
 
 def night_of_partition(key: str) -> str:
     """The day in ``accepted/date=2026-01-05/...``."""
-    return second_part(key).removeprefix("date=")
+    return folder_of(key).removeprefix("date=")
 
 
 def version_of(key: str) -> str:
@@ -174,20 +173,28 @@ def version_of(key: str) -> str:
 
 
 def generation_of(key: str) -> int | None:
-    """The generation in ``<model>/log/<generation>.json``."""
+    """The generation in ``<model>/log/<generation>.json``; None for any other key."""
     match = _LOG_KEY.fullmatch(key)
     return int(match[1]) if match else None
 
 
 class Gate(NamedTuple):
-    """What a key of a decision's folder says."""
+    """What the key of anything in a decision's folder says."""
 
     version: str
     generation: int
-    policy: str  # the first 16 digits
+    policy: str  # its first 16 digits
 
 
 def gate_of(key: str) -> Gate | None:
-    """Version, champion generation and policy in the key of anything in a decision's folder."""
+    """Version, champion generation and policy of a decision's folder; None for any other key."""
     match = _GATE_KEY.fullmatch(key)
     return Gate(match[1], int(match[2]), match[3]) if match else None
+
+
+def is_outcome(key: str) -> bool:
+    return key.startswith(DELIVERIES) and key.endswith("/outcome.json")
+
+
+def is_decision(key: str) -> bool:
+    return key.endswith("/decision.json")

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from pipelines.core import keys
 from pipelines.core.errors import DataError, ObjectMissingError, TrustError
 from pipelines.core.escaping import visible
 from pipelines.core.keys import RECEIPTS, arrival_id
@@ -230,7 +231,7 @@ def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, s
     the file stays due, and its own task reports what is wrong.
     """
     listed = [info.key for info in reviews.list(RECEIPTS)]
-    matching_keys = [key for key in listed if _arrival_named_by(key) in arrivals]
+    matching_keys = [key for key in listed if keys.name_of(key) in arrivals]
     receipts = list(in_parallel(lambda key: _find_receipt(reviews, key), matching_keys))
     nights: dict[str, set[str]] = {}
     for receipt in receipts:
@@ -238,10 +239,6 @@ def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, s
             arrival = arrival_id(receipt.landing_key, receipt.version_tag)
             nights.setdefault(arrival, set()).add(receipt.night)
     return nights
-
-
-def _arrival_named_by(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".json")
 
 
 def _find_receipt(reviews: Bucket, key: str) -> Receipt | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from pipelines.core import keys
 from pipelines.core.errors import DeliveryHeldError, TrustError
 from pipelines.core.keys import arrival_id, outcome_key, receipt_key, report_key
 from pipelines.core.parallel import in_parallel
@@ -152,5 +153,5 @@ def _why_duplicate(outcome: Outcome) -> str:
 
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
     """All outcomes, sorted by delivery; later decisions by people are in `standings`."""
-    keys = [info.key for info in reviews.list("deliveries/") if info.key.endswith("/outcome.json")]
-    return list(in_parallel(lambda key: reviews.get_record(key, Outcome), keys))
+    listed = [info.key for info in reviews.list(keys.DELIVERIES) if keys.is_outcome(info.key)]
+    return list(in_parallel(lambda key: reviews.get_record(key, Outcome), listed))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipelines.core import links
+from pipelines.core import keys, links
 from pipelines.core.errors import LoopError, concerns_one_record, sentence
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store.answers import ObjectInfo
@@ -78,15 +78,16 @@ def decisions(registry: Registry) -> list[ObjectInfo]:
     """Every decision that was ever stored, newest first."""
     infos = [
         info
-        for info in registry.models.list(f"{registry.name}/versions/")
+        for info in registry.models.list(keys.versions_folder(registry.name))
         if links.decision_link(info.key)  # `champion fsck` reports objects elsewhere
     ]
-    return sorted(infos, key=lambda info: (info.stored_at, _folder(info.key)), reverse=True)
+    # Among those of the same second, generation and policy make the order.
+    return sorted(infos, key=lambda info: (info.stored_at, _gate(info.key)), reverse=True)
 
 
-def _folder(key: str) -> str:
-    """``<generation>-<policy>``: the order among those of the same second."""
-    return key.split("/")[-2]
+def _gate(key: str) -> tuple[int, str]:
+    gate = keys.gate_of(key)
+    return (gate.generation, gate.policy) if gate else (0, "")
 
 
 def readable(

@@ -19,7 +19,7 @@ class Partition(Record):
     @property
     def night(self) -> str:
         """The day the rows were delivered for, ``YYYY-MM-DD``."""
-        return self.key.split("/")[1].removeprefix("date=")
+        return keys.night_of_partition(self.key)
 
 
 class Snapshot(StoredRecord):

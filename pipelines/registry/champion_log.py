@@ -95,11 +95,8 @@ class ChampionLog:
             return None
 
     def _generations(self) -> list[int]:
-        prefix = keys.log_folder(self.name)
-        names = [
-            info.key.removeprefix(prefix).removesuffix(".json") for info in self.models.list(prefix)
-        ]
-        generations = sorted(int(name) for name in names if name.isdecimal())
+        listed = [info.key for info in self.models.list(keys.log_folder(self.name))]
+        generations = sorted(number for key in listed if (number := keys.generation_of(key)))
         for expected, generation in enumerate(generations, start=1):
             if generation != expected:
                 raise TrustError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from pipelines.core import keys
 from pipelines.core.errors import (
     ObjectMissingError,
@@ -14,8 +12,6 @@ from pipelines.records.decisions import ApprovalRecord, CardFiles, Decision
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
 from pipelines.records.succession import LogEntry
 from pipelines.registry.versions import Versions, check_digest, checked_own
-
-_GENERATION = re.compile(r"[0-9]{8}")
 
 
 class Decisions:
@@ -81,9 +77,8 @@ class Decisions:
 
     def decision_keys(self, version: str) -> list[str]:
         """All decisions on a version, the one against the newest champion last."""
-        prefix = f"{self.name}/versions/{version}/gates/"
-        listed = [info.key for info in self.models.list(prefix)]
-        return [key for key in listed if key.endswith("/decision.json")]
+        listed = self.models.list(keys.gates_folder(self.name, version))
+        return [info.key for info in listed if keys.is_decision(info.key)]
 
     def last_decision(self, version: str, policy: str) -> Decision:
         """The decision on a version under a policy against the newest champion."""
@@ -136,7 +131,6 @@ class Decisions:
 
     def decided_against(self) -> list[tuple[int, str]]:
         """The generation that each decision was made against, and its key, by the keys alone."""
-        listed = (info.key for info in self.models.list(f"{self.name}/versions/"))
-        decisions = [key for key in listed if key.endswith("/decision.json")]
-        folders = [(key.split("/")[-2].partition("-")[0], key) for key in decisions]
-        return [(int(number), key) for number, key in folders if _GENERATION.fullmatch(number)]
+        listed = self.models.list(keys.versions_folder(self.name))
+        decisions = [info.key for info in listed if keys.is_decision(info.key)]
+        return [(gate.generation, key) for key in decisions if (gate := keys.gate_of(key))]

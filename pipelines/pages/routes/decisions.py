@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from pipelines.core import links
+from pipelines.core import keys, links
 from pipelines.core.errors import ObjectMissingError, concerns_one_record, sentence
 from pipelines.gate.card import card, history_plot, plots
 from pipelines.pages import read
@@ -61,7 +61,7 @@ def _line(registry: Registry, key: str, stored_at: str) -> decisions.Line:
 
 
 def _key(registry: Registry, version: str, folder: str) -> str:
-    return f"{registry.name}/versions/{version}/gates/{folder}/decision.json"
+    return f"{keys.gates_folder(registry.name, version)}{folder}/decision.json"
 
 
 def _add_decision(routes: APIRouter, site: Site) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
-from pipelines.core import links
+from pipelines.core import keys, links
 from pipelines.core.errors import ObjectMissingError, concerns_one_record, sentence
 from pipelines.core.keys import MISSING, RECEIPTS, outcome_key, validation_key
 from pipelines.core.store.sealed import AnyRecord
@@ -207,18 +207,16 @@ def _decision_key(site: Site, uri: Any) -> str | None:
 
 def _decision(site: Site, key: str) -> Decision | None:
     """The decision, its signature checked; None when it is gone."""
-    registry = site.registry()
-    version, _, folder = key.split("/")[-4:-1]
-    generation, _, policy = folder.partition("-")
-    return registry.decisions.find_decision(version, int(generation), policy)
+    gate = keys.gate_of(key)
+    return site.registry().decisions.find_decision(*gate) if gate else None
 
 
 def _entry(site: Site, uri: Any) -> LogEntry | None:
     """The log entry behind the URI that a task returned, its signature checked."""
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    match = _LOG_KEY.fullmatch(key.removeprefix(f"{registry.name}/"))
-    return registry.log.find_entry(int(match[1])) if match else None
+    generation = keys.generation_of(key)
+    return registry.log.find_entry(generation) if generation else None
 
 
 def _add_report(routes: APIRouter, site: Site) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from pipelines.core import links
+from pipelines.core import keys, links
 from pipelines.core.escaping import Markdown
 from pipelines.gate.card import plots, sentences
 from pipelines.gate.card import tables as card_tables
@@ -83,7 +83,7 @@ def line(
     entry: LogEntry | None,
 ) -> Line:
     """One decision of the list; ``entry`` is the generation that it could have become."""
-    version = key.split("/")[-4]  # of a key that `links.decision_link` knows
+    version = keys.version_of(key)
     shown = {"stored_at": clock(stored_at) if stored_at else NOTHING, "version": version,
              "link": links.decision_link(key)}  # fmt: skip
     if decision is None:

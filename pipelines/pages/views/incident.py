@@ -18,7 +18,7 @@ from pipelines.core.errors import (
     concerns_one_record,
     sentence,
 )
-from pipelines.core.keys import RECEIPTS, delivery_key, missing_key, outcome_key
+from pipelines.core.keys import DELIVERIES, RECEIPTS, delivery_key, missing_key, outcome_key
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings
@@ -161,7 +161,7 @@ class _Reader:
 
 def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     """One delivery; None when it is not in the ledger."""
-    if not reviews.list(f"deliveries/{sha256}/"):
+    if not reviews.list(f"{DELIVERIES}{sha256}/"):
         return None
     read = _Reader()
     delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.core.errors import concerns_one_record, sentence
-from pipelines.core.keys import MISSING, RECEIPTS, arrival_id
+from pipelines.core.keys import MISSING, RECEIPTS, arrival_id, folder_of, name_of
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
@@ -142,7 +142,7 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
     nights: dict[str, list[str]] = defaultdict(list)
     for prefix in (RECEIPTS, MISSING):
         for info in reviews.list(prefix):
-            night = info.key.split("/")[1]
+            night = folder_of(info.key)
             if is_night(night):
                 nights[night].append(info.key)
             else:
@@ -153,10 +153,7 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
 def _names(keys: dict[str, list[str]]) -> set[str]:
     """Which arrivals have a receipt, by the last part of its key."""
     return {
-        key.rpartition("/")[2].removesuffix(".json")
-        for of_night in keys.values()
-        for key in of_night
-        if key.startswith(RECEIPTS)
+        name_of(key) for of_night in keys.values() for key in of_night if key.startswith(RECEIPTS)
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from pipelines.alerts.alert import Alert
 from pipelines.alerts.records import AttemptEnd, Claim
+from pipelines.core import keys
 from pipelines.core.keys import (
     alert_claim_key,
     alert_end_key,
@@ -170,8 +171,8 @@ def _replays(contents: Contents) -> dict[str, dict[int, Replay | None]]:
     """Per delivery, each replay by its number; None for one that is not proven."""
     replays: dict[str, dict[int, Replay | None]] = defaultdict(dict)
     for _, key in contents.keys_of(Replay):
-        number = int(key.rpartition("/")[2].removesuffix(".json"))
-        replays[key.split("/")[1]][number] = contents.find(Replay, key)
+        number = int(keys.name_of(key))
+        replays[keys.folder_of(key)][number] = contents.find(Replay, key)
     return replays
 
 

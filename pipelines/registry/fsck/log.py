@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from pipelines.core import keys
 from pipelines.core.keys import hint_key, log_key, manifest_key, rollback_key
 from pipelines.core.store import clock
 from pipelines.records.decisions import PROMOTABLE, ApprovalRecord, Decision
@@ -32,7 +33,7 @@ class Log:
         own = (entry for entry in contents.of(LogEntry) if entry.model_name == name)
         self.entries = {entry.generation: entry for entry in own}
         logged = (key for _, key in contents.keys_of(LogEntry) if key.startswith(f"{name}/"))
-        self.generations = sorted(int(key.rpartition("/")[2][:8]) for key in logged)
+        self.generations = sorted(int(keys.name_of(key)) for key in logged)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._holes()
