@@ -77,8 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print the report; returns the exit code."""
     try:
         settings = config.load()
-        suite = load_suite(config.behaviour_path(settings))
-        golden = load_golden(config.golden_path(settings))
+        suite = load_suite(settings.evaluation.behaviour_folder)
+        golden = load_golden(settings.evaluation.golden_file)
         for line in report(suite, golden, _answers_of(arguments[0] if arguments else None)):
             sys.stdout.write(line + "\n")
     except LoopError as error:

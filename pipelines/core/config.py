@@ -138,13 +138,3 @@ def with_seed(settings: Settings, seed: int) -> Settings:
     except ValidationError as error:
         raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
     return settings.model_copy(update={"model": model})
-
-
-def golden_path(settings: Settings) -> Path:
-    """Where the golden set is, as an absolute path."""
-    return settings.evaluation.golden_file
-
-
-def behaviour_path(settings: Settings) -> Path:
-    """The folder of the behavioural suite, as an absolute path."""
-    return settings.evaluation.behaviour_folder

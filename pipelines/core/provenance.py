@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.core.config import PROJECT, behaviour_path, golden_path
+from pipelines.core.config import PROJECT
 from pipelines.core.errors import ConfigError
 from pipelines.core.record import canonical_json, sha256_of
 from pipelines.core.settings import Settings
@@ -98,7 +98,10 @@ def rules_digest(stage: tuple[str, ...], *sections: BaseModel) -> str:
 
 def gate_policy(settings: Settings) -> str:
     """Digest of everything that a verdict depends on, except the models and the reviews."""
-    files = [golden_path(settings), *sorted(behaviour_path(settings).glob("*.toml"))]
+    files = [
+        settings.evaluation.golden_file,
+        *sorted(settings.evaluation.behaviour_folder.glob("*.toml")),
+    ]
     try:
         contents = {path.name: sha256_of(path.read_bytes()) for path in files}
     except OSError as error:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.config import golden_path
 from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation import golden
@@ -61,7 +60,7 @@ def questions(
     """
     texts = check_texts(reviews, manifest, evaluation.check_rows)
     expected = [row.probability for row in evaluation.check_rows]
-    by_hand = golden.load_golden(golden_path(settings))
+    by_hand = golden.load_golden(settings.evaluation.golden_file)
     if by_hand.digest == evaluation.golden.set_id and evaluation.golden_probabilities:
         texts += by_hand.texts
         expected += evaluation.golden_probabilities

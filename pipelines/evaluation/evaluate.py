@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipelines.core.config import behaviour_path, golden_path
 from pipelines.core.errors import NoReviewsError
 from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
@@ -163,7 +162,7 @@ def _record(
     gate, manifest, opponents, rows = settings.gate, models.manifest, models.opponents, fair.rows
     text_ids = dataset.text_id[rows]
     is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
-    by_hand = golden.load_golden(golden_path(settings))
+    by_hand = golden.load_golden(settings.evaluation.golden_file)
     golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
     described = Described.of_tables(dataset.tables(rows, COLUMNS))
     masks = slice_masks(described, gate.slices, min_rows=gate.min_slice_rows)
@@ -194,7 +193,7 @@ def _record(
 def _behaviour(
     models: _Models, settings: Settings
 ) -> tuple[BehaviourScores, BehaviourScores | None]:
-    suite = scoring.load_suite(behaviour_path(settings))
+    suite = scoring.load_suite(settings.evaluation.behaviour_folder)
     scored = models.scored(np.empty(0, np.int8), lambda _model: list(suite.texts()))
     champion = None if scored.champion is None else scoring.score(suite, scored.champion)
     return scoring.score(suite, scored.challenger), champion

@@ -7,8 +7,6 @@ from pydantic import ValidationError
 from pipelines.core import config
 from pipelines.core.config import (
     CONFIG_FOLDER,
-    behaviour_path,
-    golden_path,
     load,
     with_candidates,
     with_seed,
@@ -78,8 +76,8 @@ def test_defaults_beside_the_file_go_before_the_built_in_ones(tmp_path):
 def test_without_files_of_its_own_an_environment_is_judged_by_the_shipped_ones(tmp_path):
     settings = load(a_file(tmp_path, "[intake]\nmax_rows = 7\n"))
 
-    assert golden_path(settings) == CONFIG_FOLDER / "golden.jsonl"
-    assert behaviour_path(settings) == CONFIG_FOLDER / "behaviour"
+    assert settings.evaluation.golden_file == CONFIG_FOLDER / "golden.jsonl"
+    assert settings.evaluation.behaviour_folder == CONFIG_FOLDER / "behaviour"
 
 
 def test_files_beside_the_settings_go_before_the_shipped_ones(tmp_path):
@@ -88,8 +86,8 @@ def test_files_beside_the_settings_go_before_the_shipped_ones(tmp_path):
 
     settings = load(a_file(tmp_path, '[evaluation]\nbehaviour_folder = "own"\n'))
 
-    assert golden_path(settings) == tmp_path / "golden.jsonl"
-    assert behaviour_path(settings) == tmp_path / "own"
+    assert settings.evaluation.golden_file == tmp_path / "golden.jsonl"
+    assert settings.evaluation.behaviour_folder == tmp_path / "own"
 
 
 def test_an_absolute_path_is_taken_as_it_is(tmp_path):
@@ -98,7 +96,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path):
 
     settings = load(a_file(tmp_path / "site", f'[evaluation]\ngolden_file = "{elsewhere}"\n'))
 
-    assert golden_path(settings) == elsewhere
+    assert settings.evaluation.golden_file == elsewhere
 
 
 def test_the_paths_do_not_depend_on_the_working_directory(tmp_path, monkeypatch):
@@ -106,7 +104,7 @@ def test_the_paths_do_not_depend_on_the_working_directory(tmp_path, monkeypatch)
     (tmp_path / "mine.jsonl").touch()
     monkeypatch.chdir(tmp_path)
 
-    assert golden_path(load(Path(path.name))) == tmp_path / "mine.jsonl"
+    assert load(Path(path.name)).evaluation.golden_file == tmp_path / "mine.jsonl"
 
 
 def test_a_golden_set_that_is_nowhere_is_named_with_the_places_that_were_looked_at(tmp_path):
