@@ -52,7 +52,7 @@ def validate(arrival_uri: str) -> str:
     if outcome is None:
         validation_key, validated = validation.validate(
             reviews, delivery, loop.settings, before=arrival.night,
-            judge=label_judge.find(loop.registry), learned=loop.learned(),
+            labeller=label_judge.find(loop.registry), learned=loop.learned(),
         )  # fmt: skip
         outcome = ledger.conclude_held(reviews, arrival, delivery, validated, validation_key)
     else:
