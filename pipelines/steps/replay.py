@@ -28,7 +28,7 @@ def plan_replay(
         labeller=champion,
     )  # fmt: skip
     logger.info(
-        "%s delivery %s: would be %s. %s accept=%d quarantine=%d held=%d discarded=%d",
+        "%s of delivery %s: it would be %s. %s accept=%d quarantine=%d held=%d discarded=%d",
         action, delivery, plan.verdict, plan.why, len(plan.accept), len(plan.quarantine),
         plan.held_rows, plan.discarded_rows,
     )  # fmt: skip
