@@ -116,7 +116,7 @@ class LeftOut:
 
 
 def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[LeftOut]:
-    """The rows of a delivery that break a rule: those in quarantine, or of a held one by today's.
+    """The rows in quarantine or, of a held delivery, those that break a rule today.
 
     Raises
     ------
