@@ -42,9 +42,9 @@ def made_up_file(rows: int) -> bytes:
     return encode(pa.table(columns, schema=DELIVERED_SCHEMA), "parquet")
 
 
-def plain_pandas(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
+def plain_pandas(frame: pd.DataFrame, rules: list[Rule]) -> list[Finding]:
     """The rules of `validation.rules` and `validation.drift`, without Great Expectations."""
-    return [_checked(frame, rule) for rule in wanted]
+    return [_checked(frame, rule) for rule in rules]
 
 
 def _checked(frame: pd.DataFrame, rule: Rule) -> Finding:
@@ -90,8 +90,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warm_up, body = made_up_file(100), made_up_file(arguments.rows)
     runners = {"great_expectations": run_rules, "plain_pandas": plain_pandas}
-    found = {name: checked(warm_up, runner).reasons for name, runner in runners.items()}
-    assert found["great_expectations"] == found["plain_pandas"]
+    reasons = {name: checked(warm_up, runner).reasons for name, runner in runners.items()}
+    assert reasons["great_expectations"] == reasons["plain_pandas"]
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(arguments.repeats):
         for name, runner in runners.items():

@@ -7,33 +7,34 @@ a past night; empty means the last complete day.
 
 #### What it does
 
-For each delivered file that has not been dealt with: copy it to its immutable place (`land`),
+For each delivered file that has not been processed: copy it to its immutable place (`land`),
 check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Rows that break a
-row rule go to quarantine, with reasons; the others count, and the retraining is told (`announce`).
+row rule go to quarantine, with reasons; the others count, and the retraining is started
+(`announce`).
 
 **Green and short** means: nothing new was delivered.
 
 #### When it is red
 
 - A delivery is *held*: none of its rows count. Its own `validate` is red and its error says why and
-  where the report is. The other deliveries of the night count all the same, and the model is
+  where the report is. The other deliveries of the night still count, and the model is
   retrained on them.
 - A delivery was *not processed*, because a task of it failed for another reason. It is due
   again in the next run.
-- A source is *overdue*: what came is dealt with, and `check_night` says who is missing.
+- A source is *overdue*: what was delivered is processed, and `check_night` names what is missing.
 
-**`alert`** tells people what is held, missing or unfinished, once, if `[alerts]` is configured. It
-does not make the run red or green. A run that takes longer than `alerts.ingest_late_minutes` is
-told, too.
+**`alert`** reports once what is held, missing or unfinished, if `[alerts]` is configured. It does
+not make the run red or green. A run that takes longer than `alerts.ingest_late_minutes` is also
+reported.
 
 #### How to rerun
 
-Any task at any time: what was concluded stays concluded, nothing is counted twice. A held delivery
-stays held, however often it is cleared; `reviews_replay` lets it count.
+Any task at any time: finished work is not redone, and nothing is counted twice. A held delivery
+stays held, however often it is cleared; to accept it, run `reviews_replay`.
 
 #### Runbook
 
-Held: `docs/runbooks/held-delivery.md`. No conclusion: `docs/runbooks/ingest-incomplete.md`.
+Held: `docs/runbooks/held-delivery.md`. Not processed: `docs/runbooks/ingest-incomplete.md`.
 Overdue: `docs/runbooks/missing-delivery.md`. Late: `docs/runbooks/night-late.md`.
 """
 
@@ -74,7 +75,7 @@ def reviews_ingest() -> None:
 
     due = named("Find deliveries that are due")(ingest.find_deliveries)(NIGHT)
     done = delivery.expand(landing_uri=due)
-    # These two run although a delivery of the night was held: the others count.
+    # These two also run if a delivery of the night was held: the others count.
     summary = named("Summarize the night", trigger_rule=TriggerRule.ALL_DONE)(
         ingest.summarize_night
     )(NIGHT)
@@ -85,7 +86,7 @@ def reviews_ingest() -> None:
 
     @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:
-        """Tell the retraining that there is something new."""
+        """Start the retraining: there are new reviews."""
 
     announced = announce()
     done >> summary >> is_new >> announced

@@ -2,21 +2,21 @@
 
 #### When it runs
 
-By hand only. It is a **dry run unless you say otherwise**: `plan_replay` then says in its log what
-would become of how many rows, and nothing is changed.
+By hand only. It is a **dry run unless you say otherwise**: `plan_replay` then logs what would
+happen to how many rows, and nothing is changed.
 
 #### What it does
 
 To a held delivery, or to quarantined rows of another one:
 
-- `revalidate`: judge them by today's rules, for when a rule or a limit was wrong and was mended.
-- `release`: let them count although a rule says no. What breaks a row rule in a held delivery
-  goes to quarantine all the same.
-- `discard`: give them up for good.
+- `revalidate`: validate them by today's rules, after a wrong rule or limit was corrected.
+- `release`: accept them although they break a rule. Rows of a held delivery that break a row rule
+  still go to quarantine.
+- `discard`: give them up permanently.
 
 The replay is added to the delivery's own ledger with the reason and who did it (`apply_replay`). If
-rows count that did not before, the retraining starts (`announce`). If it fails, `alert` tells
-people, where `[alerts]` is configured.
+more rows count than before, the retraining starts (`announce`). If the replay fails, `alert`
+notifies people, where `[alerts]` is configured.
 
 #### When it is red
 
@@ -54,21 +54,21 @@ from pipelines.steps import alerts, replay
             type="string",
             pattern="^[0-9a-f]{64}$",
             title="Delivery",
-            description="Its sha256 (64 hex digits); the error and the report of the night say it.",
+            description="Its sha256 (64 hex digits); the error and the night's report show it.",
         ),
         "action": Param(
             "revalidate",
             type="string",
             enum=["revalidate", "release", "discard"],
             title="Action",
-            description="Judge by today's rules, let count although a rule says no, or give up.",
+            description="Validate by today's rules, accept although a rule fails, or give up.",
         ),
         "rows": Param(
             None,
             type=["null", "array"],
             items={"type": "integer", "minimum": 0},
             title="Rows",
-            description="Positions of quarantined rows, from 0. Empty: all; held: the whole file.",
+            description="Positions of quarantined rows, from 0. Empty: all rows, or the held file.",
         ),
         "reason": reason_param("delivery's ledger"),
         "dry_run": dry_run_param(),
@@ -84,7 +84,7 @@ def reviews_replay() -> None:
 
     @named("Announce new reviews", outlets=[ACCEPTED])
     def announce() -> None:
-        """Tell the retraining that there is something new."""
+        """Start the retraining: there are new reviews."""
 
     planned = plan_replay()
     applied = named("Apply the replay")(replay.apply_replay)(planned, ACTOR)

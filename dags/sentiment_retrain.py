@@ -7,32 +7,32 @@ When `reviews_ingest` or `reviews_replay` let new reviews count; also by REST an
 #### What it does
 
 Pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes (`plan`),
-compute what is missing of the features, train, score challenger and champion on the same held out
+compute the missing features, train, score challenger and champion on the same held out
 reviews, try the model file in a clean process (`verify`), decide, and `choose` what follows:
 `promote` and `confirm` that consumers get exactly the approved model, `ask` a person, or
 `keep_champion`.
 
-**`ask` waits for a person** when the model is the first one, or when the numbers cannot tell
+**`ask` waits for a person** when the model is the first one, or when the numbers do not decide
 (INCONCLUSIVE). Answer under *Browse, Required Actions*: Approve or Reject, with a reason. The task
-waits without a worker for `approval.timeout_hours` (20 unless configured). **No answer is a no**:
-the champion stays, the run is green, and `record_answer` says so. If another version became
-champion meanwhile, the answer is void: `promote` has the gate decide again, and where that needs a
-person too, nothing is promoted and its log says so. How to decide: `docs/runbooks/approval.md`.
+waits without a worker for `approval.timeout_hours` (20 unless configured). **Without an answer the
+champion stays**: the run is green, and `record_answer` says so. If another version became champion
+in the meantime, the answer is void: `promote` has the gate decide again. If that needs a person,
+too, nothing is promoted and its log says so. How to decide: `docs/runbooks/approval.md`.
 
 **Skipped after `has_work`** means: nothing changed since the last decision. Nothing is trained.
 
-**Green `keep_champion`** means: the verdict allows no promotion, a person said no before, or this
-was a dry run. The log of `decide` says every rule with its numbers. This is a result, not a
-failure.
+**Green `keep_champion`** means: the verdict does not allow a promotion, a person rejected the
+version before, or this was a dry run. The log of `decide` lists every rule with its numbers. This
+is a result, not a failure.
 
 #### When it is red
 
-Something could not be done, and the champion is as it was. A model that is not good enough is not
+A task failed, and the champion is unchanged. A model that is not good enough does not make the run
 red.
 
-**`alert`** tells people of a failure and of a champion that was put back, once, if `[alerts]` is
-configured; `ask` tells that somebody is waited for. Neither makes the run red. A run that takes
-longer than `alerts.retrain_late_minutes` and waits for nobody is told, too.
+**`alert`** reports once a failure or a champion that was put back, if `[alerts]` is configured;
+`ask` reports that the run waits for a person. Neither makes the run red. A run that takes longer
+than `alerts.retrain_late_minutes` and does not wait for a person is also reported.
 
 #### How to rerun
 
@@ -69,7 +69,7 @@ from pipelines.steps import promote as steps_promote
     deadline=late_after(config.load().alerts.retrain_late_minutes),
     doc_md=__doc__,
     user_defined_macros={"describe_decision": steps_promote.describe_decision},
-    description="Train a challenger, judge it beside the champion, promote it if it is better.",
+    description="Train a challenger, compare it with the champion, promote it if it is better.",
     params={
         "candidates": Param(
             None,
@@ -91,14 +91,14 @@ from pipelines.steps import promote as steps_promote
             False,
             type="boolean",
             title="Dry run",
-            description="Train and decide, but leave the champion as it is.",
+            description="Train and decide, but do not change the champion.",
         ),
         "reason": Param(
             None,
             type=["null", "string"],
             maxLength=500,
             title="Reason",
-            description="Kept with the champion's succession, for whoever asks later.",
+            description="Kept in the champion log, for people who read it later.",
         ),
     },
 )
@@ -124,7 +124,7 @@ def sentiment_retrain() -> None:
     planned = plan(take_snapshot())
     featurized = named("Featurize what is new")(retrain.featurize)(planned)
     trained = named("Train the challenger", max_active_tis_per_dag=1)(retrain.train)(planned)
-    evaluated = named("Evaluate it beside the champion")(retrain.evaluate)(trained)
+    evaluated = named("Evaluate it against the champion")(retrain.evaluate)(trained)
     verified = named("Verify it in a clean process")(retrain.verify)(evaluated)
     decided = named("Decide by the rules of the gate")(retrain.decide)(verified)
     ask = AskPerson(

@@ -10,11 +10,11 @@ which version would be put back, and nothing is changed.
 Find the former champion and prove that its files are whole and load (`plan_rollback`), append it
 to the champion log (`apply_rollback`), and check that consumers get exactly that model
 (`confirm`). The version that is rolled back cannot be promoted again until somebody releases it:
-`python -m pipelines champion release`. Where `[alerts]` is configured, `alert` tells people.
+`python -m pipelines champion release`. Where `[alerts]` is configured, `alert` notifies people.
 
 #### When it is red
 
-Nothing was put back, or consumers would not get what was put back: then `confirm` is red.
+Nothing was put back. If `confirm` is red, consumers would not get the model that was put back.
 
 #### How to rerun
 

@@ -164,7 +164,7 @@ SAFEGUARDS = (
     Safeguard(
         "one delivery's failure", "one bad delivery never stops a night",
         "pipelines/cli/ingest.py",
-        "    except Exception as error:  # noqa: BLE001 - it is told, and is due again\n",
+        "    except Exception as error:  # noqa: BLE001 - reported, and due again\n",
         "    except LoopError as error:\n",
         f"{INTEGRATION}/intake/test_nights.py::"
         "test_what_one_delivery_raises_is_its_failure_and_the_others_count",

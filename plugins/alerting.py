@@ -1,6 +1,6 @@
 """How Airflow has alerts sent: a last task, a backstop when a run failed, and a deadline.
 
-All of them may tell the same incident. It is told once: see `pipelines.alerts.notifier`.
+All of them may report the same incident. It is sent once: see `pipelines.alerts.notifier`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FAILED, _BACKFILL = "failed", "backfill"
 
 
 def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
-    """The last task of a run: look how it ended, and tell people.
+    """The last task of a run: check how it ended, and notify people.
 
     It is a teardown without a setup. So it runs whatever happened before, also when somebody marks
     the run as failed, and the run is as red or green as it would be without it.
@@ -50,15 +50,15 @@ async def alert_late(minutes: float, context: Any = None) -> None:
     """Called by the triggerer when a run's time is up: no worker is needed for it, either."""
     dag_run = context["dag_run"]
     if dag_run["state"] in {"success", _FAILED}:
-        return  # it came to an end; if a bad one, that was told
+        return  # it ended; a failure was already reported
     if dag_run["run_type"] == _BACKFILL:
-        return  # all its nights are queued at once, and wait for each other
+        return  # all its nights are queued at once and wait for each other
     run = Run(dag_id=dag_run["dag_id"], run_id=dag_run["dag_run_id"])
     await asyncio.to_thread(alerts.alert_late, run, minutes)
 
 
 def late_after(minutes: float) -> DeadlineAlert:
-    """Tell that a run is late, so many minutes after it was queued."""
+    """Report a run as late, so many minutes after it was queued."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(minutes=minutes),

@@ -19,8 +19,8 @@ ANSWERS: dict[str, Answer] = {APPROVE: "approve", REJECT: "reject"}
 
 MIN_REASON_CHARS, MAX_REASON_CHARS = 5, 500
 
-# The form demands it because it is empty. It must not be called like a field of the DAG's own form:
-# Airflow would lay the value that the run was started with over it.
+# The form requires it because it is empty. Its name must differ from every field of the DAG's own
+# form: Airflow would replace it with the value that the run was started with.
 REASON = "why"
 
 
@@ -46,7 +46,7 @@ class AskPerson(HITLOperator):
                     type="string",
                     pattern=f"^(|.{{{MIN_REASON_CHARS},{MAX_REASON_CHARS}}})$",
                     title="Reason",
-                    description="Kept with your answer for good. At least 5 characters.",
+                    description="Kept permanently with your answer. At least 5 characters.",
                 )
             },
             **kwargs,
@@ -54,7 +54,7 @@ class AskPerson(HITLOperator):
         self.decision_uri = decision_uri
 
     def execute(self, context: Any) -> None:
-        """Tell people, put the question and wait, remembering which decision it is about.
+        """Notify people, ask the question and wait, remembering which decision it is about.
 
         Raises
         ------
@@ -66,8 +66,8 @@ class AskPerson(HITLOperator):
         alerts.alert_waiting(run, self.decision_uri)
         if _first_line(shown_question(self, context)) != _first_line(self.body):
             raise AirflowFailException(
-                "this run asked about another decision before, and Airflow goes on showing that "
-                "question. Nothing is promoted. Start a new run of sentiment_retrain: it asks anew."
+                "this run asked about another decision before, and Airflow still shows that "
+                "question. Nothing is promoted. Start a new run of sentiment_retrain to ask again."
             )
         try:
             super().execute(context)
@@ -78,12 +78,12 @@ class AskPerson(HITLOperator):
     def execute_complete(
         self, context: Any, event: dict[str, Any], decision_uri: str = ""
     ) -> Reply | None:
-        said = super().execute_complete(context, event)
-        user = said["responded_by_user"]
+        answer = super().execute_complete(context, event)
+        user = answer["responded_by_user"]
         if user is None:
             self.log.warning("Nobody answered within %s.", self.response_timeout)
             return None
-        reason = (said["params_input"].get(REASON) or "").strip()
+        reason = (answer["params_input"].get(REASON) or "").strip()
         if len(reason) < MIN_REASON_CHARS:
             raise ParamValidationError(
                 f"{user['name']} answered with the reason {reason!r}; it must have at least "
@@ -91,14 +91,14 @@ class AskPerson(HITLOperator):
             )
         return Reply(
             decision_uri=decision_uri,
-            answer=ANSWERS[said["chosen_options"][0]],
+            answer=ANSWERS[answer["chosen_options"][0]],
             actor=f"{_shown(user)} on airflow {self.dag_id} {context['run_id']}",
             reason=reason,
         )
 
 
 def shown_question(task: HITLOperator, context: Any) -> str | None:
-    """Put the task's question unless it has one already; returns the text that people see."""
+    """Ask the task's question unless it was asked already; returns the text that people see."""
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
@@ -112,17 +112,17 @@ def shown_question(task: HITLOperator, context: Any) -> str | None:
         "params": task.serialized_params,
         "assigned_users": task.assigned_users or [],
     }
-    # What `HITLOperator` sends itself, but it throws the answer away.
+    # What `HITLOperator` sends itself, but it drops the response.
     stored: Any = SUPERVISOR_COMMS.send(CreateHITLDetailPayload.model_validate(question))
     shown: str | None = stored.body
     return shown
 
 
 def _first_line(question: str | None) -> str:
-    """What tells a question about one decision from that about another."""
+    """The line that differs between questions about different decisions."""
     return (question or "").partition("\n")[0]
 
 
 def _shown(user: dict[str, str]) -> str:
-    """A user by name; with the id where that says something else."""
+    """A user's name, with the id if it differs."""
     return user["name"] if user["name"] == user["id"] else f"{user['name']} (id {user['id']})"

@@ -19,7 +19,7 @@ Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
 
 # Rows were accepted: there is something new to train on. The ledger in S3 is the truth; this event
-# only says when to look, so losing or doubling one loses and doubles nothing.
+# only says when to look, so a lost or repeated event does no harm.
 ACCEPTED = Asset(name="reviews_accepted", uri="s3://reviews/accepted")
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -54,7 +54,7 @@ ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
 def loop_dag(
     subject: str, *, schedule: Any, **options: Any
 ) -> Callable[[Callable[[], None]], Callable[[], Any]]:
-    """`dag` with what all DAGs of the loop share; ``options`` say what differs.
+    """`dag` with the options that all DAGs of the loop share; ``options`` override them.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def reason_param(kept_in: str) -> Param:
         minLength=5,
         maxLength=500,
         title="Reason",
-        description=f"Kept permanently in the {kept_in}. Whoever reads it later will ask.",
+        description=f"Kept permanently in the {kept_in}. People who read it later will need it.",
     )
 
 
@@ -103,7 +103,7 @@ def is_for_real(params: dict[str, Any] | None = None) -> bool:
 def named(
     display_name: str, **options: Any
 ) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]]:
-    """`task`, shown under a name that reads as a sentence and starts as the task's id does."""
+    """`task` with a display name: a sentence that starts with the verb of the task's id."""
     return task(task_display_name=display_name, **options)
 
 

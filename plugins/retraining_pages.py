@@ -1,7 +1,7 @@
 """The pages Champion, Decisions and Incidents, and the tab *Run report* of each run.
 
-Every component of Airflow imports this file, so it imports next to nothing: the app is built by
-the api-server, when the first reader comes.
+Every component of Airflow imports this file, so it imports almost nothing: the api-server builds
+the app on the first request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AIRFLOW = "retraining.airflow"
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
-    """The app, as soon as somebody asks. It is told which app it is part of: Airflow's own."""
+    """Serve the app, built on the first request. The scope names Airflow's app as its parent."""
     await app()({**scope, _AIRFLOW: scope.get("app")}, receive, send)
 
 
@@ -46,11 +46,11 @@ def _site() -> Any:
 
 @functools.cache
 def _stores() -> Any:
-    """The buckets, when a page asks: what is wrong with the configuration is then a page, too."""
+    """Open the buckets when a page needs them, so that a wrong configuration shows as a page."""
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
 
-    # A reader waits; a task can wait longer.
+    # A person waits for a page; a task can wait longer.
     hurried = {
         "connect_timeout_seconds": 2.0, "read_timeout_seconds": 10.0, "max_attempts": 2,
         "deadline_seconds": 15.0,
@@ -79,7 +79,7 @@ def _view_as() -> Callable[..., Any]:
 
     from pipelines.pages.site import Viewer
 
-    def view_as(user: Any = Depends(get_user)) -> Viewer:  # noqa: B008 - how FastAPI is told
+    def view_as(user: Any = Depends(get_user)) -> Viewer:  # noqa: B008 - FastAPI's own convention
         def may_start(dag_id: str) -> bool:
             return get_auth_manager().is_authorized_dag(
                 method="POST", access_entity=DagAccessEntity.RUN,

@@ -1,7 +1,7 @@
-"""What Airflow remembers of the champion log, so that one that was cut back is noticed.
+"""Remember the newest generation of the champion log in Airflow, to detect a log that was cut back.
 
-Whoever can write to the buckets could put all of them back to an older state, and nothing in them
-would say so. Airflow's own database is elsewhere: it knows which generation was seen last.
+Anyone who can write to the buckets could restore all of them to an older state, and nothing in
+them would show it. Airflow's own database is separate: it knows which generation was seen last.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ def check_and_remember(states: Any) -> None:
 
 
 def confirm(entry_uri: str | None, asset_state_store: Any = None) -> int:
-    """The task after a change of champion: remember it, and check what consumers get."""
+    """After a change of champion: remember it, and check what consumers get."""
     check_and_remember(asset_state_store)
     return promote.confirm(entry_uri)

@@ -1,1 +1,1 @@
-"""The loop from a shell: one module per group of commands."""
+"""The loop's command line: one module per group of commands."""

@@ -1,4 +1,4 @@
-"""`python -m pipelines alerts`: do the channels work, and what was sent?"""
+"""`python -m pipelines alerts`: test the channels, and list what was sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.steps import alerts as steps_alerts
 
 
 def check() -> list[dict[str, Any]]:
-    """Send a test by every channel that is switched on; nothing is recorded.
+    """Send a test alert by every channel that is switched on; nothing is recorded.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def check() -> list[dict[str, Any]]:
             complaint = channel.send(alert)
         except AlertChannelError as error:
             lines.append({"channel": channel.name, "is_sent": False, "why": error.why})
-        except Exception as error:  # noqa: BLE001 - the other channels are tried, too
+        except Exception as error:  # noqa: BLE001 - the other channels must still be tried
             why = type(error).__name__  # its text may hold an address
             lines.append({"channel": channel.name, "is_sent": False, "why": why})
         else:
@@ -60,21 +60,22 @@ alerts_app = typer.Typer(help="Test the alert channels; list what was sent.", no
 @alerts_app.command("check")
 @reports_errors
 def alerts_check(as_json: AsJson = False) -> None:
-    """Send a test by every channel that is switched on, and show what happened.
+    """Send a test alert by every channel that is switched on, and show the result.
 
-    Exit code 0: all of them work. 1: one does not, or alerts are off.
+    Exit code 0: all channels work. 1: a channel failed, or alerts are off.
     """
     lines = check()
     if as_json:
         print_json(lines)
     else:
         rows = [
-            (one["channel"], "sent" if one["is_sent"] else "FAILED", one["why"]) for one in lines
+            (line["channel"], "sent" if line["is_sent"] else "FAILED", line["why"])
+            for line in lines
         ]
         print_table("Alerts", ("channel", "test", "why"), rows)
     if not lines:
         complain("alerts are off: no channel of [alerts] is switched on in the configuration")
-    if not lines or not all(one["is_sent"] and not one["why"] for one in lines):
+    if not lines or not all(line["is_sent"] and not line["why"] for line in lines):
         raise typer.Exit(EXIT_ERROR)
 
 
@@ -93,4 +94,4 @@ def alerts_list(
         print_json(lines)
         return
     names = ("kind", "title", "channel", "state", "attempts", "why")
-    print_table("Alerts", names, [tuple(str(one[name]) for name in names) for one in lines])
+    print_table("Alerts", names, [tuple(str(line[name]) for name in names) for line in lines])

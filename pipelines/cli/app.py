@@ -1,7 +1,7 @@
-"""The loop from a shell: the same steps as Airflow's tasks, on the same S3.
+"""The retraining loop from a shell: the same steps as Airflow's tasks, on the same S3.
 
 Credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_ENDPOINT_URL_S3 (or a profile or role); settings from the file that LOOP_CONFIG names.
+AWS_ENDPOINT_URL_S3 (or a profile or role); settings come from the file that LOOP_CONFIG names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ app.add_typer(keys_app, name="keys")
 @app.callback()
 def main(
     is_verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also log what is done, to standard error.")
+        bool, typer.Option("--verbose", "-v", help="Also log each step to standard error.")
     ] = False,
 ) -> None:
     level = logging.INFO if is_verbose else logging.WARNING
@@ -49,6 +49,6 @@ def main(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, markup=False)],
     )
-    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding stops nothing
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding must not fail
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Commands on the champion: who it was and is, back and again, checked, pulled, asked."""
+"""Commands on the champion: show, history, rollback, release, pin, check, copy and score."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from pipelines.registry import rollback
 from pipelines.steps import promote
 from pipelines.steps.context import open_loop
 
-champion_app = typer.Typer(help="Who is champion, who was, and a copy of it.", no_args_is_help=True)
+champion_app = typer.Typer(help="Show, check, copy or replace the champion.", no_args_is_help=True)
 
 
 @champion_app.command("show")
 @reports_errors
 def champion_show(as_json: AsJson = False) -> None:
-    """The champion: version, since when, why, and how good."""
+    """Show the champion: version, since when, why, and its scores."""
     from pipelines.serving import champion as serving_champion
 
     registry = open_loop(None).registry
@@ -55,7 +55,7 @@ def champion_show(as_json: AsJson = False) -> None:
 @champion_app.command("history")
 @reports_errors
 def champion_history(as_json: AsJson = False) -> None:
-    """The succession of champions, oldest first, with its chain of digests checked."""
+    """List all champions, oldest first, and verify the chain of digests."""
     entries = [_entry_facts(entry) for entry in open_loop(None).registry.log.history()]
     if as_json:
         print_json(entries)
@@ -79,19 +79,19 @@ def champion_at(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Who was champion at a moment: what answered then?"""
+    """Show which version was champion at a moment."""
     registry = open_loop(None).registry
-    asked = parse_moment(moment)
-    entry = registry.log.champion_at(asked)
+    at = parse_moment(moment)
+    entry = registry.log.champion_at(at)
     if entry is None:
-        raise PromotionError(f"there was no champion yet at {asked.isoformat()}")
+        raise PromotionError(f"there was no champion yet at {at.isoformat()}")
     print_facts(_entry_facts(entry), as_json=as_json)
 
 
 @champion_app.command("rollback")
 @reports_errors
 def champion_rollback(
-    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
     to: Annotated[
         str, typer.Option(help="A former champion's version, or 'previous'.")
     ] = rollback.PREVIOUS,
@@ -100,7 +100,7 @@ def champion_rollback(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put an older champion back. The present one cannot come back until it is released."""
+    """Put an older champion back. The present one cannot be promoted again until it is released."""
     registry = open_loop("retrain").registry
     _, plan = rollback.make_plan(registry, to, reason=reason)
     facts: dict[str, Any] = {
@@ -121,7 +121,7 @@ def champion_rollback(
 @reports_errors
 def champion_release(
     version: Annotated[str, typer.Argument(help="A version that was rolled back.")],
-    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
     as_json: AsJson = False,
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
@@ -135,7 +135,7 @@ def champion_release(
 @reports_errors
 def champion_pin(
     version: Annotated[str, typer.Argument(help="A version that is or was champion.")],
-    reason: Annotated[str, typer.Option(help="Why. Kept in the log for good.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
     as_json: AsJson = False,
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
@@ -154,7 +154,7 @@ def champion_fsck(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check every object of both buckets; exit code 1 if one was lost, changed or forged."""
+    """Check every object of both buckets; exit code 1 if any is lost, changed or forged."""
     from pipelines.registry.fsck import check
 
     loop = open_loop(None)
@@ -165,20 +165,20 @@ def champion_fsck(
             on_object=lambda done, total: progress.update(bar, completed=done, total=total),
         )  # fmt: skip
     if as_json:
-        print_json([asdict(found) for found in findings])
+        print_json([asdict(finding) for finding in findings])
     elif findings:
-        rows = [(found.kind, found.bucket, found.key, found.what) for found in findings]
+        rows = [(finding.kind, finding.bucket, finding.key, finding.what) for finding in findings]
         print_table("Findings", ("", "bucket", "object", "what"), rows)
     else:
         out.print("Everything is as it was recorded.")
-    if any(found.kind == "error" for found in findings):
+    if any(finding.kind == "error" for finding in findings):
         raise typer.Exit(EXIT_ERROR)
 
 
 @champion_app.command("pull")
 @reports_errors
 def champion_pull(
-    to: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")],
+    to: Annotated[Path, typer.Option(help="Folder to write to; created if missing.")],
     as_json: AsJson = False,
 ) -> None:
     """Copy the champion, verified, to a folder: model.skops, manifest.json, champion.json."""
@@ -197,7 +197,7 @@ def score(
         Path | None, typer.Option(help="A folder of 'champion pull'. Default: the champion.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write here instead of to standard output.")
+        Path | None, typer.Option(help="File to write to. Default: standard output.")
     ] = None,
 ) -> None:
     """Score each review of a file with the champion: one JSON line per row, in order."""

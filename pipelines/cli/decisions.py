@@ -35,7 +35,7 @@ HOW_TO_ANSWER = (
     "This version waits for a person: python -m pipelines decision approve {version} --reason "
     "'...', or: decision reject {version} --reason '...'"
 )
-decision_app = typer.Typer(help="Why a version was promoted, or not.", no_args_is_help=True)
+decision_app = typer.Typer(help="Show, verify or answer a decision.", no_args_is_help=True)
 
 
 @decision_app.command("show")
@@ -46,7 +46,7 @@ def decision_show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A decision, rule by rule. With several, the one against the newest champion."""
+    """Show a decision, rule by rule. Of several, show the one against the newest champion."""
     decision = _decision(version)
     if as_json:
         print_json(decision.model_dump(mode="json"))
@@ -64,11 +64,11 @@ def decision_card(
         str | None, typer.Argument(help="Whose card. Default: the champion's.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write card and plots to; made if missing.")
+        Path | None, typer.Option(help="Folder to write card and plots to; created if missing.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The model card of a decided version, in Markdown. With several decisions, of the last one."""
+    """Show a version's model card, in Markdown. Of several decisions, the last one counts."""
     from pipelines.gate.card import card
 
     decision = _decision(version)
@@ -93,21 +93,21 @@ def _print_approval(decision: Any) -> None:
     if approval is None:
         err.print(HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
         return
-    said = f"{approval.actor} said {approval.answer}: {approval.reason}"
-    out.print(Text(visible(said)), soft_wrap=True)
+    answer = f"{approval.actor} said {approval.answer}: {approval.reason}"
+    out.print(Text(visible(answer)), soft_wrap=True)
 
 
 @decision_app.command("approve")
 @reports_errors
 def decision_approve(
     version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
-    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
     as_json: AsJson = False,
 ) -> None:
-    """Let a version through whose decision asks for a person, and make it champion.
+    """Approve a version that waits for a person, and make it champion.
 
     Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
-    still the one that the decision was made against.
+    the one that the decision compared it with.
     """
     decision_uri = _open_decision_uri(version)
     if promote.record_answer(decision_uri, "approve", f"shell {user()}", reason) != "approve":
@@ -122,10 +122,10 @@ def decision_approve(
 @reports_errors
 def decision_reject(
     version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
-    reason: Annotated[str, typer.Option(help="Why. Kept with the decision for good.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say no to a version whose decision asks for a person. The champion stays."""
+    """Reject a version that waits for a person. The champion stays."""
     answer = promote.record_answer(_open_decision_uri(version), "reject", f"shell {user()}", reason)
     print_facts({"version": version, "answer": answer}, as_json=as_json)
 
@@ -133,7 +133,7 @@ def decision_reject(
 def _open_decision_uri(version: str) -> str:
     """The decision on a version; refuses one that was made against a former champion.
 
-    One that was acted on already is no such: repeating a command must be safe.
+    A decision that was already carried out is accepted, so that the command can be repeated.
     """
     registry = open_loop(None).registry
     decision, champion = _decision(version), registry.log.champion()
@@ -141,9 +141,9 @@ def _open_decision_uri(version: str) -> str:
     is_done = champion is not None and champion.decision_sha256 == decision.digest()
     if decision.champion_generation != generation and not is_done:
         raise PromotionError(
-            f"version {version} was decided on against champion generation "
-            f"{decision.champion_generation}; it is generation {generation} now. Decide again: "
-            "python -m pipelines retrain"
+            f"version {version} was compared with champion generation "
+            f"{decision.champion_generation}; the champion is generation {generation} now. "
+            "Decide again: python -m pipelines retrain"
         )
     return str(registry.models.uri(decision.object_key))
 
@@ -156,7 +156,7 @@ def decision_verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a decision's signature, and that deciding again on its evaluation says the same."""
+    """Check a decision's signature, and that deciding again gives the same verdict."""
     from pipelines.gate import decide
 
     decision = _decision(version)
@@ -191,7 +191,7 @@ def _decision(version: str | None) -> Any:
 
 
 def print_rules(version: str, rules: Sequence[Any]) -> None:
-    """Groups apart, names whole, and the sentences with the room that is left."""
+    """Print rules by group; the sentences get the width that names and answers leave."""
     table = Table(title=Text(f"Version {version}"), title_justify="left", box=box.HORIZONTALS)
     for header, ratio in (("", None), ("asks about", None), ("rule", None), ("what it saw", 1)):
         table.add_column(header, ratio=ratio, overflow="fold", min_width=4)
@@ -205,7 +205,7 @@ def print_rules(version: str, rules: Sequence[Any]) -> None:
 
 
 def _narrow(name: str, width: int = 22) -> Text:
-    """A rule's name, broken where it has a joint rather than anywhere."""
+    """A rule's name, broken at blanks and at `_`, `=` and `+`."""
     lines = [""]
     for part in re.split(r"(?<=[ _=+])", visible(name)):
         if lines[-1] and len(lines[-1] + part) > width:

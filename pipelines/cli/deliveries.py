@@ -1,4 +1,4 @@
-"""Deliveries as `python -m pipelines delivery` shows and replays them."""
+"""Commands on deliveries: list, show, and replay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def facts(standing: Standing) -> dict[str, Any]:
-    """How a delivery stands, for people and for machines."""
+    """The state of a delivery, for people and for machines."""
     outcome, newest = standing.outcome, standing.newest
     return {
         "delivery": outcome.delivery,
@@ -47,19 +47,19 @@ def facts(standing: Standing) -> dict[str, Any]:
         "discarded_rows": standing.discarded_rows,
         "report": standing.validation_key.replace("/validation.json", "/report.html"),
         "replays": [
-            {name: getattr(one, name) for name in ("number", "action", "actor", "reason", "at")}
-            for one in standing.replays
+            {name: getattr(entry, name) for name in ("number", "action", "actor", "reason", "at")}
+            for entry in standing.replays
         ],
     }
 
 
 def shown(prefix: str) -> dict[str, Any]:
-    """How one delivery stands, and what its rules found, as its page says it."""
+    """The state of one delivery, and the rules that it failed."""
     from pipelines.validation import report
 
     standing = find(prefix)
-    found = report.read(_reviews(), standing.validation_key)
-    return facts(standing) | {"failed": [rule.sentence for rule in found.failed_rules]}
+    validation = report.read(_reviews(), standing.validation_key)
+    return facts(standing) | {"failed": [rule.sentence for rule in validation.failed_rules]}
 
 
 def unsettled() -> list[dict[str, Any]]:
@@ -67,19 +67,19 @@ def unsettled() -> list[dict[str, Any]]:
     from pipelines.intake import standings
 
     return [
-        facts(one)
-        for one in standings.every(_reviews())
-        if one.verdict == "HELD" or one.quarantined is not None
+        facts(standing)
+        for standing in standings.every(_reviews())
+        if standing.verdict == "HELD" or standing.quarantined is not None
     ]
 
 
 def find(prefix: str) -> Standing:
-    """The one delivery whose sha256 begins like this.
+    """The only delivery whose sha256 begins with this prefix.
 
     Raises
     ------
     ReplayError
-        If there is none, or more than one.
+        If no delivery matches, or several do.
     """
     from pipelines.intake import standings
 
@@ -89,13 +89,14 @@ def find(prefix: str) -> Standing:
         for info in reviews.list(f"deliveries/{prefix}")
         if info.key.endswith("/outcome.json")
     }
-    found = standings.find(reviews, names.pop()) if len(names) == 1 and len(prefix) >= 8 else None
-    if found is None:
+    is_unique = len(names) == 1 and len(prefix) >= 8
+    standing = standings.find(reviews, names.pop()) if is_unique else None
+    if standing is None:
         raise ReplayError(
-            f"{prefix!r} names no one delivery that was concluded. Give eight digits or more of "
-            "one of those in: python -m pipelines delivery list"
+            f"no finished delivery, or more than one, starts with {prefix!r}. Give at least eight "
+            "digits of one listed by: python -m pipelines delivery list"
         )
-    return found
+    return standing
 
 
 def left_out(prefix: str, reason: str | None, first: int) -> dict[str, Any]:
@@ -139,12 +140,12 @@ def replay(
     is_for_real: bool,
     actor: str,
 ) -> dict[str, Any]:
-    """Plan a replay and, if it is meant, carry it out; returns what became or would become."""
+    """Plan a replay and, with ``is_for_real``, carry it out; returns its effect."""
     standing = find(prefix)
     delivery = standing.outcome.delivery
     plan_uri = steps_replay.plan_replay(delivery, action, reason, rows)
     plan = _read_plan(plan_uri)
-    if is_for_real or plan["number"] <= len(standing.replays):  # the newest one, repeated
+    if is_for_real or plan["number"] <= len(standing.replays):  # repeats the newest replay
         done = steps_replay.read_replay(steps_replay.apply_replay(plan_uri, actor))
         return {"is_done": True} | done.model_dump(mode="json")
     return {
@@ -172,12 +173,12 @@ def _reviews() -> Bucket:
 
 
 delivery_app = typer.Typer(
-    help="Deliveries: why held, which rows, and another look at them.", no_args_is_help=True
+    help="Show deliveries that are held or quarantined, and replay them.", no_args_is_help=True
 )
 
 
 DeliveryId = Annotated[str, typer.Argument(help="Its sha256, or its first eight digits or more.")]
-ReplayReason = Annotated[str, typer.Option("--reason", help="Why. Kept in the ledger for good.")]
+ReplayReason = Annotated[str, typer.Option("--reason", help="Why. Kept in the ledger permanently.")]
 ReplayRows = Annotated[
     list[int] | None,
     typer.Option("--row", help="A quarantined row, from 0; repeat it. Default: all of them."),
@@ -187,20 +188,20 @@ ReplayRows = Annotated[
 @delivery_app.command("list")
 @reports_errors
 def delivery_list(as_json: AsJson = False) -> None:
-    """Every delivery that is held or has rows in quarantine."""
-    found = unsettled()
+    """List every delivery that is held or has rows in quarantine."""
+    deliveries = unsettled()
     if as_json:
-        print_json(found)
+        print_json(deliveries)
         return
     columns = ("delivery", "landing_key", "verdict", "held_rows", "quarantined_rows", "why")
-    rows = [tuple(str(one[name]) for name in columns) for one in found]
-    print_table("Not all of these counts", columns, rows)
+    rows = [tuple(str(delivery[name]) for name in columns) for delivery in deliveries]
+    print_table("Deliveries with rows that do not count", columns, rows)
 
 
 @delivery_app.command("show")
 @reports_errors
 def delivery_show(delivery: DeliveryId, as_json: AsJson = False) -> None:
-    """How a delivery stands, and what people decided on it."""
+    """Show the state of a delivery, and what people decided on it."""
     print_facts(shown(delivery), as_json=as_json)
 
 
@@ -215,28 +216,28 @@ def delivery_rows(
     has_text: Annotated[bool, typer.Option("--with-text", help="Show their texts.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The rows of a delivery that do not count because they break a rule, and which rule."""
-    found = left_out(delivery, reason, first)
+    """List the rows of a delivery that break a rule, and which rule."""
+    broken = left_out(delivery, reason, first)
     if not has_text:
-        for row in found["rows"]:
+        for row in broken["rows"]:
             del row["text"]
     if as_json:
-        print_json(found)
+        print_json(broken)
         return
     columns = ("row", "review_id", "reasons", *(["text"] if has_text else []))
     rows = [
         tuple(", ".join(row[name]) if name == "reasons" else str(row[name]) for name in columns)
-        for row in found["rows"]
+        for row in broken["rows"]
     ]
     print_table("Rows that break a rule", columns, rows)
-    shown = f"{len(rows):,} are shown" + (
-        f" (--first {found['rows_that_break_a_rule']} shows all)"
-        if len(rows) < found["rows_that_break_a_rule"]
+    how_many = f"{len(rows):,} are shown" + (
+        f" (--first {broken['rows_that_break_a_rule']} shows all)"
+        if len(rows) < broken["rows_that_break_a_rule"]
         else ""
     )
     err.print(
-        f"{found['rows_that_break_a_rule']:,} of {found['delivered_rows']:,} rows break a rule; "
-        f"{shown}."
+        f"{broken['rows_that_break_a_rule']:,} of {broken['delivered_rows']:,} rows break a rule; "
+        f"{how_many}."
     )
 
 
@@ -246,7 +247,7 @@ def delivery_report(
     delivery: DeliveryId,
     to: Annotated[Path, typer.Option(help="File to write the page to.")] = Path("report.html"),
 ) -> None:
-    """Copy a delivery's report, to open it in a browser."""
+    """Write a delivery's report to a file, to open it in a browser."""
     out.print(Text(str(write_page(delivery, to))))
 
 
@@ -259,7 +260,7 @@ def delivery_release(
     is_for_real: ForReal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a held delivery, or quarantined rows, count although a rule says no."""
+    """Accept a held delivery, or quarantined rows, although they break a rule."""
     _replay_delivery(delivery, "release", row, reason, is_for_real, as_json)
 
 
@@ -272,7 +273,7 @@ def delivery_revalidate(
     is_for_real: ForReal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a held delivery, or quarantined rows, by today's rules."""
+    """Validate a held delivery, or quarantined rows, by today's rules."""
     _replay_delivery(delivery, "revalidate", row, reason, is_for_real, as_json)
 
 
@@ -285,7 +286,7 @@ def delivery_discard(
     is_for_real: ForReal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give up a held delivery, or quarantined rows, for good."""
+    """Discard a held delivery, or quarantined rows, permanently."""
     _replay_delivery(delivery, "discard", row, reason, is_for_real, as_json)
 
 

@@ -47,7 +47,7 @@ def init(
     policies: Annotated[
         Path | None,
         typer.Option(
-            help="Only write a policy for each role to this folder, made if missing: "
+            help="Only write a policy for each role to this folder, created if missing: "
             "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
             "Needs no store and no credentials.",
         ),
@@ -56,9 +56,9 @@ def init(
 ) -> None:
     """Create the two buckets if they are missing, and prove that the store can be trusted.
 
-    With --policies, write instead who may do what there: IAM policies in JSON, as AWS, MinIO and
-    Ceph take them, from the configured names of buckets and model. How to apply them, and what each
-    role may do: docs/grants.md.
+    With --policies, only write an IAM policy in JSON for each role, for AWS, MinIO and Ceph, with
+    the configured names of buckets and model. docs/grants.md says how to apply the policies, and
+    what each role may do.
     """
     if policies is not None:
         _write_policies(policies, as_json=as_json)
@@ -80,14 +80,14 @@ def init(
 
 def _write_policies(folder: Path, *, as_json: bool) -> None:
     settings = config.load()
-    made = grants.policies(
+    policies = grants.policies(
         reviews=settings.store.reviews_bucket,
         models=settings.store.models_bucket,
         model=settings.model.name,
     )
-    files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in made.items()}
+    files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in policies.items()}
     write_files(folder, files)
-    print_facts({role: str(folder / f"{role}.json") for role in made}, as_json=as_json)
+    print_facts({role: str(folder / f"{role}.json") for role in policies}, as_json=as_json)
 
 
 @reports_errors
@@ -105,7 +105,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Reviews per night. Default: all, spread evenly.")
     ] = None,
     first_night: Annotated[
-        str | None, typer.Option(help="YYYY-MM-DD. Default: so that the last one is yesterday.")
+        str | None, typer.Option(help="YYYY-MM-DD. Default: the last night is yesterday.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     as_json: AsJson = False,
@@ -141,8 +141,8 @@ def simulate(
 def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     """Land, validate and accept or hold every delivery that is due.
 
-    Exit code 0: all that is due is accepted or there is nothing. 3: something is held, overdue or
-    needs a person, the rest is accepted. 1: not all could be done, nothing is lost; run it again.
+    Exit code 0: all that is due is accepted, or nothing is due. 3: a delivery is held, overdue or
+    needs a person; the rest is accepted. 1: some work failed and nothing is lost; run it again.
     """
     day = (parse_day(night) if night else default_night()).isoformat()
     due = steps_ingest.find_deliveries(day)
@@ -181,16 +181,16 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
 
 
 def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
-    """Say what somebody has to look at, and end with the exit code for it."""
+    """Print what needs attention, and exit with the matching code."""
     from pipelines.intake import nights as intake_nights
 
     for failure in failures:
         complain(failure)
     for missing in summary.missing:
         complain(f"{intake_nights.sentence(missing)}. See docs/runbooks/missing-delivery.md")
-    for one in summary.set_aside:
-        tell = complain if one.needs_person else print_note
-        tell(f"{one.landing_key}: {one.why}")
+    for file in summary.set_aside:
+        print_line = complain if file.needs_person else print_note
+        print_line(f"{file.landing_key}: {file.why}")
     if (more := summary.set_aside_deliveries - len(summary.set_aside)) > 0:
         print_note(f"{more:,} more files of landing/ are not taken up this night")
     if failures:
@@ -200,13 +200,13 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
 
 
 def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
-    """One delivery; what goes wrong with it, whatever it is, does not stop the others."""
+    """Ingest one delivery; no failure of it stops the others."""
     try:
         arrival_uri = steps_ingest.land(landing_uri, night)
         steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri))
     except DeliveryHeldError:
         pass  # recorded: the table shows it
-    except Exception as error:  # noqa: BLE001 - it is told, and is due again
+    except Exception as error:  # noqa: BLE001 - reported, and due again
         failures.append(f"{visible(landing_uri)}: {failure_of(error)}")
 
 

@@ -1,4 +1,4 @@
-"""How the shell answers: tables, JSON, errors, progress."""
+"""Output of the commands: tables, JSON, errors, progress."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise  # typer's own ways to end
         except KeyboardInterrupt:
-            err.print("stopped; run the same command again to go on")
+            err.print("stopped; run the same command again to continue")
             raise typer.Exit(130) from None
         except Exception as error:
             complain(failure_of(error))
@@ -64,14 +64,14 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def failure_of(error: Exception) -> str:
-    """A sentence on any error. Where it happened is logged, which ``--verbose`` shows."""
+    """A sentence on any error. ``--verbose`` also shows the traceback."""
     if not isinstance(error, LoopError):
-        logger.info("what was not expected:", exc_info=error)
+        logger.info("unexpected error:", exc_info=error)
     return sentence(error)
 
 
 def _check_texts(given: Mapping[str, object]) -> None:
-    """Refuse what cannot be stored or printed, before anything is done.
+    """Refuse text that cannot be stored or printed, before anything is done.
 
     Raises
     ------
@@ -100,7 +100,7 @@ ForReal = Annotated[
 
 
 def write_whole(path: Path, lines: Iterator[str]) -> None:
-    """Write beside, then put in place: a stopped run leaves no half file."""
+    """Write to a temporary file, then rename it: a stopped run leaves no partial file."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def write_whole(path: Path, lines: Iterator[str]) -> None:
 
 
 def check_exists(bucket: Any) -> None:
-    """Fail early where a bucket is missing; who may only deliver may not look."""
+    """Fail early if the bucket is missing. A role that may only deliver cannot check this."""
     try:
         bucket.check_exists()
     except BucketMissingError:
@@ -141,7 +141,7 @@ def parse_moment(text: str) -> datetime:
     from pipelines.core.store import clock
 
     if (moment := clock.read(text)) is None:
-        raise ConfigError(f"{text!r} is no moment like 2026-01-05T03:00Z")
+        raise ConfigError(f"{text!r} is not a moment like 2026-01-05T03:00Z")
     return moment
 
 

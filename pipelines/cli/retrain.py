@@ -34,14 +34,14 @@ def retrain(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the configured seed.")] = None,
     is_dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Train and decide; leave the champion as it is.")
+        bool, typer.Option("--dry-run", help="Train and decide; do not change the champion.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Kept with the champion's succession.")] = "",
+    reason: Annotated[str, typer.Option(help="Why. Kept in the champion log.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Retrain on everything accepted, and promote the model if it is better.
 
-    The same reviews, code, settings and seed are the same version: it is not trained twice.
+    The same reviews, code, settings and seed give the same version, which is not trained twice.
     """
     with progress_bar(shows_count=False) as progress:
         bar = progress.add_task("pinning the accepted reviews", total=None)
@@ -77,7 +77,7 @@ def _retrain(
     registry = open_loop(None).registry
     if not steps_retrain.has_work(plan_uri):
         _finish_again(registry, version, on_step)
-        why = "Nothing changed since this version was decided on: nothing is trained."
+        why = "Nothing changed since the decision on this version, so nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
     is_known = registry.versions.find_version(version) is not None
     on_step("computing features")
@@ -112,11 +112,11 @@ def _retrain(
 
 
 def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
-    """Why the card could not be drawn: it speaks of a decision, and stops none."""
+    """Draw the card; returns why that failed, which does not stop the promotion."""
     on_step("drawing the model card")
     try:
         steps_retrain.write_card(decision_uri)
-    except Exception as error:  # noqa: BLE001 - it is told, and drawn by the next run
+    except Exception as error:  # noqa: BLE001 - reported; the next run draws it
         problem = failure_of(error)
         complain(f"The model card is not drawn: {problem}")
         return problem
@@ -124,7 +124,7 @@ def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
 
 
 def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
-    """What a stopped run left out, the card or the confirmation, is done by the next one."""
+    """Finish what a stopped run left out: the card or the confirmation."""
     for decision_key in registry.decisions.decision_keys(version):
         _draw_card(registry.models.uri(decision_key), on_step)
     champion = registry.log.champion()

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class ChampionLabeller:
-    """A loaded champion that labels texts; see `pipelines.validation.drift.Judge`."""
+    """A loaded champion that labels texts; see `pipelines.validation.drift.Labeller`."""
 
     def __init__(self, champion: Champion) -> None:
         self.version = champion.entry.version

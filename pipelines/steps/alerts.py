@@ -1,7 +1,7 @@
-"""The steps that look how a run ended and tell people. They change nothing else, ever.
+"""The steps that check how a run ended and notify people. They change nothing else.
 
-Each looks at the stores, which are the truth, and not only at the colours of tasks. Repeating one
-tells nothing twice.
+Each reads the stores, which are authoritative, and not only the states of tasks. Repeating a step
+reports nothing twice.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_HELD_ALERTS = 5  # told one by one in one night; one more alert counts the others. Poison: all
+MAX_HELD_ALERTS = 5  # per night; one more alert counts the others. Poison alarms: all
 
 # Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
 _RED_BY_DELIVERIES = ("delivery.", "check_night")
 
 
 def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
-    """Tell what a night left behind: held, missing and unfinished deliveries.
+    """Report what a night left behind: held, missing and unfinished deliveries.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> Non
     night : str
         ``YYYY-MM-DD``.
     landing_uris : sequence of str, optional
-        The files that were due; None when even that could not be found out.
+        The files that were due; None when that is unknown.
     """
     _look(run, lambda loop: night_alerts(loop, run, night, landing_uris), "ingest")
 
 
 def alert_retrain(run: Run) -> None:
-    """Tell that a retraining failed, and of a champion that was put back."""
+    """Report that a retraining failed, or that a champion was put back."""
     _look(run, lambda loop: run_alerts(loop, run), "retrain")
 
 
 def alert_rollback(run: Run) -> None:
-    """Tell of the champion that was put back, or that it was not."""
+    """Report that a champion was put back, or that the rollback failed."""
     _look(run, lambda loop: run_alerts(loop, run), "retrain")
 
 
@@ -72,13 +72,13 @@ def alert_failed_run(run: Run, why: str) -> None:
     try:
         if records.has_looked(notifier.reviews, run):
             return
-    except Exception as error:  # noqa: BLE001 - people are told all the same
-        logger.warning("whether %s was looked at is not known: %s", run.run_id, sentence(error))
+    except Exception as error:  # noqa: BLE001 - notify people all the same
+        logger.warning("cannot tell whether %s was checked: %s", run.run_id, sentence(error))
     notifier.notify(messages.failed_run(run, _airflow_url(), why))
 
 
 def alert_late(run: Run, minutes: float) -> None:
-    """Tell that a run takes too long, unless all it does is wait for a person."""
+    """Report that a run takes too long, unless it only waits for a person."""
     from pipelines.alerts import records
 
     if not (notifier := _notifier()).is_on:
@@ -90,13 +90,13 @@ def alert_late(run: Run, minutes: float) -> None:
         if records.was_reported(notifier.reviews, question.key):
             logger.info("run=%s is not late: it waits for a person", run.run_id)
             return
-    except Exception as error:  # noqa: BLE001 - people are told all the same
-        logger.warning("whether %s waits is not known: %s", run.run_id, sentence(error))
+    except Exception as error:  # noqa: BLE001 - notify people all the same
+        logger.warning("cannot tell whether %s waits for a person: %s", run.run_id, sentence(error))
     notifier.notify(messages.late(run, minutes, _airflow_url()))
 
 
 def alert_waiting(run: Run, decision_uri: str) -> None:
-    """Tell that a model waits for a person. Whatever goes wrong, the question is put all the same.
+    """Report that a model waits for a person. A failure here does not stop the question.
 
     It is called just before the question opens, so that the run can be answered once it waits.
     """
@@ -109,11 +109,11 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
         hours = config.load().approval.timeout_hours
         alert = messages.waiting(decision.version, decision.why, hours, run, _airflow_url())
         notifier.notify(alert)
-    except Exception as error:  # noqa: BLE001 - as said above
+    except Exception as error:  # noqa: BLE001 - the question must be asked
         logger.warning("could not report that the run waits for a person: %s", sentence(error))
 
 
-# ── What there is to tell ────────────────────────────────────────────────────────────────────
+# ── What to report ───────────────────────────────────────────────────────────────────────────
 
 
 def night_alerts(
@@ -121,29 +121,31 @@ def night_alerts(
 ) -> Iterator[Alert]:
     """One alert per held delivery and silent source, and one for all that were not processed.
 
-    A run that is red for any other reason is told as failed.
+    A run that is red for any other reason is reported as failed.
     """
     from pipelines.intake import nights
 
     url = _airflow_url()
     summary = nights.night_summary(loop.reviews, night, loop.settings.sources)
-    found = [*_named_or_counted(list(_held_alerts(loop, summary, run)), night, run)]
-    found += [messages.missing(one, nights.sentence(one), run, url) for one in summary.missing]
-    found += _unfinished_alerts(loop, summary, run, landing_uris)
+    incidents = [*_named_or_counted(list(_held_alerts(loop, summary, run)), night, run)]
+    incidents += [
+        messages.missing(source, nights.sentence(source), run, url) for source in summary.missing
+    ]
+    incidents += _unfinished_alerts(loop, summary, run, landing_uris)
     if summary.for_people:
-        found.append(messages.set_aside(summary, run, url))
-    yield from found
-    if not _is_explained(run, found):
+        incidents.append(messages.set_aside(summary, run, url))
+    yield from incidents
+    if not _is_explained(run, incidents):
         yield messages.failed_run(run, url)
 
 
 def _named_or_counted(held: Sequence[Alert], night: str, run: Run) -> Iterator[Alert]:
-    """Every poison alarm by name, of the others a few, and one alert that counts the rest."""
-    alarms = [one for one in held if one.kind == "poison_alarm"]
-    others = [one for one in held if one.kind != "poison_alarm"]
+    """Every poison alarm, a few of the other held deliveries, and a count of the rest."""
+    alarms = [alert for alert in held if alert.kind == "poison_alarm"]
+    others = [alert for alert in held if alert.kind != "poison_alarm"]
     room = max(MAX_HELD_ALERTS - len(alarms), 0)
     yield from (*alarms, *others[:room])
-    if counted := [one.key for one in others[room:]]:
+    if counted := [alert.key for alert in others[room:]]:
         yield messages.more_held(counted, night, run, _airflow_url())
 
 
@@ -152,11 +154,11 @@ def _unfinished_alerts(
 ) -> Iterator[Alert]:
     night, url = summary.night, _airflow_url()
     if landing_uris is None:
-        why = "Which files were due could not be found out."
+        why = "It is unknown which files were due."
         yield messages.unfinished(night, (), why, run, url)
         return
     if summary.unreadable:
-        why = f"{len(summary.unreadable)} receipts cannot be read: what became of their files?"
+        why = f"{len(summary.unreadable)} receipts cannot be read: their files may be unfinished."
         yield messages.unfinished(night, summary.unreadable, why, run, url)
         return
     dealt_with = {loop.reviews.uri(receipt.landing_key) for receipt in summary.receipts}
@@ -165,9 +167,9 @@ def _unfinished_alerts(
         yield messages.unfinished(night, unfinished, why, run, url)
 
 
-def _is_explained(run: Run, found: Sequence[Alert]) -> bool:
-    """Whether all that is red in the run follows from what is told of its deliveries."""
-    explained = _RED_BY_DELIVERIES if found else ()
+def _is_explained(run: Run, incidents: Sequence[Alert]) -> bool:
+    """Whether what is reported of its deliveries explains every red task of the run."""
+    explained = _RED_BY_DELIVERIES if incidents else ()
     return all(name.startswith(explained) for name in run.failed_tasks)
 
 
@@ -178,7 +180,7 @@ def _held_alerts(loop: Loop, summary: NightSummary, run: Run) -> Iterator[Alert]
 
 
 def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
-    """At most one; a torn record of this delivery is told, and silences no other."""
+    """At most one alert; a damaged record of this delivery is reported and hides no other."""
     from pipelines.core import keys
     from pipelines.intake import standings
 
@@ -193,8 +195,8 @@ def _held_alert(reviews: Bucket, receipt: Receipt, run: Run) -> Iterator[Alert]:
         return
     key = standing.validation_key
     report = reviews.uri(keys.report_key(key))
-    found = _find_validation(reviews, key)
-    yield messages.held(standing.outcome, found, report, run, _airflow_url())
+    validation = _find_validation(reviews, key)
+    yield messages.held(standing.outcome, validation, report, run, _airflow_url())
 
 
 def _find_validation(reviews: Bucket, key: str) -> Validation | None:
@@ -205,12 +207,12 @@ def _find_validation(reviews: Bucket, key: str) -> Validation | None:
     except Exception as error:
         if not concerns_one_record(error):
             raise
-        logger.warning("it is told without its validation: %s", sentence(error))
+        logger.warning("the held delivery is reported without its validation: %s", sentence(error))
         return None
 
 
 def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
-    """A failed run, and what the champion log says."""
+    """A failed run, and a broken champion log or a rollback."""
     yield from failed_alerts(run)
     name = loop.settings.model.name
     try:
@@ -218,9 +220,9 @@ def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
     except TrustError as error:
         yield messages.broken_log(name, str(error), run, _airflow_url())
         return
-    named = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
-    if named and named[-1].kind == "rollback":
-        yield messages.put_back(named[-1], run, _airflow_url())
+    changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    if changes and changes[-1].kind == "rollback":
+        yield messages.put_back(changes[-1], run, _airflow_url())
 
 
 def failed_alerts(run: Run) -> Iterator[Alert]:
@@ -228,13 +230,13 @@ def failed_alerts(run: Run) -> Iterator[Alert]:
         yield messages.failed_run(run, _airflow_url())
 
 
-# ── How it is told ───────────────────────────────────────────────────────────────────────────
+# ── How it is reported ───────────────────────────────────────────────────────────────────────
 
 
 def _look(run: Run, find: Callable[[Loop], Iterator[Alert]], role: Role) -> None:
-    """Tell what is found, after what earlier runs could not tell.
+    """Send what earlier runs could not send, then report what ``find`` yields.
 
-    What cannot be looked at is an incident of its own: the run is then told as failed.
+    If that fails, the failure is an incident of its own.
     """
     from pipelines.alerts import records
 
@@ -243,19 +245,19 @@ def _look(run: Run, find: Callable[[Loop], Iterator[Alert]], role: Role) -> None
         return
     try:
         notifier.sweep()
-    except Exception as error:  # noqa: BLE001 - this run is told all the same
+    except Exception as error:  # noqa: BLE001 - this run must still be reported
         logger.warning("unsent alerts of earlier runs remain unsent: %s", sentence(error))
     try:
         for alert in find(open_loop(role)):
             notifier.notify(alert)
         records.mark_looked(notifier.reviews, run)
     except Exception as error:  # noqa: BLE001 - an incident, whatever it is
-        logger.warning("how the run ended cannot be looked at: %s", sentence(error))
+        logger.warning("cannot check how the run ended: %s", sentence(error))
         notifier.notify(messages.unseen_run(run, _airflow_url(), sentence(error)))
 
 
 def every_alert() -> list[dict[str, Any]]:
-    """The newest attempt to tell each incident by each channel, for people and for machines."""
+    """The newest attempt to send each incident by each channel, for people and for machines."""
     from pipelines.alerts import records
 
     reviews = open_loop(None).reviews
@@ -263,13 +265,13 @@ def every_alert() -> list[dict[str, Any]]:
 
 
 def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
-    """A record that cannot be read is said where its content would be: the others are listed."""
+    """One line of the list; an unreadable record shows its error in place of its content."""
     from pipelines.alerts import records
 
-    known: dict[str, Any] = {"kind": "unreadable", "severity": "", "runbook": ""}
+    facts: dict[str, Any] = {"kind": "unreadable", "severity": "", "runbook": ""}
     try:
         alert = records.read_alert(reviews, attempt.incident)
-        known = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
+        facts = {"kind": alert.kind, "severity": alert.severity, "runbook": alert.runbook}
         title = alert.title
     except Exception as error:
         if not concerns_one_record(error):
@@ -281,7 +283,7 @@ def _line(reviews: Bucket, attempt: Attempt) -> dict[str, Any]:
         if not concerns_one_record(error):
             raise
         why = sentence(error)
-    return known | {
+    return facts | {
         "incident": attempt.incident,
         "title": title,
         "channel": attempt.channel,

@@ -1,4 +1,4 @@
-"""What the steps share: the settings, read once per step, and the stores as a role sees them."""
+"""What the steps share: the settings, read once per step, and the stores, opened for a role."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loop:
-    """The loop in one step: its settings, its two buckets, and the model that it retrains."""
+    """What a step works with: the settings, the two buckets, and the registry of the model."""
 
     settings: Settings
     stores: Stores
@@ -40,7 +40,7 @@ class Loop:
         return Registry(self.models, self.settings.model.name)
 
     def key(self, uri: str) -> str:
-        """The object key in a URI that one of the two buckets gave out."""
+        """The object key of a URI of one of the two buckets."""
         return self.stores.resolve(uri)[1]
 
     def plan(self, uri: str) -> Plan:
@@ -77,12 +77,12 @@ def check_log(at_least: int) -> int:
     Parameters
     ----------
     at_least : int
-        A generation that was seen before; 0 when none was.
+        A generation that was seen before; 0 for none.
 
     Raises
     ------
     TrustError
-        If it, or one that a record proves, is not there any more.
+        If that generation, or one that a record proves, is missing.
     """
     return open_loop().registry.check_nothing_cut(at_least)
 

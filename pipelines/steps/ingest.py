@@ -39,7 +39,7 @@ def validate(arrival_uri: str) -> str:
     Raises
     ------
     DeliveryHeldError
-        If the delivery is held back as a whole; that is recorded first.
+        If the delivery is held as a whole; this is recorded first.
     """
     from pipelines.intake import arrivals, ledger
     from pipelines.serving import label_judge
@@ -52,7 +52,7 @@ def validate(arrival_uri: str) -> str:
     if outcome is None:
         validation_key, validated = validation.validate(
             reviews, delivery, loop.settings, before=arrival.night,
-            judge=label_judge.find(loop.registry), learned=loop.learned(),
+            labeller=label_judge.find(loop.registry), learned=loop.learned(),
         )  # fmt: skip
         outcome = ledger.conclude_held(reviews, arrival, delivery, validated, validation_key)
     else:
@@ -79,7 +79,7 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
 
 
 def summarize_night(night: str) -> dict[str, Any]:
-    """What the night brought, as counts that add up."""
+    """Counts of the night's deliveries and rows, which add up."""
     from pipelines.intake import nights
 
     loop = open_loop("ingest")
@@ -88,7 +88,7 @@ def summarize_night(night: str) -> dict[str, Any]:
     logger.info(" ".join(f"{name}={value}" for name, value in counts.items()))
     if summary.status == "NO_NEW_DATA":
         logger.info(
-            "No new reviews for %s: nothing is accepted and nothing will be trained.", night
+            "No new reviews for %s: nothing was accepted, so nothing will be trained.", night
         )
     _warn_of_unsent(loop.settings)
     return counts
@@ -99,12 +99,12 @@ def _warn_of_unsent(settings: Settings) -> None:
 
     try:
         notifier.warn_of_unsent(notifier.open_notifier(settings, os.environ))
-    except Exception as error:  # noqa: BLE001 - a summary must not fail by it
+    except Exception as error:  # noqa: BLE001 - a summary must not fail because of it
         logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
 
 
 def has_new_reviews(summary: dict[str, Any]) -> bool:
-    """Whether the night is worth telling the retraining about."""
+    """Whether the night accepted reviews that a retraining can use."""
     return int(summary["accepted_rows"]) > 0
 
 

@@ -26,7 +26,7 @@ Answer = Literal["approve", "reject"]
 
 
 class Reply(TypedDict):
-    """What a person answered: about which decision, what, who and why."""
+    """A person's answer to the question about one decision."""
 
     decision_uri: str
     answer: Answer
@@ -48,7 +48,7 @@ def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
 
 
 def describe_decision(decision_uri: str) -> str:
-    """What a person is asked about a decision, as Markdown."""
+    """The question to a person about a decision, as Markdown."""
     from pipelines.gate import question
 
     loop = open_loop()
@@ -64,7 +64,7 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
     decision_uri : str
         The decision that somebody was asked about.
     reply : Reply, optional
-        None when nobody replied in time. That is no answer: nothing is kept.
+        None when nobody replied in time. Then nothing is kept.
 
     Raises
     ------
@@ -84,18 +84,18 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
     registry = loop.registry
     decision = registry.decisions.decision(loop.key(decision_uri))
     if approvals.is_allowed(registry, decision):
-        logger.info("Version %s was approved elsewhere meanwhile.", decision.version)
+        logger.info("Version %s was approved elsewhere in the meantime.", decision.version)
         return True
     logger.warning(
         "Nobody approved version %s in time: the champion stays. Run sentiment_retrain again to "
-        "be asked again, or: python -m pipelines decision approve %s --reason ...",
+        "ask again, or: python -m pipelines decision approve %s --reason ...",
         decision.version, decision.version,
     )  # fmt: skip
     return False
 
 
 def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) -> Answer:
-    """Keep what a person says of a version that needs approval; returns the answer that stands.
+    """Keep a person's answer on a version that needs approval; returns the answer that stands.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
     logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
     if approval.answer != answer:
         logger.warning(
-            "The first answer stands: %s said %s (%s), so %s by %s changes nothing.",
+            "The first answer stands: %s answered %s (%s). Ignored: the later answer %s by %s.",
             approval.actor, approval.answer, approval.reason, answer, actor,
         )  # fmt: skip
     return approval.answer
@@ -119,14 +119,14 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
 def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
     """Make the decided version champion; returns the log entry's URI.
 
-    If another version was promoted meanwhile, this one is evaluated and decided on again, against
-    the new champion; None when it no longer is good enough. An approval is of one decision: it is
-    void then, and a person must be asked again.
+    If another version was promoted in the meantime, this one is evaluated and decided on again,
+    against the new champion; None when it is no longer good enough. An approval covers only one
+    decision, so a person must then be asked again.
 
     Raises
     ------
     ChampionMovedError
-        If that happens `MAX_REDECISIONS` times in a row.
+        If the champion changes `MAX_REDECISIONS` times in a row.
     """
     from pipelines.core import provenance
     from pipelines.registry import promotion
@@ -149,7 +149,7 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
 
 def _decide_again(manifest_uri: str) -> str:
     decision_uri = retrain.decide(retrain.verify(retrain.evaluate(manifest_uri)))
-    with contextlib.suppress(Exception):  # a card speaks of a decision and stops none
+    with contextlib.suppress(Exception):  # a card must not stop a promotion
         retrain.write_card(decision_uri)
     return decision_uri
 
@@ -157,7 +157,7 @@ def _decide_again(manifest_uri: str) -> str:
 def confirm(entry_uri: str | None) -> int:
     """Check that consumers get the approved model; returns the number of compared answers.
 
-    If they do not, the champion before is put back at once.
+    If they do not, the previous champion is put back at once.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def confirm(entry_uri: str | None) -> int:
     try:
         return serving_confirm.confirm(loop.reviews, registry, generation, loop.settings)
     except Exception as error:
-        # What this machine or the whole store is at fault for says nothing of the champion.
+        # A fault of this machine or of the whole store is not a fault of the champion.
         if isinstance(error, OSError | MemoryError) or not concerns_one_record(error):
             raise
         why = sentence(error)

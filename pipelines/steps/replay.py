@@ -25,10 +25,10 @@ def plan_replay(
     champion = label_judge.find(loop.registry) if action == "revalidate" else None
     key, plan = replay_plan.make_plan(
         loop.reviews, delivery, action, rows=rows or None, reason=reason, settings=loop.settings,
-        judge=champion,
+        labeller=champion,
     )  # fmt: skip
     logger.info(
-        "%s delivery %s: would be %s. %s accept=%d quarantine=%d held=%d discarded=%d",
+        "%s of delivery %s: it would be %s. %s accept=%d quarantine=%d held=%d discarded=%d",
         action, delivery, plan.verdict, plan.why, len(plan.accept), len(plan.quarantine),
         plan.held_rows, plan.discarded_rows,
     )  # fmt: skip

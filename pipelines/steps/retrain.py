@@ -1,7 +1,8 @@
-"""One function per task: an URI in, an URI out. Airflow and the shell call the same ones.
+"""One function per task: a URI in, a URI out. Airflow and the shell call the same ones.
 
-A step reads, has somebody decide, writes. This module imports nothing heavy, so a DAG file that
-names its functions parses quickly; the worker that runs a step pays for what that step needs.
+Each step reads its input, calls the function that decides, and stores the result.
+This module imports nothing heavy, so a DAG file that names its functions parses quickly; only the
+worker that runs a step imports what that step needs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def take_snapshot() -> str:
-    """Pin the accepted reviews of this moment; returns the snapshot's URI."""
+    """Pin the reviews accepted so far; returns the snapshot's URI."""
     from pipelines.intake import snapshot
 
     loop = open_loop()
@@ -42,7 +43,7 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
 
 
 def has_work(plan_uri: str) -> bool:
-    """False when this very version was already decided on against this very champion."""
+    """False when this version was already decided on against this champion."""
     from pipelines.core import provenance
     from pipelines.registry import approvals
 
@@ -54,7 +55,7 @@ def has_work(plan_uri: str) -> bool:
         return False
     if (entry := registry.log.withdrawn().get(planned.version)) is not None:
         logger.info(
-            "Nothing to do: version %s was rolled back at %s (%s) and not released since.",
+            "Nothing to do: version %s was rolled back at %s (%s) and has not been released since.",
             planned.version, entry.at, entry.reason,
         )  # fmt: skip
         return False
@@ -73,7 +74,7 @@ def has_work(plan_uri: str) -> bool:
 
 
 def featurize(plan_uri: str) -> dict[str, int]:
-    """Compute the fingerprints that are not cached yet; returns how many were."""
+    """Compute the fingerprints that are not cached; returns counts of cached and computed ones."""
     from pipelines.features import fingerprint_cache
     from pipelines.intake import snapshot
     from pipelines.models import factories
@@ -134,7 +135,7 @@ def verify(evaluation_uri: str) -> str:
 
 
 def decide(evaluation_uri: str) -> str:
-    """Gate a version; returns the decision's URI. A failing verdict is a result, too.
+    """Gate a version; returns the decision's URI. A failing verdict is a result, not an error.
 
     Raises
     ------
@@ -149,8 +150,8 @@ def decide(evaluation_uri: str) -> str:
     evaluation = decisions.evaluation(loop.key(evaluation_uri))
     if evaluation.policy != provenance.gate_policy(loop.settings):
         raise StalePlanError(
-            f"version {evaluation.version} was evaluated under other rules than those in force: "
-            "settings, code or libraries changed since. Evaluate it again: clear `evaluate`, or "
+            f"version {evaluation.version} was evaluated under rules that are no longer in force: "
+            "settings, code or libraries have changed. Evaluate it again: clear `evaluate`, or "
             "python -m pipelines retrain"
         )
     check = decisions.find_check(evaluation)
@@ -162,7 +163,7 @@ def decide(evaluation_uri: str) -> str:
 
 
 def write_card(decision_uri: str) -> str:
-    """Draw the model card and its plots beside a decision; returns the card's URI.
+    """Draw the model card and its plots next to a decision; returns the card's URI.
 
     Repeating it changes nothing.
     """

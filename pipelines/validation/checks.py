@@ -1,4 +1,4 @@
-"""Check decoded rows: each row first, then the delivery as a whole, then beside its history."""
+"""Check decoded rows: each row, then the delivery as a whole, then its history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.core.settings import ValidationSettings
 from pipelines.intake.decoding import Rows
 from pipelines.records.validations import Agreement, Profile, RuleResult
 from pipelines.validation import drift, profiles, rules
-from pipelines.validation.drift import Judge
+from pipelines.validation.drift import Labeller
 from pipelines.validation.gx_runner import Finding, run_rules
 from pipelines.validation.history import History, empty
 from pipelines.validation.measurements import POSITIVE, Measured, measure
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """All that was found out about a delivery's rows.
+    """What the checks of a delivery's rows found.
 
     Parameters
     ----------
     findings : list of Finding
         Of every rule.
     notes : tuple of RuleResult
-        What could not be judged.
+        What could not be checked.
     reasons : dict of int to list of str
         Position of each row that breaks a row rule, with its reason codes.
     measured : Measured
@@ -49,7 +49,7 @@ class Checked:
 
     @property
     def results(self) -> Iterator[RuleResult]:
-        """Every finding in numbers and as a sentence, then what was not judged."""
+        """Every finding in numbers and as a sentence, then what was not checked."""
         for finding in self.findings:
             yield result(finding, len(self.measured.frame))
         yield from self.notes
@@ -61,7 +61,7 @@ def check_rows(
     night: date,
     settings: ValidationSettings,
     history: History | None = None,
-    judge: Judge | None = None,
+    labeller: Labeller | None = None,
 ) -> Checked:
     """Run the row rules, then on what they leave the rules on the delivery as a whole.
 
@@ -75,7 +75,7 @@ def check_rows(
         The limits.
     history : History, optional
         What earlier nights counted; without it nothing is compared.
-    judge : Judge, optional
+    labeller : Labeller, optional
         The champion.
     """
     history = history or empty(night.isoformat())
@@ -84,7 +84,7 @@ def check_rows(
     reasons = _reasons(findings)
     good = [row for row in range(len(rows)) if row not in reasons]
     profile = profiles.describe(measured, good)
-    agreed = _agreement(rows, good, judge, history)
+    agreed = _agreement(rows, good, labeller, history)
     compared: list[drift.Compared] = []  # without good rows it is held, and nothing is compared
     if good:
         newest = max(day for row in good if (day := rows.written_on[row]) is not None)
@@ -130,11 +130,11 @@ def _batch_frame(
 
 
 def _agreement(
-    rows: Rows, good: list[int], judge: Judge | None, history: History
+    rows: Rows, good: list[int], labeller: Labeller | None, history: History
 ) -> Agreement | None:
     texts = [text for row in good if (text := rows.text[row]) is not None]
     are_positive = [rows.label[row] == POSITIVE for row in good]
-    return drift.agreement(texts, are_positive, judge, history)
+    return drift.agreement(texts, are_positive, labeller, history)
 
 
 # ── In words ─────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ def result(finding: Finding, delivered_rows: int) -> RuleResult:
 def extra_columns(rows: Rows) -> RuleResult:
     """A warning about columns that nobody agreed on."""
     count = len(rows.extra_columns)
-    named = f": {[name[:40] for name in rows.extra_columns[:10]]}" if count else ""
+    names = f": {[name[:40] for name in rows.extra_columns[:10]]}" if count else ""
     return RuleResult(
         rule="extra_columns",
         severity="warning",
@@ -165,22 +165,21 @@ def extra_columns(rows: Rows) -> RuleResult:
         observed=float(count),
         limit="none",
         rows=0,
-        sentence=f"{count} columns beyond the agreed ones are ignored{named}.",
+        sentence=f"{count} columns beyond the agreed ones are ignored{names}.",
     )
 
 
 def _sentence(finding: Finding, delivered_rows: int) -> str:
     rule = finding.rule
     if finding.has_crashed:
-        return f"The check {rule.name} itself failed to run, so nothing can be said: not accepted."
+        return f"The check {rule.name} itself failed to run, so the delivery is not accepted."
     if rule.severity == "row":
         count = len(finding.rows)
-        return f"{count:,} of {delivered_rows:,} rows {rule.meaning} (wanted: {rule.limit})."
-    verb = "is within" if finding.is_passed else "is outside"
-    return f"{rule.name}: {rule.meaning}, {_shown(finding.observed)}, {verb} {rule.limit}."
+        return f"{count:,} of {delivered_rows:,} rows {rule.meaning} (expected: {rule.limit})."
+    return f"{rule.name}: {rule.meaning} {_shown(finding.observed)} (allowed: {rule.limit})."
 
 
 def _shown(observed: float | None) -> str:
     if observed is None:
-        return "which cannot be computed"
-    return f"{observed:,.0f}" if observed == int(observed) else f"{observed:.4f}"
+        return "cannot be computed"
+    return f"is {observed:,.0f}" if observed == int(observed) else f"is {observed:.4f}"

@@ -1,4 +1,4 @@
-"""A delivery beside what is usual for its source: age, size, balance, lengths, words, labels.
+"""Compare a delivery with what is usual for its source: age, size, balance, lengths, words, labels.
 
 Each comparison is one number with two limits: above the first it is shown, above the second it
 holds the delivery. The limits widen with chance, so a small delivery raises no false alarm. What
@@ -21,15 +21,15 @@ from pipelines.validation.profiles import CHANCE_FACTOR
 from pipelines.validation.rules import Rule, mean_between
 
 
-class Judge(Protocol):
-    """A champion that reads texts by itself; whoever calls the validation brings it along."""
+class Labeller(Protocol):
+    """A champion that labels texts; the caller of the validation provides it."""
 
     version: str
     holdout_accuracy: float  # share, in its own evaluation
     holdout_rows: int
 
     def are_positive(self, texts: Sequence[str]) -> Sequence[bool]:
-        """Whether it reads each text as positive."""
+        """Whether it labels each text as positive."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def freshness(newest: date | None, night: date, settings: ValidationSettings) ->
 def with_history(
     profile: Profile, delivered_rows: int, history: History, settings: ValidationSettings
 ) -> list[Compared]:
-    """The delivery beside its source's trailing deliveries."""
+    """Compare the delivery with its source's trailing deliveries."""
     size = _row_count(delivered_rows, history, settings)
     reference = history.reference
     if reference is None or min(profile.rows, reference.rows) < settings.drift_min_rows:
         seen = reference.rows if reference else 0
         why_not = (
-            f"{profile.rows:,} rows beside {seen:,} of the trailing nights; "
+            f"{profile.rows:,} rows compared with {seen:,} of the trailing nights; "
             f"{settings.drift_min_rows:,} are needed on both sides"
         )
         names = ("class_balance_change", "length_drift", "vocabulary_drift")
@@ -125,22 +125,23 @@ def _drift(
 
 
 def agreement(
-    texts: Sequence[str], are_positive: Sequence[bool], judge: Judge | None, history: History
+    texts: Sequence[str], are_positive: Sequence[bool], labeller: Labeller | None, history: History
 ) -> Agreement | None:
-    """Have the champion read the texts beside their labels; None without a champion."""
-    if judge is None or not texts:
+    """Compare the labels with those of the champion; None without a champion."""
+    if labeller is None or not texts:
         return None
-    answers = judge.are_positive(texts)
+    answers = labeller.are_positive(texts)
     agreeing = sum(bool(a) == bool(b) for a, b in zip(answers, are_positive, strict=True))
-    before = [found.agreement for _, found in history.trailing if found.agreement is not None]
-    rows = sum(one.rows for one in before)
-    usual = sum(one.agreeing_rows for one in before) / rows if rows else judge.holdout_accuracy
+    trailing = [past.agreement for _, past in history.trailing if past.agreement is not None]
+    rows = sum(past.rows for past in trailing)
+    agreeing_before = sum(past.agreeing_rows for past in trailing)
+    usual = agreeing_before / rows if rows else labeller.holdout_accuracy
     return Agreement(
-        champion=judge.version,
+        champion=labeller.version,
         rows=len(texts),
         agreeing_rows=agreeing,
         expected=usual,
-        expected_rows=rows or judge.holdout_rows,
+        expected_rows=rows or labeller.holdout_rows,
         is_own=bool(rows),
     )
 
@@ -148,24 +149,24 @@ def agreement(
 def with_champion(
     agreement: Agreement | None, settings: ValidationSettings, *, source: str
 ) -> Compared:
-    """Whether a source's labels agree with the champion as they used to: a poison alarm."""
+    """Check that the champion agrees with a source's labels as usual: a poison alarm."""
     name = "label_agreement"
     if agreement is None:
-        return Compared(name, "", why_not="there is no champion that could read the texts")
+        return Compared(name, "", why_not="there is no champion that could label the texts")
     if agreement.rows < settings.drift_min_rows:
         needed = settings.drift_min_rows
         return Compared(name, "", why_not=f"{agreement.rows:,} rows, {needed:,} are needed")
     now, usual = agreement.agreeing_rows / agreement.rows, agreement.expected
     by_chance = CHANCE_FACTOR * _standard_error(usual, agreement.rows, agreement.expected_rows)
     of_source = f" of source {source!r}" if source else ""
-    beside = (
+    compared_with = (
         f"of these labels and with {usual:.1%} of the labels{of_source} before"
         if agreement.is_own
         else f"of these labels{of_source} and with {usual:.1%} of labels in its own evaluation"
     )
     return Compared(
         name,
-        f"the drop of agreement with the champion, which agrees with {now:.1%} {beside}",
+        f"the champion agrees with {now:.1%} {compared_with}; the drop",
         usual - now,
         usual_high=max(settings.warn_agreement_drop, by_chance),
         high=max(settings.max_agreement_drop, by_chance),
@@ -173,25 +174,25 @@ def with_champion(
 
 
 def _standard_error(share: float, rows: int, other_rows: int) -> float:
-    """Of the difference of two shares that are equal in truth; never quite 0."""
+    """The standard error of the difference of two equal shares; never 0."""
     spread = max(share * (1 - share), 0.01)
     return math.sqrt(spread * (1 / rows + 1 / max(other_rows, 1)))
 
 
 def as_rules(compared: list[Compared]) -> list[Rule]:
     """The rules that check what could be compared; each reads the column of its name."""
-    return [rule for one in compared if not one.why_not for rule in _rules(one)]
+    return [rule for fact in compared if not fact.why_not for rule in _rules(fact)]
 
 
-def _rules(one: Compared) -> Iterator[Rule]:
+def _rules(fact: Compared) -> Iterator[Rule]:
     yield Rule(
-        one.name, "critical", one.name, _shown(one.low, one.high), one.meaning,
-        mean_between(one.low, one.high),
+        fact.name, "critical", fact.name, _shown(fact.low, fact.high), fact.meaning,
+        mean_between(fact.low, fact.high),
     )  # fmt: skip
-    if one.usual_high is not None:
+    if fact.usual_high is not None:
         yield Rule(
-            f"{one.name}_unusual", "warning", one.name, _shown(one.usual_low, one.usual_high),
-            one.meaning, mean_between(one.usual_low, one.usual_high),
+            f"{fact.name}_unusual", "warning", fact.name, _shown(fact.usual_low, fact.usual_high),
+            fact.meaning, mean_between(fact.usual_low, fact.usual_high),
         )  # fmt: skip
 
 
@@ -201,14 +202,14 @@ def _shown(low: float | None, high: float | None) -> str:
 
 def notes(compared: list[Compared]) -> Iterator[RuleResult]:
     """What could not be compared, and why: neither passed nor failed."""
-    for one in compared:
-        if one.why_not:
+    for fact in compared:
+        if fact.why_not:
             yield RuleResult(
-                rule=one.name,
+                rule=fact.name,
                 severity="note",
                 is_passed=True,
                 observed=None,
                 limit="",
                 rows=0,
-                sentence=f"{one.name}: not judged, {one.why_not}.",
+                sentence=f"{fact.name}: not compared: {fact.why_not}.",
             )

@@ -1,4 +1,4 @@
-"""Have Great Expectations check rules on a frame, and take its answers apart."""
+"""Check rules on a frame with Great Expectations, and read its results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation said: did it crash, did it pass, what did it see, which rows."""
+    """The result of one expectation: whether it crashed or passed, the observed value, the rows."""
 
     rule: Rule
     has_crashed: bool
@@ -23,8 +23,8 @@ class Finding:
     rows: tuple[int, ...]
 
 
-def run_rules(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
-    """Have Great Expectations check the rules, in an own context that is thrown away.
+def run_rules(frame: pd.DataFrame, rules: list[Rule]) -> list[Finding]:
+    """Check the rules with Great Expectations, in a context of their own that is thrown away.
 
     A shared context is corrupted by tasks that run at the same time; this one lives in memory.
     """
@@ -42,13 +42,13 @@ def run_rules(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
     context = gx.get_context(mode="ephemeral", project_config=in_memory)
     expectations = [
         rule.expectation(rule.column, severity="critical", meta={"rule": rule.name})
-        for rule in wanted
+        for rule in rules
     ]
     suite = gx.ExpectationSuite(name="reviews", expectations=expectations)
     source = context.data_sources.add_pandas("memory").add_dataframe_asset("rows")
     definition = source.add_batch_definition_whole_dataframe("all")
-    # Asked of the batch itself, the result is not stored in the context: that would copy each row's
-    # number several times.
+    # Validating the batch itself does not store the result in the context, which would copy each
+    # row's number several times.
     result = definition.get_batch(batch_parameters={"dataframe": frame}).validate(
         suite,
         result_format={
@@ -58,7 +58,7 @@ def run_rules(frame: pd.DataFrame, wanted: list[Rule]) -> list[Finding]:
         },
     )
     by_name = {line.expectation_config.meta["rule"]: line for line in result.results}
-    return [_finding(rule, by_name.get(rule.name)) for rule in wanted]
+    return [_finding(rule, by_name.get(rule.name)) for rule in rules]
 
 
 def _finding(rule: Rule, line: Any) -> Finding:

@@ -1,7 +1,7 @@
-"""What a delivery is compared with: earlier deliveries as the ledger and the stored reports say.
+"""What a delivery is compared with: earlier deliveries, from the ledger and the stored reports.
 
-Only deliveries that an earlier night counted are looked at. So deliveries of one night are judged
-alike in whatever order and however many at once, and a repeated task sees the same history.
+Only deliveries that an earlier night counted are used. So all deliveries of a night are compared
+with the same history, in any order and at any concurrency, and so is a repeated task.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class History:
 
     @property
     def reference(self) -> Profile | None:
-        """The trailing deliveries as if they were one; None when there is none."""
+        """The trailing deliveries merged into one profile; None when there are none."""
         return profiles.together(
-            found.profile for _, found in self.trailing if found.profile is not None
+            past.profile for _, past in self.trailing if past.profile is not None
         )
 
     @property
     def mean_rows(self) -> float | None:
-        """Delivered rows per trailing delivery; None when there is none."""
-        rows = [found.delivered_rows for _, found in self.trailing]
+        """Delivered rows per trailing delivery; None when there are none."""
+        rows = [past.delivered_rows for _, past in self.trailing]
         return sum(rows) / len(rows) if rows else None
 
 
@@ -83,14 +83,14 @@ def collect(
     settings: ValidationSettings,
     learned: Snapshot | None = None,
 ) -> History:
-    """Read the history that a delivery is judged by.
+    """Read the history that a delivery is compared with.
 
     Parameters
     ----------
     reviews : Bucket
         Where ledger and reports are.
     delivery : str
-        The delivery itself, which is no part of its history.
+        The delivery itself, which is not part of its history.
     source : str
         Whose deliveries are comparable.
     before : str
@@ -103,47 +103,47 @@ def collect(
     Raises
     ------
     TrustError
-        If an entry of the ledger is not proven to be one, or was taken away. A delivery that is
-        compared with less than there was might pass.
+        If an entry of the ledger is missing or its proof fails. A delivery that is compared with
+        less than there was might pass.
     """
     day = checked_night(before)
     every = standings.every(reviews)
     check_nothing_lost(every, learned)
     counted = [
-        one
-        for one in every
-        if one.outcome.delivery != delivery and one.accepted and one.outcome.counted_in < before
+        past
+        for past in every
+        if past.outcome.delivery != delivery and past.accepted and past.outcome.counted_in < before
     ]
     recent = _since(counted, day, settings.trailing_nights)
     known, digest = _known(reviews, _since(counted, day, settings.duplicate_nights), recent)
-    of_source = [one for one in recent if one.outcome.source == source]
-    of_source.sort(key=lambda one: (one.outcome.counted_in, one.outcome.delivery))
-    keys = [one.validation_key for one in of_source]
-    found = list(in_parallel(lambda key: reviews.get_record(key, Validation), keys))
-    trailing = tuple(zip(keys, found, strict=True))
+    of_source = [past for past in recent if past.outcome.source == source]
+    of_source.sort(key=lambda past: (past.outcome.counted_in, past.outcome.delivery))
+    keys = [past.validation_key for past in of_source]
+    validations = list(in_parallel(lambda key: reviews.get_record(key, Validation), keys))
+    trailing = tuple(zip(keys, validations, strict=True))
     return History(before, known, digest, trailing, source)
 
 
-def _since(found: Iterable[Standing], day: date, nights: int) -> list[Standing]:
+def _since(counted: Iterable[Standing], day: date, nights: int) -> list[Standing]:
     first = (day - timedelta(days=nights)).isoformat()
-    return [one for one in found if one.outcome.counted_in >= first]
+    return [past for past in counted if past.outcome.counted_in >= first]
 
 
 def _known(
     reviews: Bucket, counted: Sequence[Standing], recent: Sequence[Standing]
 ) -> tuple[Known, str]:
     parts: dict[str, Partition] = {
-        sketch.sha256: sketch for one in counted for sketch in one.sketches
+        sketch.sha256: sketch for past in counted for sketch in past.sketches
     }
     names = sorted(parts)
-    is_recent = {sketch.sha256 for one in recent for sketch in one.sketches}
+    is_recent = {sketch.sha256 for past in recent for sketch in past.sketches}
     read = list(
         in_parallel(lambda name: signatures.from_table(read_partition(reviews, parts[name])), names)
     )
     keys = [NOTHING_KNOWN.text_keys, *(keys for keys, _ in read)]
-    found = [
+    recent_signatures = [
         NOTHING_KNOWN.signatures,
         *(cells for name, (_, cells) in zip(names, read, strict=True) if name in is_recent),
     ]
-    known = Known(np.unique(np.concatenate(keys)), np.concatenate(found))
+    known = Known(np.unique(np.concatenate(keys)), np.concatenate(recent_signatures))
     return known, sha256_of(canonical_json([[name, name in is_recent] for name in names]))

@@ -1,4 +1,4 @@
-"""What the rules need to know of each row, measured once and without the text.
+"""Measure once, for each row, what the rules need; the text itself is not kept.
 
 One pass computes yes/no columns, lengths and word fingerprints. Great Expectations sees the frame;
 the signatures and the fingerprints are for comparing texts and deliveries.
@@ -50,27 +50,27 @@ _MOJIBAKE = re.compile(
     "\u00c3[\u0080-\u00bf\u20ac-\u2122]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\ufffd"
 )
 
-# Frequent in English, and no words of the languages around it. Real reviews of 200 characters with
-# fewer than three different ones of these are one in six thousand.
+# Frequent in English, and not words of related languages. Of real reviews of 200 characters, one in
+# six thousand has fewer than three different ones of these.
 _ENGLISH_TEXT = (
     "the and that this with but they you are not from which would there their what been were when "
     "who because about his its it than just very them of to for"
 )
 _ENGLISH = fingerprint([_ENGLISH_TEXT], ngram_max=1, bits=features_signatures.BITS).ids
-_CHARS_TO_TELL_LANGUAGE, _ENGLISH_WORDS = 200, 3
+_CHARS_TO_SEE_LANGUAGE, _ENGLISH_WORDS = 200, 3
 _WORDS_TO_REPEAT, _LEAST_NGRAMS_PER_WORD = 40, 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """The last bits of each text's n-grams: all that comparing vocabularies takes.
+    """The last bits of each text's n-grams, enough to compare vocabularies.
 
     Parameters
     ----------
     low_bits : ndarray of uint8, shape (n_ngrams,)
         Text after text.
     lengths : ndarray of int64, shape (n_rows,)
-        How many belong to each text.
+        How many n-grams belong to each text.
     """
 
     low_bits: NDArray[np.uint8]
@@ -80,8 +80,8 @@ class Bins:
         """How many n-grams of the texts at ``rows``, none of them twice, fall into each bin."""
         is_counted = np.zeros(len(self.lengths), np.bool_)
         is_counted[rows] = True
-        found = self.low_bits[np.repeat(is_counted, self.lengths)]
-        return np.bincount(found, minlength=VOCABULARY_BINS)
+        counted_bits = self.low_bits[np.repeat(is_counted, self.lengths)]
+        return np.bincount(counted_bits, minlength=VOCABULARY_BINS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Measured:
 
     Parameters
     ----------
-    frame : DataFrame of shape (n_rows, n_metrics)
+    frame : DataFrame of shape (n_rows, n_columns)
         With a fresh RangeIndex: positions in the delivery. The only part that the rules see.
     text_ids : list of str or None
         Null where there is no text.
@@ -117,26 +117,26 @@ def measure(
     night : date
         The day the delivery was made for.
     settings : ValidationSettings
-        For the limits that a column already needs.
+        The limits; some columns depend on them.
     known : Known
         Texts of earlier deliveries that count.
     """
     import pandas as pd
 
     chars = [len(text.strip()) if text else None for text in rows.text]
-    # A text that is too long is quarantined for that. Reading on in it could take hours.
+    # A text that is too long is quarantined for that. Reading all of it could take hours.
     texts = [
         text if count is not None and count <= settings.max_text_chars else None
         for text, count in zip(rows.text, chars, strict=True)
     ]
-    found = [None if text is None else text_id(text) for text in texts]
-    ids = [None if one == _NO_TEXT else one for one in found]
+    digests = [None if text is None else text_id(text) for text in texts]
+    ids = [None if digest == _NO_TEXT else digest for digest in digests]
     grams, signatures, english_words = _read_words(texts)
     columns = {
         "text_chars": pd.Series(chars, dtype="float64"),
         "label": pd.Series(rows.label, dtype="str"),
         "text_missing": [
-            not text or one == _NO_TEXT for text, one in zip(rows.text, found, strict=True)
+            not text or digest == _NO_TEXT for text, digest in zip(rows.text, digests, strict=True)
         ],
         **_row_columns(rows, night, settings),
         **_text_columns(texts, chars, grams.lengths, english_words),
@@ -150,7 +150,7 @@ def _read_words(
 ) -> tuple[Bins, NDArray[np.uint16], NDArray[np.int64]]:
     """Bins, signatures and the number of English words of each text, some hundred texts at a time.
 
-    The fingerprints themselves are never there all at once: they take more memory than the texts.
+    The fingerprints are never all in memory at once: they take more than the texts.
     """
     low_bits, lengths = bytearray(), [np.empty(0, np.int64)]
     signatures, english = [features_signatures.NOTHING_KNOWN.signatures], [np.empty(0, np.int64)]
@@ -171,16 +171,16 @@ def _read_words(
 
 
 def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[str, list[bool]]:
-    """Columns that say true where a row is broken, whatever its text says."""
+    """Columns that are true where a row is broken, regardless of its text."""
     last_day = night + timedelta(days=settings.max_future_days)
     first_day = night - timedelta(days=settings.late_window_days)
     faults = {
-        code: [code in found for found in rows.faults]
+        code: [code in faults_of_row for faults_of_row in rows.faults]
         for code in (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
     }
     return {
         **faults,
-        "review_id_missing": [not (one and one.strip()) for one in rows.review_id],
+        "review_id_missing": [not (name and name.strip()) for name in rows.review_id],
         "review_id_repeated": _repeats(rows.review_id),
         "label_contradicts_rating": [
             _contradicts(label, rating)
@@ -199,9 +199,9 @@ def _text_columns(
 ) -> dict[str, list[bool] | NDArray[np.bool_]]:
     words = np.array([len(text.split()) if text else 0 for text in texts])
     is_repetitive = (words >= _WORDS_TO_REPEAT) & (ngrams < _LEAST_NGRAMS_PER_WORD * words)
-    # Long enough to tell the language, and with next to no English word. What says one thing over
-    # and over is that, in whatever language.
-    is_long = np.array([(count or 0) >= _CHARS_TO_TELL_LANGUAGE for count in chars], np.bool_)
+    # Long enough to recognize the language, with almost no English word. A repetitive text is not
+    # also reported as foreign.
+    is_long = np.array([(count or 0) >= _CHARS_TO_SEE_LANGUAGE for count in chars], np.bool_)
     is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
     return {
         "text_html": [bool(text and _HTML.search(text)) for text in texts],
@@ -215,7 +215,7 @@ def _text_columns(
 def _repeat_columns(
     ids: list[str | None], signatures: NDArray[np.uint16], known: Known
 ) -> dict[str, NDArray[np.bool_]]:
-    """Each repeat is told once: exact before near, of this delivery before of earlier ones."""
+    """Report each repeat once: exact before near, within this delivery before earlier ones."""
     keys = features_signatures.text_keys(ids)
     repeated = np.array(_repeats(ids), np.bool_)
     is_known = np.isin(keys, known.text_keys) & (keys != 0)

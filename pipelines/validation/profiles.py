@@ -1,8 +1,8 @@
 """A delivery as a few histograms, and how far two of them are apart.
 
-Distances are population stability indices. Two samples of one kind are apart, too: by about
-(bins - 1) * (1 / n + 1 / m) for n and m independent draws. So a limit holds for what goes beyond
-three times that.
+Distances are population stability indices. Even two samples of the same distribution differ, by
+about (bins - 1) * (1 / n + 1 / m) for n and m independent draws. So no limit is below three times
+that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _counts(values: NDArray[np.intp], bins: int) -> tuple[int, ...]:
 
 
 def together(profiles: Iterable[Profile]) -> Profile | None:
-    """Several deliveries as if they were one; None for none at all."""
+    """The profile of several deliveries taken together; None without any."""
     parts = list(profiles)
     if not parts:
         return None
@@ -65,16 +65,16 @@ def distance(counts: Sequence[int], reference: Sequence[int]) -> float:
     psi : float
         0 for equal shares; each empty bin counts as half an observation.
     """
-    one, other = _shares(counts), _shares(reference)
-    return float(((one - other) * np.log(one / other)).sum())
+    now, usual = _shares(counts), _shares(reference)
+    return float(((now - usual) * np.log(now / usual)).sum())
 
 
 def chance(counts: Sequence[int], reference: Sequence[int]) -> float:
-    """The distance to expect of two samples of one kind; infinite without any observation."""
+    """The expected distance of two samples of one distribution; infinite without observations."""
     draws = sum(counts), sum(reference)
     if not all(draws):
         return float("inf")
-    return (len(counts) - 1) * sum(1 / each for each in draws)
+    return (len(counts) - 1) * sum(1 / count for count in draws)
 
 
 def _shares(counts: Sequence[int]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""Rows that do not count, looked at again: released, judged by today's rules, or discarded.
+"""Carry out a replay: release, revalidate or discard rows that do not count.
 
-A replay adds an entry to the delivery's own ledger; nothing is taken back or overwritten, so a
-snapshot that was pinned before stays what it was. A plan is made first, from the newest entry. If
-another replay comes first, the plan is refused.
+A replay adds an entry to the delivery's own ledger; nothing is removed or overwritten, so an
+earlier snapshot stays the same. A plan is made first, from the newest entry. If another replay is
+applied before it, the plan is refused.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def apply_plan(reviews: Bucket, plan: ReplayPlan, settings: Settings, *, actor: 
     Raises
     ------
     ReplayError
-        If the ledger moved on since the plan was made: make a new one.
+        If another replay was applied after the plan was made: make a new plan.
     """
     standing = standings.find(reviews, plan.delivery)
     if standing is None:
-        raise ReplayError(f"delivery {plan.delivery} was never concluded")
+        raise ReplayError(f"delivery {plan.delivery} was never accepted or held")
     done = _already_done(standing, plan)
     if done is not None:
         return done
@@ -87,11 +87,11 @@ def _replay(
             reviews, delivery, rows, measured, good=list(plan.accept), quarantined=reasons
         )
     accepted = standing.accepted_rows + len(plan.accept)
-    found = reviews.get_record(plan.validation_key, Validation)
+    validation = reviews.get_record(plan.validation_key, Validation)
     counted = accepted + len(plan.quarantine) + plan.held_rows + plan.discarded_rows
-    if counted != found.delivered_rows:
+    if counted != validation.delivered_rows:
         raise TrustError(
-            f"replay of delivery {plan.delivery} does not add up: {found.delivered_rows} "
+            f"replay of delivery {plan.delivery} does not add up: {validation.delivered_rows} "
             f"delivered, {counted} accounted for"
         )
     return Replay(
@@ -101,7 +101,7 @@ def _replay(
         action=plan.action,
         verdict=plan.verdict,
         why=plan.why,
-        delivered_rows=found.delivered_rows,
+        delivered_rows=validation.delivered_rows,
         accepted_rows=accepted,
         quarantined_rows=len(plan.quarantine),
         held_rows=plan.held_rows,

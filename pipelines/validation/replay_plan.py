@@ -1,4 +1,4 @@
-"""A replay, planned: what a person's decision would do to rows that do not count."""
+"""Plan a replay: what a person's decision would do to rows that do not count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.intake.partitions import read_partition
 from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import Delivery, Replay, ReplayAction, ReplayPlan, ReplayVerdict
 from pipelines.validation import checks, history, validate
-from pipelines.validation.drift import Judge
+from pipelines.validation.drift import Labeller
 from pipelines.validation.measurements import Measured, measure
 from pipelines.validation.rules import LABELS
 
@@ -44,9 +44,9 @@ def make_plan(
     rows: Sequence[int] | None,
     reason: str,
     settings: Settings,
-    judge: Judge | None = None,
+    labeller: Labeller | None = None,
 ) -> tuple[str, ReplayPlan]:
-    """Think a replay over: what would become of which rows.
+    """Plan a replay: decide what would become of which rows.
 
     A release or discard that repeats the newest one (same rows, same reason) gets that one's plan,
     so that a command or a task whose answer was lost can be repeated.
@@ -58,14 +58,14 @@ def make_plan(
     delivery : str
         Its sha256.
     action : {"release", "revalidate", "discard"}
-        Let rows count, judge them by today's rules, or give them up for good.
+        Accept rows, validate them by today's rules, or give them up permanently.
     rows : sequence of int or None
         Positions of quarantined rows; None for all, and for a delivery that is held.
     reason : str
-        Kept for good.
+        Kept permanently.
     settings : Settings
         Today's rules.
-    judge : Judge, optional
+    labeller : Labeller, optional
         The champion, for ``revalidate``.
 
     Returns
@@ -76,22 +76,22 @@ def make_plan(
     Raises
     ------
     ReplayError
-        If there is no reason, no such delivery, or nothing that this can be done to.
+        If the reason is blank, the delivery is unknown, or the action applies to none of its rows.
     """
-    standing, found = _asked_for(reviews, delivery, reason)
-    asked = None if rows is None else tuple(rows)
-    repeated = _repeated(reviews, standing, (action, asked, reason.strip()))
+    standing, record = _requested(reviews, delivery, reason)
+    positions = None if rows is None else tuple(rows)
+    repeated = _repeated(reviews, standing, (action, positions, reason.strip()))
     if repeated:
         return repeated.object_key, repeated
     _check_any_left(standing)
-    effect = _effect(reviews, found, standing, action, rows, (settings, judge))
+    effect = _effect(reviews, record, standing, action, rows, (settings, labeller))
     number = len(standing.replays) + 1
     plan = ReplayPlan(
         delivery=delivery,
         number=number,
         follows=standing.newest.digest(),
         action=action,
-        rows=asked,
+        rows=positions,
         verdict=_verdict(standing, effect),
         why=effect.why,
         accept=effect.accept,
@@ -116,7 +116,7 @@ class LeftOut:
 
 
 def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[LeftOut]:
-    """The rows of a delivery that break a rule: those in quarantine, or of a held one by today's.
+    """The rows in quarantine or, of a held delivery, those that break a rule today.
 
     Raises
     ------
@@ -141,14 +141,14 @@ def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[Le
     ]
 
 
-def _asked_for(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
+def _requested(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
     if not reason.strip():
-        raise ReplayError("a replay needs a reason: whoever reads the ledger later will ask")
+        raise ReplayError("a replay needs a reason, for people who read the ledger later")
     standing = standings.find(reviews, delivery)
     if standing is None:
         raise ReplayError(
-            f"delivery {delivery!r} was never concluded. Those that are held or have quarantined "
-            "rows: python -m pipelines delivery list"
+            f"delivery {delivery!r} was never accepted or held. To list those that are held or "
+            "have quarantined rows: python -m pipelines delivery list"
         )
     return standing, reviews.get_record(delivery_key(delivery), Delivery)
 
@@ -158,8 +158,8 @@ def _repeated(
     standing: Standing,
     request: tuple[ReplayAction, tuple[int, ...] | None, str],
 ) -> ReplayPlan | None:
-    """The newest replay's plan, if it is this very request. Rules may change, so validating
-    again is a new request each time.
+    """The newest replay's plan, if it is the same request. Rules may change, so each
+    revalidation is a new request.
     """
     newest = standing.newest
     if not isinstance(newest, Replay) or newest.action == "revalidate":
@@ -182,9 +182,9 @@ def _effect(
     standing: Standing,
     action: ReplayAction,
     rows: Sequence[int] | None,
-    judging: tuple[Settings, Judge | None],
+    by: tuple[Settings, Labeller | None],
 ) -> _Effect:
-    settings, judge = judging
+    settings, labeller = by
     if standing.verdict != "HELD":
         return _on_quarantined(reviews, delivery, standing, action, rows, settings)
     if rows is not None:
@@ -193,7 +193,7 @@ def _effect(
         count = standing.newest.held_rows
         return _Effect(discard=count, why=f"All {count:,} held rows are given up.")
     if action == "revalidate":
-        return _validated(reviews, delivery, standing, settings, judge)
+        return _validated(reviews, delivery, standing, settings, labeller)
     return _released(reviews, delivery, standing, settings)
 
 
@@ -226,37 +226,37 @@ def _validated(
     delivery: Delivery,
     standing: Standing,
     settings: Settings,
-    judge: Judge | None,
+    labeller: Labeller | None,
 ) -> _Effect:
-    key, found = validate.validate(
-        reviews, delivery, settings, before=standing.outcome.counted_in, judge=judge
+    key, validation = validate.validate(
+        reviews, delivery, settings, before=standing.outcome.counted_in, labeller=labeller
     )
-    if found.verdict == "HELD":
-        why = f"By today's rules it is held, too. {found.why}"
-        return _Effect(is_held=True, held_rows=found.held_rows, why=why, validation_key=key)
+    if validation.verdict == "HELD":
+        why = f"Today's rules would still hold it. {validation.why}"
+        return _Effect(is_held=True, held_rows=validation.held_rows, why=why, validation_key=key)
     quarantine = {
         row["row"]: row["reasons"]
         for row in (
-            read_partition(reviews, found.quarantined, ["row", "reasons"]).to_pylist()
-            if found.quarantined
+            read_partition(reviews, validation.quarantined, ["row", "reasons"]).to_pylist()
+            if validation.quarantined
             else []
         )
     }
-    accept = tuple(row for row in range(found.delivered_rows) if row not in quarantine)
+    accept = tuple(row for row in range(validation.delivered_rows) if row not in quarantine)
     left = _left(quarantine, ())
-    return _Effect(accept, left, why=found.why, validation_key=key)
+    return _Effect(accept, left, why=validation.why, validation_key=key)
 
 
 def _released(
     reviews: Bucket, delivery: Delivery, standing: Standing, settings: Settings
 ) -> _Effect:
-    """What breaks a row rule goes to quarantine all the same."""
+    """Rows that break a row rule still go to quarantine."""
     try:
         reasons = _reasons_today(reviews, delivery, standing, settings)
     except UnreadableDeliveryError as error:
         raise ReplayError(
-            f"delivery {delivery.sha256} cannot be released, its file cannot be read: "
-            f"{error.detail} Ask upstream for a whole one: {_RULES}"
+            f"delivery {delivery.sha256} cannot be released because its file cannot be read: "
+            f"{error.detail} Ask upstream for a complete file: {_RULES}"
         ) from error
     accept = tuple(row for row in range(standing.newest.held_rows) if row not in reasons)
     why = f"{len(accept):,} rows count from now on, {len(reasons):,} go to quarantine."
@@ -289,7 +289,7 @@ def _chosen(rows: Sequence[int] | None, reasons: dict[int, list[str]]) -> list[i
     unknown = sorted(set(rows) - set(reasons))
     if unknown or not rows:
         raise ReplayError(
-            f"rows {unknown[:10]} are not in quarantine. There are: {sorted(reasons)[:20]}"
+            f"rows {unknown[:10]} are not in quarantine. Rows in quarantine: {sorted(reasons)[:20]}"
         )
     return sorted(set(rows))
 
@@ -310,7 +310,7 @@ def measured_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> tu
 
 
 def _check_usable(measured: Measured, chosen: Sequence[int]) -> None:
-    """Only what has a text, a label and a day can be trained on, whoever says so."""
+    """Refuse rows without a text, a label or a day: nothing can be trained on them."""
     labels, undated = measured.frame["label"].tolist(), measured.frame[DATE_INVALID].tolist()
     unusable = [
         row
@@ -320,7 +320,7 @@ def _check_usable(measured: Measured, chosen: Sequence[int]) -> None:
     if unusable:
         raise ReplayError(
             f"rows {unusable[:10]} cannot be released: each lacks a text of the allowed length, a "
-            "known label or a day. Name the others, or discard these."
+            "known label or a day. Choose other rows, or discard these."
         )
 
 

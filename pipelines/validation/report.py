@@ -1,7 +1,7 @@
-"""The page that says what a validation found: one file, no script, nothing from elsewhere.
+"""The page on what a validation found: one file, no script, nothing from elsewhere.
 
 Reviews, names of files and columns are hostile: every value goes through Jinja2's escaping, what
-hides or turns lines round is spelled out, and texts were cut short before they came here.
+hides or reverses text is spelled out, and texts were cut short before they came here.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
 
 
-def render(found: Validation, delivery: Delivery, last_good: Validation | None) -> str:
+def render(validation: Validation, delivery: Delivery, last_good: Validation | None) -> str:
     """The page on one delivery.
 
     Parameters
     ----------
-    found : Validation
-        What was found.
+    validation : Validation
+        What was validation.
     delivery : Delivery
-        The delivery it was found in.
+        The delivery that was validated.
     last_good : Validation or None
         Of the last delivery of the same source that counts.
     """
     return templating.markup("pipelines.validation").get_template("report.html.jinja").render(
-        found=found,
+        validation=validation,
         delivery=delivery,
         runbook=_RUNBOOK,
-        failed=[rule for rule in found.rules if not rule.is_passed],
-        passed=_in_order([rule for rule in found.rules if rule.is_passed]),
-        differences=differences(found, last_good) if last_good else [],
-        bars=_bars(found.profile, found.reference),
+        failed=[rule for rule in validation.rules if not rule.is_passed],
+        passed=_in_order([rule for rule in validation.rules if rule.is_passed]),
+        differences=differences(validation, last_good) if last_good else [],
+        bars=_bars(validation.profile, validation.reference),
         labels=[(_x(bin_), edge) for bin_, edge in enumerate(LENGTH_EDGES) if bin_ % 2 == 0],
         width=_WIDTH,
         height=_HEIGHT,
@@ -58,37 +58,37 @@ def read(reviews: Bucket, key: str) -> Validation:
     Raises
     ------
     TrustError
-        If the key is that of none, or it belongs to another delivery.
+        If the key is not that of a validation, or it belongs to another delivery.
     ObjectMissingError
         If it is not there.
     """
-    named = VALIDATION_KEY.fullmatch(key)
-    if named is None:
-        raise TrustError(f"{key[:200]!r} is no key of a validation")
-    found = reviews.get_record(key, Validation)
-    if found.delivery != named[1]:
-        raise TrustError(f"{reviews.uri(key)} is of another delivery, {found.delivery}")
-    return found
+    match = VALIDATION_KEY.fullmatch(key)
+    if match is None:
+        raise TrustError(f"{key[:200]!r} is not the key of a validation")
+    validation = reviews.get_record(key, Validation)
+    if validation.delivery != match[1]:
+        raise TrustError(f"{reviews.uri(key)} belongs to another delivery, {validation.delivery}")
+    return validation
 
 
 def page(reviews: Bucket, key: str) -> str:
-    """The page on a validation, drawn anew from the records: a stored page may say anything.
+    """The page on a validation, drawn from the records again: a stored page may have been changed.
 
     Raises
     ------
     TrustError, ObjectMissingError
         If the validation or the delivery cannot be read.
     """
-    found = read(reviews, key)
-    delivery = reviews.get_record(delivery_key(found.delivery), Delivery)
-    return render(found, delivery, _last_good(reviews, found))
+    validation = read(reviews, key)
+    delivery = reviews.get_record(delivery_key(validation.delivery), Delivery)
+    return render(validation, delivery, _last_good(reviews, validation))
 
 
-def _last_good(reviews: Bucket, found: Validation) -> Validation | None:
-    if not found.basis.trailing:
+def _last_good(reviews: Bucket, validation: Validation) -> Validation | None:
+    if not validation.basis.trailing:
         return None
     try:
-        return read(reviews, found.basis.trailing[-1])
+        return read(reviews, validation.basis.trailing[-1])
     except (TrustError, ObjectMissingError) as error:
         logger.warning("the page has no differences: %s", error)
         return None
@@ -99,7 +99,7 @@ def _in_order(rules: list[RuleResult]) -> list[RuleResult]:
 
 
 def differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]:
-    """What a delivery is like beside another one: what is compared, now, then."""
+    """Compare two deliveries: what is compared, now, then."""
     counts = [
         ("rows delivered", now.delivered_rows, then.delivered_rows),
         ("rows quarantined", now.quarantined_rows, then.quarantined_rows),
@@ -108,12 +108,16 @@ def differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]
             for code in sorted({*now.reasons, *then.reasons})
         ),
     ]
-    lines = [(name, f"{one:,}", f"{other:,}") for name, one, other in counts]
+    lines = [(name, f"{new:,}", f"{old:,}") for name, new, old in counts]
     return [
         *lines,
         ("share of positive reviews", _positive(now.profile), _positive(then.profile)),
         ("usual length in characters", _usual_length(now.profile), _usual_length(then.profile)),
-        ("labels as the champion reads them", _agreeing(now.agreement), _agreeing(then.agreement)),
+        (
+            "labels the champion agrees with",
+            _agreeing(now.agreement),
+            _agreeing(then.agreement),
+        ),
         *_distances(now.profile, then.profile),
     ]
 
@@ -123,7 +127,7 @@ def _positive(profile: Profile | None) -> str:
 
 
 def _usual_length(profile: Profile | None) -> str:
-    """The length that half of the texts stay below, as far as the histogram tells."""
+    """The histogram bin of the median text length."""
     if profile is None or not profile.rows:
         return "-"
     counted = itertools.accumulate(profile.chars)
@@ -157,9 +161,9 @@ def _distances(now: Profile | None, then: Profile | None) -> list[tuple[str, str
 def _bars(profile: Profile | None, reference: Profile | None) -> list[dict[str, Any]]:
     """Two bars per length bin, scaled to the highest of them all."""
     shares = {
-        kind: [count / one.rows for count in one.chars]
-        for kind, one in (("usual", reference), ("now", profile))
-        if one is not None and one.rows
+        kind: [count / shown.rows for count in shown.chars]
+        for kind, shown in (("usual", reference), ("now", profile))
+        if shown is not None and shown.rows
     }
     highest = max((share for kind in shares.values() for share in kind), default=0.0)
     return [

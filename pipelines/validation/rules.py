@@ -1,4 +1,4 @@
-"""What a good delivery is: rules as code, and the expectations that check them.
+"""The rules for a good delivery, and the expectations that check them.
 
 - A **row** rule moves each row that breaks it to quarantine, with the rule's name as reason code.
 - A **critical** rule holds the whole delivery. So does a check that crashes.
@@ -22,7 +22,7 @@ from pipelines.validation.measurements import (
 )
 
 LABELS = (NEGATIVE, POSITIVE)
-# Rows that count already have a budget of their own: they harm nothing.
+# Repeats of rows that count already have their own limit: they do no harm.
 KNOWN_REASONS = frozenset({"text_known", "text_near_known"})
 
 
@@ -77,7 +77,7 @@ def row_rules(settings: ValidationSettings) -> list[Rule]:
 
 
 def _row_flags(settings: ValidationSettings) -> dict[str, tuple[str, str]]:
-    """Yes/no rules on all but the text: limit and meaning of each."""
+    """Yes/no rules on everything except the text: limit and meaning of each."""
     return {
         MALFORMED_ROW: ("whole rows", "are not whole rows of the file"),
         INVALID_UTF8: ("UTF-8", "hold bytes that are not UTF-8"),
@@ -87,7 +87,10 @@ def _row_flags(settings: ValidationSettings) -> dict[str, tuple[str, str]]:
             f"positive > {HIGHEST_NEGATIVE_RATING} stars, negative < {LOWEST_POSITIVE_RATING}",
             "have a label that contradicts their rating",
         ),
-        RATING_INVALID: ("1 ... 10 or none", "have a rating that is no whole number from 1 to 10"),
+        RATING_INVALID: (
+            "1 ... 10 or none",
+            "have a rating other than the whole numbers 1 to 10",
+        ),
         DATE_INVALID: ("YYYY-MM-DD", "have no readable date"),
         "written_in_future": (
             f"night + {settings.max_future_days} days",
@@ -104,10 +107,10 @@ def _text_flags() -> dict[str, tuple[str, str]]:
     """Yes/no rules on the text: limit and meaning of each."""
     return {
         "text_missing": ("a text", "have no text"),
-        "text_html": ("no markup but <br />", "hold HTML other than line breaks"),
-        "text_escaped": ("plain characters", "hold HTML entities: the text was escaped once more"),
+        "text_html": ("no markup except <br />", "hold HTML other than line breaks"),
+        "text_escaped": ("plain characters", "hold HTML entities: the text was escaped twice"),
         "text_mojibake": ("readable characters", "hold characters damaged by a wrong encoding"),
-        "text_repetitive": ("a text", "say the same few words over and over"),
+        "text_repetitive": ("a text", "repeat the same few words"),
         "text_other_language": ("English", "are not in English"),
         "text_repeated": ("each text once", "repeat a text of the same delivery"),
         "text_near_repeated": (
@@ -119,7 +122,7 @@ def _text_flags() -> dict[str, tuple[str, str]]:
 
 
 def batch_rules(settings: ValidationSettings, *, delivered_rows: int) -> list[Rule]:
-    """Rules on the delivery as a whole, judged after its row rules.
+    """Rules on the delivery as a whole, checked after its row rules.
 
     They see one row per delivered row: ``is_bad`` and ``is_known`` (0 or 1; a row that breaks
     rules of both kinds is bad), and ``is_positive`` (0 or 1, null where quarantined).
@@ -129,7 +132,7 @@ def batch_rules(settings: ValidationSettings, *, delivered_rows: int) -> list[Ru
     def row_count(column: str, **common: Any) -> Any:  # noqa: ARG001 - the table has one count
         return gxe.ExpectTableRowCountToBeBetween(min_value=settings.min_rows, **common)
 
-    bad, known = settings.max_quarantined_share, settings.max_known_share
+    bad, repeated = settings.max_quarantined_share, settings.max_known_share
     rules = [
         Rule(
             "row_count", "critical", "is_bad", f"at least {settings.min_rows} rows",
@@ -140,8 +143,8 @@ def batch_rules(settings: ValidationSettings, *, delivered_rows: int) -> list[Ru
             "the share of rows that break a row rule", mean_between(0.0, bad),
         ),
         Rule(
-            "known_share", "critical", "is_known", f"at most {known:.1%}",
-            "the share of rows that count already", mean_between(0.0, known),
+            "known_share", "critical", "is_known", f"at most {repeated:.1%}",
+            "the share of rows that count already", mean_between(0.0, repeated),
         ),
     ]  # fmt: skip
     if delivered_rows < settings.balance_min_rows:

@@ -34,7 +34,7 @@ from pipelines.records.deliveries import Delivery
 from pipelines.records.validations import Basis, Example, RuleResult, Validation
 from pipelines.validation import checks, history, report
 from pipelines.validation.checks import Checked
-from pipelines.validation.drift import Judge
+from pipelines.validation.drift import Labeller
 from pipelines.validation.history import History
 from pipelines.validation.measurements import POSITIVE, Measured
 
@@ -50,7 +50,7 @@ def validate(
     settings: Settings,
     *,
     before: str | None = None,
-    judge: Judge | None = None,
+    labeller: Labeller | None = None,
     learned: Snapshot | None = None,
 ) -> tuple[str, Validation]:
     """Validate a delivery and store what was found; a held delivery is a result, not an error.
@@ -65,7 +65,7 @@ def validate(
         The limits.
     before : str, optional
         Compare with what nights before this one counted; by default with nothing.
-    judge : Judge, optional
+    labeller : Labeller, optional
         The champion, to compare the labels with.
     learned : Snapshot, optional
         What the champion was trained on: the ledger must have all of it still.
@@ -83,7 +83,7 @@ def validate(
             settings=settings.validation, learned=learned,
         )
     )  # fmt: skip
-    basis = _basis(past, settings, judge)
+    basis = _basis(past, settings, labeller)
     try:
         rows = read_rows(reviews, delivery, settings.intake)
     except UnreadableDeliveryError as error:
@@ -91,9 +91,9 @@ def validate(
     else:
         night = date.fromisoformat(delivery.night)
         checked = checks.check_rows(
-            rows, night=night, settings=settings.validation, history=past, judge=judge
+            rows, night=night, settings=settings.validation, history=past, labeller=labeller
         )
-        validation = _judged(reviews, delivery, rows, checked, (basis, past))
+        validation = _validation(reviews, delivery, rows, checked, (basis, past))
     key = validation.object_key
     last_good = past.trailing[-1][1] if past.trailing else None
     page = report.render(validation, delivery, last_good).encode("utf-8", "replace")
@@ -108,17 +108,17 @@ def validate(
     return key, validation
 
 
-def _basis(past: History, settings: Settings, judge: Judge | None) -> Basis:
+def _basis(past: History, settings: Settings, labeller: Labeller | None) -> Basis:
     return Basis(
         rules=rules_digest(VALIDATION, settings.validation, settings.intake),
         before=past.before,
         known=past.digest,
         trailing=tuple(key for key, _ in past.trailing),
-        champion=judge.version if judge else None,
+        champion=labeller.version if labeller else None,
     )
 
 
-def _judged(
+def _validation(
     reviews: Bucket,
     delivery: Delivery,
     rows: Rows,
@@ -128,7 +128,7 @@ def _judged(
     basis, past = compared_with
     reasons = checked.reasons
     results = (*checked.results, checks.extra_columns(rows))
-    critical = [one for one in results if one.severity == "critical" and not one.is_passed]
+    critical = [rule for rule in results if rule.severity == "critical" and not rule.is_passed]
     quarantined = {} if critical else reasons
     good = [] if critical else [row for row in range(len(rows)) if row not in reasons]
     return Validation(

@@ -124,7 +124,7 @@ def test_an_operator_gets_the_dags_own_fields_and_a_viewer_is_told_why_not(serve
 
     assert operator.status_code == viewer.status_code == 200
     assert f'value="{"b" * 20}"' in operator.text
-    assert "Kept in the champion log for good." in operator.text
+    assert "Kept permanently in the champion log." in operator.text
     assert "<form" not in viewer.text
     assert "needs the right to start runs of sentiment_rollback" in viewer.text
 

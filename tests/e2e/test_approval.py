@@ -59,7 +59,7 @@ def answer(client, run_id, option, why):
     reply = client.answer(RETRAIN, run_id, "ask", option, why=why)
 
     def end():
-        if client.questions(RETRAIN, run_id):  # it asks anew
+        if client.questions(RETRAIN, run_id):  # it asks again
             client.answer(RETRAIN, run_id, "ask", option, why=why)
         state = client.state(RETRAIN, run_id)
         return state if state in FINISHED else ""

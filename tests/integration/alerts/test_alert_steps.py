@@ -159,7 +159,7 @@ def test_a_night_whose_files_could_not_be_listed_is_told(stores, told):
 
     (alert,) = told()
     assert alert["kind"] == "ingest_incomplete"
-    assert alert["sentences"][0] == "Which files were due could not be found out."
+    assert alert["sentences"][0] == "It is unknown which files were due."
 
 
 @pytest.mark.parametrize(

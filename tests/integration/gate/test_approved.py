@@ -382,7 +382,7 @@ def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(regist
 
     said = failing_cli("decision", "approve", decision.version, "--reason", "too late")
 
-    assert "generation 0; it is generation 1 now" in said
+    assert "generation 0; the champion is generation 1 now" in said
     assert registry.log.history() == [moved]
 
 

@@ -57,7 +57,9 @@ def accepted_before(reviews: InMemory) -> InMemory:
         rows = earlier_night(number)
         night = rows[0]["written_on"]
         delivery = landed(reviews, rows, "parquet", night)
-        key, report = validate.validate(reviews, delivery, SETTINGS, before=night, judge=Champion())
+        key, report = validate.validate(
+            reviews, delivery, SETTINGS, before=night, labeller=Champion()
+        )
         arrival = Arrival(
             landing_key=delivery.landing_key, version_tag="1", night=night, delivery=delivery.sha256
         )
@@ -82,7 +84,7 @@ def judged(reviews: InMemory, fault: Fault, file_format: Format = "parquet") -> 
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     champion = Champion() if fault.asks_champion else None
     _, report = validate.validate(
-        reviews, delivery, SETTINGS, before=NIGHT.isoformat(), judge=champion
+        reviews, delivery, SETTINGS, before=NIGHT.isoformat(), labeller=champion
     )
     return report
 

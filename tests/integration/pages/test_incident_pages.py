@@ -96,7 +96,7 @@ def test_a_held_delivery_says_all_that_is_needed_at_night(stores, page):
     for said in (
         f"HELD: landing/web/{SECOND}/bad.csv",
         "None of its rows count: 40 are held.",
-        "0.0750, is outside at most 5.0%",
+        "is 0.0750 (allowed: at most 5.0%)",
         "0 label_unknown review-000100 Review 100 calls film 33 a dreadful evening",
         f"source last accepted on {NIGHT}: landing/web/{NIGHT}/good.csv, 40 rows",
         "rows with label_unknown 3 0",

@@ -199,7 +199,7 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     look = looked_at(stores, held)
 
     assert look.failed[0].rule == "quarantined_share"
-    assert "0.0750, is outside at most 5.0%" in look.failed[0].sentence
+    assert "is 0.0750 (allowed: at most 5.0%)" in look.failed[0].sentence
     assert "label_unknown" in [rule.rule for rule in look.failed]
     assert [example.row for example in look.validation.examples] == [0, 1, 2]
     assert look.last_good.delivery == good

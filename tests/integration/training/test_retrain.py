@@ -420,7 +420,7 @@ def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_nigh
     evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
     configure(gate={"min_accuracy": 0.999})
 
-    with pytest.raises(StalePlanError, match="other rules than those in force"):
+    with pytest.raises(StalePlanError, match="rules that are no longer in force"):
         retrain.decide(retrain.verify(evaluation_uri))
 
 

@@ -55,17 +55,18 @@ def replayed(delivery: str, action: Any, rows: list[int] | None = None) -> str:
 
 
 def standing(stores: Stores, delivery: str) -> Standing:
-    found = standings.find(stores.reviews, delivery)
-    assert found is not None
-    return found
+    current = standings.find(stores.reviews, delivery)
+    assert current is not None
+    return current
 
 
 def counts(stores: Stores, delivery: str) -> tuple[int, int, int, int, int]:
     """Delivered, accepted, quarantined, held, discarded."""
-    one = standing(stores, delivery).newest
-    discarded = getattr(one, "discarded_rows", 0)
+    entry = standing(stores, delivery).newest
+    discarded = getattr(entry, "discarded_rows", 0)
     return (
-        one.delivered_rows, one.accepted_rows, one.quarantined_rows, one.held_rows, discarded,
+        entry.delivered_rows, entry.accepted_rows, entry.quarantined_rows, entry.held_rows,
+        discarded,
     )  # fmt: skip
 
 
@@ -249,12 +250,12 @@ def test_the_shell_shows_plans_and_replays(stores):
     )
     shown = json.loads(run(app, ["delivery", "show", delivery, "--json"]).stdout)
 
-    assert [one["delivery"] for one in listed] == [delivery]
+    assert [line["delivery"] for line in listed] == [delivery]
     assert (dry["is_done"], dry["rows_that_would_count"]) == (False, 37)
     assert (done["is_done"], done["accepted_rows"]) == (True, 37)
     assert (shown["verdict"], shown["accepted_rows"]) == ("PARTLY_ACCEPTED", 37)
-    assert [one["reason"] for one in shown["replays"]] == [REASON]
-    assert "0.0750, is outside at most 5.0%" in shown["failed"][0]
+    assert [entry["reason"] for entry in shown["replays"]] == [REASON]
+    assert "is 0.0750 (allowed: at most 5.0%)" in shown["failed"][0]
 
 
 def test_the_report_can_be_opened_from_a_file(stores, tmp_path):
@@ -319,7 +320,7 @@ def test_before_its_first_delivery_a_source_is_not_overdue(stores, configure):
 
     before = json.loads(ingest("2025-12-01").stdout)["missing"]
 
-    assert [one["source"] for one in before] == ["app"]  # which never delivered at all
+    assert [missing["source"] for missing in before] == ["app"]  # which never delivered at all
 
 
 def test_a_torn_record_of_a_silence_hides_no_silence(stores, configure):
@@ -327,7 +328,7 @@ def test_a_torn_record_of_a_silence_hides_no_silence(stores, configure):
     ingest()
     stores.reviews.put(f"missing/{NIGHT}/web.json", b"{")
 
-    assert [one["source"] for one in json.loads(ingest().stdout)["missing"]] == ["web"]
+    assert [missing["source"] for missing in json.loads(ingest().stdout)["missing"]] == ["web"]
 
 
 def test_a_held_delivery_is_no_missing_one(stores, configure):

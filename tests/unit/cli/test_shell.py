@@ -148,11 +148,11 @@ def test_where_it_happened_is_shown_to_those_who_ask(night, monkeypatch):
 
 @named
 def test_a_sentence_names_the_kind_and_says_what_to_do(raised):
-    said = sentence(raised)
+    message = sentence(raised)
 
-    assert said.startswith(type(raised).__name__)
-    assert "run" in said
-    assert said.isprintable()
+    assert message.startswith(type(raised).__name__)
+    assert "run" in message
+    assert message.isprintable()
 
 
 @named
@@ -251,20 +251,20 @@ def takes(path, kind: str) -> list[Any]:
         "number": ("int", "Rows"),
     }
     return [
-        one
-        for one in COMMANDS[path].params
-        if one.name in hints and any(name in hints[one.name] for name in kinds[kind])
+        param
+        for param in COMMANDS[path].params
+        if param.name in hints and any(name in hints[param.name] for name in kinds[kind])
     ]
 
 
-def word_for(one, value: str) -> str:
-    return value if one.param_type_name == "argument" else f"{one.opts[0]}={value}"
+def word_for(param, value: str) -> str:
+    return value if param.param_type_name == "argument" else f"{param.opts[0]}={value}"
 
 
 def words_for(path, text: str, number: str = "") -> list[str]:
     """Each text is this one, and each number that one, or left out."""
-    words = [word_for(one, text) for one in takes(path, "text")]
-    return words + [word_for(one, number) for one in takes(path, "number") if number]
+    words = [word_for(param, text) for param in takes(path, "text")]
+    return words + [word_for(param, number) for param in takes(path, "number") if number]
 
 
 @pytest.fixture
@@ -297,19 +297,19 @@ def test_no_text_or_number_ends_a_command_in_a_traceback(empty_store, path):
 
 @each_command
 def test_text_that_is_not_utf8_is_refused_by_name_before_anything_is_done(empty_store, path):
-    for one in takes(path, "text"):
+    for param in takes(path, "text"):
         others = [word_for(other, "x") for other in COMMANDS[path].params
-                  if other.required and other is not one]  # fmt: skip
+                  if other.required and other is not param]  # fmt: skip
 
-        reply = run(*path, word_for(one, NOT_UTF8), *others)
+        reply = run(*path, word_for(param, NOT_UTF8), *others)
 
-        said = " ".join(reply.stderr.replace("│", " ").split())
-        assert reply.exit_code == 2, (path, one.name, said)
-        assert f"{one.name.replace('_', '-')} is" in said
-        assert "not UTF-8" in said
+        message = " ".join(reply.stderr.replace("│", " ").split())
+        assert reply.exit_code == 2, (path, param.name, message)
+        assert f"{param.name.replace('_', '-')} is" in message
+        assert "not UTF-8" in message
 
 
-@pytest.mark.parametrize("path", [one for one in COMMANDS if one != ("simulate",)], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("simulate",)], ids=" ".join)
 @settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -329,7 +329,7 @@ def test_whatever_a_command_raises_it_ends_in_one_sentence(raised, capsys):
 
 
 def test_every_command_reports_errors():
-    assert all(hasattr(one.callback, "__wrapped__") for one in COMMANDS.values())
+    assert all(hasattr(command.callback, "__wrapped__") for command in COMMANDS.values())
 
 
 def test_bytes_of_a_real_shell_that_are_not_utf8_are_refused(tmp_path):

@@ -57,7 +57,7 @@ def test_the_page_says_what_failed_which_rows_and_what_to_do():
     assert "1 of 40 rows is odd: &lt;b&gt;odd&lt;/b&gt;" in page
     assert "<td>7<td>" in page
     assert "docs/runbooks/held-delivery.md" in page
-    assert "There is none within the trailing nights." in page
+    assert "This source has no good delivery within the trailing nights." in page
 
 
 def test_the_difference_to_the_last_good_delivery_is_shown():

@@ -36,10 +36,10 @@ ALREADY_COUNTED = (PROSE[20_000:20_900], PROSE[24_000:24_900])
 
 
 def decoded(rows: list[dict[str, Any]]) -> Rows:
-    made = Rows()
+    decoded_rows = Rows()
     for row in rows:
-        made.append(row)
-    return made
+        decoded_rows.append(row)
+    return decoded_rows
 
 
 def checked(rows: list[dict[str, Any]]) -> Checked:
@@ -54,10 +54,10 @@ def knowing(texts: Sequence[str]) -> History:
     return replace(empty("2026-01-05"), known=Known(np.sort(keys), signatures.signatures(grams)))
 
 
-def failed(found: Checked, severity: str) -> list[str]:
+def failed(result: Checked, severity: str) -> list[str]:
     return [
         finding.rule.name
-        for finding in found.findings
+        for finding in result.findings
         if finding.rule.severity == severity and not finding.is_passed
     ]
 
@@ -170,9 +170,9 @@ def test_a_row_with_several_faults_carries_every_reason():
     rows = some_rows(40)
     rows[7] = rows[7] | {"label": "maybe", "rating": 99, "written_on": "2999-01-01"}
 
-    found = checked(rows)
+    result = checked(rows)
 
-    assert {row: sorted(codes) for row, codes in found.reasons.items()} == {
+    assert {row: sorted(codes) for row, codes in result.reasons.items()} == {
         7: ["label_unknown", "rating_invalid", "written_in_future"]
     }
 
@@ -182,9 +182,9 @@ def test_of_three_equal_texts_the_first_one_counts():
     for row in (5, 20):
         rows[row] = rows[row] | {"text": rows[2]["text"]}
 
-    found = checked(rows)
+    result = checked(rows)
 
-    assert found.reasons == {5: ["text_repeated"], 20: ["text_repeated"]}
+    assert result.reasons == {5: ["text_repeated"], 20: ["text_repeated"]}
 
 
 def test_the_reviews_themselves_are_not_shown_to_the_rules():
@@ -208,7 +208,7 @@ def test_the_reviews_themselves_are_not_shown_to_the_rules():
 def test_a_text_made_to_stall_the_rules_does_not(text):
     plain = ("a word or two, " * (len(text) // 15 + 1))[: len(text)]
     hostile, harmless = (
-        decoded([row | {"text": one} for row in some_rows(1)]) for one in (text, plain)
+        decoded([row | {"text": given} for row in some_rows(1)]) for given in (text, plain)
     )
 
     stalled, usual = (
@@ -256,17 +256,17 @@ def test_a_delivery_at_the_quarantine_limit_passes_and_one_row_more_is_held():
     ],
 )
 def test_the_share_of_positive_reviews_is_judged_at_its_limits(positive, critical, warning):
-    found = checked(with_positive(positive, of=40))
+    result = checked(with_positive(positive, of=40))
 
-    assert failed(found, "critical") == critical
-    assert failed(found, "warning") == warning
+    assert failed(result, "critical") == critical
+    assert failed(result, "warning") == warning
 
 
 def test_a_small_delivery_may_be_one_sided():
-    found = checked(with_positive(39, of=39))
+    result = checked(with_positive(39, of=39))
 
-    assert failed(found, "critical") == []
-    assert "class_balance" not in {finding.rule.name for finding in found.findings}
+    assert failed(result, "critical") == []
+    assert "class_balance" not in {finding.rule.name for finding in result.findings}
 
 
 def test_quarantined_rows_have_no_say_in_the_class_balance():
@@ -282,20 +282,20 @@ def test_quarantined_rows_have_no_say_in_the_class_balance():
 
 
 def test_an_empty_delivery_never_passes():
-    found = checked([])
+    result = checked([])
 
-    assert "row_count" in failed(found, "critical")
-    assert found.reasons == {}
+    assert "row_count" in failed(result, "critical")
+    assert result.reasons == {}
 
 
 def test_a_delivery_of_nothing_but_null_never_passes():
-    found = checked([dict.fromkeys(some_rows(1)[0])] * 40)
+    result = checked([dict.fromkeys(some_rows(1)[0])] * 40)
 
-    assert sorted(found.reasons) == list(range(40))
-    assert set(found.reasons[0]) == {
+    assert sorted(result.reasons) == list(range(40))
+    assert set(result.reasons[0]) == {
         "text_missing", "label_missing", "date_invalid", "review_id_missing",
     }  # fmt: skip
-    assert "quarantined_share" in failed(found, "critical")
+    assert "quarantined_share" in failed(result, "critical")
 
 
 # ── Checks that crash ────────────────────────────────────────────────────────────────────────
