@@ -20,6 +20,7 @@ from pipelines.cli.output import (
     reports_errors,
     user,
 )
+from pipelines.core import keys
 from pipelines.core.errors import ReplayError
 from pipelines.records.deliveries import ReplayAction
 from pipelines.steps import replay as steps_replay
@@ -45,7 +46,7 @@ def facts(standing: Standing) -> dict[str, Any]:
         "quarantined_rows": newest.quarantined_rows,
         "held_rows": newest.held_rows,
         "discarded_rows": standing.discarded_rows,
-        "report": standing.validation_key.replace("/validation.json", "/report.html"),
+        "report": keys.report_key(standing.validation_key),
         "replays": [
             {name: getattr(entry, name) for name in ("number", "action", "actor", "reason", "at")}
             for entry in standing.replays
@@ -85,9 +86,9 @@ def find(prefix: str) -> Standing:
 
     reviews = _reviews()
     names = {
-        info.key.split("/")[1]
-        for info in reviews.list(f"deliveries/{prefix}")
-        if info.key.endswith("/outcome.json")
+        keys.folder_of(info.key)
+        for info in reviews.list(f"{keys.DELIVERIES}{prefix}")
+        if keys.is_outcome(info.key)
     }
     is_unique = len(names) == 1 and len(prefix) >= 8
     standing = standings.find(reviews, names.pop()) if is_unique else None
