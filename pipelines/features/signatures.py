@@ -24,7 +24,7 @@ from pipelines.features.fingerprints import BITS_RANGE, Fingerprints
 
 NGRAM_MAX, BITS = 2, BITS_RANGE[1]
 SIMILAR_SHARE = 0.84  # of the cells that are in use
-COPIED_SHARE = 0.5  # the same, for a copy with more changes: part of it would do as training
+COPIED_SHARE = 0.6  # the same, for a copy with more changes: part of it would do as training
 FEWEST_NGRAMS = 100  # about fifty words; shorter texts are alike by chance
 
 SKETCH_SCHEMA = pa.schema(
