@@ -33,6 +33,7 @@ from pipelines.registry import promotion
 from pipelines.registry.fsck import check
 from pipelines.serving import champion
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
+from pipelines.steps.context import open_loop
 from pipelines.validation import report
 from tests.support import sealing
 from tests.support.builders import as_csv, deliver, landing_key, listing, some_rows
@@ -530,7 +531,7 @@ def test_an_older_entry_of_ours_in_the_place_of_a_newer_one_is_none(
             lambda: champion.pull(registry, tmp_path),
         )  # fmt: skip
 
-    (alert,) = alerts.run_alerts(stores, Run(dag_id="sentiment_retrain", run_id="x"))
+    (alert,) = alerts.run_alerts(open_loop(), Run(dag_id="sentiment_retrain", run_id="x"))
     assert alert.kind == "champion_log_broken"
     counted("attacks", 4)
 
