@@ -85,6 +85,7 @@ def tell_at_once(barrier):
     notifier.notify(an_alert())
 
 
+@pytest.mark.long
 def test_eight_processes_that_tell_one_incident_at_once_send_one_message(stores, hook):
     fresh = multiprocessing.get_context("spawn")
     barrier = fresh.Barrier(PROCESSES)

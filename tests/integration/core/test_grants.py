@@ -246,6 +246,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
+@pytest.mark.long
 def test_the_loop_asks_of_a_store_only_what_the_policies_allow_and_no_right_to_write_is_in_vain(
     loop, stores, recorder
 ):

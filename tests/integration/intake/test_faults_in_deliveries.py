@@ -31,6 +31,8 @@ from tests.support.hostile.fault_deliveries import (
 )
 from tests.support.in_memory import InMemory
 
+pytestmark = pytest.mark.long
+
 SETTINGS = load(CONFIG_FOLDER / "default.toml")
 FORMATS: tuple[Format, ...] = ("csv", "jsonl", "parquet")
 

@@ -328,6 +328,7 @@ CASES = {
 FAMILIES = dict.fromkeys(name.partition(":")[0] for name in CASES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fault_costs_what_it_spoils_and_never_the_deliveries_beside_it(stores, configure, family):
     cases = {name: case for name, case in CASES.items() if name.partition(":")[0] == family}
@@ -825,6 +826,7 @@ def test_different_deliveries_at_once_keep_their_own_findings(stores):
     assert [by_key[landing_key(f"{n}.csv")].quarantined_rows for n in range(3)] == [0, 1, 2]
 
 
+@pytest.mark.long
 def test_two_processes_ingesting_one_night_agree(stores):
     deliver(stores, landing_key("r.csv"), as_csv(changed({"label": "maybe"}, rows=2)))
     deliver(stores, landing_key("held.csv"), as_csv(ROWS[:19]))

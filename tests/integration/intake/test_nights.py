@@ -97,6 +97,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_no_name_of_a_file_stops_a_night(stores):
     delivered = []
     for number, name in enumerate(NAMES):

@@ -119,6 +119,7 @@ def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores)
     assert 0.1 < dataset.is_holdout.mean() < 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", ["features/", "champion.json", "both"])
 def test_deleting_the_cache_or_the_hint_changes_no_outcome(
     champions, ingest_night, stores, registry, lost
@@ -153,6 +154,7 @@ def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, st
     assert registry.versions.manifest(again) == first
 
 
+@pytest.mark.long
 def test_each_single_object_of_the_features_cache_can_be_corrupt(ingest_night, stores):
     ingest_night(1)
     ingest_night(2)
