@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -90,11 +91,12 @@ def test_its_pages_and_cards_are_drawn_as_those_of_a_checkout(python, tmp_path):
     """The tests of pages, cards, mails and reports pass where `pipelines` is the wheel's alone."""
     copied(CHECKOUT, tmp_path / "checkout")
 
+    own_options = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
     result = subprocess.run(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "tmp",
          "tests/unit/gate", "tests/unit/pages/test_pages.py", "tests/unit/pages/test_views.py",
          "tests/unit/alerts/test_mail.py", "tests/unit/validation/test_report.py"],
-        check=False, cwd=tmp_path / "checkout", capture_output=True, text=True,
+        check=False, cwd=tmp_path / "checkout", env=own_options, capture_output=True, text=True,
     )  # fmt: skip
 
     assert result.returncode == 0, result.stdout[-3000:]
