@@ -1,8 +1,4 @@
-"""What an alert is, which kinds there are, who owns each, and which runbook it sends people to.
-
-This is the table of all alerts. A new kind, critical rule or DAG must be entered here; a test
-compares this page with the rules, the DAGs and the runbooks.
-"""
+"""What an alert is: its kind, its identity, a title, sentences and links, all bounded."""
 
 from __future__ import annotations
 

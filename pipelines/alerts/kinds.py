@@ -1,4 +1,8 @@
-"""Kinds of alerts: what each means, how severe it is, and its runbook."""
+"""Kinds of alerts: what each means, how severe it is, who owns it, and its runbook.
+
+This is the table of all alerts. A new kind, critical rule or DAG must be entered here; a test
+compares this page with the rules, the DAGs and the runbooks.
+"""
 
 from __future__ import annotations
 

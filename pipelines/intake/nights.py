@@ -1,4 +1,4 @@
-"""Sum up what a night received, and list the sources that are overdue."""
+"""Sum up what a night received, list the sources that are overdue, and say whether it is well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,19 @@
-"""Candidates: functions that build an unfitted pipeline from the configured parameters."""
+"""The candidates that can be trained: functions that build an unfitted scikit-learn pipeline.
+
+The default candidate, `fingerprint_svm`, is the naive-Bayes weighted support vector machine of [1]_
+with the longer n-grams of [2]_, on hashed n-grams (`features.fingerprints`):
+
+    fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
+
+`fingerprint_sgd` uses a logistic regression instead.
+
+References
+----------
+.. [1] S. Wang and C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic
+   Classification", ACL, 2012.
+.. [2] G. Mesnil et al., "Ensemble of Generative and Discriminative Techniques for Sentiment
+   Analysis of Movie Reviews", ICLR workshop, 2015.
+"""
 
 from __future__ import annotations
 

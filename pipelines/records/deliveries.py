@@ -1,13 +1,4 @@
-"""The records that cross a border: small, frozen, versioned, and the same bytes every time.
-
-A record is canonical JSON (sorted keys, no spaces, no NaN, UTF-8, one final newline), so equal
-records have equal digests. Object keys in records are relative to their bucket: the same work in
-another bucket writes the same bytes. Times are recorded only where a person or a promotion decided
-(the champion log and replays) and where an alert was sent.
-
-A `StoredRecord` lies in a bucket, sealed (`core.store.sealed`), under the key that its own fields
-make. So a record in another place is detected, whoever signed it.
-"""
+"""Records of deliveries: arrival, ledger entries, receipts, replays, and the sum of a night."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One function per task: a URI in, a URI out. Airflow and the shell call the same ones.
+"""The steps of `sentiment_retrain` up to the verdict: a URI in, a URI out.
 
-Each step reads its input, calls the function that decides, and stores the result.
-This module imports nothing heavy, so a DAG file that names its functions parses quickly; only the
-worker that runs a step imports what that step needs.
+Each step reads its input, calls the function that decides, and stores the result. The modules of
+this package import nothing heavy, so a DAG file that names their functions parses quickly; only the
+worker that runs a step imports what that step needs. The shell calls the same functions.
 """
 
 from __future__ import annotations
