@@ -1,4 +1,4 @@
-"""The first step of models on fingerprints: which n-grams are columns, and which reviews have them."""
+"""The first step of models on fingerprints: which n-grams are columns, which reviews have them."""
 
 from __future__ import annotations
 
