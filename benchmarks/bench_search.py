@@ -94,8 +94,7 @@ def main() -> None:
 
 def measure(name: str, reviews: Path) -> Figures:
     """Search with one of the designs, then look at the test split once."""
-    import pipelines.search  # noqa: F401
-
+    import pipelines.training.search  # noqa: F401
     from pipelines.core.config import load
 
     texts, labels, films = split(reviews, "train")

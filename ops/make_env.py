@@ -75,7 +75,7 @@ def main(target: Path = TARGET) -> int:
     except FileExistsError:
         sys.stderr.write(
             f"error: {target} exists and is left as it is. Its secrets belong to the volumes that "
-            "were made with them. To start anew, remove the volumes first "
+            "were made with them. To start over, remove the volumes first "
             "(docker compose down --volumes), then the file.\n"
         )
         return 1

@@ -1,4 +1,4 @@
-"""Commands on the champion: show, history, rollback, release, pin, check, copy and score."""
+"""Commands on the champion: show, history, at, rollback, release, pin, check, copy and score."""
 
 from __future__ import annotations
 

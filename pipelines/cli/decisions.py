@@ -1,4 +1,4 @@
-"""Commands on the gate's decisions: show, verify, answer."""
+"""Commands on the gate's decisions: show, verify, draw the card, answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on deliveries: list, show, and replay."""
+"""Commands on deliveries: list, show, rows, report, and replay."""
 
 from __future__ import annotations
 

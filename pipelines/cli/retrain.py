@@ -20,6 +20,7 @@ from pipelines.cli.output import (
     reports_errors,
     user,
 )
+from pipelines.core import keys
 from pipelines.core.escaping import visible
 from pipelines.steps import context, promote
 from pipelines.steps import retrain as steps_retrain
@@ -73,7 +74,7 @@ def _retrain(
     on_step: Callable[[str], None],
 ) -> dict[str, Any]:
     plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(), candidates, seed)
-    version = plan_uri.rpartition("/")[2].removesuffix(".json")
+    version = keys.name_of(plan_uri)
     registry = open_loop(None).registry
     if not steps_retrain.has_work(plan_uri):
         _finish_again(registry, version, on_step)

@@ -117,6 +117,11 @@ def gate_key(model: str, version: str, generation: int, policy: str, name: str) 
     return f"{model}/versions/{version}/gates/{folder}/{name}"
 
 
+EVALUATION, CHECK, DECISION, CARD, APPROVAL = (
+    "evaluation.json", "artefact_check.json", "decision.json", "card.json", "approval.json",
+)  # fmt: skip
+
+
 def sibling(key: str, name: str) -> str:
     """Another object in the same folder."""
     return f"{key.rpartition('/')[0]}/{name}"
@@ -192,9 +197,13 @@ def gate_of(key: str) -> Gate | None:
     return Gate(match[1], int(match[2]), match[3]) if match else None
 
 
+def decision_key(model: str, version: str, generation: int, policy: str) -> str:
+    return gate_key(model, version, generation, policy, DECISION)
+
+
 def is_outcome(key: str) -> bool:
     return key.startswith(DELIVERIES) and key.endswith("/outcome.json")
 
 
 def is_decision(key: str) -> bool:
-    return key.endswith("/decision.json")
+    return key.endswith(f"/{DECISION}")

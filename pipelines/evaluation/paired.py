@@ -1,4 +1,4 @@
-"""Score models on labelled reviews, and compare two of them review by review.
+"""Compare two models review by review: paired losses, McNemar's test, Holm's correction.
 
 Everything here is a pure function of arrays. Resampling has a fixed seed, so the same arrays give
 the same numbers.

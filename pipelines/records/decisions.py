@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pipelines.core import keys
 from pipelines.core.record import Record, Sha256
 from pipelines.records.evaluations import GateRecord
 
@@ -56,7 +57,7 @@ class Decision(GateRecord):
 
     @property
     def object_key(self) -> str:
-        return self.gate_key("decision.json")
+        return self.gate_key(keys.DECISION)
 
 
 class CardFiles(GateRecord):
@@ -68,7 +69,7 @@ class CardFiles(GateRecord):
 
     @property
     def object_key(self) -> str:
-        return self.gate_key("card.json")
+        return self.gate_key(keys.CARD)
 
 
 class ApprovalRecord(GateRecord):
@@ -82,4 +83,4 @@ class ApprovalRecord(GateRecord):
 
     @property
     def object_key(self) -> str:
-        return self.gate_key("approval.json")
+        return self.gate_key(keys.APPROVAL)

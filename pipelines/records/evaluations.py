@@ -157,7 +157,7 @@ class Evaluation(GateRecord):
 
     @property
     def object_key(self) -> str:
-        return self.gate_key("evaluation.json")
+        return self.gate_key(keys.EVALUATION)
 
 
 class ArtefactCheck(GateRecord):
@@ -176,4 +176,4 @@ class ArtefactCheck(GateRecord):
 
     @property
     def object_key(self) -> str:
-        return self.gate_key("artefact_check.json")
+        return self.gate_key(keys.CHECK)

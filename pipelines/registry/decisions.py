@@ -40,7 +40,7 @@ class Decisions:
 
     def evaluation_of(self, decision: Decision) -> Evaluation:
         """The evaluation that a decision was made on, if it is unchanged."""
-        key = keys.sibling(decision.object_key, "evaluation.json")
+        key = keys.sibling(decision.object_key, keys.EVALUATION)
         evaluation = self.models.get_record(key, Evaluation)
         check_digest(self.models, evaluation, decision.evaluation_sha256)
         return evaluation
@@ -57,7 +57,7 @@ class Decisions:
         TrustError
             If the stored check is about another evaluation or model.
         """
-        key = keys.sibling(evaluation.object_key, "artefact_check.json")
+        key = keys.sibling(evaluation.object_key, keys.CHECK)
         check = self.models.find_record(key, ArtefactCheck)
         if check is None:
             return None
@@ -99,7 +99,7 @@ class Decisions:
 
     def find_decision(self, version: str, generation: int, policy: str) -> Decision | None:
         """The decision on a version against one champion under one policy, if it was made."""
-        key = keys.gate_key(self.name, version, generation, policy, "decision.json")
+        key = keys.decision_key(self.name, version, generation, policy)
         try:
             decision = self.decision(key)
         except ObjectMissingError:
@@ -114,7 +114,7 @@ class Decisions:
 
     def find_card(self, decision: Decision) -> CardFiles | None:
         """Which files a decision's card consists of; None where it was never drawn."""
-        key = keys.sibling(decision.object_key, "card.json")
+        key = keys.sibling(decision.object_key, keys.CARD)
         card = self.models.find_record(key, CardFiles)
         if card is not None and card.decision_sha256 != decision.digest():
             raise TrustError(f"{self.models.uri(key)} was drawn of another decision")
@@ -126,7 +126,7 @@ class Decisions:
 
     def find_approval(self, decision: Decision) -> ApprovalRecord | None:
         """The answer to a decision; None when nobody answered."""
-        key = keys.sibling(decision.object_key, "approval.json")
+        key = keys.sibling(decision.object_key, keys.APPROVAL)
         return self.models.find_record(key, ApprovalRecord)
 
     def decided_against(self) -> list[tuple[int, str]]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MODEL_FILE, MANIFEST_FILE, ENTRY_FILE = "model.skops", "manifest.json", "champion.json"
-_ENTRY_RECORD_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)

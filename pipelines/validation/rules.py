@@ -1,5 +1,7 @@
 """The rules for a good delivery, and the expectations that check them.
 
+Rules that compare with earlier deliveries or with the champion are in `validation.drift`.
+
 - A **row** rule moves each row that breaks it to quarantine, with the rule's name as reason code.
 - A **critical** rule holds the whole delivery. So does a check that crashes.
 - A **warning** is shown and counted.

@@ -56,6 +56,7 @@ class Keyring:
             If the file cannot be written.
         """
         keys = self.trusted_keys()
+        check_names_a_file(path)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text("".join(f"{key}\n" for key in sorted(keys)), encoding="ascii")
@@ -63,10 +64,6 @@ class Keyring:
         except OSError as error:
             raise ConfigError(f"cannot write trusted keys to {path}: {error.strerror}") from error
         return keys
-
-    def own_key_id(self) -> str:
-        """The public half of this process's signing key, 64 hex digits."""
-        return public_hex(self.private_key())
 
     def private_key(self) -> Ed25519PrivateKey:
         """The key that signs: from the environment, else one made for this machine."""
@@ -96,6 +93,12 @@ def _listed_keys(path: Path) -> frozenset[str]:
     return frozenset(lines)
 
 
+def check_names_a_file(path: Path) -> None:
+    """Raise a ConfigError where a path is empty or names a folder."""
+    if not path.name or path.is_dir():
+        raise ConfigError(f"{str(path)!r} names no file. Give the path of a file, not of a folder")
+
+
 def write_new_key(path: Path) -> str:
     """Make a private key file that only its owner can read; returns the public half.
 
@@ -113,6 +116,7 @@ def write_new_key(path: Path) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    check_names_a_file(path)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # also of one process' threads
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipelines.core import keys
 from pipelines.core.keys import manifest_key, model_file_key, plan_key, sibling, snapshot_key
 from pipelines.core.record import ModelRecord
 from pipelines.core.store.sealed import AnyRecord
@@ -87,18 +88,18 @@ class _Model:
         for decision in self._of(Decision):
             yield from self._decision(decision)
         for card in self._of(CardFiles):
-            yield from self._beside(card, "decision.json", Decision, card.decision_sha256)
+            yield from self._beside(card, keys.DECISION, Decision, card.decision_sha256)
         for approval in self._of(ApprovalRecord):
             yield from self._approval(approval)
 
     def _evaluation(self, evaluation: Evaluation) -> Iterator[Finding]:
         yield from self._manifest_of(evaluation)
         key = evaluation.object_key
-        if not self.contents.has("models", sibling(key, "decision.json")):
+        if not self.contents.has("models", sibling(key, keys.DECISION)):
             yield Finding("note", "models", key, "has no decision")
 
     def _check(self, check: ArtefactCheck) -> Iterator[Finding]:
-        yield from self._beside(check, "evaluation.json", Evaluation, check.evaluation_sha256)
+        yield from self._beside(check, keys.EVALUATION, Evaluation, check.evaluation_sha256)
         manifest = self.contents.find(Manifest, manifest_key(self.name, check.version))
         if manifest is not None and manifest.model_sha256 != check.model_sha256:
             yield error(check.object_key, "is not about the version's model file")
@@ -106,18 +107,18 @@ class _Model:
     def _decision(self, decision: Decision) -> Iterator[Finding]:
         key = decision.object_key
         yield from self._manifest_of(decision)
-        yield from self._beside(decision, "evaluation.json", Evaluation, decision.evaluation_sha256)
-        check = sibling(key, "artefact_check.json")
+        yield from self._beside(decision, keys.EVALUATION, Evaluation, decision.evaluation_sha256)
+        check = sibling(key, keys.CHECK)
         is_checked = any(rule.rule == "clean_process" and rule.is_passed for rule in decision.rules)
         if is_checked and not self.contents.has("models", check):
             yield error(check, f"does not exist, but {key} was decided on it")
-        if not self.contents.has("models", sibling(key, "card.json")):
+        if not self.contents.has("models", sibling(key, keys.CARD)):
             what = "has no model card: the run ended before it was drawn"
             yield Finding("note", "models", key, what)
 
     def _approval(self, approval: ApprovalRecord) -> Iterator[Finding]:
-        yield from self._beside(approval, "decision.json", Decision, approval.decision_sha256)
-        decision = self.contents.find(Decision, sibling(approval.object_key, "decision.json"))
+        yield from self._beside(approval, keys.DECISION, Decision, approval.decision_sha256)
+        decision = self.contents.find(Decision, sibling(approval.object_key, keys.DECISION))
         if decision is not None and decision.approval != "needed":
             yield error(approval.object_key, "answers a decision that did not ask for approval")
 

@@ -85,7 +85,7 @@ def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     for named in (
         manifest.model_sha256,
         decision.digest(),
-        sealing.keyring().own_key_id(),
+        sealing.own_key_id(),
         decision.policy,
     ):
         assert named in text

@@ -149,7 +149,7 @@ def test_the_development_key_is_made_once_and_only_its_owner_reads_it(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     configure()
 
-    first, second = sealing.keyring().own_key_id(), sealing.keyring().own_key_id()
+    first, second = sealing.own_key_id(), sealing.own_key_id()
 
     assert first == second
     assert keyring.development_key_path().stat().st_mode & 0o777 == 0o600
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_key_says_how_to_make_one(tmp_path, monkeypatch, confi
     monkeypatch.setenv("LOOP_SIGNING_KEY_FILE", str(tmp_path / "bad.pem"))
 
     with pytest.raises(ConfigError, match="keys new"):
-        sealing.keyring().own_key_id()
+        sealing.own_key_id()
 
 
 def test_a_key_can_come_from_a_variable(configure, monkeypatch):
@@ -185,8 +185,7 @@ def test_a_key_can_come_from_a_variable(configure, monkeypatch):
 
     # The first test vector of RFC 8032, section 7.1.
     assert (
-        sealing.keyring().own_key_id()
-        == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        sealing.own_key_id() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     )
 
 
@@ -197,7 +196,7 @@ def test_a_variable_that_is_no_key_is_refused_and_not_repeated(configure, monkey
     monkeypatch.setenv("LOOP_SIGNING_KEY", seed)
 
     with pytest.raises(ConfigError, match="64 hex digits") as refused:
-        sealing.keyring().own_key_id()
+        sealing.own_key_id()
 
     assert seed not in str(refused.value)
 
