@@ -119,10 +119,10 @@ reviews-given: $(STAMP)
 	@mkdir -p benchmarks/results
 
 .PHONY: bench bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain
-bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain ## Speed, memory and accuracy beside what people use (REVIEWS=..., REPEATS=3; an hour)
-bench-model: reviews-given ## The default candidate beside TF-IDF and the lecture's notebook (REVIEWS=...)
+bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain ## Speed, memory and accuracy compared with what people use (REVIEWS=..., REPEATS=3; an hour)
+bench-model: reviews-given ## The default candidate compared with TF-IDF and the lecture's notebook (REVIEWS=...)
 	$(call BENCH,model)
-bench-search: reviews-given ## Search 6 settings x 3 folds beside GridSearchCV (REVIEWS=...)
+bench-search: reviews-given ## Search 6 settings x 3 folds compared with GridSearchCV (REVIEWS=...)
 	$(call BENCH,search)
 bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
 	@python=$$($(FIND_PYTHON) 3.12 3.11); "$$python" -m venv --clear .local/peers  # fastText has no wheel for 3.13
@@ -130,7 +130,7 @@ bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS
 	$(call BENCH,peers) --peers .local/peers/bin/python
 bench-warm-start: reviews-given ## Is a start from yesterday's weights worth it? (REVIEWS=...)
 	$(call BENCH,warm_start)
-bench-night: reviews-given ## A night through Airflow beside the same steps in one process (REVIEWS=...)
+bench-night: reviews-given ## A night through Airflow compared with the same steps in one process (REVIEWS=...)
 	$(call BENCH,night)
 bench-growth: reviews-given ## A night with and without the cache, and up to 1M reviews (REVIEWS=...)
 	$(call BENCH,growth)

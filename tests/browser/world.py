@@ -10,9 +10,9 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import promote, retrain
-from tests.support.builders import deliver, some_rows
 from tests.support.hostile import page_requests as hostile
-from tests.support.incident_builders import ingest, odd_rows, replay, sent
+from tests.support.made.builders import deliver, some_rows
+from tests.support.made.incident_builders import ingest, odd_rows, replay, sent
 
 FIRST, SECOND, THIRD, FOURTH = (f"2026-01-0{day}" for day in (5, 6, 7, 8))
 SOURCES = {"partner": {"expected_every_days": 1}}  # which never delivers

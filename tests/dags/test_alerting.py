@@ -9,8 +9,8 @@ from alerting import alert_late
 
 from pipelines.simulation import film_site, plans
 from pipelines.simulation.made_up import make_reviews
-from tests.support.builders import deliver
-from tests.support.dag_runs import deliver_night, run, states
+from tests.support.made.builders import deliver
+from tests.support.made.dag_runs import deliver_night, run, states
 from tests.support.services.alert_servers import web_server
 
 pytestmark = pytest.mark.airflow

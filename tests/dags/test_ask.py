@@ -17,7 +17,7 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest, promote
-from tests.support.builders import deliver
+from tests.support.made.builders import deliver
 
 pytestmark = pytest.mark.airflow
 

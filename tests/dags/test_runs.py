@@ -6,8 +6,8 @@ import pytest
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
-from tests.support.dag_runs import deliver_night, run, states
-from tests.support.registry_builders import promoted
+from tests.support.made.dag_runs import deliver_night, run, states
+from tests.support.made.registry_builders import promoted
 
 pytestmark = pytest.mark.airflow
 

@@ -9,7 +9,7 @@ from pipelines.core import keys
 from pipelines.core.errors import TrustError
 from pipelines.registry.registry import Registry
 from pipelines.steps import context
-from tests.support.registry_builders import promoted
+from tests.support.made.registry_builders import promoted
 
 pytestmark = pytest.mark.attack
 

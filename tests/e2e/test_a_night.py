@@ -16,7 +16,7 @@ from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
-from tests.support.builders import deliver
+from tests.support.made.builders import deliver
 from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from tests.support.builders import deliver
+from tests.support.made.builders import deliver
 from tests.support.timing import HANG_SECONDS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

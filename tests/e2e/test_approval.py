@@ -19,7 +19,7 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest
-from tests.support.builders import deliver
+from tests.support.made.builders import deliver
 from tests.support.settings_file import write_settings
 from tests.support.timing import HANG_SECONDS
 

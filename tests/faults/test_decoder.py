@@ -21,8 +21,8 @@ from pipelines.intake.arrivals import read_arrival, receive
 from pipelines.intake.decoding import Rows, decode
 from pipelines.intake.rows import FAULTS
 from pipelines.validation import validate
-from tests.support.builders import as_csv, as_file, landing_key, some_rows
 from tests.support.in_memory import InMemory
+from tests.support.made.builders import as_csv, as_file, landing_key, some_rows
 
 pytestmark = pytest.mark.attack
 

@@ -12,7 +12,7 @@ from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
 from tests.support.consumer import checked_champion
 from tests.support.hostile.unlucky import CallCounter
-from tests.support.registry_builders import a_version, decided, promoted
+from tests.support.made.registry_builders import a_version, decided, promoted
 from tests.support.timing import HANG_SECONDS
 
 FORK = multiprocessing.get_context("fork")

@@ -17,7 +17,7 @@ from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
 from tests.support.consumer import checked_champion
 from tests.support.hostile.unlucky import LosesAnswers
-from tests.support.registry_builders import DIGEST, a_version, decided
+from tests.support.made.registry_builders import DIGEST, a_version, decided
 from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.long

@@ -10,9 +10,9 @@ from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.deliveries import Delivery
 from pipelines.records.validations import Validation
 from pipelines.validation import validate
-from tests.support.builders import as_parquet, landing_key
 from tests.support.hostile.fault_deliveries import BATCH_FAULTS, ROW_FAULTS, good_night
 from tests.support.in_memory import InMemory
+from tests.support.made.builders import as_parquet, landing_key
 from tests.support.timing import HANG_SECONDS
 
 pytestmark = pytest.mark.long

@@ -23,8 +23,8 @@ from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import promote, retrain
-from tests.support.builders import deliver, listing
 from tests.support.hostile import whole_world as whole
+from tests.support.made.builders import deliver, listing
 
 FIRST_NIGHT = date(2026, 1, 5)
 

@@ -17,7 +17,7 @@ from pipelines.pages.site import Reply, Site, Viewer
 from pipelines.records.succession import LogEntry
 from pipelines.registry.registry import Registry
 from tests.support.in_memory import InMemory
-from tests.support.registry_builders import a_log_entry
+from tests.support.made.registry_builders import a_log_entry
 
 DELIVERY, BASIS = "e" * 64, "f" * 16
 

@@ -17,10 +17,10 @@ from pipelines.registry import rollback
 from pipelines.steps import alerts
 from pipelines.steps.alerts import MAX_HELD_ALERTS
 from pipelines.steps.context import open_loop
-from tests.support.alert_builders import an_alert
-from tests.support.builders import as_csv, deliver, landing_key
-from tests.support.nights import reviews_of_a_night
-from tests.support.registry_builders import promoted
+from tests.support.made.alert_builders import an_alert
+from tests.support.made.builders import as_csv, deliver, landing_key
+from tests.support.made.nights import reviews_of_a_night
+from tests.support.made.registry_builders import promoted
 from tests.support.services.alert_servers import web_server
 
 NIGHT = "2026-01-06"

@@ -20,8 +20,8 @@ from pipelines.core.errors import AlertChannelError, StoreUnavailableError
 from pipelines.core.keys import ALERTS
 from pipelines.records.deliveries import MissingDelivery
 from pipelines.steps import alerts as steps_alerts
-from tests.support.alert_builders import HOSTILE, an_alert
-from tests.support.builders import listing
+from tests.support.made.alert_builders import HOSTILE, an_alert
+from tests.support.made.builders import listing
 from tests.support.services.alert_servers import mail_server, web_server
 
 RUN = Run(dag_id="reviews_ingest", run_id="manual__1")

@@ -22,11 +22,11 @@ from pipelines.registry import rollback
 from pipelines.registry.fsck import check
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import replay
-from tests.support.alert_builders import an_alert
-from tests.support.builders import some_rows
 from tests.support.clocks import FAR, real_now, set_machine_clock
-from tests.support.incident_builders import ingest, odd_rows, sent
-from tests.support.registry_builders import promoted
+from tests.support.made.alert_builders import an_alert
+from tests.support.made.builders import some_rows
+from tests.support.made.incident_builders import ingest, odd_rows, sent
+from tests.support.made.registry_builders import promoted
 from tests.support.sealing import to_stored
 
 pytestmark = pytest.mark.attack

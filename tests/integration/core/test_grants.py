@@ -25,7 +25,7 @@ from pipelines.core.store.stores import Stores, open_stores
 from pipelines.simulation import film_site
 from pipelines.steps import alerts, promote, rollback
 from pipelines.steps import ingest as steps_ingest
-from tests.support.builders import as_csv, some_rows
+from tests.support.made.builders import as_csv, some_rows
 from tests.support.page_site import Pages
 from tests.support.services import iam
 from tests.support.services.alert_servers import web_server

@@ -36,8 +36,8 @@ from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
 from pipelines.simulation.film_site import DroppedFile
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
-from tests.support.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.hostile.store import Fault, Hostile, Request, faults_for, hostile_store
+from tests.support.made.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.services.alert_servers import web_server
 from tests.support.services.s3_under_test import GIVEN_SERVER
 

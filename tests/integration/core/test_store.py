@@ -26,7 +26,6 @@ from pipelines.core.errors import (
 from pipelines.core.store.bucket import Bucket, checked_key
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.deliveries import Arrival
-from tests.support.builders import listing
 from tests.support.hostile.store import (
     DRIPS,
     EVERYWHERE,
@@ -44,6 +43,7 @@ from tests.support.hostile.store import (
     page,
     redirect,
 )
+from tests.support.made.builders import listing
 from tests.support.services.alert_servers import self_signed
 from tests.support.services.s3_under_test import GIVEN_SERVER
 

@@ -17,7 +17,7 @@ from pipelines.registry.fsck import check
 from pipelines.steps import promote as steps_promote
 from pipelines.steps import retrain
 from tests.support.hostile.forging import resealed, tampered
-from tests.support.registry_builders import a_version, decided, promoted
+from tests.support.made.registry_builders import a_version, decided, promoted
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 

@@ -20,8 +20,8 @@ from pipelines.registry import promotion
 from pipelines.registry.fsck import check
 from pipelines.steps import retrain
 from tests.support import sealing
-from tests.support.builders import listing
-from tests.support.registry_builders import a_version, decided
+from tests.support.made.builders import listing
+from tests.support.made.registry_builders import a_version, decided
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 

@@ -18,7 +18,6 @@ from pipelines.simulation.damage import DELIVERED_SCHEMA
 from pipelines.simulation.film_site import encode
 from pipelines.simulation.plans import Format
 from pipelines.validation import validate
-from tests.support.builders import landing_key
 from tests.support.hostile.fault_deliveries import (
     EARLIER_NIGHTS,
     FAULTS,
@@ -30,6 +29,7 @@ from tests.support.hostile.fault_deliveries import (
     good_night,
 )
 from tests.support.in_memory import InMemory
+from tests.support.made.builders import landing_key
 
 pytestmark = pytest.mark.long
 

@@ -47,7 +47,8 @@ from pipelines.simulation.plans import Format
 from pipelines.steps import ingest as steps_ingest
 from pipelines.validation import rules, validate
 from pipelines.validation.rules import Rule
-from tests.support.builders import (
+from tests.support.in_memory import InMemory
+from tests.support.made.builders import (
     NIGHT,
     as_csv,
     as_file,
@@ -58,7 +59,6 @@ from tests.support.builders import (
     listing,
     some_rows,
 )
-from tests.support.in_memory import InMemory
 from tests.support.timing import HANG_SECONDS
 
 NEXT_NIGHT = "2026-01-06"

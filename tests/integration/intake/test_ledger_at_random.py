@@ -40,8 +40,8 @@ from pipelines.records.deliveries import Receipt, ReplayPlan
 from pipelines.records.validations import Validation
 from pipelines.training import dataset
 from pipelines.validation import checks, replay_apply, replay_plan, validate
-from tests.support.builders import Row, as_csv, landing_key, some_rows
 from tests.support.in_memory import InMemory
+from tests.support.made.builders import Row, as_csv, landing_key, some_rows
 
 pytestmark = pytest.mark.long
 

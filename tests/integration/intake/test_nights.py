@@ -22,9 +22,9 @@ from pipelines.core.store.bucket import Bucket, ObjectInfo
 from pipelines.intake import arrivals, landing, ledger, standings
 from pipelines.steps import alerts
 from pipelines.steps import ingest as steps_ingest
-from tests.support.builders import NIGHT, as_csv, deliver, landing_key, some_rows
 from tests.support.clocks import real_now
-from tests.support.incident_builders import SECOND, ingest, odd_rows, sent
+from tests.support.made.builders import NIGHT, as_csv, deliver, landing_key, some_rows
+from tests.support.made.incident_builders import SECOND, ingest, odd_rows, sent
 from tests.support.services.alert_servers import web_server
 
 pytestmark = pytest.mark.attack

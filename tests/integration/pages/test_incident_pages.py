@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.support.builders import NIGHT, some_rows
-from tests.support.incident_builders import REASON, SECOND, ingest, odd_rows, replay, sent
+from tests.support.made.builders import NIGHT, some_rows
+from tests.support.made.incident_builders import REASON, SECOND, ingest, odd_rows, replay, sent
 from tests.support.page_site import Pages
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} \u202e =1+1\x07"

@@ -17,8 +17,16 @@ from pipelines.pages.views.incidents import Incident, Listing
 from pipelines.records.deliveries import MissingDelivery, Receipt
 from pipelines.records.succession import LogEntry
 from pipelines.registry.registry import Registry
-from tests.support.builders import NIGHT, some_rows
-from tests.support.incident_builders import REASON, SECOND, THIRD, ingest, odd_rows, replay, sent
+from tests.support.made.builders import NIGHT, some_rows
+from tests.support.made.incident_builders import (
+    REASON,
+    SECOND,
+    THIRD,
+    ingest,
+    odd_rows,
+    replay,
+    sent,
+)
 
 
 def night_of(number: int) -> str:

@@ -36,9 +36,9 @@ from pipelines.steps import alerts, context, ingest, promote, replay, retrain, r
 from pipelines.steps.context import open_loop
 from pipelines.validation import report
 from tests.support import sealing
-from tests.support.builders import as_csv, deliver, landing_key, listing, some_rows
 from tests.support.hostile import whole_world as whole
 from tests.support.hostile.forgeries import sealed_by_a_stranger
+from tests.support.made.builders import as_csv, deliver, landing_key, listing, some_rows
 
 pytestmark = pytest.mark.attack
 

@@ -20,8 +20,8 @@ from pipelines.records.versions import Manifest
 from pipelines.registry.fsck import check
 from pipelines.registry.fsck.places import PLACES, place_of
 from pipelines.registry.registry import Registry
-from tests.support.builders import listing
 from tests.support.hostile import whole_world as whole
+from tests.support.made.builders import listing
 from tests.support.sealing import to_stored
 
 pytestmark = pytest.mark.attack

@@ -7,7 +7,7 @@ import pytest
 from pipelines.core.errors import PromotionError
 from pipelines.registry import rollback
 from pipelines.registry.promotion import promote
-from tests.support.registry_builders import a_version, decided, promoted
+from tests.support.made.registry_builders import a_version, decided, promoted
 
 
 def follow(registry, champion, name, **changes):

@@ -17,9 +17,9 @@ from pipelines.core.keys import model_file_key
 from pipelines.core.record import sha256_of
 from pipelines.records.succession import LogEntry
 from pipelines.registry.promotion import promote
-from tests.support.builders import listing
 from tests.support.hostile.forging import fields_in, resealed
-from tests.support.registry_builders import MODEL, a_version, decided, promoted
+from tests.support.made.builders import listing
+from tests.support.made.registry_builders import MODEL, a_version, decided, promoted
 
 
 def test_no_champion_is_an_answer_and_not_an_error(registry):

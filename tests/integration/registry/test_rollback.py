@@ -15,8 +15,8 @@ from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry import rollback
 from pipelines.registry.promotion import promote
-from tests.support.builders import listing
-from tests.support.registry_builders import a_version, decided, promoted
+from tests.support.made.builders import listing
+from tests.support.made.registry_builders import a_version, decided, promoted
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from pipelines.records.validations import Validation
 from pipelines.registry.registry import Registry
 from pipelines.serving import label_judge
 from pipelines.steps import ingest
-from tests.support.builders import Row, as_csv, deliver, landing_key, listing
-from tests.support.nights import reviews_of_a_night
+from tests.support.made.builders import Row, as_csv, deliver, landing_key, listing
+from tests.support.made.nights import reviews_of_a_night
 
 NIGHT = "2026-01-06"
 

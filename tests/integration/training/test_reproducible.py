@@ -13,7 +13,7 @@ import pytest
 from pipelines.core.config import CONFIG_FOLDER
 from pipelines.core.store import keyring
 from pipelines.core.store.stores import Stores, open_stores
-from tests.support.builders import listing
+from tests.support.made.builders import listing
 
 pytestmark = pytest.mark.long
 

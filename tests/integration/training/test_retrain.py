@@ -27,7 +27,7 @@ from pipelines.records.versions import Manifest, Plan
 from pipelines.serving import champion as serving_champion
 from pipelines.steps import promote, retrain
 from tests.support import sealing
-from tests.support.builders import listing
+from tests.support.made.builders import listing
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 

@@ -18,7 +18,7 @@ from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import MissingDelivery, Receipt, ReplayPlan
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import replay
-from tests.support.builders import NIGHT, Row, as_csv, deliver, landing_key, listing, some_rows
+from tests.support.made.builders import NIGHT, Row, as_csv, deliver, landing_key, listing, some_rows
 
 NEXT_NIGHT = "2026-01-06"
 KEY = landing_key("r.csv")

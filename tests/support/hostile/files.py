@@ -16,9 +16,9 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
-from tests.support.builders import as_csv, as_jsonl, as_parquet, some_rows
 from tests.support.hostile.made_parquet import CODECS, NAMES, closed, file_of, group_of, schema
 from tests.support.hostile.thrift import I64, list_head, struct
+from tests.support.made.builders import as_csv, as_jsonl, as_parquet, some_rows
 
 MB = 1_000_000
 MOST_ROWS, MOST_BYTES, MOST_ROW_CHARS = 200_000, 268_435_456, MB

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.builders import Row, some_rows
+from tests.support.made.builders import Row, some_rows
 
 SENTINEL = "__pwned"
 MARKUP = (

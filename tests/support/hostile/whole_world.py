@@ -20,9 +20,9 @@ from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry
 from pipelines.steps import promote, replay, retrain
 from pipelines.steps import rollback as steps_rollback
-from tests.support.alert_builders import an_alert
-from tests.support.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.in_memory import InMemory
+from tests.support.made.alert_builders import an_alert
+from tests.support.made.builders import as_csv, deliver, landing_key, some_rows
 
 NIGHTS = "2026-01-05", "2026-01-06"
 HELD_KEY = landing_key("held.csv", source="partner")

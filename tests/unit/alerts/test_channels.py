@@ -13,7 +13,7 @@ from pipelines.alerts.webhooks import signature
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
 from pipelines.core.settings import AlertSettings
-from tests.support.alert_builders import an_alert
+from tests.support.made.alert_builders import an_alert
 from tests.support.services.alert_servers import HANG_SECONDS, mail_server, self_signed, web_server
 
 SECRET = "SECRET-TOKEN"

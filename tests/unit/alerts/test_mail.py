@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.alerts import mail as alerts_mail
 from pipelines.alerts.alert import MAX_SENTENCE_CHARS, MAX_SENTENCES, MAX_TITLE_CHARS, Link
-from tests.support.alert_builders import HOSTILE, an_alert
+from tests.support.made.alert_builders import HOSTILE, an_alert
 
 SENDER, RECIPIENTS = "loop@example.org", ["ops@example.org", "two@example.org"]
 

@@ -8,7 +8,7 @@ import json
 
 from pipelines.alerts import webhooks
 from pipelines.alerts.alert import Link
-from tests.support.alert_builders import HOSTILE, an_alert
+from tests.support.made.alert_builders import HOSTILE, an_alert
 
 
 def test_slack_is_told_what_happened_where_to_look_and_what_to_do():

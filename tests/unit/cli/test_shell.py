@@ -38,8 +38,8 @@ from pipelines.serving import confirm
 from pipelines.steps import ingest, promote
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps import retrain as steps_retrain
-from tests.support.alert_builders import an_alert
 from tests.support.in_memory import InMemory
+from tests.support.made.alert_builders import an_alert
 
 pytestmark = pytest.mark.attack
 

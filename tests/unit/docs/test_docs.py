@@ -13,7 +13,7 @@ from ops import config_docs
 from pipelines.core import config, errors
 from pipelines.gate import decide
 from pipelines.records.decisions import Verdict
-from tests.support.judgement_builders import CHAMPION, a_check, a_first_model, an_evaluation
+from tests.support.made.judgement_builders import CHAMPION, a_check, a_first_model, an_evaluation
 
 ROOT = Path(__file__).resolve().parents[3]
 RUNBOOKS = ROOT / "docs" / "runbooks"

@@ -12,7 +12,7 @@ from pipelines.features.signatures import signatures
 from pipelines.models.factories import fingerprint_svm, tfidf_logistic
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import load_dataset
-from tests.support.made_features import a_partition, a_snapshot, plain
+from tests.support.made.made_features import a_partition, a_snapshot, plain
 
 NIGHTS = 10
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines.features import occurrences as corpus_module
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import Fingerprints
-from tests.support.made_corpora import plain
+from tests.support.made.made_corpora import plain
 
 IDS = st.integers(0, 30) | st.integers(2**40 - 5, 2**40 - 1)
 SETS = st.lists(st.sets(IDS), max_size=12)

@@ -14,8 +14,8 @@ from pipelines.features.corpus import Corpus
 from pipelines.features.corpus_cache import decode, encode, grown
 from pipelines.features.fingerprint_cache import cache_folder, partition_fingerprints
 from pipelines.features.occurrences import Rare
-from tests.support.made_corpora import plain
-from tests.support.made_features import a_partition
+from tests.support.made.made_corpora import plain
+from tests.support.made.made_features import a_partition
 
 SIZE = {"ngram_max": 2, "bits": 40}
 COUNTED = {"min_df": 2, **SIZE}

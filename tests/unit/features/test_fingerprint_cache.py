@@ -17,7 +17,7 @@ from pipelines.features.fingerprint_cache import (
 from pipelines.features.fingerprints import fingerprint
 from pipelines.records.data import Partition
 from tests.support import sealing
-from tests.support.made_features import a_partition, a_snapshot, plain
+from tests.support.made.made_features import a_partition, a_snapshot, plain
 
 SIZE = {"ngram_max": 2, "bits": 40}
 

@@ -15,7 +15,7 @@ from pipelines.records.data import Partition, Snapshot
 from pipelines.records.decisions import GateRule
 from pipelines.records.deliveries import Outcome
 from pipelines.records.versions import Manifest, Plan
-from tests.support.judgement_builders import (
+from tests.support.made.judgement_builders import (
     CHAMPION,
     DIGEST,
     VERSION,

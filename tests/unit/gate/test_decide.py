@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.core import config
 from pipelines.gate.decide import decide
-from tests.support.judgement_builders import (
+from tests.support.made.judgement_builders import (
     CHAMPION,
     a_check,
     a_first_model,

@@ -11,7 +11,7 @@ from pipelines.gate.card import history_plot, plots
 from pipelines.gate.card import svg as card_svg
 from pipelines.records.decisions import GateRule
 from pipelines.records.evaluations import CalibrationBin
-from tests.support.judgement_builders import (
+from tests.support.made.judgement_builders import (
     CHAMPION,
     VERSION,
     a_decision_on,
@@ -22,7 +22,7 @@ from tests.support.judgement_builders import (
     some_set,
     some_slice,
 )
-from tests.support.registry_builders import a_log_entry
+from tests.support.made.registry_builders import a_log_entry
 
 SVG = "{http://www.w3.org/2000/svg}"
 BINS = (

@@ -15,7 +15,7 @@ from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.core.settings import IntakeSettings
 from pipelines.intake.decoding import Rows, decode
 from pipelines.simulation.plans import Format
-from tests.support.builders import as_csv, as_file, as_jsonl, as_parquet, some_rows
+from tests.support.made.builders import as_csv, as_file, as_jsonl, as_parquet, some_rows
 from tests.support.timing import cpu_seconds
 
 INTAKE = IntakeSettings(

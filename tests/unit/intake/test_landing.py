@@ -8,7 +8,7 @@ from pipelines.core.keys import arrival_id
 from pipelines.intake import arrivals
 from pipelines.intake.landing import LandingName, checked_night, discover, parse_name
 from pipelines.records.deliveries import Receipt
-from tests.support.builders import NIGHT, deliver, landing_key
+from tests.support.made.builders import NIGHT, deliver, landing_key
 
 DAY = date(2026, 1, 5)
 

@@ -25,13 +25,13 @@ from pipelines.models.factories import (
     fingerprint_svm,
     tfidf_logistic,
 )
-from tests.support.made_models import LABELS, TEXTS, a_model
+from tests.support.made.made_models import LABELS, TEXTS, a_model
 
 ROOT = Path(__file__).resolve().parents[3]
 
 FIT_AND_HASH = """
 import hashlib
-from tests.support.made_models import LABELS, TEXTS
+from tests.support.made.made_models import LABELS, TEXTS
 from pipelines.models import artefacts, factories
 for factory in ("fingerprint_svm", "fingerprint_sgd", "tfidf_logistic"):
     model = getattr(factories, factory)(seed=7).fit(TEXTS, LABELS)

@@ -23,7 +23,7 @@ from pipelines.models.factories import (
 )
 from pipelines.models.log_count_ratio import LogCountRatio
 from pipelines.models.vectorizer import FingerprintVectorizer
-from tests.support.made_models import LABELS, TEXTS, a_model
+from tests.support.made.made_models import LABELS, TEXTS, a_model
 
 ROOT = Path(__file__).resolve().parents[3]
 

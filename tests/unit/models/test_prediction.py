@@ -11,7 +11,7 @@ from pipelines.models import prediction
 from pipelines.models.artefacts import dump_model, load_model
 from pipelines.models.factories import fingerprint_sgd, fingerprint_svm, tfidf_logistic
 from pipelines.models.prediction import positive_probability, scorer_of
-from tests.support.made_models import LABELS, TEXTS, a_model
+from tests.support.made.made_models import LABELS, TEXTS, a_model
 
 READ = [*TEXTS, "", "nothing known", "a great, dull film", "great " * 3000]
 

@@ -23,8 +23,8 @@ from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Rec
 from pipelines.records.validations import Basis, RuleResult, Validation
 from tests.support import sealing
 from tests.support.in_memory import InMemory
+from tests.support.made.registry_builders import a_version, decided, promoted
 from tests.support.page_site import Pages, links_of
-from tests.support.registry_builders import a_version, decided, promoted
 
 pytestmark = pytest.mark.attack
 

@@ -20,9 +20,9 @@ from pipelines.core.errors import (
 from pipelines.core.keys import report_key
 from pipelines.core.record import sha256_of
 from pipelines.pages.site import Reply
-from tests.support.made_validations import a_delivery, a_validation
+from tests.support.made.made_validations import a_delivery, a_validation
+from tests.support.made.registry_builders import a_version, decided, promoted
 from tests.support.page_site import BASIS, DELIVERY, Outline, Pages, a_succession, links_of
-from tests.support.registry_builders import a_version, decided, promoted
 
 PROJECT = Path(__file__).resolve().parents[3]
 VERSION = "a" * 20

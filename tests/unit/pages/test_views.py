@@ -14,9 +14,9 @@ from pipelines.pages.views import champion, decisions, forms, runs
 from pipelines.pages.views.champion import Evidence
 from pipelines.records.decisions import ApprovalRecord, GateRule
 from pipelines.records.deliveries import MissingDelivery, Receipt
-from tests.support.judgement_builders import a_decision_on, an_evaluation
+from tests.support.made.judgement_builders import a_decision_on, an_evaluation
+from tests.support.made.registry_builders import a_log_entry, a_version, decided, promoted
 from tests.support.page_site import DELIVERY, Pages, a_succession
-from tests.support.registry_builders import a_log_entry, a_version, decided, promoted
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 OPERATOR = Viewer(name="olga", may_start=lambda _dag: True)

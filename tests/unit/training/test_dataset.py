@@ -16,7 +16,7 @@ from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import Loader, ids_digest, load_dataset
 from pipelines.training.split import is_holdout
-from tests.support.made_features import a_partition, a_snapshot, plain
+from tests.support.made.made_features import a_partition, a_snapshot, plain
 
 SIZE = {"ngram_max": 2, "bits": 40}
 

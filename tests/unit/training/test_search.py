@@ -27,7 +27,7 @@ from pipelines.simulation.made_up import make_reviews
 from pipelines.training import search
 from pipelines.training.candidates import build, settings_to_try
 from pipelines.training.search import find_best, survivors
-from tests.support.made_searches import SomeReviews, a_plan, quiet
+from tests.support.made.made_searches import SomeReviews, a_plan, quiet
 
 SVM = "pipelines.models.factories:fingerprint_svm"
 

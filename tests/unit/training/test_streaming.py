@@ -17,7 +17,7 @@ from pipelines.models.prediction import positive_probability, scorer_of
 from pipelines.simulation.made_up import make_reviews
 from pipelines.training import folds, search, streaming
 from pipelines.training.streaming import fit_streamed
-from tests.support.made_searches import SomeReviews, a_plan, quiet
+from tests.support.made.made_searches import SomeReviews, a_plan, quiet
 
 STREAM = {
     "factory": "pipelines.models.factories:fingerprint_stream",

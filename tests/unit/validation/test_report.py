@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.validation import report
-from tests.support.made_validations import a_delivery, a_profile, a_validation
+from tests.support.made.made_validations import a_delivery, a_profile, a_validation
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -19,7 +19,7 @@ from pipelines.validation.gx_runner import run_rules
 from pipelines.validation.history import History, empty
 from pipelines.validation.measurements import measure
 from pipelines.validation.rules import Rule
-from tests.support.builders import some_rows
+from tests.support.made.builders import some_rows
 from tests.support.timing import cpu_seconds
 
 NIGHT = date(2026, 1, 5)

@@ -7,7 +7,7 @@ import pendulum
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
-from tests.support.builders import deliver
+from tests.support.made.builders import deliver
 
 NIGHT = "2026-01-05"
 

@@ -9,7 +9,7 @@ from pipelines.core.store.stores import Stores
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.deliveries import ReplayAction
 from pipelines.steps import replay as steps_replay
-from tests.support.builders import NIGHT, Row, as_csv, deliver, landing_key, some_rows
+from tests.support.made.builders import NIGHT, Row, as_csv, deliver, landing_key, some_rows
 
 SECOND, THIRD = "2026-01-06", "2026-01-07"
 REASON = "upstream says so"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.simulation.made_up import make_reviews
-from tests.support.builders import Row
+from tests.support.made.builders import Row
 
 NIGHT = "2026-01-06"
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pipelines.features.fingerprints import Fingerprints
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.records.data import Partition, Snapshot
-from tests.support.builders import some_rows
+from tests.support.made.builders import some_rows
 
 
 def a_partition(stores, *, first: int, rows: int = 6) -> tuple[Partition, list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.records.versions import Plan
-from tests.support.registry_builders import DIGEST
+from tests.support.made.registry_builders import DIGEST
 
 
 @dataclass(frozen=True)

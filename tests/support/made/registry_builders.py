@@ -9,7 +9,7 @@ from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest, Plan
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
-from tests.support.judgement_builders import a_first_model, an_evaluation
+from tests.support.made.judgement_builders import a_first_model, an_evaluation
 
 DIGEST = "d" * 64
 MODEL = b"not a model, but bytes with a digest"
