@@ -52,7 +52,9 @@ def decision_show(
         print_json(decision.model_dump(mode="json"))
         return
     print_rules(decision.version, decision.rules)
-    out.print(Text.assemble((f"{decision.verdict}: ", "bold"), decision.why), soft_wrap=True)
+    out.print(
+        Text.assemble((f"{decision.verdict}: ", "bold"), visible(decision.why)), soft_wrap=True
+    )
     if decision.approval == "needed":
         _print_approval(decision)
 
@@ -135,8 +137,9 @@ def _open_decision_uri(version: str) -> str:
 
     A decision that was already carried out is accepted, so that the command can be repeated.
     """
-    registry = open_loop(None).registry
-    decision, champion = _decision(version), registry.log.champion()
+    loop = open_loop(None)
+    registry, policy = loop.registry, provenance.gate_policy(loop.settings)
+    decision, champion = registry.decisions.last_decision(version, policy), registry.log.champion()
     generation = champion.generation if champion else 0
     is_done = champion is not None and champion.decision_sha256 == decision.digest()
     if decision.champion_generation != generation and not is_done:
@@ -187,7 +190,10 @@ def _decision(version: str | None) -> Any:
     keys = registry.decisions.decision_keys(version)
     if not keys:
         raise PromotionError(f"no decision was made on a version {version!r}")
-    return registry.decisions.decision(keys[-1])
+    try:
+        return registry.decisions.last_decision(version, provenance.gate_policy(config.load()))
+    except PromotionError:  # other rules are in force now; it can still be looked at
+        return registry.decisions.decision(keys[-1])
 
 
 def print_rules(version: str, rules: Sequence[Any]) -> None:

@@ -16,6 +16,7 @@ from pipelines.cli.output import (
     out,
     print_facts,
     print_json,
+    print_note,
     print_table,
     reports_errors,
     user,
@@ -146,9 +147,10 @@ def replay(
     delivery = standing.outcome.delivery
     plan_uri = steps_replay.plan_replay(delivery, action, reason, rows)
     plan = _read_plan(plan_uri)
-    if is_for_real or plan["number"] <= len(standing.replays):  # repeats the newest replay
+    is_repeated = plan["number"] <= len(standing.replays)
+    if is_for_real or is_repeated:
         done = steps_replay.read_replay(steps_replay.apply_replay(plan_uri, actor))
-        return {"is_done": True} | done.model_dump(mode="json")
+        return {"is_done": True, "is_repeated": is_repeated} | done.model_dump(mode="json")
     return {
         "is_done": False,
         "delivery": delivery,
@@ -304,5 +306,10 @@ def _replay_delivery(
         actor=f"shell {user()}",
     )  # fmt: skip
     print_facts(facts, as_json=as_json)
+    if facts.get("is_repeated"):
+        print_note(
+            f"this repeats replay {facts['number']}, so nothing more was done. To decide on other "
+            "rows, name them with --row or give another reason"
+        )
     if not facts["is_done"]:
         err.print("This was a dry run. To do it, add --yes.")

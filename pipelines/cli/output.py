@@ -179,7 +179,13 @@ def print_note(message: str) -> None:
 
 
 def print_json(facts: Any) -> None:
-    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    safe = (sign if sign.isprintable() or sign == "\n" else _as_json(sign) for sign in text)
+    sys.stdout.write("".join(safe) + "\n")
+
+
+def _as_json(sign: str) -> str:
+    return json.dumps(sign)[1:-1]
 
 
 def print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -24,7 +24,7 @@ def shown(value: Any) -> Any:
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&$#]")
 # What some readers turn into links or mentions without any markup.
-_LINKED = re.compile(r"(?i)(?<=[a-z])(:)(?=//)|(@)|(?<=www)(\.)")
+_LINKED = re.compile(r"(?i)(?<=[a-z]:)(?=//)|(?<=@)|(?<=www)(?=\.)")
 _PLAIN_CODE = re.compile(r"[\w .:/=+,'()-]+", re.ASCII)
 
 
@@ -42,7 +42,7 @@ def escaped(value: object) -> Markdown:
     if isinstance(value, Markdown):
         return value
     text = _MARKUP.sub(lambda match: f"\\{match[0]}", visible(str(value)))
-    return Markdown(_LINKED.sub(lambda match: f"&#{ord(match[0])};", text))
+    return Markdown(_LINKED.sub("\N{WORD JOINER}", text))
 
 
 def code(value: object) -> Markdown:

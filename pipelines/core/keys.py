@@ -139,8 +139,12 @@ def hint_key(model: str) -> str:
     return f"{model}/champion.json"
 
 
+def rollbacks_folder(model: str) -> str:
+    return f"{model}/rollbacks/"
+
+
 def rollback_key(model: str, digest: str) -> str:
-    return f"{model}/rollbacks/{digest[:20]}.json"
+    return f"{rollbacks_folder(model)}{digest[:20]}.json"
 
 
 def versions_folder(model: str) -> str:
@@ -153,8 +157,8 @@ def gates_folder(model: str, version: str) -> str:
 
 # ── Read back ────────────────────────────────────────────────────────────────────────────────
 
-_LOG_KEY = re.compile(r"[^/]+/log/([0-9]{8})\.json")
-_GATE_KEY = re.compile(r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
+_LOG_KEY = re.compile(r"([^/]+)/log/([0-9]{8})\.json")
+_GATE_KEY = re.compile(r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
 
 
 def name_of(key: str) -> str:
@@ -177,10 +181,10 @@ def version_of(key: str) -> str:
     return key.split("/")[2]
 
 
-def generation_of(key: str) -> int | None:
+def generation_of(key: str, model: str) -> int | None:
     """The generation in ``<model>/log/<generation>.json``; None for any other key."""
     match = _LOG_KEY.fullmatch(key)
-    return int(match[1]) if match else None
+    return int(match[2]) if match and match[1] == model else None
 
 
 class Gate(NamedTuple):
@@ -191,10 +195,10 @@ class Gate(NamedTuple):
     policy: str  # its first 16 digits
 
 
-def gate_of(key: str) -> Gate | None:
-    """Version, champion generation and policy of a decision's folder; None for any other key."""
+def gate_of(key: str, model: str) -> Gate | None:
+    """Version, generation and policy of a decision's folder of a model; None for any other key."""
     match = _GATE_KEY.fullmatch(key)
-    return Gate(match[1], int(match[2]), match[3]) if match else None
+    return Gate(match[2], int(match[3]), match[4]) if match and match[1] == model else None
 
 
 def decision_key(model: str, version: str, generation: int, policy: str) -> str:

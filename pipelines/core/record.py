@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.core.errors import TrustError
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-NightDate = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+NightDate = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pipelines.core.escaping import escaped, plain
@@ -9,6 +10,7 @@ from pipelines.records.decisions import Decision, GateRule
 
 MAX_CHARS = 20_000  # of the whole question
 _MAX_CELL_CHARS = 400
+_BLOCK = re.compile(r"^(\d{0,9})([-+=.)])")  # begins a list or a rule at the start of a line
 
 
 def describe(decision: Decision, *, timeout_hours: float) -> str:
@@ -26,7 +28,8 @@ def describe(decision: Decision, *, timeout_hours: float) -> str:
 
 def escape(text: str) -> str:
     """The text as one line without effective Markdown or HTML, cut if it is long."""
-    return escaped(plain(text, most=_MAX_CELL_CHARS))
+    line = escaped(plain(text, most=_MAX_CELL_CHARS))
+    return _BLOCK.sub(r"\1\\\2", line)
 
 
 def _because(decision: Decision) -> str:

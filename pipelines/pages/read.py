@@ -82,11 +82,13 @@ def decisions(registry: Registry) -> list[ObjectInfo]:
         if links.decision_link(info.key)  # `champion fsck` reports objects elsewhere
     ]
     # Among those of the same second, generation and policy make the order.
-    return sorted(infos, key=lambda info: (info.stored_at, _gate(info.key)), reverse=True)
+    return sorted(
+        infos, key=lambda info: (info.stored_at, _gate(info.key, registry.name)), reverse=True
+    )
 
 
-def _gate(key: str) -> tuple[int, str]:
-    gate = keys.gate_of(key)
+def _gate(key: str, model: str) -> tuple[int, str]:
+    gate = keys.gate_of(key, model)
     return (gate.generation, gate.policy) if gate else (0, "")
 
 

@@ -45,7 +45,19 @@ class ChampionLog:
         newest = generations[-1] if generations else 0
         if announced > newest:
             raise self.cut(f"the hint announces generation {announced}", newest)
-        return self.entry(newest) if generations else None
+        if not generations and (proof := self._find_later_gate()):
+            generations = self._generations()  # the first promotion may just have happened
+            if not generations:
+                raise self.cut(f"{proof} was made against a champion", 0)
+        return self.entry(generations[-1]) if generations else None
+
+    def _find_later_gate(self) -> str | None:
+        """The key of anything that was found of a version when there was a champion."""
+        for info in self.models.list(keys.versions_folder(self.name)):
+            gate = keys.gate_of(info.key, self.name)
+            if gate is not None and gate.generation > 0:
+                return info.key
+        return None
 
     def _announced(self) -> int:
         """The generation that the hint proves to have been promoted; 0 without a valid hint."""
@@ -96,7 +108,9 @@ class ChampionLog:
 
     def _generations(self) -> list[int]:
         listed = [info.key for info in self.models.list(keys.log_folder(self.name))]
-        generations = sorted(number for key in listed if (number := keys.generation_of(key)))
+        generations = sorted(
+            number for key in listed if (number := keys.generation_of(key, self.name))
+        )
         for expected, generation in enumerate(generations, start=1):
             if generation != expected:
                 raise TrustError(

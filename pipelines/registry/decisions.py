@@ -5,13 +5,19 @@ from __future__ import annotations
 from pipelines.core import keys
 from pipelines.core.errors import (
     ObjectMissingError,
+    PromotionError,
     TrustError,
 )
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.decisions import ApprovalRecord, CardFiles, Decision
-from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.evaluations import ArtefactCheck, Evaluation, GateRecord
 from pipelines.records.succession import LogEntry
 from pipelines.registry.versions import Versions, check_digest, checked_own
+
+_KINDS: dict[str, type[GateRecord]] = {
+    keys.EVALUATION: Evaluation, keys.CHECK: ArtefactCheck, keys.DECISION: Decision,
+    keys.CARD: CardFiles, keys.APPROVAL: ApprovalRecord,
+}  # fmt: skip
 
 
 class Decisions:
@@ -81,9 +87,25 @@ class Decisions:
         return [info.key for info in listed if keys.is_decision(info.key)]
 
     def last_decision(self, version: str, policy: str) -> Decision:
-        """The decision on a version under a policy against the newest champion."""
-        decisions = [self.decision(key) for key in self.decision_keys(version)]
-        return [decision for decision in decisions if decision.policy == policy][-1]
+        """The decision on a version under a policy against the newest champion.
+
+        Raises
+        ------
+        PromotionError
+            If none was made under this policy.
+        """
+        decisions = [
+            self.decision(key)
+            for key in self.decision_keys(version)
+            if (gate := keys.gate_of(key, self.name)) and policy.startswith(gate.policy)
+        ]
+        decisions = [decision for decision in decisions if decision.policy == policy]
+        if not decisions:
+            raise PromotionError(
+                f"no decision on version {version!r} was made by the rules in force: settings, "
+                "code or libraries changed since. Run: python -m pipelines retrain"
+            )
+        return decisions[-1]
 
     def decision(self, key: str) -> Decision:
         """A decision by its key, if its version is unchanged."""
@@ -129,8 +151,11 @@ class Decisions:
         key = keys.sibling(decision.object_key, keys.APPROVAL)
         return self.models.find_record(key, ApprovalRecord)
 
-    def decided_against(self) -> list[tuple[int, str]]:
-        """The generation that each decision was made against, and its key, by the keys alone."""
-        listed = self.models.list(keys.versions_folder(self.name))
-        decisions = [info.key for info in listed if keys.is_decision(info.key)]
-        return [(gate.generation, key) for key in decisions if (gate := keys.gate_of(key))]
+    def generations_named(self) -> list[tuple[int, str, type[GateRecord]]]:
+        """The champion generation in the key of each record of a gate, the key, and the kind."""
+        return [
+            (gate.generation, info.key, kind)
+            for info in self.models.list(keys.versions_folder(self.name))
+            if (gate := keys.gate_of(info.key, self.name))
+            and (kind := _KINDS.get(info.key.rpartition("/")[2]))
+        ]

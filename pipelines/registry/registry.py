@@ -15,8 +15,10 @@ the other one must decide again against the new champion.
 
 from __future__ import annotations
 
+from pipelines.core import keys
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
-from pipelines.records.succession import LogEntry
+from pipelines.records.succession import LogEntry, RollbackPlan
 from pipelines.registry.champion_log import ChampionLog
 from pipelines.registry.decisions import Decisions
 from pipelines.registry.versions import Versions
@@ -43,19 +45,33 @@ class Registry:
         Raises
         ------
         TrustError
-            If the log was cut back: it ends before a generation that a decision was made against,
-            that the hint announces, or that the caller has seen.
+            If the log was cut back or written anew: it ends before a generation that a record of a
+            gate or a rollback plan names, that the hint announces, or that the caller has seen.
         """
-        decided = self.decisions.decided_against()  # read first: the log may grow meanwhile
+        named = self.decisions.generations_named()  # read first: the log may grow meanwhile
+        plans = self._rollback_plans()
         champion = self.log.champion()
         newest = champion.generation if champion else 0
-        for generation, key in decided:
+        for generation, key, kind in named:
             if generation > newest:
-                self.decisions.decision(key)  # its key alone proves nothing
-                raise self.log.cut(f"a decision was made against generation {generation}", newest)
+                self.models.get_record(key, kind)  # its key alone proves nothing
+                raise self.log.cut(f"{key} was made against generation {generation}", newest)
+        for plan in plans:
+            self._check_plan(plan, newest)
         if at_least > newest:
             raise self.log.cut(f"generation {at_least} was seen before", newest)
         return newest
+
+    def _rollback_plans(self) -> list[RollbackPlan]:
+        listed = [info.key for info in self.models.list(keys.rollbacks_folder(self.name))]
+        return list(in_parallel(lambda key: self.models.get_record(key, RollbackPlan), listed))
+
+    def _check_plan(self, plan: RollbackPlan, newest: int) -> None:
+        generation, version = plan.champion_generation, plan.champion_version
+        if generation > newest or self.log.entry(generation).version != version:
+            raise self.log.cut(
+                f"{plan.object_key} names version {version} as generation {generation}", newest
+            )
 
     def append(self, entry: LogEntry) -> LogEntry:
         """Write the next line of the log, after checking that its end was not cut off.

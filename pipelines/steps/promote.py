@@ -171,7 +171,10 @@ def confirm(entry_uri: str | None) -> int:
     from pipelines.serving import confirm as serving_confirm
 
     loop = open_loop()
-    registry, generation = loop.registry, int(keys.name_of(loop.key(entry_uri)))
+    registry = loop.registry
+    generation = keys.generation_of(loop.key(entry_uri), registry.name)
+    if generation is None:
+        raise PromotionError(f"{entry_uri} is not an entry of this model's champion log")
     try:
         return serving_confirm.confirm(loop.reviews, registry, generation, loop.settings)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,13 +15,15 @@ from pipelines.intake import arrivals, standings
 from pipelines.intake.decoding import DATE_INVALID, Rows
 from pipelines.intake.partitions import read_partition
 from pipelines.intake.standings import Standing
-from pipelines.records.deliveries import Delivery, Replay, ReplayAction, ReplayPlan, ReplayVerdict
+from pipelines.records.deliveries import Delivery, ReplayAction, ReplayPlan, ReplayVerdict
 from pipelines.validation import checks, history, validate
 from pipelines.validation.drift import Labeller
 from pipelines.validation.measurements import Measured, measure
 from pipelines.validation.rules import LABELS
 
 _RULES = "docs/runbooks/replay.md"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def make_plan(
 ) -> tuple[str, ReplayPlan]:
     """Plan a replay: decide what would become of which rows.
 
-    A release or discard that repeats the newest one (same rows, same reason) gets that one's plan,
+    A release or discard that repeats an earlier one (same rows, same reason) gets that one's plan,
     so that a command or a task whose answer was lost can be repeated.
 
     Parameters
@@ -79,7 +82,7 @@ def make_plan(
         If the reason is blank, the delivery is unknown, or the action applies to none of its rows.
     """
     standing, record = _requested(reviews, delivery, reason)
-    positions = None if rows is None else tuple(rows)
+    positions = None if rows is None else tuple(sorted(set(rows)))
     repeated = _repeated(reviews, standing, (action, positions, reason.strip()))
     if repeated:
         return repeated.object_key, repeated
@@ -158,14 +161,22 @@ def _repeated(
     standing: Standing,
     request: tuple[ReplayAction, tuple[int, ...] | None, str],
 ) -> ReplayPlan | None:
-    """The newest replay's plan, if it is the same request. Rules may change, so each
-    revalidation is a new request.
+    """The plan of an earlier replay that was asked for in the same way.
+
+    Rules may change, so each revalidation is a new request.
     """
-    newest = standing.newest
-    if not isinstance(newest, Replay) or newest.action == "revalidate":
-        return None
-    plan = reviews.find_record(replay_plan_key(newest.delivery, newest.token), ReplayPlan)
-    return plan if plan and (plan.action, plan.rows, plan.reason) == request else None
+    action, rows, reason = request
+    for replay in reversed(standing.replays):
+        if action == "revalidate" or (replay.action, replay.reason) != (action, reason):
+            continue
+        plan = reviews.find_record(replay_plan_key(replay.delivery, replay.token), ReplayPlan)
+        if plan is not None and plan.rows == rows:
+            logger.warning(
+                "delivery=%s this request repeats replay %d, so nothing more is done. To decide on "
+                "other rows, name them or give another reason.", replay.delivery, plan.number,
+            )  # fmt: skip
+            return plan
+    return None
 
 
 def _check_any_left(standing: Standing) -> None:

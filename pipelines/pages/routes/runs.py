@@ -32,7 +32,6 @@ DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_le
 RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
-_LOG_KEY = re.compile(r"log/([0-9]{8})\.json")
 _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
@@ -207,15 +206,16 @@ def _decision_key(site: Site, uri: Any) -> str | None:
 
 def _decision(site: Site, key: str) -> Decision | None:
     """The decision, its signature checked; None when it is gone."""
-    gate = keys.gate_of(key)
-    return site.registry().decisions.find_decision(*gate) if gate else None
+    registry = site.registry()
+    gate = keys.gate_of(key, registry.name)
+    return registry.decisions.find_decision(*gate) if gate else None
 
 
 def _entry(site: Site, uri: Any) -> LogEntry | None:
     """The log entry behind the URI that a task returned, its signature checked."""
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    generation = keys.generation_of(key)
+    generation = keys.generation_of(key, registry.name)
     return registry.log.find_entry(generation) if generation else None
 
 

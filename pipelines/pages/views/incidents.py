@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.core.errors import concerns_one_record, sentence
+from pipelines.core.escaping import visible
 from pipelines.core.keys import MISSING, RECEIPTS, arrival_id, folder_of, name_of
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
@@ -146,7 +147,7 @@ def _keys_by_night(reviews: Bucket) -> dict[str, list[str]]:
             if is_night(night):
                 nights[night].append(info.key)
             else:
-                logger.warning("key=%s is not below a night and is left out", info.key)
+                logger.warning("key=%s is not below a night and is left out", visible(info.key))
     return nights
 
 

@@ -376,8 +376,9 @@ def test_a_rejected_first_model_is_not_asked_about_again(ingest_night, configure
     assert registry.log.champion() is None
 
 
-def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(registry):
+def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(registry, monkeypatch):
     _, decision = asked(registry, "b")
+    monkeypatch.setattr(provenance, "gate_policy", lambda _settings: decision.policy)
     moved = promoted(registry, "a")
 
     said = failing_cli("decision", "approve", decision.version, "--reason", "too late")
@@ -386,8 +387,18 @@ def test_a_decision_against_a_former_champion_cannot_be_approved_any_more(regist
     assert registry.log.history() == [moved]
 
 
-def test_a_decision_that_asks_nobody_cannot_be_approved(registry):
+def test_a_decision_by_rules_that_are_not_in_force_cannot_be_approved(registry):
+    key, decision = asked(registry, "b")
+
+    said = failing_cli("decision", "approve", decision.version, "--reason", "too late")
+
+    assert "no decision on version" in said
+    assert approvals.find_approval(registry, registry.decisions.decision(key)) is None
+
+
+def test_a_decision_that_asks_nobody_cannot_be_approved(registry, monkeypatch):
     _, decision = decided(registry, a_version(registry, "a"), verdict="REJECT")
+    monkeypatch.setattr(provenance, "gate_policy", lambda _settings: decision.policy)
 
     assert "does not ask for approval" in failing_cli(
         "decision", "approve", decision.version, "--reason", "I like it"

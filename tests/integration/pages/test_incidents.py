@@ -257,7 +257,7 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
     models = stores.models
     if is_gone:
         models = Bucket("no-such-bucket", models._client, config.load().store, models.keyring)
-    stores.models.put("sentiment/log/000001.json", b"{")
+    stores.models.put("sentiment/log/00000001.json", b"{")
 
     look = incident.look(stores.reviews, Registry(models, "sentiment"), held)
 

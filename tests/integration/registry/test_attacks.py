@@ -30,8 +30,9 @@ from pipelines.records.evaluations import ArtefactCheck, Evaluation
 from pipelines.records.succession import LogEntry, RollbackPlan
 from pipelines.records.versions import Manifest, Plan
 from pipelines.registry import promotion
+from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.fsck import check
-from pipelines.serving import champion
+from pipelines.serving import champion, label_judge
 from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
 from pipelines.steps.context import open_loop
 from pipelines.validation import report
@@ -485,13 +486,64 @@ def test_a_log_that_was_cut_back_has_no_champion(
 def test_nothing_is_added_to_a_log_that_decisions_are_ahead_of(
     whole_world, stores, registry, counted
 ):
-    """The hint is gone, too. Who only reads sees no champion; who writes looks closer."""
+    """The hint is gone, too. A reader sees the older champion; a writer looks closer."""
+    first = registry.log.entry(1)
+    later = registry.decisions.decision_of(first).model_copy(update={"champion_generation": 2})
+    registry.decisions.add_decision(later)
+    cut_log(stores, 1, with_hint=True)
+    for name in listing(stores.models):
+        if "/rollbacks/" in name:
+            stores.models.delete(name)
+    second = first.model_copy(
+        update={"generation": 2, "previous_entry_sha256": first.digest(), "token": "0" * 64}
+    )
+
+    refused("was made against generation 2", lambda: registry.append(second))
+
+    assert [name for name in listing(stores.models) if "/log/" in name] == [registry.log.key(1)]
+    counted("attacks", 1)
+
+
+def test_a_log_that_is_gone_with_its_hint_is_not_one_that_never_began(
+    whole_world, stores, registry, counted
+):
+    """Else labels would be believed, and losses overlooked, as before the first champion."""
     cut_log(stores, 0, with_hint=True)
-    decision = stores.models.uri(key_like(stores.models, "/gates/00000000-", "decision.json"))
 
-    refused("a decision was made against generation 1", lambda: promote.promote(decision, "x"))
+    refused(
+        "cut back", registry.log.champion, retrain.take_snapshot, registry.check_nothing_cut,
+        lambda: label_judge.find(registry), lambda: champion.find_champion(registry),
+    )  # fmt: skip
 
-    assert [name for name in listing(stores.models) if "/log/" in name] == []
+    assert "cutback" in failing_cli("retrain")
+    counted("attacks", 1)
+
+
+@pytest.mark.parametrize("keeps_an_older_champion", [True, False])
+def test_a_rollback_plan_proves_the_champion_that_it_was_made_against(
+    whole_world, stores, registry, counted, keeps_an_older_champion
+):
+    newest = registry.log.champion()
+    key, plan = registry_rollback.make_plan(registry, "previous", reason="a test")
+    assert (plan.champion_generation, plan.champion_version) == (5, newest.version)
+    other = min({entry.version for entry in registry.log.history()} - {newest.version})
+    cut_log(stores, 4, with_hint=True)
+    for name in listing(stores.models):
+        if "/gates/00000005-" in name:
+            stores.models.delete(name)
+    if not keeps_an_older_champion:  # somebody with the key went on from there
+        registry.log.append(
+            registry.log.entry(4).model_copy(
+                update={
+                    "generation": 5,
+                    "previous_entry_sha256": registry.log.entry(4).digest(),
+                    "version": other,
+                    "token": "0" * 64,
+                }
+            )
+        )
+
+    refused(f"{key} names version {newest.version} as generation 5", registry.check_nothing_cut)
     counted("attacks", 1)
 
 

@@ -129,6 +129,31 @@ def test_a_release_whose_answer_was_lost_can_be_repeated_and_does_no_more(stores
         replay.plan_replay(delivery, "release", "these too")
 
 
+def test_clearing_an_old_replay_decides_on_nothing_that_came_later(stores):
+    delivery = delivered(stores, with_markup(3))
+    first = replayed(delivery, "release")
+    plan_uri = replay.plan_replay(delivery, "discard", "these two", [1, 0])
+    replay.apply_replay(plan_uri, "tester")
+
+    again = replayed(delivery, "release")
+    turned = replay.plan_replay(delivery, "discard", "these two", [0, 1, 1])
+
+    assert (again, turned) == (first, plan_uri)
+    assert len(standing(stores, delivery).replays) == 2
+
+
+def test_the_shell_says_that_a_request_repeats_an_earlier_one(stores):
+    delivery = delivered(stores, with_unknown_labels(3))
+    request = ["delivery", "release", delivery, "--reason", REASON, "--yes", "--json"]
+
+    first, second = (CliRunner().invoke(app, request) for _ in range(2))
+
+    assert [json.loads(reply.stdout)["is_repeated"] for reply in (first, second)] == [False, True]
+    assert json.loads(first.stdout)["number"] == json.loads(second.stdout)["number"] == 1
+    assert "nothing more was done" in " ".join(second.stderr.split())
+    assert "another reason" not in first.stderr
+
+
 def test_the_same_reason_for_other_rows_is_another_request(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     replayed(delivery, "release")

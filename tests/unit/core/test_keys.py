@@ -16,7 +16,7 @@ MODEL = "sentiment"
 def test_what_is_in_a_decisions_folder_says_version_generation_and_policy(generation, name):
     key = keys.gate_key(MODEL, VERSION, generation, POLICY, name)
 
-    assert keys.gate_of(key) == (VERSION, generation, POLICY[:16])
+    assert keys.gate_of(key, MODEL) == (VERSION, generation, POLICY[:16])
     assert keys.version_of(key) == VERSION
     assert keys.is_decision(key) == (name == "decision.json")
     assert key.startswith(keys.gates_folder(MODEL, VERSION))
@@ -27,8 +27,13 @@ def test_what_is_in_a_decisions_folder_says_version_generation_and_policy(genera
 def test_an_entry_of_the_log_says_its_generation(generation):
     key = keys.log_key(MODEL, generation)
 
-    assert keys.generation_of(key) == generation
+    assert keys.generation_of(key, MODEL) == generation
     assert key.startswith(keys.log_folder(MODEL))
+
+
+def test_a_key_of_another_model_says_nothing():
+    assert keys.generation_of(keys.log_key("another", 2), MODEL) is None
+    assert keys.gate_of(keys.decision_key("another", VERSION, 2, POLICY), MODEL) is None
 
 
 def test_a_manifest_and_a_model_file_say_their_version():
@@ -64,8 +69,8 @@ def test_a_receipt_says_its_night_and_its_arrival():
      f"sentiment/versions/x/gates/00000001-{POLICY[:16]}/decision.json"],
 )  # fmt: skip
 def test_a_foreign_key_says_nothing(foreign):
-    assert keys.gate_of(foreign) is None
-    assert keys.generation_of(foreign) is None
+    assert keys.gate_of(foreign, MODEL) is None
+    assert keys.generation_of(foreign, MODEL) is None
 
 
 def test_no_other_module_takes_a_key_apart_or_puts_one_together():
