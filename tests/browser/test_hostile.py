@@ -80,7 +80,7 @@ def test_it_is_text_in_the_full_report(visit, world, ingest_run):
     visitor = visit("admin")
     page = visitor.open(f"/incidents/{world.hostile}")
 
-    page.get_by_role("link", name="the full report").click()
+    page.get_by_role("link", name="full report").click()
 
     page.get_by_role("heading", name="HELD").wait_for()
     assert is_inert(visitor)
