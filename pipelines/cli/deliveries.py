@@ -150,7 +150,9 @@ def replay(
     is_repeated = plan["number"] <= len(standing.replays)
     if is_for_real or is_repeated:
         done = steps_replay.read_replay(steps_replay.apply_replay(plan_uri, actor))
-        return {"is_done": True, "is_repeated": is_repeated} | done.model_dump(mode="json")
+        left = standing.newest.quarantined_rows if is_repeated else 0
+        facts = {"is_done": True} | done.model_dump(mode="json")
+        return facts | ({"left_in_quarantine": left} if left else {})
     return {
         "is_done": False,
         "delivery": delivery,
@@ -306,10 +308,10 @@ def _replay_delivery(
         actor=f"shell {user()}",
     )  # fmt: skip
     print_facts(facts, as_json=as_json)
-    if facts.get("is_repeated"):
+    if left := facts.get("left_in_quarantine"):
         print_note(
-            f"this repeats replay {facts['number']}, so nothing more was done. To decide on other "
-            "rows, name them with --row or give another reason"
+            f"this repeats replay {facts['number']}, so nothing more was done. {left:,} rows are "
+            "still in quarantine: to decide on them, name them with --row or give another reason"
         )
     if not facts["is_done"]:
         err.print("This was a dry run. To do it, add --yes.")

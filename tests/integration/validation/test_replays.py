@@ -142,15 +142,14 @@ def test_clearing_an_old_replay_decides_on_nothing_that_came_later(stores):
     assert len(standing(stores, delivery).replays) == 2
 
 
-def test_the_shell_says_that_a_request_repeats_an_earlier_one(stores):
+def test_the_shell_says_that_a_repeated_request_leaves_rows_in_quarantine(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     request = ["delivery", "release", delivery, "--reason", REASON, "--yes", "--json"]
 
     first, second = (CliRunner().invoke(app, request) for _ in range(2))
 
-    assert [json.loads(reply.stdout)["is_repeated"] for reply in (first, second)] == [False, True]
-    assert json.loads(first.stdout)["number"] == json.loads(second.stdout)["number"] == 1
-    assert "nothing more was done" in " ".join(second.stderr.split())
+    assert json.loads(second.stdout) == json.loads(first.stdout) | {"left_in_quarantine": 3}
+    assert "3 rows are still in quarantine" in " ".join(second.stderr.split())
     assert "another reason" not in first.stderr
 
 
