@@ -136,8 +136,7 @@ def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[Le
             for line in table.to_pylist()
         ]
     delivery = reviews.get_record(delivery_key(standing.outcome.delivery), Delivery)
-    reasons = _reasons_today(reviews, delivery, standing, settings)
-    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    rows, reasons = _checked_today(reviews, delivery, standing, settings)
     return [
         LeftOut(row, rows.review_id[row], tuple(codes), rows.text[row])
         for row, codes in sorted(reasons.items())
@@ -225,7 +224,7 @@ def _on_quarantined(
         _check_usable(measured_rows(reviews, delivery, settings)[1], chosen)
         accept = chosen
     else:
-        now = _reasons_today(reviews, delivery, standing, settings)
+        _, now = _checked_today(reviews, delivery, standing, settings)
         reasons |= {row: now[row] for row in chosen if row in now}
         accept = [row for row in chosen if row not in now]
     why = f"{len(accept):,} of {len(chosen):,} chosen rows count from now on."
@@ -263,7 +262,7 @@ def _released(
 ) -> _Effect:
     """Rows that break a row rule still go to quarantine."""
     try:
-        reasons = _reasons_today(reviews, delivery, standing, settings)
+        _, reasons = _checked_today(reviews, delivery, standing, settings)
     except UnreadableDeliveryError as error:
         raise ReplayError(
             f"delivery {delivery.sha256} cannot be released because its file cannot be read: "
@@ -274,9 +273,9 @@ def _released(
     return _Effect(accept, _left(reasons, ()), why=why)
 
 
-def _reasons_today(
+def _checked_today(
     reviews: Bucket, delivery: Delivery, standing: Standing, settings: Settings
-) -> dict[int, list[str]]:
+) -> tuple[Rows, dict[int, list[str]]]:
     past = history.collect(
         reviews, delivery=delivery.sha256, source=delivery.source,
         before=standing.outcome.counted_in, settings=settings.validation,
@@ -284,7 +283,7 @@ def _reasons_today(
     rows = arrivals.read_rows(reviews, delivery, settings.intake)
     night = date.fromisoformat(delivery.night)
     checked = checks.check_rows(rows, night=night, settings=settings.validation, history=past)
-    return checked.reasons
+    return rows, checked.reasons
 
 
 def _quarantined(reviews: Bucket, standing: Standing) -> dict[int, list[str]]:
