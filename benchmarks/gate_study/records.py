@@ -69,7 +69,7 @@ CHECK = ArtefactCheck(
     why="",
     rows=64,
     largest_difference=0.0,
-    latency_p95_milliseconds=1.0,
+    scoring_cpu_milliseconds=1.0,
     load_seconds=0.1,
     peak_bytes=250_000_000,
 )

@@ -173,7 +173,7 @@ def test_what_the_benchmark_cannot_know_never_stops_a_model():
 
     rules = {rule.rule: rule.is_passed for rule in decision.rules}
     constant = ("golden_floor", "golden_drop", "behaviour_floor", "behaviour_drop", "clean_process",
-                "artefact_size", "latency", "memory", "complete")  # fmt: skip
+                "artefact_size", "scoring_time", "memory", "complete")  # fmt: skip
     assert all(rules[name] for name in constant)
 
 

@@ -29,6 +29,7 @@
     └── TransientError                 the same call may succeed later
         ├── StoreUnavailableError
         ├── DecoderGoneError           the process that decodes a delivery was ended from outside
+        ├── CleanRoomGoneError         the process that tries a model file was ended from outside
         ├── ChampionMovedError         somebody promoted first: decide again, then retry
         └── AlertChannelError          a way to send alerts does not work
 
@@ -199,6 +200,17 @@ class DecoderGoneError(TransientError):
         super().__init__(
             f"the process that decodes a delivery {why}. Nothing was decided, and nothing is "
             "stored. Repeat the task. If it fails again: docs/runbooks/ingest-incomplete.md"
+        )
+
+
+class CleanRoomGoneError(TransientError):
+    """A model file was not tried for a reason outside the file, so nothing is known about it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the process that tries the model file {why}. Nothing was decided, and nothing is "
+            "stored. Repeat the task when the machine is less busy or has more memory. "
+            "If it fails again: docs/runbooks/retrain-failed.md"
         )
 
 

@@ -134,7 +134,7 @@ class GateSettings(_Section):
     min_golden_accuracy: float = Share
     max_behaviour_excess: float = Share
     max_artefact_bytes: int = Field(gt=0)
-    max_latency_p95_milliseconds: float = Field(gt=0)
+    max_scoring_cpu_milliseconds: float = Field(gt=0)
     max_memory_bytes: int = Field(gt=0)
     # Against the champion and the pinned reference
     max_accuracy_drop: float = Share

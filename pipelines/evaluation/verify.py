@@ -2,8 +2,9 @@
 
 The file is fetched from the store and its digest checked. Then a process with nothing but the
 installed package (`evaluation.clean_room`) loads it, and must answer the check rows and the golden
-set as the evaluation did. The measurements are a separate record, because latencies differ from run
-to run and decisions must not.
+set as the evaluation did. The measurements are a separate record, because they differ from run to
+run and decisions must not. A process that was ended from outside, or that got no answer out in time
+on a busy machine, says nothing about the model: nothing is recorded, and the task is tried again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.core import bare_process
+from pipelines.core.errors import CleanRoomGoneError
 from pipelines.core.settings import Settings, VerificationSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
@@ -27,6 +30,10 @@ from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
 
 logger = logging.getLogger(__name__)
+
+# The kernel ends a process with SIGKILL when the machine has no memory left. A limit of the
+# process's own is a MemoryError or SIGXCPU.
+_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 def verify(
@@ -50,14 +57,14 @@ def verify(
     else:
         check = _compared(evaluation, manifest, expected, answer)
     logger.info(
-        "version=%s answers_alike=%s latency_p95_ms=%s peak_bytes=%s",
-        check.version, check.answers_alike, check.latency_p95_milliseconds, check.peak_bytes,
+        "version=%s answers_alike=%s scoring_cpu_ms=%s peak_bytes=%s",
+        check.version, check.answers_alike, check.scoring_cpu_milliseconds, check.peak_bytes,
     )  # fmt: skip
     return registry.decisions.add_check(check)
 
 
 class CleanRoomError(Exception):
-    """The clean process did not answer: it crashed, or exceeded a limit."""
+    """The clean process cannot use this file: it refused it, crashed, or exceeded a limit."""
 
 
 def ask_clean_room(
@@ -68,7 +75,9 @@ def ask_clean_room(
     Raises
     ------
     CleanRoomError
-        If it ends without an answer.
+        If it ends without an answer, and would again.
+    CleanRoomGoneError
+        If it is ended from outside, or gives no answer in time.
     """
     with tempfile.TemporaryDirectory(prefix="clean-room-") as folder:
         model_file = Path(folder) / "model.skops"
@@ -97,7 +106,12 @@ def _run(request: str, folder: Path, settings: VerificationSettings) -> dict[str
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise CleanRoomError(f"no answer after {settings.max_wall_seconds:.0f} s") from error
+        raise CleanRoomGoneError(
+            "gave no answer within "
+            f"verification.max_wall_seconds={settings.max_wall_seconds:,.0f} s"
+        ) from error
+    if -reply.returncode in _FROM_OUTSIDE:
+        raise CleanRoomGoneError(f"was ended by {signal.Signals(-reply.returncode).name}")
     if reply.returncode != 0:
         last = reply.stderr.strip().splitlines()[-1:] or ["no message"]
         raise CleanRoomError(f"ended with exit code {reply.returncode}: {last[0][:300]}")
@@ -115,7 +129,7 @@ def _failed(evaluation: Evaluation, manifest: Manifest, why: str) -> ArtefactChe
         why=f"The model could not be used in a clean process: {why}",
         rows=0,
         largest_difference=None,
-        latency_p95_milliseconds=None,
+        scoring_cpu_milliseconds=None,
         load_seconds=None,
         peak_bytes=None,
     )
@@ -134,8 +148,8 @@ def _compared(
         f"{'equal' if is_alike else 'differ from'} those of the evaluation.",
         rows=len(expected),
         largest_difference=worst if math.isfinite(worst) else None,
-        latency_p95_milliseconds=float(np.percentile(answer["latencies"], 95))
-        if answer["latencies"]
+        scoring_cpu_milliseconds=float(np.percentile(answer["cpu_milliseconds"], 95))
+        if answer["cpu_milliseconds"]
         else None,
         load_seconds=answer["load_seconds"],
         peak_bytes=answer["peak_bytes"],

@@ -241,15 +241,14 @@ def artefact(
         None,
         is_passed=is_usable,
         sentence="A clean process, with the installed package alone and without network, "
-        + (
-            "loaded this file and gave the same answers."
-            if is_usable
-            else "did not load this file, gave other answers, or never ran."
-        ),
+        f"{_how_it_went(evaluation, check)}.",
     )
-    latency = check.latency_p95_milliseconds if check else None
-    limit = policy.max_latency_p95_milliseconds
-    yield _within("latency", latency, limit, f"One review must be answered within {limit:,.0f} ms")
+    scoring = check.scoring_cpu_milliseconds if check else None
+    limit = policy.max_scoring_cpu_milliseconds
+    yield _within(
+        "scoring_time", scoring, limit,
+        f"One review may take at most {limit:,.0f} ms of processor time",
+    )  # fmt: skip
     memory = check.peak_bytes if check else None
     limit = policy.max_memory_bytes
     yield _within("memory", memory, limit, f"A process may use at most {limit / 1e6:,.0f} MB")
@@ -257,9 +256,17 @@ def artefact(
 
 def _within(rule: str, measured: float | None, limit: float, requirement: str) -> GateRule:
     is_passed = measured is not None and measured <= limit
-    outcome = "passed." if is_passed else "failed, or never ran."
-    sentence = f"{requirement}; the measurement in a clean process {outcome}"
+    outcome = "was less" if is_passed else "was more" if measured is not None else "was not made"
+    sentence = f"{requirement}; the measurement in a clean process {outcome}."
     return _measured(rule, limit, is_passed=is_passed, sentence=sentence)
+
+
+def _how_it_went(evaluation: Evaluation, check: ArtefactCheck | None) -> str:
+    if check is None or check.version != evaluation.version:
+        return "was not asked to load this file"
+    if check.answers_alike:
+        return "loaded this file and gave the same answers"
+    return "gave other answers" if check.rows else "could not use this file"
 
 
 def _measured(rule: str, limit: float | None, *, is_passed: bool, sentence: str) -> GateRule:

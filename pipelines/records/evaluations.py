@@ -163,14 +163,14 @@ class Evaluation(GateRecord):
 class ArtefactCheck(GateRecord):
     """What a clean process measured of a model file, so two checks never have the same bytes."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     evaluation_sha256: Sha256
     model_sha256: Sha256
     answers_alike: bool
     why: str
     rows: int
     largest_difference: float | None
-    latency_p95_milliseconds: float | None  # of one review at a time
+    scoring_cpu_milliseconds: float | None  # of one review at a time, 95th percentile
     load_seconds: float | None
     peak_bytes: int | None  # resident memory of the whole process
 

@@ -60,7 +60,7 @@ def model(evidence: Evidence) -> Markdown:
         ("features", code(manifest.featurizer or "the text itself")),
         ("chosen from", _selection(manifest)),
         ("model file", f"{manifest.model_size_bytes / 1e6:,.1f} MB"),
-        ("one review in a clean process, 95th percentile", _latency(check)),
+        ("processor time of one review, 95th percentile", _scoring_time(check)),
         ("memory of that process", _memory(check)),
     ]
     return table(("", ""), rows)
@@ -77,10 +77,10 @@ def _selection(manifest: Manifest) -> Markdown:
     return _codes(scores)
 
 
-def _latency(check: ArtefactCheck | None) -> str:
-    if check is None or check.latency_p95_milliseconds is None:
+def _scoring_time(check: ArtefactCheck | None) -> str:
+    if check is None or check.scoring_cpu_milliseconds is None:
         return NOTHING
-    return f"{check.latency_p95_milliseconds:,.1f} ms"
+    return f"{check.scoring_cpu_milliseconds:,.1f} ms"
 
 
 def _memory(check: ArtefactCheck | None) -> str:

@@ -317,7 +317,7 @@ def test_a_check_of_the_attackers_choice_decides_nothing(
         champion_generation=0, evaluation_sha256=evaluation.digest(),
         model_sha256=registry.versions.manifest(evaluation.version).model_sha256,
         answers_alike=True,
-        why="", rows=64, largest_difference=0.0, latency_p95_milliseconds=1.0, load_seconds=0.1,
+        why="", rows=64, largest_difference=0.0, scoring_cpu_milliseconds=1.0, load_seconds=0.1,
         peak_bytes=1,
     )  # fmt: skip
     data = whole_world.models[old] if how == "another evaluation's" else forged(

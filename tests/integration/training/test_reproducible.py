@@ -18,7 +18,7 @@ from tests.support.made.builders import listing
 pytestmark = pytest.mark.long
 
 PROJECT = CONFIG_FOLDER.parent
-# Measured afresh (a card shows the latency), or with a clock in it; all else must be the same.
+# Measured afresh (a card shows the scoring time), or with a clock in it; all else must be the same.
 MEASURED = ("artefact_check.json", "card.md", "card.json", "/log/", "champion.json", "probes/")
 
 

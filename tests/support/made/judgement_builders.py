@@ -187,7 +187,7 @@ def a_check(**changes: Any) -> ArtefactCheck:
         "why": "",
         "rows": 64,
         "largest_difference": 0.0,
-        "latency_p95_milliseconds": 1.5,
+        "scoring_cpu_milliseconds": 1.5,
         "load_seconds": 0.1,
         "peak_bytes": 300_000_000,
     }

@@ -215,8 +215,8 @@ def test_a_broken_capability_is_named_with_its_share():
     [
         ({"answers_alike": False}, "clean_process"),
         ({"version": "e" * 20}, "clean_process"),
-        ({"latency_p95_milliseconds": 100.1}, "latency"),
-        ({"latency_p95_milliseconds": None}, "latency"),
+        ({"scoring_cpu_milliseconds": 20.1}, "scoring_time"),
+        ({"scoring_cpu_milliseconds": None}, "scoring_time"),
         ({"peak_bytes": POLICY.max_memory_bytes + 1}, "memory"),
         ({"peak_bytes": None}, "memory"),
     ],
@@ -391,7 +391,7 @@ def test_a_large_fall_of_one_slice_needs_no_correction():
 
 
 def test_measured_latencies_do_not_change_a_decision():
-    slow, fast = (a_check(latency_p95_milliseconds=value) for value in (9.0, 1.0))
+    slow, fast = (a_check(scoring_cpu_milliseconds=value) for value in (9.0, 1.0))
 
     assert decided(an_evaluation(), slow).to_bytes() == decided(an_evaluation(), fast).to_bytes()
 
