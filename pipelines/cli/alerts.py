@@ -15,9 +15,9 @@ from pipelines.cli.output import (
     AsJson,
     complain,
     print_json,
-    print_table,
     reports_errors,
 )
+from pipelines.cli.tables import print_table
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
 from pipelines.steps import alerts as steps_alerts
@@ -72,7 +72,7 @@ def alerts_check(as_json: AsJson = False) -> None:
             (line["channel"], "sent" if line["is_sent"] else "FAILED", line["why"])
             for line in lines
         ]
-        print_table("Alerts", ("channel", "test", "why"), rows)
+        print_table("Alerts", ("channel", "test", "why"), rows, if_empty="Nothing was sent.")
     if not lines:
         complain("alerts are off: no channel of [alerts] is switched on in the configuration")
     if not lines or not all(line["is_sent"] and not line["why"] for line in lines):
@@ -94,4 +94,7 @@ def alerts_list(
         print_json(lines)
         return
     names = ("kind", "title", "channel", "state", "attempts", "why")
-    print_table("Alerts", names, [tuple(str(line[name]) for name in names) for line in lines])
+    print_table(
+        "Alerts", names, [tuple(str(line[name]) for name in names) for line in lines],
+        if_empty="Every alert was sent." if only_unsent else "Nothing was reported yet.",
+    )  # fmt: skip

@@ -20,14 +20,12 @@ from pipelines.cli.decisions import decision_app
 from pipelines.cli.deliveries import delivery_app
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
-from pipelines.cli.output import err
 from pipelines.cli.retrain import retrain
+from pipelines.cli.tables import err
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(
-    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (init, simulate, ingest, retrain, score):
     app.command()(command)
 app.add_typer(champion_app, name="champion")

@@ -9,20 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli.ids import version_of
 from pipelines.cli.output import (
     EXIT_ERROR,
+    Actor,
     AsJson,
-    err,
-    out,
+    ForReal,
+    in_shell,
     parse_moment,
     print_facts,
     print_json,
-    print_table,
     progress_bar,
     reports_errors,
-    user,
     write_whole,
 )
+from pipelines.cli.tables import err, print_table
 from pipelines.core import config
 from pipelines.core.errors import PromotionError
 from pipelines.core.store.keyring import Keyring
@@ -68,7 +69,10 @@ def champion_history(as_json: AsJson = False) -> None:
         for entry in entries
     ]  # fmt: skip
     headers = ("generation", "version", "since", "holdout accuracy", "by", "reason")
-    print_table("Champions", headers, rows)
+    print_table(
+        "Champions", headers, rows,
+        if_empty="There is no champion yet. To make one: python -m pipelines retrain",
+    )  # fmt: skip
 
 
 @champion_app.command("at")
@@ -95,21 +99,21 @@ def champion_rollback(
     to: Annotated[
         str, typer.Option(help="A former champion's version, or 'previous'.")
     ] = rollback.PREVIOUS,
-    is_for_real: Annotated[
-        bool, typer.Option("--yes", help="Do it. Without this only show what would be done.")
-    ] = False,
+    is_for_real: ForReal = False,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Put an older champion back. The present one cannot be promoted again until it is released."""
     registry = open_loop("retrain").registry
-    _, plan = rollback.make_plan(registry, to, reason=reason)
+    target = to if to == rollback.PREVIOUS else version_of(registry, to)
+    _, plan = rollback.make_plan(registry, target, reason=reason)
     facts: dict[str, Any] = {
         "from_version": plan.champion_version,
         "to_version": plan.target_version,
         "is_done": is_for_real,
     }
     if is_for_real:
-        entry = rollback.apply_plan(registry, plan, actor=f"shell {user()}")
+        entry = rollback.apply_plan(registry, plan, actor=in_shell(actor))
         facts |= _entry_facts(entry)
         promote.confirm(registry.models.uri(registry.log.key(entry.generation)))
     print_facts(facts, as_json=as_json)
@@ -122,11 +126,13 @@ def champion_rollback(
 def champion_release(
     version: Annotated[str, typer.Argument(help="A version that was rolled back.")],
     reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
+    registry = open_loop("retrain").registry
     entry = rollback.release(
-        open_loop("retrain").registry, version, actor=f"shell {user()}", reason=reason
+        registry, version_of(registry, version), actor=in_shell(actor), reason=reason
     )
     print_facts(_entry_facts(entry), as_json=as_json)
 
@@ -136,11 +142,13 @@ def champion_release(
 def champion_pin(
     version: Annotated[str, typer.Argument(help="A version that is or was champion.")],
     reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
+    registry = open_loop("retrain").registry
     entry = rollback.pin(
-        open_loop("retrain").registry, version, actor=f"shell {user()}", reason=reason
+        registry, version_of(registry, version), actor=in_shell(actor), reason=reason
     )
     print_facts(_entry_facts(entry), as_json=as_json)
 
@@ -166,11 +174,12 @@ def champion_fsck(
         )  # fmt: skip
     if as_json:
         print_json([asdict(finding) for finding in findings])
-    elif findings:
-        rows = [(finding.kind, finding.bucket, finding.key, finding.what) for finding in findings]
-        print_table("Findings", ("", "bucket", "object", "what"), rows)
     else:
-        out.print("Everything is as it was recorded.")
+        rows = [(finding.kind, finding.bucket, finding.key, finding.what) for finding in findings]
+        print_table(
+            "Findings", ("", "bucket", "object", "what"), rows,
+            if_empty="Everything is as it was recorded.",
+        )  # fmt: skip
     if any(finding.kind == "error" for finding in findings):
         raise typer.Exit(EXIT_ERROR)
 

@@ -14,17 +14,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.cli.ids import version_of
 from pipelines.cli.output import (
     EXIT_ERROR,
+    Actor,
     AsJson,
-    err,
-    out,
+    in_shell,
     print_facts,
     print_json,
     reports_errors,
-    user,
     write_files,
 )
+from pipelines.cli.tables import err, out, print_whole
 from pipelines.core import config, provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
@@ -104,6 +105,7 @@ def _print_approval(decision: Any) -> None:
 def decision_approve(
     version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a version that waits for a person, and make it champion.
@@ -111,10 +113,10 @@ def decision_approve(
     Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
     the one that the decision compared it with.
     """
-    decision_uri = _open_decision_uri(version)
-    if promote.record_answer(decision_uri, "approve", f"shell {user()}", reason) != "approve":
+    version, decision_uri = _open_decision(version)
+    if promote.record_answer(decision_uri, "approve", in_shell(actor), reason) != "approve":
         raise PromotionError(f"version {version} was rejected before; the first answer stands")
-    entry_uri = promote.promote(decision_uri, f"shell {user()}", reason)
+    entry_uri = promote.promote(decision_uri, in_shell(actor), reason)
     promote.confirm(entry_uri)
     facts = {"version": version, "answer": "approve", "is_promoted": entry_uri is not None}
     print_facts(facts, as_json=as_json)
@@ -125,20 +127,23 @@ def decision_approve(
 def decision_reject(
     version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject a version that waits for a person. The champion stays."""
-    answer = promote.record_answer(_open_decision_uri(version), "reject", f"shell {user()}", reason)
+    version, decision_uri = _open_decision(version)
+    answer = promote.record_answer(decision_uri, "reject", in_shell(actor), reason)
     print_facts({"version": version, "answer": answer}, as_json=as_json)
 
 
-def _open_decision_uri(version: str) -> str:
-    """The decision on a version; refuses one that was made against a former champion.
+def _open_decision(given: str) -> tuple[str, str]:
+    """A version, and the URI of the decision on it; refuses one made against a former champion.
 
     A decision that was already carried out is accepted, so that the command can be repeated.
     """
     loop = open_loop(None)
     registry, policy = loop.registry, provenance.gate_policy(loop.settings)
+    version = version_of(registry, given)
     decision, champion = registry.decisions.last_decision(version, policy), registry.log.champion()
     generation = champion.generation if champion else 0
     is_done = champion is not None and champion.decision_sha256 == decision.digest()
@@ -148,7 +153,7 @@ def _open_decision_uri(version: str) -> str:
             f"{decision.champion_generation}; the champion is generation {generation} now. "
             "Decide again: python -m pipelines retrain"
         )
-    return str(registry.models.uri(decision.object_key))
+    return version, registry.models.uri(decision.object_key)
 
 
 @decision_app.command("verify")
@@ -187,6 +192,7 @@ def _decision(version: str | None) -> Any:
         from pipelines.serving import champion as serving_champion
 
         return registry.decisions.decision(serving_champion.find_champion(registry).decision_key)
+    version = version_of(registry, version)
     keys = registry.decisions.decision_keys(version)
     if not keys:
         raise PromotionError(f"no decision was made on a version {version!r}")
@@ -207,7 +213,7 @@ def print_rules(version: str, rules: Sequence[Any]) -> None:
             answer = Text(rule.answer, "bold red" if rule.answer == "FAIL" else "")
             name = _narrow(rule.rule.removeprefix(f"{group} "))
             table.add_row(answer, Text(group), name, Text(visible(rule.sentence)))
-    out.print(table)
+    print_whole(table)
 
 
 def _narrow(name: str, width: int = 22) -> Text:

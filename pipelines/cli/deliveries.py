@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from pipelines.cli.ids import check_id, the_only
 from pipelines.cli.output import (
+    Actor,
     AsJson,
     ForReal,
-    err,
-    out,
+    in_shell,
     print_facts,
     print_json,
     print_note,
-    print_table,
     reports_errors,
-    user,
 )
+from pipelines.cli.tables import err, out, print_table
 from pipelines.core import keys
 from pipelines.core.errors import ReplayError
 from pipelines.records.deliveries import ReplayAction
@@ -86,18 +86,16 @@ def find(prefix: str) -> Standing:
     from pipelines.intake import standings
 
     reviews = _reviews()
-    names = {
+    found = {
         keys.folder_of(info.key)
-        for info in reviews.list(f"{keys.DELIVERIES}{prefix}")
+        for info in reviews.list(f"{keys.DELIVERIES}{check_id(prefix, 64)}")
         if keys.is_outcome(info.key)
     }
-    is_unique = len(names) == 1 and len(prefix) >= 8
-    standing = standings.find(reviews, names.pop()) if is_unique else None
-    if standing is None:
-        raise ReplayError(
-            f"no finished delivery, or more than one, starts with {prefix!r}. Give at least eight "
-            "digits of one listed by: python -m pipelines delivery list"
-        )
+    delivery = the_only(
+        found, "finished delivery", prefix, listed_by="delivery list", error=ReplayError
+    )
+    if (standing := standings.find(reviews, delivery)) is None:
+        raise ReplayError(f"delivery {delivery} was not concluded yet")
     return standing
 
 
@@ -200,7 +198,10 @@ def delivery_list(as_json: AsJson = False) -> None:
         return
     columns = ("delivery", "landing_key", "verdict", "held_rows", "quarantined_rows", "why")
     rows = [tuple(str(delivery[name]) for name in columns) for delivery in deliveries]
-    print_table("Deliveries with rows that do not count", columns, rows)
+    print_table(
+        "Deliveries with rows that do not count", columns, rows,
+        if_empty="Every delivered row counts: nothing is held or in quarantine.",
+    )  # fmt: skip
 
 
 @delivery_app.command("show")
@@ -234,7 +235,7 @@ def delivery_rows(
         tuple(", ".join(row[name]) if name == "reasons" else str(row[name]) for name in columns)
         for row in broken["rows"]
     ]
-    print_table("Rows that break a rule", columns, rows)
+    print_table("Rows that break a rule", columns, rows, if_empty="No row breaks a rule.")
     how_many = f"{len(rows):,} are shown" + (
         f" (--first {broken['rows_that_break_a_rule']} shows all)"
         if len(rows) < broken["rows_that_break_a_rule"]
@@ -263,10 +264,11 @@ def delivery_release(
     reason: ReplayReason,
     row: ReplayRows = None,
     is_for_real: ForReal = False,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Accept a held delivery, or quarantined rows, although they break a rule."""
-    _replay_delivery(delivery, "release", row, reason, is_for_real, as_json)
+    _replay_delivery(delivery, "release", row, reason, is_for_real, actor, as_json)
 
 
 @delivery_app.command("revalidate")
@@ -276,10 +278,11 @@ def delivery_revalidate(
     reason: ReplayReason,
     row: ReplayRows = None,
     is_for_real: ForReal = False,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a held delivery, or quarantined rows, by today's rules."""
-    _replay_delivery(delivery, "revalidate", row, reason, is_for_real, as_json)
+    _replay_delivery(delivery, "revalidate", row, reason, is_for_real, actor, as_json)
 
 
 @delivery_app.command("discard")
@@ -289,10 +292,11 @@ def delivery_discard(
     reason: ReplayReason,
     row: ReplayRows = None,
     is_for_real: ForReal = False,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Discard a held delivery, or quarantined rows, permanently."""
-    _replay_delivery(delivery, "discard", row, reason, is_for_real, as_json)
+    _replay_delivery(delivery, "discard", row, reason, is_for_real, actor, as_json)
 
 
 def _replay_delivery(
@@ -301,12 +305,12 @@ def _replay_delivery(
     rows: list[int] | None,
     reason: str,
     is_for_real: bool,
+    actor: str | None,
     as_json: bool,
 ) -> None:
     facts = replay(
-        delivery, action, rows=rows, reason=reason, is_for_real=is_for_real,
-        actor=f"shell {user()}",
-    )  # fmt: skip
+        delivery, action, rows=rows, reason=reason, is_for_real=is_for_real, actor=in_shell(actor)
+    )
     print_facts(facts, as_json=as_json)
     if left := facts.get("left_in_quarantine"):
         print_note(

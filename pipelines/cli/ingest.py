@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,16 +19,15 @@ from pipelines.cli.output import (
     complain,
     default_night,
     failure_of,
-    out,
     parse_day,
     print_facts,
     print_json,
     print_note,
-    print_table,
     progress_bar,
     reports_errors,
     write_files,
 )
+from pipelines.cli.tables import out, print_table
 from pipelines.core import config, grants
 from pipelines.core.errors import DeliveryHeldError
 from pipelines.core.escaping import visible
@@ -114,10 +113,11 @@ def simulate(
     from pipelines.simulation import film_site, sources
     from pipelines.simulation import plans as simulation_plans
 
+    given = parse_day(first_night) if first_night else None
     reviews = open_loop("upstream").reviews
     check_exists(reviews)
     opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
-    start = parse_day(first_night) if first_night else default_night() - timedelta(days=nights - 1)
+    start = given or default_night() - timedelta(days=nights - 1)
     plans = simulation_plans.even_nights(
         opened.table.num_rows, nights=nights, rows_per_night=rows_per_night, first_night=start
     )
@@ -134,7 +134,9 @@ def simulate(
         return
     out.print(Text(opened.description))
     rows = [(line["key"], f"{line['rows']:,}") for line in facts["deliveries"]]
-    print_table("Delivered", ("landing key", "rows"), rows)
+    print_table(
+        "Delivered", ("landing key", "rows"), rows, if_empty="There was nothing to deliver."
+    )
 
 
 @reports_errors
@@ -144,14 +146,20 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     Exit code 0: all that is due is accepted, or nothing is due. 3: a delivery is held, overdue or
     needs a person; the rest is accepted. 1: some work failed and nothing is lost; run it again.
     """
-    day = (parse_day(night) if night else default_night()).isoformat()
-    due = steps_ingest.find_deliveries(day)
+    asked_for = parse_day(night) if night else None
     failures: list[str] = []
     with progress_bar() as progress:
-        bar = progress.add_task(f"night {day}", total=len(due))
+        bar = progress.add_task("looking for what is due", total=None)
+        day = (asked_for or default_night()).isoformat()
+        due = steps_ingest.find_deliveries(day)
+        progress.update(bar, total=len(due))
         for landing_uri in due:
-            progress.update(bar, description=visible(landing_uri.rpartition("/")[2][:40]))
-            _ingest_one(landing_uri, day, failures)
+            name = visible(landing_uri.rpartition("/")[2][:40])
+
+            def on_step(doing: str, name: str = name) -> None:
+                progress.update(bar, description=f"{doing} {name}")
+
+            _ingest_one(landing_uri, day, failures, on_step)
             progress.advance(bar)
     from pipelines.intake import nights as intake_nights
 
@@ -176,7 +184,10 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
         ]  # fmt: skip
         headers = ("landing key", "verdict", "accepted", "quarantined", "held", "why")
         state = "INCOMPLETE" if failures else summary.status
-        print_table(f"Night {day}: {state}", headers, rows)
+        print_table(
+            f"Night {day}: {state}", headers, rows,
+            if_empty=f"Night {day}: {state}. Nothing was delivered for it.",
+        )  # fmt: skip
     _end_night(summary, failures)
 
 
@@ -199,11 +210,17 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
         raise typer.Exit(EXIT_HELD)
 
 
-def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
+def _ingest_one(
+    landing_uri: str, night: str, failures: list[str], on_step: Callable[[str], None]
+) -> None:
     """Ingest one delivery; no failure of it stops the others."""
     try:
+        on_step("landing")
         arrival_uri = steps_ingest.land(landing_uri, night)
-        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri))
+        on_step("validating")
+        validation_uri = steps_ingest.validate(arrival_uri)
+        on_step("accepting")
+        steps_ingest.accept(arrival_uri, validation_uri)
     except DeliveryHeldError:
         pass  # recorded: the table shows it
     except Exception as error:  # noqa: BLE001 - reported, and due again

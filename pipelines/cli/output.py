@@ -8,21 +8,28 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
+from pipelines.cli import tables
+from pipelines.cli.tables import err
 from pipelines.core.errors import (
     BucketMissingError,
-    ConfigError,
+    DataError,
     LoopError,
     SourceError,
     StoreRefusedError,
@@ -37,8 +44,6 @@ EXIT_ERROR, EXIT_HELD = 1, 3
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-out, err = Console(), Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on standard output.")]
 
@@ -124,7 +129,22 @@ def check_exists(bucket: Any) -> None:
         logging.getLogger(__name__).info("bucket=%s exists=unknown", bucket.name)
 
 
-def user() -> str:
+Actor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        envvar="LOOP_ACTOR",
+        help="Who does it, for the log. Default: the user of the operating system.",
+    ),
+]
+
+
+def in_shell(actor: str | None) -> str:
+    """Who did something from a shell, as the ledger and the champion log name it."""
+    return f"shell {visible(actor.strip()) if actor and actor.strip() else _user()}"
+
+
+def _user() -> str:
     try:
         return visible(getpass.getuser())
     except (KeyError, OSError, ImportError):
@@ -141,21 +161,24 @@ def parse_moment(text: str) -> datetime:
     from pipelines.core.store import clock
 
     if (moment := clock.read(text)) is None:
-        raise ConfigError(f"{text!r} is not a moment like 2026-01-05T03:00Z")
+        raise typer.BadParameter(f"{text!r} is not a moment like 2026-01-05T03:00Z")
     return moment
 
 
 def parse_day(text: str) -> date:
     from pipelines.intake.landing import checked_night
 
-    return checked_night(text)
+    try:
+        return checked_night(text)
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def progress_bar(*, shows_count: bool = True) -> Progress:
     """A progress bar on standard error, shown on terminals only."""
     counted = [MofNCompleteColumn()] if shows_count else []
     return Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), *counted,
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), *counted,
         TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
     )  # fmt: skip
 
@@ -163,11 +186,8 @@ def progress_bar(*, shows_count: bool = True) -> Progress:
 def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
-        return
-    table = Table(show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(Text(name.replace("_", " "), style="dim"), Text(visible(str(value))))
-    out.print(table)
+    else:
+        tables.print_facts(facts)
 
 
 def complain(message: str) -> None:
@@ -186,15 +206,6 @@ def print_json(facts: Any) -> None:
 
 def _as_json(sign: str) -> str:
     return json.dumps(sign)[1:-1]
-
-
-def print_table(title: str, headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table(title=Text(title), title_justify="left")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    out.print(table)
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -10,16 +10,16 @@ from rich.text import Text
 
 from pipelines.cli.decisions import HOW_TO_ANSWER, print_rules
 from pipelines.cli.output import (
+    Actor,
     AsJson,
     complain,
-    err,
     failure_of,
-    out,
+    in_shell,
     print_json,
     progress_bar,
     reports_errors,
-    user,
 )
+from pipelines.cli.tables import err, out
 from pipelines.core import keys
 from pipelines.core.escaping import visible
 from pipelines.steps import context, promote
@@ -38,6 +38,7 @@ def retrain(
         bool, typer.Option("--dry-run", help="Train and decide; do not change the champion.")
     ] = False,
     reason: Annotated[str, typer.Option(help="Why. Kept in the champion log.")] = "",
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Retrain on everything accepted, and promote the model if it is better.
@@ -50,7 +51,9 @@ def retrain(
         def on_step(step: str) -> None:
             progress.update(bar, description=step)
 
-        facts = _retrain(tuple(candidate or ()), seed, is_dry_run, reason, on_step)
+        facts = _retrain(
+            tuple(candidate or ()), seed, is_dry_run, (in_shell(actor), reason), on_step
+        )
     if as_json:
         print_json(facts)
         return
@@ -70,9 +73,10 @@ def _retrain(
     candidates: tuple[str, ...],
     seed: int | None,
     is_dry_run: bool,
-    reason: str,
+    on_behalf: tuple[str, str],
     on_step: Callable[[str], None],
 ) -> dict[str, Any]:
+    actor, reason = on_behalf
     plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(), candidates, seed)
     version = keys.name_of(plan_uri)
     registry = open_loop(None).registry
@@ -93,7 +97,7 @@ def _retrain(
     next_step = promote.next_step(decision_uri, is_dry_run=is_dry_run)
     if next_step == "promote":
         on_step("promoting")
-        entry_uri = promote.promote(decision_uri, f"shell {user()}", reason)
+        entry_uri = promote.promote(decision_uri, actor, reason)
         promote.confirm(entry_uri)
         decision = registry.decisions.last_decision(
             version, decision.policy

@@ -65,6 +65,13 @@ class Keyring:
             raise ConfigError(f"cannot write trusted keys to {path}: {error.strerror}") from error
         return keys
 
+    def signing_key(self) -> Ed25519PrivateKey:
+        """The private key, for a record; one made for this machine signs with a warning."""
+        key = self.private_key()
+        if not os.environ.get(KEY_VARIABLE) and not os.environ.get(SEED_VARIABLE):
+            _warn_of_development_key(development_key_path())
+        return key
+
     def private_key(self) -> Ed25519PrivateKey:
         """The key that signs: from the environment, else one made for this machine."""
         if path := os.environ.get(KEY_VARIABLE):
@@ -153,12 +160,16 @@ def _development_key(path: Path) -> Ed25519PrivateKey:
         except ConfigError:
             if not path.exists():  # another process was not faster, either
                 raise
+    return _read_key(path)
+
+
+@functools.cache
+def _warn_of_development_key(path: Path) -> None:
     logger.warning(
         "SIGNING WITH A DEVELOPMENT KEY, %s: anybody who can run code on this machine can approve "
         "models. For production, run: python -m pipelines keys new FILE, then set %s and "
         "trust.trusted_keys.", path, KEY_VARIABLE,
     )  # fmt: skip
-    return _read_key(path)
 
 
 @functools.cache

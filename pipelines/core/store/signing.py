@@ -55,7 +55,7 @@ def seal(payload: bytes, *, kind: str, place: str, keyring: Keyring) -> bytes:
     ConfigError
         If the key is missing or unusable, or its public half is not among the trusted ones.
     """
-    key = keyring.private_key()
+    key = keyring.signing_key()
     key_id, trusted = public_hex(key), keyring.trusted_keys()
     if key_id not in trusted:
         raise ConfigError(

@@ -342,3 +342,27 @@ def test_bytes_of_a_real_shell_that_are_not_utf8_are_refused(tmp_path):
     assert reply.returncode == 2
     assert b"is not UTF-8" in reply.stderr.replace(b"\n", b" ")
     assert b"Traceback" not in reply.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest", "--night", "tomorrow"),
+        ("ingest", "--night", "2026-02-30"),
+        ("simulate", "made-up", "--first-night", "soon"),
+        ("champion", "at", "2026-13-05"),
+        ("champion", "release", "zzz", "--reason", "why"),
+        ("champion", "rollback", "--to", "last", "--reason", "why"),
+        ("decision", "show", "zzz"),
+        ("delivery", "show", "zzz"),
+    ],
+)
+def test_a_wrong_value_is_a_wrong_call(empty_store, words):
+    assert run(*words).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["Ada", None])
+def test_who_did_it_is_who_said_so_or_the_user(monkeypatch, name):
+    monkeypatch.setattr("getpass.getuser", lambda: "airflow")
+
+    assert output.in_shell(name) == f"shell {name or 'airflow'}"

@@ -155,6 +155,21 @@ def test_the_development_key_is_made_once_and_only_its_owner_reads_it(
     assert keyring.development_key_path().stat().st_mode & 0o777 == 0o600
 
 
+def test_the_development_key_warns_whoever_signs_once_and_nobody_who_reads(
+    configure, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.delenv("LOOP_SIGNING_KEY_FILE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    configure()
+
+    sealing.keyring().trusted_keys()
+    assert not caplog.messages
+
+    a_seal()
+    a_seal()
+    assert ["SIGNING WITH A DEVELOPMENT KEY" in message for message in caplog.messages] == [True]
+
+
 def test_a_new_key_never_replaces_an_old_one(tmp_path):
     keyring.write_new_key(tmp_path / "key.pem")
     before = (tmp_path / "key.pem").read_bytes()

@@ -1,0 +1,60 @@
+"""Ids may be abbreviated wherever one is asked for, and never mean two things."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from pipelines.cli import app, ids
+from pipelines.core import keys
+from pipelines.core.errors import PromotionError
+from pipelines.registry.registry import Registry
+from tests.support.in_memory import InMemory
+
+FIRST, SECOND = "0123456789abcdef0123", "0123456789ffffffffff"
+
+
+@pytest.fixture
+def registry():
+    models = InMemory()
+    for version in (FIRST, SECOND):
+        models.put(keys.manifest_key("sentiment", version), b"")
+    return Registry(models, "sentiment")
+
+
+@pytest.mark.parametrize("given", [FIRST, FIRST[:11], FIRST[:19]])
+def test_a_version_is_found_by_its_first_digits(registry, given):
+    assert ids.version_of(registry, given) == FIRST
+
+
+@pytest.mark.parametrize("given", [FIRST[:8], "f" * 8])
+def test_several_or_none_is_an_error_that_says_how_to_see_them(registry, given):
+    with pytest.raises(PromotionError, match=rf"No version.*{given}.*champion history"):
+        ids.version_of(registry, given)
+
+
+@pytest.mark.parametrize("given", ["", "zzz", FIRST[:7], FIRST + "0", FIRST.upper(), "../" + FIRST])
+def test_what_can_be_no_id_is_a_wrong_call(registry, given):
+    with pytest.raises(typer.BadParameter, match="is no id"):
+        ids.version_of(registry, given)
+
+
+def _commands(group, path=()):
+    for name, command in getattr(group, "commands", {}).items():
+        yield from _commands(command, (*path, name))
+        yield (*path, name), command
+
+
+def test_every_command_that_records_something_takes_who_does_it():
+    recording = {
+        ("retrain",), ("champion", "rollback"), ("champion", "release"), ("champion", "pin"),
+        ("decision", "approve"), ("decision", "reject"),
+        ("delivery", "release"), ("delivery", "revalidate"), ("delivery", "discard"),
+    }  # fmt: skip
+    with_actor = {
+        path
+        for path, command in _commands(typer.main.get_command(app.app))
+        if any("--actor" in option.opts for option in command.params)
+    }
+
+    assert with_actor == recording
