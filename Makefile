@@ -23,6 +23,8 @@ $(STAMP): requirements.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements.txt || \
 	  { echo "uv could not; pip, which has settings of its own, tries (about three minutes)"; \
 	    $(PIP) requirements.txt; }
+	@printf '#!%s\nimport sys\n\nsys.path.insert(0, "%s")\nfrom pipelines.cli.app import app\n\napp()\n' \
+	  "$(CURDIR)/$(RUN)" "$(CURDIR)" >$(VENV)/bin/retraining-loop && chmod +x $(VENV)/bin/retraining-loop
 	@touch $@
 
 .PHONY: install

@@ -25,7 +25,12 @@ from pipelines.cli.tables import err
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
+)
 for command in (init, simulate, ingest, retrain, score):
     app.command()(command)
 app.add_typer(champion_app, name="champion")

@@ -20,7 +20,7 @@ from pipelines.cli.output import (
     reports_errors,
 )
 from pipelines.cli.tables import err, out
-from pipelines.core import keys
+from pipelines.core import config, keys
 from pipelines.core.escaping import visible
 from pipelines.steps import context, promote
 from pipelines.steps import retrain as steps_retrain
@@ -31,7 +31,10 @@ from pipelines.steps.context import open_loop
 def retrain(
     candidate: Annotated[
         list[str] | None,
-        typer.Option(help="Configured model to train; repeat to compare. Default: configured."),
+        typer.Option(
+            help="Configured model to train; repeat to compare. Default: configured.",
+            autocompletion=lambda: sorted(config.load().candidates),
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the configured seed.")] = None,
     is_dry_run: Annotated[
