@@ -15,14 +15,14 @@ help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: gone
-$(STAMP): requirements.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)
+$(STAMP): requirements-dev.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)
 	@if [ -z "$${PYTHON:-}" ] && PYTHON=$(RUN) $(FIND_PYTHON) >/dev/null 2>&1 && $(RUN) -c 'import pip'; then \
 	  python=$(RUN); else python=$$($(FIND_PYTHON)); "$$python" -m venv --clear $(VENV); fi; \
 	  echo "Installing the locked requirements into $(VENV), for $$("$$python" --version) (once; about a minute)"
 	@$(PIP) ops/installer.txt
-	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements.txt || \
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements-dev.txt || \
 	  { echo "uv could not; pip, which has settings of its own, tries (about three minutes)"; \
-	    $(PIP) requirements.txt; }
+	    $(PIP) requirements-dev.txt; }
 	@printf '#!%s\nimport sys\n\nsys.path.insert(0, "%s")\nfrom pipelines.cli.app import app\n\napp()\n' \
 	  "$(CURDIR)/$(RUN)" "$(CURDIR)" >$(VENV)/bin/retraining-loop && chmod +x $(VENV)/bin/retraining-loop
 	@touch $@
@@ -163,7 +163,7 @@ bench-gate: $(STAMP) ## Compare the gate with those people use (REVIEWS=imdb_rev
 .PHONY: up down
 up: .env ## Start the loop with docker compose (writes .env with fresh secrets if there is none)
 	docker compose up --build --detach --wait
-	@echo "Airflow: http://localhost:8080 (user and password are in .env)"
+	@echo "Airflow: http://$$(docker compose port api-server 8080) (user and password are in .env)"
 down: ## Stop what `make up` started; the volumes stay
 	docker compose down
 
@@ -172,15 +172,15 @@ docs: $(STAMP) ## Make the generated pages again
 	$(RUN) -m ops.config_docs > docs/configuration.md
 
 .PHONY: lock
-lock: $(STAMP) ## Resolve requirements.in again into the hash-locked requirements.txt
+lock: $(STAMP) ## Resolve again what runs (requirements.txt) and what tests it, too (requirements-dev.txt)
 	@$(RUN) -m venv .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@{ echo "# What installs the locked requirements: \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
-	.local/lock/bin/uv pip compile --quiet requirements.in --python-version 3.11 --generate-hashes --universal \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --output-file requirements.txt
+	for name in requirements requirements-dev; do .local/lock/bin/uv pip compile --quiet $$name.in \
+	  --python-version 3.11 --generate-hashes --universal --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file $$name.txt; done
 
 .PHONY: clean
 clean: ## Remove the virtual environment and everything local

@@ -25,7 +25,7 @@ from pipelines.cli.output import (
     reports_errors,
     write_files,
 )
-from pipelines.cli.tables import err, out, print_whole
+from pipelines.cli.tables import err, out, print_table, print_whole
 from pipelines.core import config, provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
@@ -36,6 +36,9 @@ HOW_TO_ANSWER = (
     "This version waits for a person: python -m pipelines decision approve {version} --reason "
     "'...', or: decision reject {version} --reason '...'"
 )
+VersionThatWaits = Annotated[
+    str | None, typer.Argument(help="Which version. Default: the only one that waits for a person.")
+]
 decision_app = typer.Typer(help="Show, verify or answer a decision.", no_args_is_help=True)
 
 
@@ -58,6 +61,31 @@ def decision_show(
     )
     if decision.approval == "needed":
         _print_approval(decision)
+
+
+@decision_app.command("list")
+@reports_errors
+def decision_list(as_json: AsJson = False) -> None:
+    """List the versions that wait for a person."""
+    facts = [
+        {name: getattr(decision, name) for name in ("version", "verdict", "why")}
+        for decision in _waiting()
+    ]
+    if as_json:
+        print_json(facts)
+        return
+    print_table(
+        "Waiting for a person", ("version", "verdict", "why"),
+        [tuple(map(str, line.values())) for line in facts],
+        if_empty="No version waits for a person.",
+    )  # fmt: skip
+
+
+def _waiting() -> list[Any]:
+    from pipelines.registry import approvals
+
+    loop = open_loop(None)
+    return approvals.waiting(loop.registry, provenance.gate_policy(loop.settings))
 
 
 @decision_app.command("card")
@@ -103,8 +131,8 @@ def _print_approval(decision: Any) -> None:
 @decision_app.command("approve")
 @reports_errors
 def decision_approve(
-    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
+    version: VersionThatWaits = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +141,7 @@ def decision_approve(
     Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
     the one that the decision compared it with.
     """
-    version, decision_uri = _open_decision(version)
+    version, decision_uri = _open_decision(version or _only_one_waiting())
     if promote.record_answer(decision_uri, "approve", in_shell(actor), reason) != "approve":
         raise PromotionError(f"version {version} was rejected before; the first answer stands")
     entry_uri = promote.promote(decision_uri, in_shell(actor), reason)
@@ -125,15 +153,26 @@ def decision_approve(
 @decision_app.command("reject")
 @reports_errors
 def decision_reject(
-    version: Annotated[str, typer.Argument(help="The version that waits for a person.")],
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
+    version: VersionThatWaits = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject a version that waits for a person. The champion stays."""
-    version, decision_uri = _open_decision(version)
+    version, decision_uri = _open_decision(version or _only_one_waiting())
     answer = promote.record_answer(decision_uri, "reject", in_shell(actor), reason)
     print_facts({"version": version, "answer": answer}, as_json=as_json)
+
+
+def _only_one_waiting() -> str:
+    versions: list[str] = [decision.version for decision in _waiting()]
+    if len(versions) != 1:
+        raise PromotionError(
+            f"These versions wait for a person: {', '.join(versions)}. Say which."
+            if versions
+            else "No version waits for a person."
+        )
+    return versions[0]
 
 
 def _open_decision(given: str) -> tuple[str, str]:

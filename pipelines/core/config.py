@@ -28,8 +28,9 @@ def load(path: Path | None = None) -> Settings:
     Parameters
     ----------
     path : Path, optional
-        An environment's TOML file, laid over ``config/default.toml``. Without it the file
-        that the variable ``LOOP_CONFIG`` names, or the defaults alone.
+        An environment's TOML file, laid over ``config/default.toml``, or over the file beside it
+        that its first line ``extends = "..."`` names. Without it the file that the variable
+        ``LOOP_CONFIG`` names, or the defaults alone.
 
     Raises
     ------
@@ -48,9 +49,25 @@ def _load(path: Path) -> Settings:
     if not default.is_file():
         default = CONFIG_FOLDER / "default.toml"
     merged = _read_toml(default)
-    if path != default:
-        merged = _overlay(merged, _read_toml(path))
+    for layer in _layers(path, default):
+        merged = _overlay(merged, layer)
     return _checked(merged, path)
+
+
+def _layers(path: Path, default: Path) -> list[dict[str, Any]]:
+    """What a file and those that it extends lay over the defaults, the lowest first."""
+    layers: list[dict[str, Any]] = []
+    seen = {default}
+    while path not in seen:
+        seen.add(path)
+        layers.insert(0, _read_toml(path))
+        base = layers[0].pop("extends", None)
+        if not isinstance(base, str | None):
+            raise ConfigError(f"{path} cannot be used: extends must be the name of a file")
+        path = (path.parent / base).resolve() if base else default
+    if path != default:
+        raise ConfigError(f"{path} cannot be used: it extends itself")
+    return layers
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import hashlib
 import io
 import json
 import lzma
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
@@ -62,7 +64,9 @@ def dump_model(model: Pipeline) -> bytes:
     ModelFormatError
         If the model is larger, or holds another type, than `load_model` accepts.
     """
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(_without_caches(model)))) as archive:
+    with _without_warnings():
+        dumped = skops.io.dumps(_without_caches(model))
+    with zipfile.ZipFile(io.BytesIO(dumped)) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(contents.pop(_SCHEMA))
     names = {name: _content_name(name, content) for name, content in contents.items()}
@@ -89,7 +93,8 @@ def load_model(blob: bytes) -> Pipeline:
     try:
         _refuse_oversize(blob)
         _refuse_foreign_types(blob)
-        model = skops.io.loads(blob, trusted=OWN_TYPES)
+        with _without_warnings():
+            model = skops.io.loads(blob, trusted=OWN_TYPES)
     except _MALFORMED as error:
         raise ModelFormatError(
             f"not a readable model file ({len(blob)} bytes, starting {blob[:4]!r}): "
@@ -98,6 +103,17 @@ def load_model(blob: bytes) -> Pipeline:
     if not isinstance(model, Pipeline):
         raise ModelFormatError(f"expected a Pipeline, the file holds a {type(model).__name__}")
     return model
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep quiet what modules say when skops looks through all of them for a type's name.
+
+    Airflow's say a thousand times that a name has moved.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _without_caches(model: Pipeline) -> Pipeline:
@@ -170,7 +186,8 @@ def _arrays_used(node: Any) -> Iterator[str]:
 
 
 def _refuse_foreign_types(blob: bytes) -> None:
-    foreign = sorted(set(skops.io.get_untrusted_types(data=blob)) - set(OWN_TYPES))
+    with _without_warnings():
+        foreign = sorted(set(skops.io.get_untrusted_types(data=blob)) - set(OWN_TYPES))
     if foreign:
         raise ModelFormatError(
             f"the model holds types that are not allowed: {', '.join(foreign)}. Nothing was built. "

@@ -25,6 +25,20 @@ def is_open(registry: Registry, decision: Decision) -> bool:
     return approval is None or approval.answer == "approve"
 
 
+def waiting(registry: Registry, policy: str) -> list[Decision]:
+    """The decisions that wait for a person's answer: by these rules, against the champion."""
+    champion = registry.log.champion()
+    generation = champion.generation if champion else 0
+    decisions = registry.decisions.against(generation, policy)
+    return [
+        decision
+        for decision in decisions
+        if decision.approval == "needed"
+        and may_ever_be(registry, decision)
+        and find_approval(registry, decision) is None
+    ]
+
+
 def find_approval(registry: Registry, decision: Decision) -> ApprovalRecord | None:
     """A person's answer to this very decision; None when nobody answered.
 

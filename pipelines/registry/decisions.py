@@ -107,6 +107,18 @@ class Decisions:
             )
         return decisions[-1]
 
+    def against(self, generation: int, policy: str) -> list[Decision]:
+        """All decisions against one champion under one policy; 0 is none."""
+        keys_of_all = [
+            info.key
+            for info in self.models.list(keys.versions_folder(self.name))
+            if keys.is_decision(info.key)
+            and (gate := keys.gate_of(info.key, self.name))
+            and gate.generation == generation
+            and policy.startswith(gate.policy)
+        ]
+        return [self.decision(key) for key in keys_of_all]
+
     def decision(self, key: str) -> Decision:
         """A decision by its key, if its version is unchanged."""
         decision = checked_own(self.models.get_record(key, Decision), self.name)

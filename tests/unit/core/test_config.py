@@ -38,6 +38,27 @@ def test_an_environment_says_only_what_differs(tmp_path):
     assert settings.gate == default.gate
 
 
+def test_a_file_may_extend_another_one_beside_it(tmp_path):
+    a_file(tmp_path, "[intake]\nmax_rows = 7\nmax_columns = 8\n", "base.toml")
+    a_file(tmp_path, 'extends = "base.toml"\n', "middle.toml")
+    path = a_file(tmp_path, 'extends = "middle.toml"\n[intake]\nmax_rows = 9\n')
+
+    intake = load(path).intake
+
+    assert (intake.max_rows, intake.max_columns) == (9, 8)
+
+
+@pytest.mark.parametrize(
+    ("base", "complaint"),
+    [('"site.toml"', "extends itself"), ('"gone.toml"', "cannot read.*gone"), ("7", "the name of")],
+)
+def test_a_file_that_extends_what_it_cannot_is_refused(tmp_path, base, complaint):
+    path = a_file(tmp_path, f"extends = {base}\n")
+
+    with pytest.raises(ConfigError, match=complaint):
+        load(path)
+
+
 def test_a_candidate_of_an_environment_is_added_to_the_default_ones(tmp_path):
     path = a_file(tmp_path, '[candidates.mine]\nfactory = "my.models:build"\n')
 

@@ -7,8 +7,10 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -104,6 +106,25 @@ def test_a_file_holds_no_date_and_no_address():
     with zipfile.ZipFile(io.BytesIO(blob)) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert b"__id__" not in archive.read("schema.json")
+
+
+def test_what_other_modules_say_when_they_are_looked_through_is_kept_quiet(monkeypatch):
+    talkative = ModuleType("talkative")
+    said = []
+
+    def moved(name):
+        said.append(name)
+        warnings.warn(f"{name} has moved", FutureWarning, stacklevel=2)
+        raise AttributeError(name)
+
+    talkative.__getattr__ = moved
+    monkeypatch.setitem(sys.modules, "talkative", talkative)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(dump_model(a_model()))
+
+    assert said, "nobody looked, so nothing was tested"
 
 
 def test_the_lookup_table_is_not_stored():

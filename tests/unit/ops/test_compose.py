@@ -9,7 +9,9 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
 def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any]) -> None:
     known = {
         "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck",
-        "image", "ports", "profiles", "restart", "volumes",
+        "image", "logging", "ports", "profiles", "pull_policy", "restart", "volumes",
     }  # fmt: skip
 
     for name, service in services.items():
@@ -119,7 +121,7 @@ def test_minio_is_the_digest_whose_conditional_writes_can_be_trusted(
 def test_image_and_lock_hold_the_same_airflow(services: dict[str, Any]) -> None:
     version = locked("apache-airflow")
 
-    assert f"FROM apache/airflow:{version}-python3.11" in lines_of("ops/Dockerfile")
+    assert f"FROM apache/airflow:slim-{version}-python3.11" in lines_of("ops/Dockerfile")
     assert {services[name]["image"] for name in AIRFLOW_SERVICES} == {f"retraining-loop:{version}"}
 
 
@@ -138,13 +140,13 @@ def test_the_builder_gets_everything_the_image_copies() -> None:
 
 
 def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -> None:
-    used = {found["name"] for found in VARIABLE.finditer(text.replace("$$", ""))} - {"HOSTNAME"}
+    used = {found["name"] for found in VARIABLE.finditer(text.replace("$$", ""))}
 
     assert used == set(names_in(make_env.EXAMPLE.read_text(encoding="utf-8")))
 
 
 def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
-    for found in VARIABLE.finditer(text.replace("$${HOSTNAME}", "")):
+    for found in VARIABLE.finditer(text):
         assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
             r":-\d*", found["rest"]
         ), found[0]
@@ -189,6 +191,135 @@ def test_every_lasting_service_is_checked_and_comes_back(services: dict[str, Any
     for name in services.keys() - set(ONE_OFFS):
         assert services[name]["healthcheck"]["test"], name
         assert services[name]["restart"] == "unless-stopped", name
+
+
+def test_one_service_builds_the_image_and_the_others_neither_build_nor_pull_it(
+    services: dict[str, Any],
+) -> None:
+    own = {name: one for name, one in services.items() if one["image"].startswith("retraining")}
+
+    assert [name for name, one in own.items() if "build" in one] == ["init"]
+    assert {one["pull_policy"] for one in own.values()} == {"never"}
+
+
+def test_the_image_holds_nothing_that_only_tests() -> None:
+    runs, tests = (
+        set(re.findall(r"^([a-z][\w.-]*)==", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.txt", "requirements-dev.txt")
+    )
+
+    testing = {"moto", "playwright", "pytest", "hypothesis", "mypy", "ruff", "import-linter"}
+    assert not testing & runs
+    assert testing | runs <= tests
+
+
+def test_what_runs_has_the_same_versions_where_it_is_tested() -> None:
+    runs, tests = (
+        dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.txt", "requirements-dev.txt")
+    )
+
+    assert {name: tests[name] for name in runs} == runs
+
+
+def test_no_service_can_fill_the_disk_with_its_output(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+
+
+def test_one_variable_sets_the_configuration_of_every_service(services: dict[str, Any]) -> None:
+    for name in (*AIRFLOW_SERVICES, "upstream"):
+        assert services[name]["environment"]["LOOP_CONFIG"] == "${LOOP_CONFIG:-}", name
+
+
+def test_the_try_out_configuration_is_in_the_image() -> None:
+    example = make_env.EXAMPLE.read_text(encoding="utf-8")
+    (path,) = re.findall(r"/opt/airflow/(config/[\w-]+\.toml)", example)
+
+    assert (ROOT / path).is_file()
+    assert "COPY --chown=airflow:0 config/ /opt/airflow/config/" in lines_of("ops/Dockerfile")
+
+
+@pytest.fixture
+def health() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A stand-in for the api-server: its address, and what it answers."""
+    answer = {name: {"status": "healthy"} for name in ("dag_processor", "triggerer")}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/api/v2/monitor/health"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_given: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}", answer
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("service", ["dag-processor", "triggerer"])
+@pytest.mark.parametrize("status", ["healthy", "unhealthy", None])
+def test_a_check_asks_the_api_server_about_its_own_service_alone(
+    services: dict[str, Any], health: tuple[str, dict[str, Any]], service: str, status: str | None
+) -> None:
+    address, answer = health
+    own = service.replace("-", "_")
+    answer.update({name: {"status": "unhealthy"} for name in answer if name != own})
+    answer[own]["status"] = status
+    _, *command = services[service]["healthcheck"]["test"]
+    command = [word.replace("api-server:8080", address) for word in command]
+
+    code = subprocess.run([sys.executable, *command[1:]], check=False).returncode
+
+    assert code == (0 if status == "healthy" else 1)
+
+
+def test_a_check_fails_when_the_api_server_does_not_answer(services: dict[str, Any]) -> None:
+    _, *command = services["triggerer"]["healthcheck"]["test"]
+    command = [word.replace("api-server:8080", "127.0.0.1:9") for word in command]
+
+    ended = subprocess.run([sys.executable, *command[1:]], check=False, capture_output=True)
+
+    assert ended.returncode == 1
+
+
+def test_no_check_starts_an_airflow_and_a_slow_start_is_waited_for(
+    services: dict[str, Any],
+) -> None:
+    for name in set(AIRFLOW_SERVICES) - {"init"}:
+        check = services[name]["healthcheck"]
+        assert "airflow" not in str(check["test"]), name
+        assert check["start_period"] == "300s", name
+        assert "start_interval" not in check, name
+
+
+def test_postgres_counts_as_healthy_only_where_others_reach_it(services: dict[str, Any]) -> None:
+    assert {"--host", "127.0.0.1"} <= set(services["postgres"]["healthcheck"]["test"])
+
+
+def test_old_logs_are_deleted_and_new_ones_kept(services: dict[str, Any], tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    old, new = logs / "dag_id=a" / "run" / "1.log", logs / "dag_id=b" / "1.log"
+    for file in (old, new):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    for path in (old, old.parent, old.parent.parent):
+        os.utime(path, (0, 0))
+    service = services["log-cleaner"]
+    script = service["command"][0].replace("$$", "$").replace("sleep 1d", "exit 0; sleep 0")
+    script = script.replace("/opt/airflow/logs", str(logs))
+    script = script.replace("touch /tmp", f"touch {tmp_path}")
+
+    subprocess.run([*service["entrypoint"], script], check=True)
+
+    assert new.exists()
+    assert not old.exists()
+    assert (tmp_path / "cleaned").exists()
 
 
 def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
