@@ -1,0 +1,48 @@
+"""The commands of every runbook, typed as printed, in buckets where everything has happened."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli.app import app
+from tests.support.printed import ROOT, blocks
+
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "runbooks").glob("*.md")]
+    if "-m pipelines" in path.read_text(encoding="utf-8") and path.name != "compose.md"
+)
+# These do something only where that is possible now; otherwise they say why not.
+ACTS = {"at", "approve", "reject", "release", "revalidate", "discard", "rollback", "pin", "check"}
+
+
+def typed(page: str) -> list[list[str]]:
+    """The words behind `python -m pipelines` in each line of a page's blocks."""
+    lines = [line for block in blocks(page) for line in block if " -m pipelines " in line]
+    return [shlex.split(line.partition(" -m pipelines ")[2], comments=True) for line in lines]
+
+
+def test_there_are_runbooks_with_commands():
+    assert sum(len(typed(page)) for page in PAGES) >= 15
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_works_as_printed(
+    page, whole_world, stores, registry, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    champion = registry.log.champion()
+    held = next(key for key in whole_world.reviews if key.endswith("/outcome.json")).split("/")[1]
+    for words in typed(page):
+        given = [{"VERSION": champion.version, "DELIVERY": held}.get(word, word) for word in words]
+
+        reply = CliRunner().invoke(app, given)
+
+        assert isinstance(reply.exception, SystemExit | None), given
+        if set(words[:2]) & ACTS:
+            assert reply.exit_code == 0 or reply.stderr.startswith("error: "), (given, reply.stderr)
+        else:
+            assert reply.exit_code == 0, (given, reply.stderr)
