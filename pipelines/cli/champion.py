@@ -44,6 +44,7 @@ def champion_show(as_json: AsJson = False) -> None:
     entry = serving_champion.find_champion(registry)
     manifest = registry.versions.champion_manifest(entry)
     facts = _entry_facts(entry) | {
+        "champion_since": registry.log.began(entry).at,
         "candidate": manifest.candidate,
         "training_rows": manifest.training_rows,
         "model_bytes": manifest.model_size_bytes,

@@ -69,7 +69,8 @@ def all_rules(
 
 def _verdict(evaluation: Evaluation, rules: tuple[GateRule, ...]) -> tuple[Verdict, str]:
     if failed := _failed(rules, "sufficiency"):
-        return "INCONCLUSIVE", failed
+        # More rows would not mend a broken floor, so that comes first.
+        return "INCONCLUSIVE", f"{_failed(rules, 'floor')} {failed}".strip()
     if failed := _failed(rules, "floor"):
         return "REJECT", failed
     if evaluation.champion_generation == 0:

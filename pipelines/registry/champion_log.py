@@ -100,6 +100,12 @@ class ChampionLog:
     def entry(self, generation: int) -> LogEntry:
         return self.models.get_record(self.key(generation), LogEntry)
 
+    def began(self, entry: LogEntry) -> LogEntry:
+        """The entry that made its version champion; releases and pins after that change nothing."""
+        while entry.kind in {"release", "pin"} and entry.generation > 1:
+            entry = self.entry(entry.generation - 1)
+        return entry
+
     def find_entry(self, generation: int) -> LogEntry | None:
         try:
             return self.entry(generation)

@@ -191,3 +191,16 @@ def test_the_command_line_shows_first_and_acts_only_with_yes(registry, model_byt
     assert not facts["is_done"]
     assert "dry run" in dry.stderr
     assert registry.log.champion() == second
+
+
+def test_a_release_and_a_pin_do_not_change_since_when_the_champion_is_champion(
+    registry, three_champions
+):
+    back = rolled_back(registry)
+    withdrawn = three_champions[2].version
+    rollback.release(registry, withdrawn, actor="test", reason="the cause was another one")
+    newest = rollback.pin(registry, withdrawn, actor="test", reason="the best so far")
+
+    assert newest.generation == back.generation + 2
+    assert registry.log.began(newest) == back
+    assert registry.log.began(three_champions[0]) == three_champions[0]

@@ -107,6 +107,13 @@ def test_nobody_may_let_through_a_model_that_broke_a_floor_for_lack_of_rows():
 
     assert (decision.verdict, decision.approval) == ("INCONCLUSIVE", "impossible")
 
+    broken, few = (
+        next(rule.sentence for rule in decision.rules if rule.rule == name)
+        for name in ("overlap", "holdout_rows")
+    )
+    assert decision.why.startswith(broken)
+    assert decision.why.endswith(few)
+
 
 def test_nobody_is_asked_about_an_inconclusive_model_where_the_policy_says_so():
     policy = POLICY.model_copy(update={"ask_when_inconclusive": False})
