@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops import held
-from ops.display import Display, stop_like_ctrl_c
+from ops.display import Display, stop_like_ctrl_c, watch
 from ops.held import REPLAY, Alarm, ReplayResult
 from ops.night_results import NightResult, sentence, table_of
 from ops.services.airflow_api import AirflowApi, last_complete_night
@@ -368,13 +368,7 @@ def _stay_up(display: Display, stack: LocalStack) -> None:
         display.line(f"  export {name}={value}")
     display.line("  .venv/bin/python -m pipelines champion history")
     display.status("Ctrl-C stops everything")
-    try:
-        while True:
-            for dead in stack.revive():
-                display.line(f"{dead} had ended and was started again", "yellow")
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        display.status("stopping")
+    watch(stack, display)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import textwrap
+import time
 from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
+
+from ops.services.stack import LocalStack
 
 
 class Display:
@@ -53,6 +56,23 @@ def _wrapped(line: str, width: int) -> str:
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
         replace_whitespace=False, drop_whitespace=True,
     )  # fmt: skip
+
+
+def watch(stack: LocalStack, display: Display) -> None:
+    """Start again what dies, until Ctrl-C.
+
+    Raises
+    ------
+    StackError
+        If a part dies again and again.
+    """
+    try:
+        while True:
+            for dead in stack.revive():
+                display.line(f"{dead} had ended and was started again", "yellow")
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        display.status("stopping")
 
 
 def stop_like_ctrl_c(*numbers: signal.Signals) -> None:

@@ -13,7 +13,6 @@ import os
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ops.display import Display, stop_like_ctrl_c
+from ops.display import Display, stop_like_ctrl_c, watch
 from ops.services.identity import keep, kept_identity
 from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
@@ -67,7 +66,7 @@ def main(
         with Display(console) as display, own_folder(folder):
             _run(display, folder, config.absolute())
     except KeyboardInterrupt:
-        _say(f"Stopped; nothing is left running. Everything is kept in {folder}")
+        _say("stopped; nothing is left running")
         raise typer.Exit(130) from None
     except (StackError, LoopError, OSError) as error:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
@@ -112,10 +111,8 @@ def _run(display: Display, folder: Path, config: Path) -> None:
     with stack:
         _show(display, stack)
         display.status("Ctrl-C stops everything; `make local` then goes on from here")
-        while True:
-            for dead in stack.revive():
-                display.line(f"{dead} had ended and was started again", "yellow")
-            time.sleep(0.5)
+        watch(stack, display)
+    display.line(f"Stopped; nothing is left running. Everything is kept in {folder}")
 
 
 def _prepare_store(stack: LocalStack) -> None:
