@@ -35,6 +35,10 @@ install: $(STAMP) ## Make the virtual environment with the locked requirements (
 demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
+.PHONY: local
+local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=path, LOOP_CONFIG=path)
+	@$(RUN) -m ops.local
+
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
 .PHONY: test test-long nothing-skipped
 test: ONLY = not long

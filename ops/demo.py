@@ -1,8 +1,9 @@
 """The whole loop on this machine, through the real scheduler, in seven nights.
 
-Starts an S3 test server and Airflow on free ports, drops each night's deliveries, starts the
-night's run, waits for the retraining it causes, and shows what came of it. On a terminal it then
-stays up until Ctrl-C, so that you can look around; otherwise it stops everything and ends.
+Starts an S3 server and Airflow on free ports, drops each night's deliveries, starts the night's
+run, waits for the retraining it causes, and shows what came of it. On a terminal it then stays up
+until Ctrl-C, so that you can look around, also where a night went wrong; otherwise it stops
+everything and ends.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import IO, Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from ops import held
+from ops.display import Display, stop_like_ctrl_c, watch
 from ops.held import REPLAY, Alarm, ReplayResult
+from ops.night_results import NightResult, sentence, table_of
 from ops.services.airflow_api import AirflowApi, last_complete_night
 from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
 from pipelines.core.errors import LoopError
 
-INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
+INGEST, RETRAIN, ROLLBACK = "reviews_ingest", "sentiment_retrain", "sentiment_rollback"
 FOLDER = PROJECT / ".local" / "demo"
 MADE_UP_ROWS = 20_000
 MARKER_FILE = ".retraining-loop-demo"
-NIGHT_SECONDS, START_SECONDS = 1800.0, 600.0
+# Whatever takes so long hangs; twenty busy loops beside the demo make a night ten times as long.
+NIGHT_SECONDS, START_SECONDS = 7200.0, 3600.0
 SEED = 7
+TROUBLE = (StackError, LoopError, TimeoutError, RuntimeError, httpx.HTTPError)
 
 STORIES = (
     "a first load: the first champion",
@@ -58,64 +59,6 @@ RELEASE_REASON = "night 4's file repaired; what counts already stays out"
 
 # Piped output has no width of its own; the table needs more than the usual guess.
 console = Console(width=None if sys.stdout.isatty() else 150)
-
-
-@dataclass(frozen=True)
-class NightResult:
-    """What one night of the demo came to.
-
-    Row counts are of that night alone, after the replay if there was one; the alarms are of before.
-    """
-
-    night: str
-    story: str
-    delivered: int
-    accepted: int
-    quarantined: int
-    held: int
-    held_deliveries: int
-    alarms: tuple[Alarm, ...]
-    replay: ReplayResult | None
-    ingest_state: str
-    retrain_state: str | None
-    verdict: str
-    why: str
-    champion: str | None
-    generation: int | None
-    holdout_accuracy: float | None
-    seconds: float
-
-
-class Display:
-    """Live progress on a terminal, plain lines elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._status = ""
-        self._live = Live(console=console, refresh_per_second=8, transient=True)
-
-    def __enter__(self) -> Display:
-        if self.console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self._live.stop()
-
-    def status(self, text: str) -> None:
-        """What is being done at the moment."""
-        if text == self._status:
-            return
-        self._status = text
-        if self.console.is_terminal:
-            self._live.update(Spinner("dots", text=Text(text)))
-        else:
-            self.console.print(Text(f"  {text}"), soft_wrap=True)
-
-    def line(self, text: str, style: str = "") -> None:
-        """Something that stays on the screen."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
 
 
 def main(
@@ -140,8 +83,7 @@ def main(
 ) -> None:
     """Run the loop for seven nights and show what came of each."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop_like_ctrl_c)
+    stop_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     is_once = is_once or bool(os.environ.get("ONCE")) or not sys.stdin.isatty()
     try:
         with Display(console) as display:
@@ -149,14 +91,14 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         raise typer.Exit(130) from None
-    except (StackError, LoopError, TimeoutError, httpx.HTTPError) as error:
-        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        console.print(f"logs: {folder / 'logs'}")
+    except TROUBLE as error:
+        _show_error(error, folder)
         raise typer.Exit(1) from error
 
 
-def _stop_like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _show_error(error: BaseException, folder: Path) -> None:
+    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+    console.print(Text(f"logs: {folder / 'logs'}"), soft_wrap=True)
 
 
 def _run(display: Display, spec: str | None, folder: Path, *, nights: int, is_once: bool) -> None:
@@ -172,19 +114,32 @@ def _play(
     stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
     with stack, environment(stack.s3_environment):
         display.line(f"Airflow is up: {stack.ui_url}  (login admin / {stack.password})", "bold")
-        results = Nights(stack, display, source).run(nights)
+        try:
+            results = Nights(stack, display, source).run(nights)
+        except TROUBLE as error:
+            if is_once:
+                raise
+            _show_error(error, folder)
+            _stay_up(display, stack)
+            raise typer.Exit(1) from error
         seconds = time.monotonic() - started
         _write_summary(folder, stack, source, results, seconds)
-        display.line("")
-        console.print(_table(results))
-        if source.is_made_up:
-            display.line(
-                "These figures are of MADE-UP reviews: they show the loop, not a model's quality.",
-                "yellow",
-            )
-        display.line(f"Summary: {folder / 'summary.json'}   {seconds:.0f} s in all")
+        _show_summary(display, folder, source, results, seconds)
         if not is_once:
             _stay_up(display, stack)
+
+
+def _show_summary(
+    display: Display, folder: Path, source: Any, results: list[NightResult], seconds: float
+) -> None:
+    display.line("")
+    console.print(table_of(results, console))
+    if source.is_made_up:
+        display.line(
+            "These figures are of MADE-UP reviews: they show the loop, not a model's quality.",
+            "yellow",
+        )
+    display.line(f"Summary: {folder / 'summary.json'}   {seconds:.0f} s in all")
 
 
 def _open_source(display: Display, spec: str | None) -> Any:
@@ -271,20 +226,20 @@ class Nights:
                     self.display.line(f"  delivered {delivery.key}  {delivery.rows:,} rows")
             is_released = any(one.again for one in plan.deliveries)
             results.append(self._play(plan.night, story, is_released=is_released))
-            self.display.line("  " + _sentence(results[-1]))
+            self.display.line("  " + sentence(results[-1]))
         return results
 
     def _prepare(self) -> None:
         for bucket in (self.stores.reviews, self.stores.models):
             bucket.create_if_missing()
         self.display.status("waiting for Airflow to read the DAGs")
-        self.api.wait_for_dags(
-            [INGEST, RETRAIN, REPLAY], timeout_seconds=600, on_poll=self.stack.check_alive
-        )
-        for dag_id in (RETRAIN, REPLAY, INGEST):
+        dags = [RETRAIN, REPLAY, ROLLBACK, INGEST]
+        self.api.wait_for_dags(dags, timeout_seconds=START_SECONDS, on_poll=self.stack.check_alive)
+        for dag_id in dags:
             self.api.unpause(dag_id)
         # Unpaused, the scheduler at once runs the night that has just passed.
         while not (runs := self.api.runs(INGEST)):
+            self.stack.check_alive()
             time.sleep(0.3)
         run_id = runs[0]["dag_run_id"]
         state = self._wait(INGEST, run_id)
@@ -391,50 +346,6 @@ def _task_name(task: dict[str, Any]) -> str:
     return str(task["task_id"]).rpartition(".")[2]
 
 
-def _sentence(result: NightResult) -> str:
-    parts = [f"ingest {result.ingest_state}"]
-    if result.replay:
-        parts.append("replay success")
-    if result.retrain_state:
-        parts.append(f"retrain {result.retrain_state}")
-    parts.append(f"{result.verdict} {result.why}".strip())
-    return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
-
-
-def _table(results: list[NightResult]) -> Table:
-    table = Table(title="Nights of the retraining loop", title_justify="left")
-    for header in ("night", "delivered", "accepted", "quarantined", "held", "ingest", "verdict",
-                   "champion", "holdout accuracy", "seconds"):  # fmt: skip
-        is_number = header in {
-            "delivered",
-            "accepted",
-            "quarantined",
-            "holdout accuracy",
-            "seconds",
-        }
-        table.add_column(header, justify="right" if is_number else "left", overflow="fold")
-    for result in results:
-        accuracy = result.holdout_accuracy
-        champion = f"{result.generation}: {result.champion[:8]}" if result.champion else "none"
-        table.add_row(
-            result.night, f"{result.delivered:,}", f"{result.accepted:,}",
-            f"{result.quarantined:,}", _held(result),
-            Text(result.ingest_state, style="red" if result.ingest_state == "failed" else "green"),
-            result.verdict, champion, f"{accuracy:.4f}" if accuracy else "-",
-            f"{result.seconds:.0f}",
-        )  # fmt: skip
-    return table
-
-
-def _held(result: NightResult) -> str:
-    if result.replay:
-        return f"{result.replay.action}d"
-    if not result.held_deliveries:
-        return "-"
-    files = "1 file" if result.held_deliveries == 1 else f"{result.held_deliveries} files"
-    return f"{files}, {result.held:,} rows"
-
-
 def _write_summary(
     folder: Path, stack: LocalStack, source: Any, results: list[NightResult], seconds: float
 ) -> None:
@@ -457,12 +368,7 @@ def _stay_up(display: Display, stack: LocalStack) -> None:
         display.line(f"  export {name}={value}")
     display.line("  .venv/bin/python -m pipelines champion history")
     display.status("Ctrl-C stops everything")
-    try:
-        while True:
-            stack.check_alive()
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        display.status("stopping")
+    watch(stack, display)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
@@ -10,8 +11,11 @@ from typing import Any
 
 import httpx
 
+from ops.services.processes import StackError
+
 FINISHED = frozenset({"success", "failed"})
 NIGHTLY_RUN = clock(2, 0, tzinfo=UTC)
+_ANSWER_SECONDS = 300.0
 
 
 def last_complete_night(now: datetime) -> date:
@@ -20,21 +24,49 @@ def last_complete_night(now: datetime) -> date:
 
 
 class AirflowApi:
-    """A logged-in client of one Airflow."""
+    """A logged-in client of one Airflow.
 
-    def __init__(self, url: str, *, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=300)
-        reply = self._client.post("/auth/token", json={"username": username, "password": password})
+    A machine that has other work, or an api-server that is just started again, may leave a call
+    unanswered. What can be repeated without harm is then asked again, for ten minutes. Such a
+    call raises `StackError`, which names it and says what to do, if no answer came in that time.
+    """
+
+    def __init__(
+        self, url: str, *, username: str, password: str, patience_seconds: float = 600.0
+    ) -> None:
+        self._client = httpx.Client(base_url=url, timeout=_ANSWER_SECONDS)
+        self._patience_seconds = patience_seconds
+        login = {"username": username, "password": password}
+        reply = self._repeat("POST", "/auth/token", json=login)
         reply.raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {reply.json()['access_token']}"
 
+    def _repeat(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The first answer to a call that does no harm if it is made several times."""
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                reply = self._client.request(method, path, **options)
+                trouble = f"{reply.status_code} {reply.text[:300]}"
+                if not reply.is_server_error:
+                    return reply
+            except httpx.TransportError as error:
+                trouble = f"{type(error).__name__}: {error}"
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"Airflow did not answer {method} {path} in {self._patience_seconds:.0f} s "
+                    f"({trouble}). Other programs may keep this machine busy: stop them, or wait, "
+                    "and start again. If it is idle, the end of api-server.log says what is wrong."
+                )
+            time.sleep(1)
+
     def get(self, path: str, **query: Any) -> Any:
-        reply = self._client.get(f"/api/v2{path}", params=query)
+        reply = self._repeat("GET", f"/api/v2{path}", params=query)
         reply.raise_for_status()
         return reply.json()
 
     def has_dag(self, dag_id: str) -> bool:
-        return self._client.get(f"/api/v2/dags/{dag_id}").is_success
+        return self._repeat("GET", f"/api/v2/dags/{dag_id}").is_success
 
     def wait_for_dags(
         self,
@@ -59,14 +91,22 @@ class AirflowApi:
             time.sleep(0.3)
 
     def unpause(self, dag_id: str) -> None:
-        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        awake = {"is_paused": False}
+        self._repeat("PATCH", f"/api/v2/dags/{dag_id}", json=awake).raise_for_status()
 
     def trigger(self, dag_id: str, **body: Any) -> str:
-        """Start a run; returns its id."""
-        reply = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        """Start a run; returns its id. It is ours to choose, so asking twice starts one run."""
+        run_id = f"manual__{uuid.uuid4().hex}"
+        named = {"dag_run_id": run_id, **body}
+        reply = self._repeat("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=named)
+        if reply.status_code == httpx.codes.CONFLICT and self._has_run(dag_id, run_id):
+            return run_id  # the answer to the first try was lost
         if reply.is_error:
             raise RuntimeError(f"triggering {dag_id} answered {reply.status_code}: {reply.text}")
         return str(reply.json()["dag_run_id"])
+
+    def _has_run(self, dag_id: str, run_id: str) -> bool:
+        return self._repeat("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").is_success
 
     def trigger_night(self, dag_id: str, night: date) -> str:
         """Start the run that the schedule would start for a night: at 02:00 of the next day."""
@@ -108,7 +148,7 @@ class AirflowApi:
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """A task's return value; None if it has none (it was skipped, or failed)."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-        reply = self._client.get(f"/api/v2{path}", params={"deserialize": "true"})
+        reply = self._repeat("GET", f"/api/v2{path}", params={"deserialize": "true"})
         return reply.json()["value"] if reply.is_success else None
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-MARKER = "RETRAINING_LOOP_STACK"
+MARKER, PART = "RETRAINING_LOOP_STACK", "RETRAINING_LOOP_PART"
 
 _NOT_FOR_CONNECTIONS = range(20_000, 32_768)  # below Linux' net.ipv4.ip_local_port_range
 _POLITE_SECONDS, _KILL_SECONDS = 8.0, 60.0
+_MOST_DEATHS, _DEATHS_SECONDS = 5, 600.0
+_MOST_LOG_BYTES = 50_000_000
 _PR_SET_PDEATHSIG = 1
 
 
@@ -60,6 +63,8 @@ class Processes:
     folder: Path
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _starts: dict[str, Callable[[], subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _deaths: dict[str, list[float]] = field(default_factory=dict)
     _stop_signals: dict[str, signal.Signals] = field(default_factory=dict)
 
     def spawn(
@@ -72,20 +77,26 @@ class Processes:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         """Start a child; with ``user``, as that user id, which only root may ask for."""
-        with self._log_path(name).open("wb") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603
-                command,
-                env={**environment, MARKER: self.marker},
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
-                user=user,
-                extra_groups=None if user is None else [],
-            )
-        self._stop_signals[name] = stop_signal
+        marks = {MARKER: self.marker, PART: f"{self.marker}/{name}"}
+
+        def start() -> subprocess.Popen[bytes]:
+            with self._log_path(name).open("ab") as log:
+                return subprocess.Popen(  # noqa: S603
+                    command,
+                    env={**environment, **marks},
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
+                    user=user,
+                    extra_groups=None if user is None else [],
+                )
+
+        self._set_log_aside(name)
+        self._starts[name], self._stop_signals[name] = start, stop_signal
+        self._children[name] = start()
 
     def run(
         self,
@@ -140,6 +151,41 @@ class Processes:
                     f"{self._log_tail(name)}"
                 )
 
+    def revive(self) -> list[str]:
+        """Start each child that has died once more, after all that it started is gone.
+
+        Returns
+        -------
+        dead : list of str
+            What died, with its exit code.
+
+        Raises
+        ------
+        StackError
+            If one dies for the sixth time within ten minutes; the message holds the end of its log.
+        """
+        dead = []
+        for name, child in self._children.items():
+            self._cut_log(name)
+            if child.poll() is None:
+                continue
+            self._count_death(name)
+            _kill_all(PART, f"{self.marker}/{name}")
+            self._children[name] = self._starts[name]()
+            dead.append(f"{name} (exit code {child.returncode})")
+        return dead
+
+    def _count_death(self, name: str) -> None:
+        now = time.monotonic()
+        recent = [at for at in self._deaths.get(name, ()) if at > now - _DEATHS_SECONDS]
+        self._deaths[name] = [*recent, now]
+        if len(recent) >= _MOST_DEATHS:
+            self.check_alive()
+
+    def end_leftovers(self) -> None:
+        """End what a stack with this marker left when it was killed."""
+        _kill_all(MARKER, self.marker)
+
     def stop(self) -> None:
         """Stop every process: politely, then for good. A second Ctrl-C does not stop that."""
         with _interrupts_ignored():
@@ -157,22 +203,25 @@ class Processes:
             _signal_group(child.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=5)
-        self._kill_all_that_is_left()
+        self.end_leftovers()  # what moved to a process group of its own
         self._children.clear()
-
-    def _kill_all_that_is_left(self) -> None:
-        """End what moved to a process group of its own, and wait until nothing is left."""
-        deadline = time.monotonic() + _KILL_SECONDS
-        while (left := list(processes_of(self.marker))) and time.monotonic() < deadline:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
 
     def _log_path(self, name: str) -> Path:
         folder = self.folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.log"
+
+    def _set_log_aside(self, name: str) -> None:
+        path = self._log_path(name)
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+
+    def _cut_log(self, name: str) -> None:
+        """Begin a log that has become long again; the child, which only appends, goes on in it."""
+        path = self._log_path(name)
+        if path.stat().st_size > _MOST_LOG_BYTES:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
 
     def _log_tail(self, name: str, lines: int = 15) -> str:
         try:
@@ -182,13 +231,23 @@ class Processes:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def processes_of(marker: str) -> Iterator[int]:
+def processes_of(marker: str, variable: str = MARKER) -> Iterator[int]:
     """Process ids whose environment carries the marker of a stack (Linux; elsewhere none)."""
-    wanted = f"{MARKER}={marker}".encode()
+    wanted = f"{variable}={marker}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
+
+
+def _kill_all(variable: str, marker: str) -> None:
+    """Kill them, and wait until nothing is left."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while (left := list(processes_of(marker, variable))) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

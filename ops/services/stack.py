@@ -1,36 +1,48 @@
-"""A whole Airflow and an S3 test server on this machine, on free ports, gone without a trace.
+"""A whole Airflow and an S3 server on this machine, on free ports; no process of it stays.
 
-For the demo and the end-to-end tests. The S3 server is moto's, in memory, a test double that checks
-no credentials, and the database is SQLite, unless others are given. Everything listens on 127.0.0.1
-only.
+For `make local`, the demo and the end-to-end tests. The S3 server keeps its objects in a folder
+(`ops.services.s3_folder`) and the database is SQLite, unless others are given. Everything listens
+on 127.0.0.1 only.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import logging
 import os
-import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
+from ops.services.identity import Identity
 from ops.services.processes import LOOPBACK, Processes, free_port
 from pipelines.core.store.keyring import write_new_key
 
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
-USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
-
-_START_SECONDS = 900.0  # a busy machine takes its time; who dies is noticed at once
+# A busy machine takes its time; who dies is noticed at once.
+_START_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
 _PRELOAD = PROJECT / "ops" / "preload"
+# Seconds, and a count. Airflow's own values end tasks and DAG files on a machine that has other
+# work: an answer then takes half a minute instead of half a second.
+_PATIENCE = {
+    "CORE__DAGBAG_IMPORT_TIMEOUT": "600",
+    "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600",
+    "DAG_PROCESSOR__HEALTH_CHECK_THRESHOLD": "120",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "900",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT": "3600",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
+    "WORKERS__EXECUTION_API_TIMEOUT": "180",
+    "WORKERS__MAX_FAILED_HEARTBEATS": "20",
+}
 
 
 @contextlib.contextmanager
@@ -54,19 +66,25 @@ class LocalStack:
     Attributes
     ----------
     folder : Path
-        Airflow's home, its SQLite database and the logs of all processes. Made new.
+        Airflow's home, its SQLite database, the buckets, the signing key and the logs of all
+        processes. What an earlier stack left in it is used.
     config : Path
         The loop's configuration file.
     extra_environment : dict
         Laid over the environment of every process.
     given_s3 : mapping
-        ``AWS_*`` variables of a store that runs already; without them moto is started.
+        ``AWS_*`` variables of a store that runs already; without them one is started.
     database_url : str
         Of an empty database for Airflow; without it a SQLite file is made.
     has_airflow : bool
         False for the S3 server alone.
     roles : mapping
-        Airflow's users and their roles. Each one's password is the user's name.
+        Airflow's users and their roles. Each one's password is that of the identity, or else the
+        user's name.
+    identity : Identity
+        The stack's secrets, ports and mark.
+    on_store : callable
+        Called once the S3 server is up, before Airflow is started.
     """
 
     folder: Path
@@ -79,20 +97,17 @@ class LocalStack:
     database_url: str = ""
     has_airflow: bool = True
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
+    identity: Identity = field(default_factory=Identity)
+    on_store: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.ui_port = self.ui_port or free_port(USUAL_UI_PORT)
-        self.s3_port = self.s3_port or free_port(USUAL_S3_PORT)
+        free = self.identity.with_free_ports()
+        self.ui_port, self.s3_port = self.ui_port or free.ui_port, self.s3_port or free.s3_port
         self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
         # Writers wait for each other this many seconds before they say that it is locked.
-        self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=60"
-        self._processes = Processes(self.folder)
-        self.password = "admin"  # noqa: S105 - loopback only, and said on the screen
-        self._secret_environment = {
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
-            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
-            "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        }
+        self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=300"
+        self._processes = Processes(self.folder, self.identity.marker)
+        self.password = self.identity.password or "admin"
 
     @property
     def ui_url(self) -> str:
@@ -101,13 +116,13 @@ class LocalStack:
     @property
     def s3_environment(self) -> dict[str, str]:
         """What a process needs to reach the buckets."""
-        moto = {
+        own = {
             "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{self.s3_port}",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local-only",
+            "AWS_ACCESS_KEY_ID": self.identity.s3_key,
+            "AWS_SECRET_ACCESS_KEY": "not-checked",
         }
         return {
-            **(self.given_s3 or moto),
+            **(self.given_s3 or own),
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "LOOP_CONFIG": str(self.config),
@@ -125,9 +140,16 @@ class LocalStack:
             inherited
             | self.s3_environment
             | self._airflow_environment()
-            | self._secret_environment
+            | self._secrets()
             | self.extra_environment
         )
+
+    def _secrets(self) -> dict[str, str]:
+        return {
+            "AIRFLOW__API_AUTH__JWT_SECRET": self.identity.jwt_secret,
+            "AIRFLOW__API__SECRET_KEY": self.identity.api_secret,
+            "AIRFLOW__CORE__FERNET_KEY": self.identity.fernet_key,
+        }
 
     def _airflow_environment(self) -> dict[str, str]:
         home = self.folder / "airflow"
@@ -157,6 +179,7 @@ class LocalStack:
             "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         }
+        settings |= _PATIENCE
         return {f"AIRFLOW__{name}": value for name, value in settings.items()} | {
             "AIRFLOW_HOME": str(home),
             "PYTHONPATH": str(PROJECT),
@@ -184,24 +207,29 @@ class LocalStack:
         StackError
             If something does not come up; the message holds the end of its log.
         """
-        home = self.folder / "airflow"
-        home.mkdir(parents=True, exist_ok=True)
-        passwords = {name: name for name in self.roles}  # loopback only, and said on the screen
-        (home / "passwords.json").write_text(json.dumps(passwords))
+        self._processes.end_leftovers()
+        key = self.folder / "signing-key.pem"
+        if not key.exists():
+            write_new_key(key)
         if self.given_s3 is None:
-            self.on_step("starting the S3 test server (moto)")
-            self._spawn("s3", "ops.services.s3_double", "--port", str(self.s3_port))
-        write_new_key(self.folder / "signing-key.pem")
+            self._start_s3()
+        self.on_store()
         if self.has_airflow:
             self._start_airflow()
-        if self.given_s3 is None:
-            self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
-        if self.has_airflow:
-            self._processes.wait_for(
-                "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
-            )
+
+    def _start_s3(self) -> None:
+        self.on_step("starting the S3 server")
+        arguments = (str(self.folder / "s3"), "--port", str(self.s3_port))
+        self._spawn("s3", "ops.services.s3_folder", *arguments)
+        self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
 
     def _start_airflow(self) -> None:
+        home = self.folder / "airflow"
+        home.mkdir(parents=True, exist_ok=True)
+        passwords = {name: self.identity.password or name for name in self.roles}
+        own_file = home / "passwords.json"
+        own_file.touch(mode=0o600)
+        own_file.write_text(json.dumps(passwords))
         self.on_step("preparing Airflow's database")
         migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
         self._processes.run(
@@ -217,6 +245,9 @@ class LocalStack:
         self._spawn("scheduler", "airflow", "scheduler", changed={"PYTHONPATH": paths})
         for name in ("dag-processor", "triggerer"):
             self._spawn(name, "airflow", name)
+        self._processes.wait_for(
+            "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
+        )
 
     def stop(self) -> None:
         """Stop every process of this stack: politely, then for good.
@@ -229,6 +260,16 @@ class LocalStack:
         """Raise `StackError` if a component has died."""
         self._processes.check_alive()
 
+    def revive(self) -> list[str]:
+        """Start each component that has died once more; returns what died.
+
+        Raises
+        ------
+        StackError
+            If one dies again and again.
+        """
+        return self._processes.revive()
+
     def _spawn(
         self, name: str, module: str, *arguments: str, changed: Mapping[str, str] | None = None
     ) -> None:
@@ -237,13 +278,16 @@ class LocalStack:
         self._processes.spawn(name, command, environment=environment)
 
     def _is_s3_up(self) -> bool:
+        """It refuses whoever does not name its key, and so it is up."""
+        url = self.s3_environment["AWS_ENDPOINT_URL_S3"]
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(self.s3_environment["AWS_ENDPOINT_URL_S3"], timeout=2).is_success
+            answer = httpx.get(url, timeout=_ANSWER_SECONDS)
+            return answer.status_code == HTTPStatus.FORBIDDEN
         return False
 
     def _is_airflow_healthy(self) -> bool:
         try:
-            answer = httpx.get(f"{self.ui_url}/api/v2/monitor/health", timeout=5)
+            answer = httpx.get(f"{self.ui_url}/api/v2/monitor/health", timeout=_ANSWER_SECONDS)
             parts = answer.json()
         except (httpx.HTTPError, ValueError):
             return False

@@ -179,6 +179,7 @@ def test_no_secret_is_in_any_log(stack):
         stack.s3_environment["AWS_SECRET_ACCESS_KEY"],
         stack.environment["AIRFLOW__API_AUTH__JWT_SECRET"],
         stack.environment["AIRFLOW__CORE__FERNET_KEY"],
+        stack.identity.s3_key,
         stack.environment["LOOP_WEBHOOK_URL"].rpartition("/")[2],
     ]
     if password := urlsplit(stack.database_url).password:

@@ -1,0 +1,111 @@
+"""What a night of the demo came to, as a record, a sentence and a line of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ops.held import Alarm, ReplayResult
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """What one night of the demo came to.
+
+    Row counts are of that night alone, after the replay if there was one; the alarms are of before.
+    """
+
+    night: str
+    story: str
+    delivered: int
+    accepted: int
+    quarantined: int
+    held: int
+    held_deliveries: int
+    alarms: tuple[Alarm, ...]
+    replay: ReplayResult | None
+    ingest_state: str
+    retrain_state: str | None
+    verdict: str
+    why: str
+    champion: str | None
+    generation: int | None
+    holdout_accuracy: float | None
+    seconds: float
+
+
+def sentence(result: NightResult) -> str:
+    parts = [f"ingest {result.ingest_state}"]
+    if result.replay:
+        parts.append("replay success")
+    if result.retrain_state:
+        parts.append(f"retrain {result.retrain_state}")
+    parts.append(f"{result.verdict} {result.why}".strip())
+    return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
+
+
+def table_of(results: list[NightResult], console: Console) -> Table:
+    """One line per night, with as many columns as fit without breaking a word."""
+    names, unlimited = list(_COLUMNS), console.options.update(width=10_000)
+    for spare in (*_SPARE, ""):
+        table = _table(results, names)
+        if Measurement.get(console, unlimited, table).minimum <= console.width or not spare:
+            break
+        names.remove(spare)
+    return table
+
+
+def _table(results: list[NightResult], names: list[str]) -> Table:
+    table = Table(title="Nights of the retraining loop", title_justify="left")
+    for name in names:
+        several_words = name in _SEVERAL_WORDS
+        table.add_column(
+            name,
+            justify="right" if name in _NUMBERS else "left",
+            no_wrap=not several_words,
+            min_width=8 if several_words else None,
+        )
+    for result in results:
+        table.add_row(*(_COLUMNS[name](result) for name in names))
+    return table
+
+
+def _held(result: NightResult) -> str:
+    if result.replay:
+        return f"{result.replay.action}d"
+    if not result.held_deliveries:
+        return "-"
+    files = "1 file" if result.held_deliveries == 1 else f"{result.held_deliveries} files"
+    return f"{files}, {result.held:,} rows"
+
+
+def _champion(result: NightResult) -> str:
+    return f"{result.generation}: {result.champion[:8]}" if result.champion else "none"
+
+
+def _ingest(result: NightResult) -> Text:
+    return Text(result.ingest_state, style="red" if result.ingest_state == "failed" else "green")
+
+
+_COLUMNS: dict[str, Callable[[NightResult], str | Text]] = {
+    "night": lambda result: result.night,
+    "delivered": lambda result: f"{result.delivered:,}",
+    "accepted": lambda result: f"{result.accepted:,}",
+    "quarantined": lambda result: f"{result.quarantined:,}",
+    "held": _held,
+    "ingest": _ingest,
+    "verdict": lambda result: result.verdict,
+    "champion": _champion,
+    "holdout accuracy": lambda result: (
+        f"{result.holdout_accuracy:.4f}" if result.holdout_accuracy else "-"
+    ),
+    "seconds": lambda result: f"{result.seconds:.0f}",
+}
+_NUMBERS = {"delivered", "accepted", "quarantined", "holdout accuracy", "seconds"}
+_SEVERAL_WORDS = {"held", "champion", "holdout accuracy"}  # of at most eight characters each
+_SPARE = ("seconds", "delivered", "champion", "quarantined")  # the first to go on a narrow screen
