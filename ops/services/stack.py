@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from ops.services import fab_users
 from ops.services.identity import Identity
 from ops.services.processes import LOOPBACK, Processes, free_port
 from pipelines.core.store.keyring import write_new_key
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parents[2]
 # A busy machine takes its time; who dies is noticed at once.
 _START_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
+_FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
 # Seconds, and a count. Airflow's own values end tasks and DAG files on a machine that has other
 # work: an answer then takes half a minute instead of half a second.
@@ -81,6 +83,8 @@ class LocalStack:
     roles : mapping
         Airflow's users and their roles. Each one's password is that of the identity, or else the
         user's name.
+    has_fab : bool
+        Whether Airflow keeps users in its database, with FAB's roles, as docker compose does.
     identity : Identity
         The stack's secrets, ports and mark.
     on_store : callable
@@ -97,6 +101,7 @@ class LocalStack:
     database_url: str = ""
     has_airflow: bool = True
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
+    has_fab: bool = False
     identity: Identity = field(default_factory=Identity)
     on_store: Callable[[], None] = lambda: None
 
@@ -160,10 +165,6 @@ class LocalStack:
             "CORE__DAGS_FOLDER": str(PROJECT / "dags"),
             "CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.ui_url}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
-                f"{name}:{role}" for name, role in self.roles.items()
-            ),
-            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "API__BASE_URL": self.ui_url,
             "API__HOST": LOOPBACK,
@@ -179,13 +180,22 @@ class LocalStack:
             "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         }
-        settings |= _PATIENCE
+        settings |= _PATIENCE | self._login_settings(home)
         return {f"AIRFLOW__{name}": value for name, value in settings.items()} | {
             "AIRFLOW_HOME": str(home),
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
+        }
+
+    def _login_settings(self, home: Path) -> dict[str, str]:
+        if self.has_fab:
+            return {"CORE__AUTH_MANAGER": _FAB}
+        users = ",".join(f"{name}:{role}" for name, role in self.roles.items())
+        return {
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": users,
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         }
 
     def __enter__(self) -> LocalStack:
@@ -227,9 +237,10 @@ class LocalStack:
         home = self.folder / "airflow"
         home.mkdir(parents=True, exist_ok=True)
         passwords = {name: self.identity.password or name for name in self.roles}
-        own_file = home / "passwords.json"
-        own_file.touch(mode=0o600)
-        own_file.write_text(json.dumps(passwords))
+        if not self.has_fab:
+            own_file = home / "passwords.json"
+            own_file.touch(mode=0o600)
+            own_file.write_text(json.dumps(passwords))
         self.on_step("preparing Airflow's database")
         migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
         self._processes.run(
@@ -238,6 +249,14 @@ class LocalStack:
         if self._sqlite:
             with contextlib.closing(sqlite3.connect(self._sqlite)) as database:
                 database.execute("PRAGMA journal_mode=WAL")  # who reads keeps nobody from writing
+        if self.has_fab:
+            users = {name: (role, passwords[name]) for name, role in self.roles.items()}
+            self._processes.run(
+                "users",
+                [sys.executable, "-m", "ops.services.fab_users"],
+                environment=self.environment | {fab_users.USERS_VARIABLE: json.dumps(users)},
+                timeout_seconds=_START_SECONDS,
+            )
         self.on_step("starting Airflow: api-server, scheduler, dag-processor, triggerer")
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
         self._spawn("api-server", "airflow", *api_server, "--workers", "1")
