@@ -86,3 +86,20 @@ def test_no_file_takes_more_than_a_gibibyte_or_a_minute_and_none_needs_a_backsto
     assert max(one["peak_bytes"] for one in files) < GIB
     assert max(one["cpu_seconds"] for one in files) < MOST_CPU_SECONDS
     assert not BACKSTOPS & {rule for one in files for rule in one["held_by"]}
+
+
+@pytest.mark.timeout(1800)
+def test_files_as_large_as_the_limits_allow_are_decided_within_them_too():
+    expected = {file.name: file.held_by for file in hostile_files.largest_files()}
+
+    found = decided(started("largest_files"))
+
+    surprises = {
+        name: (one["held_by"], one["why"])
+        for name, one in found.items()
+        if frozenset(one["held_by"]) not in expected[name]
+    }
+    assert surprises == {}
+    assert set(found) == set(expected)
+    assert max(one["peak_bytes"] for one in found.values()) < GIB
+    assert max(one["cpu_seconds"] for one in found.values()) < MOST_CPU_SECONDS
