@@ -77,7 +77,8 @@ class Processes:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         """Start a child; with ``user``, as that user id, which only root may ask for."""
-        marks = {MARKER: self.marker, PART: f"{self.marker}/{name}"}
+        # Airflow's processes name themselves; SPT_NOENV keeps that from overwriting the marks.
+        marks = {MARKER: self.marker, PART: f"{self.marker}/{name}", "SPT_NOENV": "1"}
 
         def start() -> subprocess.Popen[bytes]:
             with self._log_path(name).open("ab") as log:

@@ -22,7 +22,7 @@ import httpx
 
 from ops.services import fab_users
 from ops.services.identity import Identity
-from ops.services.processes import LOOPBACK, Processes, free_port
+from ops.services.processes import LOOPBACK, Processes
 from pipelines.core.store.keyring import write_new_key
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 _START_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
 _FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
+_NO_LOG_SERVER = "--skip-serve-logs"
 # Seconds, and a count. Airflow's own values end tasks and DAG files on a machine that has other
 # work: an answer then takes half a minute instead of half a second.
 _PATIENCE = {
@@ -177,8 +178,6 @@ class LocalStack:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
             "DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
             "LOGGING__BASE_LOG_FOLDER": str(home / "task-logs"),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         }
         settings |= _PATIENCE | self._login_settings(home)
         return {f"AIRFLOW__{name}": value for name, value in settings.items()} | {
@@ -261,9 +260,12 @@ class LocalStack:
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
         self._spawn("api-server", "airflow", *api_server, "--workers", "1")
         paths = f"{_PRELOAD}{os.pathsep}{self.environment['PYTHONPATH']}"
-        self._spawn("scheduler", "airflow", "scheduler", changed={"PYTHONPATH": paths})
-        for name in ("dag-processor", "triggerer"):
-            self._spawn(name, "airflow", name)
+        # Airflow's log servers would listen on every address; the logs are in reach without them.
+        self._spawn(
+            "scheduler", "airflow", "scheduler", _NO_LOG_SERVER, changed={"PYTHONPATH": paths}
+        )
+        self._spawn("triggerer", "airflow", "triggerer", _NO_LOG_SERVER)
+        self._spawn("dag-processor", "airflow", "dag-processor")
         self._processes.wait_for(
             "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
         )

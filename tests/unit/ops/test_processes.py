@@ -58,6 +58,8 @@ def test_after_a_stop_nothing_is_left_of_children_that_do_not_want_to_end(tmp_pa
 # It counts its starts, and starts another process in a session of its own.
 COUNTING = """
 import subprocess, sys, time
+import setproctitle
+setproctitle.setproctitle("a title as long as Airflow's: " + "worker " * 20)
 print("up", flush=True)
 if len(sys.argv) == 1:
     subprocess.Popen([sys.executable, __file__, "inner"], start_new_session=True)
