@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines.core import config
-from pipelines.intake.decoding import Rows, decode
+from pipelines.intake.files.decoding import Rows, decode
 from pipelines.simulation.damage import DELIVERED_SCHEMA
 from pipelines.simulation.film_site import encode
 from pipelines.simulation.made_up import make_reviews

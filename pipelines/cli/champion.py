@@ -221,7 +221,11 @@ def score(
     )
     with progress_bar(shows_count=False) as progress:
         bar = progress.add_task(f"scoring {file.name}", total=1.0)
-        batches = scoring.read_texts(file, lambda share: progress.update(bar, completed=share))
+        batches = scoring.read_texts(
+            file,
+            lambda share: progress.update(bar, completed=share),
+            names=config.load().columns.text,
+        )
         lines = scoring.score_lines(champion, batches)
         if output is None:
             sys.stdout.writelines(lines)

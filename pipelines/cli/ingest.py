@@ -204,6 +204,8 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
         print_line(f"{file.landing_key}: {file.why}")
     if (more := summary.set_aside_deliveries - len(summary.set_aside)) > 0:
         print_note(f"{more:,} more files of landing/ are not taken up this night")
+    if summary.side_files:
+        print_note(f"{summary.side_files:,} hidden, temporary or marker files are no deliveries")
     if failures:
         raise typer.Exit(EXIT_ERROR)
     if summary.held_deliveries or summary.missing or summary.for_people:

@@ -18,7 +18,16 @@ from pipelines.core.record import canonical_json, sha256_of
 from pipelines.core.settings import Settings
 
 # Libraries whose version can change a model's bytes or a validation's answer.
-_LIBRARIES = ("great-expectations", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+_LIBRARIES = (
+    "ftfy",
+    "great-expectations",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
 
 
 # Where each stage starts: everything that these modules import, at any depth, can change its

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Field(ge=0.0, le=1.0)
 MOST_DAYS = 36_500  # a century: any date minus this is still a valid date
@@ -37,6 +37,51 @@ class IntakeSettings(_Section):
     max_decoder_memory_bytes: int = Field(gt=0)
     max_decoder_cpu_seconds: int = Field(gt=0)
     max_decoder_wall_seconds: float = Field(gt=0)
+
+
+Name = Annotated[str, Field(min_length=1)]
+Names = tuple[Name, ...]
+
+
+class ColumnSettings(_Section):
+    """What upstream calls each column: the first of these names that a file has."""
+
+    review_id: Names
+    text: Annotated[Names, Field(min_length=1)]
+    label: Annotated[Names, Field(min_length=1)]
+    written_on: Names
+    movie_id: Names
+    rating: Names
+    date_formats: Names
+
+    @model_validator(mode="after")
+    def _names_once(self) -> ColumnSettings:
+        names = [name for column, names in self if column != "date_formats" for name in names]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"{doubled} stand for more than one column")
+        return self
+
+
+class LabelSettings(_Section):
+    """What upstream writes for each label."""
+
+    positive: Annotated[Names, Field(min_length=1)]
+    negative: Annotated[Names, Field(min_length=1)]
+    neutral: Names
+    positive_from_stars: float = Field(ge=0)
+    negative_to_stars: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> LabelSettings:
+        lists = (self.positive, self.negative, self.neutral)
+        names = [name for part in lists for name in {text.strip().casefold() for text in part}]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"{doubled} stand for more than one label")
+        if self.positive_from_stars and self.negative_to_stars >= self.positive_from_stars:
+            raise ValueError("negative_to_stars must be less than positive_from_stars")
+        return self
 
 
 class ValidationSettings(_Section):
@@ -185,7 +230,11 @@ class AlertSettings(_Section):
 
 
 class SourceSettings(_Section):
-    expected_every_days: int = Field(ge=1, le=MOST_DAYS)
+    """What is declared of one source; ``columns`` and ``labels`` replace single keys of theirs."""
+
+    expected_every_days: int | None = Field(default=None, ge=1, le=MOST_DAYS)
+    columns: dict[str, Names] = Field(default_factory=dict)
+    labels: dict[str, Names | float] = Field(default_factory=dict)
 
 
 class Settings(_Section):
@@ -193,6 +242,8 @@ class Settings(_Section):
 
     store: StoreSettings
     intake: IntakeSettings
+    columns: ColumnSettings
+    labels: LabelSettings
     validation: ValidationSettings
     split: SplitSettings
     model: ModelSettings
@@ -205,6 +256,23 @@ class Settings(_Section):
     trust: TrustSettings
     alerts: AlertSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sources_can_be_read(self) -> Settings:
+        for source in self.sources:
+            self.columns_of(source)
+            self.labels_of(source)
+        return self
+
+    def columns_of(self, source: str) -> ColumnSettings:
+        """What a source calls its columns."""
+        own = self.sources[source].columns if source in self.sources else {}
+        return ColumnSettings.model_validate({**self.columns.model_dump(), **own})
+
+    def labels_of(self, source: str) -> LabelSettings:
+        """What a source writes for each label."""
+        own = self.sources[source].labels if source in self.sources else {}
+        return LabelSettings.model_validate({**self.labels.model_dump(), **own})
 
 
 AlertName = Literal[

@@ -6,13 +6,13 @@ import hashlib
 import re
 import unicodedata
 
-_TAG = re.compile(r"<[^<>]{0,200}>")
+TAG = re.compile(r"<[^<>]{0,200}>")
 
 
 def normalized(text: str) -> str:
     """NFKC, tags and white space folded to one space, case folded."""
     folded = unicodedata.normalize("NFKC", text)
-    return " ".join(_TAG.sub(" ", folded).split()).casefold()
+    return " ".join(TAG.sub(" ", folded).split()).casefold()
 
 
 def text_id(text: str) -> str:

@@ -12,10 +12,11 @@ from pipelines.core.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.core.keys import delivery_key
 from pipelines.core.keys import raw_key as raw_key_of
 from pipelines.core.record import NO_BYTES
-from pipelines.core.settings import IntakeSettings
+from pipelines.core.settings import IntakeSettings, Settings
 from pipelines.core.store.bucket import Bucket
-from pipelines.intake import decoder
-from pipelines.intake.decoding import Rows
+from pipelines.intake.files import decoder
+from pipelines.intake.files.decoding import Rows
+from pipelines.intake.files.reading import reading_of
 from pipelines.intake.landing import (
     FIRST_DAY,
     LAST_DAY,
@@ -116,7 +117,7 @@ def read_arrival(reviews: Bucket, key: str) -> tuple[Arrival, Delivery]:
     return arrival, reviews.get_record(delivery_key(arrival.delivery), Delivery)
 
 
-def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Rows:
+def read_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> Rows:
     """The rows of a delivery, decoded from its immutable bytes by a process without privileges.
 
     Raises
@@ -133,6 +134,7 @@ def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Ro
             "day_out_of_range",
             f"its folder says {delivery.night}; a day from {FIRST_DAY} to {LAST_DAY} is expected.",
         )
+    intake = settings.intake
     if delivery.raw_key is None:
         raise UnreadableDeliveryError(
             "too_large",
@@ -142,8 +144,9 @@ def read_rows(reviews: Bucket, delivery: Delivery, intake: IntakeSettings) -> Ro
     with decoder.file_in_memory() as file:
         _copy(reviews, delivery, delivery.raw_key, file)
         return decoder.decode_apart(
-            file, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake
-        )
+            file, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake,
+            reading=reading_of(settings, delivery.source, delivery.night),
+        )  # fmt: skip
 
 
 def _copy(reviews: Bucket, delivery: Delivery, key: str, file: BinaryIO) -> None:

@@ -23,6 +23,7 @@ from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
+from pipelines.intake.side_files import is_side_file
 from pipelines.records.deliveries import FileFormat, Receipt, SetAside
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # days that date arithmetic supports
 MOST_DAYS_AHEAD = 7  # of today; a folder dated later is a mistake
 _UNSPEAKABLE = re.compile("[\x00\ud800-\udfff\ufffd]")  # NUL, and what is not UTF-8
-_UNFINISHED = (".part", ".tmp", "/")
 _FORMATS: dict[str, FileFormat] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 
@@ -129,7 +129,7 @@ def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list
         For tests; the present day in UTC, by the store's clock.
     """
     last_day = checked_night(night)
-    listed = [info for info in reviews.list(LANDING_PREFIX) if _is_finished(info)]
+    listed = [info for info in reviews.list(LANDING_PREFIX) if _is_delivery(info)]
     odd = [info for info in listed if not _is_usable(info) or _is_after(info, last_day)]
     if not odd:
         return []
@@ -196,13 +196,20 @@ def is_reckonable(day: date) -> bool:
     return FIRST_DAY <= day <= LAST_DAY
 
 
-def _is_finished(info: ObjectInfo) -> bool:
-    return not info.key.endswith(_UNFINISHED)
+def side_files(reviews: Bucket, night: str) -> int:
+    """How many files that are no deliveries lie in the folders of a night, or in none of a day."""
+    day = checked_night(night)
+    names = [info.key for info in reviews.list(LANDING_PREFIX) if not _is_delivery(info)]
+    return sum(parse_name(key).delivered_for in {day, None} for key in names if key[-1] != "/")
+
+
+def _is_delivery(info: ObjectInfo) -> bool:
+    return not is_side_file(info.key.removeprefix(LANDING_PREFIX))
 
 
 def _is_usable(info: ObjectInfo) -> bool:
-    """Whether it is complete, and its name can be requested and passed between tasks."""
-    return _is_finished(info) and not _UNSPEAKABLE.search(info.key)
+    """Whether it is a delivery, and its name can be requested and passed between tasks."""
+    return _is_delivery(info) and not _UNSPEAKABLE.search(info.key)
 
 
 def _is_after(info: ObjectInfo, last_day: date) -> bool:

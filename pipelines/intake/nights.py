@@ -51,6 +51,7 @@ def night_summary(
         "status": "MISSING_DELIVERY" if is_empty else summary.status,
         "set_aside": tuple(aside[:MOST_NAMED]),
         "set_aside_deliveries": len(aside),
+        "side_files": landing.side_files(reviews, night),
         "unreadable": tuple(_unreadable(reviews, night, summary.receipts)),
     })  # fmt: skip
 
@@ -77,6 +78,8 @@ def overdue(
         days.setdefault(standing.outcome.source, []).append(standing.outcome.night)
     missing = []
     for source, settings in sorted(sources.items()):
+        if settings.expected_every_days is None:
+            continue
         every = days.get(source, [])
         last = max((day for day in every if day <= night), default=None)
         if every and last is None:

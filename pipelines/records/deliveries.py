@@ -201,6 +201,7 @@ class NightSummary(Record):
     missing: tuple[MissingDelivery, ...] = ()
     set_aside: tuple[SetAside, ...] = ()  # those that need a person first; cut off when many
     set_aside_deliveries: int = 0
+    side_files: int = 0  # checksums, markers, hidden and temporary files beside the deliveries
     unreadable: tuple[str, ...] = ()  # keys of receipts that are torn or under another's name
     receipts: tuple[Receipt, ...]
 

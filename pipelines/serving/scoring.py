@@ -2,105 +2,91 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
-import zlib
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
 
-from pipelines.core.errors import SourceError
+from pipelines.core.errors import SourceError, UnreadableDeliveryError
+from pipelines.core.settings import IntakeSettings
+from pipelines.intake.files import reading
+from pipelines.intake.files.decoding import raw_rows
+from pipelines.intake.files.rows import MALFORMED_ROW, RawRow, as_review
+from pipelines.intake.landing import parse_name
 from pipelines.serving.champion import Champion
 
 BATCH_ROWS = 2_000
 BATCH_CHARACTERS = 4_000_000
-_LONGEST_FIELD_BYTES = 64 * 1024 * 1024
 
 OnShare = Callable[[float], None]
 
+_ANY = 2**60
+# A person's own file: only one row must fit into memory.
+_LIMITS = IntakeSettings(
+    max_delivery_bytes=_ANY,
+    max_decoded_bytes=_ANY,
+    max_rows=_ANY,
+    max_row_chars=64 * 1024 * 1024,
+    max_value_bytes=_ANY,
+    max_columns=10_000,
+    max_deliveries=1,
+    max_decoder_memory_bytes=_ANY,
+    max_decoder_cpu_seconds=_ANY,
+    max_decoder_wall_seconds=_ANY,
+)
 
-def read_texts(path: Path, on_share: OnShare = lambda _share: None) -> Iterator[list[str]]:
-    """Batches of the column ``text``; a missing text is scored as empty.
+
+def read_texts(
+    path: Path, on_share: OnShare = lambda _share: None, *, names: Sequence[str] = ("text",)
+) -> Iterator[list[str]]:
+    """Batches of the texts, as many as the file has rows and in their order.
+
+    The reader is that of deliveries (`intake.files.decoding.raw_rows`). A missing text is scored
+    as empty.
 
     Parameters
     ----------
     path : Path
-        A ``.csv``, ``.jsonl`` or ``.parquet`` file; the first two may end in ``.gz``.
+        A ``.csv``, ``.jsonl`` or ``.parquet`` file, each also with ``.gz``.
     on_share : callable
         Called with the share of the file that was read, in [0, 1].
+    names : sequence of str
+        What the column of texts may be called.
 
     Raises
     ------
     SourceError
-        If the file cannot be read, or has no column ``text``.
+        If the file cannot be read, has no such column, or a row of it cannot be read for certain;
+        it names the line.
     """
-    name = path.name.lower().removesuffix(".gz")
+    name = parse_name(path.name)
     try:
-        if name.endswith(".parquet"):
-            yield from _from_parquet(path, on_share)
-        elif name.endswith((".csv", ".jsonl")):
-            yield from _from_lines(path, on_share, is_csv=name.endswith(".csv"))
-        else:
-            raise SourceError(f"{path} must end in .csv, .jsonl or .parquet")
-    except (OSError, EOFError, zlib.error, RecursionError, csv.Error, ValueError) as error:
+        size = max(1, path.stat().st_size)
+        with path.open("rb") as file, tempfile.TemporaryFile() as unpacked:
+            rows = raw_rows(
+                file, name.file_format, is_gzipped=name.is_gzipped, intake=_LIMITS,
+                reading=reading.of_texts(names), unpacked=unpacked,
+            )  # fmt: skip
+            for batch in _batches(_text_of(row, path) for row in rows):
+                on_share(min(1.0, file.tell() / size))
+                yield batch
+    except UnreadableDeliveryError as error:
+        raise SourceError(f"cannot read {path}: {error.detail}") from error
+    except OSError as error:
         raise SourceError(f"cannot read {path}: {error}") from error
 
 
-def _from_lines(path: Path, on_share: OnShare, *, is_csv: bool) -> Iterator[list[str]]:
-    size = max(1, path.stat().st_size)
-    with path.open("rb") as raw:
-        is_gzipped = path.name.lower().endswith(".gz")
-        plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if is_gzipped else raw
-        lines = io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="")
-        texts = _csv_texts(lines, path) if is_csv else _json_texts(lines, path)
-        for batch in _batches(texts):
-            on_share(raw.tell() / size)
-            yield batch
-
-
-def _csv_texts(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    csv.field_size_limit(_LONGEST_FIELD_BYTES)
-    rows = csv.DictReader(lines)
-    if "text" not in (rows.fieldnames or ()):
-        raise SourceError(f"{path} has the columns {rows.fieldnames}; it needs one named 'text'")
-    for row in rows:
-        yield row["text"] or ""
-
-
-def _json_texts(lines: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        if not isinstance(row, dict) or "text" not in row:
-            raise SourceError(f"{path}, line {number:,} is not a JSON object with a 'text'")
-        if not isinstance(row["text"], str | None):
-            raise SourceError(f"{path}, line {number:,}: 'text' is not a string")
-        yield row["text"] or ""
-
-
-def _from_parquet(path: Path, on_share: OnShare) -> Iterator[list[str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-        if "text" not in file.schema_arrow.names:
-            raise SourceError(
-                f"{path} has the columns {file.schema_arrow.names}, but none named 'text'"
-            )
-        kind = file.schema_arrow.field("text").type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise SourceError(f"{path} has a column 'text' of type {kind}; it must hold text")
-        rows, read = max(1, file.metadata.num_rows), 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["text"]):
-            read += batch.num_rows
-            on_share(read / rows)
-            yield [text or "" for text in batch.column("text").to_pylist()]
-    except pa.ArrowException as error:
-        raise SourceError(f"cannot read {path} as Parquet: {error}") from error
+def _text_of(row: RawRow, path: Path) -> str:
+    found: list[tuple[str, str]] = []
+    text = as_review(row.values.get("text"), found)
+    if row.problem is None and "text" not in row.values:
+        found.append((MALFORMED_ROW, "it has no text"))
+    problem = row.problem or next((what for code, what in found if code == MALFORMED_ROW), None)
+    if problem is not None:
+        raise SourceError(
+            f"{path}, line {row.line:,} cannot be read: {problem}. Nothing from there on is scored."
+        )
+    return text or ""
 
 
 def _batches(texts: Iterator[str]) -> Iterator[list[str]]:

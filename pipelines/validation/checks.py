@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from pipelines.core.escaping import visible
 from pipelines.core.settings import ValidationSettings
-from pipelines.intake.decoding import Rows
+from pipelines.intake.files.decoding import Rows
+from pipelines.intake.files.reading import POSITIVE
 from pipelines.records.validations import Agreement, Profile, RuleResult
 from pipelines.validation import drift, profiles, rules
 from pipelines.validation.drift import Labeller
 from pipelines.validation.gx_runner import Finding, run_rules
 from pipelines.validation.history import History, empty
-from pipelines.validation.measurements import POSITIVE, Measured, measure
+from pipelines.validation.measurements import Measured, measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,8 @@ class Checked:
         Of the rows that break no row rule.
     agreement : Agreement or None
         With the champion, if there is one.
+    found : dict
+        As `Rows.found`.
     """
 
     findings: list[Finding]
@@ -46,12 +50,13 @@ class Checked:
     measured: Measured
     profile: Profile
     agreement: Agreement | None
+    found: dict[str, dict[str, int]]
 
     @property
     def results(self) -> Iterator[RuleResult]:
         """Every finding in numbers and as a sentence, then what was not checked."""
         for finding in self.findings:
-            yield result(finding, len(self.measured.frame))
+            yield result(finding, len(self.measured.frame), self.found)
         yield from self.notes
 
 
@@ -97,7 +102,7 @@ def check_rows(
     batch_rules = rules.batch_rules(settings, delivered_rows=len(rows))
     findings += run_rules(batch, [*batch_rules, *drift.as_rules(compared)])
     notes = tuple(drift.notes(compared))
-    return Checked(findings, notes, reasons, measured, profile, agreed)
+    return Checked(findings, notes, reasons, measured, profile, agreed, rows.found)
 
 
 def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
@@ -115,10 +120,12 @@ def _batch_frame(
     import pandas as pd
 
     positions = pd.Series(range(len(frame)), dtype="int64")
-    only_known = {row for row, codes in reasons.items() if rules.KNOWN_REASONS.issuperset(codes)}
-    is_known = positions.isin(list(only_known))
-    is_bad = positions.isin(list(set(reasons) - only_known))
-    is_positive = (frame["label"] == POSITIVE).astype("float64").mask(is_known | is_bad)
+    harmless = {row for row, codes in reasons.items() if rules.HARMLESS_REASONS.issuperset(codes)}
+    is_known = positions.isin(
+        [row for row in harmless if rules.KNOWN_REASONS.intersection(reasons[row])]
+    )
+    is_bad = positions.isin(list(set(reasons) - harmless))
+    is_positive = (frame["label"] == POSITIVE).astype("float64").mask(positions.isin(list(reasons)))
     return pd.DataFrame(
         {
             "is_bad": is_bad.astype("float64"),
@@ -140,7 +147,9 @@ def _agreement(
 # ── In words ─────────────────────────────────────────────────────────────────────────────────
 
 
-def result(finding: Finding, delivered_rows: int) -> RuleResult:
+def result(
+    finding: Finding, delivered_rows: int, found: Mapping[str, Mapping[str, int]]
+) -> RuleResult:
     """A finding in numbers and as a sentence. A crashed check is critical, whatever it checks."""
     rule = finding.rule
     return RuleResult(
@@ -150,7 +159,7 @@ def result(finding: Finding, delivered_rows: int) -> RuleResult:
         observed=float(len(finding.rows)) if rule.severity == "row" else finding.observed,
         limit=rule.limit,
         rows=len(finding.rows),
-        sentence=_sentence(finding, delivered_rows),
+        sentence=_sentence(finding, delivered_rows, found.get(rule.name, {})),
     )
 
 
@@ -169,14 +178,23 @@ def extra_columns(rows: Rows) -> RuleResult:
     )
 
 
-def _sentence(finding: Finding, delivered_rows: int) -> str:
+def _sentence(finding: Finding, delivered_rows: int, found: Mapping[str, int]) -> str:
     rule = finding.rule
     if finding.has_crashed:
         return f"The check {rule.name} itself failed to run, so the delivery is not accepted."
     if rule.severity == "row":
         count = len(finding.rows)
-        return f"{count:,} of {delivered_rows:,} rows {rule.meaning} (expected: {rule.limit})."
+        values = _values(found) if count else ""
+        return (
+            f"{count:,} of {delivered_rows:,} rows {rule.meaning} (expected: {rule.limit}){values}."
+        )
     return f"{rule.name}: {rule.meaning} {_shown(finding.observed)} (allowed: {rule.limit})."
+
+
+def _values(found: Mapping[str, int]) -> str:
+    """The first distinct values and how many rows have each; the values are foreign."""
+    shown = (f"'{visible(value)}' ({count:,})" for value, count in found.items())
+    return f"; found {', '.join(shown)}" if found else ""
 
 
 def _shown(observed: float | None) -> str:

@@ -6,7 +6,6 @@ the signatures and the fingerprints are for comparing texts and deliveries.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,35 +19,29 @@ from pipelines.features import signatures as features_signatures
 from pipelines.features.fingerprints import fingerprint, fingerprint_parts
 from pipelines.features.signatures import NOTHING_KNOWN, Known
 from pipelines.features.text_id import text_id
-from pipelines.intake.decoding import (
+from pipelines.intake.files.decoding import (
     DATE_INVALID,
     INVALID_UTF8,
     MALFORMED_ROW,
     RATING_INVALID,
     Rows,
 )
+from pipelines.intake.files.reading import NEGATIVE, NEUTRAL, POSITIVE
+from pipelines.validation.text_forms import (
+    has_letters,
+    is_damaged,
+    is_escaped,
+    is_marked_up,
+    visible_chars,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-POSITIVE, NEGATIVE = "positive", "negative"
 VOCABULARY_BINS = 256  # word n-grams, by the last bits of their fingerprint
 LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
 
 _NO_TEXT = text_id("")  # of blanks and line breaks alone, too
-
-# Possessive: "<" and a megabyte of blanks costs as much as any other megabyte.
-_HTML = re.compile(
-    r"<\s*+(?:/\s*+)?(?:script|style|div|span|img|iframe|a|table|body|html|svg|object|embed|form|"
-    r"input|link|meta|video|audio)\b",
-    re.IGNORECASE,
-)
-# The same after a site escaped it once: "&lt;script", "&amp;lt;br".
-_ESCAPED = re.compile(r"&(?:amp;)?(?:lt|gt|amp|quot|nbsp);", re.IGNORECASE)
-# UTF-8 read as Windows-1252 or Latin-1, and the replacement character.
-_MOJIBAKE = re.compile(
-    "\u00c3[\u0080-\u00bf\u20ac-\u2122]|\u00e2\u20ac|\u00c2[\u0080-\u00bf]|\ufffd"
-)
 
 # Frequent in English, and not words of related languages. Of real reviews of 200 characters, one in
 # six thousand has fewer than three different ones of these.
@@ -123,21 +116,24 @@ def measure(
     """
     import pandas as pd
 
-    chars = [len(text.strip()) if text else None for text in rows.text]
+    chars = [visible_chars(text) if text else None for text in rows.text]
     # A text that is too long is quarantined for that. Reading all of it could take hours.
     texts = [
         text if count is not None and count <= settings.max_text_chars else None
         for text, count in zip(rows.text, chars, strict=True)
     ]
     digests = [None if text is None else text_id(text) for text in texts]
-    ids = [None if digest == _NO_TEXT else digest for digest in digests]
+    are_missing = [
+        not text or digest == _NO_TEXT or (kept is not None and not has_letters(kept))
+        for text, kept, digest in zip(rows.text, texts, digests, strict=True)
+    ]
+    chars = [None if gone else count for gone, count in zip(are_missing, chars, strict=True)]
+    ids = [None if gone else digest for gone, digest in zip(are_missing, digests, strict=True)]
     grams, signatures, english_words = _read_words(texts)
     columns = {
         "text_chars": pd.Series(chars, dtype="float64"),
         "label": pd.Series(rows.label, dtype="str"),
-        "text_missing": [
-            not text or digest == _NO_TEXT for text, digest in zip(rows.text, digests, strict=True)
-        ],
+        "text_missing": are_missing,
         **_row_columns(rows, night, settings),
         **_text_columns(texts, chars, grams.lengths, english_words),
         **_repeat_columns(ids, signatures, known),
@@ -182,6 +178,7 @@ def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[
         **faults,
         "review_id_missing": [not (name and name.strip()) for name in rows.review_id],
         "review_id_repeated": _repeats(rows.review_id),
+        "label_neutral": [label == NEUTRAL for label in rows.label],
         "label_contradicts_rating": [
             _contradicts(label, rating)
             for label, rating in zip(rows.label, rows.rating, strict=True)
@@ -204,9 +201,9 @@ def _text_columns(
     is_long = np.array([(count or 0) >= _CHARS_TO_SEE_LANGUAGE for count in chars], np.bool_)
     is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
     return {
-        "text_html": [bool(text and _HTML.search(text)) for text in texts],
-        "text_escaped": [bool(text and "&" in text and _ESCAPED.search(text)) for text in texts],
-        "text_mojibake": [bool(text and _MOJIBAKE.search(text)) for text in texts],
+        "text_html": [bool(text and is_marked_up(text)) for text in texts],
+        "text_escaped": [bool(text and is_escaped(text)) for text in texts],
+        "text_mojibake": [bool(text and is_damaged(text)) for text in texts],
         "text_repetitive": is_repetitive,
         "text_other_language": is_foreign,
     }

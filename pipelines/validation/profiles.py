@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.intake.files.reading import POSITIVE
 from pipelines.records.validations import Profile
-from pipelines.validation.measurements import POSITIVE, Measured
+from pipelines.validation.measurements import Measured
 
 LENGTH_EDGES = (
     0, 64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192,

@@ -12,7 +12,7 @@ from pipelines.core.keys import delivery_key, replay_plan_key
 from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import arrivals, standings
-from pipelines.intake.decoding import DATE_INVALID, Rows
+from pipelines.intake.files.decoding import DATE_INVALID, Rows
 from pipelines.intake.partitions import read_partition
 from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import Delivery, ReplayAction, ReplayPlan, ReplayVerdict
@@ -280,7 +280,7 @@ def _checked_today(
         reviews, delivery=delivery.sha256, source=delivery.source,
         before=standing.outcome.counted_in, settings=settings.validation,
     )  # fmt: skip
-    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    rows = arrivals.read_rows(reviews, delivery, settings)
     night = date.fromisoformat(delivery.night)
     checked = checks.check_rows(rows, night=night, settings=settings.validation, history=past)
     return rows, checked.reasons
@@ -314,7 +314,7 @@ def _left(
 
 
 def measured_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> tuple[Rows, Measured]:
-    rows = arrivals.read_rows(reviews, delivery, settings.intake)
+    rows = arrivals.read_rows(reviews, delivery, settings)
     night = date.fromisoformat(delivery.night)
     return rows, measure(rows, night=night, settings=settings.validation)
 

@@ -14,18 +14,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.core.settings import ValidationSettings
-from pipelines.intake.decoding import DATE_INVALID, INVALID_UTF8, MALFORMED_ROW, RATING_INVALID
+from pipelines.intake.files.reading import NEGATIVE, NEUTRAL, POSITIVE
+from pipelines.intake.files.rows import (
+    DATE_INVALID,
+    INVALID_UTF8,
+    LABEL_UNKNOWN,
+    MALFORMED_ROW,
+    RATING_INVALID,
+)
 from pipelines.records.validations import Severity
 from pipelines.validation.measurements import (
     HIGHEST_NEGATIVE_RATING,
     LOWEST_POSITIVE_RATING,
-    NEGATIVE,
-    POSITIVE,
 )
 
 LABELS = (NEGATIVE, POSITIVE)
+LABEL_NEUTRAL = "label_neutral"
 # Repeats of rows that count already have their own limit: they do no harm.
 KNOWN_REASONS = frozenset({"text_known", "text_near_known"})
+# What is left out without being bad: it counts towards no limit for bad rows.
+HARMLESS_REASONS = KNOWN_REASONS | {LABEL_NEUTRAL}
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,9 @@ def row_rules(settings: ValidationSettings) -> list[Rule]:
         )
 
     def known_label(column: str, **common: Any) -> Any:
-        return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(LABELS), **common)
+        return gxe.ExpectColumnValuesToBeInSet(
+            column=column, value_set=[*LABELS, NEUTRAL], **common
+        )
 
     def not_null(column: str, **common: Any) -> Any:
         return gxe.ExpectColumnValuesToNotBeNull(column=column, **common)
@@ -72,7 +82,7 @@ def row_rules(settings: ValidationSettings) -> list[Rule]:
         ),
         Rule("label_missing", "row", "label", "a label", "have no label", not_null),
         Rule(
-            "label_unknown", "row", "label", " or ".join(LABELS),
+            LABEL_UNKNOWN, "row", "label", " or ".join(LABELS),
             "have a label outside the set", known_label,
         ),
     ]  # fmt: skip
@@ -85,6 +95,7 @@ def _row_flags(settings: ValidationSettings) -> dict[str, tuple[str, str]]:
         INVALID_UTF8: ("UTF-8", "hold bytes that are not UTF-8"),
         "review_id_missing": ("a review_id", "have no review_id"),
         "review_id_repeated": ("each review_id once", "repeat a review_id of the same delivery"),
+        LABEL_NEUTRAL: ("positive or negative", "are neither positive nor negative"),
         "label_contradicts_rating": (
             f"positive > {HIGHEST_NEGATIVE_RATING} stars, negative < {LOWEST_POSITIVE_RATING}",
             "have a label that contradicts their rating",
@@ -108,9 +119,9 @@ def _row_flags(settings: ValidationSettings) -> dict[str, tuple[str, str]]:
 def _text_flags() -> dict[str, tuple[str, str]]:
     """Yes/no rules on the text: limit and meaning of each."""
     return {
-        "text_missing": ("a text", "have no text"),
+        "text_missing": ("a text", "have no text, or none with a letter or digit"),
         "text_html": ("no markup except <br />", "hold HTML other than line breaks"),
-        "text_escaped": ("plain characters", "hold HTML entities: the text was escaped twice"),
+        "text_escaped": ("plain characters", "hold entities or escapes instead of characters"),
         "text_mojibake": ("readable characters", "hold characters damaged by a wrong encoding"),
         "text_repetitive": ("a text", "repeat the same few words"),
         "text_other_language": ("English", "are not in English"),

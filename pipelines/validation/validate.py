@@ -22,7 +22,8 @@ from pipelines.core.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.features import signatures
 from pipelines.intake.arrivals import read_rows, unreadable
-from pipelines.intake.decoding import Rows
+from pipelines.intake.files.decoding import Rows
+from pipelines.intake.files.reading import POSITIVE
 from pipelines.intake.partitions import (
     ACCEPTED_SCHEMA,
     QUARANTINE_SCHEMA,
@@ -36,12 +37,13 @@ from pipelines.validation import checks, history, report
 from pipelines.validation.checks import Checked
 from pipelines.validation.drift import Labeller
 from pipelines.validation.history import History
-from pipelines.validation.measurements import POSITIVE, Measured
+from pipelines.validation.measurements import Measured
 
 logger = logging.getLogger(__name__)
 
 MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
+MOST_REASONS_NAMED = 3  # in the sentence on a delivery that is held for too many bad rows
 
 
 def validate(
@@ -83,9 +85,9 @@ def validate(
             settings=settings.validation, learned=learned,
         )
     )  # fmt: skip
-    basis = _basis(past, settings, labeller)
+    basis = _basis(past, settings, labeller, delivery.source)
     try:
-        rows = read_rows(reviews, delivery, settings.intake)
+        rows = read_rows(reviews, delivery, settings)
     except UnreadableDeliveryError as error:
         validation = unreadable(delivery, error, basis)
     else:
@@ -108,9 +110,15 @@ def validate(
     return key, validation
 
 
-def _basis(past: History, settings: Settings, labeller: Labeller | None) -> Basis:
+def _basis(past: History, settings: Settings, labeller: Labeller | None, source: str) -> Basis:
     return Basis(
-        rules=rules_digest(VALIDATION, settings.validation, settings.intake),
+        rules=rules_digest(
+            VALIDATION,
+            settings.validation,
+            settings.intake,
+            settings.columns_of(source),
+            settings.labels_of(source),
+        ),
         before=past.before,
         known=past.digest,
         trailing=tuple(key for key, _ in past.trailing),
@@ -134,7 +142,7 @@ def _validation(
     return Validation(
         delivery=delivery.sha256,
         verdict="HELD" if critical else "PARTLY_ACCEPTED" if quarantined else "ACCEPTED",
-        why=_why(critical, quarantined, len(rows)),
+        why=_why(critical, results, quarantined, len(rows)),
         basis=basis,
         delivered_rows=len(rows),
         accepted_rows=len(good),
@@ -151,12 +159,27 @@ def _validation(
     )
 
 
-def _why(critical: list[RuleResult], quarantined: dict[int, list[str]], rows: int) -> str:
+def _why(
+    critical: list[RuleResult],
+    results: tuple[RuleResult, ...],
+    quarantined: dict[int, list[str]],
+    rows: int,
+) -> str:
     if critical:
-        return " ".join(result.sentence for result in critical)
+        sentences = [result.sentence for result in critical]
+        return " ".join([*sentences, *_main_reasons(critical, results)])
     if quarantined:
         return f"{len(quarantined):,} of {rows:,} rows are quarantined; the others count."
     return f"All {rows:,} rows count."
+
+
+def _main_reasons(critical: list[RuleResult], results: tuple[RuleResult, ...]) -> list[str]:
+    """What most of the rows break, if it is their number that holds the delivery."""
+    if all(result.rule != "quarantined_share" for result in critical):
+        return []
+    broken = [result for result in results if result.severity == "row" and not result.is_passed]
+    broken.sort(key=lambda result: -result.rows)
+    return [f"{result.rule}: {result.sentence}" for result in broken[:MOST_REASONS_NAMED]]
 
 
 def _examples(rows: Rows, reasons: dict[int, list[str]]) -> tuple[Example, ...]:

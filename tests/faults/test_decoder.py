@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pipelines.core import bare_process, config
 from pipelines.core.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
-from pipelines.intake import decoder
 from pipelines.intake.arrivals import read_arrival, receive
-from pipelines.intake.decoding import Rows, decode
-from pipelines.intake.rows import FAULTS
+from pipelines.intake.files import decoder
+from pipelines.intake.files.decoding import Rows, decode
+from pipelines.intake.files.rows import FAULTS
 from pipelines.validation import validate
 from tests.support.in_memory import InMemory
 from tests.support.made.builders import as_csv, as_file, landing_key, some_rows
@@ -34,7 +34,7 @@ needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="the kernel has no 
 BARE = """
 import os, signal, sys, time; sys.path.insert(0, sys.argv[1])
 from pipelines.core import bare_process
-from pipelines.intake import decoder
+from pipelines.intake.files import decoder
 bare_process.give_up_everything(address_bytes=2**30, cpu_seconds=1)
 def say(kind, body): os.write(1, decoder._HEAD.pack(kind, len(body)) + body)
 def pass_on(words): say(b'R', __import__('json').dumps(

@@ -8,7 +8,7 @@ import pytest
 from pipelines.core.config import CONFIG_FOLDER, load
 from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.intake import arrivals, ledger
-from pipelines.intake.decoding import Rows
+from pipelines.intake.files.decoding import Rows
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.intake.partitions import read_partition
 from pipelines.records.data import Partition
@@ -113,7 +113,7 @@ def test_a_fault_has_exactly_its_own_outcome(reviews, fault):
 def decoded(reviews: InMemory, fault: Fault, file_format: Format) -> Rows | str:
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     try:
-        return arrivals.read_rows(reviews, delivery, SETTINGS.intake)
+        return arrivals.read_rows(reviews, delivery, SETTINGS)
     except UnreadableDeliveryError as error:
         return f"{file_format}: {error}"
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import SourceError
@@ -36,7 +39,7 @@ def test_a_batch_is_bounded_in_rows_and_in_characters(tmp_path, monkeypatch):
         ("deep.jsonl", b'{"text": ' + b"[" * 200_000),
         ("no-text.jsonl", b'{"body": "good"}\n'),
         ("list.jsonl", b"[]\n"),
-        ("number.jsonl", b'{"text": 5}\n'),
+        ("nested.jsonl", b'{"text": {"en": "good"}}\n'),
         ("other.csv", b"body\ngood\n"),
         ("none.parquet", b"PAR1"),
         ("reviews.txt", b"good"),
@@ -49,3 +52,61 @@ def test_what_cannot_be_read_is_said_with_the_files_name(tmp_path, name, content
 
     with pytest.raises(SourceError, match=name):
         list(read_texts(path))
+
+
+TEXTS = ["A good film, truly.", "Bad.", "", "So-so"]
+
+
+def parquet_of(texts) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a.csv", b'text,n\n"A good film, truly.",1\nBad.,2\n,3\nSo-so,4\n'),
+        ("a.jsonl", b"".join(json.dumps({"text": text}).encode() + b"\n" for text in TEXTS)),
+        ("category.parquet", parquet_of(pa.array(TEXTS).dictionary_encode())),
+        ("view.parquet", parquet_of(pa.array(TEXTS, pa.string_view()))),
+        ("large.parquet", parquet_of(pa.array(TEXTS, pa.large_string()))),
+        ("bytes.parquet", parquet_of(pa.array([text.encode() for text in TEXTS]))),
+        ("packed.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS)))),
+        ("packed.csv.gz", gzip.compress(b'text\n"A good film, truly."\nBad.\n""\nSo-so\n')),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_form_that_is_ingested_is_scored_with_one_text_per_row(tmp_path, name, body):
+    path = tmp_path / name
+    path.write_bytes(body)
+
+    assert [text for batch in read_texts(path) for text in batch] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "line"),
+    [
+        ("comma.csv", ["review_id,text", "a,Good", "b,Good, but long", "c,Bad"], 3),
+        ("short.csv", ["review_id,text", "a,Good", "b", "c,Bad"], 3),
+        ("unnamed.csv", ["text,", "Good,", "Good, but long"], 3),
+        ("twice.jsonl", ['{"text": "Good"}', "", '{"text": "Good", "text": "Bad"}'], 3),
+        ("comma.jsonl", ['{"text": "Good"}', '{"text": "Good"},', '{"text": "Bad"}'], 2),
+        ("cut.jsonl", ['{"text": "Good"}', '{"text": "Go'], 2),
+        ("missing.jsonl", ['{"text": "Good"}', '{"review_id": "b"}'], 2),
+        ("list.jsonl", ['{"text": "Good"}', '{"text": ["Bad"]}'], 2),
+    ],
+)
+def test_a_row_that_cannot_be_read_for_certain_is_refused_by_its_line(tmp_path, name, lines, line):
+    path = tmp_path / name
+    path.write_text("\n".join(lines) + "\n")
+
+    with pytest.raises(SourceError, match=f"{name}, line {line} cannot be read"):
+        list(read_texts(path))
+
+
+def test_a_column_of_texts_may_have_the_name_that_the_configuration_says(tmp_path):
+    path = tmp_path / "kaggle.csv"
+    path.write_text("review,sentiment\nGood,positive\n")
+
+    assert list(read_texts(path, names=("text", "review"))) == [["Good"]]

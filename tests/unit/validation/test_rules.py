@@ -12,7 +12,8 @@ from pipelines.features import signatures
 from pipelines.features.fingerprints import fingerprint
 from pipelines.features.signatures import Known
 from pipelines.features.text_id import text_id
-from pipelines.intake.decoding import Rows
+from pipelines.intake.files.decoding import Rows
+from pipelines.intake.files.rows import RawRow
 from pipelines.simulation.made_up import make_reviews
 from pipelines.validation.checks import Checked, check_rows
 from pipelines.validation.gx_runner import run_rules
@@ -38,7 +39,7 @@ ALREADY_COUNTED = (PROSE[20_000:20_900], PROSE[24_000:24_900])
 def decoded(rows: list[dict[str, Any]]) -> Rows:
     decoded_rows = Rows()
     for row in rows:
-        decoded_rows.append(row)
+        decoded_rows.append(RawRow(row, None, 0))
     return decoded_rows
 
 

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import UnreadableDeliveryError
-from pipelines.intake.parquet_pages import DICTIONARY_PAGE, Page, read_page
-from pipelines.intake.rows import COLUMNS, Sheet, check_columns, check_row_count, too_large
+from pipelines.intake.files import kinds
+from pipelines.intake.files.parquet_pages import DICTIONARY_PAGE, Page, read_page
+from pipelines.intake.files.reading import Reading, located
+from pipelines.intake.files.rows import RawRow, RawRows, check_row_count, too_large
 
 if TYPE_CHECKING:
     from pipelines.core.settings import IntakeSettings
@@ -35,8 +37,8 @@ _SLICE_BYTES = 8 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024
 
 
-def read_parquet(file: BinaryIO, sheet: Sheet) -> tuple[str, ...]:
-    """Put every row on the sheet; returns the columns beyond the agreed ones.
+def read_parquet(file: BinaryIO, intake: IntakeSettings, reading: Reading) -> RawRows:
+    """Every row; returns the columns beyond ours.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read_parquet(file: BinaryIO, sheet: Sheet) -> tuple[str, ...]:
         If the file is not Parquet, or exceeds a limit.
     """
     try:
-        return _read(file, sheet)
+        return (yield from _read(file, intake, reading))
     except MemoryError:
         raise  # Arrow's MemoryError is also an ArrowException
     # ValueError: names or values that are not UTF-8; LookupError: an unknown time zone.
@@ -67,21 +69,25 @@ def _tail(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _read(file: BinaryIO, sheet: Sheet) -> tuple[str, ...]:
-    intake = sheet.intake
+def _read(file: BinaryIO, intake: IntakeSettings, reading: Reading) -> RawRows:
+    file.seek(0)
+    kinds.check(file.read(kinds.HEAD_BYTES), "parquet")
     metadata = _metadata(file)
     check_row_count(metadata.num_rows, intake)
     names = metadata.schema.to_arrow_schema().names
-    extra = check_columns(names, lambda: int(metadata.num_rows), intake)
-    present = [name for name in COLUMNS if name in names]
-    _check_types(metadata.schema, present)
-    pages = list(_pages(file, metadata, present, intake))
+    places, extra = located(names, lambda: int(metadata.num_rows), intake, reading)
+    ours = {names[place]: column for column, place in places.items()}
+    _check_types(metadata.schema, list(ours))
+    pages = list(_pages(file, metadata, list(ours), intake))
     batches = _opened(file, metadata=metadata).iter_batches(
-        batch_size=_batch_rows(pages, intake), columns=present, use_threads=False
+        batch_size=_batch_rows(pages, intake), columns=list(ours), use_threads=False
     )
+    rows = 0
     for batch in batches:
-        check_row_count(sheet.rows + batch.num_rows, intake)
-        _append_batch(sheet, batch)
+        check_row_count(rows + batch.num_rows, intake)
+        for values in _batch_values(batch, ours, intake):
+            rows += 1
+            yield RawRow(values, None, rows)
     return extra
 
 
@@ -118,9 +124,11 @@ def _metadata(file: BinaryIO) -> pq.FileMetaData:
 def _check_types(schema: pq.ParquetSchema, present: list[str]) -> None:
     """Refuse lists, structs and values whose length the footer sets: reviews have none."""
     arrow_schema = schema.to_arrow_schema()
+    columns = map(schema.column, range(len(schema.names)))
+    is_uuid = {column.path: column.logical_type.type == "UUID" for column in columns}
     for name in present:
         kind = arrow_schema.field(name).type
-        if not _is_plain(kind):
+        if not (_is_plain(kind) or is_uuid.get(name)):
             raise UnreadableDeliveryError(
                 "wrong_columns",
                 f"column {name!r} has the type {str(kind)[:80]}; text, a number or a date is "
@@ -133,7 +141,7 @@ def _is_plain(kind: pa.DataType) -> bool:
     checks = (
         types.is_string, types.is_large_string, types.is_binary, types.is_large_binary,
         types.is_integer, types.is_floating, types.is_boolean, types.is_date,
-        types.is_timestamp, types.is_decimal, types.is_null,
+        types.is_timestamp, types.is_time, types.is_decimal, types.is_null,
     )  # fmt: skip
     return any(check(kind) for check in checks)
 
@@ -202,16 +210,18 @@ def _batch_rows(pages: list[Page], intake: IntakeSettings) -> int:
 # ── Rows ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _append_batch(sheet: Sheet, batch: pa.RecordBatch) -> None:
-    """Convert a few rows at a time, so that a batch is not held twice in memory."""
+def _batch_values(
+    batch: pa.RecordBatch, ours: dict[str, str], intake: IntakeSettings
+) -> Iterator[dict[str, Any]]:
+    """Rows by our names, a few converted at a time, so that a batch is not held twice in memory."""
     step = max(1, batch.num_rows * _SLICE_BYTES // max(_SLICE_BYTES, batch.nbytes))
     for name in batch.schema.names:
-        _check_lengths(name, batch.column(name), sheet.intake)
+        _check_lengths(name, batch.column(name), intake)
     for start in range(0, batch.num_rows, step):
         part = batch.slice(start, step)
-        values = {name: _python_values(part.column(name)) for name in part.schema.names}
+        values = {ours[name]: _python_values(part.column(name)) for name in part.schema.names}
         for row in range(part.num_rows):
-            sheet.append({name: column[row] for name, column in values.items()})
+            yield {name: column[row] for name, column in values.items()}
 
 
 def _check_lengths(name: str, column: pa.Array, intake: IntakeSettings) -> None:

@@ -26,10 +26,13 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.core import bare_process
 from pipelines.core.errors import DecoderGoneError, UnreadableDeliveryError
-from pipelines.intake.decoding import decode_file
-from pipelines.intake.rows import (
+from pipelines.intake.files.decoding import decode_file
+from pipelines.intake.files.reading import AGREED, Reading
+from pipelines.intake.files.rows import (
     BLOCK_ROWS,
     FAULTS,
+    MOST_VALUE_CHARS,
+    MOST_VALUES,
     TEXT_COLUMNS,
     Rows,
     check_row_count,
@@ -70,7 +73,12 @@ def file_in_memory() -> Iterator[BinaryIO]:
 
 
 def decode_apart(
-    file: BinaryIO, file_format: FileFormat, *, is_gzipped: bool, intake: IntakeSettings
+    file: BinaryIO,
+    file_format: FileFormat,
+    *,
+    is_gzipped: bool,
+    intake: IntakeSettings,
+    reading: Reading = AGREED,
 ) -> Rows:
     """The rows of a delivered file, decoded by a process without privileges.
 
@@ -84,18 +92,23 @@ def decode_apart(
         According to the file's name.
     intake : IntakeSettings
         The limits.
+    reading : Reading
+        What upstream calls things.
 
     Raises
     ------
     UnreadableDeliveryError
-        As `intake.decoding.decode_file` does, and with the reasons ``decoder_memory_limit``,
+        As `intake.files.decoding.decode_file` does, and with the reasons ``decoder_memory_limit``,
         ``decoder_cpu_limit`` and ``decoder_failed``.
     DecoderGoneError
         If the process could not be started, or was ended from outside.
     """
     import threading
 
-    request = {"file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump()}
+    request = {
+        "file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump(),
+        "reading": reading.as_json(),
+    }  # fmt: skip
     process = _started(file, json.dumps(request))
     late = threading.Event()
 
@@ -130,7 +143,7 @@ def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
         readable = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
-                bare_process.command("pipelines.intake.decoder", request),
+                bare_process.command("pipelines.intake.files.decoder", request),
                 stdin=readable,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -172,11 +185,23 @@ def _finished(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> R
         message = json.loads(body)
         if kind == DONE:
             rows.extra_columns = tuple(str(name) for name in message["extra_columns"])
+            rows.found = _found(message["found"])
             return rows
         reason, detail, count = str(message["reason"]), str(message["detail"]), int(message["rows"])
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise _not_understood() from error
     raise UnreadableDeliveryError(reason, detail, rows=max(0, min(count, intake.max_rows)))
+
+
+def _found(message: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """What reason codes were found for, as far as such a message may go."""
+    return {
+        str(code): {
+            str(value)[:MOST_VALUE_CHARS]: int(count)
+            for value, count in list(values.items())[:MOST_VALUES]
+        }
+        for code, values in list(message.items())[: len(FAULTS) + 1]
+    }
 
 
 def _ended(code: int, intake: IntakeSettings) -> Exception:
@@ -301,8 +326,9 @@ def _decoded(
 ) -> tuple[bytes, dict[str, Any]]:
     """Send every block; returns the last message, whatever happens."""
     try:
-        extra_columns = decode_file(
+        extra_columns, found = decode_file(
             io.FileIO(0), request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
+            reading=Reading(**request["reading"]),
             on_block=lambda rows: _send(answers, BLOCK, _packed(rows)),
         )  # fmt: skip
     except UnreadableDeliveryError as error:
@@ -312,7 +338,7 @@ def _decoded(
     except Exception as error:  # noqa: BLE001 - the same bytes raise it again
         detail = f"decoding it failed unexpectedly ({type(error).__name__})."
         return REFUSED, {"reason": "decoder_failed", "detail": detail, "rows": 0}
-    return DONE, {"extra_columns": extra_columns}
+    return DONE, {"extra_columns": extra_columns, "found": found}
 
 
 def _send(answers: IO[bytes], kind: bytes, body: bytes) -> None:

@@ -6,6 +6,7 @@ Compressed content is unpacked piece by piece, and its size is checked before it
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import zlib
@@ -14,12 +15,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.core.errors import UnreadableDeliveryError
-from pipelines.intake.rows import MALFORMED_ROW, Sheet, check_columns, check_row_count, too_large
+from pipelines.intake.files import kinds
+from pipelines.intake.files.reading import Reading, located
+from pipelines.intake.files.rows import RawRow, RawRows, check_row_count, too_large
 
 if TYPE_CHECKING:
     from pipelines.core.settings import IntakeSettings
 
 MOST_JSON_PARTS = 20_000  # commas and brackets in one line; a review of 20,000 characters has fewer
+MOST_JSON_SHAPES = 1_000  # different sets of names that are remembered
 MOST_MEMBERS = 10_000  # of a gzip file; block compression makes one per 64 KiB
 _READ_BYTES = 64 * 1024
 
@@ -84,13 +88,12 @@ class _Stream(io.RawIOBase):
         return taken
 
 
-def _as_unicode(pieces: Iterator[bytes], newline: str) -> io.TextIOWrapper:
+def _as_unicode(pieces: Iterator[bytes], newline: str, kind: str) -> io.TextIOWrapper:
     """Text; undecodable bytes stay as lone surrogates, which are later found per field."""
     start = b""
-    while len(start) < 2 and (piece := next(pieces, b"")):
+    while len(start) < kinds.HEAD_BYTES and (piece := next(pieces, b"")):
         start += piece
-    if start[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise UnreadableDeliveryError("wrong_encoding", "the file is UTF-16; UTF-8 is expected.")
+    kinds.check(start, kind)
     stream = io.BufferedReader(_Stream(chain([start] if start else [], pieces)), _READ_BYTES)
     return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=newline)
 
@@ -98,20 +101,40 @@ def _as_unicode(pieces: Iterator[bytes], newline: str) -> io.TextIOWrapper:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_csv(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...]:
-    intake = sheet.intake
+def read_csv(
+    file: BinaryIO, intake: IntakeSettings, reading: Reading, *, is_gzipped: bool
+) -> RawRows:
     lines = _CsvLines(content(file, intake, is_gzipped=is_gzipped), intake)
     try:
         header = [name.strip() for name in lines.header()]
-        extra = check_columns(header, lambda: sum(1 for _ in lines.rows()), intake)
+        places, extra = located(header, lambda: sum(1 for _ in lines.rows()), intake, reading)
+        named = _named_columns(header)
         for fields in lines.rows():
-            values = {name: value or None for name, value in zip(header, fields, strict=False)}
-            sheet.append(values, None if len(fields) == len(header) else MALFORMED_ROW)
+            values = {
+                column: fields[place] or None
+                for column, place in places.items()
+                if place < len(fields)
+            }
+            yield RawRow(values, _misfit(fields, header, named), lines.number)
     except csv.Error as error:
         raise UnreadableDeliveryError(
             "malformed_csv", f"line {lines.number:,} is not valid CSV ({error})."
         ) from error
     return extra
+
+
+def _named_columns(header: list[str]) -> int:
+    """How many columns there are up to the last with a name; spreadsheets leave some without."""
+    return max((place + 1 for place, name in enumerate(header) if name), default=0)
+
+
+def _misfit(fields: list[str], header: list[str], named: int) -> str | None:
+    """What is wrong with the width of a row; columns without a name at its end may be missing."""
+    if not named <= len(fields) <= len(header):
+        return f"{len(fields):,} fields where the header has {len(header):,}"
+    if any(fields[named:]):
+        return "a value in a column without a name"
+    return None
 
 
 class _CsvLines:
@@ -120,7 +143,7 @@ class _CsvLines:
     def __init__(self, pieces: Iterator[bytes], intake: IntakeSettings) -> None:
         csv.field_size_limit(intake.max_row_chars)
         self._intake, self._chars, self._blank_lines, self._fields = intake, 0, 0, 0
-        self._text = _as_unicode(pieces, newline="")
+        self._text = _as_unicode(pieces, newline="", kind="csv")
         self._reader = csv.reader(self._lines(), strict=True)
 
     @property
@@ -174,57 +197,107 @@ def check_blank_lines(lines: int, intake: IntakeSettings) -> None:
 # ── JSON Lines ───────────────────────────────────────────────────────────────────────────────
 
 
-def read_jsonl(file: BinaryIO, sheet: Sheet, is_gzipped: bool) -> tuple[str, ...]:
-    intake = sheet.intake
-    names: dict[str, None] = {}
-    well_formed = fields = 0
-    for line in _json_lines(content(file, intake, is_gzipped=is_gzipped), intake):
+def read_jsonl(
+    file: BinaryIO, intake: IntakeSettings, reading: Reading, *, is_gzipped: bool
+) -> RawRows:
+    columns = _JsonColumns(intake, reading)
+    fields = rows = well_formed = 0
+    first_problem = ""
+    for number, line in _json_lines(content(file, intake, is_gzipped=is_gzipped), intake):
         parts = sum(map(line.count, ",[{"))
         is_read = bool(line) and parts <= MOST_JSON_PARTS
         fields += parts if is_read else 0
         check_fields(fields, intake)
-        values = _json_object(line) if is_read else None
-        sheet.append(values or {}, MALFORMED_ROW if values is None else None)
-        for name in values or ():
-            if len(names) <= intake.max_columns:
-                names[name] = None
-        well_formed += values is not None
-    if well_formed:
-        return check_columns(list(names), lambda: sheet.rows, intake)
-    if sheet.rows:
+        row = _json_object(line) if is_read else "a line that is too long"
+        rows += 1
+        if isinstance(row, str):
+            first_problem = first_problem or row
+            yield RawRow({}, row, number)
+        else:
+            well_formed += 1
+            yield RawRow(columns.ours(row), None, number)
+    if rows and not well_formed:
         raise UnreadableDeliveryError(
             "not_jsonl",
-            f"none of the {sheet.rows:,} lines is a complete JSON object.",
-            rows=sheet.rows,
+            f"none of the {rows:,} lines is a complete JSON object; the first is {first_problem}. "
+            "JSON Lines has one object per line, without commas between them.",
+            rows=rows,
         )
-    return ()
+    return columns.others(rows) if rows else ()
 
 
-def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[str]:
-    """Each line that is not blank; an empty string instead of a line that is too long."""
-    text, most, blank_lines = _as_unicode(pieces, newline="\n"), intake.max_row_chars, 0
+class _JsonColumns:
+    """Finds our columns among the names of each object, and remembers all names."""
+
+    def __init__(self, intake: IntakeSettings, reading: Reading) -> None:
+        self._intake, self._reading = intake, reading
+        self._names: dict[str, None] = {}
+        self._keys: dict[tuple[str, ...], dict[str, str]] = {}
+        self._optional = dataclasses.replace(reading, needed=())
+
+    def ours(self, row: dict[str, Any]) -> dict[str, Any]:
+        names = tuple(row)
+        keys = self._keys.get(names)
+        if keys is None:
+            keys = self._found(names)
+        return {column: row[name] for column, name in keys.items()}
+
+    def _found(self, names: tuple[str, ...]) -> dict[str, str]:
+        for name in names:
+            if len(self._names) <= self._intake.max_columns:
+                self._names[name] = None
+        most = self._intake.max_columns
+        places, _ = located(names[:most], lambda: 0, self._intake, self._optional)
+        keys = {column: names[place] for column, place in places.items()}
+        if len(self._keys) < MOST_JSON_SHAPES:
+            self._keys[names] = keys
+        return keys
+
+    def others(self, rows: int) -> tuple[str, ...]:
+        """The names beyond ours in the whole file."""
+        return located(list(self._names), lambda: rows, self._intake, self._reading)[1]
+
+
+def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[tuple[int, str]]:
+    """Each line that is not blank, and its number; an empty string if it is too long."""
+    text = _as_unicode(pieces, newline="\n", kind="jsonl")
+    most, blank_lines, number = intake.max_row_chars, 0, 0
     while line := text.readline(most + 1):
+        number += 1
         if len(line) > most and not line.endswith("\n"):
             while (rest := text.readline(_READ_BYTES)) and not rest.endswith("\n"):
                 pass
-            yield ""
+            yield number, ""
         elif line.isspace():
             blank_lines += 1
             check_blank_lines(blank_lines, intake)
         else:
-            yield line
+            yield number, line
 
 
-def _json_object(line: str) -> dict[str, Any] | None:
+def _json_object(line: str) -> dict[str, Any] | str:
+    """The object, or what the line is instead."""
     try:
         value = json.loads(line, object_pairs_hook=_named_once)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    except (ValueError, RecursionError) as error:
+        return _no_json(line, error)
+    return value if isinstance(value, dict) else f"JSON of type {type(value).__name__}"
+
+
+def _no_json(line: str, error: Exception) -> str:
+    if isinstance(error, _NameTwiceError):
+        return "an object that has a name twice"
+    if line.rstrip().endswith("},"):
+        return "an object with a comma after it"
+    return "no complete JSON"
+
+
+class _NameTwiceError(ValueError):
+    """An object whose meaning depends on who reads it."""
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a name occurs twice")
+        raise _NameTwiceError
     return values

@@ -9,20 +9,19 @@ import functools
 import re
 import sys
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.intake.files import ids
+from pipelines.intake.files.ids import as_written
+from pipelines.intake.files.reading import AGREED, COLUMNS, Reading
 
 if TYPE_CHECKING:
     from pipelines.core.settings import IntakeSettings
 
-REQUIRED_COLUMNS = ("review_id", "text", "label", "written_on")
-OPTIONAL_COLUMNS = ("movie_id", "rating")
-COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 TEXT_COLUMNS = ("review_id", "text", "label", "movie_id")
 
 MALFORMED_ROW = "malformed_row"
@@ -30,13 +29,35 @@ INVALID_UTF8 = "invalid_utf8"
 RATING_INVALID = "rating_invalid"
 DATE_INVALID = "date_invalid"
 FAULTS = (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
+LABEL_UNKNOWN = "label_unknown"  # of a label as it is, so no fault of reading
+MOST_VALUES, MOST_VALUE_CHARS = 5, 40  # that are named of what a reason code was found for
 
 LONGEST_MARKS = 30  # combining characters in a row, as in Unicode's stream-safe text format
 MOST_COSTLY = 500  # characters in one text that normalization expands to several
 BLOCK_ROWS, BLOCK_BYTES = 4096, 1024 * 1024
 
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,+Z-]{1,30})?")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class RawRow(NamedTuple):
+    """One row as a reader of a format gives it.
+
+    Parameters
+    ----------
+    values : dict
+        By our names of columns.
+    problem : str or None
+        What is wrong with the row as a whole, as half a sentence.
+    line : int
+        Where it ends in the file, from 1; its number where a file has no lines.
+    """
+
+    values: dict[str, Any]
+    problem: str | None
+    line: int
+
+
+RawRows = Generator[RawRow, None, tuple[str, ...]]  # returns the columns beyond ours
 
 
 @dataclass
@@ -45,7 +66,8 @@ class Rows:
 
     ``review_id``, ``text``, ``label`` and ``movie_id`` hold ``str | None``; ``rating`` holds
     ``int | None`` (1 ... 10), ``written_on`` ``date | None``. ``faults`` holds per row the reason
-    codes found while decoding.
+    codes found while decoding. ``found`` holds per reason code the first distinct values that it
+    was found for, and in how many rows.
     """
 
     review_id: list[str | None] = field(default_factory=list)
@@ -56,20 +78,31 @@ class Rows:
     written_on: list[date | None] = field(default_factory=list)
     faults: list[tuple[str, ...]] = field(default_factory=list)
     extra_columns: tuple[str, ...] = ()
+    found: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.faults)
 
-    def append(self, values: dict[str, Any], fault: str | None = None) -> None:
-        """Add one row as it was read; a value of a wrong type becomes None, with a reason."""
-        faults = [] if fault is None else [fault]
-        self.review_id.append(_as_text(values.get("review_id"), faults))
-        self.text.append(_as_review(values.get("text"), faults))
-        self.label.append(_as_text(values.get("label"), faults))
-        self.movie_id.append(_as_film(values.get("movie_id"), faults))
-        self.rating.append(_as_rating(values.get("rating"), faults))
-        self.written_on.append(_as_date(values.get("written_on"), faults))
-        self.faults.append(tuple(code for code in FAULTS if code in faults) if faults else ())
+    def append(self, raw: RawRow, reading: Reading = AGREED) -> list[tuple[str, str]]:
+        """Add one row; a value of a wrong type becomes None, with a reason.
+
+        Returns
+        -------
+        found : list of (str, str)
+            Reason codes, each with the value that it was found for.
+        """
+        values, found = raw.values, _Found()
+        if raw.problem is not None:
+            found.append((MALFORMED_ROW, raw.problem))
+        self.review_id.append(_as_id(values.get("review_id"), found, ids.review_id))
+        self.text.append(as_review(values.get("text"), found))
+        self.label.append(_as_label(values.get("label"), found, reading))
+        self.movie_id.append(_as_id(values.get("movie_id"), found, ids.film_id))
+        self.rating.append(_as_rating(values.get("rating"), found))
+        self.written_on.append(_as_date(values.get("written_on"), found, reading))
+        codes = {code for code, _ in found}
+        self.faults.append(tuple(code for code in FAULTS if code in codes) if codes else ())
+        return found
 
     def extend(self, block: Rows) -> None:
         """Add the rows of a block, in order."""
@@ -78,6 +111,7 @@ class Rows:
 
 
 OnBlock = Callable[[Rows], None]
+_Found = list[tuple[str, str]]
 
 
 class Sheet:
@@ -89,18 +123,29 @@ class Sheet:
         The limits.
     on_block : callable
         Called with each block of rows.
+    reading : Reading
+        What upstream calls things.
     """
 
-    def __init__(self, intake: IntakeSettings, on_block: OnBlock) -> None:
-        self.intake, self._on_block = intake, on_block
+    def __init__(self, intake: IntakeSettings, on_block: OnBlock, reading: Reading) -> None:
+        self.intake, self._on_block, self._reading = intake, on_block, reading
         self.rows, self._value_bytes = 0, 0
         self._block, self._block_bytes = Rows(), 0
+        self._own = {
+            column: value
+            for column, value in (("review_id", "row-"), ("written_on", reading.day))
+            if not reading.columns[column]
+        }
+        self.found: dict[str, dict[str, int]] = {}
 
-    def append(self, values: dict[str, Any], fault: str | None = None) -> None:
+    def append(self, raw: RawRow) -> None:
         """As `Rows.append`; raises `UnreadableDeliveryError` beyond a limit."""
+        if self._own:
+            self._add_own(raw.values)
         self.rows += 1
         check_row_count(self.rows, self.intake)
-        self._block.append(values, fault)
+        for code, value in self._block.append(raw, self._reading):
+            _count(self.found.setdefault(code, {}), value)
         size = last_row_bytes(self._block)
         self._value_bytes += size
         check_value_bytes(self._value_bytes, self.intake)
@@ -108,11 +153,23 @@ class Sheet:
         if self._block_bytes >= BLOCK_BYTES or len(self._block) >= BLOCK_ROWS:
             self.finish()
 
+    def _add_own(self, values: dict[str, Any]) -> None:
+        """A number for the row and the day of the folder, where files have neither."""
+        for column, value in self._own.items():
+            values[column] = f"{value}{self.rows}" if column == "review_id" else value
+
     def finish(self) -> None:
         """Pass on the last block."""
         block, self._block, self._block_bytes = self._block, Rows(), 0
         if len(block):
             self._on_block(block)
+
+
+def _count(counts: dict[str, int], value: str) -> None:
+    """Count a value, if it is one of the first few distinct ones."""
+    value = value[:MOST_VALUE_CHARS]
+    if value in counts or len(counts) < MOST_VALUES:
+        counts[value] = counts.get(value, 0) + 1
 
 
 def last_row_bytes(rows: Rows) -> int:
@@ -146,55 +203,33 @@ def check_value_bytes(size: int, intake: IntakeSettings) -> None:
         )
 
 
-def check_columns(
-    names: Sequence[str], count_rows: Callable[[], int], intake: IntakeSettings
-) -> tuple[str, ...]:
-    """The columns beyond the expected ones; raises if a required one is missing or doubled."""
-    if len(names) > intake.max_columns:
-        raise UnreadableDeliveryError(
-            "too_many_columns",
-            f"the file has more columns than intake.max_columns={intake.max_columns}.",
-            rows=count_rows(),
-        )
-    missing = [column for column in REQUIRED_COLUMNS if column not in names]
-    doubled = sorted(column for column, times in Counter(names).items() if times > 1)
-    if missing or doubled:
-        shown = [column[:40] for column in names[:20]]
-        raise UnreadableDeliveryError(
-            "wrong_columns",
-            f"missing columns {missing}, doubled columns {[name[:40] for name in doubled[:20]]}; "
-            f"found {shown}, expected {list(COLUMNS)}.",
-            rows=count_rows(),
-        )
-    return tuple(column for column in names if column not in COLUMNS)
-
-
 # ── Values ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _as_text(value: Any, faults: list[str]) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if not isinstance(value, str):
-        value = str(value) if isinstance(value, int | float) else _not_a_text(faults)
-    text: str = value
-    if not text.isascii() and _LONE_SURROGATE.search(text):
-        faults.append(INVALID_UTF8)
+def _as_text(value: Any, found: _Found) -> str | None:
+    try:
+        text = as_written(value)
+    except TypeError as error:
+        found.append((MALFORMED_ROW, f"a value of type {error}"))
+        return ""
+    if text is not None and not text.isascii() and (byte := _LONE_SURROGATE.search(text)):
+        found.append((INVALID_UTF8, _visible_bytes(byte[0])))
         return _visible_bytes(text)
     return text
 
 
-def _as_review(value: Any, faults: list[str]) -> str | None:
+def as_review(value: Any, found: _Found) -> str | None:
     """A text, unless it is made to take minutes to normalize."""
-    text = _as_text(value, faults)
-    if not text or text.isascii():
+    text = _as_text(value, found)
+    if not text or (len(text) <= ids.LONGEST_MISSING and ids.is_missing(text.casefold())):
+        return None
+    if text.isascii():
         return text
     marks, *costly = _laborious()
     most = MOST_COSTLY + 1  # parts, if there are so many characters between them
     if marks.search(text) or any(len(pattern.split(text, most)) > most for pattern in costly):
-        return _not_a_text(faults)
+        found.append((MALFORMED_ROW, "a text made to take minutes"))
+        return ""
     return text
 
 
@@ -215,12 +250,20 @@ def _laborious() -> tuple[re.Pattern[str], ...]:
     )
 
 
-def _as_film(value: Any, faults: list[str]) -> str | None:
-    """A film's id in one spelling; otherwise one film could be on both sides of the split."""
-    if isinstance(value, float):
-        value = int(value) if value.is_integer() else None  # a column of numbers with gaps
-    film = _as_text(value, faults)
-    return (film.strip().casefold() or None) if film else None
+def _as_id(value: Any, found: _Found, canonical: Callable[[str | None], str | None]) -> str | None:
+    return canonical(_as_text(value, found))
+
+
+def _as_label(value: Any, found: _Found, reading: Reading) -> str | None:
+    """Our label; an unknown one as it is written, and None if it means that there is none."""
+    text = _as_text(value, found)
+    written = ids.canonical(text)
+    if text is None or written is None:
+        return None
+    label = reading.label_of(written)
+    if label is None:
+        found.append((LABEL_UNKNOWN, text))
+    return label or text
 
 
 def _visible_bytes(value: str) -> str:
@@ -235,33 +278,31 @@ def _visible_surrogates() -> dict[int, str]:
     return spelled | {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 
-def _not_a_text(faults: list[str]) -> str:
-    faults.append(MALFORMED_ROW)
-    return ""
-
-
-def _as_rating(value: Any, faults: list[str]) -> int | None:
-    if value is None or value == "" or value != value:  # noqa: PLR0124 - NaN stands for null
+def _as_rating(value: Any, found: _Found) -> int | None:
+    written = ids.canonical(_as_text(value, found))
+    if written is None:
         return None
     try:
-        number = float(value)
-        if number == int(number) and 1 <= number <= 10 and not isinstance(value, bool):
+        number = float(written)
+        if number == int(number) and 1 <= number <= 10:
             return int(number)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         pass
-    faults.append(RATING_INVALID)
+    found.append((RATING_INVALID, _spelled(value)))
     return None
 
 
-def _as_date(value: Any, faults: list[str]) -> date | None:
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
+def _as_date(value: Any, found: _Found, reading: Reading) -> date | None:
+    day = reading.day_of(value)
+    if day is None:
+        found.append((DATE_INVALID, _spelled(value)))
+    return day
+
+
+def _spelled(value: Any) -> str:
+    """A value for people; a list or an object by its type alone."""
     try:
-        if isinstance(value, str) and _DAY.fullmatch(value):
-            return date.fromisoformat(value[:10])
-    except ValueError:
-        pass  # such as 2026-02-30
-    faults.append(DATE_INVALID)
-    return None
+        text = as_written(value)
+    except TypeError as error:
+        return f"a value of type {error}"
+    return "no value" if text is None else text

@@ -1,0 +1,147 @@
+"""Recognize by their form texts that are marked up, escaped, damaged or without any letter.
+
+Few texts hold a ``<``, a ``&`` or a character beyond ASCII, so each check first looks for that.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from html import unescape
+from html.entities import html5
+
+from ftfy.badness import is_bad
+
+from pipelines.features.text_id import TAG
+from pipelines.intake.files.ids import FILLERS, is_invisible
+
+# ── Markup ───────────────────────────────────────────────────────────────────────────────────
+
+_NAME = r"[a-z][a-z0-9]*+(?:[:-][a-z][\w-]*+)*+"
+_ATTRIBUTE = r"""[^\s"'<>/=]+\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'=<>`]+)"""
+# A tag that closes, is complete in itself, or has attributes; a comment, a declaration, an
+# instruction. Names with a colon or a hyphen are those of Office and of custom elements.
+_CERTAIN = re.compile(
+    rf"<(?:/\s*+{_NAME}\s*+>|{_NAME}\s*+/>|{_NAME}[\s/][^<>]*?{_ATTRIBUTE}[^<>]*+>"
+    rf"|[a-z][a-z0-9]*+[:-][a-z][\w-]*+(?:\s[^<>]*+)?>|!--|!\[CDATA\[|!doctype\b|\?[a-z][^<>]*+>)",
+    re.IGNORECASE,
+)
+# What stands alone may be what a reviewer typed: "<grin>". These are elements of HTML; they need
+# no end tag, format a text, or do harm even if the text is cut within.
+_ALONE = re.compile(
+    r"<\s*+(?:/\s*+)?(?:"
+    r"a|abbr|acronym|address|area|article|aside|audio|b|base|basefont|bdi|bdo|big|blink|blockquote|"
+    r"body|button|canvas|caption|center|cite|code|col|colgroup|dd|del|details|dfn|dir|div|dl|dt|em|"
+    r"embed|fieldset|figcaption|figure|font|footer|form|frame|frameset|h[1-6]|head|header|hr|html|"
+    r"i|iframe|img|input|ins|kbd|label|legend|li|link|main|map|mark|marquee|math|menu|meta|nav|"
+    r"nobr|noframes|noscript|object|ol|optgroup|option|p|param|picture|pre|q|rp|rt|ruby|s|samp|"
+    r"script|section|select|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|"
+    r"td|template|textarea|tfoot|th|thead|time|title|tr|track|tt|u|ul|var|video|wbr|xmp"
+    r")(?:\s*+/?\s*+>|\s++[\w:-]++\s*+=)|<\s*+/?\s*+(?:script|iframe)\b",
+    re.IGNORECASE,
+)
+_LINE_BREAK = re.compile(r"<\s*+/?\s*+br\s*+/?\s*+>", re.IGNORECASE)
+
+
+def is_marked_up(text: str) -> bool:
+    """Whether it holds markup other than ``<br />`` in any spelling."""
+    if "<" not in text:
+        return False
+    rest = _LINE_BREAK.sub("", text)
+    return "<" in rest and bool(_CERTAIN.search(rest) or _ALONE.search(rest))
+
+
+# ── Escapes ──────────────────────────────────────────────────────────────────────────────────
+
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,7};?|#x[0-9a-f]{1,6};?|[a-z][a-z0-9]{1,31};)", re.IGNORECASE)
+_OLD_NAMES = sorted((name for name in html5 if name[-1] != ";"), key=len, reverse=True)
+_OLD_REFERENCE = re.compile(rf"&(?:{'|'.join(_OLD_NAMES)})(?![A-Za-z0-9;=])")
+_BACKSLASHED = re.compile(r"\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|U[0-9a-f]{8})", re.IGNORECASE)
+_QUOTED_PRINTABLE = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]")  # of UTF-8
+_PERCENT = re.compile(r"%(?:20|2C|27|22|0A|0D)[^%\s]{0,40}%[0-9A-F]{2}[^%\s]{0,40}%[0-9A-F]{2}")
+
+
+def is_escaped(text: str) -> bool:
+    """Whether a character is written as an entity of HTML, or escaped as in code or an address."""
+    if "&" in text and _has_entity(text):
+        return True
+    if "\\" in text and _BACKSLASHED.search(text):
+        return True
+    if "=" in text and _QUOTED_PRINTABLE.search(text):
+        return True
+    return text.count("%") > 2 and bool(_PERCENT.search(text))
+
+
+def _has_entity(text: str) -> bool:
+    if _OLD_REFERENCE.search(text):
+        return True
+    return any(unescape(found[0]) != found[0] for found in _REFERENCE.finditer(text))
+
+
+# ── Damage by a wrong encoding ───────────────────────────────────────────────────────────────
+
+# What UTF-8 becomes where each byte is taken for a character, as in Latin-1. C1 controls alone are
+# no damage of that kind: IMDB's own reviews hold them.
+_BYTES = re.compile(
+    "[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\ufffd"
+)
+_FOREIGN = "[^\x00-\x9f]"
+_NEIGHBOURS = re.compile(rf".{{0,2}}{_FOREIGN}(?:.{{0,4}}{_FOREIGN})*+.{{0,2}}", re.DOTALL)
+_C1 = dict.fromkeys(range(128, 160), " ")
+# Letters that make UTF-8 again in the encoding that they were read in. Where it has two bytes per
+# character, Chinese or Korean letters stand in an English text; then only longer UTF-8 is a proof.
+_RUN = re.compile("[^\x00-\x7f]{2,40}")
+_ONE_BYTE = (
+    "sloppy-windows-1252", "sloppy-windows-1250", "sloppy-windows-1251", "sloppy-windows-1253",
+    "sloppy-windows-1254", "sloppy-windows-1257", "mac-roman", "cp437", "cp850", "koi8-r",
+)  # fmt: skip
+_TWO_BYTES = ("gb18030", "cp932", "cp949", "cp950")
+
+
+def is_damaged(text: str) -> bool:
+    """Whether characters were damaged by a wrong encoding (mojibake)."""
+    if text.isascii():
+        return False
+    if _BYTES.search(text) or any(_was_utf8(found[0]) for found in _RUN.finditer(text)):
+        return True
+    return any(is_bad(found[0].translate(_C1)) for found in _NEIGHBOURS.finditer(text))
+
+
+def _was_utf8(letters: str) -> bool:
+    return any(_restored(letters, encoding) for encoding in _ONE_BYTE) or any(
+        char > "\u07ff" for encoding in _TWO_BYTES for char in _restored(letters, encoding)
+    )
+
+
+def _restored(letters: str, encoding: str) -> str:
+    """What they are if they are UTF-8 that was read in this encoding; empty if they are not."""
+    try:
+        restored = letters.encode(encoding).decode("utf-8")
+    except UnicodeError:
+        return ""
+    return restored if len(restored) <= len(letters) else ""
+
+
+# ── Nothing to read ──────────────────────────────────────────────────────────────────────────
+
+_LETTER = re.compile("[A-Za-z0-9]")
+_INVISIBLE = re.compile(f"[{FILLERS}\xad\u034f\u061c\u115f-\u1160\u17b4\u17b5\u180b-\u180f"
+                        "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\uffa0"
+                        "\ufff0-\ufffb\U000e0000-\U000e0fff]")  # fmt: skip
+
+
+def has_letters(text: str) -> bool:
+    """Whether there is a letter or a digit outside of tags: something that can be read."""
+    rest = TAG.sub(" ", text) if "<" in text else text
+    return bool(_LETTER.search(rest)) or any(map(_is_letter, rest))
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LN" and not is_invisible(char)
+
+
+def visible_chars(text: str) -> int:
+    """How many characters there are without blanks at the ends and what is not seen."""
+    if not text.isascii() and _INVISIBLE.search(text):
+        text = _INVISIBLE.sub("", text)
+    return len(text.strip())
