@@ -209,6 +209,10 @@ def score(
     output: Annotated[
         Path | None, typer.Option(help="File to write to. Default: standard output.")
     ] = None,
+    is_explained: Annotated[
+        bool, typer.Option("--explain", help="Also name the n-grams that moved each answer.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=0, help="How many n-grams to name.")] = 10,
 ) -> None:
     """Score each review of a file with the champion: one JSON line per row, in order."""
     from pipelines.serving import champion as serving_champion
@@ -226,7 +230,8 @@ def score(
             lambda share: progress.update(bar, completed=share),
             names=config.load().columns.text,
         )
-        lines = scoring.score_lines(champion, batches)
+        named_ngrams = top if is_explained else None
+        lines = scoring.score_lines(champion, batches, named_ngrams=named_ngrams)
         if output is None:
             sys.stdout.writelines(lines)
         else:

@@ -130,7 +130,7 @@ def test_what_other_modules_say_when_they_are_looked_through_is_kept_quiet(monke
 def test_the_lookup_table_is_not_stored():
     copy = load_model(dump_model(a_model()))
 
-    assert set(vars(copy["fingerprints"])) == {"ngram_max", "min_df", "bits", "vocabulary_"}
+    assert "_index" not in vars(copy["fingerprints"])
 
 
 class Canary:
@@ -220,7 +220,7 @@ def test_a_schema_that_is_none_is_refused(schema):
 
 def test_a_changed_byte_is_noticed():
     blob = bytearray(dump_model(a_model()))
-    coefficients = blob.index(b"NUMPY") + 200
+    coefficients = blob.index(b"NUMPY") + 140
     blob[coefficients] ^= 1
 
     with pytest.raises(ModelFormatError, match="Bad CRC-32"):
