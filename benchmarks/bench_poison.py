@@ -83,7 +83,9 @@ def held_share(
         places = rng.choice(pool.num_rows, size=4 * rows, replace=False)
         past = _history(judge, pool, np.split(places[rows:], 3)) if has_history else empty("")
         labels = _delivered(pool, places[:rows], share=share, rng=rng)
-        agreed = drift.agreement(list(map(str, places[:rows])), labels.tolist(), judge, past)
+        agreed = drift.agreement(
+            judge.are_positive(list(map(str, places[:rows]))), labels.tolist(), judge, past
+        )
         compared = drift.with_champion(agreed, settings, source="web")
         held += compared.value is None or compared.value > cast("float", compared.high)
     return held / repeats
@@ -92,7 +94,12 @@ def held_share(
 def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) -> History:
     is_positive = _is_positive(pool)
     found = [
-        drift.agreement(list(map(str, places)), is_positive[places].tolist(), judge, empty(""))
+        drift.agreement(
+            judge.are_positive(list(map(str, places))),
+            is_positive[places].tolist(),
+            judge,
+            empty(""),
+        )
         for places in before
     ]
     trailing = tuple(("", SimpleNamespace(agreement=one)) for one in found)

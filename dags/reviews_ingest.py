@@ -8,7 +8,8 @@ a past night; empty means the last complete day.
 #### What it does
 
 For each delivered file that has not been processed: copy it to its immutable place (`land`),
-check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Rows that break a
+check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Each of these
+tasks is named by its file. Rows that break a
 row rule go to quarantine, with reasons; the others count, and the retraining is started
 (`announce`).
 
@@ -17,8 +18,8 @@ row rule go to quarantine, with reasons; the others count, and the retraining is
 #### When it is red
 
 - A delivery is *held*: none of its rows count. Its own `validate` is red and its error says why and
-  where the report is. The other deliveries of the night still count, and the model is
-  retrained on them.
+  where the report is; *Browse, Incidents* has a page on it. The other deliveries of the night still
+  count, and the model is retrained on them.
 - A delivery was *not processed*, because a task of it failed for another reason. It is due
   again in the next run.
 - A source is *overdue*: what was delivered is processed, and `check_night` names what is missing.
@@ -34,7 +35,9 @@ stays held, however often it is cleared; to accept it, run `reviews_replay`.
 
 #### Runbook
 
-Held: `docs/runbooks/held-delivery.md`. Not processed: `docs/runbooks/ingest-incomplete.md`.
+Held: `docs/runbooks/held-delivery.md`; wrong labels: `docs/runbooks/poisoned-labels.md`. Not
+processed: `docs/runbooks/ingest-incomplete.md`. A file with another name or date than expected:
+`docs/runbooks/set-aside-delivery.md`.
 Overdue: `docs/runbooks/missing-delivery.md`. Late: `docs/runbooks/night-late.md`.
 """
 
@@ -42,7 +45,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, task, task_group
 from alerting import alert_task, late_after
-from loop_defaults import ACCEPTED, NIGHT, loop_dag, named
+from loop_defaults import ACCEPTED, FILE, NIGHT, loop_dag, named
 
 from pipelines.core import config
 from pipelines.steps import alerts, ingest
@@ -69,9 +72,10 @@ def reviews_ingest() -> None:
     @task_group(group_display_name="Each delivery")
     def delivery(landing_uri: str) -> None:
         """One file that upstream dropped: landed, validated, then accepted or held."""
-        arrival = named("Land the file")(ingest.land)(landing_uri, NIGHT)
-        validated = named("Validate its rows")(ingest.validate)(arrival)
-        named("Accept the rows that count")(ingest.accept)(arrival, validated)
+        arrival = named("Land the file", map_index_template=FILE)(ingest.land)(landing_uri, NIGHT)
+        validated = named("Validate its rows", map_index_template=FILE)(ingest.validate)(arrival)
+        accepting = named("Accept the rows that count", map_index_template=FILE)
+        accepting(ingest.accept)(arrival, validated)
 
     due = named("Find deliveries that are due")(ingest.find_deliveries)(NIGHT)
     done = delivery.expand(landing_uri=due)

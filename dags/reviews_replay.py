@@ -2,8 +2,9 @@
 
 #### When it runs
 
-By hand only. It is a **dry run unless you say otherwise**: `plan_replay` then logs what would
-happen to how many rows, and nothing is changed.
+By hand only. It is a **dry run unless you untick that**: the tab *Run report* then shows what would
+happen to how many rows, and nothing is changed. Its page under *Browse, Incidents* opens this form
+filled in.
 
 #### What it does
 

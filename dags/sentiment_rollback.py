@@ -2,8 +2,8 @@
 
 #### When it runs
 
-By hand only. It is a **dry run unless you say otherwise**: `plan_rollback` then shows in its log
-which version would be put back, and nothing is changed.
+By hand only. It is a **dry run unless you untick that**: the tab *Run report* then shows which
+version would be put back, and nothing is changed.
 
 #### What it does
 

@@ -6,6 +6,7 @@ All of them may report the same incident. It is sent once: see `pipelines.alerts
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from pipelines.alerts.alert import Run
 from pipelines.steps import alerts
+
+logger = logging.getLogger(__name__)
 
 _FAILED, _BACKFILL = "failed", "backfill"
 
@@ -44,6 +47,13 @@ def alert_failed_run(context: Any) -> None:
     dag = context["dag"]
     run = Run(dag_id=dag.dag_id, run_id=context["run_id"])
     alerts.alert_failed_run(run, f"Airflow says: {context.get('reason', '')}")
+
+
+def say_where(context: Any) -> None:
+    """Write into the log of a failed task where to look, called in its own process."""
+    run = Run(dag_id=context["dag"].dag_id, run_id=context["run_id"])
+    for name, url in alerts.where_to_look(run, context.get("exception")):
+        logger.error("%s: %s", name, url)
 
 
 async def alert_late(minutes: float, context: Any = None) -> None:

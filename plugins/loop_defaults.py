@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import pendulum
+from airflow.configuration import conf
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
-from alerting import alert_failed_run
+from alerting import alert_failed_run, say_where
+
+from pipelines.core.links import runbook_link
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import Task
 
 OWNER = "ml-platform"
+
+_BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+_RUNBOOK = re.compile(r"`(docs/runbooks/[a-z-]+\.md)`")
 
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
@@ -44,11 +52,22 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=30),
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
+    "on_failure_callback": say_where,
 }
 
 
-# Who did it, as the ledger and the champion log name a run. `links.actor` reads it.
-ACTOR = "airflow {{ dag.dag_id }} {{ run_id }}"
+# Who did it, as the ledger and the champion log name a run: the person who started it, if any, and
+# the run. `links.actor` reads it.
+ACTOR = (
+    "{{ dag_run.triggering_user_name ~ ' on ' if dag_run.triggering_user_name else '' }}"
+    "airflow {{ dag.dag_id }} {{ run_id }}"
+)
+
+# The name of a mapped task in Airflow's pages: the file that it is about, without its bucket.
+FILE = (
+    "{% set due = ti.xcom_pull(task_ids='find_deliveries', map_indexes=-1) %}"
+    "{{ due[ti.map_index].partition('/landing/')[2][:200] if due else ti.map_index }}"
+)
 
 
 def loop_dag(
@@ -71,7 +90,13 @@ def loop_dag(
         "on_failure_callback": alert_failed_run,
         "tags": [subject, f"owner:{OWNER}", "tier:1"],
     }
-    return dag(schedule=schedule, **shared | options)
+    manual = with_links(str(options.pop("doc_md")))
+    return dag(schedule=schedule, doc_md=manual, **shared | options)
+
+
+def with_links(manual: str) -> str:
+    """A DAG's manual in which the names of runbooks lead to their pages."""
+    return _RUNBOOK.sub(lambda match: f"[{match[1]}]({_BASE}{runbook_link(match[1])})", manual)
 
 
 def reason_param(kept_in: str) -> Param:

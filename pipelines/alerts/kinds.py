@@ -80,8 +80,10 @@ KINDS: Mapping[AlertName, AlertKind] = {
         "the champion log cannot be trusted as it is",
     ),
     "rollback_failed": AlertKind(
-        "critical", "rollback.md", ("sentiment_rollback.alert", "sentiment_rollback.failed"),
-        "a rollback that somebody asked for did not happen, or not as requested",
+        "critical", "rollback.md",
+        ("sentiment_rollback.alert", "sentiment_rollback.failed",
+         "sentiment_release.alert", "sentiment_release.failed"),
+        "a rollback or release that somebody asked for did not happen, or not as requested",
     ),
     "replay_failed": AlertKind(
         "warning", "replay.md", ("reviews_replay.alert", "reviews_replay.failed"),

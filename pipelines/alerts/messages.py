@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from pipelines.alerts.alert import Alert, Link, Run, make_alert
-from pipelines.alerts.kinds import RULE_ALERTS
-from pipelines.core.links import incidents_link, missing_link, run_link
+from pipelines.alerts.kinds import KINDS, RULE_ALERTS
+from pipelines.core.links import (
+    address,
+    card_link,
+    champion_link,
+    decision_link,
+    incidents_link,
+    missing_link,
+    report_link,
+    report_of_run_link,
+    run_link,
+    runbook_link,
+)
 from pipelines.core.record import sha256_of
 from pipelines.core.settings import AlertName, ChannelName
 from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome, Receipt
@@ -19,26 +29,29 @@ _DAG_ALERTS: dict[str, AlertName] = {
     "reviews_replay": "replay_failed",
     "sentiment_retrain": "retrain_failed",
     "sentiment_rollback": "rollback_failed",
+    "sentiment_release": "rollback_failed",
 }
 _OTHERS_COUNT = (
     "Not affected: the other deliveries of the night, and the champion, which stays in use."
 )
 _CHAMPION_STAYS = "Not affected: the champion, which stays in use."
-_WEB = re.compile(r"https?://[^\s]+")
 
 
-def links(run: Run | None, airflow_url: str, *more: Link) -> tuple[Link, ...]:
-    """The run's page, if Airflow's address is known, and more places to look."""
-    if run is None or not run.run_id:
-        return more
-    return (*_page(airflow_url, "run page", run_link(run.dag_id, run.run_id)), *more)
+def links(run: Run | None, airflow_url: str, kind: AlertName | None = None) -> tuple[Link, ...]:
+    """The pages of the run, its report and the kind's runbook, if Airflow's address is known."""
+    pages: list[Link] = []
+    if run is not None and run.run_id:
+        pages += _page(airflow_url, "run page", run_link(run.dag_id, run.run_id))
+        pages += _page(airflow_url, "run report", report_of_run_link(run.dag_id, run.run_id))
+    if kind is not None:
+        pages += _page(airflow_url, "runbook", runbook_link(KINDS[kind].runbook))
+    return tuple(pages)
 
 
 def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
     """A page below Airflow's address, if that is known."""
-    if not _WEB.fullmatch(airflow_url):
-        return ()
-    return (Link(name=name, url=airflow_url.rstrip("/") + link),)
+    url = address(airflow_url, link) if link else ""
+    return (Link(name=name, url=url),) if url else ()
 
 
 def held(
@@ -50,15 +63,17 @@ def held(
         if rule.severity == "critical" and not rule.is_passed
     ]  # fmt: skip
     is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
+    kind: AlertName = "poison_alarm" if is_poison else "held_delivery"
+    report = _page(airflow_url, "report", report_link(outcome.validation_key))
     return make_alert(
-        "poison_alarm" if is_poison else "held_delivery",
+        kind,
         outcome.delivery,
         _held_title(outcome, is_poison=is_poison),
         (
             f"File: {outcome.landing_key}",
             f"Why: {outcome.why}",
             f"Failed: {', '.join(broken)}." if validation else "Its validation cannot be read.",
-            f"None of its {outcome.delivered_rows:,} rows count.",
+            _none_count(outcome.delivered_rows),
             _OTHERS_COUNT,
         ),
         run=run,
@@ -66,7 +81,8 @@ def held(
         delivery=outcome.delivery,
         links=(
             *_page(airflow_url, "incident page", incidents_link(outcome.delivery)),
-            *links(run, airflow_url, Link(name="report", url=report_uri)),
+            *links(run, airflow_url, kind),
+            *(report or (Link(name="report", url=report_uri),)),
         ),
     )
 
@@ -81,8 +97,14 @@ def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
         run=run,
         night=receipt.night,
         delivery=receipt.delivery,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, "held_delivery"),
     )
+
+
+def _none_count(rows: int) -> str:
+    if rows:
+        return f"None of its {rows:,} rows count."
+    return "None of its rows count. How many it has is unknown: the file could not be read."
 
 
 def _held_title(outcome: Outcome, *, is_poison: bool) -> str:
@@ -105,7 +127,8 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
         ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
         run=run,
         night=night,
-        links=links(run, airflow_url),
+        links=_page(airflow_url, "incidents", incidents_link())
+        + links(run, airflow_url, "held_delivery"),
     )
 
 
@@ -120,7 +143,7 @@ def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -
         night=record.night,
         links=(
             *_page(airflow_url, "incident page", missing_link(record.night, record.source)),
-            *links(run, airflow_url),
+            *links(run, airflow_url, "missing_delivery"),
         ),
     )
 
@@ -136,7 +159,7 @@ def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
         (*(f"{file.landing_key}: {file.why}" for file in files[:5]), _OTHERS_COUNT),
         run=run,
         night=summary.night,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, "set_aside_delivery"),
     )
 
 
@@ -155,7 +178,7 @@ def unfinished(night: str, uris: Sequence[str], why: str, run: Run, airflow_url:
         ),
         run=run,
         night=night,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, "ingest_incomplete"),
     )
 
 
@@ -167,7 +190,7 @@ def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
         f"A run of {run.dag_id} failed",
         (why, _failed(run), "The log of the failed task shows why.", _champion_after(run)),
         run=run,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
     )
 
 
@@ -179,7 +202,7 @@ def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
         f"Cannot tell how the run of {run.dag_id} ended",
         (why, _failed(run), _champion_after(run)),
         run=run,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
     )
 
 
@@ -195,7 +218,9 @@ def approval_key(run: Run) -> str:
     return f"{run.dag_id} {run.run_id}"
 
 
-def waiting(version: str, why: str, hours: float, run: Run, airflow_url: str) -> Alert:
+def waiting(
+    version: str, why: str, hours: float, run: Run, airflow_url: str, *, decision_key: str = ""
+) -> Alert:
     """A model that waits for a person."""
     return make_alert(
         "approval_waiting",
@@ -208,7 +233,11 @@ def waiting(version: str, why: str, hours: float, run: Run, airflow_url: str) ->
             _CHAMPION_STAYS,
         ),
         run=run,
-        links=links(run, airflow_url),
+        links=(
+            *_page(airflow_url, "decision", decision_link(decision_key)),
+            *_page(airflow_url, "model card", card_link(decision_key)),
+            *links(run, airflow_url, "approval_waiting"),
+        ),
     )
 
 
@@ -224,7 +253,8 @@ def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
             "Not affected: accepted reviews and stored versions.",
         ),
         run=run,
-        links=links(run, airflow_url),
+        links=_page(airflow_url, "champion", champion_link())
+        + links(run, airflow_url, "champion_put_back"),
     )
 
 
@@ -237,7 +267,8 @@ def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
         (why, "Nothing is promoted until it is repaired.",
          "Consumers that have loaded a champion keep using it."),
         run=run,
-        links=links(run, airflow_url),
+        links=_page(airflow_url, "champion", champion_link())
+        + links(run, airflow_url, "champion_log_broken"),
     )  # fmt: skip
 
 
@@ -250,7 +281,7 @@ def late(run: Run, minutes: float, airflow_url: str) -> Alert:
         (f"It is not finished {minutes:g} minutes after it was queued.",
          "It may still succeed: nothing was stopped.", _CHAMPION_STAYS),
         run=run,
-        links=links(run, airflow_url),
+        links=links(run, airflow_url, "night_late"),
     )  # fmt: skip
 
 

@@ -94,7 +94,8 @@ class DeliveryHeldError(DataError):
         self.landing_key, self.delivery, self.report_uri = landing_key, delivery, report_uri
         super().__init__(
             f"delivery {landing_key!r} is held, none of its rows count: {why} "
-            f"Its bytes are kept under deliveries/{delivery}/. Full findings: {report_uri}"
+            f"Its bytes are kept under deliveries/{delivery}/. Full findings: {report_uri} "
+            "What to do: docs/runbooks/held-delivery.md"
         )
 
 

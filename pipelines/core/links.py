@@ -13,12 +13,17 @@ ROOT = "/retraining"
 
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
-DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK)
+RELEASE = "sentiment_release"
+DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK, RELEASE)
 
 VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
 _DECISION_KEY = re.compile(
     r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"
 )
+
+_ACTOR = re.compile(r"(?:(.+) on )?airflow (\S+) (\S+)")
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_WEB = re.compile(r"https?://[^\s]+")
 
 FormValue = str | int | bool | None | list[int] | list[str]
 
@@ -35,6 +40,11 @@ def form_link(dag_id: str, params: Mapping[str, FormValue] | None = None) -> str
         if value is not None
     }
     return f"{ROOT}/forms/{quote(dag_id, safe='')}" + (f"?{urlencode(filled)}" if filled else "")
+
+
+def quoted(name: str) -> str:
+    """A foreign name as one part of a path."""
+    return quote(name, safe="")
 
 
 def run_link(dag_id: str, run_id: str) -> str:
@@ -56,11 +66,10 @@ class Actor(NamedTuple):
 
 def actor(recorded: str) -> Actor:
     """The actor that a record names, e.g. ``vera on airflow <dag> <run>``."""
-    before, _, run = recorded.partition("airflow ")
-    dag_id, _, run_id = run.partition(" ")
-    if dag_id not in DAGS or not run_id or " " in run_id:
+    match = _ACTOR.fullmatch(recorded)
+    if match is None or match[2] not in DAGS:
         return Actor(recorded, None)
-    person = before.removesuffix(" on ")
+    person, dag_id, run_id = match.groups()
     return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
 
 
@@ -87,6 +96,16 @@ def card_link(decision_key: str) -> str:
     return f"{link}/card" if link else ""
 
 
+def compare_link(decision_key: str = "", other_key: str = "") -> str:
+    """Two decided versions side by side; the newest champion where the other is not given."""
+    chosen = {
+        name: link.removeprefix(f"{decisions_link()}/")
+        for name, key in (("one", decision_key), ("other", other_key))
+        if (link := decision_link(key))
+    }
+    return f"{ROOT}/compare" + (f"?{urlencode(chosen)}" if chosen else "")
+
+
 def report_link(validation_key: str) -> str:
     """A validation report, by the key of its ``validation.json``; empty for any other key."""
     match = VALIDATION_KEY.fullmatch(validation_key)
@@ -105,6 +124,31 @@ def incidents_until_link(night: str) -> str:
 def missing_link(night: str, source: str) -> str:
     """A source that was overdue on a night."""
     return f"{incidents_link()}/missing/{quote(night, safe='')}/{quote(source, safe='')}"
+
+
+def source_link(source: str) -> str:
+    """How a source did over time; empty for a name that no source can have."""
+    return f"{ROOT}/sources/{source}" if _SOURCE.fullmatch(source) else ""
+
+
+def sources_link() -> str:
+    return f"{ROOT}/sources"
+
+
+def task_link(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """A task of a run in Airflow's own pages, with its log."""
+    task = f"{run_link(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
+    return task if map_index < 0 else f"{task}/mapped/{map_index}"
+
+
+def address(airflow_url: str, link: str) -> str:
+    """The whole address of a page; empty where Airflow's address is not known."""
+    return f"{airflow_url.rstrip('/')}{link}" if _WEB.fullmatch(airflow_url) else ""
+
+
+def runbooks_link() -> str:
+    """The list of all runbooks."""
+    return f"{ROOT}/runbooks"
 
 
 def runbook_link(path: str) -> str:

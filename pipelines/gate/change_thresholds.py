@@ -60,9 +60,25 @@ def _mcnemar(paired: PairedComparison, policy: GateSettings) -> GateRule:
         observed=paired.mcnemar_p_value,
         limit=policy.significance,
         sentence=f"Of {paired.rows:,} reviews the challenger newly gets {won:,} right and "
-        f"{lost:,} wrong; chance alone would be this uneven {paired.mcnemar_p_value:.1%} of the "
-        "time" + (": it is reliably worse." if is_worse else "."),
+        f"{lost:,} wrong; p = {paired.mcnemar_p_value:.3f}: "
+        + _difference(paired, paired.mcnemar_p_value, policy, is_worse=is_worse),
     )
+
+
+def _difference(
+    paired: PairedComparison, p_value: float, policy: GateSettings, *, is_worse: bool
+) -> str:
+    """What a p-value says of who is right more often."""
+    if is_worse:
+        return "reliably worse."
+    if p_value < policy.significance and paired.only_challenger_right > paired.only_other_right:
+        return "reliably better."
+    return "no evidence of a difference."
+
+
+def _points(share: float) -> str:
+    """A change of a share, in points of a hundred."""
+    return f"{100 * share:+.2f} points"
 
 
 def _recall_drop(champion: Metrics, challenger: Metrics, policy: GateSettings) -> GateRule:
@@ -78,8 +94,8 @@ def _recall_drop(champion: Metrics, challenger: Metrics, policy: GateSettings) -
         observed=drops[worse],
         limit=policy.max_recall_drop,
         sentence=f"The recall of the class that loses more, the {worse} reviews, is "
-        f"{getattr(challenger, f'recall_{worse}'):.2%}, a change of {-drops[worse]:+.2%}; "
-        f"at most {policy.max_recall_drop:.2%} may be lost.",
+        f"{getattr(challenger, f'recall_{worse}'):.2%}, a change of {_points(-drops[worse])}; "
+        f"at most {100 * policy.max_recall_drop:.2f} points may be lost.",
     )
 
 
@@ -96,10 +112,12 @@ def _margins(
         low=paired.accuracy_change_low,
         high=paired.accuracy_change_high,
         detectable=paired.accuracy_detectable,
-        sentence=f"Compared with the {other}, accuracy changes by {paired.accuracy_change:+.2%}; "
-        f"with {paired.confidence:.0%} confidence by at least {paired.accuracy_change_low:+.2%}. A "
-        f"drop of {policy.max_accuracy_drop:.2%} must be ruled out. {paired.rows:,} reviews would "
-        f"show a change of {paired.accuracy_detectable:.2%} four times out of five.",
+        sentence=f"Compared with the {other}, accuracy changes by "
+        f"{_points(paired.accuracy_change)}; with {paired.confidence:.0%} confidence by at least "
+        f"{_points(paired.accuracy_change_low)}. A drop of "
+        f"{100 * policy.max_accuracy_drop:.2f} points must be ruled out. The smallest change that "
+        f"{paired.rows:,} reviews detect four times out of five is "
+        f"{100 * paired.accuracy_detectable:.2f} points.",
     )
     yield GateRule(
         rule=f"{prefix}log_loss_rise",
@@ -112,8 +130,8 @@ def _margins(
         detectable=paired.log_loss_detectable,
         sentence=f"Compared with the {other}, log loss changes by {paired.log_loss_change:+.4f}; "
         f"with {paired.confidence:.0%} confidence by at most {paired.log_loss_change_high:+.4f}. A "
-        f"rise of {policy.max_log_loss_rise:.4f} must be ruled out. These reviews would show a "
-        f"change of {paired.log_loss_detectable:.4f} four times out of five.",
+        f"rise of {policy.max_log_loss_rise:.4f} must be ruled out. The smallest change that these "
+        f"reviews detect four times out of five is {paired.log_loss_detectable:.4f}.",
     )
 
 
@@ -137,8 +155,7 @@ def _newest(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         high=paired.log_loss_change_high,
         detectable=paired.log_loss_detectable,
         sentence=f"On {paired.rows:,} held out reviews of the newest nights log loss changes by "
-        f"{paired.log_loss_change:+.4f}, between {paired.log_loss_change_low:+.4f} and "
-        f"{paired.log_loss_change_high:+.4f}: "
+        f"{paired.log_loss_change:+.4f} ({_log_loss_interval(paired)}): "
         + ("reliably worse, and " if is_worse else "not reliably worse, or not ")
         + f"by more than {policy.max_log_loss_rise:.4f}.",
     )
@@ -157,7 +174,7 @@ def _golden_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateR
         limit=policy.max_golden_drop,
         sentence=f"Of {challenger.rows:,} hand-written reviews the challenger gets "
         f"{challenger.accuracy:.1%} right, the champion {champion.accuracy:.1%}; at most "
-        f"{policy.max_golden_drop:.1%} may be lost.",
+        f"{100 * policy.max_golden_drop:.1f} points may be lost.",
     )
 
 
@@ -178,8 +195,9 @@ def _behaviour_drop(evaluation: Evaluation, policy: GateSettings) -> Iterator[Ga
         limit=policy.max_behaviour_drop,
         sentence=f"Of all cases of the behavioural suite the challenger fails "
         f"{_failure_share(challenger):.1%}, the champion {_failure_share(champion):.1%}; "
-        f"{policy.max_behaviour_drop:.1%} more are allowed, and {policy.max_capability_drop:.0%} "
-        "more of one capability" + (f". Beyond that limit: {names}." if broken else "."),
+        f"{100 * policy.max_behaviour_drop:.1f} points more are allowed, and "
+        f"{100 * policy.max_capability_drop:.0f} points more of one capability"
+        + (f". Beyond that limit: {names}." if broken else "."),
     )
 
 
@@ -221,10 +239,10 @@ def _slice(
         high=paired.accuracy_change_high,
         detectable=paired.accuracy_detectable,
         sentence=f"On the {part.rows:,} reviews with {part.name} accuracy changes by "
-        f"{paired.accuracy_change:+.2%}, between {paired.accuracy_change_low:+.2%} and "
-        f"{paired.accuracy_change_high:+.2%}; looking at all slices at once, chance alone would be "
-        f"this uneven {p_value:.0%} of the time"
-        + (": this slice is reliably worse." if is_worse else "."),
+        f"{_points(paired.accuracy_change)} ({paired.confidence:.0%} interval "
+        f"{100 * paired.accuracy_change_low:+.2f} to {100 * paired.accuracy_change_high:+.2f}). "
+        f"p = {p_value:.3f} (Holm-adjusted): "
+        + _difference(paired, p_value, policy, is_worse=is_worse),
     )
 
 
@@ -261,9 +279,9 @@ def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         low=paired.log_loss_change_low,
         high=paired.log_loss_change_high,
         detectable=paired.log_loss_detectable,
-        sentence=f"Log loss changes by {paired.log_loss_change:+.4f}, between "
-        f"{paired.log_loss_change_low:+.4f} and {paired.log_loss_change_high:+.4f}: the challenger "
-        "is " + ("reliably better." if is_better else "not reliably better."),
+        sentence=f"Log loss changes by {paired.log_loss_change:+.4f} "
+        f"({_log_loss_interval(paired)}): the challenger is "
+        + ("reliably better." if is_better else "not reliably better."),
     )
     yield GateRule(
         rule="stale_champion",
@@ -271,6 +289,17 @@ def gain(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
         is_passed=age >= policy.refresh_after_nights,
         observed=age,
         limit=policy.refresh_after_nights,
-        sentence=f"The champion was not trained on the last {age:,} nights; from "
-        f"{policy.refresh_after_nights:,} nights on a model that is not worse replaces it.",
+        sentence=f"The champion is {_nights(age)} old; after "
+        f"{_nights(policy.refresh_after_nights)} any model that is no worse replaces it.",
+    )
+
+
+def _nights(count: int) -> str:
+    return "1 night" if count == 1 else f"{count:,} nights"
+
+
+def _log_loss_interval(paired: PairedComparison) -> str:
+    return (
+        f"{paired.confidence:.0%} interval {paired.log_loss_change_low:+.4f} to "
+        f"{paired.log_loss_change_high:+.4f}"
     )

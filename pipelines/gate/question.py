@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
+from pipelines.core import links
 from pipelines.core.escaping import escaped, plain
+from pipelines.gate.card.sentences import deciding, passed_sentence
 from pipelines.records.decisions import Decision, GateRule
 
 MAX_CHARS = 20_000  # of the whole question
+MAX_ROWS = 10  # rules: the form with the answers is below them
 _MAX_CELL_CHARS = 400
 _BLOCK = re.compile(r"^(\d{0,9})([-+=.)])")  # begins a list or a rule at the start of a line
 
 
-def describe(decision: Decision, *, timeout_hours: float) -> str:
+def describe(decision: Decision, *, timeout_hours: float, airflow_url: str = "") -> str:
     """Which version needs approval, why, and what each answer does; at most `MAX_CHARS`.
 
-    Its first line is the same if, and only if, the question is about the same decision.
+    Its first line is the same if, and only if, the question is about the same decision. The form
+    with the answers follows below it, so it lists only the rules that decided. It links the
+    decision and the model card, below ``airflow_url`` where that is known.
     """
     text = (
         f"Version **{decision.version}** needs approval to become champion, because "
         f"{_because(decision)}. Decision {decision.digest()[:16]}.\n\n> {escape(decision.why)}\n\n"
-        f"{_answers(decision, timeout_hours)}\n\n"
+        f"{_answers(decision, timeout_hours)}\n\n{_pages(decision, airflow_url)}\n\n"
     )
     return text + _table(decision, MAX_CHARS - len(text))
+
+
+def _pages(decision: Decision, airflow_url: str) -> str:
+    """Where the evidence is: pages of ours, by their addresses or below this Airflow's root."""
+    pages = {
+        "All rules, scores and plots": links.decision_link(decision.object_key),
+        "model card": links.card_link(decision.object_key),
+        "how to decide": links.runbook_link("docs/runbooks/approval.md"),
+    }
+    shown = {words: links.address(airflow_url, page) or page for words, page in pages.items()}
+    return ", ".join(f"[{words}]({page})" for words, page in shown.items() if page) + "."
 
 
 def escape(text: str) -> str:
@@ -54,21 +69,22 @@ def _answers(decision: Decision, timeout_hours: float) -> str:
 
 
 def _table(decision: Decision, max_chars: int) -> str:
-    """All rules, failed ones first; those that do not fit are counted."""
+    """The rules that decided; those that do not fit, and those that passed, are counted."""
+    rows = [_row(rule) for rule in deciding(decision)]
+    passed = f"\n\n{passed_sentence(decision)}"
+    if not rows:
+        return passed.strip()
     lines = ["| | rule | result |", "|---|---|---|"]
-    rows = [_row(rule) for rule in _worst_first(decision.rules)]
-    left_out = "\n\n{:,} more rules are not shown: python -m pipelines decision show {}"
+    left_out = "\n\n{:,} more rules that failed are not shown: python -m pipelines decision show {}"
     room = max_chars - sum(map(len, lines)) - len(left_out) - len(decision.version) - 20
+    room -= len(passed)
     for number, row in enumerate(rows):
         room -= len(row) + 1
-        if room < 0:
-            return "\n".join(lines) + left_out.format(len(rows) - number, decision.version)
+        if room < 0 or number == MAX_ROWS:
+            left = left_out.format(len(rows) - number, decision.version)
+            return "\n".join(lines) + left + passed
         lines.append(row)
-    return "\n".join(lines)
-
-
-def _worst_first(rules: Iterable[GateRule]) -> list[GateRule]:
-    return sorted(rules, key=lambda rule: rule.is_passed)
+    return "\n".join(lines) + passed
 
 
 def _row(rule: GateRule) -> str:

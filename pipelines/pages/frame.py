@@ -10,22 +10,29 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final, Literal
 
-from jinja2 import Environment
-from markupsafe import Markup
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.core import links, templating
+from pipelines.core.escaping import visible
 from pipelines.gate.card.svg import without_style
 
-Section = Literal["champion", "decisions", "incidents", "run", "form", ""]
+Way = Sequence[tuple[str, str]]
+Section = Literal["champion", "decisions", "incidents", "sources", "runbooks", "run", "form", ""]
 
 NAVIGATION: Final = (
     ("champion", "Champion", links.champion_link()),
     ("decisions", "Decisions", links.decisions_link()),
     ("incidents", "Incidents", links.incidents_link()),
+    ("sources", "Sources", links.sources_link()),
+    ("runbooks", "Runbooks", links.runbooks_link()),
 )
 
 
@@ -42,10 +49,18 @@ class Button(View):
     link: str
     is_allowed: bool
     dag_id: str
+    tone: str = ""  # plain, danger
 
 
 def render(
-    template: str, *, title: str, section: Section = "", base: str = "", **parts: Any
+    template: str,
+    *,
+    title: str,
+    section: Section = "",
+    base: str = "",
+    way: Way = (),
+    refresh_seconds: int = 0,
+    **parts: Any,
 ) -> str:
     """A whole page.
 
@@ -60,6 +75,10 @@ def render(
     base : str
         What Airflow's root is called from outside, without a final slash; templates write it before
         each link.
+    way : sequence of (str, str)
+        The pages above this one, as label and link.
+    refresh_seconds : int
+        After how many seconds a visible page is loaded again; 0 for never.
     **parts
         What the template asks for; leaving one out is an error.
     """
@@ -70,6 +89,8 @@ def render(
             title=title,
             section=section,
             base=base,
+            way=way,
+            refresh_seconds=refresh_seconds,
             navigation=NAVIGATION,
             css=Markup(style()),  # noqa: S704 - a file of ours
             js=Markup(script()),  # noqa: S704 - a file of ours
@@ -136,4 +157,33 @@ def _count(value: int) -> str:
 def _environment() -> Environment:
     environment = templating.markup("pipelines.pages", trim_blocks=True, lstrip_blocks=True)
     environment.filters["count"] = _count
+    environment.filters["moment"] = _moment
+    environment.filters["linked"] = _linked
     return environment
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?: UTC|Z|\+00:00)?")
+_RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md")
+
+
+def _moment(at: str) -> Markup | str:
+    """A time of ours in UTC, which the page's script also shows in the reader's zone."""
+    match = _MOMENT.fullmatch(at)
+    if match is None:
+        return at
+    day, second = match.groups()
+    return Markup('<time datetime="{0}T{1}Z">{0} {1} UTC</time>').format(day, second)
+
+
+@pass_context
+def _linked(context: Context, text: str) -> Markup:
+    """A text of ours in which the names of runbooks lead to their pages."""
+    base = context["base"]
+    parts: list[Markup] = []
+    end = 0
+    for match in _RUNBOOK.finditer(text):
+        link = f"{base}{links.runbook_link(match[0])}"
+        parts.append(escape(visible(text[end : match.start()])))
+        parts.append(Markup('<a href="{}">{}</a>').format(link, match[0]))
+        end = match.end()
+    return Markup("").join([*parts, escape(visible(text[end:]))])

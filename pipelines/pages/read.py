@@ -21,6 +21,8 @@ from pipelines.registry.registry import Registry
 logger = logging.getLogger(__name__)
 
 
+_MOST_UNCHANGED = 50  # pins and releases in a row that a page looks behind
+
 Name = TypeVar("Name")
 Value = TypeVar("Value")
 
@@ -68,6 +70,30 @@ def history(registry: Registry) -> tuple[list[LogEntry], str]:
             "the champion log cannot be read: %s", sentence(error), exc_info=not is_expected
         )
         return [], sentence(error)
+
+
+@dataclass(frozen=True)
+class Reigning:
+    """The champion: the newest entry of the log, and the one since which it is champion."""
+
+    entry: LogEntry
+    began: LogEntry
+
+
+def reigning(registry: Registry) -> Reigning | None:
+    """The champion, without reading the whole log; None while there is none.
+
+    Pins and releases do not change who is champion. After very many of them the page says since
+    when the oldest of those that were read holds.
+    """
+    entry = began = registry.log.champion()
+    if entry is None or began is None:
+        return None
+    for _ in range(_MOST_UNCHANGED):
+        if began.kind in {"promotion", "rollback"} or began.generation == 1:
+            break
+        began = registry.log.entry(began.generation - 1)
+    return Reigning(entry, began)
 
 
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:

@@ -25,12 +25,15 @@ class Viewer:
     name: str
     may_start: Callable[[str], bool]  # a run of this DAG
 
-    def button(self, label: str, dag_id: str, params: Mapping[str, links.FormValue]) -> Button:
+    def button(
+        self, label: str, dag_id: str, params: Mapping[str, links.FormValue], tone: str = ""
+    ) -> Button:
         return Button(
             label=label,
             link=links.form_link(dag_id, params),
             is_allowed=self.may_start(dag_id),
             dag_id=dag_id,
+            tone=tone,
         )
 
 

@@ -61,6 +61,16 @@ class Example(Record):
     reasons: tuple[str, ...]
     review_id: str
     text: str
+    label: str = ""  # as it was delivered
+
+
+class Disputed(Record):
+    """One row that the champion labels otherwise, cut short. The text is hostile: escape it."""
+
+    row: int  # position in the delivery, from 0
+    review_id: str
+    label: str  # as it was delivered; the champion reads the other one
+    text: str
 
 
 class Validation(StoredRecord):
@@ -78,6 +88,7 @@ class Validation(StoredRecord):
     reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
     rules: tuple[RuleResult, ...]
     examples: tuple[Example, ...] = ()
+    disputed: tuple[Disputed, ...] = ()  # the first of them, where the champion agrees too rarely
     profile: Profile | None = None  # None: no rows could be read
     reference: Profile | None = None  # of the trailing deliveries together
     agreement: Agreement | None = None

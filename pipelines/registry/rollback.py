@@ -177,6 +177,16 @@ def _next_entry(registry: Registry, before: LogEntry, **changes: Any) -> LogEntr
     return before.model_copy(update=follows | changes)
 
 
+def check_withdrawn(registry: Registry, version: str) -> None:
+    """Raise `PromotionError` unless the version was rolled back and not released since."""
+    withdrawn = registry.log.withdrawn()
+    if version not in withdrawn:
+        raise PromotionError(
+            f"version {version!r} is not withdrawn. Withdrawn versions: "
+            f"{', '.join(sorted(withdrawn)) or 'none'}"
+        )
+
+
 def release(registry: Registry, version: str, *, actor: str, reason: str) -> LogEntry:
     """Let a version that was rolled back compete again; the champion stays.
 
@@ -189,12 +199,7 @@ def release(registry: Registry, version: str, *, actor: str, reason: str) -> Log
     """
     if not reason.strip():
         raise PromotionError("a release needs a reason, which is kept in the log")
-    withdrawn = registry.log.withdrawn()
-    if version not in withdrawn:
-        raise PromotionError(
-            f"version {version!r} is not withdrawn. Withdrawn versions: "
-            f"{', '.join(sorted(withdrawn)) or 'none'}"
-        )
+    check_withdrawn(registry, version)
     before = registry.log.history()[-1]
     token = sha256_of(f"release {version} after {before.digest()}".encode())
     return registry.append(

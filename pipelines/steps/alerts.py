@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.alerts import messages
 from pipelines.alerts.alert import Alert, Run
-from pipelines.core import config
-from pipelines.core.errors import TrustError, concerns_one_record, sentence
+from pipelines.core import config, links
+from pipelines.core.errors import DeliveryHeldError, TrustError, concerns_one_record, sentence
 from pipelines.steps.context import Loop, open_loop
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_HELD_ALERTS = 5  # per night; one more alert counts the others. Poison alarms: all
+
+_RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md")
 
 # Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
 _RED_BY_DELIVERIES = ("delivery.", "check_night")
@@ -58,6 +61,11 @@ def alert_rollback(run: Run) -> None:
     _look(run, lambda loop: run_alerts(loop, run), "retrain")
 
 
+def alert_release(run: Run) -> None:
+    """Report that a release failed."""
+    _look(run, lambda _loop: failed_alerts(run), "retrain")
+
+
 def alert_replay(run: Run) -> None:
     """Report that a replay failed."""
     _look(run, lambda _loop: failed_alerts(run), "ingest")
@@ -75,6 +83,17 @@ def alert_failed_run(run: Run, why: str) -> None:
     except Exception as error:  # noqa: BLE001 - notify people all the same
         logger.warning("cannot tell whether %s was checked: %s", run.run_id, sentence(error))
     notifier.notify(messages.failed_run(run, _airflow_url(), why))
+
+
+def where_to_look(run: Run, error: object) -> list[tuple[str, str]]:
+    """Names and addresses of the pages on a failed task; none where Airflow's is not known."""
+    pages = [("Run report", links.report_of_run_link(run.dag_id, run.run_id))]
+    if isinstance(error, DeliveryHeldError):
+        pages.append(("Incident", links.incidents_link(error.delivery)))
+    named = dict.fromkeys(_RUNBOOK.findall(str(error)))
+    pages += [("What to do", links.runbook_link(path)) for path in named]
+    url = _airflow_url()
+    return [(name, page) for name, link in pages if (page := links.address(url, link))]
 
 
 def alert_late(run: Run, minutes: float) -> None:
@@ -107,7 +126,10 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
             return
         decision = context.read_decision(decision_uri)
         hours = config.load().approval.timeout_hours
-        alert = messages.waiting(decision.version, decision.why, hours, run, _airflow_url())
+        alert = messages.waiting(
+            decision.version, decision.why, hours, run, _airflow_url(),
+            decision_key=decision.object_key,
+        )  # fmt: skip
         notifier.notify(alert)
     except Exception as error:  # noqa: BLE001 - the question must be asked
         logger.warning("could not report that the run waits for a person: %s", sentence(error))

@@ -53,7 +53,11 @@ def describe_decision(decision_uri: str) -> str:
 
     loop = open_loop()
     decision = loop.registry.decisions.decision(loop.key(decision_uri))
-    return question.describe(decision, timeout_hours=loop.settings.approval.timeout_hours)
+    return question.describe(
+        decision,
+        timeout_hours=loop.settings.approval.timeout_hours,
+        airflow_url=loop.settings.alerts.airflow_url,
+    )
 
 
 def record_reply(decision_uri: str, reply: Reply | None) -> bool:

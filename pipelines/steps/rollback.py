@@ -1,4 +1,4 @@
-"""The steps of `sentiment_rollback`: plan, then apply."""
+"""The steps of `sentiment_rollback` and `sentiment_release`: plan, then apply."""
 
 from __future__ import annotations
 
@@ -30,4 +30,39 @@ def apply_rollback(plan_uri: str, actor: str) -> str:
     loop = open_loop()
     plan = loop.models.get_record(loop.key(plan_uri), RollbackPlan)
     entry = rollback.apply_plan(loop.registry, plan, actor=actor)
+    return loop.models.uri(entry.object_key)
+
+
+def plan_release(version: str) -> str:
+    """Check that a version is withdrawn, so that it can be released; returns the version.
+
+    Raises
+    ------
+    PromotionError
+        If it is not.
+    """
+    from pipelines.registry import rollback
+
+    rollback.check_withdrawn(open_loop().registry, version)
+    logger.info("Version %s is withdrawn and can be released", version)
+    return version
+
+
+def apply_release(version: str, actor: str, reason: str) -> str:
+    """Let a withdrawn version compete again; returns the log entry's URI.
+
+    Repeating it for the same reason returns the entry that was written first.
+    """
+    from pipelines.registry import rollback
+
+    loop = open_loop()
+    done = [
+        entry
+        for entry in loop.registry.log.history()
+        if (entry.kind, entry.subject, entry.reason, entry.actor)
+        == ("release", version, reason, actor)
+    ]
+    entry = (
+        done[-1] if done else rollback.release(loop.registry, version, actor=actor, reason=reason)
+    )
     return loop.models.uri(entry.object_key)

@@ -42,6 +42,8 @@ class Checked:
         With the champion, if there is one.
     found : dict
         As `Rows.found`.
+    disputed : tuple of int
+        Positions of the rows that the champion labels otherwise.
     """
 
     findings: list[Finding]
@@ -51,6 +53,7 @@ class Checked:
     profile: Profile
     agreement: Agreement | None
     found: dict[str, dict[str, int]]
+    disputed: tuple[int, ...] = ()
 
     @property
     def results(self) -> Iterator[RuleResult]:
@@ -89,7 +92,9 @@ def check_rows(
     reasons = _reasons(findings)
     good = [row for row in range(len(rows)) if row not in reasons]
     profile = profiles.describe(measured, good)
-    agreed = _agreement(rows, good, labeller, history)
+    answers = _answers(rows, good, labeller)
+    labels = [rows.label[row] == POSITIVE for row in good]
+    agreed = drift.agreement(answers, labels, labeller, history)
     compared: list[drift.Compared] = []  # without good rows it is held, and nothing is compared
     if good:
         newest = max(day for row in good if (day := rows.written_on[row]) is not None)
@@ -102,7 +107,10 @@ def check_rows(
     batch_rules = rules.batch_rules(settings, delivered_rows=len(rows))
     findings += run_rules(batch, [*batch_rules, *drift.as_rules(compared)])
     notes = tuple(drift.notes(compared))
-    return Checked(findings, notes, reasons, measured, profile, agreed, rows.found)
+    disputed = tuple(
+        row for row, answer, label in zip(good, answers, labels, strict=False) if answer != label
+    )
+    return Checked(findings, notes, reasons, measured, profile, agreed, rows.found, disputed)
 
 
 def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
@@ -136,12 +144,12 @@ def _batch_frame(
     )
 
 
-def _agreement(
-    rows: Rows, good: list[int], labeller: Labeller | None, history: History
-) -> Agreement | None:
+def _answers(rows: Rows, good: list[int], labeller: Labeller | None) -> list[bool]:
+    """Whether the champion labels each good row as positive; empty without a champion."""
+    if labeller is None or not good:
+        return []
     texts = [text for row in good if (text := rows.text[row]) is not None]
-    are_positive = [rows.label[row] == POSITIVE for row in good]
-    return drift.agreement(texts, are_positive, labeller, history)
+    return [bool(answer) for answer in labeller.are_positive(texts)]
 
 
 # ── In words ─────────────────────────────────────────────────────────────────────────────────
@@ -188,16 +196,12 @@ def _sentence(finding: Finding, delivered_rows: int, found: Mapping[str, int]) -
         return (
             f"{count:,} of {delivered_rows:,} rows {rule.meaning} (expected: {rule.limit}){values}."
         )
-    return f"{rule.name}: {rule.meaning} {_shown(finding.observed)} (allowed: {rule.limit})."
+    if finding.observed is None or rule.says is None:
+        return f"{rule.name} cannot be computed (allowed: {rule.limit})."
+    return f"{rule.says(finding.observed, finding.is_passed)} ({rule.name})."
 
 
 def _values(found: Mapping[str, int]) -> str:
     """The first distinct values and how many rows have each; the values are foreign."""
     shown = (f"'{visible(value)}' ({count:,})" for value, count in found.items())
     return f"; found {', '.join(shown)}" if found else ""
-
-
-def _shown(observed: float | None) -> str:
-    if observed is None:
-        return "cannot be computed"
-    return f"is {observed:,.0f}" if observed == int(observed) else f"is {observed:.4f}"

@@ -8,10 +8,10 @@ cannot be compared yet becomes a note, never a pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipelines.core.settings import ValidationSettings
 from pipelines.records.validations import Agreement, Profile, RuleResult
@@ -34,10 +34,15 @@ class Labeller(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """One number that a delivery is compared by, or why it cannot be."""
+    """One number that a delivery is compared by, or why it cannot be.
+
+    ``meaning`` is the start of a sentence that goes on with how the number lies to a limit, which
+    is shown in ``unit``: a number, or points of a share.
+    """
 
     name: str
     meaning: str
+    unit: Literal["", "days", "points", "times"] = ""
     value: float | None = None
     usual_low: float | None = None
     usual_high: float | None = None
@@ -50,7 +55,10 @@ def freshness(newest: date | None, night: date, settings: ValidationSettings) ->
     """How old the newest review is that breaks no row rule."""
     return Compared(
         "freshness",
-        "the age in days of the newest review",
+        "The age of the newest review"
+        if newest is None
+        else f"The newest review was written on {newest}. Its age",
+        "days",
         value=None if newest is None else float((night - newest).days),
         high=float(settings.max_age_days),
     )
@@ -74,11 +82,11 @@ def with_history(
         size,
         _balance(profile, reference, settings),
         _drift(
-            "length_drift", "the drift of text lengths", profile.chars, reference.chars,
+            "length_drift", "The drift of text lengths", profile.chars, reference.chars,
             settings.warn_length_psi, settings.max_length_psi,
         ),
         _drift(
-            "vocabulary_drift", "the drift of words and word pairs", profile.ngrams,
+            "vocabulary_drift", "The drift of words and word pairs", profile.ngrams,
             reference.ngrams, settings.warn_vocabulary_psi, settings.max_vocabulary_psi,
         ),
     ]  # fmt: skip
@@ -91,8 +99,8 @@ def _row_count(rows: int, history: History, settings: ValidationSettings) -> Com
         return Compared(name, "", why_not=f"{seen} trailing deliveries, {needed} are needed")
     usual, most = settings.warn_row_count_factor, settings.max_row_count_factor
     return Compared(
-        name, f"the row count as a multiple of the trailing mean of {mean:,.0f}", rows / mean,
-        usual_low=1 / usual, usual_high=usual, low=1 / most, high=most,
+        name, f"The file has {rows:,} rows; the trailing mean is {mean:,.0f}. The ratio", "times",
+        rows / mean, usual_low=1 / usual, usual_high=usual, low=1 / most, high=most,
     )  # fmt: skip
 
 
@@ -102,7 +110,8 @@ def _balance(profile: Profile, reference: Profile, settings: ValidationSettings)
     by_chance = CHANCE_FACTOR * _standard_error(before, profile.rows, reference.rows)
     return Compared(
         "class_balance_change",
-        f"the change of the share of positive reviews from {before:.1%} to {now:.1%}",
+        f"The share of positive reviews went from {before:.1%} to {now:.1%}. The change",
+        "points",
         abs(now - before),
         usual_high=max(settings.warn_positive_share_change, by_chance),
         high=max(settings.max_positive_share_change, by_chance),
@@ -120,17 +129,20 @@ def _drift(
     by_chance = CHANCE_FACTOR * profiles.chance(counts, reference)
     value = profiles.distance(counts, reference)
     return Compared(
-        name, meaning, value, usual_high=max(usual, by_chance), high=max(most, by_chance)
-    )
+        name, meaning, value=value,
+        usual_high=max(usual, by_chance), high=max(most, by_chance),
+    )  # fmt: skip
 
 
 def agreement(
-    texts: Sequence[str], are_positive: Sequence[bool], labeller: Labeller | None, history: History
+    answers: Sequence[bool],
+    are_positive: Sequence[bool],
+    labeller: Labeller | None,
+    history: History,
 ) -> Agreement | None:
-    """Compare the labels with those of the champion; None without a champion."""
-    if labeller is None or not texts:
+    """Compare the labels with the champion's answers; None without a champion."""
+    if labeller is None or not answers:
         return None
-    answers = labeller.are_positive(texts)
     agreeing = sum(bool(a) == bool(b) for a, b in zip(answers, are_positive, strict=True))
     trailing = [past.agreement for _, past in history.trailing if past.agreement is not None]
     rows = sum(past.rows for past in trailing)
@@ -138,7 +150,7 @@ def agreement(
     usual = agreeing_before / rows if rows else labeller.holdout_accuracy
     return Agreement(
         champion=labeller.version,
-        rows=len(texts),
+        rows=len(answers),
         agreeing_rows=agreeing,
         expected=usual,
         expected_rows=rows or labeller.holdout_rows,
@@ -160,13 +172,15 @@ def with_champion(
     by_chance = CHANCE_FACTOR * _standard_error(usual, agreement.rows, agreement.expected_rows)
     of_source = f" of source {source!r}" if source else ""
     compared_with = (
-        f"of these labels and with {usual:.1%} of the labels{of_source} before"
+        f"{usual:.1%} is usual{f' for {source}' if source else ''}"
         if agreement.is_own
-        else f"of these labels{of_source} and with {usual:.1%} of labels in its own evaluation"
+        else f"{usual:.1%} is its accuracy in its own evaluation"
     )
     return Compared(
         name,
-        f"the champion agrees with {now:.1%} {compared_with}; the drop",
+        f"The champion agrees with {now:.1%} of these labels{'' if agreement.is_own else of_source}"
+        f"; {compared_with}. The drop",
+        "points",
         usual - now,
         usual_high=max(settings.warn_agreement_drop, by_chance),
         high=max(settings.max_agreement_drop, by_chance),
@@ -186,14 +200,45 @@ def as_rules(compared: list[Compared]) -> list[Rule]:
 
 def _rules(fact: Compared) -> Iterator[Rule]:
     yield Rule(
-        fact.name, "critical", fact.name, _shown(fact.low, fact.high), fact.meaning,
-        mean_between(fact.low, fact.high),
+        fact.name, "critical", fact.name, _shown(fact.low, fact.high), "",
+        mean_between(fact.low, fact.high), _says(fact, fact.low, fact.high, "the limit"),
     )  # fmt: skip
     if fact.usual_high is not None:
         yield Rule(
             f"{fact.name}_unusual", "warning", fact.name, _shown(fact.usual_low, fact.usual_high),
-            fact.meaning, mean_between(fact.usual_low, fact.usual_high),
+            "", mean_between(fact.usual_low, fact.usual_high),
+            _says(fact, fact.usual_low, fact.usual_high, "the usual limit"),
         )  # fmt: skip
+
+
+def _says(
+    fact: Compared, low: float | None, high: float | None, limit: str
+) -> Callable[[float, bool], str]:
+    """How a number lies to its limits, in words."""
+
+    def say(value: float, is_passed: bool) -> str:
+        of = f"{fact.meaning} of {_amount(value, fact.unit)}"
+        if is_passed:
+            return f"{of} is within {limit}{_limits(low, high, fact.unit)}"
+        if low is not None and value < low:
+            return f"{of} is below {limit} of {_amount(low, fact.unit)}"
+        return f"{of} exceeds {limit} of {_amount(high, fact.unit)}"
+
+    return say
+
+
+def _limits(low: float | None, high: float | None, unit: str) -> str:
+    if low is None:
+        return f" of {_amount(high, unit)}"
+    return f"s of {_amount(low, unit)} and {_amount(high, unit)}"
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "none"
+    if unit == "points":
+        return f"{100 * value:.1f} points"
+    return f"{value:.3g} {unit}".strip()
 
 
 def _shown(low: float | None, high: float | None) -> str:

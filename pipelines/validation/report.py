@@ -10,7 +10,7 @@ import itertools
 import logging
 from typing import Any
 
-from pipelines.core import templating
+from pipelines.core import links, templating
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import delivery_key
 from pipelines.core.links import VALIDATION_KEY
@@ -24,25 +24,37 @@ logger = logging.getLogger(__name__)
 
 _WIDTH, _HEIGHT, _FOOT = 640, 160, 18
 _RUNBOOK = "docs/runbooks/held-delivery.md"
+_POISONED_RUNBOOK = "docs/runbooks/poisoned-labels.md"
 
 
-def render(validation: Validation, delivery: Delivery, last_good: Validation | None) -> str:
+def render(
+    validation: Validation, delivery: Delivery, last_good: Validation | None, *,
+    base: str | None = None,
+) -> str:  # fmt: skip
     """The page on one delivery.
 
     Parameters
     ----------
     validation : Validation
-        What was validation.
+        What was found.
     delivery : Delivery
         The delivery that was validated.
     last_good : Validation or None
         Of the last delivery of the same source that counts.
+    base : str, optional
+        What Airflow's root is called, for a page that Airflow shows: it leads to other pages. The
+        stored page leads nowhere.
     """
+    failed = validation.failed_rules
     return templating.markup("pipelines.validation").get_template("report.html.jinja").render(
         validation=validation,
         delivery=delivery,
-        runbook=_RUNBOOK,
-        failed=[rule for rule in validation.rules if not rule.is_passed],
+        runbook=runbook_of(validation),
+        base=base,
+        incident=links.incidents_link(delivery.sha256),
+        incidents=links.incidents_link(),
+        runbook_page=links.runbook_link(runbook_of(validation)),
+        failed=failed,
         passed=_in_order([rule for rule in validation.rules if rule.is_passed]),
         differences=differences(validation, last_good) if last_good else [],
         bars=_bars(validation.profile, validation.reference),
@@ -71,7 +83,16 @@ def read(reviews: Bucket, key: str) -> Validation:
     return validation
 
 
-def page(reviews: Bucket, key: str) -> str:
+def runbook_of(validation: Validation) -> str:
+    """The runbook for what failed: wrong labels need more care than anything else."""
+    is_alarm = any(
+        rule.rule == "label_agreement" and rule.severity == "critical"
+        for rule in validation.failed_rules
+    )
+    return _POISONED_RUNBOOK if is_alarm else _RUNBOOK
+
+
+def page(reviews: Bucket, key: str, *, base: str | None = None) -> str:
     """The page on a validation, drawn from the records again: a stored page may have been changed.
 
     Raises
@@ -81,7 +102,7 @@ def page(reviews: Bucket, key: str) -> str:
     """
     validation = read(reviews, key)
     delivery = reviews.get_record(delivery_key(validation.delivery), Delivery)
-    return render(validation, delivery, _last_good(reviews, validation))
+    return render(validation, delivery, _last_good(reviews, validation), base=base)
 
 
 def _last_good(reviews: Bucket, validation: Validation) -> Validation | None:
@@ -108,7 +129,11 @@ def differences(now: Validation, then: Validation) -> list[tuple[str, str, str]]
             for code in sorted({*now.reasons, *then.reasons})
         ),
     ]
-    lines = [(name, f"{new:,}", f"{old:,}") for name, new, old in counts]
+    lines = [
+        (name, f"{new:,}", f"{old:,}")
+        for name, new, old in counts
+        if new or old or name == "rows delivered"
+    ]
     return [
         *lines,
         ("share of positive reviews", _positive(now.profile), _positive(then.profile)),

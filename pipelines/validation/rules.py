@@ -44,8 +44,9 @@ class Rule:
     severity: Severity
     column: str
     limit: str
-    meaning: str  # completes "<n> rows ..." for row rules, else a whole clause
+    meaning: str  # completes "<n> rows ..." for row rules; unused for the others
     expectation: Callable[..., Any]
+    says: Callable[[float, bool], str] | None = None  # of a number, and whether it passed
 
 
 def row_rules(settings: ValidationSettings) -> list[Rule]:
@@ -149,15 +150,20 @@ def batch_rules(settings: ValidationSettings, *, delivered_rows: int) -> list[Ru
     rules = [
         Rule(
             "row_count", "critical", "is_bad", f"at least {settings.min_rows} rows",
-            "the number of rows", row_count,
+            "", row_count,
+            lambda rows, _: f"The file has {rows:,.0f} rows; at least {settings.min_rows:,} are "
+            "needed",
         ),
         Rule(
             "quarantined_share", "critical", "is_bad", f"at most {bad:.1%}",
-            "the share of rows that break a row rule", mean_between(0.0, bad),
+            "", mean_between(0.0, bad),
+            lambda share, _: f"{share:.1%} of the rows break a row rule; the limit is {bad:.1%}",
         ),
         Rule(
             "known_share", "critical", "is_known", f"at most {repeated:.1%}",
-            "the share of rows that count already", mean_between(0.0, repeated),
+            "", mean_between(0.0, repeated),
+            lambda share, _: f"{share:.1%} of the rows count already; the limit is "
+            f"{repeated:.1%}",
         ),
     ]  # fmt: skip
     if delivered_rows < settings.balance_min_rows:
@@ -171,12 +177,16 @@ def _balance_rules(settings: ValidationSettings) -> list[Rule]:
     return [
         Rule(
             "class_balance", "critical", "is_positive", f"{low:.0%} ... {high:.0%}",
-            "the share of positive reviews", mean_between(low, high),
+            "", mean_between(low, high),
+            lambda share, _: f"{share:.1%} of the reviews are positive; {low:.0%} to {high:.0%} is "
+            "allowed",
         ),
         Rule(
             "class_balance_unusual", "warning", "is_positive",
             f"{usual_low:.0%} ... {usual_high:.0%}",
-            "the share of positive reviews", mean_between(usual_low, usual_high),
+            "", mean_between(usual_low, usual_high),
+            lambda share, _: f"{share:.1%} of the reviews are positive; {usual_low:.0%} to "
+            f"{usual_high:.0%} is usual",
         ),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipelines.intake.partitions import (
 )
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Delivery
-from pipelines.records.validations import Basis, Example, RuleResult, Validation
+from pipelines.records.validations import Basis, Disputed, Example, RuleResult, Validation
 from pipelines.validation import checks, history, report
 from pipelines.validation.checks import Checked
 from pipelines.validation.drift import Labeller
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
 MOST_REASONS_NAMED = 3  # in the sentence on a delivery that is held for too many bad rows
+MOST_DISPUTED = 20  # as many as the runbook asks a person to read
+MOST_LABEL_CHARS = 40
 
 
 def validate(
@@ -151,6 +153,7 @@ def _validation(
         reasons=dict(Counter(code for codes in reasons.values() for code in codes)),
         rules=results,
         examples=_examples(rows, reasons),
+        disputed=_disputed(rows, checked.disputed, results),
         profile=checked.profile,
         reference=past.reference,
         agreement=checked.agreement,
@@ -196,9 +199,28 @@ def _examples(rows: Rows, reasons: dict[int, list[str]]) -> tuple[Example, ...]:
                     reasons=tuple(codes),
                     review_id=review_id[:MOST_EXAMPLE_CHARS],
                     text=text[:MOST_EXAMPLE_CHARS],
+                    label=(rows.label[row] or "")[:MOST_LABEL_CHARS],
                 )
             )
     return tuple(examples)
+
+
+def _disputed(
+    rows: Rows, disputed: Sequence[int], results: Sequence[RuleResult]
+) -> tuple[Disputed, ...]:
+    """The first rows that the champion labels otherwise, if there are more than usual."""
+    suspicious = {"label_agreement", "label_agreement_unusual"}
+    if not any(rule.rule in suspicious and not rule.is_passed for rule in results):
+        return ()
+    return tuple(
+        Disputed(
+            row=row,
+            review_id=(rows.review_id[row] or "")[:MOST_EXAMPLE_CHARS],
+            label=(rows.label[row] or "")[:MOST_LABEL_CHARS],
+            text=(rows.text[row] or "")[:MOST_EXAMPLE_CHARS],
+        )
+        for row in disputed[:MOST_DISPUTED]
+    )
 
 
 # ── Rows as tables ───────────────────────────────────────────────────────────────────────────

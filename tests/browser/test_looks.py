@@ -6,8 +6,9 @@ import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
-PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/champion", "/decisions",
-         "decision", "card", "form"]  # fmt: skip
+PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/runbooks", "/champion",
+         "/decisions", "decision", "card", "form", "/sources", "/sources/web",
+         "/compare"]  # fmt: skip
 NARROW = {"width": 360, "height": 740}
 
 # The lowest contrast of any text of the page with what is behind it (WCAG 2.2, 1.4.3).
@@ -50,7 +51,8 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 FOCUSED = """() => {
   const one = document.activeElement, style = getComputedStyle(one);
   const all = [...document.querySelectorAll(
-    'a[href], button, input:not([type="hidden"]), select, textarea, summary, .scroll')];
+    'a[href], button, input:not([type="hidden"]), select, textarea, summary, .scroll')].filter(
+    (element) => element.checkVisibility());
   const is_outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
   return [all.indexOf(one), all.length, is_outlined || /^date/.test(one.type)];
 }"""

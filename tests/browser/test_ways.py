@@ -72,7 +72,8 @@ def test_an_operator_releases_a_held_delivery_with_a_reason(visit, api, stack, w
     assert page.get_by_text(REASON).first.is_visible()
     found = standing(stack, world.held)
     assert (found.verdict, found.accepted_rows) == ("PARTLY_ACCEPTED", 37)
-    page = visit("viewer").open("/incidents")
+    assert found.replays[-1].actor.startswith("operator on airflow reviews_replay ")
+    page = visit("viewer").open("/incidents?state=settled")
     settled = page.locator("section", has=page.get_by_role("heading", name="Settled"))
     expect(settled.get_by_role("link", name=re.compile("bad.csv"))).to_be_visible()
 
@@ -89,9 +90,7 @@ def test_a_dry_run_by_an_admin_changes_nothing(visit, api, stack, world):
     assert api.wait("reviews_replay", run_id, timeout_seconds=HANG_SECONDS) == "success"
     assert standing(stack, world.worse).replays == ()
     page.reload()
-    expect(
-        page.get_by_text("A dry run, or not finished: it would become DISCARDED.")
-    ).to_be_visible()
+    expect(page.get_by_text("A dry run: the delivery would become DISCARDED.")).to_be_visible()
 
 
 def test_without_a_reason_the_form_is_not_sent(visit, world):
@@ -102,3 +101,85 @@ def test_without_a_reason_the_form_is_not_sent(visit, world):
 
     assert "/forms/reviews_replay" in page.url
     assert page.evaluate("document.querySelector('textarea').validity.valueMissing")
+
+
+def test_a_filter_shows_one_source_and_a_file_of_it_is_downloaded(visit, world):
+    page = visit("operator").open("/incidents")
+    page.get_by_label("Source").fill("app")
+    page.get_by_role("button", name="Show").click()
+
+    expect(page.get_by_role("link", name=re.compile("one.csv"))).to_be_visible()
+    assert page.get_by_role("link", name=re.compile("worse.csv")).count() == 0
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert "one.csv" in download.value.path().read_text(encoding="utf-8")
+
+
+def test_several_held_deliveries_are_chosen_and_one_form_opens(visit, world):
+    page = visit("operator").open("/incidents?rule=quarantined_share")
+    page.get_by_label("all that are shown").check()
+    chosen = page.locator("input[name=delivery]:checked").count()
+
+    page.get_by_role("button", name="Discard the chosen ones").click()
+
+    expect(page.get_by_label("Delivery")).to_have_value(re.compile(world.worse))
+    expect(page.get_by_label("Dry run")).to_be_checked()
+    runs = f"Start {chosen} runs of reviews_replay" if chosen > 1 else "Start a run of"
+    expect(page.get_by_role("button", name=runs)).to_be_visible()
+
+
+def test_a_name_is_copied_and_a_time_is_shown_in_words(visit, world):
+    visitor = visit("viewer")
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = visitor.open(f"/incidents/{world.worse}")
+
+    page.get_by_role("button", name=f"Copy {world.worse[:20]}").click()
+
+    expect(page.get_by_role("button", name=f"Copy {world.worse[:20]}")).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == world.worse
+    assert page.locator("time .dim").count() >= 1
+
+
+def test_from_an_incident_to_its_runbook_source_and_run(visit, world, ingest_run):
+    run_id = ingest_run()
+    page = visit("viewer").open(f"/incidents/{world.hostile}")
+
+    page.get_by_role("link", name="its report").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Run report")
+    assert unquote(page.url).endswith(run_id)
+    expect(page.get_by_role("link", name="Open its log in Airflow").first).to_be_visible()
+    expect(page.locator(".error").first).to_contain_text("is held")
+
+    page = visit("viewer").open(f"/incidents/{world.worse}")
+    page.get_by_role("link", name=re.compile("runbook: what the rule means")).click()
+    page.get_by_role("main").get_by_role("link", name="poisoned-labels.md").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("wrong or poisoned")
+    page.get_by_role("link", name="Sources").click()
+    page.get_by_role("link", name="web", exact=True).click()
+    expect(page.locator("svg.loop-plot")).to_be_visible()
+
+
+def test_a_dry_run_of_a_rollback_shows_what_would_be_done(visit, api):
+    api.unpause("sentiment_rollback")
+    page = visit("operator").open("/champion")
+    page.get_by_role("link", name="roll back to it").first.click()
+    page.get_by_label("Reason").fill(REASON)
+
+    page.get_by_role("button", name="Start a run of sentiment_rollback").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Run report")
+    run_id = unquote(page.url.rpartition("/")[2])
+    assert api.wait("sentiment_rollback", run_id, timeout_seconds=HANG_SECONDS) == "success"
+    page.reload()
+
+    expect(page.get_by_text("would be put back as champion. Nothing was changed.")).to_be_visible()
+    page.get_by_role("link", name="Open the form again, to do it").click()
+    expect(page.get_by_label("Dry run")).to_be_checked()
+
+
+def test_two_versions_are_compared(visit):
+    page = visit("viewer").open("/decisions")
+    page.get_by_role("link", name="Compare two").click()
+    page.get_by_label("Other version").select_option(index=1)
+    page.get_by_role("button", name="Compare").click()
+
+    expect(page.get_by_role("rowheader", name="holdout: log loss")).to_be_visible()

@@ -17,7 +17,10 @@ from loop_defaults import NIGHT, RETRY_POLICY
 from pipelines.core.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
-EXPECTED = {"reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback"}
+EXPECTED = {
+    "reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback",
+    "sentiment_release",
+}  # fmt: skip
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 
 pytestmark = pytest.mark.airflow
@@ -110,6 +113,7 @@ def test_a_form_can_be_sent_as_it_opens_unless_a_reason_must_be_given(dagbag, da
     dag = dagbag.dags[dag_id]
     must_be_filled = {
         "sentiment_rollback": {"reason"},
+        "sentiment_release": {"reason", "version"},
         "reviews_replay": {"reason", "delivery"},
     }.get(dag_id, set())
 
@@ -137,7 +141,8 @@ def test_parsing_the_dags_loads_nothing_heavy():
         "import airflow.sdk, pendulum\n"
         "from airflow.sdk import dag, task, task_group, Param, TriggerRule\n"
         "before = set(sys.modules)\n"
-        "import reviews_ingest, reviews_replay, sentiment_retrain, sentiment_rollback\n"
+        "import reviews_ingest, reviews_replay, sentiment_release, sentiment_retrain\n"
+        "import sentiment_rollback\n"
         f"print(json.dumps(sorted((set(sys.modules) - before) & set({HEAVY!r}))))"
     )
 

@@ -35,6 +35,8 @@ def render(evidence: Evidence) -> str:
         decision=evidence.decision,
         manifest=evidence.manifest,
         standing=sentences.standing(evidence),
+        deciding=sentences.deciding(evidence.decision),
+        passed_sentence=sentences.passed_sentence(evidence.decision),
         limits=sentences.limits(evidence),
         data_sentence=sentences.data_sentence(evidence.snapshot),
         split_sentence=sentences.split_sentence(evidence),

@@ -42,6 +42,7 @@ def history(evaluation: Evaluation, entries: Sequence[LogEntry]) -> str:
         legend=_history_legend(evaluation, shown),
         height=bottom + 74,
         left=left, right=RIGHT, bottom=bottom, panels=panels,
+        along="generation of the champion log",
         across=_generation_ticks(across, first, mine),
         caption="Each was scored on the holdout of its day, which grows: "
         "compare only within one column.",
@@ -74,6 +75,7 @@ def succession(entries: Sequence[LogEntry]) -> str:
         legend=legend,
         height=bottom + 74,
         left=left, right=RIGHT, bottom=bottom, panels=_panels(across, shown, bottom),
+        along="generation of the champion log",
         across=_generation_ticks(across, first, last),
         caption="Each was scored on the holdout of its day, which grows.",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.core.escaping import Markdown, code, escaped
 from pipelines.records.data import Snapshot
-from pipelines.records.decisions import Decision
+from pipelines.records.decisions import Decision, GateRule
 from pipelines.records.deliveries import Outcome
 from pipelines.records.evaluations import (
     ArtefactCheck,
@@ -78,6 +78,21 @@ _APPROVALS = {
     "needed": "A person has to approve it before it can be used.",
     "impossible": "It cannot be used, and nobody can approve it.",
 }
+
+
+def deciding(decision: Decision) -> tuple[GateRule, ...]:
+    """The rules that decided: those that failed, a floor first, or else whether it is a gain."""
+    broken = [rule for rule in decision.rules if not rule.is_passed and rule.group != "gain"]
+    if broken:
+        return tuple(sorted(broken, key=lambda rule: rule.group != "floor"))
+    return tuple(rule for rule in decision.rules if rule.group == "gain")
+
+
+def passed_sentence(decision: Decision) -> str:
+    """How many of the other rules passed, for a line above or below those that decided."""
+    decided = {rule.rule for rule in deciding(decision)}
+    count = sum(rule.is_passed for rule in decision.rules if rule.rule not in decided)
+    return "1 other rule passed." if count == 1 else f"{count:,} other rules passed."
 
 
 def others(decision: Decision) -> tuple[str, ...]:

@@ -135,20 +135,20 @@ def changes(evidence: Judged) -> Markdown:
         ]
     if not rows:
         return Markdown("It was not compared with another model.")
-    headers = ("set", "against", "accuracy", "interval", "log loss", "interval",
-               "newly right", "newly wrong", "chance alone")  # fmt: skip
+    headers = ("set", "against", "accuracy, points", "interval", "log loss", "interval",
+               "newly right", "newly wrong", "p")  # fmt: skip
     return table(headers, rows, right=range(2, 9))
 
 
 def _change(paired: PairedComparison) -> tuple[str, ...]:
     return (
-        f"{paired.accuracy_change:+.2%}",
-        f"{paired.accuracy_change_low:+.2%} to {paired.accuracy_change_high:+.2%}",
+        f"{100 * paired.accuracy_change:+.2f}",
+        f"{100 * paired.accuracy_change_low:+.2f} to {100 * paired.accuracy_change_high:+.2f}",
         f"{paired.log_loss_change:+.4f}",
         f"{paired.log_loss_change_low:+.4f} to {paired.log_loss_change_high:+.4f}",
         f"{paired.only_challenger_right:,}",
         f"{paired.only_other_right:,}",
-        f"{paired.mcnemar_p_value:.1%}",
+        f"{paired.mcnemar_p_value:.3f}",
     )
 
 
@@ -186,7 +186,7 @@ def slices(evidence: Judged) -> Markdown:
         )
         for part in evidence.evaluation.slices
     ]
-    headers = ("slice", "reviews", "challenger", "champion", "change", "interval")
+    headers = ("slice", "reviews", "challenger", "champion", "change, points", "interval")
     return table(headers, rows, right=range(1, 6))
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup
 
 from pipelines.core import links
 from pipelines.core.store import clock
 from pipelines.gate.card import history_plot
-from pipelines.pages import read
+from pipelines.pages import export, read
 from pipelines.pages.error_pages import no_such
 from pipelines.pages.frame import plot
 from pipelines.pages.site import Site, Viewer, respond
@@ -22,6 +21,7 @@ from pipelines.pages.views.champion import (
     Answering,
     Evidence,
     answering,
+    exported,
     newest_first,
     pages_of,
     succession,
@@ -37,20 +37,25 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/champion", dependencies=[site.may_read(links.RETRAIN)])
     def champion(
-        request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = ""
-    ) -> HTMLResponse:
+        request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = "",
+        file: Annotated[str, Query(alias="format", pattern="^(|csv|json)$")] = "",
+    ) -> Response:  # fmt: skip
         registry = site.registry()
         history, broken = read.history(registry)
         if page > pages_of(len(history)):
             raise no_such(f"Page {page} of the succession does not exist.")
         evidence = _evidence(registry, history, page)
+        if file:
+            shown = succession(evidence, viewer, page)
+            return export.file([exported(line) for line in shown.lines], "champion", file)
         answered, problem = _answer(registry, history, at)
         return respond(
             request, "champion.html.jinja", title="Champion", section="champion",
             status=400 if problem else 200,
             shown=succession(evidence, viewer, page),
             plot=_plot(history) if page == 1 else None, broken=broken,
-            page_link=links.champion_link(), asked=at, answered=answered, problem=problem,
+            page_link=links.champion_link(), compare=links.compare_link(),
+            asked=at, answered=answered, problem=problem,
         )  # fmt: skip
 
     return routes

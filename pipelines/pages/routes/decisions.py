@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from pipelines.core import keys, links
 from pipelines.core.errors import ObjectMissingError, concerns_one_record, sentence
-from pipelines.gate.card import card, history_plot, plots
-from pipelines.pages import read
+from pipelines.gate.card import card, history_plot, plots, sentences
+from pipelines.pages import export, read
 from pipelines.pages.error_pages import no_such
 from pipelines.pages.frame import plot
-from pipelines.pages.markdown_page import html
+from pipelines.pages.markdown_page import folded, html
 from pipelines.pages.read import Name, Value
 from pipelines.pages.routes.champion import Page
 from pipelines.pages.site import Site, respond
 from pipelines.pages.views import decisions
 from pipelines.registry.registry import Registry
 
+# Decisions per page. To find those of one verdict, more of them are read, but nothing else of them.
+_SIZES = {False: decisions.PAGE_SIZE, True: 200}
+
+VerdictAsked = Annotated[str, Query(pattern=r"^(|PROMOTE|REFRESH|HOLD|INCONCLUSIVE|REJECT)$")]
+VersionAsked = Annotated[str, Query(pattern=r"^[0-9a-f]{0,20}$")]
+File = Annotated[str, Query(alias="format", pattern="^(|csv|json)$")]
 Version = Annotated[str, Path(pattern=r"^[0-9a-f]{20}$")]
 Folder = Annotated[str, Path(pattern=r"^\d{8}-[0-9a-f]{16}$")]
 
@@ -36,23 +43,43 @@ def router(site: Site) -> APIRouter:
 
 def _add_list(routes: APIRouter, site: Site) -> None:
     @routes.get("/decisions")
-    def every(request: Request, page: Page = 1) -> HTMLResponse:
+    def every(
+        request: Request, page: Page = 1, verdict: VerdictAsked = "", q: VersionAsked = "",
+        file: File = "",
+    ) -> Response:  # fmt: skip
         registry = site.registry()
-        stored = read.decisions(registry)
-        pages = max(1, -(-len(stored) // decisions.PAGE_SIZE))
+        stored = [
+            info for info in read.decisions(registry) if keys.version_of(info.key).startswith(q)
+        ]
+        pages = max(1, -(-len(stored) // _SIZES[bool(verdict)]))
         if page > pages:
             raise no_such(f"The decisions have no page {page}.")
-        shown = stored[(page - 1) * decisions.PAGE_SIZE : page * decisions.PAGE_SIZE]
-        lines = read.by_name(lambda info: _line(registry, info.key, info.stored_at), shown)
+        size = _SIZES[bool(verdict)]
+        shown = stored[(page - 1) * size : page * size]
+        found = read.by_name(lambda info: _line(registry, info.key, info.stored_at, verdict), shown)
+        lines = [line for line in found.values() if line is not None]
+        if file:
+            return export.file([line.model_dump() for line in lines], "decisions", file)
         return respond(
             request, "decisions.html.jinja", title="Decisions", section="decisions",
-            lines=list(lines.values()), page=page, pages=pages, entries=len(stored),
-            page_link=links.decisions_link(),
+            lines=lines, page=page, pages=pages, entries=len(stored), verdict=verdict, q=q,
+            verdicts=list(decisions.TONES), page_link=links.decisions_link(),
+            here=_asked_link(page, verdict, q), newer=_asked_link(page - 1, verdict, q),
+            older=_asked_link(page + 1, verdict, q), compare=links.compare_link(),
         )  # fmt: skip
 
 
-def _line(registry: Registry, key: str, stored_at: str) -> decisions.Line:
+def _asked_link(page: int, verdict: str, version: str) -> str:
+    """A page of the decisions with the same filters; more parameters may follow."""
+    asked = {"page": page, "verdict": verdict, "q": version}
+    return f"{links.decisions_link()}?{urlencode({n: v for n, v in asked.items() if v})}"
+
+
+def _line(registry: Registry, key: str, stored_at: str, verdict: str) -> decisions.Line | None:
+    """One decision of the list; None if it has another verdict than was asked for."""
     decision = read.or_none(registry.decisions.decision, key)
+    if verdict and (decision is None or decision.verdict != verdict):
+        return None
     if decision is None:
         return decisions.line(key, stored_at, None, None, None)
     approval = read.or_none(registry.decisions.find_approval, decision)
@@ -84,7 +111,11 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
             followed=decisions.followed(decision, key, approval, entry),
             answer=decisions.answer(approval), card=links.card_link(key),
             promoted_by=links.actor(entry.actor) if entry and is_promotion else None,
-            groups=decisions.grouped(decision.rules),
+            way=[("Decisions", links.decisions_link())],
+            deciding=decisions.decided_by(decision), passed=sentences.passed_sentence(decision),
+            waits=decision.approval == "needed" and approval is None and entry is None,
+            runbook=links.runbook_link("docs/runbooks/approval.md"),
+            compare=links.compare_link(key), groups=decisions.grouped(decision.rules),
             drawings=decisions.drawings(judged), tables=decisions.tables(judged),
         )  # fmt: skip
 
@@ -111,19 +142,24 @@ def _add_card(routes: APIRouter, site: Site) -> None:
         registry, reviews = site.registry(), site.stores().reviews
         key = _key(registry, version, folder)
         try:
-            evidence = card.gather(reviews, registry, key)
+            judged = read.judged(registry, key)
+            stored = card.read(reviews, registry, judged.decision)
         except ObjectMissingError as error:
             raise no_such(f"This model card of version {version} is missing: {error}") from error
-        text = card.read(reviews, registry, evidence.decision)[card.CARD].decode("utf-8", "replace")
-        evaluation = evidence.evaluation
+        text, evaluation = stored[card.CARD].decode("utf-8", "replace"), judged.evaluation
+        before = judged.decision.champion_generation
+        history = [entry for entry in registry.log.history() if entry.generation <= before]
+        # The plots are drawn again: only what our own templates make becomes part of a page.
         drawn = {
             "calibration.svg": plot(plots.calibration(evaluation)),
-            "slices.svg": plot(plots.slices(evaluation, evidence.decision)),
-            "history.svg": plot(history_plot.history(evaluation, evidence.history)),
+            "slices.svg": plot(plots.slices(evaluation, judged.decision)),
+            "history.svg": plot(history_plot.history(evaluation, history)),
         }
         return respond(
             request, "card.html.jinja", title=f"Model card of {version}", section="decisions",
-            decision=links.decision_link(key), card=html(_without_title(text), drawn),
+            way=[("Decisions", links.decisions_link()),
+                 (f"Decision on {version}", links.decision_link(key))],
+            card=folded(html(_without_title(text), drawn)),
         )  # fmt: skip
 
 

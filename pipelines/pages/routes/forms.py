@@ -13,9 +13,16 @@ from pipelines.core import links
 from pipelines.pages.error_pages import Unanswerable, no_such
 from pipelines.pages.frame import headers
 from pipelines.pages.routes.runs import DagId, checked
-from pipelines.pages.site import Site, Viewer, base_of, respond
+from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import forms
 
+WAYS = {
+    links.RETRAIN: ("Champion", links.champion_link()),
+    links.ROLLBACK: ("Champion", links.champion_link()),
+    links.RELEASE: ("Champion", links.champion_link()),
+    links.INGEST: ("Incidents", links.incidents_link()),
+    links.REPLAY: ("Incidents", links.incidents_link()),
+}
 SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
 
@@ -47,7 +54,9 @@ def _add_form(routes: APIRouter, site: Site, details: Any) -> None:
     def form(
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = details
     ) -> HTMLResponse:
-        filled = forms.from_link(about, dict(request.query_params))
+        asked = request.query_params
+        several = {name: "\n".join(asked.getlist(name)) for name in asked if name == forms.MANY}
+        filled = forms.from_link(about, dict(asked) | several)
         return _page(request, site, viewer, forms.form(about, filled))
 
 
@@ -62,17 +71,44 @@ def _add_start(routes: APIRouter, site: Site, details: Any) -> None:
         sent = await _sent(request)
         _refuse_foreign(request, site, viewer, dag_id, sent.pop(SEAL, ""))
         try:
-            body = {"conf": forms.conf(about, sent), "logical_date": None}
+            wanted = forms.confs(about, sent)
         except forms.FieldError as error:
             return _again(request, site, viewer, about, sent, str(error))
-        path = f"/dags/{quote(dag_id, safe='')}/dagRuns"
-        reply = await site.ask(request, "POST", path, body)
-        if reply.status in {401, 403}:
-            raise HTTPException(reply.status)
+        replies = [await _run(site, request, dag_id, conf) for conf in wanted]
+        if len(wanted) > 1:
+            return _started(request, dag_id, wanted, replies)
+        (reply,) = replies
         if reply.status != 200:
             return _again(request, site, viewer, about, sent, forms.refusal(reply.body))
         run = links.report_of_run_link(dag_id, str(reply.body["dag_run_id"]))
         return RedirectResponse(f"{base_of(request)}{run}", status_code=303, headers=headers())
+
+
+async def _run(site: Site, request: Request, dag_id: str, conf: dict[str, Any]) -> Reply:
+    """Start a run as this reader; Airflow has the last word on whether they may."""
+    path = f"/dags/{quote(dag_id, safe='')}/dagRuns"
+    reply = await site.ask(request, "POST", path, {"conf": conf, "logical_date": None})
+    if reply.status in {401, 403}:
+        raise HTTPException(reply.status)
+    return reply
+
+
+def _started(
+    request: Request, dag_id: str, wanted: list[dict[str, Any]], replies: list[Reply]
+) -> HTMLResponse:
+    """What became of several runs that one form started."""
+    started, refused = [], []
+    for conf, reply in zip(wanted, replies, strict=True):
+        delivery = str(conf.get(forms.MANY))
+        if reply.status == 200:
+            run_id = str(reply.body["dag_run_id"])
+            started.append((delivery, run_id, links.report_of_run_link(dag_id, run_id)))
+        else:
+            refused.append((delivery, forms.refusal(reply.body)))
+    return respond(
+        request, "started.html.jinja", title=f"Runs of {dag_id}", section="form", dag_id=dag_id,
+        started=started, refused=refused, page_of=links.incidents_link, way=[WAYS[dag_id]],
+    )  # fmt: skip
 
 
 async def _sent(request: Request) -> dict[str, str]:
@@ -126,5 +162,5 @@ def _page(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        page_link=links.form_link(form.dag_id),
+        page_link=links.form_link(form.dag_id), way=[WAYS.get(form.dag_id, WAYS[links.RETRAIN])],
     )  # fmt: skip

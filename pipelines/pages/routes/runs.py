@@ -18,13 +18,14 @@ from pipelines.core.store.sealed import AnyRecord
 from pipelines.intake.landing import is_night
 from pipelines.pages import read
 from pipelines.pages.error_pages import no_such
-from pipelines.pages.frame import inert_headers
-from pipelines.pages.site import Reply, Site, respond
-from pipelines.pages.views import runs
+from pipelines.pages.frame import Button, inert_headers
+from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
+from pipelines.pages.views import failures, runs
 from pipelines.pages.views.champion import clock
+from pipelines.pages.views.failures import Failure
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
-from pipelines.records.succession import LogEntry
+from pipelines.records.succession import LogEntry, RollbackPlan
 from pipelines.validation import report as validation_report
 
 # Not of dots alone: "." and ".." would lead to another path of Airflow's API.
@@ -33,6 +34,9 @@ RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$"
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
 _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
+_VERSION = re.compile(r"[0-9a-f]{20}")
+_PLAN_NAME = re.compile(r"/rollbacks/[0-9a-f]{20}\.json$")
+REFRESH_SECONDS = 10  # while a run goes on
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 
@@ -42,6 +46,19 @@ class RunInAirflow:
 
     run: dict[str, Any]
     results: dict[str, Any]
+    failures: tuple[Failure, ...] = ()
+    is_paused: bool = False  # the DAG; only asked where the run waits
+
+    @property
+    def conf(self) -> dict[str, Any]:
+        conf = self.run.get("conf")
+        return conf if isinstance(conf, dict) else {}
+
+    @property
+    def end(self) -> runs.End:
+        return runs.End(
+            str(self.run.get("state")), self.conf.get("dry_run") is not False, self.failures
+        )
 
 
 def router(site: Site) -> APIRouter:
@@ -65,9 +82,34 @@ def _asks_airflow(site: Site) -> Any:
             result = checked(await site.ask(request, "GET", entry, None))
             if isinstance(result, dict):
                 results[task] = result.get("value")
-        return RunInAirflow(run=run if isinstance(run, dict) else {}, results=results)
+        run = run if isinstance(run, dict) else {}
+        failed = run.get("state") == "failed" and dag_id in links.DAGS
+        return RunInAirflow(
+            run=run,
+            results=results,
+            failures=await _failures(site, request, where, (dag_id, run_id)) if failed else (),
+            is_paused=run.get("state") == "queued" and await _is_paused(site, request, dag_id),
+        )
 
     return Depends(run_in_airflow)
+
+
+async def _failures(
+    site: Site, request: Request, where: str, of: tuple[str, str]
+) -> tuple[Failure, ...]:
+    """What failed, as far as this reader may see it."""
+    listed = await site.ask(request, "GET", f"{where}/taskInstances?state=failed&limit=50", None)
+    tasks = failures.failed_tasks(where, listed.body if listed.status == 200 else None)
+    found = []
+    for task in tasks:
+        log = await site.ask(request, "GET", task.log_path, None)
+        found.append(failures.failure(*of, task, log.body if log.status == 200 else None))
+    return tuple(found)
+
+
+async def _is_paused(site: Site, request: Request, dag_id: str) -> bool:
+    details = await site.ask(request, "GET", f"/dags/{quote(dag_id, safe='')}", None)
+    return isinstance(details.body, dict) and details.body.get("is_paused") is True
 
 
 def _add_run(routes: APIRouter, site: Site) -> None:
@@ -75,21 +117,43 @@ def _add_run(routes: APIRouter, site: Site) -> None:
 
     @routes.get("/runs/{dag_id}/{run_id}", dependencies=[site.may_read()])
     def run_report(
-        request: Request, dag_id: DagId, run_id: RunId, airflow: RunInAirflow = run
+        request: Request,
+        dag_id: DagId,
+        run_id: RunId,
+        viewer: Viewer = site.viewer,
+        airflow: RunInAirflow = run,
     ) -> HTMLResponse:
-        parts = _REPORTS.get(dag_id, _foreign)(site, airflow.results)
+        parts = _REPORTS.get(dag_id, _foreign)(site, airflow.results, airflow.end)
         started = str(airflow.run.get("start_date") or "")
         report = runs.Report(
             dag_id=dag_id,
             run_id=run_id,
             state=str(airflow.run.get("state")),
             started=clock(started) if started else "",
+            failures=airflow.failures,
+            buttons=again(viewer, dag_id, airflow),
             **parts,
         )
         return respond(
             request, "run.html.jinja", title="Run report", section="run", report=report,
-            run=links.run_link(dag_id, run_id),
+            run=links.run_link(dag_id, run_id), dag=f"/dags/{quote(dag_id, safe='')}",
+            is_paused=airflow.is_paused,
+            refresh_seconds=REFRESH_SECONDS if airflow.end.is_going_on else 0,
         )  # fmt: skip
+
+
+def again(viewer: Viewer, dag_id: str, airflow: RunInAirflow) -> tuple[Button, ...]:
+    """After a dry run: the same form, as it was filled in."""
+    if dag_id not in {links.REPLAY, links.ROLLBACK, links.RELEASE} or not airflow.end.is_dry_run:
+        return ()
+    if airflow.end.state != "success":
+        return ()
+    kept = {
+        name: value
+        for name, value in airflow.conf.items()
+        if name not in {"reason", "dry_run"} and isinstance(value, str | int | list)
+    }
+    return (viewer.button("Open the form again, to do it", dag_id, kept, "plain"),)
 
 
 def checked(reply: Reply) -> Any:
@@ -101,14 +165,16 @@ def checked(reply: Reply) -> Any:
     return reply.body
 
 
-def _foreign(_site: Site, _results: dict[str, Any]) -> dict[str, Any]:
+def _foreign(_site: Site, _results: dict[str, Any], _end: runs.End) -> dict[str, Any]:
     return {"sentence": "This DAG is not part of the retraining loop, so it has no report here."}
 
 
-def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+def _ingest(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
     summary = results.get("summarize_night")
     night = summary.get("night") if isinstance(summary, dict) else None
     if summary is None or not isinstance(night, str) or not is_night(night):
+        if end.state == "failed":
+            return {"sentence": end.before("a sum of the night")}
         return {"sentence": "The night is not finished yet: its tasks show the progress."}
     reviews = site.stores().reviews
     receipts, torn = read.of_night(reviews, RECEIPTS, night, Receipt)
@@ -131,28 +197,37 @@ def _ingest(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+def _retrain(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
     read_one = Reading(site)
     key = _decision_key(site, results.get("decide"))
     decision = read_one(lambda: _decision(site, key)) if key else None
     entry = read_one(lambda: _entry(site, results.get("promote")))
-    sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
+    sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"), end)
     snapshot = results.get("take_snapshot")
     pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
     return read_one.report(sentence, (*pinned, *facts))
 
 
-def _rollback(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+def _rollback(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
     read_one = Reading(site)
+    plan = read_one(lambda: _rollback_plan(site, results.get("plan_rollback")))
     entry = read_one(lambda: _entry(site, results.get("apply_rollback")))
-    return read_one.report(*runs.rollback_facts(entry))
+    return read_one.report(*runs.rollback_facts(plan, entry, end))
 
 
-def _replay(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+def _release(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+    read_one = Reading(site)
+    planned = results.get("plan_release")
+    version = planned if isinstance(planned, str) and _VERSION.fullmatch(planned) else None
+    entry = read_one(lambda: _entry(site, results.get("apply_release")))
+    return read_one.report(*runs.release_facts(version, entry, end))
+
+
+def _replay(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
     read_one = Reading(site)
     plan = read_one(lambda: _record(site, results.get("plan_replay"), _PLAN_KEY, ReplayPlan))
     done = read_one(lambda: _record(site, results.get("apply_replay"), _REPLAY_KEY, Replay))
-    return read_one.report(*runs.replay_facts(plan, done))
+    return read_one.report(*runs.replay_facts(plan, done, end))
 
 
 @dataclass
@@ -184,6 +259,7 @@ _REPORTS = {
     links.INGEST: _ingest,
     links.RETRAIN: _retrain,
     links.ROLLBACK: _rollback,
+    links.RELEASE: _release,
     links.REPLAY: _replay,
 }
 
@@ -211,6 +287,13 @@ def _decision(site: Site, key: str) -> Decision | None:
     return registry.decisions.find_decision(*gate) if gate else None
 
 
+def _rollback_plan(site: Site, uri: Any) -> RollbackPlan | None:
+    registry = site.registry()
+    key = runs.uri_key(uri, registry.models.name) or ""
+    is_ours = key.startswith(keys.rollbacks_folder(registry.name)) and _PLAN_NAME.search(key)
+    return registry.models.find_record(key, RollbackPlan) if is_ours else None
+
+
 def _entry(site: Site, uri: Any) -> LogEntry | None:
     """The log entry behind the URI that a task returned, its signature checked."""
     registry = site.registry()
@@ -221,9 +304,10 @@ def _entry(site: Site, uri: Any) -> LogEntry | None:
 
 def _add_report(routes: APIRouter, site: Site) -> None:
     @routes.get("/reports/{delivery}/{basis}", dependencies=[site.may_read(links.INGEST)])
-    def report_of_validation(delivery: Digest, basis: Digest) -> Response:
+    def report_of_validation(request: Request, delivery: Digest, basis: Digest) -> Response:
+        key = validation_key(delivery, basis)
         try:
-            page = validation_report.page(site.stores().reviews, validation_key(delivery, basis))
+            page = validation_report.page(site.stores().reviews, key, base=base_of(request))
         except ObjectMissingError as error:
             raise no_such("This validation report does not exist.") from error
         return HTMLResponse(page, headers=inert_headers())

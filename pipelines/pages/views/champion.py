@@ -16,7 +16,7 @@ from pipelines.records.versions import Manifest
 from pipelines.registry import champion_log as store_clock
 from pipelines.registry.champion_log import withdrawn_among
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 NOTHING = "-"
 
 
@@ -36,6 +36,7 @@ class Line(View):
     card: str  # link
     marks: tuple[str, ...]
     rollback: Button | None
+    release: Button | None = None
 
 
 class Present(View):
@@ -132,7 +133,7 @@ def _buttons(has_former: bool, viewer: Viewer) -> tuple[Button, ...]:
     buttons = [viewer.button("Retrain now", links.RETRAIN, {})]
     if has_former:
         label = "Roll back to the one before"
-        buttons.append(viewer.button(label, links.ROLLBACK, {"to": "previous"}))
+        buttons.append(viewer.button(label, links.ROLLBACK, {"to": "previous"}, "danger"))
     return tuple(buttons)
 
 
@@ -152,8 +153,20 @@ def _line(entry: LogEntry, evidence: Evidence, viewer: Viewer) -> Line:
         decision=links.decision_link(entry.decision_key),
         card=links.card_link(entry.decision_key),
         marks=_marks(entry, evidence),
-        rollback=viewer.button("Roll back to it", links.ROLLBACK, back) if is_target else None,
+        rollback=viewer.button("Roll back to it", links.ROLLBACK, back, "danger")
+        if is_target
+        else None,
+        release=viewer.button("Release it", links.RELEASE, {"version": entry.version}, "plain")
+        if entry.version in evidence.withdrawn and entry.kind == "promotion"
+        else None,
     )
+
+
+def exported(line: Line) -> dict[str, object]:
+    """A generation as a line of a file."""
+    buttons = {"rollback", "release", "actor", "marks"}
+    kept = line.model_dump(exclude=buttons)
+    return kept | {"actor": line.actor.words, "marks": " ".join(line.marks)}
 
 
 def _marks(entry: LogEntry, evidence: Evidence) -> tuple[str, ...]:

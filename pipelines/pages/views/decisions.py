@@ -127,6 +127,11 @@ _WAITING = {
 }
 
 
+def decided_by(decision: Decision) -> tuple[RuleLine, ...]:
+    """The rules that decided."""
+    return tuple(map(_rule, sentences.deciding(decision)))
+
+
 def grouped(rules: Iterable[GateRule]) -> tuple[RuleGroupView, ...]:
     """The rules in groups, failures first within each group."""
     lines: dict[RuleGroup, list[GateRule]] = {}

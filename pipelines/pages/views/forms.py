@@ -13,10 +13,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pipelines.core import links
 from pipelines.pages.frame import View
 
 MOST_BYTES = 64 * 1024
 SEAL_HOURS = 12
+MANY = "delivery"  # the field that may hold several, one per line: each gets a run of its own
+MOST_AT_ONCE = 50
+_MOST_EXAMPLES = 12
 _SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
 
 Kind = Literal["text", "number", "date", "choice", "check", "json"]
@@ -32,10 +36,12 @@ class Field(View):
     kind: Kind
     value: str
     choices: tuple[str, ...] = ()
+    example: str = ""  # of a list
     is_required: bool = False
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
+    lines: int = 1  # of text that it holds
 
 
 class Form(View):
@@ -46,6 +52,18 @@ class Form(View):
     is_paused: bool
     fields: tuple[Field, ...]
     problem: str | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs it starts."""
+        return max((field.lines for field in self.fields if field.name == MANY), default=1)
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether its run can undo or give up something for good, once it is no dry run."""
+        return self.dag_id == links.ROLLBACK or any(
+            field.name == "action" and field.value == "discard" for field in self.fields
+        )
 
 
 class FieldError(ValueError):
@@ -98,11 +116,22 @@ def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
         kind=kind,
         value=filled.get(name, default),
         choices=tuple(map(str, schema.get("enum") or ())),
+        example=_example(schema) if kind == "json" else "",
         is_required="null" not in _types(schema) and kind != "check",
         min_length=schema.get("minLength"),
         max_length=schema.get("maxLength"),
         pattern=schema.get("pattern"),
+        lines=len(filled[name].split()) if name == MANY and name in filled else 1,
     )
+
+
+def _example(schema: Mapping[str, Any]) -> str:
+    """How a list is written, from the DAG's own examples if it has any."""
+    examples, items = schema.get("examples"), schema.get("items")
+    if isinstance(examples, list) and examples:
+        return _text(examples[:_MOST_EXAMPLES])
+    is_text = isinstance(items, Mapping) and items.get("type") == "string"
+    return '["one", "two"]' if is_text else "[0, 7]"
 
 
 def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
@@ -137,6 +166,36 @@ def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
     """
     params: Mapping[str, Any] = details.get("params") or {}
     return {name: _value(name, param, sent) for name, param in params.items()}
+
+
+def chosen(sent: Values) -> list[str]:
+    """The deliveries in the field of that name: one, or one per line.
+
+    Raises
+    ------
+    FieldError
+        If they are more than `MOST_AT_ONCE`.
+    """
+    names = list(dict.fromkeys(sent.get(MANY, "").split()))
+    if len(names) > MOST_AT_ONCE:
+        raise FieldError(
+            f"{len(names)} deliveries were chosen; at most {MOST_AT_ONCE} can be started at once."
+        )
+    return names
+
+
+def confs(details: Mapping[str, Any], sent: Values) -> list[dict[str, Any]]:
+    """The configuration of each run that the form starts: one per chosen delivery, or one.
+
+    Raises
+    ------
+    FieldError
+        If a text is not of its field's kind, or too many deliveries were chosen.
+    """
+    names = chosen(sent)
+    if len(names) < 2:
+        return [conf(details, sent)]
+    return [conf(details, {**sent, MANY: name}) for name in names]
 
 
 def _value(name: str, param: Mapping[str, Any], sent: Values) -> Any:

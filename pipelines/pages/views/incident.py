@@ -24,10 +24,10 @@ from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings
 from pipelines.intake.landing import checked_night
 from pipelines.intake.standings import Standing
-from pipelines.pages.read import Unreadable, read_all
-from pipelines.pages.views import incidents
-from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Receipt, ReplayAction
-from pipelines.records.succession import LogEntry
+from pipelines.pages.read import Reigning, Unreadable, read_all, reigning
+from pipelines.pages.views import incidents, remedies
+from pipelines.pages.views.remedies import NOTHING_TO_DO, Remedies
+from pipelines.records.deliveries import Delivery, MissingDelivery, Outcome, Receipt
 from pipelines.records.validations import RuleResult, Validation
 from pipelines.registry.registry import Registry
 from pipelines.validation import report
@@ -35,20 +35,10 @@ from pipelines.validation import report
 logger = logging.getLogger(__name__)
 
 WHY = "To see why, run: python -m pipelines champion show"
-HELD_RUNBOOK = "docs/runbooks/held-delivery.md"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """What a person may do about a delivery's rows."""
-
-    label: str
-    action: ReplayAction
-    effect: str  # half a sentence
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,7 @@ class Look:
     sha256: str
     runbook: str
     problems: tuple[str, ...]
-    champion: LogEntry | None
+    champion: Reigning | None
     delivery: Delivery | None = None
     standing: Standing | None = None
     validation: Validation | None = None
@@ -100,7 +90,8 @@ class Look:
     differences: tuple[tuple[str, str, str], ...] = ()
     rest: RestOfNight | None = None
     conflict: str | None = None
-    remedies: tuple[Remedy, ...] = ()
+    remedies: Remedies = NOTHING_TO_DO
+    stored_at: str = ""  # of its ledger entry, by the store's clock; ISO 8601
 
     @property
     def failed(self) -> list[RuleResult]:
@@ -110,6 +101,14 @@ class Look:
     @property
     def state(self) -> str:
         return incidents.state_of(self.standing) if self.standing else "open"
+
+    @property
+    def is_poison_alarm(self) -> bool:
+        return remedies.is_poison_alarm(self.validation)
+
+    @property
+    def is_unreadable(self) -> bool:
+        return remedies.is_unreadable(self.validation)
 
     @property
     def settled_by(self) -> str:
@@ -122,7 +121,7 @@ class MissingLook:
 
     runbook: str
     problems: tuple[str, ...]
-    champion: LogEntry | None
+    champion: Reigning | None
     missing: MissingDelivery | None = None
     rest: RestOfNight | None = None
 
@@ -144,11 +143,11 @@ class _Reader:
             self.problems.append(sentence(error))
             return None
 
-    def champion(self, registry: Registry) -> LogEntry | None:
+    def champion(self, registry: Registry) -> Reigning | None:
         """The champion, from another bucket: it may be out of reach when this one is not."""
         unknown = "Cannot tell whether a champion answers:"
         try:
-            return registry.log.champion()
+            return reigning(registry)
         except Exception as error:  # noqa: BLE001 - the incident is still shown
             logger.warning("the champion cannot be read: %s", sentence(error))
             # Another error names the store's address, which is not for every viewer.
@@ -161,7 +160,8 @@ class _Reader:
 
 def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     """One delivery; None when it is not in the ledger."""
-    if not reviews.list(f"{DELIVERIES}{sha256}/"):
+    listed = reviews.list(f"{DELIVERIES}{sha256}/")
+    if not listed:
         return None
     read = _Reader()
     delivery = read(lambda: reviews.get_record(delivery_key(sha256), Delivery))
@@ -171,12 +171,13 @@ def look(reviews: Bucket, registry: Registry, sha256: str) -> Look | None:
     night = standing.outcome.counted_in if standing else None
     receipts = _receipts(reviews, night) if night else []
     return Look(
-        sha256, HELD_RUNBOOK,
+        sha256, remedies.runbook_of(validation),
         champion=read.champion(registry), problems=tuple(read.problems),
         delivery=delivery, standing=standing, validation=validation,
         last_good=last_good, differences=tuple(lines),
         rest=_night(reviews, receipts, night, sha256) if night else None,
-        conflict=_conflict(receipts, sha256), remedies=_remedies(standing),
+        conflict=_conflict(receipts, sha256), remedies=remedies.remedies(standing, validation),
+        stored_at=next((info.stored_at for info in listed if info.key == outcome_key(sha256)), ""),
     )  # fmt: skip
 
 
@@ -244,22 +245,6 @@ def _conflict(receipts: Sequence[Receipt | Unreadable], sha256: str) -> str | No
     readable = (receipt for receipt in receipts if isinstance(receipt, Receipt))
     conflicts = (receipt.conflicts_with for receipt in readable if receipt.delivery == sha256)
     return next(filter(None, conflicts), None)
-
-
-def _remedies(standing: Standing | None) -> tuple[Remedy, ...]:
-    if standing is None or (standing.verdict != "HELD" and standing.quarantined is None):
-        return ()
-    is_held = standing.verdict == "HELD"
-    rows = (
-        f"the {standing.newest.held_rows if is_held else standing.newest.quarantined_rows:,} rows"
-    )
-    but = "except those that break a row rule" if is_held else "although they break a rule"
-    effects: tuple[tuple[str, ReplayAction, str], ...] = (
-        ("Validate again", "revalidate", f"validates {rows} by today's rules and limits"),
-        ("Release", "release", f"lets {rows} count, {but}"),
-        ("Discard", "discard", f"discards {rows} permanently"),
-    )
-    return tuple(Remedy(*effect) for effect in effects)
 
 
 def _missing(reviews: Bucket, key: str, night: str, source: str) -> MissingDelivery:

@@ -10,100 +10,41 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 from pipelines.core.errors import concerns_one_record, sentence
 from pipelines.core.escaping import visible
-from pipelines.core.keys import MISSING, RECEIPTS, arrival_id, folder_of, name_of
+from pipelines.core.keys import MISSING, RECEIPTS, folder_of, name_of
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
-from pipelines.intake import nights as intake_nights
+from pipelines.core.store.sealed import AnyRecord
 from pipelines.intake import standings
 from pipelines.intake.landing import LANDING_PREFIX, checked_night, is_night, parse_name, set_aside
 from pipelines.intake.standings import Standing
 from pipelines.pages.read import Unreadable, read_all
+from pipelines.pages.views.asked import Asked
+from pipelines.pages.views.listing import STATES, Incident, Kind, Listing, State
+from pipelines.pages.views.silences import of_sources
 from pipelines.records.deliveries import MissingDelivery, Receipt
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["HELD", "MISSING_DELIVERY", "SET_ASIDE", "UNREADABLE", "CONFLICT", "QUARANTINED"]
-State = Literal["open", "look", "settled", "routine"]
+EVERYTHING = Asked()
 
-STATES: dict[State, str] = {
-    "open": "Needs a person",
-    "look": "Worth a look when there is time",
-    "settled": "Settled",
-    "routine": "A few rows in quarantine; the others count",
-}
 ROUTINE_SHARE = 0.01  # of a delivery's rows: so many are in quarantine on most nights, as repeats
 NIGHTS_PER_PAGE = 30
 MOST_SET_ASIDE = 50  # files on the page
-MOST_RECEIPTS = 2_000  # per page, so that a busy store gives pages of fewer nights
+MOST_RECEIPTS = 300  # per page, so that a busy store gives pages of fewer nights
+ENOUGH = 50  # incidents that were asked for, on one page
+MOST_READ = 900  # records, in search of what was asked for
 
 
-@dataclass(frozen=True)
-class Incident:
-    """One line of the list.
-
-    Parameters
-    ----------
-    kind, state : str
-        What happened, and whether somebody still has to act.
-    subject : str
-        The delivery's sha256; ``missing/<night>/<source>``; the key that cannot be read.
-    nights : tuple of str
-        Nights of the page in which it was seen, oldest first.
-    title : str
-        The file or the source. Hostile: escape it.
-    sentence : str
-        What is wrong, or how it was settled. Hostile as well.
-    conflicts_with : str or None
-        The delivery that came first under the same name, with other bytes.
-    """
-
-    kind: Kind
-    state: State
-    subject: str
-    nights: tuple[str, ...]
-    title: str
-    source: str
-    sentence: str
-    standing: Standing | None = None
-    conflicts_with: str | None = None
-
-    @property
-    def when(self) -> str:
-        """The nights in few words."""
-        if len(self.nights) <= 3:
-            return ", ".join(self.nights)
-        return f"{len(self.nights)} nights from {self.nights[0]} to {self.nights[-1]}"
-
-    @property
-    def path(self) -> str:
-        """Path of its own page, below the list; empty if it has none."""
-        has_none = self.kind in {"UNREADABLE", "SET_ASIDE"} and "/" in self.subject
-        return "" if has_none else self.subject
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The incidents of some nights: open ones first, each group newest first.
-
-    ``older`` is the night to go on from; None when nothing is older.
-    """
-
-    nights: tuple[str, ...]
-    incidents: tuple[Incident, ...]
-    older: str | None
-
-    def of(self, state: State) -> list[Incident]:
-        return [incident for incident in self.incidents if incident.state == state]
-
-
-def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
+def recent(reviews: Bucket, *, until: str | None = None, asked: Asked = EVERYTHING) -> Listing:
     """The incidents of the newest nights that left records, up to ``until``.
+
+    Nights are read until there are enough incidents that were asked for, or `MOST_READ` records
+    were read. So a page costs the same, however long the history is.
 
     Raises
     ------
@@ -114,23 +55,73 @@ def recent(reviews: Bucket, *, until: str | None = None) -> Listing:
         checked_night(until)
     keys = _keys_by_night(reviews)
     nights = sorted((night for night in keys if until is None or night <= until), reverse=True)
-    shown = _page(nights, keys)
-    receipts: list[tuple[str, Receipt | Unreadable]] = []
-    missing: list[tuple[str, MissingDelivery | Unreadable]] = []
-    for night in shown:
-        of_receipts = [key for key in keys[night] if key.startswith(RECEIPTS)]
-        of_missing = [key for key in keys[night] if key.startswith(MISSING)]
-        receipts += [(night, record) for record in read_all(reviews, of_receipts, Receipt)]
-        missing += [(night, record) for record in read_all(reviews, of_missing, MissingDelivery)]
+    found: list[Incident] = []
+    shown: list[str] = []
+    read = 0
+    while len(shown) < len(nights):
+        window = _window(nights[len(shown) :], keys)
+        newly, cost = _of_nights(reviews, window, keys, asked)
+        found = _merged(found, newly)
+        shown += window
+        read += cost
+        if not asked or len(found) >= ENOUGH or read >= MOST_READ:
+            break
+    if until is None:
+        found += [one for one in _of_set_aside(reviews) if _is_asked(one, asked)]
+    older = nights[len(shown)] if len(nights) > len(shown) else None
+    return Listing(tuple(sorted(shown)), tuple(_in_order(found)), older)
+
+
+def _of_nights(
+    reviews: Bucket, nights: Sequence[str], keys: dict[str, list[str]], asked: Asked
+) -> tuple[list[Incident], int]:
+    """The incidents of some nights, and about how many records were read for them."""
+    receipts = _read(reviews, nights, keys, RECEIPTS, Receipt)
+    missing = _read(reviews, nights, keys, MISSING, MissingDelivery)
+    odd = [
+        record for _, record in receipts
+        if isinstance(record, Receipt) and asked.admits_receipt(record)
+    ]  # fmt: skip
     incidents = [
-        *_of_deliveries(reviews, [record for _, record in receipts if isinstance(record, Receipt)]),
-        *_of_sources(reviews, missing, receipts, _names(keys)),
-        *(_of_set_aside(reviews) if until is None else ()),
+        *_of_deliveries(reviews, odd),
+        *of_sources(reviews, missing, receipts, _names(keys)),
         *(_unreadable(night, record) for night, record in (*receipts, *missing)
           if isinstance(record, Unreadable)),
     ]  # fmt: skip
-    older = nights[len(shown)] if len(nights) > len(shown) else None
-    return Listing(tuple(sorted(shown)), tuple(_in_order(incidents)), older)
+    cost = len(receipts) + len(missing) + 3 * len(incidents)
+    return [one for one in incidents if _is_asked(one, asked)], cost
+
+
+def _read(
+    reviews: Bucket, nights: Sequence[str], keys: dict[str, list[str]], prefix: str,
+    kind: type[AnyRecord],
+) -> list[tuple[str, AnyRecord | Unreadable]]:  # fmt: skip
+    """The records of some nights below a prefix, all read at once."""
+    named = [(night, key) for night in nights for key in keys[night] if key.startswith(prefix)]
+    records = read_all(reviews, [key for _, key in named], kind)
+    return [(night, record) for (night, _), record in zip(named, records, strict=True)]
+
+
+def _is_asked(incident: Incident, asked: Asked) -> bool:
+    return asked.admits(
+        source=incident.source, state=incident.state, title=incident.title,
+        why=incident.sentence + (incident.standing.outcome.why if incident.standing else ""),
+        subject=incident.subject,
+    )  # fmt: skip
+
+
+def _merged(newer: list[Incident], older: Iterable[Incident]) -> list[Incident]:
+    """Incidents of two windows; one that both saw is one incident of the nights of both."""
+    known = {incident.subject: place for place, incident in enumerate(newer)}
+    merged = list(newer)
+    for incident in older:
+        place = known.get(incident.subject)
+        if place is None:
+            merged.append(incident)
+        else:
+            nights = dict.fromkeys((*incident.nights, *merged[place].nights))
+            merged[place] = replace(merged[place], nights=tuple(nights))
+    return merged
 
 
 def _in_order(incidents: Iterable[Incident]) -> list[Incident]:
@@ -158,16 +149,16 @@ def _names(keys: dict[str, list[str]]) -> set[str]:
     }
 
 
-def _page(nights: Sequence[str], keys: dict[str, list[str]]) -> list[str]:
+def _window(nights: Sequence[str], keys: dict[str, list[str]]) -> list[str]:
     """The first nights that stay below the limits; one at least."""
-    shown: list[str] = []
+    window: list[str] = []
     records = 0
     for night in nights[:NIGHTS_PER_PAGE]:
         records += len(keys[night])
-        if shown and records > MOST_RECEIPTS:
+        if window and records > MOST_RECEIPTS:
             break
-        shown.append(night)
-    return shown
+        window.append(night)
+    return window
 
 
 # ── Deliveries ───────────────────────────────────────────────────────────────────────────────
@@ -252,57 +243,6 @@ def _of_set_aside(reviews: Bucket) -> list[Incident]:
         for file in files[:MOST_SET_ASIDE]
         if file.needs_person
     ]  # fmt: skip
-
-
-# ── Sources that fell silent ─────────────────────────────────────────────────────────────────
-
-
-def _of_sources(
-    reviews: Bucket,
-    missing: Iterable[tuple[str, MissingDelivery | Unreadable]],
-    receipts: Iterable[tuple[str, Receipt | Unreadable]],
-    names: set[str],
-) -> list[Incident]:
-    """One incident per silence: a source that stays overdue is one incident, not one per night."""
-    silences: dict[tuple[str, str], list[MissingDelivery]] = defaultdict(list)
-    for _, record in missing:
-        if isinstance(record, MissingDelivery):
-            silences[record.source, record.last_delivered_for or ""].append(record)
-    days = [_day_of(receipt) for _, receipt in receipts if isinstance(receipt, Receipt)]
-    incidents = []
-    for (source, last), records in silences.items():
-        came = [day for of_source, day in days if of_source == source and day > last]
-        came = came or _landed_since(reviews, source, last, names)
-        incidents.append(_of_silence(sorted(records, key=lambda record: record.night), came))
-    return incidents
-
-
-def _day_of(receipt: Receipt) -> tuple[str, str]:
-    name = parse_name(receipt.landing_key)
-    return name.source, name.delivered_for.isoformat() if name.delivered_for else receipt.night
-
-
-def _landed_since(reviews: Bucket, source: str, last: str, names: set[str]) -> list[str]:
-    """Days after ``last`` for which files of the source were processed, on any page."""
-    return [
-        day.isoformat()
-        for info in reviews.list(f"{LANDING_PREFIX}{source}/")
-        if (day := parse_name(info.key).delivered_for) is not None
-        and day.isoformat() > last
-        and arrival_id(info.key, info.version_tag) in names
-    ]
-
-
-def _of_silence(missing: Sequence[MissingDelivery], came: Sequence[str]) -> Incident:
-    newest = missing[-1]
-    sentence = f"{intake_nights.sentence(newest)}."
-    if came:
-        sentence += f" It delivered again, for {max(came)}."
-    return Incident(
-        "MISSING_DELIVERY", "settled" if came else "open",
-        f"{MISSING}{newest.night}/{newest.source}",
-        tuple(record.night for record in missing), newest.source, newest.source, sentence,
-    )  # fmt: skip
 
 
 def _unreadable(night: str, record: Unreadable) -> Incident:

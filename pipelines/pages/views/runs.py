@@ -7,13 +7,15 @@ from the store, so a report can be shown for as long as the records are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from pipelines.core import links
 from pipelines.intake.nights import sentence as overdue_sentence
-from pipelines.pages.frame import View
+from pipelines.pages.frame import Button, View
+from pipelines.pages.views.failures import Failure, in_one_sentence
 from pipelines.pages.views.incident import MISSING_RUNBOOK, SET_ASIDE_RUNBOOK
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import (
@@ -24,13 +26,14 @@ from pipelines.records.deliveries import (
     ReplayPlan,
     SetAside,
 )
-from pipelines.records.succession import LogEntry
+from pipelines.records.succession import LogEntry, RollbackPlan
 
 # The tasks whose results show what the run did, by DAG.
 RESULT_TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     links.INGEST: ("summarize_night",),
     links.RETRAIN: ("take_snapshot", "plan", "has_work", "decide", "promote"),
     links.ROLLBACK: ("plan_rollback", "apply_rollback"),
+    links.RELEASE: ("plan_release", "apply_release"),
     links.REPLAY: ("plan_replay", "apply_replay"),
 }
 
@@ -89,6 +92,29 @@ class Report(View):
     totals: Delivered | None = None
     notes: tuple[Note, ...] = ()
     nothing_affected: str | None = None
+    failures: tuple[Failure, ...] = ()
+    buttons: tuple[Button, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run stands: its state, whether it was to act, and what failed in it."""
+
+    state: str = ""
+    is_dry_run: bool = False
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def is_going_on(self) -> bool:
+        return self.state in {"queued", "running"}
+
+    def before(self, what: str) -> str:
+        """The sentence on a run that has not got so far."""
+        if self.state == "failed":
+            return f"Failed before it had {what}: {in_one_sentence(self.failures)}"
+        if self.is_going_on:
+            return f"It has no {what.removeprefix('a ')} yet: it is {self.state}."
+        return f"It ended without {what}."
 
 
 def uri_key(value: Any, bucket: str) -> str | None:
@@ -199,13 +225,18 @@ def unreadable(keys: Sequence[str]) -> tuple[Note, ...]:
 
 
 def retrain_facts(
-    decision_key: str | None, decision: Decision | None, entry: LogEntry | None, has_work: Any
+    decision_key: str | None,
+    decision: Decision | None,
+    entry: LogEntry | None,
+    has_work: Any,
+    end: End,
 ) -> tuple[str, tuple[Fact, ...]]:
     """A sentence and facts on a retraining."""
     if has_work is False:
-        return "Nothing changed since the last decision, so nothing was trained.", ()
+        skipped = "Skipped: this version was decided on before, and nothing changed since."
+        return skipped, (Fact(name="decisions", value="all of them", link=links.decisions_link()),)
     if decision is None or decision_key is None:
-        return "It has not reached a decision.", ()
+        return end.before("a decision"), ()
     link = links.decision_link(decision_key)
     facts = (
         Fact(name="version", value=decision.version, link=link),
@@ -219,9 +250,12 @@ def retrain_facts(
     return "Its version became champion.", (*facts, became)
 
 
-def rollback_facts(entry: LogEntry | None) -> tuple[str, tuple[Fact, ...]]:
+def rollback_facts(
+    plan: RollbackPlan | None, entry: LogEntry | None, end: End
+) -> tuple[str, tuple[Fact, ...]]:
+    """A sentence and facts on a rollback: what was done, or what would be."""
     if entry is None:
-        return "Nothing was changed: this is a dry run, or it is not finished.", ()
+        return (end.before("a plan"), ()) if plan is None else _planned_rollback(plan, end)
     facts = (
         Fact(name="champion", value=entry.version, link=links.champion_link()),
         Fact(name="withdrawn", value=entry.subject or "-"),
@@ -230,17 +264,66 @@ def rollback_facts(entry: LogEntry | None) -> tuple[str, tuple[Fact, ...]]:
     return f"Version {entry.version} was put back, as generation {entry.generation}.", facts
 
 
-def replay_facts(plan: ReplayPlan | None, done: Replay | None) -> tuple[str, tuple[Fact, ...]]:
+def release_facts(
+    version: str | None, entry: LogEntry | None, end: End
+) -> tuple[str, tuple[Fact, ...]]:
+    """A sentence and facts on a release: what was done, or what would be."""
+    if version is None:
+        return end.before("a plan"), ()
+    facts = (Fact(name="version", value=version, link=links.champion_link()),)
+    if entry is not None:
+        reason = Fact(name="reason", value=entry.reason)
+        return f"Version {version} may compete again. The champion stays.", (*facts, reason)
+    if end.state == "failed":
+        return f"Failed, and nothing was released: {in_one_sentence(end.failures)}", facts
+    if end.is_going_on and not end.is_dry_run:
+        return f"Not finished yet: version {version} is to be released.", facts
+    return f"A dry run: version {version} can be released. Nothing was changed.", facts
+
+
+def _planned_rollback(plan: RollbackPlan, end: End) -> tuple[str, tuple[Fact, ...]]:
+    facts = (
+        Fact(name="champion now", value=f"{plan.champion_version}, "
+             f"generation {plan.champion_generation}", link=links.champion_link()),
+        Fact(name="would be put back", value=f"{plan.target_version}, champion as "
+             f"generation {plan.target_generation} before"),
+        Fact(name="would be withdrawn", value=f"{plan.champion_version}, until somebody "
+             "releases it"),
+        Fact(name="reason", value=plan.reason),
+    )  # fmt: skip
+    would = f"version {plan.target_version} would be put back as champion"
+    if end.state == "failed":
+        return f"Failed, and nothing was put back: {in_one_sentence(end.failures)}", facts
+    if end.is_going_on and not end.is_dry_run:
+        return f"Not finished yet: {would}.", facts
+    return f"A dry run: {would}. Nothing was changed.", facts
+
+
+def replay_facts(
+    plan: ReplayPlan | None, done: Replay | None, end: End
+) -> tuple[str, tuple[Fact, ...]]:
+    """A sentence and facts on a replay: what was done, or what would be."""
     if plan is None:
-        return "It has not made a plan.", ()
+        return end.before("a plan"), ()
     link = links.incidents_link(plan.delivery)
+    rows = "all" if plan.rows is None else ", ".join(map(str, plan.rows[:20]))
     facts = (
         Fact(name="delivery", value=plan.delivery, link=link),
         Fact(name="action", value=plan.action),
-        Fact(name="rows that count", value=f"{len(plan.accept):,} from here on"),
+        Fact(name="rows", value=rows if plan.rows is None or len(plan.rows) <= 20
+             else f"{rows} and {len(plan.rows) - 20:,} more"),
+        Fact(name="rows that count", value=f"{len(plan.accept):,} more than before"),
+        Fact(name="rows in quarantine", value=f"{len(plan.quarantine):,} afterwards"),
+        Fact(name="rows held, discarded",
+             value=f"{plan.held_rows:,}, {plan.discarded_rows:,} afterwards"),
         Fact(name="reason", value=plan.reason),
         Fact(name="report", value="read it", link=links.report_link(plan.validation_key)),
-    )
+    )  # fmt: skip
+    would = f"the delivery would become {plan.verdict}. {plan.why}"
+    if done is None and end.state == "failed":
+        return f"Failed, and nothing was changed: {in_one_sentence(end.failures)}", facts
+    if done is None and end.is_going_on and not end.is_dry_run:
+        return f"Not finished yet: {would}", facts
     if done is None:
-        return f"A dry run, or not finished: it would become {plan.verdict}. {plan.why}", facts
+        return f"A dry run: {would} Nothing was changed.", facts
     return f"The delivery is {done.verdict}. {done.why}", facts

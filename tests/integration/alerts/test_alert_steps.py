@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from pipelines.alerts.alert import Run
 from pipelines.cli.app import app
+from pipelines.core.errors import DeliveryHeldError
 from pipelines.core.keys import outcome_key, receipt_key
 from pipelines.intake import ledger, nights
 from pipelines.models.artefacts import dump_model
@@ -222,3 +223,19 @@ def test_a_log_that_was_changed_by_hand_is_told_and_nothing_is_promoted(
     (alert,) = told()
     assert alert["kind"] == "champion_log_broken"
     assert key in alert["sentences"][0]
+
+
+def test_the_log_of_a_failed_task_says_where_to_look(configure):
+    error = DeliveryHeldError(
+        landing_key="landing/web/r.csv", delivery="a" * 64, why="So.", report_uri="s3://r"
+    )
+    assert alerts.where_to_look(INGEST, error) == []
+    configure(alerts={"airflow_url": "https://airflow.example"})
+
+    pages = dict(alerts.where_to_look(INGEST, error))
+
+    assert pages == {
+        "Run report": "https://airflow.example/retraining/runs/reviews_ingest/night",
+        "Incident": f"https://airflow.example/retraining/incidents/{'a' * 64}",
+        "What to do": "https://airflow.example/retraining/runbooks/held-delivery",
+    }

@@ -253,7 +253,7 @@ CASES = {
     "labels: 3 of 40 unknown": Case(
         "r.csv", as_csv(changed({"label": "maybe"}, rows=3)),
         counts=(40, 0, 0, 40), reasons={"label_unknown": 3}, held_by={"quarantined_share"},
-        says="is 0.0750 (allowed: at most 5.0%)",
+        says="7.5% of the rows break a row rule; the limit is 5.0%",
     ),
     "huge: one review of 20 MB, CSV": unreadable(
         "r.csv", lambda: as_csv(changed(HUGE)), "malformed_csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import date, timedelta
 
 import pytest
@@ -16,8 +17,9 @@ from pipelines.pages.views.incident import Look
 from pipelines.pages.views.incidents import Incident, Listing
 from pipelines.records.deliveries import MissingDelivery, Receipt
 from pipelines.records.succession import LogEntry
+from pipelines.registry import rollback
 from pipelines.registry.registry import Registry
-from tests.support.made.builders import NIGHT, some_rows
+from tests.support.made.builders import NIGHT, as_csv, deliver, landing_key, some_rows
 from tests.support.made.incident_builders import (
     REASON,
     SECOND,
@@ -207,7 +209,7 @@ def test_a_held_delivery_says_what_failed_which_rows_and_since_when(stores):
     look = looked_at(stores, held)
 
     assert look.failed[0].rule == "quarantined_share"
-    assert "is 0.0750 (allowed: at most 5.0%)" in look.failed[0].sentence
+    assert "7.5% of the rows break a row rule; the limit is 5.0%" in look.failed[0].sentence
     assert "label_unknown" in [rule.rule for rule in look.failed]
     assert [example.row for example in look.validation.examples] == [0, 1, 2]
     assert look.last_good.delivery == good
@@ -222,10 +224,12 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
 
-    remedies = looked_at(stores, held).remedies
+    remedies = looked_at(stores, held).remedies.offered
 
-    assert [remedy.action for remedy in remedies] == ["revalidate", "release", "discard"]
-    assert remedies[1].effect == "lets the 40 rows count, except those that break a row rule"
+    assert [(remedy.action, remedy.tone) for remedy in remedies] == [
+        ("revalidate", ""), ("release", "plain"), ("discard", "danger"),
+    ]  # fmt: skip
+    assert remedies[1].effect == "accepts the 40 rows, except those that break a row rule"
 
 
 def test_a_settled_delivery_has_nothing_to_press(stores):
@@ -235,7 +239,7 @@ def test_a_settled_delivery_has_nothing_to_press(stores):
 
     look = looked_at(stores, held)
 
-    assert (look.state, look.remedies) == ("settled", ())
+    assert (look.state, look.remedies.offered) == ("settled", ())
     assert REASON in look.settled_by
 
 
@@ -247,7 +251,10 @@ def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     look = looked_at(stores, held)
 
     assert only(stores).state == look.state == "settled"
-    assert look.remedies[2].effect == "discards the 3 rows permanently"
+    offered = look.remedies.offered
+    assert [remedy.action for remedy in offered] == ["revalidate", "discard"]
+    assert offered[1].effect == "discards the 3 rows permanently"
+    assert look.remedies.not_offered.startswith("They cannot be released, because they lack")
 
 
 @pytest.mark.parametrize("is_gone", [True, False])
@@ -272,7 +279,44 @@ def test_the_champion_that_still_answers_is_named(stores, champions):
     held = sent(stores, odd_rows(3, night=THIRD), "bad.csv", night=THIRD)
     ingest(THIRD)
 
-    assert looked_at(stores, held).champion == entry
+    champion = looked_at(stores, held).champion
+    assert (champion.entry, champion.began) == (entry, entry)
+
+
+def test_a_pin_does_not_change_since_when_the_champion_answers(stores, champions):
+    entry: LogEntry = champions(1)[-1]
+    registry = Registry(stores.models, "sentiment")
+    pinned = rollback.pin(registry, entry.version, actor="tester", reason="it is the best")
+    held = sent(stores, odd_rows(3, night=THIRD), "bad.csv", night=THIRD)
+    ingest(THIRD)
+
+    champion = looked_at(stores, held).champion
+
+    assert (champion.entry, champion.began) == (pinned, entry)
+
+
+def test_a_file_that_cannot_be_read_is_not_offered_for_release(stores):
+    cut = gzip.compress(as_csv(some_rows(40)))[:-20]
+    key = landing_key("cut.csv.gz", source="web", night=NIGHT)
+    deliver(stores, key, cut)
+    ingest()
+
+    look = looked_at(stores, only(stores).subject)
+
+    assert look.is_unreadable
+    assert [remedy.action for remedy in look.remedies.offered] == ["revalidate", "discard"]
+    assert "no row can be read from it" in look.remedies.not_offered
+    assert only(stores).is_of_unknown_size
+
+
+def test_a_file_of_which_every_row_breaks_a_rule_is_not_offered_for_release(stores):
+    held = sent(stores, odd_rows(40), "bad.csv")
+    ingest()
+
+    remedies = looked_at(stores, held).remedies
+
+    assert [remedy.action for remedy in remedies.offered] == ["revalidate", "discard"]
+    assert "every row of it breaks a row rule" in remedies.not_offered
 
 
 def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores, configure):

@@ -1,5 +1,6 @@
 """The champion as a judge of labels: from the log to the verdict on a delivery."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipelines.records.validations import Validation
 from pipelines.registry.registry import Registry
 from pipelines.serving import label_judge
 from pipelines.steps import ingest
+from pipelines.validation.validate import MOST_DISPUTED
 from tests.support.made.builders import Row, as_csv, deliver, landing_key, listing
 from tests.support.made.nights import reviews_of_a_night
 
@@ -46,6 +48,27 @@ def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions
     validation = ingested(stores, reviews_of_a_night(is_turned=True))
 
     assert (validation.verdict, failed(validation)) == ("HELD", {"label_agreement"})
+    (rule,) = [rule for rule in validation.failed_rules if rule.rule == "label_agreement"]
+    said = r"The champion agrees with [\d.]+% of these labels( of source '\w+')?; [\d.]+% is .*\. "
+    assert re.match(said + r"The drop of [\d.]+ points exceeds the limit of [\d.]+ points",
+                    rule.sentence)  # fmt: skip
+
+
+def test_the_first_rows_whose_labels_are_disputed_are_kept_with_their_labels(stores, champions):
+    champions(1)
+    rows = reviews_of_a_night(is_turned=True)
+
+    disputed = ingested(stores, rows).disputed
+
+    assert len(disputed) == MOST_DISPUTED
+    assert [row.label for row in disputed] == [rows[row.row]["label"] for row in disputed]
+    assert all(rows[row.row]["text"].startswith(row.text) for row in disputed)
+
+
+def test_a_good_night_keeps_no_row_in_doubt(stores, champions):
+    champions(1)
+
+    assert ingested(stores, reviews_of_a_night()).disputed == ()
 
 
 def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, champions):

@@ -279,7 +279,7 @@ def test_the_shell_shows_plans_and_replays(stores):
     assert (done["is_done"], done["accepted_rows"]) == (True, 37)
     assert (shown["verdict"], shown["accepted_rows"]) == ("PARTLY_ACCEPTED", 37)
     assert [entry["reason"] for entry in shown["replays"]] == [REASON]
-    assert "is 0.0750 (allowed: at most 5.0%)" in shown["failed"][0]
+    assert "7.5% of the rows break a row rule; the limit is 5.0%" in shown["failed"][0]
 
 
 def test_the_report_can_be_opened_from_a_file(stores, tmp_path):

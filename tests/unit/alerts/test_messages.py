@@ -78,7 +78,46 @@ def test_a_held_delivery_leads_to_its_incident_page_and_to_the_run_where_airflow
     alert = held(("row_count", "critical"), url="https://airflow.example/")
 
     assert alert.links[0].url == (f"https://airflow.example/retraining/incidents/{alert.delivery}")
-    assert [link.name for link in alert.links] == ["incident page", "run page", "report"]
+    assert [link.name for link in alert.links] == [
+        "incident page", "run page", "run report", "runbook", "report",
+    ]  # fmt: skip
+    assert alert.links[3].url == "https://airflow.example/retraining/runbooks/held-delivery"
+
+
+def test_a_held_delivery_leads_to_the_page_of_its_report_where_airflow_is_known():
+    key = f"reports/{DELIVERY}/{'f' * 16}/validation.json"
+
+    alert = held(("row_count", "critical"), url="https://airflow.example", validation_key=key)
+
+    assert alert.links[-1] == Link(
+        name="report", url=f"https://airflow.example/retraining/reports/{DELIVERY}/{'f' * 16}"
+    )
+
+
+def test_labels_in_doubt_lead_to_their_own_runbook():
+    alert = held(("label_agreement", "critical"), url="https://airflow.example")
+
+    assert "https://airflow.example/retraining/runbooks/poisoned-labels" in {
+        link.url for link in alert.links
+    }
+
+
+def test_a_file_that_could_not_be_read_has_an_unknown_number_of_rows():
+    alert = held(("truncated", "critical"), delivered_rows=0, held_rows=0)
+
+    assert "How many it has is unknown: the file could not be read." in alert.sentences[3]
+
+
+def test_a_question_leads_to_the_decision_and_its_card():
+    key = f"sentiment/versions/{VERSION}/gates/00000003-{'d' * 16}/decision.json"
+    run = Run(dag_id="sentiment_retrain", run_id="r")
+
+    alert = messages.waiting(VERSION, "So.", 20, run, "https://airflow.example", decision_key=key)
+
+    assert [link.name for link in alert.links] == [
+        "decision", "model card", "run page", "run report", "runbook",
+    ]  # fmt: skip
+    assert alert.links[1].url.endswith(f"/decisions/{VERSION}/00000003-{'d' * 16}/card")
 
 
 def test_labels_that_the_champion_reads_otherwise_are_a_poison_alarm_that_names_the_source():

@@ -62,7 +62,7 @@ def test_a_champion_that_has_fallen_behind_is_replaced_by_a_model_that_is_not_wo
     fresh = against_champion(**UNSURE).model_copy(update={"champion_age_nights": 6})
 
     assert (verdict_of(stale), verdict_of(fresh)) == ("REFRESH", "HOLD")
-    assert "not trained on the last 7 nights" in decided(stale).why
+    assert "The champion is 7 nights old" in decided(stale).why
 
 
 def test_however_stale_the_champion_a_worse_model_does_not_replace_it():
@@ -428,4 +428,4 @@ def test_every_margin_says_the_smallest_change_that_would_show():
     for name in ("accuracy_drop", "log_loss_rise", "reference_accuracy_drop", "log_loss_gain"):
         assert rules[name].detectable is not None
         assert rules[name].low <= rules[name].observed <= rules[name].high
-    assert "would show a change of 0.47% four times out of five" in rules["accuracy_drop"].sentence
+    assert "four times out of five is 0.47 points" in rules["accuracy_drop"].sentence

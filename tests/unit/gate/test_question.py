@@ -70,20 +70,44 @@ def test_without_a_champion_the_question_says_so(verdict, because):
     assert "in place of" not in text
 
 
-def test_every_rule_is_a_row_and_those_that_failed_come_first():
+def test_the_rules_that_decided_are_rows_floors_first_and_the_others_are_counted():
     rules = (
         a_rule("fine"),
+        a_rule("too_few_rows", group="sufficiency", is_passed=False, sentence="9 of 20."),
         a_rule("broken", is_passed=False, sentence="7 of 10."),
         a_rule("log_loss_gain", is_passed=False, group="gain"),
     )
 
-    rows = [line for line in described(a_decision(*rules)).splitlines() if line.startswith("| ")]
+    text = described(a_decision(*rules))
 
-    assert rows[1:] == [
+    assert [line for line in text.splitlines() if line.startswith("| ")][1:] == [
         "| **FAIL** | broken | 7 of 10. |",
-        "| no | log\\_loss\\_gain | It is well. |",
-        "| ok | fine | It is well. |",
+        "| **FAIL** | too\\_few\\_rows | 9 of 20. |",
     ]
+    assert text.endswith("1 other rule passed.")
+
+
+def test_where_nothing_failed_the_gain_decides():
+    rules = (a_rule("fine"), a_rule("log_loss_gain", is_passed=False, group="gain"))
+
+    text = described(a_decision(*rules, verdict="HOLD"))
+
+    assert "| no | log\\_loss\\_gain | It is well. |" in text
+    assert "1 other rule passed." in text
+
+
+def test_a_question_leads_to_the_decision_the_card_and_the_runbook():
+    decision = a_decision()
+    page = f"/retraining/decisions/{'a' * 20}/00000003-{'0' * 16}"
+
+    below, known = (
+        described(decision),
+        question.describe(decision, timeout_hours=20.0, airflow_url="https://airflow.example/"),
+    )
+
+    assert f"[All rules, scores and plots]({page}), [model card]({page}/card)" in below
+    assert "[how to decide](/retraining/runbooks/approval)." in below
+    assert f"](https://airflow.example{page}/card)" in known
 
 
 @pytest.mark.parametrize(
@@ -105,7 +129,9 @@ def test_nothing_in_a_sentence_is_obeyed(hostile, shown):
 
 
 def test_a_sentence_cannot_add_a_row_or_a_column_to_the_table():
-    text = described(a_decision(a_rule(sentence="x |\n| ok | forged | all is well |")))
+    forged = a_rule(sentence="x |\n| ok | forged | all is well |", is_passed=False)
+
+    text = described(a_decision(forged))
 
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2  # the head and the rule
@@ -113,12 +139,14 @@ def test_a_sentence_cannot_add_a_row_or_a_column_to_the_table():
 
 
 def test_the_question_is_bounded_and_counts_the_rules_that_it_leaves_out():
-    rules = [a_rule(f"rule_{number}", sentence="*" * 1000) for number in range(500)]
+    rules = [
+        a_rule(f"rule_{number}", sentence="*" * 1000, is_passed=False) for number in range(500)
+    ]
 
     text = described(a_decision(*rules, why="_" * 100_000))
 
-    shown = sum(line.startswith("| ok") for line in text.splitlines())
+    shown = sum(line.startswith("| **FAIL**") for line in text.splitlines())
     assert len(text) <= question.MAX_CHARS
-    assert shown > 10
-    assert f"{500 - shown:,} more rules are not shown" in text
+    assert shown == question.MAX_ROWS
+    assert f"{500 - shown:,} more rules that failed are not shown" in text
     assert f"decision show {'a' * 20}" in text

@@ -68,10 +68,11 @@ def test_every_route_refuses_those_who_may_not_read(status):
 
 
 TOLD_OF = {
-    links.RETRAIN: {"champion", "decisions"},
-    links.INGEST: {"incidents", "reports", "runbooks"},
+    links.RETRAIN: {"champion", "decisions", "compare"},
+    links.INGEST: {"incidents", "reports", "runbooks", "sources"},
     SAMPLES["{dag_id}"]: {"runs", "forms"},
     links.REPLAY: set(),
+    links.RELEASE: set(),
 }
 
 

@@ -295,7 +295,7 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
     assert "is overdue" in answer.text
     assert 'href="/retraining/runbooks/missing-delivery"' in answer.text
     assert "docs/runbooks" not in answer.text
-    assert "started 2026-01-06 02:00:01 UTC" in answer.text
+    assert '<time datetime="2026-01-06T02:00:01Z">2026-01-06 02:00:01 UTC</time>' in answer.text
 
 
 @pytest.mark.parametrize("others", [0, 1])
@@ -370,12 +370,15 @@ def test_the_report_of_a_retraining_shows_no_decision_that_was_changed():
 @pytest.mark.parametrize(
     ("dag_id", "results", "sentence"),
     [
-        ("sentiment_retrain", {"has_work": False}, "so nothing was trained"),
-        ("sentiment_retrain", {}, "It has not reached a decision."),
-        ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "not reached a decision"),
-        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "not reached a decision"),
-        ("sentiment_rollback", {"apply_rollback": "s3://memory/../x"}, "Nothing was changed"),
-        ("reviews_replay", {}, "It has not made a plan."),
+        ("sentiment_retrain", {"has_work": False}, "Skipped: this version was decided on before"),
+        ("sentiment_retrain", {}, "It ended without a decision."),
+        ("sentiment_retrain", {"decide": "s3://elsewhere/decision.json"}, "without a decision."),
+        ("sentiment_retrain", {"decide": "s3://memory/a/decision.json"}, "without a decision."),
+        ("sentiment_rollback", {"apply_rollback": "s3://memory/../x"}, "It ended without a plan."),
+        ("sentiment_rollback", {"plan_rollback": "s3://memory/../x"}, "It ended without a plan."),
+        ("sentiment_release", {}, "It ended without a plan."),
+        ("sentiment_release", {"plan_release": "a" * 20}, "A dry run: version"),
+        ("reviews_replay", {}, "It ended without a plan."),
         ("somebody_elses_dag", {}, "This DAG is not part of the retraining loop"),
     ],
 )

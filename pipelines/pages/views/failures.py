@@ -1,0 +1,92 @@
+"""What failed in a run: the task by its file, its own error in words, and the way to its log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pipelines.core import links
+from pipelines.core.escaping import plain
+from pipelines.pages.frame import View
+
+MOST_FAILURES = 5
+_MOST_ERROR_CHARS = 1200
+_NO_ERROR = "Its log says why."
+# Tasks that only repeat what the failure of another task says.
+_LAST: Final = ("check_night", "alert")
+
+
+class Failure(View):
+    """A failed task."""
+
+    task: str
+    about: str  # which of the mapped tasks: the file
+    error: str
+    log: str  # link in Airflow
+
+
+class Task(View):
+    """A failed task, and where its log is asked for."""
+
+    task_id: str
+    name: str
+    map_index: int
+    about: str
+    log_path: str
+
+
+def failed_tasks(where: str, listed: Any) -> tuple[Task, ...]:
+    """The failed tasks in Airflow's answer, the telling ones first; ``where`` is the run's path."""
+    instances = listed.get("task_instances") if isinstance(listed, Mapping) else None
+    tasks = [
+        task
+        for one in (instances if isinstance(instances, list) else ())
+        if (task := _task(where, one))
+    ]
+    return tuple(sorted(tasks, key=lambda task: task.task_id in _LAST))[:MOST_FAILURES]
+
+
+def _task(where: str, instance: Any) -> Task | None:
+    task_id = instance.get("task_id") if isinstance(instance, Mapping) else None
+    if not isinstance(task_id, str) or links.quoted(task_id) in {".", ".."}:
+        return None
+    index, tries = instance.get("map_index"), instance.get("try_number")
+    index = index if isinstance(index, int) else -1
+    number = tries if isinstance(tries, int) and tries > 0 else 1
+    return Task(
+        task_id=task_id,
+        name=str(instance.get("task_display_name") or task_id),
+        map_index=index,
+        about=str(instance.get("rendered_map_index") or ("" if index < 0 else index)),
+        log_path=f"{where}/taskInstances/{links.quoted(task_id)}/logs/{number}?map_index={index}",
+    )
+
+
+def failure(dag_id: str, run_id: str, task: Task, log: Any) -> Failure:
+    """A failed task and the last error in its log; a log that is gone is no fault of the page."""
+    return Failure(
+        task=task.name,
+        about=task.about,
+        error=next(_errors(log), "") or _NO_ERROR,
+        log=links.task_link(dag_id, run_id, task.task_id, task.map_index),
+    )
+
+
+def _errors(log: Any) -> Iterator[str]:
+    """What a log holds of errors, the last one first."""
+    lines = log.get("content") if isinstance(log, Mapping) else None
+    for line in reversed(lines if isinstance(lines, list) else []):
+        details = line.get("error_detail") if isinstance(line, Mapping) else None
+        for detail in details if isinstance(details, list) else ():
+            if isinstance(detail, Mapping) and detail.get("exc_value"):
+                said = f"{detail.get('exc_type') or 'Error'}: {detail['exc_value']}"
+                yield plain(said, most=_MOST_ERROR_CHARS)
+
+
+def in_one_sentence(failures: tuple[Failure, ...]) -> str:
+    """The first failure, for the first line of a report."""
+    if not failures:
+        return "see the log of its failed task."
+    first = failures[0]
+    about = f" ({first.about})" if first.about else ""
+    return f"{first.task}{about}. {first.error}"
