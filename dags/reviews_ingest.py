@@ -7,7 +7,8 @@ a past night; empty means the last complete day.
 
 #### What it does
 
-For each delivered file that has not been processed: copy it to its immutable place (`land`),
+Read once what earlier nights brought (`pin_history`). For each delivered file that has not been
+processed: copy it to its immutable place (`land`),
 check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Rows that break a
 row rule go to quarantine, with reasons; the others count, and the retraining is started
 (`announce`).
@@ -67,14 +68,15 @@ from pipelines.steps import alerts, ingest
 )
 def reviews_ingest() -> None:
     @task_group(group_display_name="Each delivery")
-    def delivery(landing_uri: str) -> None:
+    def delivery(landing_uri: str, history_uri: str | None) -> None:
         """One file that upstream dropped: landed, validated, then accepted or held."""
         arrival = named("Land the file")(ingest.land)(landing_uri, NIGHT)
-        validated = named("Validate its rows")(ingest.validate)(arrival)
+        validated = named("Validate its rows")(ingest.validate)(arrival, history_uri)
         named("Accept the rows that count")(ingest.accept)(arrival, validated)
 
     due = named("Find deliveries that are due")(ingest.find_deliveries)(NIGHT)
-    done = delivery.expand(landing_uri=due)
+    history = named("Pin what they are compared with")(ingest.pin_history)(NIGHT, due)
+    done = delivery.partial(history_uri=history).expand(landing_uri=due)
     # These two also run if a delivery of the night was held: the others count.
     summary = named("Summarize the night", trigger_rule=TriggerRule.ALL_DONE)(
         ingest.summarize_night

@@ -146,12 +146,13 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
     """
     day = (parse_day(night) if night else default_night()).isoformat()
     due = steps_ingest.find_deliveries(day)
+    history_uri = steps_ingest.pin_history(day, due)
     failures: list[str] = []
     with progress_bar() as progress:
         bar = progress.add_task(f"night {day}", total=len(due))
         for landing_uri in due:
             progress.update(bar, description=visible(landing_uri.rpartition("/")[2][:40]))
-            _ingest_one(landing_uri, day, failures)
+            _ingest_one(landing_uri, history_uri, day, failures)
             progress.advance(bar)
     from pipelines.intake import nights as intake_nights
 
@@ -199,11 +200,11 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
         raise typer.Exit(EXIT_HELD)
 
 
-def _ingest_one(landing_uri: str, night: str, failures: list[str]) -> None:
+def _ingest_one(landing_uri: str, history_uri: str | None, night: str, failures: list[str]) -> None:
     """Ingest one delivery; no failure of it stops the others."""
     try:
         arrival_uri = steps_ingest.land(landing_uri, night)
-        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri))
+        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri, history_uri))
     except DeliveryHeldError:
         pass  # recorded: the table shows it
     except Exception as error:  # noqa: BLE001 - reported, and due again

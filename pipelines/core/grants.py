@@ -50,6 +50,8 @@ _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
 _OUTGROWN = ("features/*.corpus",)
+_ROLLUPS = ("rollups/*",)
+_ROLLUPS_OF_ALERTS = ("rollups/alerts-*",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -57,28 +59,48 @@ _CHAMPION = (*_LOG, "{model}/versions/*/manifest.json", "{model}/versions/*/mode
 _VERSIONS = (*_LOG, "{model}/versions/*")
 _REGISTRY = (*_VERSIONS, "{model}/plans/*", "{model}/rollbacks/*")
 _PROBE = (f"{_PROBES}/*",)
+_ROLLUPS_OF_LOG = ("{model}/rollups/*",)
 
 GRANTS: Mapping[Role, tuple[Grant, ...]] = {
     "upstream": (Grant("reviews", writes=_LANDING),),
     "ingest": (
         Grant(
             "reviews",
-            (*_LANDING, *_LEDGER, *_ALERTS, "snapshots/*"),
-            (*_LEDGER, *_ALERTS),
+            (*_LANDING, *_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*"),
+            (*_LEDGER, *_ALERTS, *_ROLLUPS),
+            _ROLLUPS,
             lists=True,
         ),
         Grant("models", _CHAMPION, lists=True),
     ),
     "retrain": (
         Grant(
-            "reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), _OUTGROWN, True
+            "reviews",
+            (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS),
+            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_ALERTS),
+            (*_OUTGROWN, *_ROLLUPS_OF_ALERTS),
+            lists=True,
         ),
-        Grant("models", (*_REGISTRY, *_PROBE), (*_REGISTRY, *_PROBE), _PROBE, lists=True),
+        Grant(
+            "models",
+            (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
+            (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
+            (*_PROBE, *_ROLLUPS_OF_LOG),
+            lists=True,
+        ),
     ),
-    "alerts": (Grant("reviews", _ALERTS, _ALERTS, lists=True),),
+    "alerts": (
+        Grant(
+            "reviews",
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
+            _ROLLUPS_OF_ALERTS,
+            lists=True,
+        ),
+    ),
     "pages": (
-        Grant("reviews", (*_LEDGER, *_ALERTS, "snapshots/*"), lists=True),
-        Grant("models", _REGISTRY, lists=True),
+        Grant("reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*"), lists=True),
+        Grant("models", (*_REGISTRY, *_ROLLUPS_OF_LOG), lists=True),
     ),
     "scoring": (Grant("models", _VERSIONS, lists=True),),
 }

@@ -76,6 +76,14 @@ def snapshot_key(digest: str) -> str:
     return f"snapshots/{digest}.json"
 
 
+ROLLUPS = "rollups/"
+
+
+def rollup_folder(name: str, trust: str, *, model: str = "") -> str:
+    """One per name and set of trusted keys; see `core.store.rollups`."""
+    return f"{model}/{ROLLUPS}{name}-{trust}/" if model else f"{ROLLUPS}{name}-{trust}/"
+
+
 ALERTS = "alerts/"
 
 
@@ -203,6 +211,10 @@ def gate_of(key: str, model: str) -> Gate | None:
 
 def decision_key(model: str, version: str, generation: int, policy: str) -> str:
     return gate_key(model, version, generation, policy, DECISION)
+
+
+def digest_of_rollup(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".rollup")
 
 
 def is_outcome(key: str) -> bool:

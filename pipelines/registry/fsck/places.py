@@ -32,7 +32,7 @@ from pipelines.records.versions import Manifest, Plan
 
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
-    "landing file", "raw delivery", "partition", "report page", "features", "corpus",
+    "landing file", "raw delivery", "partition", "report page", "features", "corpus", "roll-up",
     "model file", "card file", "probe",
 ]  # fmt: skip
 
@@ -112,6 +112,7 @@ PLACES: tuple[Place, ...] = (
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
     Place("features/<name>/<name>/<sha256>.corpus", "corpus"),
+    Place("rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up"),
     _record("alerts/<sha256>/alert.json", Alert),
     _record("alerts/<sha256>/<name>/<number:3>.json", Claim),
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),
@@ -133,6 +134,7 @@ PLACES: tuple[Place, ...] = (
     _record("<model>/log/<generation>.json", LogEntry),
     _record("<model>/champion.json", ChampionHint),
     _record("<model>/rollbacks/<sha256:20>.json", RollbackPlan),
+    Place("<model>/rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up", "models"),
     Place("probes/<sha256:32>", "probe", "models"),
 )
 

@@ -17,6 +17,9 @@ ALERT = f"reviews/alerts/{SHA}/alert.json"
 SNAPSHOT = f"reviews/snapshots/{SHA}.json"
 CORPUS = f"reviews/features/fp1-n3-b40/corpora-c1-df2/{SHA}.corpus"
 FINGERPRINTS = f"reviews/features/fp1-n3-b40/{SHA}.npz"
+ROLLUP = f"reviews/rollups/ledger-{'f' * 16}/{SHA}.rollup"
+ROLLUP_OF_ALERTS = f"reviews/rollups/alerts-{'f' * 16}/{SHA}.rollup"
+ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
 MODEL = f"models/sentiment/versions/{VERSION}/model-{'b' * 16}.skops"
@@ -29,27 +32,37 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
+    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
+ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
 MAY: dict[str, dict[str, set[str]]] = {
     "upstream": {READ: set(), WRITE: {LANDING}, DELETE: set(), LIST: set()},
     "ingest": {
-        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT, SNAPSHOT} | LEDGER,
-        WRITE: {ALERT} | LEDGER,
-        DELETE: set(),
+        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT, SNAPSHOT} | LEDGER | ROLLUPS,
+        WRITE: {ALERT} | LEDGER | ROLLUPS,
+        DELETE: ROLLUPS,
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
-        WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
-        DELETE: {CORPUS, PROBE},
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, ROLLUP_OF_LOG}
+        | REGISTRY
+        | ROLLUPS,
+        WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG}
+        | REGISTRY,
+        DELETE: {CORPUS, PROBE, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG},
         LIST: {"reviews", "models"},
     },
-    "alerts": {READ: {ALERT}, WRITE: {ALERT}, DELETE: set(), LIST: {"reviews"}},
+    "alerts": {
+        READ: {ALERT, ROLLUP_OF_ALERTS},
+        WRITE: {ALERT, ROLLUP_OF_ALERTS},
+        DELETE: {ROLLUP_OF_ALERTS},
+        LIST: {"reviews"},
+    },
     "pages": {
-        READ: {ALERT, SNAPSHOT} | LEDGER | REGISTRY,
+        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG} | LEDGER | REGISTRY | ROLLUPS,
         WRITE: set(),
         DELETE: set(),
         LIST: {"reviews", "models"},
