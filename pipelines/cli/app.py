@@ -18,6 +18,7 @@ from pipelines.cli.alerts import alerts_app
 from pipelines.cli.champion import champion_app, score
 from pipelines.cli.decisions import decision_app
 from pipelines.cli.deliveries import delivery_app
+from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
 from pipelines.cli.output import err
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (init, simulate, ingest, retrain, score):
+for command in (init, simulate, ingest, retrain, score, housekeeping):
     app.command()(command)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")

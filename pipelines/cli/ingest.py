@@ -48,7 +48,8 @@ def init(
         Path | None,
         typer.Option(
             help="Only write a policy for each role to this folder, created if missing: "
-            "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
+            "upstream.json, ingest.json, retrain.json, housekeeping.json, alerts.json, pages.json, "
+            "scoring.json. "
             "Needs no store and no credentials.",
         ),
     ] = None,

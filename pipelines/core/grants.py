@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.core.errors import ConfigError
 
-Role = Literal["upstream", "ingest", "retrain", "alerts", "pages", "scoring"]
+Role = Literal["upstream", "ingest", "retrain", "housekeeping", "alerts", "pages", "scoring"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -49,9 +49,10 @@ _LEDGER = ("arrivals/*", "names/*", "deliveries/*", "reports/*", "receipts/*", "
 _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
-_OUTGROWN = ("features/*.corpus",)
+_OUTGROWN = ("features/*.corpus", "features/bundles/*")
 _ROLLUPS = ("rollups/*",)
 _ROLLUPS_OF_ALERTS = ("rollups/alerts-*",)
+_ROLLUPS_OF_BUNDLES = ("rollups/bundled-*",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -77,8 +78,8 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         Grant(
             "reviews",
             (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS),
-            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_ALERTS),
-            (*_OUTGROWN, *_ROLLUPS_OF_ALERTS),
+            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
+            (*_OUTGROWN, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
             lists=True,
         ),
         Grant(
@@ -86,6 +87,21 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
             (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
             (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
             (*_PROBE, *_ROLLUPS_OF_LOG),
+            lists=True,
+        ),
+    ),
+    "housekeeping": (
+        Grant(
+            "reviews",
+            (*_COUNTED, *_ALERTS, *_ROLLUPS, *_TRAINING, "housekeeping/*"),
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS, "housekeeping/*"),
+            ("features/*", "reports/*", "snapshots/*", *_ROLLUPS),
+            lists=True,
+        ),
+        Grant(
+            "models",
+            (*_REGISTRY, *_ROLLUPS_OF_LOG),
+            deletes=("{model}/versions/*", "{model}/plans/*", *_ROLLUPS_OF_LOG),
             lists=True,
         ),
     ),
@@ -99,7 +115,9 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         ),
     ),
     "pages": (
-        Grant("reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*"), lists=True),
+        Grant(
+            "reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*", "housekeeping/*"), lists=True
+        ),
         Grant("models", (*_REGISTRY, *_ROLLUPS_OF_LOG), lists=True),
     ),
     "scoring": (Grant("models", _VERSIONS, lists=True),),

@@ -72,8 +72,15 @@ def report_key(validation_key: str) -> str:
     return f"{validation_key.rpartition('/')[0]}/report.html"
 
 
+SNAPSHOTS, FEATURES, HOUSEKEEPING = "snapshots/", "features/", "housekeeping/"
+
+
+def housekeeping_key(digest: str) -> str:
+    return f"{HOUSEKEEPING}{digest}.json"
+
+
 def snapshot_key(digest: str) -> str:
-    return f"snapshots/{digest}.json"
+    return f"{SNAPSHOTS}{digest}.json"
 
 
 ROLLUPS = "rollups/"
@@ -107,8 +114,12 @@ def looked_at_key(dag_id: str, run_id: str) -> str:
 # ── The models bucket ────────────────────────────────────────────────────────────────────────
 
 
+def plans_folder(model: str) -> str:
+    return f"{model}/plans/"
+
+
 def plan_key(model: str, version: str) -> str:
-    return f"{model}/plans/{version}.json"
+    return f"{plans_folder(model)}{version}.json"
 
 
 def model_file_key(model: str, version: str, sha256: str) -> str:
@@ -177,6 +188,23 @@ def name_of(key: str) -> str:
 def folder_of(key: str) -> str:
     """The part after the first: the night of a receipt, the delivery of an outcome."""
     return key.split("/")[1]
+
+
+def folder_in(key: str) -> str:
+    """The folder that an object lies in."""
+    return key.rpartition("/")[0]
+
+
+def version_in(key: str, model: str) -> str:
+    """The version that a key of a model's folder is about; empty for any other key."""
+    folder, _, rest = key.removeprefix(f"{model}/").partition("/")
+    if folder == "versions":
+        return rest.partition("/")[0]
+    return rest.removesuffix(".json") if folder == "plans" else ""
+
+
+def is_replay_plan(key: str) -> bool:
+    return key.startswith(DELIVERIES) and "/replay-plans/" in key
 
 
 def night_of_partition(key: str) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,6 +137,20 @@ class RollUp:
         made = make()
         self._new[key] = _Entry(tag, made.to_bytes())
         return made
+
+    def find(self, key: str, kind: type[AnyMade]) -> AnyMade | None:
+        """An entry that has no tag; None if it is unknown."""
+        entry = self._new.get(key) or self._known.get(key)
+        return None if entry is None else kind.from_bytes(entry.data, uri=self._folder)
+
+    def put(self, key: str, made: Record) -> None:
+        """Replace an entry that has no tag."""
+        self._new[key] = _Entry("", made.to_bytes())
+
+    def all(self, kind: type[AnyMade]) -> Iterator[tuple[str, AnyMade]]:
+        """Every entry, by key."""
+        for key, entry in sorted((self._known | self._new).items()):
+            yield key, kind.from_bytes(entry.data, uri=self._folder)
 
     def data(self, key: str, make: Callable[[], bytes]) -> bytes:
         """As `made`, for bytes."""

@@ -26,6 +26,7 @@ from pipelines.records.deliveries import (
     ReplayPlan,
 )
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.housekeeping import Housekeeping
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest, Plan
@@ -33,7 +34,7 @@ from pipelines.records.versions import Manifest, Plan
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features", "corpus", "roll-up",
-    "model file", "card file", "probe",
+    "bundle", "model file", "card file", "probe",
 ]  # fmt: skip
 
 # How the variable parts of a key are spelled.
@@ -112,7 +113,9 @@ PLACES: tuple[Place, ...] = (
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
     Place("features/<name>/<name>/<sha256>.corpus", "corpus"),
+    Place("features/bundles/<sha256>.bundle", "bundle"),
     Place("rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up"),
+    _record("housekeeping/<sha256>.json", Housekeeping),
     _record("alerts/<sha256>/alert.json", Alert),
     _record("alerts/<sha256>/<name>/<number:3>.json", Claim),
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),

@@ -19,6 +19,8 @@ CORPUS = f"reviews/features/fp1-n3-b40/corpora-c1-df2/{SHA}.corpus"
 FINGERPRINTS = f"reviews/features/fp1-n3-b40/{SHA}.npz"
 ROLLUP = f"reviews/rollups/ledger-{'f' * 16}/{SHA}.rollup"
 ROLLUP_OF_ALERTS = f"reviews/rollups/alerts-{'f' * 16}/{SHA}.rollup"
+ROLLUP_OF_BUNDLES = f"reviews/rollups/bundled-{'f' * 16}/{SHA}.rollup"
+BUNDLE = f"reviews/features/bundles/{SHA}.bundle"
 ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
@@ -32,10 +34,10 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
-    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG,
+    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
-ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS}
+ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
 MAY: dict[str, dict[str, set[str]]] = {
@@ -47,12 +49,13 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, ROLLUP_OF_LOG}
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, BUNDLE}
         | REGISTRY
         | ROLLUPS,
-        WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG}
+        WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, BUNDLE}
+        | {ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
         | REGISTRY,
-        DELETE: {CORPUS, PROBE, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG},
+        DELETE: {CORPUS, PROBE, BUNDLE, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
         LIST: {"reviews", "models"},
     },
     "alerts": {
