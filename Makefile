@@ -141,6 +141,11 @@ bench-growth: reviews-given ## A night with and without the cache, and up to 1M 
 bench-retrain: reviews-given ## Whole retrainings, step by step, up to 1M reviews (REVIEWS=...)
 	$(call BENCH,retrain)
 
+.PHONY: bench-years
+bench-years: $(STAMP) ## A night after years of nights compared with the one after ten (half an hour)
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_years --json benchmarks/results/years.json
+
 .PHONY: bench-validation
 bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
 	@mkdir -p benchmarks/results

@@ -14,8 +14,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,7 @@ from pipelines.models.prediction import positive_probability
 from pipelines.simulation import sources
 from pipelines.simulation.damage import DELIVERED_SCHEMA, flip_labels
 from pipelines.validation import drift
-from pipelines.validation.history import History, empty
+from pipelines.validation.history import History, Past, Trailing, empty
 
 TRAINED_ROWS, HOLDOUT_ROWS = 20_000, 5_000
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -102,9 +101,9 @@ def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) 
         )
         for places in before
     ]
-    trailing = tuple(("", SimpleNamespace(agreement=one)) for one in found)
-    nothing = empty("")
-    return History("", nothing.known, nothing.digest, cast("Any", trailing), "web")
+    past = [Past(delivered_rows=0, profile=None, agreement=one) for one in found]
+    nothing, trailing = empty(""), Trailing.of([""] * len(past), past)
+    return History("", nothing.known, nothing.digest, trailing, "web")
 
 
 def _delivered(

@@ -7,11 +7,10 @@ a past night; empty means the last complete day.
 
 #### What it does
 
-For each delivered file that has not been processed: copy it to its immutable place (`land`),
-check it with Great Expectations (`validate`), enter it in the ledger (`accept`). Each of these
-tasks is named by its file. Rows that break a
-row rule go to quarantine, with reasons; the others count, and the retraining is started
-(`announce`).
+Read once what earlier nights brought (`pin_history`). For each delivered file that has not been
+processed: copy it to its immutable place (`land`), check it with Great Expectations (`validate`),
+enter it in the ledger (`accept`). Each of these tasks is named by its file. Rows that break a row
+rule go to quarantine, with reasons; the others count, and the retraining is started (`announce`).
 
 **Green and short** means: nothing new was delivered.
 
@@ -70,15 +69,18 @@ from pipelines.steps import alerts, ingest
 )
 def reviews_ingest() -> None:
     @task_group(group_display_name="Each delivery")
-    def delivery(landing_uri: str) -> None:
+    def delivery(landing_uri: str, history_uri: str | None) -> None:
         """One file that upstream dropped: landed, validated, then accepted or held."""
         arrival = named("Land the file", map_index_template=FILE)(ingest.land)(landing_uri, NIGHT)
-        validated = named("Validate its rows", map_index_template=FILE)(ingest.validate)(arrival)
+        validated = named("Validate its rows", map_index_template=FILE)(ingest.validate)(
+            arrival, history_uri
+        )
         accepting = named("Accept the rows that count", map_index_template=FILE)
         accepting(ingest.accept)(arrival, validated)
 
     due = named("Find deliveries that are due")(ingest.find_deliveries)(NIGHT)
-    done = delivery.expand(landing_uri=due)
+    history = named("Pin what they are compared with")(ingest.pin_history)(NIGHT, due)
+    done = delivery.partial(history_uri=history).expand(landing_uri=due)
     # These two also run if a delivery of the night was held: the others count.
     summary = named("Summarize the night", trigger_rule=TriggerRule.ALL_DONE)(
         ingest.summarize_night

@@ -89,6 +89,11 @@ KINDS: Mapping[AlertName, AlertKind] = {
         "warning", "replay.md", ("reviews_replay.alert", "reviews_replay.failed"),
         "a replay that somebody asked for did not happen",
     ),
+    "housekeeping_failed": AlertKind(
+        "warning", "housekeeping.md",
+        ("sentiment_housekeeping.alert", "sentiment_housekeeping.failed"),
+        "what is no longer needed was not deleted",
+    ),
     "night_late": AlertKind(
         "warning", "night-late.md", ("reviews_ingest.late", "sentiment_retrain.late"),
         "a run takes longer than it should",

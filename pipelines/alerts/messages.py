@@ -30,6 +30,7 @@ _DAG_ALERTS: dict[str, AlertName] = {
     "sentiment_retrain": "retrain_failed",
     "sentiment_rollback": "rollback_failed",
     "sentiment_release": "rollback_failed",
+    "sentiment_housekeeping": "housekeeping_failed",
 }
 _OTHERS_COUNT = (
     "Not affected: the other deliveries of the night, and the champion, which stays in use."

@@ -17,10 +17,11 @@ from typing import Literal, cast, get_args
 from pipelines.alerts.alert import Alert, Run
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import ALERTS, alert_claim_key, alert_end_key, alert_key, looked_at_key
-from pipelines.core.parallel import in_parallel
 from pipelines.core.record import Sha256, StoredRecord
 from pipelines.core.settings import ChannelName
+from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.rollups import RollUp
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +87,22 @@ class Attempt:
     state: State
 
 
-def attempts(reviews: Bucket) -> list[Attempt]:
+def attempts(reviews: Bucket, *, keeps: bool = False) -> list[Attempt]:
     """The newest attempt of every incident and channel, in the order of their keys.
 
     An attempt counts as sent only if its signed record says so: the key alone proves nothing.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the records are.
+    keeps : bool
+        Roll up what is not yet, for the readers after this one.
     """
     newest: dict[tuple[str, str], Attempt] = {}
+    listed: dict[str, ObjectInfo] = {}
     for info in reviews.list(ALERTS):
+        listed[info.key] = info
         if not (parts := _ATTEMPT.fullmatch(info.key)):
             continue  # the alert, a run, or an object that is not ours
         incident, channel, number, end = parts.groups()
@@ -101,14 +111,29 @@ def attempts(reviews: Bucket) -> list[Attempt]:
         if earlier is None or int(number) > earlier.number or earlier.state == "unsettled":
             name, state = cast("ChannelName", channel), cast("State", end or "unsettled")
             newest[incident, channel] = Attempt(incident, name, int(number), state)
-    return list(in_parallel(lambda attempt: _proven(reviews, attempt), newest.values()))
+    rolled = RollUp(reviews, "alerts")
+
+    def end_of(attempt: Attempt) -> ObjectInfo:
+        key = alert_end_key(attempt.incident, attempt.channel, attempt.number, "sent")
+        return listed.get(key, ObjectInfo(key, 0, ""))
+
+    proven = rolled.each(
+        lambda attempt: _proven(rolled, end_of(attempt), attempt),
+        list(newest.values()),
+        lambda attempt: (end_of(attempt).key, end_of(attempt).version_tag),
+    )
+    if keeps:
+        rolled.keep()
+    return proven
 
 
-def _proven(reviews: Bucket, attempt: Attempt) -> Attempt:
+def _proven(rolled: RollUp, info: ObjectInfo, attempt: Attempt) -> Attempt:
     if attempt.state != "sent":
         return attempt
+    if rolled.has(info.key, info.version_tag):  # it was proven before
+        return attempt
     try:
-        read_end(reviews, attempt, "sent")
+        rolled.record(info, AttemptEnd)
     except (TrustError, ObjectMissingError) as error:
         logger.warning("incident=%s may not have been sent: %s", attempt.incident, error)
         return Attempt(attempt.incident, attempt.channel, attempt.number, "unsettled")

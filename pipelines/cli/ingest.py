@@ -47,7 +47,8 @@ def init(
         Path | None,
         typer.Option(
             help="Only write a policy for each role to this folder, created if missing: "
-            "upstream.json, ingest.json, retrain.json, alerts.json, pages.json, scoring.json. "
+            "upstream.json, ingest.json, retrain.json, housekeeping.json, alerts.json, pages.json, "
+            "scoring.json. "
             "Needs no store and no credentials.",
         ),
     ] = None,
@@ -152,6 +153,8 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
         bar = progress.add_task("looking for what is due", total=None)
         day = (asked_for or default_night()).isoformat()
         due = steps_ingest.find_deliveries(day)
+        progress.update(bar, description="reading what they are compared with")
+        history_uri = steps_ingest.pin_history(day, due)
         progress.update(bar, total=len(due))
         for landing_uri in due:
             name = visible(landing_uri.rpartition("/")[2][:40])
@@ -159,7 +162,7 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
             def on_step(doing: str, name: str = name) -> None:
                 progress.update(bar, description=f"{doing} {name}")
 
-            _ingest_one(landing_uri, day, failures, on_step)
+            _ingest_one(landing_uri, history_uri, day, failures, on_step)
             progress.advance(bar)
     from pipelines.intake import nights as intake_nights
 
@@ -213,14 +216,18 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
 
 
 def _ingest_one(
-    landing_uri: str, night: str, failures: list[str], on_step: Callable[[str], None]
+    landing_uri: str,
+    history_uri: str | None,
+    night: str,
+    failures: list[str],
+    on_step: Callable[[str], None],
 ) -> None:
     """Ingest one delivery; no failure of it stops the others."""
     try:
         on_step("landing")
         arrival_uri = steps_ingest.land(landing_uri, night)
         on_step("validating")
-        validation_uri = steps_ingest.validate(arrival_uri)
+        validation_uri = steps_ingest.validate(arrival_uri, history_uri)
         on_step("accepting")
         steps_ingest.accept(arrival_uri, validation_uri)
     except DeliveryHeldError:

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.core.errors import ConfigError
 
-Role = Literal["upstream", "ingest", "retrain", "alerts", "pages", "scoring"]
+Role = Literal["upstream", "ingest", "retrain", "housekeeping", "alerts", "pages", "scoring"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -49,6 +49,10 @@ _LEDGER = ("arrivals/*", "names/*", "deliveries/*", "reports/*", "receipts/*", "
 _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
+_OUTGROWN = ("features/bundles/*",)
+_ROLLUPS = ("rollups/*",)
+_ROLLUPS_OF_ALERTS = ("rollups/alerts-*",)
+_ROLLUPS_OF_BUNDLES = ("rollups/bundled-*",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -56,26 +60,65 @@ _CHAMPION = (*_LOG, "{model}/versions/*/manifest.json", "{model}/versions/*/mode
 _VERSIONS = (*_LOG, "{model}/versions/*")
 _REGISTRY = (*_VERSIONS, "{model}/plans/*", "{model}/rollbacks/*")
 _PROBE = (f"{_PROBES}/*",)
+_ROLLUPS_OF_LOG = ("{model}/rollups/*",)
 
 GRANTS: Mapping[Role, tuple[Grant, ...]] = {
     "upstream": (Grant("reviews", writes=_LANDING),),
     "ingest": (
         Grant(
             "reviews",
-            (*_LANDING, *_LEDGER, *_ALERTS, "snapshots/*"),
-            (*_LEDGER, *_ALERTS),
+            (*_LANDING, *_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*"),
+            (*_LEDGER, *_ALERTS, *_ROLLUPS),
+            _ROLLUPS,
             lists=True,
         ),
         Grant("models", _CHAMPION, lists=True),
     ),
     "retrain": (
-        Grant("reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), lists=True),
-        Grant("models", (*_REGISTRY, *_PROBE), (*_REGISTRY, *_PROBE), _PROBE, lists=True),
+        Grant(
+            "reviews",
+            (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS),
+            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
+            (*_OUTGROWN, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
+            lists=True,
+        ),
+        Grant(
+            "models",
+            (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
+            (*_REGISTRY, *_PROBE, *_ROLLUPS_OF_LOG),
+            (*_PROBE, *_ROLLUPS_OF_LOG),
+            lists=True,
+        ),
     ),
-    "alerts": (Grant("reviews", _ALERTS, _ALERTS, lists=True),),
+    "housekeeping": (
+        Grant(
+            "reviews",
+            (*_COUNTED, *_ALERTS, *_ROLLUPS, *_TRAINING, "housekeeping/*"),
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS, "housekeeping/*"),
+            ("features/*", "reports/*", "snapshots/*", *_ROLLUPS),
+            lists=True,
+        ),
+        Grant(
+            "models",
+            (*_REGISTRY, *_ROLLUPS_OF_LOG),
+            deletes=("{model}/versions/*", "{model}/plans/*", *_ROLLUPS_OF_LOG),
+            lists=True,
+        ),
+    ),
+    "alerts": (
+        Grant(
+            "reviews",
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
+            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
+            _ROLLUPS_OF_ALERTS,
+            lists=True,
+        ),
+    ),
     "pages": (
-        Grant("reviews", (*_LEDGER, *_ALERTS, "snapshots/*"), lists=True),
-        Grant("models", _REGISTRY, lists=True),
+        Grant(
+            "reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*", "housekeeping/*"), lists=True
+        ),
+        Grant("models", (*_REGISTRY, *_ROLLUPS_OF_LOG), lists=True),
     ),
     "scoring": (Grant("models", _VERSIONS, lists=True),),
 }

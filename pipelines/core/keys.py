@@ -72,8 +72,23 @@ def report_key(validation_key: str) -> str:
     return f"{validation_key.rpartition('/')[0]}/report.html"
 
 
+SNAPSHOTS, FEATURES, HOUSEKEEPING = "snapshots/", "features/", "housekeeping/"
+
+
+def housekeeping_key(digest: str) -> str:
+    return f"{HOUSEKEEPING}{digest}.json"
+
+
 def snapshot_key(digest: str) -> str:
-    return f"snapshots/{digest}.json"
+    return f"{SNAPSHOTS}{digest}.json"
+
+
+ROLLUPS = "rollups/"
+
+
+def rollup_folder(name: str, trust: str, *, model: str = "") -> str:
+    """One per name and set of trusted keys; see `core.store.rollups`."""
+    return f"{model}/{ROLLUPS}{name}-{trust}/" if model else f"{ROLLUPS}{name}-{trust}/"
 
 
 ALERTS = "alerts/"
@@ -99,8 +114,12 @@ def looked_at_key(dag_id: str, run_id: str) -> str:
 # ── The models bucket ────────────────────────────────────────────────────────────────────────
 
 
+def plans_folder(model: str) -> str:
+    return f"{model}/plans/"
+
+
 def plan_key(model: str, version: str) -> str:
-    return f"{model}/plans/{version}.json"
+    return f"{plans_folder(model)}{version}.json"
 
 
 def model_file_key(model: str, version: str, sha256: str) -> str:
@@ -171,6 +190,23 @@ def folder_of(key: str) -> str:
     return key.split("/")[1]
 
 
+def folder_in(key: str) -> str:
+    """The folder that an object lies in."""
+    return key.rpartition("/")[0]
+
+
+def version_in(key: str, model: str) -> str:
+    """The version that a key of a model's folder is about; empty for any other key."""
+    folder, _, rest = key.removeprefix(f"{model}/").partition("/")
+    if folder == "versions":
+        return rest.partition("/")[0]
+    return rest.removesuffix(".json") if folder == "plans" else ""
+
+
+def is_replay_plan(key: str) -> bool:
+    return key.startswith(DELIVERIES) and "/replay-plans/" in key
+
+
 def night_of_partition(key: str) -> str:
     """The day in ``accepted/date=2026-01-05/...``."""
     return folder_of(key).removeprefix("date=")
@@ -203,6 +239,10 @@ def gate_of(key: str, model: str) -> Gate | None:
 
 def decision_key(model: str, version: str, generation: int, policy: str) -> str:
     return gate_key(model, version, generation, policy, DECISION)
+
+
+def digest_of_rollup(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".rollup")
 
 
 def is_outcome(key: str) -> bool:

@@ -159,6 +159,17 @@ class VerificationSettings(_Section):
 PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class RetentionSettings(_Section):
+    deletes: bool
+    unpromoted_versions: int = Field(ge=1)
+    unpromoted_days: int = Field(ge=1, le=MOST_DAYS)
+    report_days: int = Field(ge=1, le=MOST_DAYS)
+    feature_days: int = Field(ge=1, le=MOST_DAYS)
+    corpora: int = Field(ge=1)
+    rollup_days: int = Field(ge=1, le=MOST_DAYS)
+    most_objects: int = Field(ge=1, le=100_000)
+
+
 class TrustSettings(_Section):
     trusted_keys: tuple[PublicKey, ...] = ()
 
@@ -256,6 +267,7 @@ class Settings(_Section):
     approval: ApprovalSettings
     trust: TrustSettings
     alerts: AlertSettings
+    retention: RetentionSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -288,6 +300,7 @@ AlertName = Literal[
     "champion_log_broken",
     "rollback_failed",
     "replay_failed",
+    "housekeeping_failed",
     "night_late",
     "dead_channel",
     "test_alert",

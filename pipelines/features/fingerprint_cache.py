@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.fingerprints import (
     FEATURIZER_VERSION,
@@ -45,8 +46,11 @@ class CacheUse:
     computed: int
 
 
+CURRENT_PREFIX = f"features/{FEATURIZER_VERSION}-"
+
+
 def cache_folder(view: View) -> str:
-    return f"features/{FEATURIZER_VERSION}-{view.name}"
+    return f"{CURRENT_PREFIX}{view.name}"
 
 
 def cache_key(partition: Partition, view: View) -> str:
@@ -83,6 +87,23 @@ def fill_cache(
     use = CacheUse(cached=cached, computed=len(snapshot.partitions) - cached)
     logger.info("featurizer=%s cached=%d computed=%d", FEATURIZER_VERSION, use.cached, use.computed)
     return use
+
+
+def bundled(reviews: Bucket, snapshot: Snapshot, view: View) -> dict[str, Callable[[bytes], bool]]:
+    """What a retraining reads of a snapshot, for `features.bundles`: rows and fingerprints."""
+
+    def is_partition(partition: Partition) -> Callable[[bytes], bool]:
+        return lambda data: sha256_of(data) == partition.sha256
+
+    def is_cached(key: str) -> Callable[[bytes], bool]:
+        through = reviews.reading_through
+        return lambda data: through(lambda _key, **_: data).find_cached(key, kind=_KIND) is not None
+
+    objects: dict[str, Callable[[bytes], bool]] = {}
+    for partition in snapshot.partitions:
+        key = cache_key(partition, view)
+        objects |= {partition.key: is_partition(partition), key: is_cached(key)}
+    return objects
 
 
 def partition_fingerprints(reviews: Bucket, partition: Partition, view: View) -> Fingerprints:

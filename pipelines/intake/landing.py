@@ -23,6 +23,7 @@ from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.rollups import RollUp
 from pipelines.intake.side_files import is_side_file
 from pipelines.records.deliveries import FileFormat, Receipt, SetAside
 
@@ -106,7 +107,7 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     if last_day > today:
         raise DataError(f"night is {night}, which is after today, {today}: it is not complete yet")
     landed = [info for info in reviews.list(LANDING_PREFIX) if _is_usable(info)]
-    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed})
+    receipts = nights_by_arrival(reviews, {_arrival_of(info) for info in landed}, keeps=True)
     is_newest = last_day >= today - timedelta(days=1)
     due = [info for info in landed if _is_due(info, last_day, receipts, takes_undated=is_newest)]
     due.sort(key=lambda info: (_arrival_of(info) in receipts, info.key))
@@ -231,26 +232,44 @@ def _is_due(
     return takes_undated if delivered_for is None else delivered_for <= last_day
 
 
-def nights_by_arrival(reviews: Bucket, arrivals: Collection[str]) -> dict[str, set[str]]:
+def nights_by_arrival(
+    reviews: Bucket, arrivals: Collection[str], *, keeps: bool = False
+) -> dict[str, set[str]]:
     """The nights in which each of these versions of a landing file got a receipt.
 
-    The name of an object proves nothing, so each receipt is read. An unproven receipt is ignored:
-    the file stays due, and its own task reports what is wrong.
+    The name of an object proves nothing, so each receipt is read, once: a receipt that is rolled
+    up was proven before. An unproven receipt is ignored: the file stays due, and its own task
+    reports what is wrong.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the receipts are.
+    arrivals : collection of str
+        Ids of the versions.
+    keeps : bool
+        Roll up what is not yet, for the readers after this one.
     """
-    listed = [info.key for info in reviews.list(RECEIPTS)]
-    matching_keys = [key for key in listed if keys.name_of(key) in arrivals]
-    receipts = list(in_parallel(lambda key: _find_receipt(reviews, key), matching_keys))
+    listed = [info for info in reviews.list(RECEIPTS) if keys.name_of(info.key) in arrivals]
+    if not listed:
+        return {}
+    rolled = RollUp(reviews, "receipts")
+    fresh = [info for info in listed if not rolled.has(info.key, info.version_tag)]
+    read = in_parallel(lambda info: _is_proven(rolled, info), fresh)
+    unproven = {info.key for info, is_proven in zip(fresh, read, strict=True) if not is_proven}
     nights: dict[str, set[str]] = {}
-    for receipt in receipts:
-        if receipt is not None:
-            arrival = arrival_id(receipt.landing_key, receipt.version_tag)
-            nights.setdefault(arrival, set()).add(receipt.night)
+    for info in listed:
+        if info.key not in unproven:  # a proven receipt is of the night and arrival in its key
+            nights.setdefault(keys.name_of(info.key), set()).add(keys.folder_of(info.key))
+    if keeps:
+        rolled.keep()
     return nights
 
 
-def _find_receipt(reviews: Bucket, key: str) -> Receipt | None:
+def _is_proven(rolled: RollUp, info: ObjectInfo) -> bool:
     try:
-        return reviews.get_record(key, Receipt)
+        rolled.record(info, Receipt)
     except (TrustError, ObjectMissingError) as error:
-        logger.error("receipt=%s is ignored: %s", key, error)  # noqa: TRY400
-        return None
+        logger.error("receipt=%s is ignored: %s", info.key, error)  # noqa: TRY400
+        return False
+    return True

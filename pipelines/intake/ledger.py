@@ -12,8 +12,9 @@ import logging
 from pipelines.core import keys
 from pipelines.core.errors import DeliveryHeldError, TrustError
 from pipelines.core.keys import arrival_id, outcome_key, receipt_key, report_key
-from pipelines.core.parallel import in_parallel
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.rollups import RollUp
+from pipelines.intake import standings
 from pipelines.intake.landing import nights_by_arrival
 from pipelines.records.deliveries import Arrival, Delivery, Outcome, Receipt
 from pipelines.records.validations import Validation
@@ -82,15 +83,19 @@ def conclude_held(
     return conclude(reviews, arrival, delivery, validation, validation_key)
 
 
-def check_not_held(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> None:
-    """Give a held delivery its receipt, then raise.
+def check_not_held(
+    reviews: Bucket, arrival: Arrival, outcome: Outcome, *, is_new: bool = False
+) -> None:
+    """Give a held delivery its receipt, then raise; ``is_new`` is as in `give_receipt`.
 
     Raises
     ------
     DeliveryHeldError
         If this arrival of the delivery is held, not a duplicate of one that is.
     """
-    if outcome.verdict != "HELD" or give_receipt(reviews, arrival, outcome).verdict != "HELD":
+    if outcome.verdict != "HELD":
+        return
+    if give_receipt(reviews, arrival, outcome, is_new=is_new).verdict != "HELD":
         return
     raise DeliveryHeldError(
         landing_key=arrival.landing_key,
@@ -100,9 +105,24 @@ def check_not_held(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> None:
     )
 
 
-def give_receipt(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> Receipt:
-    """Record that a landing file was processed; the first receipt of a night stands."""
-    is_duplicate = _is_counted_elsewhere(reviews, arrival, outcome)
+def give_receipt(
+    reviews: Bucket, arrival: Arrival, outcome: Outcome, *, is_new: bool = False
+) -> Receipt:
+    """Record that a landing file was processed; the first receipt of a night stands.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the ledger is.
+    arrival : Arrival
+        Of the file.
+    outcome : Outcome
+        The ledger entry of its delivery.
+    is_new : bool
+        There was no ledger entry a moment ago, so there can be no receipt of another night yet.
+    """
+    is_own = is_new and outcome.counted_in == arrival.night
+    is_duplicate = _is_counted_elsewhere(reviews, arrival, outcome, is_own=is_own)
     is_held = outcome.verdict == "HELD"  # a held file stays held when it is sent again
     receipt = Receipt(
         landing_key=arrival.landing_key,
@@ -129,11 +149,15 @@ def _conflict(arrival: Arrival) -> str:
     )
 
 
-def _is_counted_elsewhere(reviews: Bucket, arrival: Arrival, outcome: Outcome) -> bool:
+def _is_counted_elsewhere(
+    reviews: Bucket, arrival: Arrival, outcome: Outcome, *, is_own: bool
+) -> bool:
     """Whether another file, or the same file in another night, has the rows in its receipt."""
     landing_key, version_tag = arrival.landing_key, arrival.version_tag
     if (landing_key, version_tag) != (outcome.landing_key, outcome.version_tag):
         return True
+    if is_own:
+        return False
     # If the run that wrote the outcome was killed before it wrote the receipt, a later run counts
     # the rows; it keeps counting them even if the first run is repeated.
     arrived = arrival_id(landing_key, version_tag)
@@ -153,5 +177,10 @@ def _why_duplicate(outcome: Outcome) -> str:
 
 def all_outcomes(reviews: Bucket) -> list[Outcome]:
     """All outcomes, sorted by delivery; later decisions by people are in `standings`."""
-    listed = [info.key for info in reviews.list(keys.DELIVERIES) if keys.is_outcome(info.key)]
-    return list(in_parallel(lambda key: reviews.get_record(key, Outcome), listed))
+    listed = [info for info in reviews.list(keys.DELIVERIES) if keys.is_outcome(info.key)]
+    rolled = RollUp(reviews, standings.LEDGER)
+    return rolled.each(
+        lambda info: rolled.record(info, Outcome),
+        listed,
+        lambda info: (info.key, info.version_tag),
+    )

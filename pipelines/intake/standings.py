@@ -2,19 +2,23 @@
 
 deliveries/<sha256>/outcome.json           the outcome of its validation
 deliveries/<sha256>/replays/<number>.json  a later decision by a person; never changed or removed
+
+What was read once is rolled up (`core.store.rollups`); a listing says which of it still stands.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import DELIVERIES, outcome_key, replay_key, replays_folder
-from pipelines.core.parallel import in_parallel
+from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.rollups import RollUp
+from pipelines.core.store.sealed import AnyRecord
 from pipelines.records.data import Partition
 from pipelines.records.deliveries import Outcome, Replay, ReplayVerdict
 
@@ -22,6 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 Result = TypeVar("Result")
+
+LEDGER = "ledger"  # the name of its roll-up
+
+
+class _Reader(Protocol):
+    """Reads a proven record of a kind."""
+
+    def __call__(self, key: str, kind: type[AnyRecord], /) -> AnyRecord: ...
 
 
 @dataclass(frozen=True)
@@ -82,10 +94,10 @@ def find(reviews: Bucket, delivery: str) -> Standing | None:
     if outcome is None:
         return None
     names = [info.key for info in reviews.list(replays_folder(delivery))]
-    return _read(reviews, delivery, len(names))
+    return _read(reviews, reviews.get_record, delivery, len(names))
 
 
-def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
+def every(reviews: Bucket, *, skips_torn: bool = False, keeps: bool = False) -> list[Standing]:
     """The state of every delivery that has an outcome, sorted by delivery.
 
     Parameters
@@ -94,26 +106,53 @@ def every(reviews: Bucket, *, skips_torn: bool = False) -> list[Standing]:
         Where the ledger is.
     skips_torn : bool
         Skip unreadable entries with a warning; for callers that only compare.
+    keeps : bool
+        Roll up what is not yet, for the readers after this one.
 
     Raises
     ------
     TrustError
         If an entry cannot be read and ``skips_torn`` is False.
     """
-    counts: dict[str, int] = {}
-    for info in reviews.list(DELIVERIES):
-        delivery, _, name = info.key.removeprefix(DELIVERIES).partition("/")
-        if name == "outcome.json":
-            counts.setdefault(delivery, 0)
-        elif name.startswith("replays/"):
-            counts[delivery] = counts.get(delivery, 0) + 1
+    listed = _listed(reviews)
+    rolled = RollUp(reviews, LEDGER)
 
     def read(delivery: str) -> Standing:
-        return _read(reviews, delivery, counts[delivery])
+        infos = listed[delivery]
+        replays = len(infos.keys() - {outcome_key(delivery)})
+        return _read(reviews, _through(rolled, reviews, infos), delivery, replays)
 
     attempt = _or_none(read) if skips_torn else read
-    read_standings = list(in_parallel(attempt, sorted(counts)))
+    read_standings = rolled.each(attempt, sorted(listed), lambda delivery: _last(listed[delivery]))
+    if keeps:
+        rolled.keep()
     return [standing for standing in read_standings if standing is not None]
+
+
+def _last(infos: Mapping[str, ObjectInfo]) -> tuple[str, str]:
+    """Key and version tag of the last entry of a delivery; those before were read before it."""
+    info = infos[max(infos)]
+    return info.key, info.version_tag
+
+
+def _listed(reviews: Bucket) -> dict[str, dict[str, ObjectInfo]]:
+    """The ledger entries of each delivery, by key."""
+    listed: dict[str, dict[str, ObjectInfo]] = {}
+    for info in reviews.list(DELIVERIES):
+        delivery, _, name = info.key.removeprefix(DELIVERIES).partition("/")
+        if name == "outcome.json" or name.startswith("replays/"):
+            listed.setdefault(delivery, {})[info.key] = info
+    return listed
+
+
+def _through(rolled: RollUp, reviews: Bucket, infos: dict[str, ObjectInfo]) -> _Reader:
+    """A reader that asks the roll-up first for what was listed."""
+
+    def read(key: str, kind: type[AnyRecord], /) -> AnyRecord:
+        info = infos.get(key)
+        return reviews.get_record(key, kind) if info is None else rolled.record(info, kind)
+
+    return read
 
 
 def _or_none(read: Callable[[str], Result]) -> Callable[[str], Result | None]:
@@ -127,15 +166,15 @@ def _or_none(read: Callable[[str], Result]) -> Callable[[str], Result | None]:
     return attempt
 
 
-def _read(reviews: Bucket, delivery: str, replays: int) -> Standing:
-    outcome = reviews.get_record(outcome_key(delivery), Outcome)
+def _read(reviews: Bucket, read: _Reader, delivery: str, replays: int) -> Standing:
+    outcome = read(outcome_key(delivery), Outcome)
     entries: list[Replay] = []
-    before = outcome.digest()
+    before: Outcome | Replay = outcome
     for number in range(1, replays + 1):
         key = replay_key(delivery, number)
-        entry = reviews.get_record(key, Replay)
-        if (entry.number, entry.follows, entry.delivery) != (number, before, delivery):
+        entry = read(key, Replay)
+        if (entry.number, entry.follows, entry.delivery) != (number, before.digest(), delivery):
             raise TrustError(f"{reviews.uri(key)} does not follow from the entry before it")
-        before = entry.digest()
+        before = entry
         entries.append(entry)
     return Standing(outcome, tuple(entries))

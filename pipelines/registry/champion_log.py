@@ -13,9 +13,10 @@ from pipelines.core.errors import (
     ObjectMissingError,
     TrustError,
 )
-from pipelines.core.parallel import in_parallel
+from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.clock import CLOCKS_AGREE, now, read, written
+from pipelines.core.store.rollups import RollUp
 from pipelines.core.store.sealed import to_stored
 from pipelines.records.succession import ChampionHint, LogEntry
 
@@ -75,19 +76,27 @@ class ChampionLog:
             "docs/runbooks/champion-log-broken.md"
         )
 
-    def history(self) -> list[LogEntry]:
+    def history(self, *, keeps: bool = False) -> list[LogEntry]:
         """Every entry of the log, oldest first.
+
+        Parameters
+        ----------
+        keeps : bool
+            Roll up what is not yet, for the readers after this one.
 
         Raises
         ------
         TrustError
             If a generation is missing, or an entry does not follow from the one before it.
         """
-        generations = self._generations()
+        listed, rolled = self._listed(), RollUp(self.models, "log", model=self.name)
+        read = rolled.each(
+            lambda info: rolled.record(info, LogEntry),
+            list(listed.values()),
+            lambda info: (info.key, info.version_tag),
+        )
         entries: list[LogEntry] = []
-        for generation, entry in zip(
-            generations, in_parallel(self.entry, generations), strict=True
-        ):
+        for generation, entry in zip(listed, read, strict=True):
             before = entries[-1].digest() if entries else None
             if entry.previous_entry_sha256 != before:
                 raise TrustError(
@@ -95,6 +104,8 @@ class ChampionLog:
                     f"before it: it names {entry.previous_entry_sha256}, but that entry is {before}"
                 )
             entries.append(entry)
+        if keeps:
+            rolled.keep()
         return entries
 
     def entry(self, generation: int) -> LogEntry:
@@ -113,16 +124,21 @@ class ChampionLog:
             return None
 
     def _generations(self) -> list[int]:
-        listed = [info.key for info in self.models.list(keys.log_folder(self.name))]
-        generations = sorted(
-            number for key in listed if (number := keys.generation_of(key, self.name))
-        )
-        for expected, generation in enumerate(generations, start=1):
+        return list(self._listed())
+
+    def _listed(self) -> dict[int, ObjectInfo]:
+        """The lines of the listing by generation, ascending."""
+        listed = {
+            number: info
+            for info in self.models.list(keys.log_folder(self.name))
+            if (number := keys.generation_of(info.key, self.name))
+        }
+        for expected, generation in enumerate(sorted(listed), start=1):
             if generation != expected:
                 raise TrustError(
                     f"{self.models.uri(self.key(expected))} is missing from the champion log"
                 )
-        return generations
+        return dict(sorted(listed.items()))
 
     def champion_at(self, moment: datetime) -> LogEntry | None:
         """Who was champion at a moment; None before the first promotion."""
@@ -130,7 +146,7 @@ class ChampionLog:
 
     def withdrawn(self) -> dict[str, LogEntry]:
         """Versions that were rolled back and not released since, with the rollback's entry."""
-        return withdrawn_among(self.history())
+        return withdrawn_among(self.history(keeps=True))
 
     def append(self, entry: LogEntry) -> LogEntry:
         """Write the next line of the log, or return it if it is already written.

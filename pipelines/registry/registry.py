@@ -49,7 +49,7 @@ class Registry:
             gate or a rollback plan names, that the hint announces, or that the caller has seen.
         """
         named = self.decisions.generations_named()  # read first: the log may grow meanwhile
-        plans = self._rollback_plans()
+        plans = self.rollback_plans()
         champion = self.log.champion()
         newest = champion.generation if champion else 0
         for generation, key, kind in named:
@@ -62,7 +62,7 @@ class Registry:
             raise self.log.cut(f"generation {at_least} was seen before", newest)
         return newest
 
-    def _rollback_plans(self) -> list[RollbackPlan]:
+    def rollback_plans(self) -> list[RollbackPlan]:
         listed = [info.key for info in self.models.list(keys.rollbacks_folder(self.name))]
         return list(in_parallel(lambda key: self.models.get_record(key, RollbackPlan), listed))
 

@@ -71,6 +71,11 @@ def alert_replay(run: Run) -> None:
     _look(run, lambda _loop: failed_alerts(run), "ingest")
 
 
+def alert_housekeeping(run: Run) -> None:
+    """Report that housekeeping failed."""
+    _look(run, lambda _loop: failed_alerts(run), "housekeeping")
+
+
 def alert_failed_run(run: Run, why: str) -> None:
     """Report a failed run whose own alert task could not report it."""
     from pipelines.alerts import records

@@ -33,8 +33,31 @@ def land(landing_uri: str, night: str) -> str:
     return loop.reviews.uri(arrival_key)
 
 
-def validate(arrival_uri: str) -> str:
+def pin_history(night: str, landing_uris: Sequence[str]) -> str | None:
+    """Pin what the night's deliveries are compared with; returns its URI.
+
+    None when nothing is due. It is a cache: `validate` gives the same result without it.
+    """
+    from pipelines.validation import pinned_history
+
+    if not landing_uris:
+        return None
+    loop = open_loop("ingest")
+    key = pinned_history.pin(
+        loop.reviews, before=night, settings=loop.settings.validation, learned=loop.learned()
+    )
+    return loop.reviews.uri(key)
+
+
+def validate(arrival_uri: str, history_uri: str | None = None) -> str:
     """Validate an arrived delivery; returns the validation's URI.
+
+    Parameters
+    ----------
+    arrival_uri : str
+        What `land` returned.
+    history_uri : str, optional
+        What `pin_history` returned, so that the ledger need not be read once per delivery.
 
     Raises
     ------
@@ -49,16 +72,18 @@ def validate(arrival_uri: str) -> str:
     reviews = loop.reviews
     arrival, delivery = arrivals.read_arrival(reviews, loop.key(arrival_uri))
     outcome = ledger.find_outcome(reviews, delivery.sha256)
+    is_new = outcome is None
     if outcome is None:
         validation_key, validated = validation.validate(
             reviews, delivery, loop.settings, before=arrival.night,
             labeller=label_judge.find(loop.registry), learned=loop.learned(),
+            pinned=loop.key(history_uri) if history_uri else None,
         )  # fmt: skip
         outcome = ledger.conclude_held(reviews, arrival, delivery, validated, validation_key)
     else:
         validation_key = outcome.validation_key
     if outcome is not None:
-        ledger.check_not_held(reviews, arrival, outcome)
+        ledger.check_not_held(reviews, arrival, outcome, is_new=is_new)
     return reviews.uri(validation_key)
 
 
@@ -71,10 +96,11 @@ def accept(arrival_uri: str, validation_uri: str) -> str:
     reviews, validation_key = loop.reviews, loop.key(validation_uri)
     arrival, delivery = arrivals.read_arrival(reviews, loop.key(arrival_uri))
     outcome = ledger.find_outcome(reviews, delivery.sha256)
+    is_new = outcome is None
     if outcome is None:
         validation = reviews.get_record(validation_key, Validation)
         outcome = ledger.conclude(reviews, arrival, delivery, validation, validation_key)
-    ledger.give_receipt(reviews, arrival, outcome)
+    ledger.give_receipt(reviews, arrival, outcome, is_new=is_new)
     return reviews.uri(outcome.object_key)
 
 

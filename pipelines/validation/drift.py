@@ -69,7 +69,7 @@ def with_history(
 ) -> list[Compared]:
     """Compare the delivery with its source's trailing deliveries."""
     size = _row_count(delivered_rows, history, settings)
-    reference = history.reference
+    reference = history.trailing.reference
     if reference is None or min(profile.rows, reference.rows) < settings.drift_min_rows:
         seen = reference.rows if reference else 0
         why_not = (
@@ -93,7 +93,8 @@ def with_history(
 
 
 def _row_count(rows: int, history: History, settings: ValidationSettings) -> Compared:
-    name, seen, mean = "row_count_change", len(history.trailing), history.mean_rows
+    trailing = history.trailing
+    name, seen, mean = "row_count_change", len(trailing.keys), trailing.mean_rows
     if mean is None or seen < settings.history_min_deliveries:
         needed = settings.history_min_deliveries
         return Compared(name, "", why_not=f"{seen} trailing deliveries, {needed} are needed")
@@ -144,10 +145,8 @@ def agreement(
     if labeller is None or not answers:
         return None
     agreeing = sum(bool(a) == bool(b) for a, b in zip(answers, are_positive, strict=True))
-    trailing = [past.agreement for _, past in history.trailing if past.agreement is not None]
-    rows = sum(past.rows for past in trailing)
-    agreeing_before = sum(past.agreeing_rows for past in trailing)
-    usual = agreeing_before / rows if rows else labeller.holdout_accuracy
+    rows = history.trailing.labelled_rows
+    usual = history.trailing.agreeing_rows / rows if rows else labeller.holdout_accuracy
     return Agreement(
         champion=labeller.version,
         rows=len(answers),

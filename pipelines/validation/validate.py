@@ -33,7 +33,7 @@ from pipelines.intake.partitions import (
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Delivery
 from pipelines.records.validations import Basis, Disputed, Example, RuleResult, Validation
-from pipelines.validation import checks, history, report
+from pipelines.validation import checks, history, pinned_history, report
 from pipelines.validation.checks import Checked
 from pipelines.validation.drift import Labeller
 from pipelines.validation.history import History
@@ -56,6 +56,7 @@ def validate(
     before: str | None = None,
     labeller: Labeller | None = None,
     learned: Snapshot | None = None,
+    pinned: str | None = None,
 ) -> tuple[str, Validation]:
     """Validate a delivery and store what was found; a held delivery is a result, not an error.
 
@@ -73,20 +74,15 @@ def validate(
         The champion, to compare the labels with.
     learned : Snapshot, optional
         What the champion was trained on: the ledger must have all of it still.
+    pinned : str, optional
+        Key of the night's history, if it was pinned (`validation.pinned_history`).
 
     Returns
     -------
     key, validation : str, Validation
         Where the record was stored, and the record.
     """
-    past = (
-        history.empty(delivery.night)
-        if before is None
-        else history.collect(
-            reviews, delivery=delivery.sha256, source=delivery.source, before=before,
-            settings=settings.validation, learned=learned,
-        )
-    )  # fmt: skip
+    past = _past(reviews, delivery, settings, before=before, learned=learned, pinned=pinned)
     basis = _basis(past, settings, labeller, delivery.source)
     try:
         rows = read_rows(reviews, delivery, settings)
@@ -99,7 +95,7 @@ def validate(
         )
         validation = _validation(reviews, delivery, rows, checked, (basis, past))
     key = validation.object_key
-    last_good = past.trailing[-1][1] if past.trailing else None
+    last_good = _last_good(reviews, past)
     page = report.render(validation, delivery, last_good).encode("utf-8", "replace")
     validation = validation.model_copy(update={"page_sha256": sha256_of(page)})
     reviews.put_once(report_key(key), page)
@@ -110,6 +106,37 @@ def validate(
         validation.quarantined_rows, validation.held_rows, reviews.uri(report_key(key)),
     )  # fmt: skip
     return key, validation
+
+
+def _past(
+    reviews: Bucket,
+    delivery: Delivery,
+    settings: Settings,
+    *,
+    before: str | None,
+    learned: Snapshot | None,
+    pinned: str | None,
+) -> History:
+    """What the delivery is compared with."""
+    if before is None:
+        return history.empty(delivery.night)
+    limits = settings.validation
+    past = None
+    if pinned is not None:
+        past = pinned_history.find(
+            reviews, pinned, source=delivery.source, before=before, settings=limits,
+            learned=learned,
+        )  # fmt: skip
+    return past or history.collect(
+        reviews, delivery=delivery.sha256, source=delivery.source, before=before,
+        settings=limits, learned=learned,
+    )  # fmt: skip
+
+
+def _last_good(reviews: Bucket, past: History) -> Validation | None:
+    """The last accepted delivery of the source, which the report shows the differences from."""
+    keys = past.trailing.keys
+    return reviews.get_record(keys[-1], Validation) if keys else None
 
 
 def _basis(past: History, settings: Settings, labeller: Labeller | None, source: str) -> Basis:
@@ -123,7 +150,7 @@ def _basis(past: History, settings: Settings, labeller: Labeller | None, source:
         ),
         before=past.before,
         known=past.digest,
-        trailing=tuple(key for key, _ in past.trailing),
+        trailing=past.trailing.keys,
         champion=labeller.version if labeller else None,
     )
 
@@ -155,7 +182,7 @@ def _validation(
         examples=_examples(rows, reasons),
         disputed=_disputed(rows, checked.disputed, results),
         profile=checked.profile,
-        reference=past.reference,
+        reference=past.trailing.reference,
         agreement=checked.agreement,
         page_sha256=NO_BYTES,
         **store_rows(reviews, delivery, rows, checked.measured, good=good, quarantined=quarantined),

@@ -48,6 +48,9 @@ class InMemory(Bucket):
     def find(self, key: str) -> ObjectInfo | None:
         return self._info(key) if key in self.objects else None
 
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+
     def list(self, prefix: str) -> list[ObjectInfo]:
         return [self._info(key) for key in sorted(self.objects) if key.startswith(prefix)]
 

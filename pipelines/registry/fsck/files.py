@@ -20,7 +20,10 @@ from pipelines.records.versions import Manifest
 from pipelines.registry.fsck.contents import Contents, Finding, Progress, read_each
 from pipelines.registry.fsck.places import BucketName, FileKind
 
-CACHES: dict[FileKind, str] = {"features": "Features"}  # as what it is sealed
+CACHES: dict[FileKind, str] = {
+    "features": "Features",
+    "roll-up": "RollUp",
+}  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
 _ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")
 
@@ -131,19 +134,19 @@ def _changed(
 
 
 def _bad_caches(contents: Contents, progress: Progress) -> Iterator[Finding]:
-    reviews = contents.buckets["reviews"]
-
-    def read(entry: tuple[str, str]) -> str:
-        key, kind = entry
-        reviews.get_cached(key, kind=kind)
+    def read(entry: tuple[BucketName, str, str]) -> str:
+        bucket, key, kind = entry
+        contents.buckets[bucket].get_cached(key, kind=kind)
         return key
 
-    caches = [(key, CACHES[holds]) for holds in CACHES for _, key in contents.keys_of(holds)]
-    for (key, _), answer in zip(caches, read_each(read, caches, progress), strict=True):
+    caches = [
+        (bucket, key, CACHES[holds]) for holds in CACHES for bucket, key in contents.keys_of(holds)
+    ]
+    for (bucket, key, _), answer in zip(caches, read_each(read, caches, progress), strict=True):
         if isinstance(answer, TrustError):
-            yield Finding("warning", "reviews", key, f"{answer} It is a cache: delete it.")
+            yield Finding("warning", bucket, key, f"{answer} It is a cache: delete it.")
         elif isinstance(answer, LoopError) and not isinstance(answer, ObjectMissingError):
-            yield Finding("note", "reviews", key, f"was not read: {answer}")
+            yield Finding("note", bucket, key, f"was not read: {answer}")
 
 
 def count(contents: Contents, *, is_deep: bool) -> int:

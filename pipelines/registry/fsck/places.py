@@ -26,14 +26,15 @@ from pipelines.records.deliveries import (
     ReplayPlan,
 )
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.housekeeping import Housekeeping
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest, Plan
 
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
-    "landing file", "raw delivery", "partition", "report page", "features",
-    "model file", "card file", "probe",
+    "landing file", "raw delivery", "partition", "report page", "features", "roll-up",
+    "bundle", "model file", "card file", "probe",
 ]  # fmt: skip
 
 # How the variable parts of a key are spelled.
@@ -111,6 +112,9 @@ PLACES: tuple[Place, ...] = (
     Place("sketches/date=<night>/<sha256>.parquet", "partition"),
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
+    Place("features/bundles/<sha256>.bundle", "bundle"),
+    Place("rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up"),
+    _record("housekeeping/<sha256>.json", Housekeeping),
     _record("alerts/<sha256>/alert.json", Alert),
     _record("alerts/<sha256>/<name>/<number:3>.json", Claim),
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),
@@ -132,6 +136,7 @@ PLACES: tuple[Place, ...] = (
     _record("<model>/log/<generation>.json", LogEntry),
     _record("<model>/champion.json", ChampionHint),
     _record("<model>/rollbacks/<sha256:20>.json", RollbackPlan),
+    Place("<model>/rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up", "models"),
     Place("probes/<sha256:32>", "probe", "models"),
 )
 

@@ -16,6 +16,11 @@ ROWS = f"reviews/accepted/date=2026-01-05/{SHA}.parquet"
 ALERT = f"reviews/alerts/{SHA}/alert.json"
 SNAPSHOT = f"reviews/snapshots/{SHA}.json"
 FINGERPRINTS = f"reviews/features/fp2-n3-g0-p0-b40/{SHA}.npz"
+ROLLUP = f"reviews/rollups/ledger-{'f' * 16}/{SHA}.rollup"
+ROLLUP_OF_ALERTS = f"reviews/rollups/alerts-{'f' * 16}/{SHA}.rollup"
+ROLLUP_OF_BUNDLES = f"reviews/rollups/bundled-{'f' * 16}/{SHA}.rollup"
+BUNDLE = f"reviews/features/bundles/{SHA}.bundle"
+ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
 MODEL = f"models/sentiment/versions/{VERSION}/model-{'b' * 16}.skops"
@@ -28,27 +33,38 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
+    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
+ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
 MAY: dict[str, dict[str, set[str]]] = {
     "upstream": {READ: set(), WRITE: {LANDING}, DELETE: set(), LIST: set()},
     "ingest": {
-        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT, SNAPSHOT} | LEDGER,
-        WRITE: {ALERT} | LEDGER,
-        DELETE: set(),
+        READ: {LANDING, ALERT, MANIFEST, MODEL, ENTRY, HINT, SNAPSHOT} | LEDGER | ROLLUPS,
+        WRITE: {ALERT} | LEDGER | ROLLUPS,
+        DELETE: ROLLUPS,
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE} | REGISTRY,
-        WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE} | REGISTRY,
-        DELETE: {PROBE},
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, BUNDLE}
+        | REGISTRY
+        | ROLLUPS,
+        WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE, BUNDLE}
+        | {ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
+        | REGISTRY,
+        DELETE: {PROBE, BUNDLE, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
         LIST: {"reviews", "models"},
     },
-    "alerts": {READ: {ALERT}, WRITE: {ALERT}, DELETE: set(), LIST: {"reviews"}},
+    "alerts": {
+        READ: {ALERT, ROLLUP_OF_ALERTS},
+        WRITE: {ALERT, ROLLUP_OF_ALERTS},
+        DELETE: {ROLLUP_OF_ALERTS},
+        LIST: {"reviews"},
+    },
     "pages": {
-        READ: {ALERT, SNAPSHOT} | LEDGER | REGISTRY,
+        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG} | LEDGER | REGISTRY | ROLLUPS,
         WRITE: set(),
         DELETE: set(),
         LIST: {"reviews", "models"},

@@ -1,0 +1,337 @@
+"""What a night costs after years of nights, compared with the same night after ten.
+
+    python -m benchmarks.bench_years --json results/years.json
+
+Nights of small deliveries are laid down straight in the form that an ingest leaves, on an S3 test
+server. The first night after them reads everything once and rolls it up; it is measured, too, but
+the night after it counts: its requests and processor time, step by step, and its peak of memory.
+Training itself is left out, since it costs what its reviews cost (`make bench-growth`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measuring import (
+    Figures,
+    high_water_bytes,
+    in_own_process,
+    machine_facts,
+    markdown_table,
+    tree_cpu_seconds,
+    write_report,
+)
+from ops.services.stack import LocalStack, environment
+
+if TYPE_CHECKING:
+    from benchmarks.years import Years
+
+SETTINGS = {"3 x 10": (3, 10), "3 x 1,100": (3, 1100), "20 x 10": (20, 10), "20 x 365": (20, 365)}
+PARTS = ("ingest", "alerts", "snapshot and plan", "evaluation and card", "pages")
+MOST_REQUESTS, MOST_CPU = 1.5, 2.0  # times those of the night after ten
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    if arguments.measure:
+        print(json.dumps(_measured(arguments.measure)))
+        return
+    results = {name: _once(name) for name in arguments.only}
+    report = {"machine": machine_facts(), "nights": results}
+    write_report(arguments.json, report, as_markdown(results))
+    if arguments.json is not None and len(results) == len(SETTINGS):
+        arguments.json.with_suffix(".svg").write_text(as_plot(results), encoding="utf-8")
+    sys.exit(1 if any(_over(results)) else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_years",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = list(SETTINGS)
+    made.add_argument("--json", type=Path, help="also write the figures to this file")
+    made.add_argument("--only", nargs="+", choices=names, default=names, help="only these")
+    made.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
+    made.add_argument("--reviews", help=argparse.SUPPRESS)  # what other benchmarks read
+    return made
+
+
+def _once(name: str) -> Figures:
+    """Lay the nights down and measure two nights after them, each in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-years-") as folder:
+        config = Path(folder) / "bench.toml"
+        config.write_text(_config(*SETTINGS[name]))
+        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
+        with stack, environment(stack.s3_environment | {"LOOP_CONFIG": str(config)}):
+            _fill(name)
+            with environment({"BENCH_NIGHT": "1"}):
+                first = in_own_process("benchmarks.bench_years", name, Path())
+            with environment({"BENCH_NIGHT": "2"}):
+                second = in_own_process("benchmarks.bench_years", name, Path())
+    return second | {f"first_{key}": value for key, value in first.items()}
+
+
+def _config(sources: int, _nights: int) -> str:
+    """The smallest limits that let a night of a few reviews be trained on."""
+    lines = ["[validation]", "min_rows = 1", "[training]", "min_training_rows = 2"]
+    for number in range(sources):
+        lines += [f"[sources.source-{number:02d}]", "expected_every_days = 1"]
+    return "\n".join([*lines, ""])
+
+
+def _years(name: str) -> Years:
+    from benchmarks.years import Years
+
+    return Years(*SETTINGS[name], rows=3)
+
+
+def _fill(name: str) -> None:
+    """Lay the nights down, and train and promote a champion on them."""
+    from pipelines.core.store.stores import open_stores
+    from pipelines.steps import retrain
+
+    years, stores = _years(name), open_stores()
+    stores.reviews.create_if_missing()
+    stores.models.create_if_missing()
+    _say(f"laying down {years.sources} x {years.nights} deliveries")
+    years.lay_down(stores.reviews)
+    _say("training a champion on them")
+    _promote(retrain.verify(retrain.evaluate(_trained())), times=years.nights)
+
+
+def _trained() -> str:
+    from pipelines.steps import retrain
+
+    plan = retrain.plan(retrain.take_snapshot())
+    retrain.featurize(plan)
+    return retrain.train(plan)
+
+
+def _promote(evaluation_uri: str, times: int) -> None:
+    """Put the version into the log, whatever its verdict: these few reviews decide nothing."""
+    from pipelines.core.record import sha256_of
+    from pipelines.records.succession import LogEntry
+    from pipelines.steps import retrain
+    from pipelines.steps.context import open_loop
+
+    registry = open_loop().registry
+    decision_uri = retrain.decide(evaluation_uri)
+    decision = registry.decisions.decision(open_loop().key(decision_uri))
+    holdout = registry.decisions.evaluation_of(decision).holdout.challenger
+    before = None
+    for generation in range(1, times + 1):
+        entry = LogEntry(
+            model_name=decision.model_name, generation=generation, kind="promotion",
+            version=decision.version, manifest_sha256=decision.manifest_sha256,
+            reference=decision.version, reference_manifest_sha256=decision.manifest_sha256,
+            decision_key=decision.object_key, decision_sha256=decision.digest(),
+            previous_entry_sha256=before.digest() if before else None,
+            holdout_accuracy=holdout.accuracy, holdout_log_loss=holdout.log_loss,
+            actor="benchmark", reason="for the benchmark", at="2026-01-01T00:00:00+00:00",
+            token=sha256_of(b"%d" % generation),
+        )  # fmt: skip
+        before = registry.log.append(entry)
+
+
+# ── One night ────────────────────────────────────────────────────────────────────────────────
+
+
+class _Measuring:
+    """Requests and processor time by part of the night."""
+
+    def __init__(self) -> None:
+        self.figures: Figures = {}
+
+    def __call__(self, part: str, step: Callable[..., Any], *arguments: Any) -> Any:
+        from benchmarks.years import counted_requests
+
+        cpu = tree_cpu_seconds()
+        with counted_requests() as requests:
+            result = step(*arguments)
+        for what, value in (
+            ("requests", requests.total),
+            ("lists", sum(n for kind, n in requests.counted.items() if kind.startswith("LIST"))),
+            ("cpu_seconds", tree_cpu_seconds() - cpu),
+        ):
+            for key in (f"{part}_{what}", what):
+                self.figures[key] = self.figures.get(key, 0) + value
+        self.figures["peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
+        return result
+
+
+def _measured(name: str) -> Figures:
+    """A night as its tasks do it; libraries are loaded by a night before that is not counted."""
+    from pipelines.core.store.stores import open_stores
+
+    years, reviews = _years(name), open_stores().reviews
+    number = years.nights + int(os.environ["BENCH_NIGHT"])
+    _warm_up()
+    years.deliver(reviews, number)
+    measuring = _Measuring()
+    _night(measuring, years.night(number))
+    return measuring.figures
+
+
+def _warm_up() -> None:
+    """Import what the steps import, and use it once."""
+    from pipelines.steps import ingest
+
+    for module in _modules():
+        __import__(module)
+    ingest.find_deliveries("2022-01-01")
+
+
+def _modules() -> Iterator[str]:
+    yield "great_expectations"
+    for name in (
+        "validation.validate", "validation.pinned_history", "intake.nights", "intake.arrivals",
+        "serving.label_judge", "training.train", "evaluation.evaluate", "gate.card.card",
+        "gate.decide", "pages.app", "features.bundles",
+    ):  # fmt: skip
+        yield f"pipelines.{name}"
+
+
+def _night(measure: _Measuring, night: str) -> None:
+    from pipelines.alerts.alert import Run
+    from pipelines.steps import alerts, ingest, retrain
+    from pipelines.steps.context import open_loop
+
+    due = measure("ingest", ingest.find_deliveries, night)
+    history = measure("ingest", ingest.pin_history, night, due)
+    for uri in due:
+        arrival = measure("ingest", ingest.land, uri, night)
+        validation = measure("ingest", ingest.validate, arrival, history)
+        measure("ingest", ingest.accept, arrival, validation)
+    measure("ingest", ingest.summarize_night, night)
+    measure("ingest", ingest.check_night, night, due)
+    run = Run(dag_id="reviews_ingest", run_id=night)
+    loop = open_loop("ingest")
+    measure("alerts", lambda: list(alerts.night_alerts(loop, run, night, due)))
+    snapshot = measure("snapshot and plan", retrain.take_snapshot)
+    plan = measure("snapshot and plan", retrain.plan, snapshot)
+    measure("snapshot and plan", retrain.has_work, plan)
+    retrain.featurize(plan)
+    manifest = retrain.train(plan)
+    evaluation = measure("evaluation and card", retrain.evaluate, manifest)
+    decision = measure("evaluation and card", retrain.decide, evaluation)
+    measure("evaluation and card", retrain.write_card, decision)
+    measure("pages", _look)
+
+
+def _look() -> None:
+    """The pages with lists, as a reader opens them."""
+    from fastapi.testclient import TestClient
+
+    from pipelines.core.store.stores import open_stores
+    from pipelines.pages.app import build
+    from pipelines.pages.site import Reply, Site, Viewer
+
+    async def ask(*_arguments: object) -> Reply:
+        return Reply(404, {})
+
+    viewer = Viewer(name="benchmark", may_start=lambda _dag: True)
+    site = Site(
+        reads=lambda _dag: lambda: None, view_as=lambda: viewer, ask=ask, stores=open_stores,
+        secret=lambda: "secret",
+    )  # fmt: skip
+    client = TestClient(build(site))
+    for path in ("/champion", "/decisions", "/incidents"):
+        reply = client.get(path)
+        assert reply.status_code == 200, (path, reply.text)
+
+
+# ── What it says ─────────────────────────────────────────────────────────────────────────────
+
+
+def _pairs(results: dict[str, Figures]) -> Iterator[tuple[str, str]]:
+    """The names of each measurement after years, and of the one after ten nights."""
+    for name in results:
+        few = f"{name.partition(' ')[0]} x 10"
+        if name != few and few in results:
+            yield name, few
+
+
+def _ratio(results: dict[str, Figures], name: str, few: str, what: str) -> float:
+    return results[name][what] / results[few][what]
+
+
+def _over(results: dict[str, Figures]) -> Iterator[str]:
+    """What costs more than it may."""
+    for name, few in _pairs(results):
+        for what, most in (("requests", MOST_REQUESTS), ("cpu_seconds", MOST_CPU)):
+            if (ratio := _ratio(results, name, few, what)) > most:
+                _say(f"{name}: {ratio:.2f} times the {what}, at most {most} are allowed")
+                yield name
+
+
+def as_markdown(results: dict[str, Figures]) -> str:
+    heads = ["sources x nights before", "requests", "of these listings", "CPU s", "peak MB"]
+    heads += [f"{part}: requests, CPU s" for part in PARTS]
+    rows = [
+        [name, *(f"{each[key]:,.0f}" for key in ("requests", "lists")),
+         f"{each['cpu_seconds']:.1f}", f"{each['peak_mb_so_far']:,.0f}",
+         *(f"{each[f'{part}_requests']:,.0f}, {each[f'{part}_cpu_seconds']:.1f}" for part in PARTS)]
+        for name, each in results.items()
+    ]  # fmt: skip
+    for name, few in _pairs(results):
+        ratios = [_ratio(results, name, few, what) for what in ("requests", "cpu_seconds")]
+        memory = _ratio(results, name, few, "peak_mb_so_far")
+        parts = [
+            ", ".join(
+                f"{_ratio(results, name, few, f'{part}_{what}'):.2f}"
+                for what in ("requests", "cpu_seconds")
+            )
+            for part in PARTS
+        ]
+        rows.append(
+            [f"{name} / {few}", f"{ratios[0]:.2f}", "", f"{ratios[1]:.2f}", f"{memory:.2f}", *parts]
+        )
+    return markdown_table(heads, rows)
+
+
+def as_plot(results: dict[str, Figures]) -> str:
+    """Bars of requests and processor time as multiples of those after ten nights, with limits."""
+    bars = [
+        (f"{name}: {label}", _ratio(results, name, few, what), most)
+        for name, few in _pairs(results)
+        for label, what, most in (
+            ("requests", "requests", MOST_REQUESTS), ("CPU", "cpu_seconds", MOST_CPU),
+        )
+    ]  # fmt: skip
+    left, unit, step = 190, 180, 34
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {len(bars) * step + 40}"',
+        'font-family="sans-serif" font-size="13" role="img">',
+        "<title>A night after years, as a multiple of the night after ten nights</title>",
+    ]
+    for place, (label, ratio, most) in enumerate(bars):
+        y = 12 + place * step
+        lines += [
+            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{label}</text>',
+            f'<rect x="{left}" y="{y}" width="{ratio * unit:.0f}" height="20" fill="#4477aa"/>',
+            f'<text x="{left + ratio * unit + 6:.0f}" y="{y + 15}">{ratio:.2f}</text>',
+            f'<line x1="{left + most * unit:.0f}" x2="{left + most * unit:.0f}" y1="{y - 4}"',
+            f'y2="{y + 24}" stroke="#cc3311" stroke-width="2"/>',
+        ]
+    lines.append(
+        f'<text x="{left}" y="{len(bars) * step + 32}">times the night after ten; '
+        "red: the limit</text></svg>"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _say(step: str) -> None:
+    sys.stderr.write(f"bench-years: {step}\n")
+
+
+if __name__ == "__main__":
+    main()

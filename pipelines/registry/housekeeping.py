@@ -1,0 +1,309 @@
+"""Delete what nothing needs any more; say first what, and record it.
+
+Never deleted is what the champion log, the ledger, a snapshot of a kept version or an open question
+names. Where a record that may name something cannot be read, nothing is deleted that it might name.
+
+Objects are deleted in an order in which whatever is left is whole: a record goes before what it
+names. So a run that is killed leaves nothing that `champion fsck` complains about, and the next one
+deletes the rest. Two runs at once delete the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pipelines.core import keys
+from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.settings import RetentionSettings
+from pipelines.core.store import clock
+from pipelines.core.store.answers import ObjectInfo
+from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.rollups import trust_of
+from pipelines.features import bundles, fingerprint_cache
+from pipelines.intake import standings
+from pipelines.intake.standings import Standing
+from pipelines.records.data import Snapshot
+from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
+from pipelines.records.housekeeping import Doomed, Housekeeping
+from pipelines.registry import approvals
+from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+# In a version's folder a record is deleted before those that it names.
+_ORDER = (
+    keys.APPROVAL, "card.json", keys.CARD, ".svg", ".md", keys.DECISION, keys.CHECK,
+    keys.EVALUATION, "manifest.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ages:
+    """How old objects are, by the store's clock."""
+
+    now: datetime
+
+    def is_over(self, info: ObjectInfo, days: int) -> bool:
+        """Whether it was stored more than so many days ago; False where that is not known."""
+        stored = clock.read(info.stored_at)
+        return stored is not None and self.now - stored > timedelta(days=days)
+
+
+def plan(
+    reviews: Bucket,
+    registry: Registry,
+    retention: RetentionSettings,
+    *,
+    now: datetime | None = None,
+) -> list[Doomed]:
+    """What would be deleted, in this order; nothing is changed.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where ledger, features and roll-ups are.
+    registry : Registry
+        Log and versions.
+    retention : RetentionSettings
+        How long, and how many, are kept.
+    now : datetime, optional
+        For tests; the store's clock.
+
+    Raises
+    ------
+    TrustError
+        If the log or the ledger cannot be trusted: then nothing may be deleted.
+    """
+    ages = Ages(now or clock.now(reviews))
+    every = standings.every(reviews)
+    versions = list(_versions(registry, retention, ages))
+    doomed_versions = {keys.version_of(object_.key) for object_ in versions}
+    snapshots = _Snapshots(reviews, registry, doomed_versions)
+    doomed = [
+        *versions,
+        *_plans(registry, retention, ages, doomed_versions),
+        *snapshots.unused(retention, ages),
+        *_reports(reviews, every, retention, ages),
+        *_features(reviews, every, snapshots, retention, ages),
+        *_bundles(reviews, retention, ages),
+        *_rollups(reviews, "reviews", keys.ROLLUPS, retention, ages),
+        *_rollups(registry.models, "models", f"{registry.name}/{keys.ROLLUPS}", retention, ages),
+    ]
+    return doomed[: retention.most_objects]
+
+
+def apply(
+    reviews: Bucket, registry: Registry, doomed: Sequence[Doomed], *, actor: str
+) -> Housekeeping | None:
+    """Record what is going to be deleted, then delete it; None when there is nothing.
+
+    A version that was promoted or put back since it was planned is left alone.
+    """
+    if not doomed:
+        return None
+    record = Housekeeping(objects=tuple(doomed), actor=actor, at=clock.written(clock.now(reviews)))
+    reviews.put_record(record)
+    buckets = {"reviews": reviews, "models": registry.models}
+    kept: set[str] = set()
+    checked = ""
+    for each in doomed:
+        version = keys.version_in(each.key, registry.name) if each.bucket == "models" else ""
+        if version and version != checked:
+            checked = version
+            kept = _named_by_log(registry)
+        if version and version in kept:
+            logger.warning("version=%s is kept: the log names it now", version)
+            continue
+        buckets[each.bucket].delete(each.key)
+    logger.info("housekeeping=%s objects=%d", record.object_key, len(doomed))
+    return record
+
+
+def _named_by_log(registry: Registry) -> set[str]:
+    """Every version that the log or a rollback plan names."""
+    log = registry.log.history()
+    named = {version for entry in log for version in (entry.version, entry.reference)}
+    named |= {entry.subject for entry in log if entry.subject is not None}
+    for rollback in registry.rollback_plans():
+        named |= {rollback.champion_version, rollback.target_version}
+    return named
+
+
+# ── The models bucket ────────────────────────────────────────────────────────────────────────
+
+
+def _versions(registry: Registry, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
+    """Every object of the versions that were never promoted, except the newest of them."""
+    named = _named_by_log(registry)
+    objects: dict[str, list[ObjectInfo]] = defaultdict(list)
+    for info in registry.models.list(keys.versions_folder(registry.name)):
+        objects[keys.version_of(info.key)].append(info)
+    unpromoted = {version: infos for version, infos in objects.items() if version not in named}
+    newest_first = sorted(
+        unpromoted.items(), key=lambda item: max(info.stored_at for info in item[1]), reverse=True
+    )
+    for version, infos in newest_first[retention.unpromoted_versions :]:
+        is_old = all(ages.is_over(info, retention.unpromoted_days) for info in infos)
+        if is_old and not _is_open(registry, version):
+            why = f"version {version} was never promoted"
+            yield from (_doomed("models", info, why) for info in sorted(infos, key=_place))
+
+
+def _place(info: ObjectInfo) -> tuple[int, str]:
+    """Where an object of a version comes in the order of deletion; its model file last."""
+    fitting = (place for place, end in enumerate(_ORDER) if info.key.endswith(end))
+    return next(fitting, len(_ORDER)), info.key
+
+
+def _is_open(registry: Registry, version: str) -> bool:
+    """Whether it may still become champion, or that cannot be told."""
+    try:
+        return any(
+            approvals.is_open(registry, registry.decisions.decision(key))
+            for key in registry.decisions.decision_keys(version)
+            if registry.versions.find_version(version) is not None
+        )
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("version=%s is kept, because a record cannot be read: %s", version, error)
+        return True
+
+
+def _plans(
+    registry: Registry, retention: RetentionSettings, ages: Ages, doomed_versions: set[str]
+) -> Iterator[Doomed]:
+    """Plans of deleted versions, and old ones that were never trained."""
+    trained = {
+        keys.version_of(info.key)
+        for info in registry.models.list(keys.versions_folder(registry.name))
+    }
+    for info in registry.models.list(keys.plans_folder(registry.name)):
+        version = keys.name_of(info.key)
+        is_idle = version in doomed_versions or version not in trained
+        if is_idle and ages.is_over(info, retention.unpromoted_days):
+            yield _doomed("models", info, f"version {version} is not kept")
+
+
+# ── The reviews bucket ───────────────────────────────────────────────────────────────────────
+
+
+class _Snapshots:
+    """The snapshots, and those that a kept version was planned with."""
+
+    def __init__(self, reviews: Bucket, registry: Registry, doomed_versions: set[str]) -> None:
+        self._reviews = reviews
+        self.named: set[str] | None = set()  # None: a plan cannot be read
+        for info in registry.models.list(keys.plans_folder(registry.name)):
+            if keys.name_of(info.key) in doomed_versions or self.named is None:
+                continue
+            try:
+                self.named.add(keys.snapshot_key(registry.versions.plan(info.key).snapshot))
+            except (TrustError, ObjectMissingError) as error:
+                logger.warning("no snapshot is deleted: %s", error)
+                self.named = None
+
+    def unused(self, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
+        if self.named is None:
+            return
+        for info in self._reviews.list(keys.SNAPSHOTS):
+            if info.key not in self.named and ages.is_over(info, retention.unpromoted_days):
+                yield _doomed("reviews", info, "no version that is kept was trained on it")
+
+    def partitions(self) -> set[str] | None:
+        """Digests of the partitions of every named snapshot; None where one cannot be read."""
+        if self.named is None:
+            return None
+        try:
+            return {
+                part.sha256
+                for key in self.named
+                for part in self._reviews.get_record(key, Snapshot).partitions
+            }
+        except (TrustError, ObjectMissingError) as error:
+            logger.warning("no features are deleted: %s", error)
+            return None
+
+
+def _reports(
+    reviews: Bucket, every: Iterable[Standing], retention: RetentionSettings, ages: Ages
+) -> Iterator[Doomed]:
+    """Old reports of concluded deliveries that no ledger entry and no replay's plan names."""
+    named: dict[str, set[str]] = {}
+    for standing in every:
+        entries: list[Outcome | Replay] = [standing.outcome, *standing.replays]
+        named[standing.outcome.delivery] = {
+            keys.folder_in(entry.validation_key) for entry in entries
+        }
+    for info in reviews.list(keys.DELIVERIES):
+        if keys.is_replay_plan(info.key):
+            delivery = keys.folder_of(info.key)
+            planned = reviews.get_record(info.key, ReplayPlan).validation_key
+            named.setdefault(delivery, set()).add(keys.folder_in(planned))
+    for info in sorted(reviews.list(keys.REPORTS), key=lambda info: info.key, reverse=True):
+        # In reverse, validation.json comes before the report.html that it names.
+        delivery = keys.folder_of(info.key)
+        is_concluded = delivery in named
+        is_unnamed = is_concluded and keys.folder_in(info.key) not in named[delivery]
+        if is_unnamed and ages.is_over(info, retention.report_days):
+            yield _doomed("reviews", info, "no ledger entry names this report")
+
+
+def _features(
+    reviews: Bucket,
+    every: Iterable[Standing],
+    snapshots: _Snapshots,
+    retention: RetentionSettings,
+    ages: Ages,
+) -> Iterator[Doomed]:
+    """Old features of rows that nothing uses, or that this release cannot read; old corpora."""
+    pinned = snapshots.partitions()
+    counted = {part.sha256 for standing in every for part in standing.accepted}
+    corpora: dict[str, list[ObjectInfo]] = defaultdict(list)
+    for info in reviews.list(keys.FEATURES):
+        is_current = info.key.startswith(fingerprint_cache.CURRENT_PREFIX)
+        if info.key.endswith(".corpus"):
+            corpora[keys.folder_in(info.key)].append(info)
+        elif info.key.endswith(".npz") and ages.is_over(info, retention.feature_days):
+            sha256 = info.key.rpartition("/")[2].removesuffix(".npz")
+            is_used = pinned is None or sha256 in pinned or sha256 in counted
+            if not (is_current and is_used):
+                yield _doomed("reviews", info, "no rows that count have these features")
+    for infos in corpora.values():
+        newest_first = sorted(infos, key=lambda info: info.stored_at, reverse=True)
+        is_current = infos[0].key.startswith(fingerprint_cache.CURRENT_PREFIX)
+        for info in newest_first[retention.corpora if is_current else 0 :]:
+            if ages.is_over(info, retention.feature_days):
+                yield _doomed("reviews", info, "newer corpora replaced it")
+
+
+def _bundles(reviews: Bucket, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
+    named = bundles.Bundles(reviews).named
+    for info in reviews.list(bundles.FOLDER):
+        if info.key not in named and ages.is_over(info, retention.feature_days):
+            yield _doomed("reviews", info, "nothing is read from this bundle any more")
+
+
+def _rollups(
+    bucket: Bucket,
+    name: Literal["reviews", "models"],
+    folder: str,
+    retention: RetentionSettings,
+    ages: Ages,
+) -> Iterator[Doomed]:
+    """Old roll-ups of keys that are trusted no more, and old histories of nights."""
+    current = trust_of(bucket.keyring)
+    for info in bucket.list(folder):
+        of = info.key.removeprefix(folder).partition("/")[0]
+        is_current = of.endswith(f"-{current}") and not of.startswith("histories-")
+        if not is_current and ages.is_over(info, retention.rollup_days):
+            yield _doomed(name, info, "it is a roll-up that is not read any more")
+
+
+def _doomed(bucket: Literal["reviews", "models"], info: ObjectInfo, why: str) -> Doomed:
+    return Doomed(
+        bucket=bucket, key=info.key, size_bytes=info.size_bytes, stored_at=info.stored_at, why=why
+    )
