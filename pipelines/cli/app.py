@@ -22,13 +22,14 @@ from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
 from pipelines.cli.output import err
 from pipelines.cli.retrain import retrain
+from pipelines.cli.serve import serve
 
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (init, simulate, ingest, retrain, score):
+for command in (init, simulate, ingest, retrain, score, serve):
     app.command()(command)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")
