@@ -55,5 +55,6 @@ def run(service: Service, *, host: str, port: int) -> None:
         timeout_graceful_shutdown=max(1, round(service.settings.stop_seconds)),
     )  # fmt: skip
     socket = config.bind_socket()
+    socket.listen(config.backlog)  # whoever reads the next line may connect
     logger.info("serving=http://%s:%d", *socket.getsockname()[:2])
     Server(config, service).run(sockets=[socket])
