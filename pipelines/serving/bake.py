@@ -154,6 +154,8 @@ def _doubts_about_answers(
     is_enough = (one.requests or 0) >= policy.min_requests
     if is_enough and one.p99_milliseconds is None:
         yield f"{one.address} does not say how long its answers took"
+    elif not is_enough and one.errors:
+        yield f"{one.address} failed {one.errors} of only {one.requests} requests"
     elif not is_enough and (policy.needs_requests or waited_seconds < policy.min_seconds):
         yield f"{one.address} was asked {one.requests} times; {policy.min_requests} are enough"
 
