@@ -112,24 +112,22 @@ minio: ## Build MinIO with Go, for test-real
 # REPEATS=3 measures each three times and gives the medians.
 REPEATS ?= 1
 .NOTPARALLEL:
-BENCH = $(RUN) -m benchmarks.bench_$(1) $(if $(filter model warm_start,$(1)),,--repeats $(REPEATS)) --reviews "$(REVIEWS)" --json benchmarks/results/$(1).json
+BENCH = $(RUN) -m benchmarks.bench_$(1) $(if $(filter model,$(1)),,--repeats $(REPEATS)) --reviews "$(REVIEWS)" --json benchmarks/results/$(1).json
 .PHONY: reviews-given
 reviews-given: $(STAMP)
 	@test -n "$(REVIEWS)" || { echo "Say which reviews: make $(MAKECMDGOALS) REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
 	@mkdir -p benchmarks/results
 
-.PHONY: bench bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain
-bench: bench-model bench-search bench-peers bench-warm-start bench-night bench-growth bench-retrain ## Speed, memory and accuracy compared with what people use (REVIEWS=..., REPEATS=3; an hour)
+.PHONY: bench bench-model bench-search bench-peers bench-night bench-growth bench-retrain
+bench: bench-model bench-search bench-peers bench-night bench-growth bench-retrain ## Speed, memory and accuracy compared with what people use (REVIEWS=..., REPEATS=3; an hour)
 bench-model: reviews-given ## The default candidate compared with TF-IDF and the lecture's notebook (REVIEWS=...)
 	$(call BENCH,model)
-bench-search: reviews-given ## Search 6 settings x 3 folds compared with GridSearchCV (REVIEWS=...)
+bench-search: reviews-given ## Search the settings of the default candidate compared with GridSearchCV (REVIEWS=...)
 	$(call BENCH,search)
 bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
 	@python=$$($(FIND_PYTHON) 3.12 3.11); "$$python" -m venv --clear .local/peers  # fastText has no wheel for 3.13
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(call BENCH,peers) --peers .local/peers/bin/python
-bench-warm-start: reviews-given ## Is a start from yesterday's weights worth it? (REVIEWS=...)
-	$(call BENCH,warm_start)
 bench-night: reviews-given ## A night through Airflow compared with the same steps in one process (REVIEWS=...)
 	$(call BENCH,night)
 bench-growth: reviews-given ## A night with and without the cache, and up to 1M reviews (REVIEWS=...)

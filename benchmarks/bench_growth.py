@@ -34,7 +34,6 @@ from benchmarks.measuring import (
 )
 
 NIGHT_ROWS = 1_000
-COUNTED = {"min_df": 2, "ngram_max": 3, "bits": 40}
 PARTITION_ROWS = 10_000
 SIZES = {"25k": 25_000, "50k": 50_000, "200k": 200_000, "1m": 1_000_000}
 NAMES = ["night_scratch", "night_cached"]
@@ -113,22 +112,22 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
     from pipelines.models.factories import fingerprint_svm
     from pipelines.training.dataset import load_dataset
 
+    model = fingerprint_svm(seed=1)
     with tempfile.TemporaryDirectory() as folder:
         bucket: Any = FolderBucket(Path(folder))
         snapshot = fifty_nights(bucket, reviews)
         if is_cached:
             yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
-            fill_cache(bucket, yesterday, ngram_max=3, bits=40)
-            before = load_dataset(bucket, yesterday)
-            before.corpus(before.training_rows, **COUNTED)
-        _, features = timed(partial(fill_cache, bucket, snapshot, ngram_max=3, bits=40))
+            fill_cache(bucket, yesterday, model[0].view)
+        _, features = timed(partial(fill_cache, bucket, snapshot, model[0].view))
         dataset, load = timed(partial(load_dataset, bucket, snapshot))
         rows = dataset.training_rows
         counted: list[Corpus] = []  # as the search does, the fit lets go of what it was made of
-        _, counts = timed(lambda: counted.append(dataset.corpus(rows, **COUNTED)))
+        _, counts = timed(
+            lambda: counted.append(dataset.corpus(rows, model[0].view, min_df=model[0].min_df))
+        )
 
         def fit() -> bytes:
-            model = fingerprint_svm(seed=1)
             ones = model[0].fit_transform(counted.pop())
             model[-1].fit(ones, dataset.label[rows], held_out=dataset.is_selection[rows])
             return dump_model(model)
@@ -242,14 +241,14 @@ class CachedFingerprints:
     label: NDArray[np.int8]
 
     def fingerprints_by_partition(
-        self, rows: NDArray[np.int64], *, ngram_max: int, bits: int
+        self, rows: NDArray[np.int64], view: Any
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         from pipelines.features.fingerprints import Fingerprints
 
         start = 0
         for file in sorted(self.folder.iterdir()):
             with np.load(file) as arrays:
-                found = Fingerprints(arrays["ids"], arrays["lengths"], ngram_max, bits)
+                found = Fingerprints(arrays["ids"], arrays["late"], arrays["lengths"], view)
             yield rows[start : start + len(found)], found
             start += len(found)
 
@@ -261,15 +260,19 @@ def _stream(grown: Grown) -> Figures:
     from pipelines.models.factories import fingerprint_stream
     from pipelines.training.streaming import fit_streamed
 
+    model = fingerprint_stream(seed=1)
     featurizing = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(limits=1):
         for start in range(0, grown.count, PARTITION_ROWS):
             texts = grown.partition(start)
-            found, seconds = timed(partial(fingerprint, texts, ngram_max=2))
+            found, seconds = timed(partial(fingerprint, texts, model[0].view))
             featurizing = {key: featurizing[key] + seconds[key] for key in featurizing}
-            np.savez(Path(folder) / f"{start:09d}.npz", ids=found.ids, lengths=found.lengths)
+            np.savez(
+                Path(folder) / f"{start:09d}.npz",
+                ids=found.ids, late=found.is_late, lengths=found.lengths,
+            )  # fmt: skip
         dataset: Any = CachedFingerprints(Path(folder), grown.label)
-        model, rows = fingerprint_stream(seed=1), np.arange(grown.count)
+        rows = np.arange(grown.count)
         _, fit = timed(lambda: fit_streamed(model, dataset, rows, grown.is_selection))
     return _figures(featurizing, fit)
 

@@ -49,7 +49,6 @@ _LEDGER = ("arrivals/*", "names/*", "deliveries/*", "reports/*", "receipts/*", "
 _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
-_OUTGROWN = ("features/*.corpus",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -70,9 +69,7 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         Grant("models", _CHAMPION, lists=True),
     ),
     "retrain": (
-        Grant(
-            "reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), _OUTGROWN, True
-        ),
+        Grant("reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), lists=True),
         Grant("models", (*_REGISTRY, *_PROBE), (*_REGISTRY, *_PROBE), _PROBE, lists=True),
     ),
     "alerts": (Grant("reviews", _ALERTS, _ALERTS, lists=True),),

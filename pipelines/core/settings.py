@@ -89,11 +89,12 @@ class TrainingSettings(_Section):
 
 
 GridValues = Annotated[tuple[int | float | str | bool, ...], Field(min_length=1)]
+View = dict[str, int]
 
 
 class CandidateSettings(_Section):
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    parameters: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    parameters: dict[str, int | float | str | bool | tuple[View, ...]] = Field(default_factory=dict)
     grid: dict[str, GridValues] = Field(default_factory=dict)
 
 

@@ -21,7 +21,7 @@ from pipelines.evaluation import golden
 from pipelines.evaluation.behaviour import scoring
 from pipelines.evaluation.check_rows import check_rows
 from pipelines.evaluation.fair_rows import (
-    OVERLAP_FINGERPRINTS,
+    OVERLAP_VIEWS,
     Fair,
     Opponents,
     Signed,
@@ -38,8 +38,9 @@ from pipelines.features.arrays import Growing
 from pipelines.features.fingerprints import Fingerprints
 from pipelines.features.signatures import CELLS
 from pipelines.features.signatures import signatures as sign
+from pipelines.features.views import View
 from pipelines.intake.snapshot import pinned
-from pipelines.models.factories import fingerprint_parameters, reads_fingerprints
+from pipelines.models.factories import reads_fingerprints, view_of
 from pipelines.models.prediction import positive_probability
 from pipelines.records.evaluations import BehaviourScores, Evaluation
 from pipelines.records.versions import Manifest
@@ -88,18 +89,18 @@ class _Models:
         }
 
     @property
-    def signed(self) -> tuple[int, int]:
-        """Parameters of the fingerprints that copies are found with: the challenger's, if possible.
+    def signed(self) -> View:
+        """The fingerprints that copies are found with: the challenger's, if possible.
 
-        Those are cached. Parameters not in `OVERLAP_FINGERPRINTS` are too sensitive to a changed
-        word, or not sensitive enough.
+        Those are cached. Views not in `OVERLAP_VIEWS` are too sensitive to a changed word, or not
+        sensitive enough.
         """
         challenger = self._models[self.manifest.version]
         if reads_fingerprints(challenger):
-            parameters = fingerprint_parameters(challenger)
-            if parameters in OVERLAP_FINGERPRINTS:
-                return parameters
-        return OVERLAP_FINGERPRINTS[0]
+            view = view_of(challenger)
+            if view in OVERLAP_VIEWS:
+                return view
+        return OVERLAP_VIEWS[0]
 
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
         """All models on the same reviews; ``inputs`` returns what a model reads."""
@@ -124,7 +125,7 @@ def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
     held_out, trained_on, scored = Growing(np.uint16), Growing(np.uint16), []
     for rows in dataset.by_partition(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
-        signatures = sign(part.fingerprints(*models.signed))
+        signatures = sign(part.fingerprints(models.signed))
         held_out.append(signatures[part.is_held_out].ravel())
         trained_on.append(signatures[~part.is_held_out].ravel())
         if len(part.held_out):
@@ -140,20 +141,18 @@ class _Part:
         self._dataset, self._rows = dataset, rows
         self.is_held_out = dataset.is_holdout[rows]
         self.held_out = rows[self.is_held_out]
-        self._fingerprints: dict[tuple[int, int], Fingerprints] = {}
+        self._fingerprints: dict[View, Fingerprints] = {}
 
-    def fingerprints(self, ngram_max: int, bits: int) -> Fingerprints:
+    def fingerprints(self, view: View) -> Fingerprints:
         """The fingerprints of all its reviews; read once."""
-        parameters = ngram_max, bits
-        if parameters not in self._fingerprints:
-            fingerprints = self._dataset.fingerprints(self._rows, ngram_max=ngram_max, bits=bits)
-            self._fingerprints[parameters] = fingerprints
-        return self._fingerprints[parameters]
+        if view not in self._fingerprints:
+            self._fingerprints[view] = self._dataset.fingerprints(self._rows, view)
+        return self._fingerprints[view]
 
     def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
         if not reads_fingerprints(model):
             return self._dataset.texts(self.held_out)
-        return self.fingerprints(*fingerprint_parameters(model)).take(self.is_held_out)
+        return self.fingerprints(view_of(model)).take(self.is_held_out)
 
 
 def _record(

@@ -1,256 +1,188 @@
-"""Which review contains which n-gram; new reviews are added without reading the old ones again.
+"""Which review contains which n-gram: the columns of a corpus, found by one sort.
 
-An n-gram becomes a column when the ``min_df``-th review that contains it arrives. Until then it is
-*rare*, and stored with the rows it occurs in. Columns are numbered in the order in which they
-appear. So later reviews only add columns at the end, and a corpus that grew night by night is
-bit for bit the same as a corpus made of all reviews at once. Labels are not used.
+An n-gram becomes a column when ``min_df`` reviews contain it. Columns are numbered in the order in
+which the ``min_df``-th review with the n-gram came. Labels are not used.
 
-The order has a second benefit: n-grams that many reviews contain come first, so what a pass over
-the rows reads and writes most often stays in the processor's cache.
+N-grams that many reviews contain thus come first, so what a pass over the rows reads and writes
+most often stays in the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pipelines.features.arrays import FromTheEnd, Growing
-from pipelines.features.fingerprint_index import FingerprintIndex, presence
+from pipelines.features.arrays import Growing
+from pipelines.features.fingerprint_index import Marks
 from pipelines.features.fingerprints import Fingerprints, bounds_of
-from pipelines.features.occurrences import (
-    Counts,
-    Ids,
-    Rare,
-    Rows,
-    Sorted,
-    cut_points,
-    ranges,
-    stable_order,
-)
+from pipelines.features.views import View
+
+CHUNK_OCCURRENCES = 1 << 17
+
+Ids = NDArray[np.uint64]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The columns of each review, and what is needed to add more reviews.
+    """The n-grams that occur often enough, and the reviews that contain them.
 
     Attributes
     ----------
     vocabulary : ndarray of uint64, shape (n_columns,)
         The fingerprint of each column.
-    columns : ndarray of int32, shape (n_marks,)
+    marks : Marks
         The columns of each review, one review after the other, each ascending.
-    lengths : ndarray of int32, shape (n_reviews,)
-        Number of columns of each review.
-    rare : Rare
-        Occurrences of n-grams in fewer than ``min_df`` reviews.
-    min_df, ngram_max, bits : int
-        See `FingerprintVectorizer`.
+    view : View
+        Which n-grams were read.
+    min_df : int
+        Fewest reviews with a kept n-gram.
     """
 
     vocabulary: Ids
-    columns: NDArray[np.int32]
-    lengths: Rows
-    rare: Rare
+    marks: Marks
+    view: View
     min_df: int
-    ngram_max: int = 3
-    bits: int = 40
 
     @classmethod
-    def empty(cls, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
-        nothing = np.empty(0, np.int32)
-        ids = np.empty(0, np.uint64)
-        return cls(ids, nothing, nothing, Rare(ids), min_df, ngram_max, bits)
-
-    @classmethod
-    def of(cls, reviews: Fingerprints, *, min_df: int) -> Corpus:
-        """Return the corpus of these reviews alone."""
-        empty = cls.empty(min_df=min_df, ngram_max=reviews.ngram_max, bits=reviews.bits)
-        return empty.extended([reviews])
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """What two corpora must agree on to be comparable."""
-        return {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
-
-    @property
-    def row_bits(self) -> int:
-        """Bits for the row in an occurrence: at most two to this power reviews fit."""
-        return 64 - self.bits
-
-    def presence(self, kind: type[np.float32 | np.uint8] = np.float32) -> sparse.csr_array:
-        """Ones where a review contains an n-gram, shape (n_reviews, n_columns)."""
-        return presence(self.columns, bounds_of(self.lengths), len(self.vocabulary), kind)
-
-    def extended(self, parts: Iterable[Fingerprints]) -> Corpus:
-        """Return this corpus with the reviews of all parts appended.
+    def of(cls, parts: Iterable[Fingerprints], view: View, *, min_df: int) -> Corpus:
+        """Return the corpus of the reviews of all parts.
 
         Raises
         ------
         ValueError
-            If the parts were made with other parameters, or there are too many reviews.
+            If a part is of another view, or there are too many reviews.
         """
-        occurrences, counts = self._occurrences(parts)
-        if not len(counts):
-            return self
-        return self._joined(self._sort_out(occurrences), len(counts))
+        keys, review_count = _sorted_keys(parts, view)
+        kept = _Kept.of(keys, view, min_df)
+        del keys
+        order = stable_order(kept.births)  # where births are equal, the ids stay ascending
+        counts = kept.counts[order]
+        codes = _gathered(kept.codes, bounds_of(kept.counts)[order], counts)
+        by_column = sparse.csc_array(
+            ((codes & 1).astype(np.uint8), codes >> 1, bounds_of(counts).astype(np.int32)),
+            shape=(review_count, len(order)),
+        )
+        del codes
+        by_review = by_column.tocsr()
+        marks = Marks(
+            by_review.indices, by_review.data.view(np.bool_), by_review.indptr.astype(np.int64)
+        )
+        return cls(kept.ids[order], marks, view, min_df)
 
-    def _occurrences(self, parts: Iterable[Fingerprints]) -> tuple[Ids, Counts]:
-        """All occurrences in new reviews, ascending, and the number in each review."""
-        keys, counts, row = Growing(np.uint64), Growing(np.int64), len(self)
-        for part in parts:
-            self._check(part, row)
-            rows = np.repeat(np.arange(row, row + len(part), dtype=np.uint64), part.lengths)
-            keys.append((part.ids << np.uint64(self.row_bits)) | rows)
-            counts.append(part.lengths)
-            row += len(part)
-        keys.array.sort()
-        return keys.array, counts.array
+    def __len__(self) -> int:
+        return len(self.marks.bounds) - 1
 
-    def _check(self, part: Fingerprints, row: int) -> None:
-        if part.parameters != (self.ngram_max, self.bits):
+    def matrix(self, late_weight: float) -> sparse.csr_array:
+        """As `Marks.matrix`, shape (n_reviews, n_columns)."""
+        return self.marks.matrix(len(self.vocabulary), late_weight)
+
+
+def _sorted_keys(parts: Iterable[Fingerprints], view: View) -> tuple[Ids, int]:
+    """All occurrences, ascending (fingerprint, row, 1 if late), and the number of reviews."""
+    keys, row, row_bits = Growing(np.uint64), 0, 63 - view.bits
+    for part in parts:
+        if part.view != view:
             raise ValueError(
-                f"fingerprints of (ngram_max, bits) = {part.parameters} cannot be added to a "
-                f"corpus of {(self.ngram_max, self.bits)}. Compute them again with those."
+                f"fingerprints of {part.view} cannot be added to a corpus of {view}. "
+                "Compute them again with that view."
             )
-        most = 1 << self.row_bits
-        if row + len(part) > most:
+        if row + len(part) > 1 << row_bits:
             raise ValueError(
-                f"{row + len(part):,} reviews are too many for fingerprints of {self.bits} bits; "
-                f"at most {most:,} fit. Use fewer bits, or a model that streams."
+                f"{row + len(part):,} reviews are too many for fingerprints of {view.bits} bits; "
+                f"at most {1 << row_bits:,} fit. Use fewer bits, or a model that streams."
             )
+        rows = np.repeat(np.arange(row, row + len(part), dtype=np.uint64), part.lengths)
+        own = part.ids << np.uint64(row_bits)
+        own |= rows
+        own <<= np.uint64(1)
+        own |= part.is_late
+        keys.append(own)
+        row += len(part)
+    keys.array.sort()
+    return keys.array, row
 
-    def _sort_out(self, occurrences: Ids) -> Sorted:
-        """Find known, new and rare n-grams among new occurrences, a stretch of them at a time.
 
-        Works from the end and frees the memory of each stretch, so that the occurrences and the
-        result are not both in memory as a whole.
-        """
-        most = len(occurrences) + len(self.rare)
-        fields = vars(Sorted.nothing()).items()
-        results = {name: FromTheEnd(array, most) for name, array in fields}
-        for start, stop in reversed([*pairwise(cut_points(occurrences, self.row_bits))]):
-            for name, array in vars(self._sort_out_some(occurrences[start:stop])).items():
-                results[name].prepend(array)
-            occurrences.resize(start, refcheck=False)
-        return Sorted(**{name: result.array for name, result in results.items()})
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The n-grams in at least ``min_df`` reviews, ascending.
 
-    def _sort_out_some(self, keys: Ids) -> Sorted:
-        """As `_sort_out`, for keys that are all new occurrences of their n-grams."""
-        ids = keys >> np.uint64(self.row_bits)
-        starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
-        counts = np.diff(starts, append=len(ids))
-        ids = ids[starts]
-        if not len(self.vocabulary):
-            return self._promoted(keys, ids, counts)
-        columns = self._columns_of(ids)
-        is_known = columns >= 0
-        is_known_key = np.repeat(is_known, counts)
-        fresh = self._promoted(keys[~is_known_key], ids[~is_known], counts[~is_known])
-        return replace(
-            fresh,
-            known_rows=self._rows(keys[is_known_key]),
-            known_columns=np.repeat(columns[is_known], counts[is_known]),
-        )
+    Attributes
+    ----------
+    ids : ndarray of uint64
+        Their fingerprints.
+    counts : ndarray of int64
+        How many reviews contain each.
+    births : ndarray of int32
+        The ``min_df``-th review with each.
+    codes : ndarray of int32
+        Twice the row of each occurrence, and 1 more if it is late.
+    """
 
-    def _columns_of(self, ids: Ids) -> NDArray[np.int32]:
-        """The columns of ascending ids; -1 where there is none.
+    ids: Ids
+    counts: Counts
+    births: NDArray[np.int32]
+    codes: NDArray[np.int32]
 
-        Looks up the long vocabulary among the few ids, not the other way round, so that no index
-        of the vocabulary is needed. Most of the vocabulary has other top bits than all ids.
-        """
-        columns = np.full(len(ids), -1, np.int32)
-        top_bits = min(self.bits, len(ids).bit_length() + 2)
-        shift = np.uint64(self.bits - top_bits)
-        has_same_top_bits = np.zeros(1 << top_bits, np.bool_)
-        has_same_top_bits[ids >> shift] = True
-        near = np.flatnonzero(has_same_top_bits.take((self.vocabulary >> shift).view(np.int64)))
-        at, is_there = FingerprintIndex(ids, self.bits).find(self.vocabulary[near])
-        columns[at[is_there]] = near[is_there]
-        return columns
+    @classmethod
+    def of(cls, keys: Ids, view: View, min_df: int) -> _Kept:
+        """Drop the others; works in place, a stretch of keys at a time, to save memory."""
+        code_bits = 64 - view.bits
+        ids, counts, births, kept_keys = Growing(np.uint64), Growing(np.int64), Growing(np.int32), 0
+        for start, stop in pairwise(_cut_points(keys, code_bits)):
+            own = keys[start:stop]
+            own_ids = own >> np.uint64(code_bits)
+            starts = np.flatnonzero(np.concatenate([[True], own_ids[1:] != own_ids[:-1]]))
+            own_counts = np.diff(starts, append=len(own))
+            is_kept = own_counts >= min_df
+            ids.append(own_ids[starts[is_kept]])
+            counts.append(own_counts[is_kept])
+            births.append(_codes(own[starts[is_kept] + (min_df - 1)], code_bits) >> 1)
+            kept = own[np.repeat(is_kept, own_counts)]
+            keys[kept_keys : kept_keys + len(kept)] = kept
+            kept_keys += len(kept)
+        codes = _codes(keys[:kept_keys], code_bits)
+        return cls(ids.array, counts.array, births.array, codes)
 
-    def _promoted(self, keys: Ids, ids: Ids, counts: Counts) -> Sorted:
-        """Which n-grams without a column get one now; earlier rare occurrences count, too."""
-        rare = self.rare.in_order()
-        starts, earlier = self._rare_before(rare, ids)
-        is_promoted = earlier + counts >= self.min_df
-        is_promoted_key = np.repeat(is_promoted, counts)
-        moved = ranges(starts[is_promoted], earlier[is_promoted])
-        occurrences = keys[is_promoted_key]
-        if len(moved):
-            occurrences = np.sort(np.concatenate([rare[moved], occurrences]))
-        counts = (earlier + counts)[is_promoted]
-        rows = self._rows(occurrences)
-        return Sorted(
-            ids=ids[is_promoted],
-            counts=counts,
-            rows=rows,
-            births=rows[bounds_of(counts)[:-1] + self.min_df - 1],
-            moved=moved,
-            rare=keys[~is_promoted_key],
-        )
 
-    def _rare_before(self, rare: Ids, ids: Ids) -> tuple[NDArray[np.intp], Counts]:
-        """Where the rare occurrences of ascending ids begin, and their numbers."""
-        starts = np.searchsorted(rare, ids << np.uint64(self.row_bits))
-        counts = np.zeros(len(ids), np.int64)
-        if len(rare):
-            for place in range(self.min_df - 1):  # with more, they would not be rare
-                at = rare.take(starts + place, mode="clip")
-                counts += (starts + place < len(rare)) & (at >> np.uint64(self.row_bits) == ids)
-        return starts, counts
+def _codes(keys: Ids, code_bits: int) -> NDArray[np.int32]:
+    return (keys & np.uint64((1 << code_bits) - 1)).astype(np.int32)
 
-    def _rows(self, keys: Ids) -> Rows:
-        return (keys & np.uint64((1 << self.row_bits) - 1)).astype(np.int32)
 
-    def _joined(self, occurrences: Sorted, new_reviews: int) -> Corpus:
-        occurrences = occurrences.by_birth()
-        columns, lengths = self._merged_marks(self._new_marks(occurrences, new_reviews))
-        return Corpus(
-            vocabulary=np.concatenate([self.vocabulary, occurrences.ids]),
-            columns=columns,
-            lengths=lengths,
-            rare=Rare(self.rare.in_order(), occurrences.moved, occurrences.rare),
-            min_df=self.min_df,
-            ngram_max=self.ngram_max,
-            bits=self.bits,
-        )
+def _cut_points(keys: Ids, code_bits: int) -> Iterator[int]:
+    """Where to cut ascending keys into stretches, never between two of the same n-gram."""
+    start = 0
+    while start < len(keys):
+        yield start
+        start += CHUNK_OCCURRENCES
+        if start < len(keys):
+            last = keys[start - 1] | np.uint64((1 << code_bits) - 1)
+            start += int(np.searchsorted(keys[start:], last, side="right"))
+    if len(keys):
+        yield len(keys)
 
-    def _new_marks(self, occurrences: Sorted, new_reviews: int) -> sparse.csr_array:
-        """The new columns of all reviews, ascending in each."""
-        by_column = stable_order(occurrences.known_columns)
-        known_counts = np.bincount(occurrences.known_columns, minlength=len(self.vocabulary))
-        rows = occurrences.rows
-        if len(by_column):
-            rows = np.concatenate([occurrences.known_rows[by_column], rows])
-        bounds = bounds_of(np.concatenate([known_counts, occurrences.counts]))
-        marks = sparse.csc_array(
-            (np.ones(len(rows), np.uint8), rows, bounds.astype(np.int32)),
-            shape=(len(self) + new_reviews, len(bounds) - 1),
-        )
-        return marks.tocsr()
 
-    def _merged_marks(self, marks: sparse.csr_array) -> tuple[NDArray[np.int32], Rows]:
-        """Append new marks to those of the same review: new columns have higher numbers."""
-        added = np.diff(marks.indptr)
-        if not len(self):
-            return marks.indices, added
-        late = added[: len(self)]  # an old review gets an n-gram that was rare until now
-        gained = bounds_of(late)
-        ends = bounds_of(self.lengths)[1:]
-        columns = np.empty(len(self.columns) + len(marks.indices), np.int32)
-        columns[len(self.columns) + gained[-1] :] = marks.indices[gained[-1] :]
-        columns[np.repeat(ends, late) + np.arange(gained[-1])] = marks.indices[: gained[-1]]
-        gainers = np.flatnonzero(late)
-        cuts = [0, *ends[gainers].tolist(), len(self.columns)]
-        shifts = [0, *gained[1:][gainers].tolist()]
-        for (start, stop), shift in zip(pairwise(cuts), shifts, strict=True):
-            columns[start + shift : stop + shift] = self.columns[start:stop]
-        return columns, np.concatenate([self.lengths + late, added[len(self) :]])
+def stable_order(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """As a stable ``argsort`` of values that are not negative, but four times as fast."""
+    keys = values.astype(np.int64) << 32
+    keys |= np.arange(len(values))
+    keys.sort()
+    keys &= 0xFFFF_FFFF
+    return keys
+
+
+def _gathered(codes: NDArray[np.int32], starts: Counts, counts: Counts) -> NDArray[np.int32]:
+    """The codes of each range, one range after the other."""
+    bounds = bounds_of(counts)
+    gathered = np.empty(bounds[-1], np.int32)
+    cuts = np.searchsorted(bounds, np.arange(0, bounds[-1], CHUNK_OCCURRENCES))
+    for start, stop in pairwise([*np.unique(cuts).tolist(), len(counts)]):
+        positions = np.repeat(starts[start:stop] - bounds[start:stop], counts[start:stop])
+        positions += np.arange(bounds[start], bounds[stop])
+        gathered[bounds[start] : bounds[stop]] = codes[positions]
+    return gathered

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from pipelines.core.store.bucket import Bucket
-from pipelines.features.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
+from pipelines.features.fingerprints import (
+    FEATURIZER_VERSION,
+    Fingerprints,
+    fingerprint,
+    joined_ids,
+    split_ids,
+)
+from pipelines.features.views import View
 from pipelines.intake.partitions import read_partition
 from pipelines.records.data import Partition, Snapshot
 
@@ -38,20 +45,19 @@ class CacheUse:
     computed: int
 
 
-def cache_folder(*, ngram_max: int, bits: int) -> str:
-    return f"features/{FEATURIZER_VERSION}-n{ngram_max}-b{bits}"
+def cache_folder(view: View) -> str:
+    return f"features/{FEATURIZER_VERSION}-{view.name}"
 
 
-def cache_key(partition: Partition, *, ngram_max: int, bits: int) -> str:
-    return f"{cache_folder(ngram_max=ngram_max, bits=bits)}/{partition.sha256}.npz"
+def cache_key(partition: Partition, view: View) -> str:
+    return f"{cache_folder(view)}/{partition.sha256}.npz"
 
 
 def fill_cache(
     reviews: Bucket,
     snapshot: Snapshot,
+    view: View,
     *,
-    ngram_max: int,
-    bits: int,
     on_partition: Callable[[Partition], None] = lambda _partition: None,
 ) -> CacheUse:
     """Make sure that every partition of the snapshot has its fingerprints in the cache.
@@ -59,13 +65,13 @@ def fill_cache(
     Several threads work on one partition each, so memory is bounded by the largest few partitions.
     Existing entries are not verified here; a reader that finds a damaged one recomputes it.
     """
-    folder = cache_folder(ngram_max=ngram_max, bits=bits)
+    folder = cache_folder(view)
     cached_keys = {info.key for info in reviews.list(f"{folder}/")}
 
     def is_cached(partition: Partition) -> bool:
-        if cache_key(partition, ngram_max=ngram_max, bits=bits) in cached_keys:
+        if cache_key(partition, view) in cached_keys:
             return True
-        _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
+        _compute(reviews, partition, view)
         return False
 
     cached = 0
@@ -79,65 +85,58 @@ def fill_cache(
     return use
 
 
-def partition_fingerprints(
-    reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
-) -> Fingerprints:
+def partition_fingerprints(reviews: Bucket, partition: Partition, view: View) -> Fingerprints:
     """The fingerprints of a partition's rows, in row order."""
-    cached = _find(reviews, partition, ngram_max=ngram_max, bits=bits)
+    cached = _find(reviews, partition, view)
     if cached is not None:
         return cached
-    return _compute(reviews, partition, ngram_max=ngram_max, bits=bits)
+    return _compute(reviews, partition, view)
 
 
-def _compute(reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int) -> Fingerprints:
+def _compute(reviews: Bucket, partition: Partition, view: View) -> Fingerprints:
     texts = read_partition(reviews, partition, columns=["text"]).column("text").to_pylist()
-    computed = fingerprint(texts, ngram_max=ngram_max, bits=bits)
-    key = cache_key(partition, ngram_max=ngram_max, bits=bits)
+    computed = fingerprint(texts, view)
+    key = cache_key(partition, view)
     reviews.put_cached(key, encode(computed, partition), kind=_KIND)
     return computed
 
 
-def _find(
-    reviews: Bucket, partition: Partition, *, ngram_max: int, bits: int
-) -> Fingerprints | None:
-    key = cache_key(partition, ngram_max=ngram_max, bits=bits)
+def _find(reviews: Bucket, partition: Partition, view: View) -> Fingerprints | None:
+    key = cache_key(partition, view)
     data = reviews.find_cached(key, kind=_KIND)
     if data is None:
         return None
-    fingerprints = decode(data, partition, ngram_max=ngram_max, bits=bits)
+    fingerprints = decode(data, partition, view)
     if fingerprints is None:
         logger.warning("cache=%s is corrupt or foreign; recomputing it", key)
     return fingerprints
 
 
 def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
-    """Bytes of a cache entry: arrays, the ids split in 4 + 4 bytes."""
-    low = (fingerprints.ids & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
-    high = (fingerprints.ids >> np.uint64(32)).astype(np.uint32)
-    narrow = high.astype(np.uint8) if fingerprints.bits <= 40 else high
+    """Bytes of a cache entry: arrays, the ids split in two, a bit for each late one."""
+    low, high = split_ids(fingerprints.ids, fingerprints.view.bits)
     buffer = io.BytesIO()
     np.savez(
         buffer,
         low=low,
-        high=narrow,
+        high=high,
+        late=np.packbits(fingerprints.is_late),
         lengths=fingerprints.lengths.astype(np.int32),
-        made_of=_made_of(partition, ngram_max=fingerprints.ngram_max, bits=fingerprints.bits),
+        made_of=_made_of(partition, fingerprints.view),
     )
     return buffer.getvalue()
 
 
-def decode(
-    data: bytes | memoryview, partition: Partition, *, ngram_max: int, bits: int
-) -> Fingerprints | None:
+def decode(data: bytes | memoryview, partition: Partition, view: View) -> Fingerprints | None:
     """The fingerprints in a cache entry, or None if it is damaged or of another partition."""
     try:
         with _opened(data) as arrays:
-            if not _is_of(arrays, partition, ngram_max=ngram_max, bits=bits):
+            if not _is_of(arrays, partition, view):
                 return None
-            ids = arrays["high"].astype(np.uint64) << np.uint64(32)
-            ids |= arrays["low"]
+            ids = joined_ids(arrays["low"], arrays["high"])
+            is_late = np.unpackbits(arrays["late"], count=len(ids)).astype(np.bool_)
             lengths = arrays["lengths"].astype(np.int64)
-        return Fingerprints(ids=ids, lengths=lengths, ngram_max=ngram_max, bits=bits)
+        return Fingerprints(ids, is_late, lengths, view)
     except _DAMAGED:
         return None
 
@@ -149,11 +148,11 @@ def _opened(data: bytes | memoryview) -> Any:
     return arrays
 
 
-def _is_of(arrays: Any, partition: Partition, *, ngram_max: int, bits: int) -> bool:
-    made_of = _made_of(partition, ngram_max=ngram_max, bits=bits)
+def _is_of(arrays: Any, partition: Partition, view: View) -> bool:
+    made_of = _made_of(partition, view)
     return np.array_equal(arrays["made_of"], made_of) and len(arrays["lengths"]) == partition.rows
 
 
-def _made_of(partition: Partition, *, ngram_max: int, bits: int) -> np.ndarray:
-    text = f"{FEATURIZER_VERSION} {ngram_max} {bits} {partition.sha256}"
+def _made_of(partition: Partition, view: View) -> np.ndarray:
+    text = f"{FEATURIZER_VERSION} {view.name} {partition.sha256}"
     return np.frombuffer(text.encode(), dtype=np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,22 +63,37 @@ def _sorted(
     return keys >> spare, (keys & ((np.uint64(1) << spare) - np.uint64(1))).astype(np.int32)
 
 
-def known_columns(
-    index: FingerprintIndex, reviews: Fingerprints
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the columns of the n-grams that are known, review after review, and their bounds."""
+class Marks(NamedTuple):
+    """Which columns each review touches, one review after the other.
+
+    Attributes
+    ----------
+    columns : ndarray of int32, shape (n_marks,)
+        The columns.
+    is_late : ndarray of bool, shape (n_marks,)
+        Whether the n-gram is in the last eighth of the review.
+    bounds : ndarray of int64, shape (n_reviews + 1,)
+        Where each review begins, and the end of the last.
+    """
+
+    columns: NDArray[np.int32]
+    is_late: NDArray[np.bool_]
+    bounds: NDArray[np.int64]
+
+    def values(self, late_weight: float) -> NDArray[np.float32]:
+        """Return ``late_weight`` for each mark that is late, 1 for the others."""
+        return np.array([1, late_weight], np.float32).take(self.is_late.view(np.int8))
+
+    def matrix(self, column_count: int, late_weight: float) -> sparse.csr_array:
+        """Return these values in a csr_array of float32, shape (n_reviews, column_count)."""
+        return csr(self.values(late_weight), self.columns, self.bounds, column_count)
+
+
+def known_marks(index: FingerprintIndex, reviews: Fingerprints) -> Marks:
+    """Mark the n-grams that are known."""
     positions, is_known = index.find(reviews.ids)
-    return positions[is_known], bounds_of(is_known)[reviews.bounds()]
-
-
-def presence(
-    columns: NDArray[np.int32],
-    bounds: NDArray[np.int64],
-    column_count: int,
-    kind: type[np.float32 | np.uint8] = np.float32,
-) -> sparse.csr_array:
-    """Return ones in the given columns of each row."""
-    return csr(np.ones(len(columns), kind), columns, bounds, column_count)
+    bounds = bounds_of(is_known)[reviews.bounds()]
+    return Marks(positions[is_known], reviews.is_late[is_known], bounds)
 
 
 def csr(

@@ -1,17 +1,20 @@
 """Turn reviews into sets of hashed n-grams, many megabytes per second, with numpy alone.
 
 A *fingerprint* is the first ``bits`` bits of a 64-bit hash of one n-gram. A review becomes the
-ascending set of fingerprints of its n-grams of one to ``ngram_max`` tokens:
+ascending set of fingerprints of the n-grams that a `View` reads of it:
 
 1. Reviews are joined into blocks of about 256 KiB, a separator byte between them.
 2. A token is a run of word bytes (ASCII letters, digits, ``_`` and every byte of a non-ASCII
    character), or one of the marks ``! ? . , ; : ( ) " * -``. An apostrophe between two word bytes
    belongs to the word. Everything else, ``<br />`` included, separates.
-3. A token's hash is the polynomial ``sum((byte[i] + 1) * BASE**i)`` over its lower-cased bytes,
-   modulo 2**64: the difference of two prefix sums, so a whole block is hashed at once [1]_.
-   Only ASCII is lower-cased.
-4. An n-gram's hash mixes the hash of its first n - 1 tokens with that of its last.
-5. One sort per block finds the distinct fingerprints of each review.
+3. A token's hash is the polynomial ``sum((byte[i] + 1) * BASE**i)`` over its lower-cased bytes, or
+   the first ``prefix_bytes`` of them, modulo 2**64: the difference of two prefix sums, so a whole
+   block is hashed at once [1]_. Only ASCII is lower-cased.
+4. An n-gram's hash mixes the hash of its first n - 1 tokens with that of its last; that of a pair
+   with a gap mixes the hashes of its two tokens.
+5. One sort per block finds the distinct fingerprints of each review, and which are *late*: one of
+   their n-grams has its middle in the last eighth of the review's tokens. A review's verdict is
+   often at its end.
 
 The choice of tokens, with marks kept, follows [2]_.
 
@@ -25,53 +28,21 @@ References
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURIZER_VERSION = "fp1"
-"""Version of the steps above and the constants below: change it when any of them changes."""
+from pipelines.features.tokens import Tokens, blocks
+from pipelines.features.views import View
 
-MAX_REVIEW_BYTES = 1 << 18
-"""Bytes of UTF-8 that are read of a review: 256 KiB."""
+FEATURIZER_VERSION = "fp2"
+"""Version of the steps above and the constants they use: change it when any of them changes."""
 
-BLOCK_BYTES = MAX_REVIEW_BYTES
-
-NGRAM_RANGE = (1, 8)
-BITS_RANGE = (16, 44)  # a sort key is a fingerprint below a row number of 20 bits
-
-_SEPARATOR, _WORD, _MARK, _APOSTROPHE = range(4)
-_MARKS = b'!?.,;:()"*-'
-_BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: linear on any input
-
-_BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
-_MIXERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
-_LINK = np.uint64(0x9FB21C651E98DF25)
-
-
-def _byte_kinds() -> NDArray[np.uint8]:
-    kinds = np.full(256, _SEPARATOR, np.uint8)
-    kinds[128:] = _WORD
-    kinds[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
-    kinds[list(_MARKS)] = _MARK
-    kinds[ord("'")] = _APOSTROPHE
-    return kinds
-
-
-def _powers(base: int) -> NDArray[np.uint64]:
-    """``base**i`` modulo 2**64 for each position ``i`` of the longest block."""
-    factors = np.full(BLOCK_BYTES + 4, base, np.uint64)
-    factors[0] = 1
-    return np.cumprod(factors)
-
-
-_KINDS = _byte_kinds()
-_VALUES = np.frombuffer(bytes(range(256)).lower(), np.uint8).astype(np.uint64) + np.uint64(1)
-_POWERS = _powers(_BASE)
-_INVERSE_POWERS = _powers(pow(_BASE, -1, 2**64))
+WHOLE_WORDS = View()
+"""N-grams of one to three whole tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,36 +53,39 @@ class Fingerprints:
     ----------
     ids : ndarray of uint64, shape (n_fingerprints,)
         Each in [0, 2**bits). The reviews' sets one after another, each ascending.
+    is_late : ndarray of bool, shape (n_fingerprints,)
+        Whether an n-gram with this fingerprint is in the last eighth of the review.
     lengths : ndarray of int64, shape (n_reviews,)
         Size of each review's set; they add up to ``n_fingerprints``.
-    ngram_max : int
-        Longest n-gram, in tokens.
-    bits : int
-        Bits kept of each hash.
+    view : View
+        Which n-grams were read.
 
     Raises
     ------
     ValueError
-        If ``lengths`` do not add up to the number of ``ids``.
+        If ``lengths`` do not add up to the number of ``ids``, or ``is_late`` is not as long.
     """
 
     ids: NDArray[np.uint64]
+    is_late: NDArray[np.bool_]
     lengths: NDArray[np.int64]
-    ngram_max: int = 3
-    bits: int = 40
+    view: View = WHOLE_WORDS
 
     def __post_init__(self) -> None:
         total = int(self.lengths.sum())
-        if total != len(self.ids):
-            raise ValueError(f"lengths add up to {total}, but there are {len(self.ids)} ids")
+        if not total == len(self.ids) == len(self.is_late):
+            raise ValueError(
+                f"lengths add up to {total}, but there are {len(self.ids)} ids and "
+                f"{len(self.is_late)} marks of late ones"
+            )
+
+    @classmethod
+    def nothing(cls, view: View) -> Fingerprints:
+        """Return the fingerprints of no reviews."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.bool_), np.empty(0, np.int64), view)
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    @property
-    def parameters(self) -> tuple[int, int]:
-        """``(ngram_max, bits)``: equal for fingerprints that can be compared."""
-        return self.ngram_max, self.bits
 
     def bounds(self) -> NDArray[np.int64]:
         """Where each review begins in ``ids``, and the end of the last: n_reviews + 1 positions."""
@@ -121,8 +95,10 @@ class Fingerprints:
         """Return consecutive reviews without copying them."""
         start, stop, _ = rows.indices(len(self))
         bounds = self.bounds()
-        ids = self.ids[bounds[start] : bounds[max(start, stop)]]
-        return Fingerprints(ids, self.lengths[start:stop], *self.parameters)
+        inside = slice(bounds[start], bounds[max(start, stop)])
+        return Fingerprints(
+            self.ids[inside], self.is_late[inside], self.lengths[start:stop], self.view
+        )
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]) -> Fingerprints:
         """Return the reviews at ``rows``, in that order; rows may repeat, or be a mask."""
@@ -132,7 +108,7 @@ class Fingerprints:
         shifts = self.bounds()[:-1][rows] - bounds_of(lengths)[:-1]
         positions = np.repeat(shifts, lengths)
         positions += np.arange(len(positions))
-        return Fingerprints(self.ids[positions], lengths, *self.parameters)
+        return Fingerprints(self.ids[positions], self.is_late[positions], lengths, self.view)
 
     @classmethod
     def concat(cls, parts: Iterable[Fingerprints]) -> Fingerprints:
@@ -141,20 +117,24 @@ class Fingerprints:
         Raises
         ------
         ValueError
-            If there are no parts, or they have different parameters.
+            If there are no parts, or they are of different views.
         """
         parts = list(parts)
-        parameters = {part.parameters for part in parts}
-        if len(parameters) != 1:
+        views = {part.view for part in parts}
+        if len(views) != 1:
             raise ValueError(
-                f"cannot join {len(parts)} parts: expected one (ngram_max, bits), "
-                f"found {sorted(parameters)}. Compute them again with the same parameters."
+                f"cannot join {len(parts)} parts: expected one view, found {sorted(views)}. "
+                "Compute them again with the same one."
             )
-        ids = np.concatenate([part.ids for part in parts])
-        return cls(ids, np.concatenate([part.lengths for part in parts]), *parameters.pop())
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.is_late for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            views.pop(),
+        )
 
 
-def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> Fingerprints:
+def fingerprint(texts: Iterable[str], view: View = WHOLE_WORDS) -> Fingerprints:
     """Return the distinct hashed n-grams of each text.
 
     A text's fingerprints depend on that text alone, not on its neighbours. Two different n-grams
@@ -164,34 +144,27 @@ def fingerprint(texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40) -> 
     ----------
     texts : iterable of str
         Read once. Lone surrogates count as ``?``; bytes beyond 256 KiB of UTF-8 are not read.
-    ngram_max : int, default=3
-        Longest n-gram, 1 to 8 tokens.
-    bits : int, default=40
-        Bits kept of each 64-bit hash, 16 to 44.
+    view : View
+        Which n-grams are read.
 
     Raises
     ------
     TypeError
         If ``texts`` is one str, or one of its items is not a str.
     ValueError
-        If ``ngram_max`` or ``bits`` is out of range.
+        If a parameter of the view is out of range.
     """
-    nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
-    parts = fingerprint_parts(texts, ngram_max=ngram_max, bits=bits)
-    return Fingerprints.concat([nothing, *parts])
+    return Fingerprints.concat([Fingerprints.nothing(view), *fingerprint_parts(texts, view)])
 
 
-def fingerprint_parts(
-    texts: Iterable[str], *, ngram_max: int = 3, bits: int = 40
-) -> Iterator[Fingerprints]:
+def fingerprint_parts(texts: Iterable[str], view: View = WHOLE_WORDS) -> Iterator[Fingerprints]:
     """As `fingerprint`, computed lazily, a few hundred reviews at a time."""
-    _check_range("ngram_max", ngram_max, NGRAM_RANGE)
-    _check_range("bits", bits, BITS_RANGE)
+    view.check()
     if isinstance(texts, str):
         raise TypeError("expected an iterable of texts, got one str: pass [text]")
-    for block in _blocks(texts):
-        ids, lengths = _fingerprint_block(block, ngram_max, bits)
-        yield Fingerprints(ids, lengths, ngram_max, bits)
+    for block in blocks(texts):
+        tokens = Tokens.of(block, prefix_bytes=view.prefix_bytes)
+        yield _distinct(_sort_keys(tokens, len(block), view), len(block), view)
 
 
 def bounds_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -201,108 +174,55 @@ def bounds_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.in
     return bounds
 
 
-def _check_range(name: str, value: int, allowed: tuple[int, int]) -> None:
-    low, high = allowed
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+def split_ids(ids: NDArray[np.uint64], bits: int) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    """Return the low 32 bits of each fingerprint, and the others in as few bytes as they need."""
+    high = (ids >> np.uint64(32)).astype(np.uint8 if bits <= 40 else np.uint16)
+    return (ids & np.uint64(0xFFFF_FFFF)).astype(np.uint32), high
 
 
-def _blocks(texts: Iterable[str]) -> Iterator[list[bytes]]:
-    """Group encoded reviews, each with one separator, into blocks of at most ``BLOCK_BYTES``."""
-    block: list[bytes] = []
-    size = 0
-    for row, text in enumerate(texts):
-        review = _encode(text, row)
-        if block and size + len(review) + 1 > BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-        block.append(review)
-        size += len(review) + 1
-    if block:
-        yield block
+def joined_ids(low: NDArray[np.uint32], high: NDArray[Any]) -> NDArray[np.uint64]:
+    """As `split_ids`, the other way round."""
+    ids: NDArray[np.uint64] = high.astype(np.uint64) << np.uint64(32)
+    ids |= low
+    return ids
 
 
-def _encode(text: str, row: int) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"expected a str at row {row}, got {type(text).__name__}")
-    review = text[:MAX_REVIEW_BYTES].encode("utf-8", "replace")[:MAX_REVIEW_BYTES]
-    # The common spelling goes by a plain search, ten times as fast as the pattern. A zero byte is
-    # in no tag: a blank could complete the tag around it, as in "< br<br />>".
-    review = review.replace(b"<br />", b"\0")
-    return _BREAK.sub(b" ", review) if b"<" in review else review
+def lateness(rows: NDArray[np.intp], review_count: int) -> NDArray[np.int64]:
+    """How far each token is beyond the first seven eighths of its review, in eighths of a token.
+
+    The middle of an n-gram that begins at a token and spans ``span`` of them is in the last eighth
+    if this number plus ``4 * (span - 1)`` is not negative.
+    """
+    counts = np.bincount(rows, minlength=review_count)
+    zero = 8 * bounds_of(counts)[:-1] + 7 * counts
+    late: NDArray[np.int64] = 8 * np.arange(len(rows)) - zero[rows]
+    return late
 
 
-def _fingerprint_block(
-    reviews: list[bytes], ngram_max: int, bits: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return ``ids`` and ``lengths`` of one block, as in `Fingerprints`."""
-    # Separators around every review: no token, and no look at a neighbour, crosses an edge.
-    block = np.frombuffer(b"\n".join([b"", *reviews, b""]), np.uint8)
-    review_ends = np.cumsum([len(review) + 1 for review in reviews])
-    starts, ends = _token_bounds(block)
-    tokens = _token_hashes(block, starts, ends)
-    rows = np.searchsorted(review_ends, starts).astype(np.uint64)
-    keys = _sort_keys(tokens, rows, ngram_max, bits)
-    return _split_keys(keys, len(reviews), bits)
-
-
-def _token_bounds(block: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the position of each token's first and last byte."""
-    kinds = _KINDS[block]
-    is_word = kinds == _WORD
-    apostrophes = np.flatnonzero(kinds == _APOSTROPHE)
-    is_word[apostrophes] = is_word[apostrophes - 1] & is_word[apostrophes + 1]
-    is_first = kinds == _MARK
-    is_last = is_first.copy()
-    is_first[1:] |= is_word[1:] & ~is_word[:-1]
-    is_last[:-1] |= is_word[:-1] & ~is_word[1:]
-    return np.flatnonzero(is_first), np.flatnonzero(is_last)
-
-
-def _token_hashes(
-    block: NDArray[np.uint8], starts: NDArray[np.intp], ends: NDArray[np.intp]
-) -> NDArray[np.uint64]:
-    """Hash each token from the difference of two prefix sums, moved to power zero."""
-    sums = _VALUES[block]
-    sums *= _POWERS[: len(block)]
-    np.cumsum(sums, out=sums)
-    return _mix((sums[ends] - sums[starts - 1]) * _INVERSE_POWERS[starts])
-
-
-def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Spread every input bit over all 64 output bits (the finalizer of MurmurHash3)."""
-    half = np.uint64(33)
-    hashes = hashes ^ (hashes >> half)
-    for mixer in _MIXERS:
-        hashes *= mixer
-        hashes ^= hashes >> half
-    return hashes
-
-
-def _sort_keys(
-    tokens: NDArray[np.uint64], rows: NDArray[np.uint64], ngram_max: int, bits: int
-) -> NDArray[np.uint64]:
-    """Return one key per n-gram: its row above its fingerprint. N-grams stay within a review."""
-    rows = rows << np.uint64(bits)
-    spare_bits = np.uint64(64 - bits)
-    hashes = tokens
-    keys = [rows | (hashes >> spare_bits)]
-    for size in range(2, ngram_max + 1):
-        hashes = _mix(hashes[:-1] * _LINK + tokens[size - 1 :] * np.uint64(2 * size + 1))
-        first_rows = rows[: len(hashes)]
-        is_within = first_rows == rows[size - 1 :]
-        keys.append((first_rows | (hashes >> spare_bits))[is_within])
+def _sort_keys(tokens: Tokens, review_count: int, view: View) -> NDArray[np.uint64]:
+    """Return one key per n-gram: row, fingerprint, and 1 if it is late. All are within a review."""
+    rows = tokens.rows.astype(np.uint64) << np.uint64(view.bits + 1)
+    late = lateness(tokens.rows, review_count)
+    keys = []
+    for offsets, hashes in view.ngrams(tokens.hashes):
+        span, first_rows = offsets[-1], rows[: len(hashes)]
+        own = hashes >> np.uint64(63 - view.bits)
+        own |= np.uint64(1)
+        own ^= late[: len(hashes)] + 4 * span < 0
+        own |= first_rows
+        keys.append(own[first_rows == rows[span:]] if span else own)
     return np.concatenate(keys)
 
 
-def _split_keys(
-    keys: NDArray[np.uint64], review_count: int, bits: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Drop repeats within a review; return what is left, and how much of it per review."""
+def _distinct(keys: NDArray[np.uint64], review_count: int, view: View) -> Fingerprints:
+    """Drop repeats within a review; a fingerprint is late if one of them is."""
     keys.sort()
-    is_new = np.ones(len(keys), np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=is_new[1:])
-    keys = keys[is_new]
-    edges = np.arange(review_count + 1, dtype=np.uint64) << np.uint64(bits)
-    lengths = np.diff(np.searchsorted(keys, edges))
-    return keys & np.uint64((1 << bits) - 1), lengths
+    unmarked = keys >> np.uint64(1)
+    is_last = np.ones(len(keys), np.bool_)
+    np.not_equal(unmarked[1:], unmarked[:-1], out=is_last[:-1])
+    is_late = (keys[is_last] & np.uint64(1)).astype(np.bool_)
+    unmarked = unmarked[is_last]
+    edges = np.arange(review_count + 1, dtype=np.uint64) << np.uint64(view.bits)
+    lengths = np.diff(np.searchsorted(unmarked, edges))
+    unmarked &= np.uint64((1 << view.bits) - 1)
+    return Fingerprints(unmarked, is_late, lengths, view)

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.features.fingerprints import BITS_RANGE, Fingerprints
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.views import BITS_RANGE, View
 
-NGRAM_MAX, BITS = 2, BITS_RANGE[1]
+VIEW = View(ngram_max=2, bits=BITS_RANGE[1])
 SIMILAR_SHARE = 0.84  # of the cells that are in use
 COPIED_SHARE = 0.6  # the same, for a copy with more changes: part of it would do as training
 FEWEST_NGRAMS = 100  # about fifty words; shorter texts are alike by chance
@@ -72,7 +73,7 @@ def signatures(grams: Fingerprints) -> NDArray[np.uint16]:
     """
     cells = np.zeros((len(grams), CELLS), np.uint16)
     rows = np.repeat(np.arange(len(grams)) * CELLS, grams.lengths)
-    positions = rows + (grams.ids >> np.uint64(grams.bits - _CELL_BITS)).astype(np.int64)
+    positions = rows + (grams.ids >> np.uint64(grams.view.bits - _CELL_BITS)).astype(np.int64)
     is_smallest = np.ones(len(positions), np.bool_)  # a text's fingerprints ascend
     np.not_equal(positions[1:], positions[:-1], out=is_smallest[1:])
     low_bits = (grams.ids[is_smallest] & np.uint64(0xFFFF)).astype(np.uint16)

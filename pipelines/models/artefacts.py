@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from pipelines.core.errors import ModelFormatError
 
 OWN_TYPES = (
+    "pipelines.models.blend.Blend",
     "pipelines.models.hashed_columns.HashedColumns",
     "pipelines.models.vectorizer.FingerprintVectorizer",
     "pipelines.models.log_count_ratio.LogCountRatio",

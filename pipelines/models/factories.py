@@ -5,7 +5,8 @@ with the longer n-grams of [2]_, on hashed n-grams (`features.fingerprints`):
 
     fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
 
-`fingerprint_sgd` uses a logistic regression instead.
+`fingerprint_svm_views` joins several of these, each on other n-grams. `fingerprint_sgd` uses a
+logistic regression instead.
 
 References
 ----------
@@ -17,10 +18,15 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import Pipeline
 
+from pipelines.features.views import View
+from pipelines.models.blend import Blend, members_of
 from pipelines.models.fingerprint_reader import FingerprintReader
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import LogCountRatio
@@ -29,28 +35,63 @@ from pipelines.models.vectorizer import FingerprintVectorizer
 
 
 def fingerprint_svm(
-    *,
-    seed: int,
-    ngram_max: int = 3,
-    min_df: int = 2,
-    alpha: float = 1.0,
-    step: float = 0.2,
-    epochs: int = 3,
+    *, seed: int, ngram_max: int = 3, min_df: int = 2, late_weight: float = 1.5, **svm: Any
 ) -> Pipeline:
     """Return the default candidate, not fitted.
 
     Parameters
     ----------
     seed : int
-        Orders the reviews of each epoch; the only randomness.
-    ngram_max, min_df : int
+        Orders the reviews of each pass and chooses what is dropped; the only randomness.
+    ngram_max, min_df, late_weight : int, int, float
         See `FingerprintVectorizer`.
-    alpha, step, epochs : float, float, int
+    **svm : float or int
         See `NaiveBayesSvm`.
     """
-    svm = NaiveBayesSvm(alpha=alpha, step=step, epochs=epochs, random_state=seed)
-    vectorizer = FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df)
-    return Pipeline([("fingerprints", vectorizer), ("svm", svm)])
+    vectorizer = FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df, late_weight=late_weight)
+    return Pipeline(
+        [("fingerprints", vectorizer), ("svm", NaiveBayesSvm(random_state=seed, **svm))]
+    )
+
+
+def fingerprint_svm_views(
+    *,
+    seed: int,
+    views: Sequence[Mapping[str, int]],
+    late_weight: float = 1.5,
+    **svm: Any,
+) -> Pipeline:
+    """Return a blend of models that read the reviews in several ways, not fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Orders the reviews of each pass and chooses what is dropped; the only randomness.
+    views : sequence of mapping
+        What each member reads: ``ngram_max``, ``gap_max``, ``prefix_bytes``, ``min_df`` and
+        ``bits``, see `FingerprintVectorizer`.
+    late_weight : float
+        See `FingerprintVectorizer`.
+    **svm : float or int
+        See `NaiveBayesSvm`.
+
+    Raises
+    ------
+    ValueError
+        If there are no views.
+    """
+    if not views:
+        raise ValueError("views must name at least one view")
+    members = [
+        Pipeline(
+            [
+                ("fingerprints", FingerprintVectorizer(late_weight=late_weight, **view)),
+                ("svm", NaiveBayesSvm(random_state=seed, **svm)),
+            ]
+        )
+        for view in views
+    ]
+    return Pipeline([("blend", Blend(members))])
 
 
 def fingerprint_sgd(
@@ -103,8 +144,15 @@ def reads_fingerprints(model: object) -> bool:
     return isinstance(model, Pipeline) and isinstance(model[0], FingerprintReader)
 
 
-def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
-    """Return the ``(ngram_max, bits)`` of the fingerprints a model reads.
+def views_of(model: object) -> tuple[View, ...]:
+    """Return the views of all fingerprints that are computed for a model, none if it has none."""
+    if reads_fingerprints(model):
+        return (view_of(model),)
+    return tuple(member[0].view for member in members_of(model))
+
+
+def view_of(model: Any) -> View:
+    """Return the view of the fingerprints that a model reads.
 
     Raises
     ------
@@ -113,29 +161,23 @@ def fingerprint_parameters(model: Pipeline) -> tuple[int, int]:
     """
     if not reads_fingerprints(model):
         raise TypeError("the model reads texts, not fingerprints: check reads_fingerprints first")
-    return model[0].ngram_max, model[0].bits
+    view: View = model[0].view
+    return view
 
 
 def fingerprint_stream(
-    *,
-    seed: int,
-    ngram_max: int = 2,
-    column_bits: int = 22,
-    alpha: float = 1.0,
-    step: float = 0.2,
-    epochs: int = 3,
+    *, seed: int, ngram_max: int = 2, column_bits: int = 22, late_weight: float = 1.5, **svm: Any
 ) -> Pipeline:
     """Return the candidate that is fitted block by block, not fitted.
 
     Parameters
     ----------
     seed : int
-        Orders the reviews of each epoch; the only randomness.
-    ngram_max, column_bits : int
+        Orders the reviews of each pass and chooses what is dropped; the only randomness.
+    ngram_max, column_bits, late_weight : int, int, float
         See `HashedColumns`.
-    alpha, step, epochs : float, float, int
+    **svm : float or int
         See `NaiveBayesSvm`.
     """
-    svm = NaiveBayesSvm(alpha=alpha, step=step, epochs=epochs, random_state=seed)
-    columns = HashedColumns(ngram_max=ngram_max, column_bits=column_bits)
-    return Pipeline([("columns", columns), ("svm", svm)])
+    columns = HashedColumns(ngram_max=ngram_max, column_bits=column_bits, late_weight=late_weight)
+    return Pipeline([("columns", columns), ("svm", NaiveBayesSvm(random_state=seed, **svm))])

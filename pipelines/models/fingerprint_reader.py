@@ -12,23 +12,32 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from pipelines.features.fingerprint_index import presence
+from pipelines.features.fingerprint_index import Marks
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.views import View
 
 
 class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turns texts or `Fingerprints` into a matrix of zeros and ones."""
+    """Turns texts or `Fingerprints` into a matrix of the n-grams that they contain."""
 
-    ngram_max: int
-    bits: int
+    late_weight: float
+
+    @property
+    def view(self) -> View:
+        """Which n-grams are read."""
+        raise NotImplementedError
 
     @property
     def column_count(self) -> int:
         """Number of columns of what `transform` returns."""
         raise NotImplementedError
 
-    def columns(self, reviews: Fingerprints) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the columns that each review touches, one review after the other, and bounds."""
+    def marks(self, reviews: Fingerprints) -> Marks:
+        """Return the columns that each review touches."""
+        raise NotImplementedError
+
+    def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the column of each fingerprint, and whether it has one."""
         raise NotImplementedError
 
     def learned(self) -> tuple[Any, ...]:
@@ -36,7 +45,7 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def transform(self, X: Iterable[str] | Fingerprints) -> sparse.csr_array:
-        """Return 1 where a review touches a column.
+        """Return where a review touches a column.
 
         Parameters
         ----------
@@ -45,24 +54,28 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        presence : csr_array of float32, shape (n_reviews, n_columns)
-            Zeros and ones.
+        values : csr_array of float32, shape (n_reviews, n_columns)
+            ``late_weight`` where the n-gram is in the last eighth of the review, 1 where it is
+            only elsewhere, and 0 where it is not.
         """
         check_is_fitted(self)
-        columns, bounds = self.columns(self.read(X))
-        return presence(columns, bounds, self.column_count)
+        return self.marks(self.read(X)).matrix(self.column_count, self.late_weight)
 
     def read(self, X: Iterable[str] | Fingerprints) -> Fingerprints:
-        """Return the fingerprints of reviews, or check that these are of the right kind."""
+        """Return the fingerprints of reviews, or check that these are of the right view."""
         if not isinstance(X, Fingerprints):
-            return fingerprint(X, ngram_max=self.ngram_max, bits=self.bits)
-        if X.parameters != (self.ngram_max, self.bits):
+            return fingerprint(X, self.view)
+        if X.view != self.view:
             raise ValueError(
-                f"the fingerprints were made with (ngram_max, bits) = {X.parameters}, this model "
-                f"reads {(self.ngram_max, self.bits)}. Compute them again: fingerprint(texts, "
-                f"ngram_max={self.ngram_max}, bits={self.bits})"
+                f"the fingerprints are of {X.view}, this model reads {self.view}. Compute them "
+                f"again: fingerprint(texts, {self.view})"
             )
         return X
+
+    def check_late_weight(self) -> None:
+        """Raise a ValueError unless the weight of late n-grams is above 0 and finite."""
+        if not 0 < self.late_weight < float("inf"):
+            raise ValueError(f"late_weight must be above 0 and finite, got {self.late_weight}")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.features.fingerprint_index import Marks
 from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.views import View
 from pipelines.models.fingerprint_reader import FingerprintReader
 
 
@@ -27,12 +29,22 @@ class HashedColumns(FingerprintReader):
         Bits per fingerprint, as cached.
     column_bits : int, default=22
         Two to this power are the columns: four million. At most ``bits`` and at most 30.
+    late_weight : float, default=1.0
+        Value of an n-gram in the last eighth of a review, above 0; that of others is 1.
     """
 
-    def __init__(self, *, ngram_max: int = 2, bits: int = 40, column_bits: int = 22) -> None:
+    def __init__(
+        self,
+        *,
+        ngram_max: int = 2,
+        bits: int = 40,
+        column_bits: int = 22,
+        late_weight: float = 1.0,
+    ) -> None:
         self.ngram_max = ngram_max
         self.bits = bits
         self.column_bits = column_bits
+        self.late_weight = late_weight
 
     def fit(self, X: object, y: object = None) -> Self:  # noqa: ARG002
         """Check the parameters.
@@ -40,8 +52,10 @@ class HashedColumns(FingerprintReader):
         Raises
         ------
         ValueError
-            If ``column_bits`` is out of range.
+            If a parameter is out of range.
         """
+        self.view.check()
+        self.check_late_weight()
         most = min(self.bits, 30)
         if not 1 <= self.column_bits <= most:
             raise ValueError(f"column_bits must be from 1 to {most}, got {self.column_bits}")
@@ -49,13 +63,21 @@ class HashedColumns(FingerprintReader):
         return self
 
     @property
+    def view(self) -> View:
+        return View(ngram_max=self.ngram_max, bits=self.bits)
+
+    @property
     def column_count(self) -> int:
         return 1 << self.column_bits
 
-    def columns(self, reviews: Fingerprints) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the columns of all n-grams, review after review, and their bounds."""
+    def marks(self, reviews: Fingerprints) -> Marks:
+        """Return the columns of all n-grams."""
+        return Marks(self.find(reviews.ids)[0], reviews.is_late, reviews.bounds())
+
+    def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the column of each fingerprint; every one has one."""
         shift = np.uint64(self.bits - self.column_bits)
-        return (reviews.ids >> shift).astype(np.int32), reviews.bounds()
+        return (ids >> shift).astype(np.int32), np.ones(len(ids), np.bool_)
 
     def learned(self) -> tuple[Any, ...]:
         """Return nothing: it learns nothing."""

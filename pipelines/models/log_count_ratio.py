@@ -10,21 +10,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import ClassifierTags, Tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
-from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Weight each feature by how much more often it occurs in one class than in the other.
 
     The weight is the naive-Bayes log-count ratio ``log((p / |p|) / (q / |q|))``, where ``p`` and
-    ``q`` are the feature's counts in the second and the first class, each plus ``alpha`` [1]_.
-    Weighted rows are then scaled to length 1, so that a long review does not count for more.
+    ``q`` are the numbers of rows of the second and the first class that have the feature, each
+    plus ``alpha`` [1]_. Weighted rows are then scaled to length 1, so that a long review does not
+    count for more.
 
     Parameters
     ----------
     alpha : float, default=1.0
         Smoothing count, above 0.
+    floor : float, default=0.0
+        Added to the size of each ratio, not negative. With more than 0, a feature that both
+        classes use alike keeps a part in the row, and a later step can learn what it is worth.
 
     Attributes
     ----------
@@ -41,30 +46,30 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
        Classification", ACL, 2012.
     """
 
-    def __init__(self, *, alpha: float = 1.0) -> None:
+    def __init__(self, *, alpha: float = 1.0, floor: float = 0.0) -> None:
         self.alpha = alpha
+        self.floor = floor
 
     def fit(self, X: sparse.csr_array, y: ArrayLike) -> Self:
-        """Count each feature in either class.
+        """Count the rows with each feature in either class.
 
         Parameters
         ----------
         X : sparse array of shape (n_samples, n_features)
-            Counts, or zeros and ones. Not negative.
+            How much of each feature is in each row; a row has those above 0.
         y : array-like of shape (n_samples,)
             Labels of exactly two classes.
 
         Raises
         ------
         ValueError
-            If ``y`` has one class, or more than two; a count is negative; ``alpha`` is not
-            positive.
+            If ``y`` has one class, or more than two, or a parameter is out of range.
         """
-        check_smoothing(self.alpha)
+        check_smoothing(self.alpha, self.floor)
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
-        check_non_negative(X, "LogCountRatio.fit")
+        X = sparse.csr_array(X)
         self.classes_ = two_classes(labels)
-        self.ratio_ = log_count_ratio(X, labels == self.classes_[1], self.alpha)
+        self.ratio_ = log_count_ratio(X, labels == self.classes_[1], self.alpha, self.floor)
         return self
 
     def transform(self, X: sparse.csr_array) -> sparse.csr_array:
@@ -73,7 +78,7 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : sparse array of shape (n_samples, n_features)
-            Counts, or zeros and ones.
+            How much of each feature is in each row.
 
         Returns
         -------
@@ -92,7 +97,6 @@ class LogCountRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
         tags.target_tags.required = True
         tags.classifier_tags = ClassifierTags(multi_class=False)
         tags.transformer_tags.preserves_dtype = ["float32"]
@@ -103,53 +107,62 @@ CHUNK_MARKS = 1 << 18
 
 
 def log_count_ratio(
-    X: sparse.csr_array, is_second: NDArray[np.bool_], alpha: float
+    X: sparse.csr_array, is_second: NDArray[np.bool_], alpha: float, floor: float = 0.0
 ) -> NDArray[np.float32]:
     """How much more often each feature occurs in the second class than in the first.
 
     Parameters
     ----------
     X : sparse array of shape (n_samples, n_features)
-        Counts, or zeros and ones.
+        How much of each feature is in each row; the ratio counts the rows that have it above 0.
     is_second : ndarray of bool, shape (n_samples,)
         Whether a row belongs to the second class.
     alpha : float
         Smoothing count, above 0.
+    floor : float
+        Added to the size of each ratio, not negative.
 
     Returns
     -------
     ratio : ndarray of float32, shape (n_features,)
-        ``log((p / |p|) / (q / |q|))`` of the smoothed counts in the second and the first class.
+        ``log((p / |p|) / (q / |q|))`` of the smoothed counts in the second and the first class,
+        moved away from 0 by ``floor``.
     """
-    return ratio_of_counts(*class_counts(X, is_second), alpha)
+    return ratio_of_counts(*class_counts(X, is_second), alpha, floor)
 
 
 def class_counts(
     X: sparse.csr_array, is_second: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Each feature's counts in the first and in the second class, both (n_features,)."""
+    """How many rows of the first and of the second class have each feature, both (n_features,)."""
+    has = sparse.csr_array(((X.data > 0).view(np.uint8), X.indices, X.indptr), shape=X.shape)
     # In float32 counts are exact up to 2**24 reviews.
-    return X.T @ (~is_second).astype(np.float32), X.T @ is_second.astype(np.float32)
+    return has.T @ (~is_second).astype(np.float32), has.T @ is_second.astype(np.float32)
 
 
-def ratio_of_counts(first: NDArray[Any], second: NDArray[Any], alpha: float) -> NDArray[np.float32]:
+def ratio_of_counts(
+    first: NDArray[Any], second: NDArray[Any], alpha: float, floor: float = 0.0
+) -> NDArray[np.float32]:
     """As `log_count_ratio`, from each feature's counts in the first and in the second class.
 
     Raises
     ------
     ValueError
-        If ``alpha`` is not above 0.
+        If ``alpha`` is not above 0, or ``floor`` is below 0.
     """
-    check_smoothing(alpha)
+    check_smoothing(alpha, floor)
     first, second = first.astype(np.float64) + alpha, second.astype(np.float64) + alpha
     ratio: NDArray[np.float64] = np.log(second / second.sum()) - np.log(first / first.sum())
+    ratio += floor * np.sign(ratio)
     return ratio.astype(np.float32)
 
 
-def check_smoothing(alpha: float) -> None:
-    """Raise a ValueError unless the smoothing count is above 0."""
+def check_smoothing(alpha: float, floor: float) -> None:
+    """Raise a ValueError unless the smoothing count is above 0 and the floor is not below it."""
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, got {alpha}")
+    if not 0 <= floor < np.inf:
+        raise ValueError(f"floor must not be negative, and finite, got {floor}")
 
 
 @dataclass(frozen=True)
@@ -165,9 +178,9 @@ class Weighted:
         return cls(ratio, weighted_by(ratio, X))
 
 
-def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float) -> Weighted:
+def weigh(X: sparse.csr_array, y: NDArray[Any], alpha: float, floor: float = 0.0) -> Weighted:
     """Weight rows by their own log-count ratios."""
-    return Weighted.by(log_count_ratio(X, y == two_classes(y)[1], alpha), X)
+    return Weighted.by(log_count_ratio(X, y == two_classes(y)[1], alpha, floor), X)
 
 
 def weighted_by(ratio: NDArray[np.float32], X: sparse.csr_array) -> sparse.csr_array:
@@ -189,10 +202,13 @@ def two_classes(y: NDArray[Any]) -> NDArray[Any]:
     ValueError
         If there are not exactly two.
     """
+    check_classification_targets(y)
     classes = np.unique(y)
     if len(classes) != 2:
+        kind = type_of_target(y)
         raise ValueError(
-            f"a log-count ratio needs reviews of two classes, found {len(classes)} "
+            f"Only binary classification is supported. The type of the target is {kind}. "
+            f"A log-count ratio needs reviews of two classes, found {len(classes)} "
             f"{'class' if len(classes) == 1 else 'classes'}: {classes[:5].tolist()}"
         )
     return classes

@@ -1,11 +1,13 @@
 """A support vector machine on naive-Bayes weighted n-grams, with calibrated probabilities.
 
-    presence ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
+    n-grams ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
 
-The weights are those of [1]_. The margin is found by stochastic gradient descent on the squared
-hinge with a constant step; the weights of all steps of the last epoch are averaged, which needs
-three epochs where the last weights alone need ten [2]_. Rows that were held out of a first fit turn
-margins into probabilities [3]_.
+The weights are those of [1]_, with a floor. The margin is found by stochastic gradient descent on
+the squared hinge with a constant step; the weights of all steps of the last passes are averaged
+[2]_. In each pass, every value is dropped with probability ``dropout`` and the others are raised to
+make up for it [4]_. So no n-gram can rely on a company that other reviews do not have: what
+`dropout` adds to the loss is a penalty on confident weights of rare features [5]_. Rows that were
+held out of a first fit turn margins into probabilities [3]_.
 
 References
 ----------
@@ -15,6 +17,9 @@ References
    SIAM Journal on Control and Optimization 30(4), 1992.
 .. [3] J. Platt, "Probabilistic Outputs for Support Vector Machines", Advances in Large Margin
    Classifiers, MIT Press, 1999.
+.. [4] N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+   Journal of Machine Learning Research 15, 2014.
+.. [5] S. Wager, S. Wang and P. Liang, "Dropout Training as Adaptive Regularization", NIPS, 2013.
 """
 
 from __future__ import annotations
@@ -28,12 +33,15 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pipelines.models.dropout import Dropout
 from pipelines.models.log_count_ratio import Weighted, check_smoothing, two_classes, weigh
 
 CALIBRATION_EVERY = 5
 """By default every fifth row of each class calibrates the probabilities."""
+
+_HALVED = {"ratio_", "coef_"}
 
 
 class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -43,19 +51,26 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     alpha : float, default=1.0
         Smoothing count of the ratio, above 0.
-    step : float, default=0.2
+    floor : float, default=0.2
+        Added to the size of each ratio, not negative; see `LogCountRatio`.
+    dropout : float, default=0.5
+        Share of the values that each pass drops, in [0, 1), in steps of 1/256.
+    step : float, default=0.1
         Step of the gradient descent; rows have length 1, so it has no unit.
-    epochs : int, default=3
-        Passes over the rows. The weights of the last pass are averaged.
+    epochs : int, default=8
+        Passes over the rows.
+    averaged : int, default=2
+        Last passes whose weights are averaged, 1 to ``epochs``.
     penalty : float, default=1e-6
-        Strength of the L2 penalty. The small number of passes regularizes more.
+        Strength of the L2 penalty. Dropout and the small number of passes regularize more.
     random_state : int, default=0
-        Orders the rows of each pass; the only randomness.
+        Orders the rows of each pass, and chooses what it drops; the only randomness.
 
     Attributes
     ----------
     ratio_, coef_ : ndarray of float32, shape (n_features,)
-        Log-count ratio, and weight of the feature after scaling by it.
+        Log-count ratio, and weight of the feature after scaling by it. Rounded to half precision,
+        in which a file has them.
     intercept_ : float
         Added to the margin.
     slope_, offset_ : float
@@ -70,14 +85,20 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         alpha: float = 1.0,
-        step: float = 0.2,
-        epochs: int = 3,
+        floor: float = 0.2,
+        dropout: float = 0.5,
+        step: float = 0.1,
+        epochs: int = 8,
+        averaged: int = 2,
         penalty: float = 1e-6,
         random_state: int = 0,
     ) -> None:
         self.alpha = alpha
+        self.floor = floor
+        self.dropout = dropout
         self.step = step
         self.epochs = epochs
+        self.averaged = averaged
         self.penalty = penalty
         self.random_state = random_state
 
@@ -89,7 +110,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : sparse array of shape (n_samples, n_features)
-            Zeros and ones, or counts.
+            How much of each feature is in each row; a row has those above 0.
         y : array-like of shape (n_samples,)
             Labels of exactly two classes.
         held_out : ndarray of bool, shape (n_samples,), optional
@@ -100,7 +121,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If there are not two classes among the held out rows and among the others, or a
-            parameter or a count is out of range.
+            parameter is out of range.
         """
         X, labels = self._checked(X, y)
         held_out = every_fifth(labels) if held_out is None else np.asarray(held_out, np.bool_)
@@ -111,31 +132,31 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit_margin(self, X: sparse.csr_array, y: NDArray[Any]) -> Self:
         """Fit to all rows; log-odds equal the margin until `calibrate` is called."""
         X, y = self._checked(X, y)
-        return self.fit_weighted(weigh(X, y, self.alpha), y)
+        return self.fit_weighted(weigh(X, y, self.alpha, self.floor), y)
 
     def fit_weighted(self, weighted: Weighted, y: NDArray[Any]) -> Self:
-        """As `fit_margin`, for rows that `weigh` returned for ``alpha``."""
-        linear = self.descent(len(y)).fit(weighted.rows, y)
-        return self.take_over(linear, weighted.ratio, two_classes(y))
+        """As `fit_margin`, for rows that `weigh` returned for ``alpha`` and ``floor``."""
+        classes, linear = two_classes(y), self.descent(len(y))
+        dropout = Dropout(self.dropout, linear.random_state)
+        values = np.empty_like(weighted.rows.data)
+        for _ in range(self.epochs):
+            linear.partial_fit(dropout.applied(weighted.rows, values), y, classes=classes)
+        return self.take_over(linear, weighted.ratio, classes)
 
     def take_over(
         self, linear: SGDClassifier, ratio: NDArray[np.float32], classes: NDArray[Any]
     ) -> Self:
         """Keep what `descent` learned from rows that were weighted by ``ratio``."""
-        self.classes_, self.n_features_in_, self.ratio_ = classes, len(ratio), ratio
-        self.coef_ = linear.coef_[0].astype(np.float32)
+        self.classes_, self.n_features_in_ = classes, len(ratio)
+        self.ratio_, self.coef_ = in_half_precision(ratio), in_half_precision(linear.coef_[0])
         self.intercept_ = float(linear.intercept_[0])
         self.slope_, self.offset_ = 1.0, 0.0
         return self
 
     def calibrate(self, margins: NDArray[np.float64], y: NDArray[Any]) -> Self:
-        """Learn the probability for each margin, from rows that were not used in the fit.
-
-        The prior of the regression is weak. It keeps the slope finite where the margins separate
-        the classes without error.
-        """
-        scale = LogisticRegression(solver="newton-cholesky").fit(margins[:, None], y)
-        self.slope_, self.offset_ = float(scale.coef_[0, 0]), float(scale.intercept_[0])
+        """Learn the probability for each margin, from rows that were not used in the fit."""
+        slopes, self.offset_ = calibration(margins[:, None], y)
+        self.slope_ = float(slopes[0])
         return self
 
     def margins(self, X: sparse.csr_array) -> NDArray[np.float64]:
@@ -164,40 +185,73 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: sparse.csr_array) -> NDArray[Any]:
         """Return the likelier class per row."""
-        chosen: NDArray[Any] = self.classes_[(self.decision_function(X) > 0).astype(np.intp)]
+        is_second = self.decision_function(X) > 0
+        chosen: NDArray[Any] = self.classes_[is_second.astype(np.intp)]
         return chosen
 
     def _checked(self, X: sparse.csr_array, y: ArrayLike) -> tuple[sparse.csr_array, NDArray[Any]]:
-        check_smoothing(self.alpha)
+        check_smoothing(self.alpha, self.floor)
+        if not 1 <= self.averaged <= self.epochs:
+            raise ValueError(
+                f"averaged must be from 1 to epochs={self.epochs}, got {self.averaged}"
+            )
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
-        check_non_negative(X, "NaiveBayesSvm.fit")
         return sparse.csr_array(X), labels
 
     def descent(self, row_count: int) -> SGDClassifier:
-        """Return the solver of the margin for so many rows, not fitted."""
+        """Return the solver of the margin for so many rows, not fitted, to be used pass by pass.
+
+        Its random state is one for all passes; a seed would order each in the same way.
+        """
         return SGDClassifier(
             loss="squared_hinge",
             alpha=self.penalty,
             learning_rate="constant",
             eta0=self.step,
-            max_iter=self.epochs,
-            tol=None,
-            average=(self.epochs - 1) * row_count + 1,
-            random_state=self.random_state,
+            average=(self.epochs - self.averaged) * row_count + 1,
+            random_state=np.random.RandomState(self.random_state),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Store ratios and weights in half precision, which loses nothing."""
+        state = dict(super().__getstate__())
+        return state | {name: state[name].astype(np.float16) for name in _HALVED & state.keys()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        halved = {name: state[name].astype(np.float32) for name in _HALVED & state.keys()}
+        super().__setstate__({**state, **halved})
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
         tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
+
+
+def in_half_precision(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Round to what fits into 16 bits."""
+    return values.astype(np.float16).astype(np.float32)
 
 
 def scaled(sums: NDArray[np.float64], squared_lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     """Divide each row's weighted sum by the row's length; a row without known features is 0."""
     lengths = np.sqrt(squared_lengths)
     return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+
+
+def calibration(margins: NDArray[np.float64], y: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Learn the log-odds for margins of one or several models, shape (n_samples, n_models).
+
+    The prior of the regression is weak. It keeps the slopes finite where the margins separate the
+    classes without error.
+
+    Returns
+    -------
+    slopes, offset : ndarray of float64 of shape (n_models,), float
+        Log-odds are ``margins @ slopes + offset``.
+    """
+    scale = LogisticRegression(solver="newton-cholesky").fit(margins, y)
+    return scale.coef_[0].astype(np.float64), float(scale.intercept_[0])
 
 
 def every_fifth(y: NDArray[Any]) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from pipelines.features.fingerprints import Fingerprints
-from pipelines.models.factories import reads_fingerprints
+from pipelines.models.blend import joined_by, members_of
 from pipelines.models.nbsvm import NaiveBayesSvm, scaled
 
 CHUNK_CHARACTERS = 1 << 18
@@ -41,7 +41,7 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
     model : Pipeline
         Fitted, with the classes 0 and 1.
     inputs : sequence of str, or Fingerprints
-        The reviews; fingerprints only if the model reads them.
+        The reviews; fingerprints only if the model reads those of a single view.
 
     Returns
     -------
@@ -57,32 +57,57 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
+class _Sums:
+    """What a known n-gram of value 1 adds to a review's sum, and to its squared length."""
+
+    weights: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, svm: NaiveBayesSvm) -> _Sums:
+        ratio = svm.ratio_.astype(np.float64)
+        return cls(ratio * svm.coef_, ratio * ratio)
+
+    def margins(self, member: Pipeline, reviews: Fingerprints) -> NDArray[np.float64]:
+        """The margin of each review, as `NaiveBayesSvm.margins`."""
+        marks = member[0].marks(reviews)
+        values = marks.values(member[0].late_weight)
+        rows = np.repeat(np.arange(len(reviews)), np.diff(marks.bounds))
+        sums = _sums(rows, self.weights[marks.columns] * values, len(reviews))
+        squares = self.squares[marks.columns] * (values * values)
+        squared_lengths = _sums(rows, squares, len(reviews))
+        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + member[-1].intercept_
+        return margins
+
+
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """The steps of a fingerprint model, fused.
 
     Attributes
     ----------
-    weights, squares : ndarray of float64, shape (n_ngrams,)
-        What an n-gram adds to a review's sum, and to its squared length.
+    sums : tuple of _Sums
+        Of each member of a blend; of the model itself, if it is none.
     made_of : tuple of ndarray
         The learned arrays; a model that is fitted again has other ones.
     """
 
     model: weakref.ref[Pipeline]
-    weights: NDArray[np.float64]
-    squares: NDArray[np.float64]
+    sums: tuple[_Sums, ...]
     made_of: tuple[NDArray[Any], ...]
 
     @classmethod
     def of(cls, model: Pipeline) -> Scorer:
         """Prepare the learned arrays of a fitted model for `positive_probability`."""
-        ratio = model[-1].ratio_.astype(np.float64)
-        weights = ratio * model[-1].coef_
-        return cls(weakref.ref(model), weights, ratio * ratio, _learned(model))
+        sums = tuple(_Sums.of(member[-1]) for member in members_of(model))
+        return cls(weakref.ref(model), sums, _learned(model))
 
     def is_current(self, model: Pipeline) -> bool:
         """Whether the model has not been fitted again since."""
-        return all(mine is its for mine, its in zip(self.made_of, _learned(model), strict=True))
+        now = _learned(model)
+        return len(now) == len(self.made_of) and all(
+            mine is its for mine, its in zip(self.made_of, now, strict=True)
+        )
 
     def positive_probability(self, inputs: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
         """Probability of class 1 per review, in as many threads as there are cores."""
@@ -97,13 +122,10 @@ class Scorer:
         return np.concatenate([np.empty(0), *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
-        reviews, head = model[0].read(chunk), model[-1]
-        columns, bounds = model[0].columns(reviews)
-        rows = np.repeat(np.arange(len(reviews)), np.diff(bounds))
-        sums = _sums(rows, self.weights[columns], len(reviews))
-        squared_lengths = _sums(rows, self.squares[columns], len(reviews))
-        margins = scaled(sums, squared_lengths) + head.intercept_
-        probability: NDArray[np.float64] = expit(head.slope_ * margins + head.offset_)
+        slopes, log_odds = joined_by(model)
+        for member, sums, slope in zip(members_of(model), self.sums, slopes, strict=True):
+            log_odds = log_odds + slope * sums.margins(member, member[0].read(chunk))
+        probability: NDArray[np.float64] = expit(log_odds)
         return probability
 
 
@@ -112,8 +134,8 @@ _SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionar
 
 def scorer_of(model: Pipeline) -> Scorer | None:
     """Return the model's fused steps, built once; None if its steps cannot be fused."""
-    is_fusible = len(model) == 2 and reads_fingerprints(model)
-    if not (is_fusible and isinstance(model[-1], NaiveBayesSvm)):
+    members = members_of(model)
+    if not members:
         return None
     check_is_fitted(model[-1])
     if list(model.classes_) != [0, 1]:
@@ -132,7 +154,10 @@ def _sums(
 
 
 def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
-    return *model[0].learned(), model[-1].ratio_, model[-1].coef_
+    members = members_of(model)
+    return tuple(
+        array for reader, svm in members for array in (*reader.learned(), svm.ratio_, svm.coef_)
+    )
 
 
 def _chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:

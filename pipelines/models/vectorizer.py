@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pipelines.features.corpus import Corpus
-from pipelines.features.fingerprint_index import FingerprintIndex, known_columns
-from pipelines.features.fingerprints import Fingerprints, fingerprint_parts
+from pipelines.features.fingerprint_index import FingerprintIndex, Marks, known_marks
+from pipelines.features.fingerprints import (
+    Fingerprints,
+    fingerprint_parts,
+    joined_ids,
+    split_ids,
+)
+from pipelines.features.views import View
 from pipelines.models.fingerprint_reader import FingerprintReader
 
 
@@ -22,11 +28,17 @@ class FingerprintVectorizer(FingerprintReader):
     ----------
     ngram_max : int, default=3
         Longest n-gram, 1 to 8 tokens.
+    gap_max : int, default=0
+        Also pairs of tokens with 1 to so many others between, 0 to 8.
+    prefix_bytes : int, default=0
+        Bytes of UTF-8 that are read of each token, up to 64; 0 reads all.
     min_df : int, default=2
         Fewest reviews an n-gram must occur in to be kept.
     bits : int, default=40
         Bits per fingerprint, 16 to 44. Among a million n-grams, a new one is taken for a known
         one with probability 1e6 / 2**bits: one in a million at 40.
+    late_weight : float, default=1.0
+        Value of an n-gram in the last eighth of a review, above 0; that of others is 1.
 
     Attributes
     ----------
@@ -35,10 +47,31 @@ class FingerprintVectorizer(FingerprintReader):
         `pipelines.features.corpus`.
     """
 
-    def __init__(self, *, ngram_max: int = 3, min_df: int = 2, bits: int = 40) -> None:
+    def __init__(
+        self,
+        *,
+        ngram_max: int = 3,
+        gap_max: int = 0,
+        prefix_bytes: int = 0,
+        min_df: int = 2,
+        bits: int = 40,
+        late_weight: float = 1.0,
+    ) -> None:
         self.ngram_max = ngram_max
+        self.gap_max = gap_max
+        self.prefix_bytes = prefix_bytes
         self.min_df = min_df
         self.bits = bits
+        self.late_weight = late_weight
+
+    @property
+    def view(self) -> View:
+        return View(
+            ngram_max=self.ngram_max,
+            bits=self.bits,
+            gap_max=self.gap_max,
+            prefix_bytes=self.prefix_bytes,
+        )
 
     def fit(self, X: Iterable[str] | Fingerprints | Corpus, y: object = None) -> Self:  # noqa: ARG002
         """Keep the n-grams that occur in at least ``min_df`` reviews.
@@ -67,34 +100,37 @@ class FingerprintVectorizer(FingerprintReader):
         """Fit to the reviews and transform them, reading each once."""
         corpus = self._corpus(X)
         self._keep(corpus)
-        return corpus.presence()
+        return corpus.matrix(self.late_weight)
 
     @property
     def column_count(self) -> int:
         return len(self.vocabulary_)
 
-    def columns(self, reviews: Fingerprints) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the columns of the n-grams that are known, review after review, and bounds."""
-        return known_columns(self.index(), reviews)
+    def marks(self, reviews: Fingerprints) -> Marks:
+        """Return the columns of the n-grams that are known."""
+        return known_marks(self.index(), reviews)
+
+    def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the column of each fingerprint, and whether it has one."""
+        return self.index().find(ids)
 
     def learned(self) -> tuple[Any, ...]:
         """Return the vocabulary: a new object after each fit."""
         return (self.vocabulary_,)
 
     def _corpus(self, X: Iterable[str] | Fingerprints | Corpus) -> Corpus:
+        self.check_late_weight()
         if self.min_df < 1:
             raise ValueError(f"min_df must be at least 1, got {self.min_df}")
-        parameters = {"min_df": self.min_df, "ngram_max": self.ngram_max, "bits": self.bits}
         if isinstance(X, Corpus):
-            if X.parameters != parameters:
+            if (X.view, X.min_df) != (self.view, self.min_df):
                 raise ValueError(
-                    f"the corpus was made with {X.parameters}, this model reads {parameters}"
+                    f"the corpus is of {X.view} with min_df={X.min_df}, this model reads "
+                    f"{self.view} with min_df={self.min_df}"
                 )
             return X
-        if isinstance(X, Fingerprints):
-            return Corpus.of(self.read(X), min_df=self.min_df)
-        parts = fingerprint_parts(X, ngram_max=self.ngram_max, bits=self.bits)
-        return Corpus.empty(**parameters).extended(parts)
+        parts = [self.read(X)] if isinstance(X, Fingerprints) else fingerprint_parts(X, self.view)
+        return Corpus.of(parts, self.view, min_df=self.min_df)
 
     def _keep(self, corpus: Corpus) -> None:
         if not len(corpus.vocabulary):
@@ -113,7 +149,14 @@ class FingerprintVectorizer(FingerprintReader):
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the index, which is rebuilt from the vocabulary when needed."""
+        """Store five or six bytes per fingerprint, and no index, which is rebuilt when needed."""
         state = dict(super().__getstate__())
         state.pop("_index", None)
+        if "vocabulary_" in state:
+            state["vocabulary_"] = split_ids(state["vocabulary_"], self.bits)
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "vocabulary_" in state:
+            state = {**state, "vocabulary_": joined_ids(*state["vocabulary_"])}
+        super().__setstate__(state)

@@ -85,14 +85,10 @@ def featurize(plan_uri: str) -> dict[str, int]:
     candidates.check_configured(planned, loop.settings)
     models = [candidates.build(planned, name) for name in planned.candidates]
     pinned = snapshot.pinned(loop.reviews, planned)
-    parameters = {
-        factories.fingerprint_parameters(model)
-        for model in models
-        if factories.reads_fingerprints(model)
-    }
+    views = {view for model in models for view in factories.views_of(model)}
     cached = computed = 0
-    for ngram_max, bits in sorted(parameters):
-        use = fingerprint_cache.fill_cache(loop.reviews, pinned, ngram_max=ngram_max, bits=bits)
+    for view in sorted(views):
+        use = fingerprint_cache.fill_cache(loop.reviews, pinned, view)
         cached, computed = cached + use.cached, computed + use.computed
     return asdict(fingerprint_cache.CacheUse(cached=cached, computed=computed))
 

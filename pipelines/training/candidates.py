@@ -13,7 +13,7 @@ from pipelines.core.errors import ConfigError, StalePlanError
 from pipelines.core.record import canonical_json
 from pipelines.core.settings import CandidateSettings, Settings
 from pipelines.features.fingerprints import Fingerprints
-from pipelines.models.factories import fingerprint_parameters, reads_fingerprints
+from pipelines.models.factories import reads_fingerprints, view_of
 from pipelines.records.versions import Plan
 from pipelines.training.dataset import Dataset, Rows
 
@@ -94,6 +94,5 @@ def build(plan: Plan, candidate: str) -> Pipeline:
 def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:
     """The model's input for the given rows: cached fingerprints if it reads them, else texts."""
     if reads_fingerprints(model):
-        ngram_max, bits = fingerprint_parameters(model)
-        return dataset.fingerprints(rows, ngram_max=ngram_max, bits=bits)
+        return dataset.fingerprints(rows, view_of(model))
     return dataset.texts(rows)

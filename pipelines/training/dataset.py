@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pipelines.core.errors import TrustError
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
-from pipelines.features import corpus_cache
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprint_cache import partition_fingerprints
 from pipelines.features.fingerprints import Fingerprints, bounds_of
+from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, read_partition
 from pipelines.records.data import Partition, Snapshot
 from pipelines.training.split import fold_shares, is_holdout, is_selection
@@ -103,7 +103,7 @@ class Dataset:
         return np.searchsorted(self._bounds, position, side="right") - 1
 
     def fingerprints_by_partition(
-        self, rows: Rows, *, ngram_max: int, bits: int
+        self, rows: Rows, view: View
     ) -> Iterator[tuple[Rows, Fingerprints]]:
         """The fingerprints of the given ascending reviews, partition by partition.
 
@@ -113,8 +113,7 @@ class Dataset:
             The reviews that lie in the next partition, and their fingerprints.
         """
         for partition, mine, local in self._by_partition(rows):
-            cached = partition_fingerprints(self.reviews, partition, ngram_max=ngram_max, bits=bits)
-            yield mine, cached.take(local)
+            yield mine, partition_fingerprints(self.reviews, partition, view).take(local)
 
     def by_partition(self, rows: Rows) -> Iterator[Rows]:
         """The given ascending reviews, partition by partition."""
@@ -137,18 +136,15 @@ class Dataset:
             local = self.position[mine] - self._bounds[number]
             yield self.snapshot.partitions[number], mine, local
 
-    def corpus(self, rows: Rows, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
-        """The corpus of the given ascending reviews; an earlier saved corpus is extended."""
-        parts = [(partition, local) for partition, _, local in self._by_partition(rows)]
-        return corpus_cache.grown(
-            self.reviews, parts, min_df=min_df, ngram_max=ngram_max, bits=bits
-        )
+    def corpus(self, rows: Rows, view: View, *, min_df: int) -> Corpus:
+        """The corpus of the given ascending reviews; one partition is read after the other."""
+        parts = (part for _, part in self.fingerprints_by_partition(rows, view))
+        return Corpus.of(parts, view, min_df=min_df)
 
-    def fingerprints(self, rows: Rows, *, ngram_max: int, bits: int) -> Fingerprints:
+    def fingerprints(self, rows: Rows, view: View) -> Fingerprints:
         """The fingerprints of the given ascending reviews."""
-        nothing = Fingerprints(np.empty(0, np.uint64), np.empty(0, np.int64), ngram_max, bits)
-        parts = self.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits)
-        return Fingerprints.concat([nothing, *(part for _, part in parts)])
+        parts = (part for _, part in self.fingerprints_by_partition(rows, view))
+        return Fingerprints.concat([Fingerprints.nothing(view), *parts])
 
     def locate(self, row: int) -> tuple[str, int]:
         """The digest of a review's partition, and the row number in it."""

@@ -12,7 +12,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from pipelines.features.corpus import Corpus
 from pipelines.models.log_count_ratio import Weighted, class_counts, ratio_of_counts, weighted_by
 from pipelines.models.vectorizer import FingerprintVectorizer
 from pipelines.training.candidates import inputs_for
@@ -21,11 +20,7 @@ from pipelines.training.dataset import Dataset
 
 @dataclass(frozen=True)
 class _Shared:
-    """What settings with the same first step share: that step, its matrix, and the labels.
-
-    For a corpus the matrix is uint8 to save memory. Use `as_floats` before arithmetic that keeps
-    X's dtype.
-    """
+    """What settings with the same first step share: that step, its matrix, and the labels."""
 
     first: Any
     X: Any
@@ -33,14 +28,14 @@ class _Shared:
 
     @cached_property
     def counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How often each feature occurs in either class.
+        """How many rows of either class have each feature.
 
         Raises
         ------
         ValueError
-            If X holds negative values or values that are not finite.
+            If X holds values that are not finite.
         """
-        check_array(self.X, accept_sparse="csr", dtype=None, ensure_non_negative=True)
+        check_array(self.X, accept_sparse="csr", dtype=None)
         return class_counts(self.X, self.labels == 1)
 
 
@@ -68,20 +63,13 @@ class TrainingRows:
         return self._shared[key]
 
     def _fitted(self, model: Pipeline) -> tuple[Any, Any]:
-        first, inputs = clone(model[0]), self._inputs(model)
-        if isinstance(inputs, Corpus):
-            return first.fit(inputs), inputs.presence(np.uint8)
-        return first, first.fit_transform(inputs)
+        first = clone(model[0])
+        return first, first.fit_transform(self._inputs(model))
 
     def _inputs(self, model: Pipeline) -> Any:
         if not isinstance(model[0], FingerprintVectorizer):
             return inputs_for(model, self._dataset, self.rows)
-        return self._dataset.corpus(self.rows, **model[0].get_params())
-
-
-def as_floats(X: Any) -> Any:
-    """Return float32 instead of uint8, which would overflow; anything else unchanged."""
-    return X.astype(np.float32) if getattr(X, "dtype", None) == np.uint8 else X
+        return self._dataset.corpus(self.rows, model[0].view, min_df=model[0].min_df)
 
 
 def parameters_key(estimator: Any) -> str:
@@ -90,7 +78,7 @@ def parameters_key(estimator: Any) -> str:
 
 
 class Fold:
-    """The rows inside and outside of a fit, also weighted, for one smoothing count at a time.
+    """The rows inside and outside of a fit, also weighted, for one smoothing at a time.
 
     Counts inside = total counts - counts outside, so each fold is counted only once.
     """
@@ -98,7 +86,7 @@ class Fold:
     def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
         self.X, self.is_out, self._shared = shared.X, is_out, shared
         self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
-        self._weighted: dict[float, tuple[Weighted, Any]] = {}
+        self._weighted: dict[tuple[float, float], tuple[Weighted, Any]] = {}
 
     @cached_property
     def _counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -106,14 +94,14 @@ class Fold:
         first_out, second_out = class_counts(self.X[self.is_out], self.labels_outside == 1)
         return first - first_out, second - second_out
 
-    def weighted(self, alpha: float) -> tuple[Weighted, Any]:
+    def weighted(self, alpha: float, floor: float) -> tuple[Weighted, Any]:
         """The weighted rows inside and outside; earlier ones are dropped to save memory."""
-        if alpha not in self._weighted:
+        if (alpha, floor) not in self._weighted:
             self._weighted.clear()
-            ratio = ratio_of_counts(*self._counts, alpha)
+            ratio = ratio_of_counts(*self._counts, alpha, floor)
             inside = Weighted.by(ratio, self.X[~self.is_out])
-            self._weighted[alpha] = inside, weighted_by(ratio, self.X[self.is_out])
-        return self._weighted[alpha]
+            self._weighted[alpha, floor] = inside, weighted_by(ratio, self.X[self.is_out])
+        return self._weighted[alpha, floor]
 
 
 def are_both_classes_on_both_sides(labels: NDArray[np.int8], is_out: NDArray[np.bool_]) -> bool:

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,9 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 
 from pipelines.core.errors import ConfigError, FitError
+from pipelines.models.blend import Blend, members_of
 from pipelines.models.log_count_ratio import Weighted, ratio_of_counts
-from pipelines.models.nbsvm import NaiveBayesSvm, every_fifth
+from pipelines.models.nbsvm import calibration, every_fifth
 from pipelines.records.versions import CandidateScore, Plan
 from pipelines.training.candidates import build
 from pipelines.training.dataset import Dataset
@@ -41,7 +42,6 @@ from pipelines.training.folds import (
     Fold,
     TrainingRows,
     are_both_classes_on_both_sides,
-    as_floats,
     parameters_key,
 )
 from pipelines.training.streaming import fit_streamed, streams
@@ -72,6 +72,22 @@ class _Trial:
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     margins: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @property
+    def parts(self) -> list[Pipeline]:
+        """What is fitted by itself: the members whose margins are joined, or the whole model."""
+        return members_of(self.model) or [self.model]
+
+    def add_fold(self, answers: NDArray[np.float64], labels: NDArray[np.int8]) -> None:
+        """Score the parts' answers for a fold that they did not see, shape (n_rows, n_parts)."""
+        probability = answers[:, 0]
+        if members_of(self.model):
+            # A few numbers learned from a whole fold hardly bias its score.
+            slopes, offset = calibration(answers, labels)
+            probability = expit(answers @ slopes + offset)
+            self.margins.append(answers)
+        self.losses.append(float(log_loss(labels, probability, labels=[0, 1])))
+        self.accuracies.append(float(accuracy_score(labels, probability >= 0.5)))
 
     @property
     def loss(self) -> float:
@@ -121,10 +137,11 @@ def survivors(losses: dict[str, float], keep_share: float) -> set[str]:
 
 def _built(plan: Plan, name: str) -> Pipeline:
     model = build(plan, name)
-    if not isinstance(model, Pipeline) or len(model) < 2:
+    if not isinstance(model, Pipeline) or (len(model) < 2 and not members_of(model)):
         raise ConfigError(
             f"candidates.{name}: {plan.candidates[name]['factory']} must return a Pipeline whose "
-            "first step makes a matrix of the reviews and whose last step classifies its rows"
+            "first step makes a matrix of the reviews and whose last step classifies its rows, or "
+            "a blend of such"
         )
     return model
 
@@ -148,76 +165,95 @@ def _compare(trials: list[_Trial], rows: TrainingRows, plan: Plan, on_step: OnSt
 
 
 def _run_fold(trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_]) -> None:
-    for key in dict.fromkeys(parameters_key(trial.model[0]) for trial in trials):
-        group = [trial for trial in trials if parameters_key(trial.model[0]) == key]
-        with _fitting(group[0].name, len(rows.rows)):
-            fold = Fold(rows.shared(group[0].model), is_out)
-        for trial in sorted(group, key=_smoothing):
+    for trial, answers in zip(trials, _answers(trials, rows, is_out), strict=True):
+        trial.add_fold(answers, rows.labels[is_out])
+
+
+def _answers(
+    trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_]
+) -> list[NDArray[np.float64]]:
+    """Per trial, what its parts say of the rows outside: margins, or else probabilities."""
+    parts = [(part, trial) for trial in trials for part in trial.parts]
+    found: dict[int, NDArray[np.float64]] = {}
+    for key in dict.fromkeys(parameters_key(part[0]) for part, _ in parts):
+        group = [one for one in parts if parameters_key(one[0][0]) == key]
+        with _fitting(group[0][1].name, len(rows.rows)):
+            fold = Fold(rows.shared(group[0][0]), is_out)
+        for part, trial in sorted(group, key=lambda one: _smoothing(one[0])):
             with _fitting(trial.name, int(np.sum(~is_out))):
-                _score_fold(trial, fold)
+                found[id(part)] = _answer(part, fold)
+    return [np.column_stack([found[id(part)] for part in trial.parts]) for trial in trials]
 
 
-def _smoothing(trial: _Trial) -> float:
+def _smoothing(part: Pipeline) -> tuple[float, float]:
     """A sort key that puts settings which share weighted rows next to each other."""
-    last = _margin_step(trial.model)
-    return 0.0 if last is None else last.alpha
+    return (part[-1].alpha, part[-1].floor) if members_of(part) else (0.0, 0.0)
 
 
-def _score_fold(trial: _Trial, fold: Fold) -> None:
-    """Fit without a fold and score the fold."""
-    last = _margin_step(trial.model)
-    if last is None:
-        inside, outside = as_floats(fold.X[~fold.is_out]), as_floats(fold.X[fold.is_out])
-        fitted = clone(trial.model[1:]).fit(inside, fold.labels_inside)
-        column = list(fitted.classes_).index(1)
-        probability = fitted.predict_proba(outside)[:, column]
-    else:
-        weighted, held_out = fold.weighted(last.alpha)
-        svm = clone(last).fit_weighted(weighted, fold.labels_inside)
-        margins = svm.margins_of_weighted(held_out)
-        # Two numbers learned from a whole fold hardly bias its score.
-        svm.calibrate(margins, fold.labels_outside)
-        probability = expit(svm.slope_ * margins + svm.offset_)
-        trial.margins.append(margins)
-    trial.losses.append(float(log_loss(fold.labels_outside, probability, labels=[0, 1])))
-    trial.accuracies.append(float(accuracy_score(fold.labels_outside, probability >= 0.5)))
+def _answer(part: Pipeline, fold: Fold) -> NDArray[np.float64]:
+    """Fit without a fold and answer for the fold."""
+    if members_of(part):
+        weighted, held_out = fold.weighted(part[-1].alpha, part[-1].floor)
+        svm = clone(part[-1]).fit_weighted(weighted, fold.labels_inside)
+        margins: NDArray[np.float64] = svm.margins_of_weighted(held_out)
+        return margins
+    fitted = clone(part[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)
+    column = list(fitted.classes_).index(1)
+    probability: NDArray[np.float64] = fitted.predict_proba(fold.X[fold.is_out])[:, column]
+    return probability
 
 
 def _fit_to_all(trial: _Trial, rows: TrainingRows) -> Pipeline:
-    last = _margin_step(trial.model)
     with _fitting(trial.name, len(rows.rows)):
-        shared = rows.shared(trial.model)
-        first, X = shared.first, shared.X
-        if last is None:
-            rest = trial.model[1:].fit(as_floats(X), rows.labels)
-        elif trial.margins:
-            folds = rows.usable_folds[: len(trial.margins)]
-            labels = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
-            ratio = ratio_of_counts(*shared.counts, last.alpha)
-            svm = last.fit_weighted(Weighted.by(ratio, X), rows.labels)
-            rest = [svm.calibrate(np.concatenate(trial.margins), labels)]
-        else:
-            rest = [last.fit(X, rows.labels, held_out=_calibration_rows(rows))]
-    names = [name for name, _ in trial.model.steps]
-    return Pipeline(list(zip(names, [first, *rest], strict=True)))
+        if not members_of(trial.model):
+            shared = rows.shared(trial.model)
+            return _steps_of(trial.model, shared.first, *trial.model[1:].fit(shared.X, rows.labels))
+        margins, labels = _held_out_margins(trial, rows)
+        fitted = [_fit_member(member, rows) for member in trial.parts]
+        if isinstance(trial.model[-1], Blend):
+            return _steps_of(trial.model, trial.model[-1].take_over(fitted, margins, labels))
+        fitted[0][-1].calibrate(margins[:, 0], labels)
+        return fitted[0]
+
+
+def _fit_member(member: Pipeline, rows: TrainingRows) -> Pipeline:
+    shared, svm = rows.shared(member), clone(member[-1])
+    ratio = ratio_of_counts(*shared.counts, svm.alpha, svm.floor)
+    return _steps_of(
+        member, shared.first, svm.fit_weighted(Weighted.by(ratio, shared.X), rows.labels)
+    )
+
+
+def _steps_of(model: Pipeline, *steps: Any) -> Pipeline:
+    """These steps, fitted, under the names that they have in the model."""
+    return Pipeline([(name, step) for (name, _), step in zip(model.steps, steps, strict=True)])
+
+
+def _held_out_margins(
+    trial: _Trial, rows: TrainingRows
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Margins of reviews that their fits did not see, and labels: of the folds, if there were."""
+    if trial.margins:
+        folds = rows.usable_folds[: len(trial.margins)]
+        labels = np.concatenate([rows.labels[rows.folds == fold] for fold in folds])
+        return np.concatenate(trial.margins), labels
+    is_out = _calibration_rows(rows)
+    return _answers([trial], rows, is_out)[0], rows.labels[is_out]
 
 
 def _fit_streamed(trial: _Trial, dataset: Dataset, rows: TrainingRows) -> Pipeline:
     held_out = _calibration_rows(rows)
     with _fitting(trial.name, len(rows.rows)):
-        held_out = every_fifth(rows.labels) if held_out is None else held_out
         return fit_streamed(trial.model, dataset, rows.rows, held_out)
 
 
-def _calibration_rows(rows: TrainingRows) -> NDArray[np.bool_] | None:
-    """The selection films, if both classes occur among them and among the other films."""
+def _calibration_rows(rows: TrainingRows) -> NDArray[np.bool_]:
+    """The selection films, if both classes occur among them and among the other films.
+
+    Otherwise every fifth row of each class.
+    """
     is_fit = are_both_classes_on_both_sides(rows.labels, rows.is_selection)
-    return rows.is_selection if is_fit else None
-
-
-def _margin_step(model: Pipeline) -> NaiveBayesSvm | None:
-    is_margin = len(model) == 2 and isinstance(model[-1], NaiveBayesSvm)
-    return cast("NaiveBayesSvm", model[-1]) if is_margin else None
+    return rows.is_selection if is_fit else every_fifth(rows.labels)
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from pipelines.features.fingerprint_index import csr, presence
+from pipelines.features.fingerprint_index import Marks, csr
 from pipelines.features.fingerprints import Fingerprints
-from pipelines.models.factories import fingerprint_parameters
+from pipelines.models.dropout import Dropout
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import ratio_of_counts, two_classes, weighted_by
 from pipelines.models.nbsvm import NaiveBayesSvm
@@ -85,13 +85,15 @@ class _Spool:
     Attributes
     ----------
     folder : Path
-        Columns, bounds and labels of each block.
+        Columns, marks of late n-grams, bounds and labels of each block.
     labels, held_out : ndarray of shape (n_reviews,)
         Of all reviews.
     fitted : tuple of int
         Number of reviews of each block that are not held out.
     counts : ndarray of int32, shape (2, 2, n_columns)
         In how many reviews each column is: not held out and held out, of class 0 and of class 1.
+    late_weight : float
+        See `HashedColumns`.
     """
 
     folder: Path
@@ -99,6 +101,7 @@ class _Spool:
     held_out: Mask
     fitted: tuple[int, ...]
     counts: NDArray[np.int32]
+    late_weight: float
 
     @classmethod
     def write(
@@ -109,36 +112,39 @@ class _Spool:
             held, labels = held_out[np.searchsorted(rows, mine)], dataset.label[mine]
             group = 2 * held + (labels == 1)
             order = np.argsort(group, kind="stable")
-            at, bounds = columns.columns(reviews.take(order))
-            cuts = bounds[np.searchsorted(group[order], [1, 2, 3])]
-            for which, part in enumerate(np.split(at, cuts)):
+            marks = columns.marks(reviews.take(order))
+            cuts = marks.bounds[np.searchsorted(group[order], [1, 2, 3])]
+            for which, part in enumerate(np.split(marks.columns, cuts)):
                 counts[divmod(which, 2)] += np.bincount(part, minlength=columns.column_count)
-            np.save(folder / f"{number}-columns.npy", at)
-            np.save(folder / f"{number}-bounds.npy", bounds)
+            np.save(folder / f"{number}-columns.npy", marks.columns)
+            np.save(folder / f"{number}-late.npy", marks.is_late)
+            np.save(folder / f"{number}-bounds.npy", marks.bounds)
             np.save(folder / f"{number}-labels.npy", labels[order])
             fitted.append(len(held) - int(held.sum()))
-        return cls(folder, dataset.label[rows], held_out, tuple(fitted), counts)
+        return cls(
+            folder, dataset.label[rows], held_out, tuple(fitted), counts, columns.late_weight
+        )
 
-    def ratio(self, alpha: float, *, are_all: bool) -> NDArray[np.float32]:
+    def ratio(self, alpha: float, floor: float, *, are_all: bool) -> NDArray[np.float32]:
         """The log-count ratio in all reviews, or in those that are not held out."""
         first, second = self.counts.sum(axis=0) if are_all else self.counts[0]
-        return ratio_of_counts(first, second, alpha)
+        return ratio_of_counts(first, second, alpha, floor)
 
     def block(self, number: int, part: slice) -> _Block:
         """Some consecutive reviews of a block."""
-        columns, bounds, labels = (
+        columns, is_late, bounds, labels = (
             np.load(self.folder / f"{number}-{name}.npy", allow_pickle=False)
-            for name in ("columns", "bounds", "labels")
+            for name in ("columns", "late", "bounds", "labels")
         )
         start, stop, _ = part.indices(len(labels))
-        inside = slice(bounds[start], bounds[stop])
-        return _Block(columns[inside], bounds[start : stop + 1] - bounds[start], labels[part])
+        inside, bounds = slice(bounds[start], bounds[stop]), bounds[start : stop + 1]
+        marks = Marks(columns[inside], is_late[inside], bounds - bounds[0])
+        return _Block(marks, labels[part])
 
 
 @dataclass(frozen=True)
 class _Block:
-    columns: NDArray[np.int32]
-    bounds: NDArray[np.int64]
+    marks: Marks
     labels: NDArray[np.int8]
 
 
@@ -146,9 +152,8 @@ def _blocks(
     columns: HashedColumns, dataset: Dataset, rows: Rows
 ) -> Iterator[tuple[Rows, Fingerprints]]:
     """Join small partitions into blocks, and cut large ones."""
-    ngram_max, bits = fingerprint_parameters(Pipeline([("columns", columns)]))
     waiting: list[tuple[Rows, Fingerprints]] = []
-    for mine, cached in dataset.fingerprints_by_partition(rows, ngram_max=ngram_max, bits=bits):
+    for mine, cached in dataset.fingerprints_by_partition(rows, columns.view):
         for start in range(0, len(mine), BLOCK_REVIEWS):
             part = slice(start, start + BLOCK_REVIEWS)
             if waiting and sum(len(own) for own, _ in waiting) + len(mine[part]) > BLOCK_REVIEWS:
@@ -165,13 +170,12 @@ def _joined(parts: list[tuple[Rows, Fingerprints]]) -> tuple[Rows, Fingerprints]
 
 
 def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesSvm:
-    """Fit ratio and margin to all or to the fitted rows, with the blocks reordered each epoch."""
+    """Fit ratio and margin to all or to the fitted rows, with the blocks reordered each pass."""
     labels = spool.labels if are_all else spool.labels[~spool.held_out]
     classes = two_classes(labels)
-    ratio = spool.ratio(svm.alpha, are_all=are_all)
+    ratio = spool.ratio(svm.alpha, svm.floor, are_all=are_all)
     linear = svm.descent(len(labels))
-    # One state for all blocks and epochs; a seed would shuffle a block the same way each time.
-    linear.set_params(random_state=np.random.RandomState(svm.random_state))
+    dropout = Dropout(svm.dropout, linear.random_state)
     order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
         weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
@@ -180,20 +184,25 @@ def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesS
             with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
                 for X, mine in blocks:
                     if len(mine):
-                        linear.partial_fit(X, mine, classes=classes)
+                        thinned = dropout.applied(X, np.empty_like(X.data))
+                        linear.partial_fit(thinned, mine, classes=classes)
     return svm.take_over(linear, ratio, classes)
 
 
 def _weighted(
-    spool: _Spool, ratio: NDArray[np.float32], folder: Path, are_all: bool, number: int
+    spool: _Spool,
+    ratio: NDArray[np.float32],
+    folder: Path,
+    are_all: bool,
+    number: int,
 ) -> tuple[sparse.csr_array, NDArray[np.int8]]:
     """The weighted rows of a block, and their labels; the weights are kept in the folder."""
     block = spool.block(number, slice(None if are_all else spool.fitted[number]))
     file = folder / f"{number}.npy"
     if file.exists():
         weights = np.load(file, allow_pickle=False)
-        return csr(weights, block.columns, block.bounds, len(ratio)), block.labels
-    rows = weighted_by(ratio, presence(block.columns, block.bounds, len(ratio)))
+        return csr(weights, block.marks.columns, block.marks.bounds, len(ratio)), block.labels
+    rows = weighted_by(ratio, block.marks.matrix(len(ratio), spool.late_weight))
     np.save(file, rows.data)
     return rows, block.labels
 
@@ -220,7 +229,6 @@ def _held_out_margins(
     for number, fitted in enumerate(spool.fitted):
         block = spool.block(number, slice(fitted, None))
         if len(block.labels):
-            ones = presence(block.columns, block.bounds, svm.n_features_in_)
-            margins.append(svm.margins(ones))
+            margins.append(svm.margins(block.marks.matrix(svm.n_features_in_, spool.late_weight)))
             labels.append(block.labels)
     return np.concatenate(margins), np.concatenate(labels)

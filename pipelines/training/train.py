@@ -22,7 +22,7 @@ from pipelines.core.store.bucket import Bucket
 from pipelines.features.fingerprints import FEATURIZER_VERSION
 from pipelines.intake.snapshot import pinned
 from pipelines.models.artefacts import dump_model
-from pipelines.models.factories import reads_fingerprints
+from pipelines.models.factories import views_of
 from pipelines.records.data import Snapshot
 from pipelines.records.versions import Manifest, Plan
 from pipelines.registry.registry import Registry
@@ -129,7 +129,7 @@ def _manifest(plan: Plan, dataset: Dataset, selection: Selection, model: bytes) 
         plan=plan,
         candidate=selection.candidate,
         selection=selection.scores,
-        featurizer=FEATURIZER_VERSION if reads_fingerprints(selection.model) else None,
+        featurizer=FEATURIZER_VERSION if views_of(selection.model) else None,
         training_rows=len(dataset.training_rows),
         holdout_rows=len(dataset.holdout_rows),
         duplicate_rows=dataset.duplicate_rows,

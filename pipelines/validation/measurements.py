@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ _ENGLISH_TEXT = (
     "the and that this with but they you are not from which would there their what been were when "
     "who because about his its it than just very them of to for"
 )
-_ENGLISH = fingerprint([_ENGLISH_TEXT], ngram_max=1, bits=features_signatures.BITS).ids
+_ENGLISH = fingerprint([_ENGLISH_TEXT], replace(features_signatures.VIEW, ngram_max=1)).ids
 _CHARS_TO_SEE_LANGUAGE, _ENGLISH_WORDS = 200, 3
 _WORDS_TO_REPEAT, _LEAST_NGRAMS_PER_WORD = 40, 0.25
 
@@ -154,11 +154,7 @@ def _read_words(
     """
     low_bits, lengths = bytearray(), [np.empty(0, np.int64)]
     signatures, english = [features_signatures.NOTHING_KNOWN.signatures], [np.empty(0, np.int64)]
-    parts = fingerprint_parts(
-        (text or "" for text in texts),
-        ngram_max=features_signatures.NGRAM_MAX,
-        bits=features_signatures.BITS,
-    )
+    parts = fingerprint_parts((text or "" for text in texts), features_signatures.VIEW)
     for part in parts:
         rows = np.repeat(np.arange(len(part)), part.lengths)
         is_english = np.isin(part.ids, _ENGLISH)

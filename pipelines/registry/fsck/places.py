@@ -32,7 +32,7 @@ from pipelines.records.versions import Manifest, Plan
 
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
-    "landing file", "raw delivery", "partition", "report page", "features", "corpus",
+    "landing file", "raw delivery", "partition", "report page", "features",
     "model file", "card file", "probe",
 ]  # fmt: skip
 
@@ -111,7 +111,6 @@ PLACES: tuple[Place, ...] = (
     Place("sketches/date=<night>/<sha256>.parquet", "partition"),
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
-    Place("features/<name>/<name>/<sha256>.corpus", "corpus"),
     _record("alerts/<sha256>/alert.json", Alert),
     _record("alerts/<sha256>/<name>/<number:3>.json", Claim),
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),

@@ -99,9 +99,7 @@ class Loop:
         alerts.alert_replay(INGEST)
 
     def retrain(self) -> None:
-        outgrown = self._leave_an_outgrown_corpus()
         retrained = facts("retrain")
-        assert open_stores(role="retrain").reviews.find(outgrown) is None
         self.version = retrained["version"]
         registry = open_stores().models
         self.decision_uri = registry.uri(retrained_key(self.version))
@@ -110,14 +108,6 @@ class Loop:
             cli("decision", "approve", self.version, "--reason", "a start")
         facts("retrain")  # nothing to do
         alerts.alert_retrain(RETRAIN)
-
-    def _leave_an_outgrown_corpus(self) -> str:
-        reviews = open_stores(role="retrain").reviews
-        kept = [info.key for info in reviews.list("features/") if info.key.endswith(".corpus")]
-        key = f"{kept[0].rpartition('/')[0] if kept else 'features/x'}/{'0' * 64}.corpus"
-        if kept:
-            reviews.put(key, b"made of reviews of long ago")
-        return key
 
     def roll_back(self) -> None:
         facts("champion", "rollback", "--reason", "a try", "--yes")

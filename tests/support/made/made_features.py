@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+from hypothesis import strategies as st
 
 from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.records.data import Partition, Snapshot
 from tests.support.made.builders import some_rows
@@ -32,5 +35,31 @@ def a_snapshot(*partitions: Partition) -> Snapshot:
     )
 
 
-def plain(prints: Fingerprints) -> tuple[list[int], list[int], int, int]:
-    return prints.ids.tolist(), prints.lengths.tolist(), prints.ngram_max, prints.bits
+def plain(prints: Fingerprints) -> tuple[list[int], list[bool], list[int], View]:
+    return prints.ids.tolist(), prints.is_late.tolist(), prints.lengths.tolist(), prints.view
+
+
+IDS = st.integers(0, 30) | st.integers(2**40 - 5, 2**40 - 1)
+MARKED_SETS = st.lists(st.dictionaries(IDS, st.booleans()), max_size=12)
+"""Reviews as a dictionary each: the fingerprints, and whether they are late."""
+
+LATE = 1.5
+ONE_BY_ONE = View(ngram_max=1)
+
+
+def some_reviews(sets: list[dict[int, bool]], view: View = ONE_BY_ONE) -> Fingerprints:
+    ids = [(fp, review[fp]) for review in sets for fp in sorted(review)]
+    return Fingerprints(
+        np.array([fp for fp, _ in ids], np.uint64),
+        np.array([is_late for _, is_late in ids], np.bool_),
+        np.array([len(review) for review in sets], np.int64),
+        view,
+    )
+
+
+def values_of(sets: list[dict[int, bool]], columns: list[int]) -> list[list[float]]:
+    """What a matrix of these reviews holds, found one by one."""
+    return [
+        [0.0 if fp not in review else LATE if review[fp] else 1.0 for fp in columns]
+        for review in sets
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.views import View
 from pipelines.records.versions import Plan
 from tests.support.made.registry_builders import DIGEST
 
@@ -32,11 +33,11 @@ class SomeReviews:
     def texts(self, rows: np.ndarray) -> list[str]:
         return [self.all_texts[row] for row in rows]
 
-    def fingerprints(self, rows: np.ndarray, *, ngram_max: int, bits: int) -> Fingerprints:
-        return fingerprint(self.texts(rows), ngram_max=ngram_max, bits=bits)
+    def fingerprints(self, rows: np.ndarray, view: View) -> Fingerprints:
+        return fingerprint(self.texts(rows), view)
 
-    def corpus(self, rows: np.ndarray, *, min_df: int, ngram_max: int, bits: int) -> Corpus:
-        return Corpus.of(self.fingerprints(rows, ngram_max=ngram_max, bits=bits), min_df=min_df)
+    def corpus(self, rows: np.ndarray, view: View, *, min_df: int) -> Corpus:
+        return Corpus.of([self.fingerprints(rows, view)], view, min_df=min_df)
 
 
 def a_plan(candidates: dict[str, dict[str, Any]], **changes: Any) -> Plan:

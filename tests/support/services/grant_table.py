@@ -15,8 +15,7 @@ RECEIPT = f"reviews/receipts/2026-01-05/{SHA}.json"
 ROWS = f"reviews/accepted/date=2026-01-05/{SHA}.parquet"
 ALERT = f"reviews/alerts/{SHA}/alert.json"
 SNAPSHOT = f"reviews/snapshots/{SHA}.json"
-CORPUS = f"reviews/features/fp1-n3-b40/corpora-c1-df2/{SHA}.corpus"
-FINGERPRINTS = f"reviews/features/fp1-n3-b40/{SHA}.npz"
+FINGERPRINTS = f"reviews/features/fp2-n3-g0-p0-b40/{SHA}.npz"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
 MODEL = f"models/sentiment/versions/{VERSION}/model-{'b' * 16}.skops"
@@ -27,7 +26,7 @@ PROBE = f"models/probes/{'c' * 32}"
 OTHER_MODEL = "models/other/log/00000001.json"
 
 ALL = (
-    LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS,
+    LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
@@ -42,9 +41,9 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
-        WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
-        DELETE: {CORPUS, PROBE},
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE} | REGISTRY,
+        WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE} | REGISTRY,
+        DELETE: {PROBE},
         LIST: {"reviews", "models"},
     },
     "alerts": {READ: {ALERT}, WRITE: {ALERT}, DELETE: set(), LIST: {"reviews"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from benchmarks import bench_growth, bench_night, bench_retrain, bench_warm_start
+from benchmarks import bench_growth, bench_night, bench_retrain
 
 
 def some_figures(**values: float) -> dict[str, float]:
@@ -64,11 +64,3 @@ def test_a_whole_retraining_is_compared_step_by_step():
 
 def test_a_retraining_that_was_measured_alone_has_no_ratio():
     assert "times less" not in bench_retrain.as_markdown({"stream_1m": some_figures()})
-
-
-def test_each_start_is_shown_under_its_name():
-    starts = {name: some_figures(accuracy=0.9217) for name in bench_warm_start.TITLES}
-
-    table = bench_warm_start.as_markdown(starts)
-
-    assert table.count("0.9217") == len(bench_warm_start.TITLES)

@@ -87,7 +87,7 @@ def test_code_that_training_does_not_import_leaves_its_version_as_it_is(checkout
 @pytest.mark.parametrize(
     "path",
     ["pipelines/training/folds.py", "pipelines/models/nbsvm.py",
-     "pipelines/features/occurrences.py", "pipelines/core/store/sealed.py"],
+     "pipelines/features/tokens.py", "pipelines/core/store/sealed.py"],
 )  # fmt: skip
 def test_code_that_training_imports_in_any_subfolder_gives_another_version(checkout, path):
     before = digest_in(checkout, "training")

@@ -9,6 +9,7 @@ from pipelines.evaluation import check_rows, evaluate
 from pipelines.evaluation.scores import Scored
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.signatures import signatures
+from pipelines.features.views import View
 from pipelines.models.factories import fingerprint_svm, tfidf_logistic
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import load_dataset
@@ -26,7 +27,7 @@ def dataset(stores):
 class TwoModels:
     """Asks two models that read the same fingerprints, and one that reads texts."""
 
-    signed = 2, 40
+    signed = View(ngram_max=2)
 
     def __init__(self):
         self.asked = [fingerprint_svm(seed=1, ngram_max=2), fingerprint_svm(seed=2, ngram_max=2)]
@@ -51,7 +52,7 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
     assert sorted(read) == sorted(part.sha256 for part in dataset.snapshot.partitions)
-    everything = fingerprint(dataset.texts(every), ngram_max=2)
+    everything = fingerprint(dataset.texts(every), View(ngram_max=2))
     for side, rows in ((signed.held_out, held), (signed.trained_on, dataset.training_rows)):
         assert side.tolist() == signatures(everything.take(rows)).tolist()
     assert scored.labels.tolist() == dataset.label[held].tolist()

@@ -15,16 +15,17 @@ from pipelines.features.fingerprint_cache import (
     partition_fingerprints,
 )
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.views import View
 from pipelines.records.data import Partition
 from tests.support import sealing
 from tests.support.made.made_features import a_partition, a_snapshot, plain
 
-SIZE = {"ngram_max": 2, "bits": 40}
+VIEW = View(ngram_max=2)
 
 
 def signed(payload: bytes, partition: Partition) -> bytes:
     """An entry whose seal is right, whatever is in it."""
-    place = f"reviews/{cache_key(partition, **SIZE)}"
+    place = f"reviews/{cache_key(partition, VIEW)}"
     return sealing.seal(payload, kind="Features", place=place)
 
 
@@ -43,22 +44,22 @@ def lone_array() -> bytes:
 def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
     partition, texts = a_partition(stores, first=0)
     file = io.BytesIO()
-    with np.load(io.BytesIO(encode(fingerprint(texts, **SIZE), partition))) as arrays:
+    with np.load(io.BytesIO(encode(fingerprint(texts, VIEW), partition))) as arrays:
         np.savez(file, **{**arrays, "low": arrays["low"][1:], "high": arrays["high"][1:]})
 
-    stores.reviews.put(cache_key(partition, **SIZE), signed(file.getvalue(), partition))
+    stores.reviews.put(cache_key(partition, VIEW), signed(file.getvalue(), partition))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
-    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
+    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
 def test_fingerprints_are_computed_once_per_partition(stores):
     (first, _), (second, _) = a_partition(stores, first=0), a_partition(stores, first=6)
 
     uses = [
-        fill_cache(stores.reviews, a_snapshot(first), **SIZE),
-        fill_cache(stores.reviews, a_snapshot(first, second), **SIZE),
-        fill_cache(stores.reviews, a_snapshot(first, second), **SIZE),
+        fill_cache(stores.reviews, a_snapshot(first), VIEW),
+        fill_cache(stores.reviews, a_snapshot(first, second), VIEW),
+        fill_cache(stores.reviews, a_snapshot(first, second), VIEW),
     ]
 
     assert uses == [
@@ -72,24 +73,26 @@ def test_fingerprints_are_computed_once_per_partition(stores):
 def test_the_cached_fingerprints_are_the_computed_ones(stores, bits):
     partition, texts = a_partition(stores, first=0)
 
-    computed = partition_fingerprints(stores.reviews, partition, ngram_max=2, bits=bits)
-    cached = partition_fingerprints(stores.reviews, partition, ngram_max=2, bits=bits)
+    view = View(ngram_max=2, bits=bits)
 
-    assert plain(computed) == plain(cached) == plain(fingerprint(texts, ngram_max=2, bits=bits))
+    computed = partition_fingerprints(stores.reviews, partition, view)
+    cached = partition_fingerprints(stores.reviews, partition, view)
+
+    assert plain(computed) == plain(cached) == plain(fingerprint(texts, view))
 
 
 def test_progress_is_told_per_partition(stores):
     (first, _), (second, _) = a_partition(stores, first=0), a_partition(stores, first=6)
     seen: list[Partition] = []
 
-    fill_cache(stores.reviews, a_snapshot(first, second), **SIZE, on_partition=seen.append)
+    fill_cache(stores.reviews, a_snapshot(first, second), VIEW, on_partition=seen.append)
 
     assert seen == [first, second]
 
 
 def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
     parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
-    fill_cache(stores.reviews, a_snapshot(*parts[:2]), **SIZE)
+    fill_cache(stores.reviews, a_snapshot(*parts[:2]), VIEW)
     both_here = threading.Barrier(2, timeout=120)
     compute = fingerprint_cache.fingerprint
 
@@ -99,7 +102,7 @@ def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
 
     monkeypatch.setattr(fingerprint_cache, "fingerprint", meet)
     monkeypatch.setattr(fingerprint_cache.os, "sched_getaffinity", lambda _pid: {0, 1})
-    use = fill_cache(stores.reviews, a_snapshot(*parts), **SIZE)
+    use = fill_cache(stores.reviews, a_snapshot(*parts), VIEW)
 
     assert use == CacheUse(cached=2, computed=2)
 
@@ -109,17 +112,17 @@ def test_an_error_in_one_partition_is_not_lost_among_the_others(stores):
     stores.reviews.delete(parts[1].key)
 
     with pytest.raises(ObjectMissingError, match=parts[1].sha256[:12]):
-        fill_cache(stores.reviews, a_snapshot(*parts), **SIZE)
+        fill_cache(stores.reviews, a_snapshot(*parts), VIEW)
 
 
 def test_a_cached_entry_may_be_deleted_at_any_time(stores):
     partition, texts = a_partition(stores, first=0)
-    fill_cache(stores.reviews, a_snapshot(partition), **SIZE)
+    fill_cache(stores.reviews, a_snapshot(partition), VIEW)
 
-    stores.reviews.delete(cache_key(partition, **SIZE))
+    stores.reviews.delete(cache_key(partition, VIEW))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
-    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
+    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
 def changed_at(share: float):
@@ -147,48 +150,48 @@ def changed_at(share: float):
 )
 def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
     (partition, texts), (foreign, _) = a_partition(stores, first=0), a_partition(stores, first=6)
-    fill_cache(stores.reviews, a_snapshot(partition, foreign), **SIZE)
-    fill_cache(stores.reviews, a_snapshot(partition), ngram_max=1, bits=40)
+    fill_cache(stores.reviews, a_snapshot(partition, foreign), VIEW)
+    fill_cache(stores.reviews, a_snapshot(partition), View(ngram_max=1))
     entries = [
-        stores.reviews.get(cache_key(partition, **SIZE)),
-        stores.reviews.get(cache_key(foreign, **SIZE)),
-        stores.reviews.get(cache_key(partition, ngram_max=1, bits=40)),
+        stores.reviews.get(cache_key(partition, VIEW)),
+        stores.reviews.get(cache_key(foreign, VIEW)),
+        stores.reviews.get(cache_key(partition, View(ngram_max=1))),
     ]
-    stores.reviews.put(cache_key(partition, **SIZE), spoil(*entries))
+    stores.reviews.put(cache_key(partition, VIEW), spoil(*entries))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
 
-    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
-    assert stores.reviews.get(cache_key(partition, **SIZE)) == entries[0]
+    assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
+    assert stores.reviews.get(cache_key(partition, VIEW)) == entries[0]
 
 
 @pytest.mark.parametrize("payload", [b"", b"PK\3\4 no zip file", pickled(), lone_array()])
 def test_a_signed_entry_that_holds_no_fingerprints_is_computed_again(stores, payload):
     partition, texts = a_partition(stores, first=0)
-    stores.reviews.put(cache_key(partition, **SIZE), signed(payload, partition))
+    stores.reviews.put(cache_key(partition, VIEW), signed(payload, partition))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
 
-    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
+    assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
 @pytest.mark.attack
 def test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned(stores):
     (partition, texts), (_, others) = a_partition(stores, first=0), a_partition(stores, first=6)
-    forged = encode(fingerprint(others, **SIZE), partition)
+    forged = encode(fingerprint(others, VIEW), partition)
     line = b'{"key_id":"","kind":"Features","place":"","signature":""}\n'
-    stores.reviews.put(cache_key(partition, **SIZE), line + forged)
+    stores.reviews.put(cache_key(partition, VIEW), line + forged)
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, **SIZE)
+    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
 
-    assert plain(fingerprints) == plain(fingerprint(texts, **SIZE))
+    assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
 def test_an_entry_with_another_number_of_rows_is_not_taken(stores):
     partition, texts = a_partition(stores, first=0)
-    short = encode(fingerprint(texts[:-1], **SIZE), partition)
+    short = encode(fingerprint(texts[:-1], VIEW), partition)
 
-    assert decode(short, partition, **SIZE) is None
+    assert decode(short, partition, VIEW) is None
 
 
 def test_fingerprints_of_a_partition_that_was_changed_are_refused(stores):
@@ -196,4 +199,4 @@ def test_fingerprints_of_a_partition_that_was_changed_are_refused(stores):
     stores.reviews.put(partition.key, stores.reviews.get(other.key)[: partition.size_bytes])
 
     with pytest.raises(DigestMismatchError, match="was changed after it was recorded"):
-        partition_fingerprints(stores.reviews, partition, **SIZE)
+        partition_fingerprints(stores.reviews, partition, VIEW)

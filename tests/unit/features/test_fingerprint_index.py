@@ -7,16 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.features.fingerprint_index import FingerprintIndex, known_columns, presence
-from pipelines.features.fingerprints import Fingerprints
-
-SETS = st.lists(st.sets(st.integers(0, 30) | st.integers(2**40 - 5, 2**40 - 1)), max_size=12)
-
-
-def some_reviews(sets: list[set[int]], bits: int = 40) -> Fingerprints:
-    ids = [fp for review in sets for fp in sorted(review)]
-    lengths = [len(review) for review in sets]
-    return Fingerprints(np.array(ids, np.uint64), np.array(lengths, np.int64), 1, bits)
+from pipelines.features.fingerprint_index import FingerprintIndex, known_marks
+from tests.support.made.made_features import LATE, MARKED_SETS, some_reviews, values_of
 
 
 @settings(max_examples=150, deadline=None)
@@ -49,12 +41,13 @@ def test_the_index_finds_all_whether_or_not_a_column_fits_beside_a_fingerprint(b
 
 
 @settings(max_examples=150, deadline=None)
-@given(SETS, SETS)
+@given(MARKED_SETS, MARKED_SETS)
 def test_looking_reviews_up_marks_what_is_known(known_sets, sets):
     vocabulary = sorted(set().union(*known_sets))
     index = FingerprintIndex(np.array(vocabulary, np.uint64), 40)
 
-    columns, bounds = known_columns(index, some_reviews(sets))
+    marks = known_marks(index, some_reviews(sets))
 
-    marks = presence(columns, bounds, len(vocabulary)).toarray()
-    assert marks.tolist() == [[float(fp in review) for fp in vocabulary] for review in sets]
+    matrix = marks.matrix(len(vocabulary), LATE)
+    assert matrix.toarray().tolist() == values_of(sets, vocabulary)
+    assert matrix.dtype == np.float32

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Container
+from fractions import Fraction
 from itertools import product
 from unittest.mock import patch
 
@@ -12,13 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.features import fingerprints
-from pipelines.features.fingerprints import (
-    FEATURIZER_VERSION,
-    MAX_REVIEW_BYTES,
-    Fingerprints,
-    fingerprint,
-)
+from pipelines.features import tokens
+from pipelines.features.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
+from pipelines.features.ngram_texts import spelled
+from pipelines.features.tokens import MAX_REVIEW_BYTES
+from pipelines.features.views import View
 
 WORD = rb"[A-Za-z0-9_\x80-\xff]+"
 TOKEN = re.compile(WORD + rb"(?:'" + WORD + rb')*|[!?.,;:()"*-]')
@@ -34,11 +34,19 @@ TRICKY = st.lists(st.sampled_from(PIECES)).map("".join)
 TAGS = st.lists(st.sampled_from(MARKUP + BLANKS)).map("".join)
 ANY = st.text(st.characters(exclude_categories=[]))
 REVIEWS = st.lists(TRICKY | TAGS | ANY, max_size=8)
+VIEWS = st.builds(
+    View,
+    ngram_max=st.integers(1, 4),
+    bits=st.sampled_from([16, 32, 40, 44]),
+    gap_max=st.integers(0, 3),
+    prefix_bytes=st.sampled_from([0, 0, 1, 2, 5]),
+)
 
 
-def reference_tokens(text: str) -> list[bytes]:
+def reference_tokens(text: str, prefix_bytes: int = 0) -> list[bytes]:
     review = text.encode("utf-8", "replace")[: 256 * 1024]
-    return [token.lower() for token in TOKEN.findall(BREAK.sub(b" ", review))]
+    tokens = [token.lower() for token in TOKEN.findall(BREAK.sub(b" ", review))]
+    return [token[: prefix_bytes or None] for token in tokens]
 
 
 def mixed(number: int) -> int:
@@ -62,6 +70,11 @@ def ngram_hash(ngram: tuple[bytes, ...]) -> int:
     return value
 
 
+def gap_hash(first: bytes, second: bytes, gap: int) -> int:
+    value = token_hash(first) * 0x9FB21C651E98DF25 + token_hash(second) * (2 * (16 + gap) + 1)
+    return mixed(value % 2**64)
+
+
 def reference_ngrams(text: str, ngram_max: int = 3) -> set[tuple[bytes, ...]]:
     tokens = reference_tokens(text)
     starts = range(len(tokens))
@@ -69,12 +82,43 @@ def reference_ngrams(text: str, ngram_max: int = 3) -> set[tuple[bytes, ...]]:
     return {tuple(tokens[at : at + size]) for size in sizes for at in starts[: 1 - size or None]}
 
 
+def reference_marks(text: str, view: View) -> dict[int, bool]:
+    """Each fingerprint of a text, and whether an n-gram of it has its middle in the last eighth."""
+    tokens = reference_tokens(text, view.prefix_bytes)
+    found: dict[int, bool] = {}
+    for start in range(len(tokens)):
+        hashes = [
+            (ngram_hash(tuple(tokens[start : start + size])), size)
+            for size in range(1, view.ngram_max + 1)
+            if start + size <= len(tokens)
+        ] + [
+            (gap_hash(tokens[start], tokens[start + gap + 1], gap), gap + 2)
+            for gap in range(1, view.gap_max + 1)
+            if start + gap + 1 < len(tokens)
+        ]
+        for value, span in hashes:
+            middle = Fraction(2 * start + span - 1, 2)
+            is_late = 8 * middle // len(tokens) == 7
+            own_id = value >> (64 - view.bits)
+            found[own_id] = found.get(own_id, False) or is_late
+    return found
+
+
 def reference_ids(text: str, ngram_max: int = 3, bits: int = 40) -> list[int]:
-    return sorted({ngram_hash(ngram) >> (64 - bits) for ngram in reference_ngrams(text, ngram_max)})
+    return sorted(reference_marks(text, View(ngram_max=ngram_max, bits=bits)))
 
 
 def per_review(prints: Fingerprints) -> list[list[int]]:
     return [ids.tolist() for ids in np.split(prints.ids, prints.bounds()[1:-1])][: len(prints)]
+
+
+def marks_per_review(prints: Fingerprints) -> list[dict[int, bool]]:
+    parts = (np.split(array, prints.bounds()[1:-1]) for array in (prints.ids, prints.is_late))
+    marks = [
+        dict(zip(ids.tolist(), late.tolist(), strict=True))
+        for ids, late in zip(*parts, strict=True)
+    ]
+    return marks[: len(prints)]
 
 
 def words(count: int, *, vocabulary: int, seed: int = 0) -> str:
@@ -86,14 +130,76 @@ def words(count: int, *, vocabulary: int, seed: int = 0) -> str:
 
 
 @settings(max_examples=150, deadline=None)
-@given(REVIEWS, st.integers(1, 4), st.sampled_from([16, 32, 40, 44]))
-@example(["", "a", ""], 3, 40)
-@example(["it's", "'it", "it'", "'", "a'b'c", "a''b", "é'é"], 2, 40)
-@example(["< br<br />>", "<br<br />/>", "<<br />br>", "<b<br />r>", "a'<br />'b"], 3, 40)
-def test_every_review_equals_the_slow_reference(texts, ngram_max, bits):
-    prints = fingerprint(texts, ngram_max=ngram_max, bits=bits)
+@given(REVIEWS, VIEWS)
+@example(["", "a", ""], View())
+@example(["it's", "'it", "it'", "'", "a'b'c", "a''b", "é'é"], View(ngram_max=2))
+@example(["< br<br />>", "<br<br />/>", "<<br />br>", "<b<br />r>", "a'<br />'b"], View())
+@example(["a b a b a b a b", "wonderful wonderfully"], View(4, gap_max=2, prefix_bytes=5))
+def test_every_review_equals_the_slow_reference(texts, view):
+    prints = fingerprint(texts, view)
 
-    assert per_review(prints) == [reference_ids(text, ngram_max, bits) for text in texts]
+    assert marks_per_review(prints) == [reference_marks(text, view) for text in texts]
+    assert all(sorted(ids) == ids for ids in per_review(prints))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=60), VIEWS)
+@example([0] * 16, View())
+@example([*range(6), *range(6), 0], View(gap_max=3))
+def test_what_is_in_the_last_eighth_is_late_also_if_it_was_earlier(words, view):
+    text = " ".join(f"w{number}" for number in words)
+
+    prints = fingerprint([text], view)
+
+    assert marks_per_review(prints) == [reference_marks(text, view)]
+
+
+@pytest.mark.parametrize(("count", "late"), [(7, 0), (8, 1), (15, 1), (16, 2), (80, 10), (81, 10)])
+def test_the_last_eighth_of_the_tokens_is_late(count, late):
+    text = " ".join(f"w{number}" for number in range(count))
+
+    prints = fingerprint([text], View(ngram_max=1))
+
+    assert prints.is_late.sum() == late
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS, VIEWS)
+def test_an_ngram_is_spelled_as_the_tokens_that_were_hashed(texts, view):
+    for text in texts:
+        prints, names = spelled(text, view)
+
+        assert marks_per_review(prints) == [reference_marks(text, view)]
+        for own_id, name in zip(prints.ids.tolist(), names, strict=True):
+            assert own_id in spelled_ids(name, view)
+
+
+def spelled_ids(name: str, view: View) -> Container[int]:
+    """The fingerprints of all n-grams that are written like this, lost bytes aside."""
+    if "\ufffd" in name:
+        return AnyId()
+    parts = name.split(" ")
+    tokens = [part.removesuffix("*").encode() if view.prefix_bytes else part.encode()
+              for part in parts]  # fmt: skip
+    if "[...]" in parts:
+        gap = parts.count("[...]")
+        return {gap_hash(tokens[0], tokens[-1], gap) >> (64 - view.bits)}
+    return {ngram_hash(tuple(tokens)) >> (64 - view.bits)}
+
+
+class AnyId:
+    def __contains__(self, own_id: int) -> bool:
+        return True
+
+
+def test_ngrams_are_spelled_in_lower_case_with_gaps_and_cuts_shown():
+    _, names = spelled("Not a Wonderful film", View(ngram_max=2, gap_max=1, prefix_bytes=5))
+
+    assert set(names) == {
+        "not", "a", "wonde*", "film",
+        "not a", "a wonde*", "wonde* film",
+        "not [...] wonde*", "a [...] film",
+    }  # fmt: skip
 
 
 @settings(max_examples=100, deadline=None)
@@ -101,7 +207,7 @@ def test_every_review_equals_the_slow_reference(texts, ngram_max, bits):
 def test_where_a_block_ends_changes_nothing(texts, block_bytes):
     whole = fingerprint(texts)
 
-    with patch.object(fingerprints, "BLOCK_BYTES", block_bytes):
+    with patch.object(tokens, "BLOCK_BYTES", block_bytes):
         in_blocks = fingerprint(texts)
 
     assert per_review(in_blocks) == per_review(whole)
@@ -114,13 +220,13 @@ def test_a_batch_equals_its_reviews_one_by_one(texts):
 
     alone = [fingerprint([text]) for text in texts]
 
-    assert per_review(batch) == [prints.ids.tolist() for prints in alone]
+    assert marks_per_review(batch) == [marks_per_review(prints)[0] for prints in alone]
 
 
 def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():
     texts = ["".join(parts) for size in range(5) for parts in product(MARKUP, repeat=size)]
 
-    prints = fingerprint(texts, ngram_max=2)
+    prints = fingerprint(texts, View(ngram_max=2))
 
     assert len(texts) == 7_381
     differing = [
@@ -145,7 +251,7 @@ def test_unusual_blanks_in_a_tag_count_as_the_slow_reference_says(blank, tag):
 def test_a_tag_that_256_kib_cut_equals_the_slow_reference(tag):
     texts = ["a" * (MAX_REVIEW_BYTES - kept) + tag for kept in range(len(tag) + 2)]
 
-    prints = fingerprint(texts, ngram_max=2)
+    prints = fingerprint(texts, View(ngram_max=2))
 
     assert per_review(prints) == [reference_ids(text, 2) for text in texts]
 
@@ -202,7 +308,7 @@ def test_what_lies_beyond_256_kib_is_not_read():
 def test_tokens_are_words_and_marks(text, tokens):
     expected = sorted(token_hash(token.encode("latin-1")) >> 24 for token in set(tokens))
 
-    assert fingerprint([text], ngram_max=1).ids.tolist() == expected
+    assert fingerprint([text], View(ngram_max=1)).ids.tolist() == expected
 
 
 @pytest.mark.parametrize("tag", ["<br />", "<br>", "<BR/>", "< Br  / >", "<br\n/>", "<br /><br />"])
@@ -250,9 +356,9 @@ def test_an_iterator_is_read_once_and_in_order():
 
 
 def test_the_version_names_these_fingerprints():
-    ids = fingerprint(["It's GOOD,<br />\u00e9tonnant!"], ngram_max=2).ids
+    ids = fingerprint(["It's GOOD,<br />\u00e9tonnant!"], View(ngram_max=2)).ids
 
-    assert FEATURIZER_VERSION == "fp1"
+    assert FEATURIZER_VERSION == "fp2"
     # Other numbers mean other features: models trained before cannot read them. New version!
     assert ids.tolist() == [
         36246026164,
@@ -283,7 +389,7 @@ def test_sixteen_bits_collide_as_often_as_chance_says():
     text = words(20_000, vocabulary=2_000, seed=1)
     ngram_count, slots = len(reference_ngrams(text, 2)), 2**16
 
-    distinct = len(fingerprint([text], ngram_max=2, bits=16).ids)
+    distinct = len(fingerprint([text], View(ngram_max=2, bits=16)).ids)
 
     expected = slots * (1 - (1 - 1 / slots) ** ngram_count)
     assert distinct == pytest.approx(expected, rel=0.01)
@@ -299,7 +405,7 @@ def test_taking_rows_equals_reading_those_reviews(texts, data):
 
     taken = fingerprint(texts).take(rows)
 
-    assert per_review(taken) == per_review(fingerprint(texts[row] for row in rows))
+    assert marks_per_review(taken) == marks_per_review(fingerprint(texts[row] for row in rows))
 
 
 def test_a_mask_takes_the_rows_it_marks():
@@ -332,9 +438,9 @@ def test_parts_joined_equal_the_whole():
 
 
 def test_parts_made_differently_cannot_be_joined():
-    parts = [fingerprint(["a"], ngram_max=2), fingerprint(["a"], ngram_max=3)]
+    parts = [fingerprint(["a"], View(ngram_max=size)) for size in (2, 3)]
 
-    with pytest.raises(ValueError, match=r"found \[\(2, 40\), \(3, 40\)\]"):
+    with pytest.raises(ValueError, match=r"found \[View\(ngram_max=2.*View\(ngram_max=3"):
         Fingerprints.concat(parts)
 
 
@@ -344,19 +450,27 @@ def test_no_parts_cannot_be_joined():
 
 
 def test_lengths_must_add_up():
+    two, late = np.array([1, 2], np.uint64), np.zeros(2, np.bool_)
+
     with pytest.raises(ValueError, match="add up to 3, but there are 2 ids"):
-        Fingerprints(np.array([1, 2], np.uint64), np.array([1, 2], np.int64))
+        Fingerprints(two, late, np.array([1, 2], np.int64))
+    with pytest.raises(ValueError, match="2 ids and 1 marks of late ones"):
+        Fingerprints(two, late[:1], np.array([1, 1], np.int64))
 
 
 # ------------------------------------------------------------------ refusals
 
 
 @pytest.mark.parametrize(
-    "setting", [{"ngram_max": 0}, {"ngram_max": 9}, {"bits": 15}, {"bits": 45}]
-)
+    "setting",
+    [
+        {"ngram_max": 0}, {"ngram_max": 9}, {"bits": 15}, {"bits": 45},
+        {"gap_max": -1}, {"gap_max": 9}, {"prefix_bytes": -1}, {"prefix_bytes": 65},
+    ],
+)  # fmt: skip
 def test_a_setting_out_of_range_is_refused(setting):
     with pytest.raises(ValueError, match="must be from"):
-        fingerprint(["a"], **setting)
+        fingerprint(["a"], View(**setting))
 
 
 def test_one_text_is_not_taken_for_many_letters():

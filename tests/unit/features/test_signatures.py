@@ -83,7 +83,7 @@ def test_no_reviews_at_all_are_no_copies():
 
 def test_a_cell_holds_the_low_bits_of_its_smallest_fingerprint():
     prints = fingerprint([a_review(1)])
-    cells = (prints.ids >> np.uint64(prints.bits - 5)).astype(int)
+    cells = (prints.ids >> np.uint64(prints.view.bits - 5)).astype(int)
 
     (signature,) = signatures(prints)
 

@@ -109,7 +109,7 @@ def test_a_file_holds_no_date_and_no_address():
 def test_the_lookup_table_is_not_stored():
     copy = load_model(dump_model(a_model()))
 
-    assert set(vars(copy["fingerprints"])) == {"ngram_max", "min_df", "bits", "vocabulary_"}
+    assert "_index" not in vars(copy["fingerprints"])
 
 
 class Canary:
@@ -199,7 +199,7 @@ def test_a_schema_that_is_none_is_refused(schema):
 
 def test_a_changed_byte_is_noticed():
     blob = bytearray(dump_model(a_model()))
-    coefficients = blob.index(b"NUMPY") + 200
+    coefficients = blob.index(b"NUMPY") + 140
     blob[coefficients] ^= 1
 
     with pytest.raises(ModelFormatError, match="Bad CRC-32"):

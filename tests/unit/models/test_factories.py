@@ -13,14 +13,17 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from benchmarks.lecture_notebook import lecture_notebook
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import (
-    fingerprint_parameters,
     fingerprint_sgd,
     fingerprint_svm,
     reads_fingerprints,
     tfidf_logistic,
+    view_of,
+    views_of,
 )
+from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import LogCountRatio
 from pipelines.models.vectorizer import FingerprintVectorizer
 from tests.support.made.made_models import LABELS, TEXTS, a_model
@@ -33,6 +36,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_scikit_learn_finds_no_fault_with_the_ratio():
     check_estimator(LogCountRatio(), on_skip=None)
+
+
+@pytest.mark.parametrize("reader", [FingerprintVectorizer(), HashedColumns()])
+def test_scikit_learn_finds_no_fault_in_what_it_can_ask_of_a_reader_of_texts(reader):
+    check_estimator(reader, on_skip=None)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def test_a_clone_has_the_same_settings_and_nothing_learned(estimator):
 def test_settings_can_be_changed_through_the_pipeline():
     model = fingerprint_sgd(seed=1).set_params(fingerprints__ngram_max=1, ratio__alpha=2.0)
 
-    assert fingerprint_parameters(model) == (1, 40)
+    assert view_of(model) == View(ngram_max=1)
     assert model["ratio"].alpha == 2.0
 
 
@@ -67,7 +75,7 @@ def test_the_vocabulary_is_what_occurs_in_two_of_three_reviews():
     vectorizer = FingerprintVectorizer(ngram_max=2).fit(texts)
 
     # good (3 reviews), film (2) and "good film" (2) stay; cast, "good cast", "good good" go.
-    expected = fingerprint(["good film"], ngram_max=2).ids
+    expected = fingerprint(["good film"], View(ngram_max=2)).ids
     assert vectorizer.vocabulary_.tolist() == expected.tolist()
 
 
@@ -119,11 +127,11 @@ def test_min_df_must_be_positive():
 
 @pytest.mark.parametrize("setting", [{"ngram_max": 2}, {"bits": 32}])
 def test_fingerprints_made_for_another_model_are_refused(setting):
-    foreign = fingerprint(TEXTS, **setting)
+    foreign = fingerprint(TEXTS, View(**setting))
 
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
+    with pytest.raises(ValueError, match=r"reads View\(ngram_max=3, bits=40.*Compute them again"):
         FingerprintVectorizer().fit(foreign)
-    with pytest.raises(ValueError, match=r"this model reads \(3, 40\). Compute them again"):
+    with pytest.raises(ValueError, match=r"reads View\(ngram_max=3, bits=40.*Compute them again"):
         FingerprintVectorizer().fit(TEXTS).transform(foreign)
 
 
@@ -204,7 +212,7 @@ def test_the_lecture_model_has_the_notebook_settings():
 
 
 def test_fitting_on_fingerprints_equals_fitting_on_texts():
-    prints = fingerprint(TEXTS, ngram_max=2)
+    prints = fingerprint(TEXTS, View(ngram_max=2))
 
     from_prints = fingerprint_svm(seed=7, ngram_max=2).fit(prints, LABELS)
 
@@ -217,7 +225,7 @@ def test_predictions_do_not_depend_on_company_or_form():
     batch = model.predict_proba(texts)
 
     alone = np.vstack([model.predict_proba([text]) for text in texts])
-    from_prints = model.predict_proba(fingerprint(texts, ngram_max=2))
+    from_prints = model.predict_proba(fingerprint(texts, View(ngram_max=2)))
     np.testing.assert_allclose(alone, batch, rtol=0, atol=1e-12)
     np.testing.assert_allclose(from_prints, batch, rtol=0, atol=1e-12)
 
@@ -226,11 +234,12 @@ def test_a_model_says_which_fingerprints_it_reads():
     model = fingerprint_sgd(seed=1, ngram_max=2)
 
     assert reads_fingerprints(model)
-    assert fingerprint_parameters(model) == (2, 40)
+    assert view_of(model) == View(ngram_max=2)
 
 
 def test_a_model_of_texts_reads_no_fingerprints():
     assert not reads_fingerprints(tfidf_logistic(seed=1))
+    assert views_of(tfidf_logistic(seed=1)) == ()
     assert not reads_fingerprints(None)
     with pytest.raises(TypeError, match="reads texts"):
-        fingerprint_parameters(tfidf_logistic(seed=1))
+        view_of(tfidf_logistic(seed=1))

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
+from sklearn.utils.estimator_checks import check_estimator
 
 from pipelines.models.log_count_ratio import log_count_ratio, weigh
 from pipelines.models.nbsvm import NaiveBayesSvm, scaled
@@ -124,7 +125,9 @@ def test_a_seed_is_the_only_difference_between_two_fits():
 
 @pytest.mark.parametrize(("labels", "classes"), [([1, 1, 1], "1 class"), ([0, 1, 2], "3 classes")])
 def test_two_classes_are_needed(labels, classes):
-    with pytest.raises(ValueError, match=f"reviews of two classes, found {classes}"):
+    with pytest.raises(
+        ValueError, match=f"Only binary classification.*two classes, found {classes}"
+    ):
         NaiveBayesSvm().fit(sparse.csr_array(np.eye(3, dtype=np.float32)), labels)
 
 
@@ -141,9 +144,49 @@ def test_smoothing_must_be_positive(alpha):
         NaiveBayesSvm(alpha=alpha).fit(sparse.csr_array(np.eye(2)), [0, 1])
 
 
-def test_counts_below_zero_are_refused():
-    with pytest.raises(ValueError, match="Negative values"):
-        NaiveBayesSvm().fit(sparse.csr_array(-np.eye(4)), [0, 1, 0, 1])
+def test_a_row_has_a_feature_that_is_above_zero_however_much():
+    values = np.array([[1, -2, 1.5], [0.5, 0, 0], [0, 3, 1]], np.float32)
+
+    ratio = log_count_ratio(sparse.csr_array(values), np.array([True, True, False]), 1.0)
+
+    ones = sparse.csr_array((values > 0).astype(np.float32))
+    assert ratio.tolist() == log_count_ratio(ones, np.array([True, True, False]), 1.0).tolist()
+
+
+def test_a_floor_moves_each_ratio_away_from_zero():
+    presence, is_second = noisy_rows(80, seed=11)[0], np.arange(80) % 3 == 0
+
+    plain, floored = (log_count_ratio(presence, is_second, 1.0, floor) for floor in (0.0, 0.25))
+
+    expected = [value + 0.25 * np.sign(value) for value in plain.tolist()]
+    np.testing.assert_allclose(floored, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [-0.1, float("nan"), float("inf")])
+def test_a_floor_below_zero_or_without_end_is_refused(floor):
+    with pytest.raises(ValueError, match="floor must not be negative"):
+        NaiveBayesSvm(floor=floor).fit(sparse.csr_array(np.eye(2)), [0, 1])
+
+
+@pytest.mark.parametrize("averaged", [0, 9])
+def test_only_passes_that_there_are_can_be_averaged(averaged):
+    with pytest.raises(ValueError, match=f"averaged must be from 1 to epochs=8, got {averaged}"):
+        NaiveBayesSvm(averaged=averaged).fit(sparse.csr_array(np.eye(2)), [0, 1])
+
+
+def test_dropout_makes_another_fit_and_the_same_one_every_time():
+    rows, labels = noisy_rows(200, seed=12)
+
+    first, same, without = (
+        NaiveBayesSvm(dropout=share).fit(rows, labels) for share in (0.5, 0.5, 0.0)
+    )
+
+    assert first.coef_.tobytes() == same.coef_.tobytes()
+    assert np.abs(first.coef_ - without.coef_).max() > 0.01
+
+
+def test_scikit_learn_finds_no_fault():
+    check_estimator(NaiveBayesSvm(), on_skip=None)
 
 
 def test_asking_before_fitting_says_so():

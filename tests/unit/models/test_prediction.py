@@ -7,6 +7,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.views import View
 from pipelines.models import prediction
 from pipelines.models.artefacts import dump_model, load_model
 from pipelines.models.factories import fingerprint_sgd, fingerprint_svm, tfidf_logistic
@@ -30,7 +31,7 @@ def test_a_review_has_the_same_bits_alone_in_a_batch_and_as_fingerprints(monkeyp
 
     batch = positive_probability(model, READ)
     alone = [positive_probability(model, [text])[0] for text in READ]
-    prints = positive_probability(model, fingerprint(READ, ngram_max=2))
+    prints = positive_probability(model, fingerprint(READ, View(ngram_max=2)))
     monkeypatch.setattr(prediction, "CHUNK_CHARACTERS", 40)
     in_many_threads = positive_probability(model, READ)
 

@@ -12,13 +12,14 @@ from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.record import sha256_of
 from pipelines.evaluation.slices import COLUMNS, Described
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import Loader, ids_digest, load_dataset
 from pipelines.training.split import is_holdout
 from tests.support.made.made_features import a_partition, a_snapshot, plain
 
-SIZE = {"ngram_max": 2, "bits": 40}
+VIEW = View(ngram_max=2)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,11 @@ def test_what_is_asked_for_is_found_whatever_the_partitions(stores, rows):
     parts, texts = zip(*(a_partition(stores, first=6 * number) for number in range(2)), strict=True)
     dataset = load_dataset(stores.reviews, a_snapshot(*parts))
 
-    cached = dataset.fingerprints(np.array(rows, np.int64), **SIZE)
+    cached = dataset.fingerprints(np.array(rows, np.int64), VIEW)
 
     every = [text for part in texts for text in part]
     chosen = [every[row] for row in rows]
-    assert plain(cached) == plain(fingerprint(chosen, **SIZE))
+    assert plain(cached) == plain(fingerprint(chosen, VIEW))
     assert dataset.texts(np.array(rows, np.int64)) == chosen
     described = Described.of_tables(dataset.tables(np.array(rows, np.int64), COLUMNS))
     assert described.lengths.tolist() == [len(text) for text in chosen]
@@ -171,8 +172,8 @@ def test_a_text_seen_before_is_left_out_of_the_later_partition(stores):
     )
     dataset = load_dataset(stores.reviews, a_snapshot(first, second))
 
-    parts = list(dataset.fingerprints_by_partition(np.arange(9), **SIZE))
+    parts = list(dataset.fingerprints_by_partition(np.arange(9), VIEW))
 
     assert [rows.tolist() for rows, _ in parts] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
-    assert plain(parts[0][1]) == plain(fingerprint(texts, **SIZE))
-    assert plain(parts[1][1]) == plain(fingerprint(later[3:], **SIZE))
+    assert plain(parts[0][1]) == plain(fingerprint(texts, VIEW))
+    assert plain(parts[1][1]) == plain(fingerprint(later[3:], VIEW))

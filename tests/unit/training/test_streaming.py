@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model, load_model
 from pipelines.models.factories import fingerprint_stream
 from pipelines.models.hashed_columns import HashedColumns
@@ -17,6 +18,7 @@ from pipelines.models.prediction import positive_probability, scorer_of
 from pipelines.simulation.made_up import make_reviews
 from pipelines.training import folds, search, streaming
 from pipelines.training.streaming import fit_streamed
+from tests.support.made.made_features import some_reviews
 from tests.support.made.made_searches import SomeReviews, a_plan, quiet
 
 STREAM = {
@@ -30,11 +32,11 @@ class Partitioned(SomeReviews):
     """Reviews in partitions of 70."""
 
     def fingerprints_by_partition(
-        self, rows: np.ndarray, *, ngram_max: int, bits: int
+        self, rows: np.ndarray, view: View
     ) -> Iterator[tuple[np.ndarray, Fingerprints]]:
         for start in range(0, len(self.label), 70):
             mine = rows[(rows >= start) & (rows < start + 70)]
-            yield mine, self.fingerprints(mine, ngram_max=ngram_max, bits=bits)
+            yield mine, self.fingerprints(mine, view)
 
 
 def some(count: int, seed: int) -> Partitioned:
@@ -55,12 +57,14 @@ def streamed(reviews: Partitioned, seed: int = 1):
 
 
 def test_a_column_is_the_first_bits_of_the_fingerprint():
-    prints = Fingerprints(np.array([0, 5 << 36, (15 << 36) + 3], np.uint64), np.array([2, 1]), 1)
+    prints = some_reviews([{0: False, 5 << 36: True}, {(15 << 36) + 3: False}])
 
-    ones = HashedColumns(ngram_max=1, column_bits=4).fit(None).transform(prints)
+    columns = HashedColumns(ngram_max=1, column_bits=4, late_weight=1.5).fit(None)
 
-    assert ones.toarray().nonzero()[1].tolist() == [0, 5, 15]
-    assert ones.shape == (2, 16)
+    matrix = columns.transform(prints)
+    assert matrix.toarray().nonzero()[1].tolist() == [0, 5, 15]
+    assert matrix.data.tolist() == [1, 1.5, 1]
+    assert matrix.shape == (2, 16)
 
 
 @pytest.mark.parametrize("column_bits", [0, 31, 33])
@@ -101,7 +105,7 @@ def test_blocks_hold_every_review_once_and_are_bounded(reviews, monkeypatch):
 
     assert np.concatenate([mine for mine, _ in blocks]).tolist() == rows.tolist()
     assert max(len(mine) for mine, _ in blocks) <= 64
-    whole = fingerprint(reviews.texts(rows), ngram_max=2)
+    whole = fingerprint(reviews.texts(rows), View(ngram_max=2))
     assert np.concatenate([part.ids for _, part in blocks]).tolist() == whole.ids.tolist()
 
 

@@ -49,7 +49,7 @@ def checked(rows: list[dict[str, Any]]) -> Checked:
 
 def knowing(texts: Sequence[str]) -> History:
     """As if these texts had been accepted before."""
-    grams = fingerprint(texts, ngram_max=signatures.NGRAM_MAX, bits=signatures.BITS)
+    grams = fingerprint(texts, signatures.VIEW)
     keys = signatures.text_keys([text_id(text) for text in texts])
     return replace(empty("2026-01-05"), known=Known(np.sort(keys), signatures.signatures(grams)))
 

@@ -1,0 +1,127 @@
+"""Find and hash the tokens of a block of reviews, many megabytes per second, with numpy alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.features.views import mix
+
+MAX_REVIEW_BYTES = 1 << 18
+"""Bytes of UTF-8 that are read of a review: 256 KiB."""
+
+BLOCK_BYTES = MAX_REVIEW_BYTES
+
+_SEPARATOR, _WORD, _MARK, _APOSTROPHE = range(4)
+_MARKS = b'!?.,;:()"*-'
+_BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: linear on any input
+
+_BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
+
+
+def _byte_kinds() -> NDArray[np.uint8]:
+    kinds = np.full(256, _SEPARATOR, np.uint8)
+    kinds[128:] = _WORD
+    kinds[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
+    kinds[list(_MARKS)] = _MARK
+    kinds[ord("'")] = _APOSTROPHE
+    return kinds
+
+
+def _powers(base: int) -> NDArray[np.uint64]:
+    """``base**i`` modulo 2**64 for each position ``i`` of the longest block."""
+    factors = np.full(BLOCK_BYTES + 4, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)
+
+
+_KINDS = _byte_kinds()
+_VALUES = np.frombuffer(bytes(range(256)).lower(), np.uint8).astype(np.uint64) + np.uint64(1)
+_POWERS = _powers(_BASE)
+_INVERSE_POWERS = _powers(pow(_BASE, -1, 2**64))
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The tokens of a block of reviews, one review after the other.
+
+    Attributes
+    ----------
+    block : ndarray of uint8
+        The bytes of the reviews.
+    starts, ends : ndarray of intp, shape (n_tokens,)
+        Position of each token's first and last byte; of a prefix, if only that is read.
+    rows : ndarray of intp, shape (n_tokens,)
+        The review of each token.
+    hashes : ndarray of uint64, shape (n_tokens,)
+    """
+
+    block: NDArray[np.uint8]
+    starts: NDArray[np.intp]
+    ends: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    hashes: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, reviews: list[bytes], *, prefix_bytes: int = 0) -> Tokens:
+        """Return the tokens of reviews from `blocks`; 0 reads whole tokens."""
+        # Separators around every review: no token, and no look at a neighbour, crosses an edge.
+        block = np.frombuffer(b"\n".join([b"", *reviews, b""]), np.uint8)
+        starts, ends = _token_bounds(block)
+        if prefix_bytes:
+            ends = np.minimum(ends, starts + (prefix_bytes - 1))
+        review_ends = np.cumsum([len(review) + 1 for review in reviews])
+        rows = np.searchsorted(review_ends, starts)
+        return cls(block, starts, ends, rows, _token_hashes(block, starts, ends))
+
+
+def blocks(texts: Iterable[str]) -> Iterator[list[bytes]]:
+    """Group encoded reviews, each with one separator, into blocks of at most ``BLOCK_BYTES``."""
+    block: list[bytes] = []
+    size = 0
+    for row, text in enumerate(texts):
+        review = _encode(text, row)
+        if block and size + len(review) + 1 > BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+        block.append(review)
+        size += len(review) + 1
+    if block:
+        yield block
+
+
+def _encode(text: str, row: int) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"expected a str at row {row}, got {type(text).__name__}")
+    review = text[:MAX_REVIEW_BYTES].encode("utf-8", "replace")[:MAX_REVIEW_BYTES]
+    # The common spelling goes by a plain search, ten times as fast as the pattern. A zero byte is
+    # in no tag: a blank could complete the tag around it, as in "< br<br />>".
+    review = review.replace(b"<br />", b"\0")
+    return _BREAK.sub(b" ", review) if b"<" in review else review
+
+
+def _token_bounds(block: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the position of each token's first and last byte."""
+    kinds = _KINDS[block]
+    is_word = kinds == _WORD
+    apostrophes = np.flatnonzero(kinds == _APOSTROPHE)
+    is_word[apostrophes] = is_word[apostrophes - 1] & is_word[apostrophes + 1]
+    is_first = kinds == _MARK
+    is_last = is_first.copy()
+    is_first[1:] |= is_word[1:] & ~is_word[:-1]
+    is_last[:-1] |= is_word[:-1] & ~is_word[1:]
+    return np.flatnonzero(is_first), np.flatnonzero(is_last)
+
+
+def _token_hashes(
+    block: NDArray[np.uint8], starts: NDArray[np.intp], ends: NDArray[np.intp]
+) -> NDArray[np.uint64]:
+    """Hash each token from the difference of two prefix sums, moved to power zero."""
+    sums = _VALUES[block]
+    sums *= _POWERS[: len(block)]
+    np.cumsum(sums, out=sums)
+    return mix((sums[ends] - sums[starts - 1]) * _INVERSE_POWERS[starts])
