@@ -199,6 +199,10 @@ def score(
     output: Annotated[
         Path | None, typer.Option(help="File to write to. Default: standard output.")
     ] = None,
+    is_explained: Annotated[
+        bool, typer.Option("--explain", help="Also name the n-grams that moved each answer.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=0, help="How many n-grams to name.")] = 10,
 ) -> None:
     """Score each review of a file with the champion: one JSON line per row, in order."""
     from pipelines.serving import champion as serving_champion
@@ -212,7 +216,8 @@ def score(
     with progress_bar(shows_count=False) as progress:
         bar = progress.add_task(f"scoring {file.name}", total=1.0)
         batches = scoring.read_texts(file, lambda share: progress.update(bar, completed=share))
-        lines = scoring.score_lines(champion, batches)
+        named_ngrams = top if is_explained else None
+        lines = scoring.score_lines(champion, batches, named_ngrams=named_ngrams)
         if output is None:
             sys.stdout.writelines(lines)
         else:

@@ -9,9 +9,9 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
-from pipelines.core.errors import SourceError
+from pipelines.core.errors import ConfigError, SourceError
 from pipelines.serving.champion import Champion
 
 BATCH_ROWS = 2_000
@@ -116,18 +116,49 @@ def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def score_lines(champion: Champion, batches: Iterator[list[str]]) -> Iterator[str]:
-    """One JSON line per text: its number, label, probability of positive, and the version."""
+def score_lines(
+    champion: Champion, batches: Iterator[list[str]], *, named_ngrams: int | None = None
+) -> Iterator[str]:
+    """One JSON line per text: its number, label, probability of positive, and the version.
+
+    With ``named_ngrams`` also ``why``: so many n-grams that moved the answer most, each with what
+    it added to the log-odds, and the rest of them (see `pipelines.models.explain`).
+
+    Raises
+    ------
+    ConfigError
+        If n-grams are asked for and the champion is of a kind that cannot be explained.
+    """
+    from pipelines.models.explain import is_explainable
     from pipelines.models.prediction import positive_probability
 
+    if named_ngrams is not None and not is_explainable(champion.model):
+        raise ConfigError(
+            f"champion {champion.entry.version} is not of a kind that can name n-grams: score "
+            "without --explain, or train a candidate of fingerprints"
+        )
     number = 0
     for texts in batches:
-        for probability in positive_probability(champion.model, texts):
-            line = {
+        probabilities = positive_probability(champion.model, texts)
+        for text, probability in zip(texts, probabilities, strict=True):
+            line: dict[str, Any] = {
                 "row": number,
                 "label": "positive" if probability >= 0.5 else "negative",
                 "probability": round(float(probability), 6),
                 "version": champion.entry.version,
             }
+            if named_ngrams is not None:
+                line["why"] = _why(champion, text, named_ngrams)
             yield json.dumps(line) + "\n"
             number += 1
+
+
+def _why(champion: Champion, text: str, named_ngrams: int) -> dict[str, Any]:
+    from pipelines.models.explain import explain
+
+    found = explain(champion.model, text, named_ngrams)
+    return {
+        "ngrams": [[ngram, round(part, 6)] for ngram, part in found.ngrams],
+        "remainder": round(found.remainder, 6),
+        "intercept": round(found.intercept, 6),
+    }
