@@ -9,8 +9,13 @@ When `reviews_ingest` or `reviews_replay` let new reviews count; also by REST an
 Pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes (`plan`),
 compute the missing features, train, score challenger and champion on the same held out
 reviews, try the model file in a clean process (`verify`), decide, and `choose` what follows:
-`promote` and `confirm` that consumers get exactly the approved model, `ask` a person, or
-`keep_champion`.
+`promote`, `confirm` that consumers get exactly the approved model and `bake` it in the services,
+`ask` a person, or `keep_champion`.
+
+**`bake`** asks the services in `serving.addresses`, if there are any: do all answer with the new
+champion, and as the gate recorded? It waits without a worker. If a service shows that they do not,
+the former champion is put back. If a service cannot show it within `serving.bake.max_seconds`, the
+champion stays, the task is red, and a person decides: `docs/runbooks/bake-inconclusive.md`.
 
 **`ask` waits for a person** when the model is the first one, or when the numbers do not decide
 (INCONCLUSIVE). Answer under *Browse, Required Actions*: Approve or Reject, with a reason. The task
@@ -27,8 +32,8 @@ is a result, not a failure.
 
 #### When it is red
 
-A task failed, and the champion is unchanged. A model that is not good enough does not make the run
-red.
+A task failed. The champion is unchanged, or `confirm` or `bake` put the former one back. A model
+that is not good enough does not make the run red.
 
 **`alert`** reports once a failure or a champion that was put back, if `[alerts]` is configured;
 `ask` reports that the run waits for a person. Neither makes the run red. A run that takes longer
@@ -52,6 +57,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
+from baking import Bake
 from loop_defaults import ACCEPTED, ACTOR, loop_dag, named
 from succession import CHAMPION, check_and_remember, confirm
 
@@ -148,11 +154,9 @@ def sentiment_retrain() -> None:
     chosen >> [promoted, ask, keep_champion]
     answered >> promoted
     card = named("Write the model card")(retrain.write_card)(decided)
-    ends = [
-        keep_champion,
-        card,
-        named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted),
-    ]
+    bake = Bake(task_id="bake", task_display_name="Bake it in the services", entry_uri=promoted)
+    named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted) >> bake
+    ends = [keep_champion, card, bake]
     ends >> alert_task(alerts.alert_retrain)
 
 

@@ -74,6 +74,10 @@ KINDS: Mapping[AlertName, AlertKind] = {
         ("sentiment_retrain.alert", "sentiment_rollback.alert"),
         "an older version was put back as champion, by the loop itself or by a person",
     ),
+    "bake_inconclusive": AlertKind(
+        "warning", "bake-inconclusive.md", ("sentiment_retrain.bake",),
+        "not every service showed that it answers with the new champion",
+    ),
     "champion_log_broken": AlertKind(
         "critical", "champion-log-broken.md",
         ("sentiment_retrain.alert", "sentiment_rollback.alert"),

@@ -259,6 +259,23 @@ def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
     )
 
 
+def bake_inconclusive(champion: LogEntry, why: str, run: Run, airflow_url: str) -> Alert:
+    """A bake that ended without a verdict. The champion's generation is the incident."""
+    name, generation = champion.model_name, champion.generation
+    return make_alert(
+        "bake_inconclusive",
+        f"{name} generation {generation}",
+        f"Not every service showed that it answers with generation {generation} of {name}",
+        (
+            why,
+            f"Version {champion.version} stays champion.",
+            "A person decides: let it stay, or roll it back.",
+        ),
+        run=run,
+        links=links(run, airflow_url),
+    )
+
+
 def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
     """A champion log that cannot be trusted. Reported once per error, not once per night."""
     return make_alert(

@@ -22,6 +22,7 @@ from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
 from pipelines.cli.retrain import retrain
+from pipelines.cli.serve import serve
 from pipelines.cli.tables import err
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # joins the lines of a paragraph
 )
-for command in (init, simulate, ingest, retrain, score, housekeeping):
+for command in (init, simulate, ingest, retrain, score, serve, housekeeping):
     app.command()(command)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")

@@ -20,7 +20,8 @@
     │   │   ├── SignatureError             signed by nobody trusted, or changed since
     │   │   └── ModelFormatError
     │   ├── PromotionError             a promotion that must not happen
-    │   │   └── ConfirmationError          a champion that consumers would not get as approved
+    │   │   ├── ConfirmationError          a champion that consumers would not get as approved
+    │   │   └── BakeInconclusiveError      a champion on which the services gave no verdict
     │   └── StoreRefusedError          the store refused the request
     │       ├── BucketMissingError
     │       ├── ObjectMissingError
@@ -167,6 +168,18 @@ class ConfirmationError(PromotionError):
         super().__init__(
             f"champion generation {generation} is not what was approved: {why} {done} "
             "What to do: docs/runbooks/retrain-failed.md"
+        )
+
+
+class BakeInconclusiveError(PromotionError):
+    """After a promotion, the services showed neither that it is good nor that it is bad."""
+
+    def __init__(self, *, generation: int, why: str) -> None:
+        self.generation = generation
+        super().__init__(
+            f"champion generation {generation} stays, but not every service showed that it answers "
+            f"with it as approved: {why}. Look at the services. "
+            "What to do: docs/runbooks/bake-inconclusive.md"
         )
 
 

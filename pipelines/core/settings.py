@@ -241,6 +241,54 @@ class AlertSettings(_Section):
     webhook: ChannelSettings
 
 
+Address = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+$")]
+
+
+class BakeSettings(_Section):
+    deadline_seconds: float = Field(gt=0)
+    min_seconds: float = Field(ge=0)
+    max_seconds: float = Field(gt=0)
+    every_seconds: float = Field(gt=0)
+    timeout_seconds: float = Field(gt=0, le=60)
+    min_requests: int = Field(ge=1)
+    needs_requests: bool
+    max_error_share: float = Share
+    max_p99_milliseconds: float = Field(gt=0)
+
+
+class PredictionLogSettings(_Section):
+    is_enabled: bool
+    keeps_texts: bool
+    batch_rows: int = Field(ge=1, le=1_000_000)
+    batch_seconds: float = Field(gt=0)
+    max_waiting_rows: int = Field(ge=1)
+
+
+class ShadowSettings(_Section):
+    version: str = Field(pattern=r"^(|[0-9a-f]{20})$")
+    share: float = Share
+    max_waiting_requests: int = Field(ge=1)
+
+
+class ServingSettings(_Section):
+    # What the service does
+    poll_seconds: float = Field(gt=0)
+    refused_retry_seconds: float = Field(gt=0)
+    max_body_bytes: int = Field(gt=0)
+    max_received_bytes: int = Field(gt=0)
+    max_body_seconds: float = Field(gt=0)
+    max_texts: int = Field(ge=1)
+    max_text_chars: int = Field(ge=1)
+    max_requests: int = Field(ge=1)
+    drain_seconds: float = Field(ge=0)
+    stop_seconds: float = Field(gt=0)
+    # What the loop asks of the services
+    addresses: tuple[Address, ...] = ()
+    bake: BakeSettings
+    prediction_log: PredictionLogSettings
+    shadow: ShadowSettings
+
+
 class SourceSettings(_Section):
     """What is declared of one source; ``columns`` and ``labels`` replace single keys of theirs."""
 
@@ -268,6 +316,7 @@ class Settings(_Section):
     trust: TrustSettings
     alerts: AlertSettings
     retention: RetentionSettings
+    serving: ServingSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -297,6 +346,7 @@ AlertName = Literal[
     "retrain_failed",
     "approval_waiting",
     "champion_put_back",
+    "bake_inconclusive",
     "champion_log_broken",
     "rollback_failed",
     "replay_failed",

@@ -41,6 +41,17 @@ class ChampionLog:
         TrustError
             If a generation is missing, the newest entry was changed, or the log was cut back.
         """
+        newest = self.newest_generation()
+        return self.entry(newest) if newest else None
+
+    def newest_generation(self) -> int:
+        """The champion's generation, from one read and one listing; 0 as `champion` gives None.
+
+        Raises
+        ------
+        TrustError
+            If a generation is missing, or the log was cut back.
+        """
         announced = self._announced()  # read first: the log may grow meanwhile, but never shrink
         generations = self._generations()
         newest = generations[-1] if generations else 0
@@ -50,7 +61,7 @@ class ChampionLog:
             generations = self._generations()  # the first promotion may just have happened
             if not generations:
                 raise self.cut(f"{proof} was made against a champion", 0)
-        return self.entry(generations[-1]) if generations else None
+        return generations[-1] if generations else 0
 
     def _find_later_gate(self) -> str | None:
         """The key of anything that was found of a version when there was a champion."""

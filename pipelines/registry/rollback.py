@@ -108,7 +108,7 @@ def apply_plan(registry: Registry, plan: RollbackPlan, *, actor: str) -> LogEntr
     return appended
 
 
-def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
+def undo(registry: Registry, generation: int, *, reason: str, actor: str = "confirm") -> str | None:
     """Put back the champion before a promotion that turned out bad.
 
     Returns
@@ -123,10 +123,10 @@ def undo(registry: Registry, generation: int, *, reason: str) -> str | None:
         if champion is None or champion.kind != "promotion":
             return None  # a person chose this one
         _, plan = make_plan(registry, PREVIOUS, reason=reason)
-        return apply_plan(registry, plan, actor="confirm").version
+        return apply_plan(registry, plan, actor=actor).version
     except ChampionMovedError as error:
         logger.warning("%s", error)
-        return undo(registry, generation, reason=reason)
+        return undo(registry, generation, reason=reason, actor=actor)
     except TransientError:
         raise
     except Exception:

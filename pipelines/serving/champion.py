@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.core.errors import PromotionError, TrustError
-from pipelines.core.keys import manifest_key
+from pipelines.core.keys import EVALUATION, manifest_key, sibling
 from pipelines.core.record import sha256_of
 from pipelines.core.store.keyring import Keyring
 from pipelines.core.store.sealed import from_stored, named_key
+from pipelines.records.decisions import Decision
+from pipelines.records.evaluations import Evaluation
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MODEL_FILE, MANIFEST_FILE, ENTRY_FILE = "model.skops", "manifest.json", "champion.json"
+DECISION_FILE, EVALUATION_FILE = "decision.json", "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ def load_champion(registry: Registry) -> Champion:
     return Champion(entry, manifest, registry.versions.load(manifest))
 
 
+def evaluation_of(registry: Registry, entry: LogEntry) -> Evaluation:
+    """What the gate measured of a champion, if the records that lead there are unchanged."""
+    return registry.decisions.evaluation_of(registry.decisions.decision_of(entry))
+
+
 def pull(registry: Registry, folder: Path) -> LogEntry:
     """Copy the champion to a folder: ``<version>/`` with its files, then ``champion.json``.
 
@@ -71,14 +79,17 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
     """
     entry = find_champion(registry)
     if (folder / ENTRY_FILE).exists():
-        _check_no_step_back(_read_entry(folder, registry.models.keyring), entry, folder)
+        _check_no_step_back(read_entry(folder, registry.models.keyring), entry, folder)
     manifest = registry.versions.champion_manifest(entry)
     model = registry.versions.model_bytes(manifest)
+    evaluation = evaluation_of(registry, entry)
     try:
         version = folder / entry.version
         version.mkdir(parents=True, exist_ok=True)
         _replace(version / MODEL_FILE, model)
         _replace(version / MANIFEST_FILE, registry.models.get(manifest.object_key))
+        _replace(version / DECISION_FILE, registry.models.get(entry.decision_key))
+        _replace(version / EVALUATION_FILE, registry.models.get(evaluation.object_key))
         _replace(folder / ENTRY_FILE, registry.models.get(entry.object_key))
     except OSError as error:
         raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
@@ -113,7 +124,7 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
     TrustError
         If a file is missing, or does not match the log entry in the folder.
     """
-    entry = _read_entry(folder, keyring)
+    entry = read_entry(folder, keyring)
     manifest_file = folder / entry.version / MANIFEST_FILE
     manifest = from_stored(
         _read(manifest_file, folder), Manifest,
@@ -129,7 +140,34 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
     return Champion(entry, manifest, load_version(manifest, model))
 
 
-def _read_entry(folder: Path, keyring: Keyring) -> LogEntry:
+def pulled_evaluation(folder: Path, entry: LogEntry, keyring: Keyring) -> Evaluation:
+    """What the gate measured of a champion that `pull` wrote.
+
+    Raises
+    ------
+    TrustError
+        If a file is missing, or is not the one that the log entry leads to.
+    """
+    version = folder / entry.version
+    key = entry.decision_key
+    decision = from_stored(
+        _read(version / DECISION_FILE, folder), Decision,
+        key, uri=str(version / DECISION_FILE), keyring=keyring,
+    )  # fmt: skip
+    evaluation = from_stored(
+        _read(version / EVALUATION_FILE, folder), Evaluation,
+        sibling(key, EVALUATION), uri=str(version / EVALUATION_FILE), keyring=keyring,
+    )  # fmt: skip
+    found = (decision.digest(), evaluation.digest())
+    if found != (entry.decision_sha256, decision.evaluation_sha256):
+        raise TrustError(
+            f"{DECISION_FILE} and {EVALUATION_FILE} in {version} do not belong to generation "
+            f"{entry.generation}. Pull again: python -m pipelines champion pull --to {folder}"
+        )
+    return evaluation
+
+
+def read_entry(folder: Path, keyring: Keyring) -> LogEntry:
     """The log entry in the folder; the entry itself names its key in the log."""
     file = folder / ENTRY_FILE
     data = _read(file, folder)

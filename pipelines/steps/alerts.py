@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.core.grants import Role
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.deliveries import NightSummary, Receipt
+    from pipelines.records.succession import LogEntry
     from pipelines.records.validations import Validation
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 MAX_HELD_ALERTS = 5  # per night; one more alert counts the others. Poison alarms: all
 
 _RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md")
+BAKE_ACTOR = "bake"  # in the champion log
 
 # Tasks, by how their names begin, that held, missing and unfinished deliveries turn red.
 _RED_BY_DELIVERIES = ("delivery.", "check_night")
@@ -140,6 +142,17 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
         logger.warning("could not report that the run waits for a person: %s", sentence(error))
 
 
+def alert_bake(run: Run, generation: int, why: str) -> None:
+    """Report that a bake ended without a verdict. A failure here does not change the task's end."""
+    try:
+        if not (notifier := _notifier()).is_on:
+            return
+        entry = open_loop().registry.log.entry(generation)
+        notifier.notify(messages.bake_inconclusive(entry, why, run, _airflow_url()))
+    except Exception as error:  # noqa: BLE001 - the task turns red all the same
+        logger.warning("could not report that the bake has no verdict: %s", sentence(error))
+
+
 # ── What to report ───────────────────────────────────────────────────────────────────────────
 
 
@@ -239,17 +252,33 @@ def _find_validation(reviews: Bucket, key: str) -> Validation | None:
 
 
 def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
-    """A failed run, and a broken champion log or a rollback."""
-    yield from failed_alerts(run)
+    """A failed run, and a broken champion log or a rollback.
+
+    If only the bake failed, what came of it is reported instead: a rollback, or no verdict.
+    """
     name = loop.settings.model.name
+    if not (is_only_bake := run.failed_tasks == ("bake",)):
+        yield from failed_alerts(run)
     try:
         history = loop.registry.log.history()
     except TrustError as error:
         yield messages.broken_log(name, str(error), run, _airflow_url())
         return
     changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    if is_only_bake and not _is_explained_by_bake(loop, run, changes):
+        yield from failed_alerts(run)
     if changes and changes[-1].kind == "rollback":
         yield messages.put_back(changes[-1], run, _airflow_url())
+
+
+def _is_explained_by_bake(loop: Loop, run: Run, changes: Sequence[LogEntry]) -> bool:
+    from pipelines.alerts import records
+
+    newest = changes[-1] if changes else None
+    if newest is None or newest.kind == "rollback":
+        return newest is not None and newest.actor == BAKE_ACTOR
+    reported = messages.bake_inconclusive(newest, "", run, "")
+    return records.was_reported(loop.reviews, reported.key)
 
 
 def failed_alerts(run: Run) -> Iterator[Alert]:

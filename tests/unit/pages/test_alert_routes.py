@@ -51,6 +51,8 @@ def routes_of(path: Path) -> set[str]:
         routes.add(f"{path.stem}.late")
     if calls(tree, "AskPerson"):
         routes.add(f"{path.stem}.ask")
+    if calls(tree, "Bake"):
+        routes.add(f"{path.stem}.bake")
     return routes
 
 

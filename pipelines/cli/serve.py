@@ -1,0 +1,58 @@
+"""The command that serves the champion by HTTP."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.output import reports_errors
+from pipelines.core import config
+from pipelines.core.store.keyring import Keyring
+from pipelines.steps.context import open_loop
+
+USUAL_PORT = 8090
+
+
+@reports_errors
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = USUAL_PORT,
+    from_folder: Annotated[
+        Path | None,
+        typer.Option(help="A folder of 'champion pull', instead of the champion log."),
+    ] = None,
+    is_quiet: Annotated[bool, typer.Option("--quiet", help="Log no line per request.")] = False,
+) -> None:
+    """Answer requests for scores with the champion, and take each new one when it comes."""
+    from pipelines.evaluation.golden import load_golden
+    from pipelines.serving.http import server
+    from pipelines.serving.http.service import Service
+    from pipelines.serving.served import Champions
+    from pipelines.serving.sources import FolderSource, LogSource, Source
+
+    settings = config.load()
+    _log_to_standard_error(is_quiet=is_quiet)
+    source: Source = (
+        FolderSource(from_folder, Keyring(settings.trust.trusted_keys), settings.model.name)
+        if from_folder
+        else LogSource(open_loop("scoring").registry)
+    )
+    golden = load_golden(settings.evaluation.golden_file)
+    champions = Champions(source, golden, retry_seconds=settings.serving.refused_retry_seconds)
+    server.run(Service(champions, settings.serving), host=host, port=port)
+
+
+def _log_to_standard_error(*, is_quiet: bool) -> None:
+    """Plain lines for machines: a service's log is read by a collector, not on a terminal."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    for name in ("httpx", "botocore", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if is_quiet:
+        logging.getLogger("pipelines.serving.http.service").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""The scoring service: takes texts by HTTP and answers with the champion."""

@@ -1,0 +1,100 @@
+"""What goes over the wire at ``/v1``: requests, answers, and their examples."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.core.config import faults
+from pipelines.core.escaping import plain
+from pipelines.serving.http.bounds import RefusedError
+
+VERSION_HEADER, GENERATION_HEADER = "X-Model-Version", "X-Model-Generation"
+MIN_GENERATION_HEADER, REQUEST_ID_HEADER = "X-Model-Min-Generation", "X-Request-Id"
+
+Message = TypeVar("Message", bound=BaseModel)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScoreRequest(_Message):
+    """One text or many."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "A warm and funny film."},
+                {"texts": ["A warm and funny film.", "Two dull hours."], "ids": ["r-1", "r-2"]},
+            ]
+        }
+    )
+
+    text: str | None = None
+    texts: list[str] | None = None
+    ids: list[str] | None = Field(
+        None, description="The caller's name for each text, kept in the prediction log."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_of_both(self) -> ScoreRequest:
+        if (self.text is None) == (self.texts is None):
+            raise ValueError("give either 'text' or 'texts'")
+        if self.ids is not None and len(self.ids) != len(self.all_texts):
+            raise ValueError("give as many 'ids' as texts, or none")
+        return self
+
+    @property
+    def all_texts(self) -> list[str]:
+        return [self.text] if self.text is not None else self.texts or []
+
+
+class Prediction(_Message):
+    label: str = Field(description="positive or negative", examples=["positive"])
+    probability: float = Field(description="of positive, in [0, 1]", examples=[0.981])
+
+
+class Answered(_Message):
+    """Which champion answered, in every answer."""
+
+    model: str = Field(examples=["sentiment"])
+    version: str = Field(examples=["3f1c9a0b5d7e2468ace0"])
+    generation: int = Field(description="Its place in the champion log.", examples=[12])
+    request_id: str = Field(examples=["5b0c0d7c2f1f4d0f9a6f0a4f1f6f2c11"])
+
+
+class ScoreAnswer(Answered):
+    predictions: list[Prediction]
+
+
+class Failure(_Message):
+    error: str = Field(description="One sentence.", examples=["text 1 is empty"])
+
+
+def parse(body: bytes, kind: type[Message]) -> Message:
+    """The message in a body of strict JSON.
+
+    Raises
+    ------
+    RefusedError
+        400 if it is not JSON in UTF-8, 422 if it is not such a message.
+    """
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        why = faults(error).replace("the whole: ", "").replace("Value error, ", "")
+        is_json = error.errors(include_input=False)[0]["type"] != "json_invalid"
+        raise RefusedError(422 if is_json else 400, plain(why, most=300)) from None
+
+
+def label_of(probability: float) -> str:
+    return "positive" if probability >= 0.5 else "negative"
+
+
+def described(kind: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a body that `parse` reads."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,102 @@
+"""What Prometheus reads at ``/metrics``. One process, so one plain registry; few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from pipelines.core.store import clock
+from pipelines.serving.served import Champions
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+Numbers = Callable[[], dict[str, float]]
+
+
+class ServiceMetrics:
+    """The counters of one service.
+
+    Parameters
+    ----------
+    champions : Champions
+        Read whenever somebody asks.
+    gauges, counters : callable
+        More numbers by name, read likewise; a counter's name gets the ending ``_total``.
+    """
+
+    def __init__(self, champions: Champions, gauges: Numbers, counters: Numbers) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "loop_scoring_requests", "Requests, by route and status.",
+            ("route", "status"), registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "loop_scoring_seconds", "Seconds from a request's start to its answer.",
+            ("route",), buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._request_texts = Histogram(
+            "loop_scoring_request_texts", "Texts in one request.",
+            buckets=_TEXTS, registry=self.registry,
+        )  # fmt: skip
+        self._call_texts = Histogram(
+            "loop_scoring_call_texts", "Texts scored in one call of the model.",
+            buckets=_TEXTS, registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(_Seen(champions, gauges, counters))
+
+    def count(self, route: str, status: int, seconds: float, texts: int) -> None:
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if texts:
+            self._request_texts.observe(texts)
+
+    def count_call(self, texts: int) -> None:
+        self._call_texts.observe(texts)
+
+    def page(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _Seen(Collector):
+    def __init__(self, champions: Champions, gauges: Numbers, counters: Numbers) -> None:
+        self._champions, self._gauges, self._counters = champions, gauges, counters
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        champions, served = self._champions, self._champions.current
+        if served is not None:
+            began = clock.read(served.champion.entry.at) or served.began
+            info = GaugeMetricFamily(
+                "loop_scoring_champion", "The champion that answers: always 1.", labels=["version"]
+            )
+            info.add_metric([served.version], 1)
+            yield info
+            yield _gauge("generation", "Its place in the champion log.", served.generation)
+            age = (datetime.now(UTC) - began).total_seconds()
+            yield _gauge("champion_age_seconds", "Since it became champion.", age)
+        yield _gauge("is_ready", "Whether a champion answers.", served is not None)
+        if (seconds := champions.seconds_since_look) is not None:
+            yield _gauge("log_age_seconds", "Since the last look at the log.", seconds)
+        yield _counter("swaps", "Champions that took over.", champions.swap_count)
+        yield _counter("refused", "Champions that were not taken.", champions.refused_count)
+        yield _counter("failed_looks", "Looks that led to nothing.", champions.failed_looks)
+        for name, value in self._gauges().items():
+            yield _gauge(name, "See docs/serving.md.", value)
+        for name, value in self._counters().items():
+            yield _counter(name, "See docs/serving.md.", value)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"loop_scoring_{name}", text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"loop_scoring_{name}", text, value=float(value))

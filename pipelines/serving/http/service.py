@@ -1,0 +1,200 @@
+"""The service behind the routes: bounds, one champion per request, counts, and what it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipelines.core.settings import ServingSettings
+from pipelines.serving.bake import BAKE_HEADER
+from pipelines.serving.http.bounds import LATER, Bounds, RefusedError, check_texts
+from pipelines.serving.http.contract import (
+    GENERATION_HEADER,
+    MIN_GENERATION_HEADER,
+    REQUEST_ID_HEADER,
+    VERSION_HEADER,
+)
+from pipelines.serving.http.metrics import ServiceMetrics
+from pipelines.serving.http.scorers import Scorers
+from pipelines.serving.served import Champions, Served
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_GENERATION = re.compile(r"[0-9]{1,8}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: its body, the champion that answers it, and its id."""
+
+    request: Request
+    body: bytes
+    served: Served
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A good answer."""
+
+    content: bytes
+    texts: int
+    media_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Work = Callable[[Asked], Awaitable[Reply]]
+
+
+class Service:
+    """What all routes share."""
+
+    def __init__(
+        self, champions: Champions, settings: ServingSettings, *, threads: int | None = None
+    ) -> None:
+        self.champions, self.settings = champions, settings
+        self.bounds = Bounds(settings)
+        self.metrics = ServiceMetrics(champions, self._gauges, dict)
+        self.scorers = Scorers(
+            threads or len(os.sched_getaffinity(0)), on_call=self.metrics.count_call
+        )
+        self.is_draining = False
+
+    # ── One request ──────────────────────────────────────────────────────────────────────────
+
+    async def answered(self, request: Request, route: str, work: Work) -> Response:
+        """Have a request answered by the champion, or say in one sentence why it is not.
+
+        The champion is taken once, when the request has come in whole.
+        """
+        began = time.perf_counter()
+        request_id = _request_id(request)
+        served: Served | None = None
+        headers: dict[str, str] = {}
+        media_type, status, texts = "application/json", 200, 0
+        try:
+            with self.bounds.place():
+                async with self.bounds.body(request) as body:
+                    served = self._served(request)
+                    reply = await work(Asked(request, body, served, request_id))
+            content, texts, media_type = reply.content, reply.texts, reply.media_type
+            headers = reply.headers
+        except RefusedError as error:
+            status, headers, content = error.status, error.headers, _failure(error.why)
+            served = served or self.champions.current
+        except Exception as error:  # noqa: BLE001 - the next request is answered
+            # Neither its message nor its traceback: they may quote the text.
+            logger.error("request=%s failed=%s", request_id, type(error).__name__)  # noqa: TRY400
+            status, content = 500, _failure("this request could not be answered")
+        seconds = time.perf_counter() - began
+        if served is not None:
+            headers = headers | _model_headers(served)
+            if BAKE_HEADER not in request.headers:
+                served.traffic.count(seconds, is_error=status == 500)
+        self.metrics.count(route, status, seconds, texts)
+        logger.info(
+            "route=%s status=%d texts=%d milliseconds=%.1f generation=%s request=%s",
+            route, status, texts, seconds * 1000, served and served.generation, request_id,
+        )  # fmt: skip
+        return Response(
+            content, status, {**headers, REQUEST_ID_HEADER: request_id}, media_type=media_type
+        )
+
+    async def probabilities(self, asked: Asked, texts: list[str]) -> NDArray[np.float64]:
+        """Probability of positive per text, by the champion of this request."""
+        check_texts(texts, self.settings)
+        return await self.scorers.score(asked.served, texts)
+
+    def _served(self, request: Request) -> Served:
+        served = self.champions.current
+        if served is None:
+            raise RefusedError(503, f"no champion answers yet: {self.why_not_ready()}", LATER)
+        wanted = request.headers.get(MIN_GENERATION_HEADER)
+        if wanted is None:
+            return served
+        if not _GENERATION.fullmatch(wanted):
+            raise RefusedError(400, f"{MIN_GENERATION_HEADER} must be a whole number")
+        if int(wanted) > served.generation:
+            raise RefusedError(
+                412, f"generation {served.generation} answers, and {int(wanted)} is asked for"
+            )
+        return served
+
+    # ── What it says of itself ───────────────────────────────────────────────────────────────
+
+    @property
+    def is_ready(self) -> bool:
+        return self.champions.current is not None and not self.is_draining
+
+    def why_not_ready(self) -> str:
+        refused = self.champions.refused
+        return refused.why if refused else self.champions.trouble
+
+    def status(self) -> dict[str, Any]:
+        """Facts for people and for the bake (`pipelines.serving.bake`)."""
+        champions = self.champions
+        served, refused = champions.current, champions.refused
+        age = champions.seconds_since_look
+        is_loading = served is None
+        return {
+            "state": "draining" if self.is_draining else "loading" if is_loading else "ready",
+            "model": champions.source.model_name,
+            "champion": served and _champion_facts(served),
+            "traffic": served and {
+                "requests": served.traffic.requests,
+                "errors": served.traffic.errors,
+                "p99_milliseconds": served.traffic.p99_milliseconds(),
+            },
+            "log": {
+                "seconds_since_look": None if age is None else round(age, 1),
+                "trouble": champions.trouble,
+            },
+            "refused": refused and {
+                "generation": refused.generation,
+                "why": refused.why,
+                "at": refused.at.isoformat(timespec="seconds"),
+            },
+            "swaps": list(champions.swaps),
+        }  # fmt: skip
+
+    def _gauges(self) -> dict[str, float]:
+        return {"requests_in_progress": self.bounds.requests, "queue": self.scorers.waiting}
+
+
+def _champion_facts(served: Served) -> dict[str, Any]:
+    entry = served.champion.entry
+    return {
+        "version": served.version,
+        "generation": served.generation,
+        "kind": entry.kind,
+        "since": entry.at,
+        "answers_since": served.began.isoformat(timespec="seconds"),
+        "golden_compared": served.golden_compared,
+        "holdout_accuracy": entry.holdout_accuracy,
+    }
+
+
+def _model_headers(served: Served) -> dict[str, str]:
+    return {VERSION_HEADER: served.version, GENERATION_HEADER: str(served.generation)}
+
+
+def _failure(why: str) -> bytes:
+    return json.dumps({"error": why}, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,79 @@
+"""``/v1``: score texts. The service's own protocol, for clients without a library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipelines.serving.http.contract import (
+    MIN_GENERATION_HEADER,
+    REQUEST_ID_HEADER,
+    Failure,
+    Prediction,
+    ScoreAnswer,
+    ScoreRequest,
+    described,
+    label_of,
+    parse,
+)
+from pipelines.serving.http.service import Asked, Reply, Service
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": text}
+    for status, text in {
+        400: "The body is no JSON, or a header no number.",
+        408: "The body came too slowly.",
+        412: "The champion is of an earlier generation than asked for.",
+        413: "Too many bytes, too many texts, or too long a text.",
+        422: "JSON, but no such request; or a text that cannot be scored.",
+        500: "A fault of the service.",
+        503: "No champion yet, or too many requests: try again later.",
+    }.items()
+}
+HEADERS = [
+    {
+        "name": MIN_GENERATION_HEADER, "in": "header", "required": False,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 99_999_999},
+        "description": "Answer 412 unless the champion is of this generation or a later one.",
+    },
+    {
+        "name": REQUEST_ID_HEADER, "in": "header", "required": False,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
+        "description": "The caller's id of the request; without it the service makes one.",
+    },
+]  # fmt: skip
+
+
+def make_router(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["scoring"])
+
+    async def score_texts(asked: Asked) -> Reply:
+        asked_for = parse(asked.body, ScoreRequest)
+        texts = asked_for.all_texts
+        probabilities = await service.probabilities(asked, texts)
+        answer = ScoreAnswer(
+            model=asked.served.model_name,
+            version=asked.served.version,
+            generation=asked.served.generation,
+            request_id=asked.request_id,
+            predictions=[
+                Prediction(label=label_of(value), probability=value)
+                for value in probabilities.tolist()
+            ],
+        )
+        return Reply(answer.model_dump_json().encode(), len(texts))
+
+    @router.post(
+        "/score",
+        response_model=ScoreAnswer,
+        responses=FAILURES,
+        openapi_extra={"requestBody": described(ScoreRequest), "parameters": HEADERS},
+    )
+    async def score(request: Request) -> Response:
+        """Score one text or many: the probability that each is a positive review."""
+        return await service.answered(request, "score", score_texts)
+
+    return router

@@ -1,0 +1,114 @@
+"""The step of `sentiment_retrain` that asks the services about a new champion.
+
+Waiting is Airflow's part (``plugins/baking.py``): `begin` says what to ask, `look` asks once, and
+`end` acts on the verdict.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, TypedDict
+
+from pipelines.alerts.alert import Run
+from pipelines.core import config, keys
+from pipelines.core.errors import BakeInconclusiveError, ConfirmationError, PromotionError
+from pipelines.steps import alerts
+from pipelines.steps.context import open_loop
+
+if TYPE_CHECKING:
+    from pipelines.serving.bake import Verdict
+
+logger = logging.getLogger(__name__)
+
+
+class Ruling(TypedDict):
+    """A verdict and its reasons, as they cross from Airflow's triggerer to a worker."""
+
+    question: str
+    verdict: Verdict
+    reasons: list[str]
+    is_final: bool
+
+
+def begin(entry_uri: str | None) -> str | None:
+    """What to ask the configured services about a promotion, as JSON; None if nobody is asked."""
+    if entry_uri is None:
+        logger.info("Nothing was promoted, so no service is asked.")
+        return None
+    from pipelines.evaluation.golden import load_golden
+    from pipelines.serving.bake import Question
+    from pipelines.serving.champion import evaluation_of
+
+    loop = open_loop()
+    registry, addresses = loop.registry, loop.settings.serving.addresses
+    if not addresses:
+        logger.info("No service is configured: serving.addresses is empty.")
+        return None
+    generation = keys.generation_of(loop.key(entry_uri), registry.name)
+    if generation is None:
+        raise PromotionError(f"{entry_uri} is not an entry of this model's champion log")
+    entry = registry.log.entry(generation)
+    evaluation = evaluation_of(registry, entry)
+    golden = load_golden(loop.settings.evaluation.golden_file)
+    is_same = golden.digest == evaluation.golden.set_id
+    return Question(
+        entry_uri=entry_uri,
+        generation=generation,
+        version=entry.version,
+        addresses=addresses,
+        expected=evaluation.golden_probabilities if is_same else (),
+        began=time.time(),
+    ).model_dump_json()
+
+
+async def look(question: str) -> Ruling:
+    """Ask all services once, and judge what they show. Needs no store."""
+    import asyncio
+
+    import httpx
+
+    from pipelines.evaluation.golden import load_golden
+    from pipelines.serving import bake
+
+    asked = bake.Question.model_validate_json(question)
+    settings = await asyncio.to_thread(config.load)
+    policy = settings.serving.bake
+    golden = await asyncio.to_thread(load_golden, settings.evaluation.golden_file)
+    async with httpx.AsyncClient(timeout=policy.timeout_seconds, trust_env=False) as client:
+        seen = await bake.look(client, asked, golden.texts)
+    judgement = bake.judge(seen, asked.generation, max(0.0, time.time() - asked.began), policy)
+    return Ruling(
+        question=question,
+        verdict=judgement.verdict,
+        reasons=list(judgement.reasons),
+        is_final=judgement.is_final,
+    )
+
+
+def end(ruling: Ruling, run: Run) -> None:
+    """Act on the verdict: nothing, put the former champion back, or have a person decide.
+
+    Raises
+    ------
+    ConfirmationError
+        On FAIL; it says what was put back.
+    BakeInconclusiveError
+        On INCONCLUSIVE: the champion stays.
+    """
+    from pipelines.registry import rollback
+    from pipelines.serving.bake import Question
+
+    asked = Question.model_validate_json(ruling["question"])
+    why = "; ".join(ruling["reasons"])
+    logger.info("generation=%d bake=%s: %s", asked.generation, ruling["verdict"], why)
+    if ruling["verdict"] == "PASS":
+        return
+    if ruling["verdict"] == "INCONCLUSIVE":
+        alerts.alert_bake(run, asked.generation, why)
+        raise BakeInconclusiveError(generation=asked.generation, why=why)
+    registry = open_loop().registry
+    back = rollback.undo(
+        registry, asked.generation, actor=alerts.BAKE_ACTOR, reason=f"bake: {why}"[:500]
+    )
+    raise ConfirmationError(generation=asked.generation, why=why, put_back=back)

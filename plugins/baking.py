@@ -1,0 +1,57 @@
+"""Wait for the services to take a new champion, without holding a worker.
+
+The task defers at once. The triggerer asks the services until there is a verdict; all it needs lies
+in the trigger's own arguments, so it goes on after a restart. A worker then acts on the verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from pipelines.alerts.alert import Run
+from pipelines.core import config
+from pipelines.steps import bake
+
+
+class BakeTrigger(BaseTrigger):
+    """Looks at the services until there is a final verdict."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.question = question
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return "baking.BakeTrigger", {"question": self.question}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while True:
+            ruling = await bake.look(self.question)
+            if ruling["is_final"]:
+                yield TriggerEvent(ruling)  # type: ignore[no-untyped-call]
+                return
+            self.log.info("%s: %s", ruling["verdict"], "; ".join(ruling["reasons"]))
+            await asyncio.sleep(config.load().serving.bake.every_seconds)
+
+
+class Bake(BaseOperator):
+    """Ask the configured services about a promotion; put the former champion back if it failed."""
+
+    template_fields = ("entry_uri",)
+
+    def __init__(self, *, entry_uri: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.entry_uri = entry_uri
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002
+        question = bake.begin(self.entry_uri)
+        if question is not None:
+            self.defer(trigger=BakeTrigger(question), method_name="end")
+
+    def end(self, context: Any, event: bake.Ruling) -> None:
+        """Act on the verdict, in a worker."""
+        bake.end(event, Run(dag_id=self.dag_id, run_id=context["run_id"]))

@@ -1,0 +1,195 @@
+"""Champions for tests of the scoring service: in a registry, or made up without a store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import cast
+
+from sklearn.pipeline import Pipeline
+
+from pipelines.core import config, keys
+from pipelines.core.settings import ServingSettings
+from pipelines.evaluation.golden import GoldenSet, load_golden
+from pipelines.models.artefacts import dump_model
+from pipelines.models.prediction import positive_probability
+from pipelines.records.decisions import Decision
+from pipelines.records.evaluations import Evaluation
+from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest
+from pipelines.registry.promotion import promote
+from pipelines.registry.registry import Registry
+from pipelines.serving.champion import Champion
+from pipelines.serving.http.service import Service
+from pipelines.serving.served import Champions
+from tests.support.made.judgement_builders import a_decision_on, a_first_model, an_evaluation
+from tests.support.made.made_models import a_model
+from tests.support.made.registry_builders import DIGEST, a_log_entry, a_version
+
+
+@functools.cache
+def golden_set() -> GoldenSet:
+    return load_golden(config.load().evaluation.golden_file)
+
+
+@functools.cache
+def model_of(number: int) -> Pipeline:
+    """A small model; other numbers are other models, with other answers."""
+    return a_model(seed=number)
+
+
+def answers_of(model: Pipeline) -> tuple[float, ...]:
+    """What the gate would have recorded of a model on the golden set."""
+    return tuple(positive_probability(model, list(golden_set().texts)).tolist())
+
+
+def served_champion(
+    registry: Registry,
+    number: int,
+    *,
+    against: LogEntry | None = None,
+    answers: tuple[float, ...] | None = None,
+) -> LogEntry:
+    """Promote a model that can be loaded, with its answers on the golden set as the gate has them.
+
+    ``answers`` are recorded in place of the true ones.
+    """
+    _, decision = _decided(registry, number, against, answers)
+    return promote(registry, decision, policy=decision.policy, actor="test", reason="")
+
+
+Spoil = Callable[[Registry, LogEntry, Manifest], None]
+
+
+def spoilt_champion(
+    registry: Registry,
+    number: int,
+    *,
+    against: LogEntry,
+    spoil: Spoil,
+    answers: tuple[float, ...] | None = None,
+) -> LogEntry:
+    """Append a champion to the log that something was done to before, which no promotion does."""
+    manifest, decision = _decided(registry, number, against, answers)
+    entry = against.model_copy(
+        update={
+            "generation": against.generation + 1,
+            "previous_entry_sha256": against.digest(),
+            "version": manifest.version,
+            "manifest_sha256": manifest.digest(),
+            "decision_key": decision.object_key,
+            "decision_sha256": decision.digest(),
+            "token": decision.digest(),
+        }
+    )
+    spoil(registry, entry, manifest)
+    return registry.append(entry)
+
+
+def unsigned_entry(registry: Registry, against: LogEntry) -> str:
+    """Put an entry without a signature at the end of the log; returns its key."""
+    entry = against.model_copy(
+        update={"generation": against.generation + 1, "previous_entry_sha256": against.digest()}
+    )
+    registry.models.put(entry.object_key, entry.to_bytes())
+    return entry.object_key
+
+
+def corrupt(registry: Registry, _entry: LogEntry, manifest: Manifest) -> None:
+    """Change one bit of the model file."""
+    data = bytearray(registry.models.get(manifest.model_key))
+    data[len(data) // 2] ^= 1
+    registry.models.put(manifest.model_key, bytes(data))
+
+
+def truncate(registry: Registry, _entry: LogEntry, manifest: Manifest) -> None:
+    """Cut the model file."""
+    registry.models.put(manifest.model_key, registry.models.get(manifest.model_key)[:-100])
+
+
+def remove(registry: Registry, _entry: LogEntry, manifest: Manifest) -> None:
+    """Delete the model file."""
+    registry.models.delete(manifest.model_key)
+
+
+def forge_evaluation(registry: Registry, entry: LogEntry, _manifest: Manifest) -> None:
+    """Change what the gate recorded."""
+    key = keys.sibling(entry.decision_key, keys.EVALUATION)
+    data = registry.models.get(key)
+    registry.models.put(key, data.replace(b'"rows":5000', b'"rows":5001'))
+
+
+def nothing(_registry: Registry, _entry: LogEntry, _manifest: Manifest) -> None:
+    """Leave everything as it is; for other answers than the gate's."""
+
+
+def _decided(
+    registry: Registry,
+    number: int,
+    against: LogEntry | None,
+    answers: tuple[float, ...] | None,
+) -> tuple[Manifest, Decision]:
+    """A stored version with the decision to promote it."""
+    model = model_of(number)
+    manifest = a_version(registry, f"served {number}", dump_model(model))
+    evaluation = _evaluation(registry, manifest, against, answers or answers_of(model))
+    evaluation = registry.decisions.add_evaluation(evaluation)
+    decision = a_decision_on(evaluation, evaluation_sha256=evaluation.digest())
+    return manifest, registry.decisions.add_decision(decision)
+
+
+def _evaluation(
+    registry: Registry, manifest: Manifest, against: LogEntry | None, answers: tuple[float, ...]
+) -> Evaluation:
+    build = an_evaluation if against else a_first_model
+    evaluation = build(
+        model_name=registry.name, version=manifest.version, manifest_sha256=manifest.digest(),
+        policy=DIGEST, golden_probabilities=answers,
+    )  # fmt: skip
+    changes: dict[str, object] = {
+        "golden": evaluation.golden.model_copy(update={"set_id": golden_set().digest})
+    }
+    if against:
+        changes |= {
+            "champion_generation": against.generation,
+            "champion_version": against.version,
+            "reference_version": against.reference,
+        }
+    return evaluation.model_copy(update=changes)
+
+
+class MadeUpSource:
+    """Champions without a store: ``promote`` adds one, ``error`` is raised by the next look."""
+
+    model_name = "sentiment"
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = list(numbers)
+        self.error: Exception | None = None
+
+    def promote(self, number: int) -> None:
+        self.numbers.append(number)
+
+    def newest_generation(self) -> int:
+        if self.error is not None:
+            raise self.error
+        return len(self.numbers)
+
+    def load(self, generation: int) -> tuple[Champion, Evaluation]:
+        model = model_of(self.numbers[generation - 1])
+        entry = a_log_entry(generation, version=f"{generation:020x}")
+        evaluation = an_evaluation(golden_probabilities=answers_of(model))
+        golden = evaluation.golden.model_copy(update={"set_id": golden_set().digest})
+        evaluation = evaluation.model_copy(update={"golden": golden})
+        return Champion(entry, cast("Manifest", None), model), evaluation
+
+
+def serving_settings(**changes: object) -> ServingSettings:
+    return config.load().serving.model_copy(update=changes)
+
+
+def a_service(source: MadeUpSource | None = None, **settings: object) -> Service:
+    """A service that has looked once; it answers with the champion of the source."""
+    champions = Champions(source or MadeUpSource(1), golden_set(), retry_seconds=60)
+    champions.look()
+    return Service(champions, serving_settings(**settings))
