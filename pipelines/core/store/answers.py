@@ -18,12 +18,22 @@ from urllib.parse import urlsplit
 from pipelines.core.store.deadline import active
 
 _ETAG = re.compile(r'"?([0-9a-fA-F]{32}(-[0-9]{1,5})?)"?')
-_OWN_CODE = re.compile(r"[A-Za-z][A-Za-z.]*")
+_OWN_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]*")
+_MOVED_CODE = re.compile(rb"<Code>(PermanentRedirect|TemporaryRedirect)</Code>")
+_ELEMENT = re.compile(rb"<(Endpoint|Region|Message)>([^<>]{1,200})</")
 _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
 
 
 class NoAnswerError(Exception):
     """The reply is not a complete answer of an S3 store; the message says what is wrong with it."""
+
+
+class MovedError(Exception):
+    """The store says itself that the bucket is elsewhere; ``error`` are the elements of its XML."""
+
+    def __init__(self, error: dict[str, str], status: int) -> None:
+        self.error, self.status = error, status
+        super().__init__(f"{status} {error['Code']}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,13 @@ def inspect(response_dict: dict[str, Any], **_: Any) -> None:
     if (deadline := active()) is not None:
         deadline.came_with = (status, headers)
     if 300 <= status < 400 and "x-amz-bucket-region" not in headers:
+        body = response_dict.get("body")
+        if isinstance(body, bytes) and (moved := _MOVED_CODE.search(body)):
+            parts = {
+                name.decode(): text.decode("utf-8", "replace")
+                for name, text in _ELEMENT.findall(body)
+            }
+            raise MovedError({"Code": moved[1].decode(), **parts}, status)
         raise NoAnswerError(f"a redirect ({status})")
 
 

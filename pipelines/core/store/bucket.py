@@ -28,6 +28,7 @@ from pipelines.core.errors import (
 from pipelines.core.store import answers, proof
 from pipelines.core.store.answers import NoAnswerError, ObjectInfo
 from pipelines.core.store.calls import Calls
+from pipelines.core.store.client import DEFAULT_REGION
 from pipelines.core.store.deadline import MOST_ANSWER_BYTES, Deadline, active
 from pipelines.core.store.sealed import SealedRecords
 
@@ -39,6 +40,10 @@ _SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9!_.*'()=/-]{0,899}")
 _CHUNK_BYTES = 1024 * 1024
 _AMBIGUOUS_TRIES = 4
 _MOST_EMPTY_PAGES = 100
+_NO_SUCH_REGION = {
+    "IllegalLocationConstraintException", "InvalidLocationConstraint", "InvalidRegion",
+    "MalformedXML", "InvalidArgument", "InvalidRequest", "NotImplemented",
+}  # fmt: skip
 
 
 class Bucket(Calls, SealedRecords):
@@ -234,11 +239,21 @@ class Bucket(Calls, SealedRecords):
     def _create_bucket(self) -> None:
         from botocore.exceptions import ClientError
 
-        try:
-            self._client.create_bucket(Bucket=self.name)
-        except ClientError as error:
-            if answers.own_code(error) != "BucketAlreadyOwnedByYou":  # a try before did it
-                raise
+        region = self._client.meta.region_name
+        placed = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        tries = [{}] if region in {None, DEFAULT_REGION, "aws-global"} else [placed, {}]
+        for number, where in enumerate(tries, start=1):
+            try:
+                self._client.create_bucket(Bucket=self.name, **where)
+            except ClientError as error:
+                code = answers.own_code(error)
+                if code == "BucketAlreadyOwnedByYou":  # a try before did it
+                    return
+                # A store of one's own may have no regions, or others than boto3 knows.
+                if code not in _NO_SUCH_REGION or number == len(tries):
+                    raise
+            else:
+                return
 
     def get_or_none(self, key: str) -> bytes | None:
         try:

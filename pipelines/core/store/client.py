@@ -12,6 +12,8 @@ from pipelines.core.settings import StoreSettings
 from pipelines.core.store import answers
 from pipelines.core.store.deadline import hurry
 
+DEFAULT_REGION = "us-east-1"
+
 
 def make_client(settings: StoreSettings, role: Role | None) -> Any:
     import boto3
@@ -19,20 +21,21 @@ def make_client(settings: StoreSettings, role: Role | None) -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
-    options = Config(
-        connect_timeout=settings.connect_timeout_seconds,
-        read_timeout=settings.read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": 1},  # `Bucket` tries again itself
-        s3={"addressing_style": _addressing_style()},
-        user_agent_extra="retraining-loop",
-    )
+    options: dict[str, Any] = {
+        "connect_timeout": settings.connect_timeout_seconds,
+        "read_timeout": settings.read_timeout_seconds,
+        "retries": {"mode": "standard", "total_max_attempts": 1},  # `Bucket` tries again itself
+        "user_agent_extra": "retraining-loop",
+    }
     try:
         core = botocore.session.Session()
         core.register_component("data_loader", _service_descriptions())
         own = profile(role) if role and profile(role) in core.available_profiles else None
         session = boto3.session.Session(botocore_session=core, profile_name=own)
-        region = session.region_name or "us-east-1"
-        client = session.client("s3", region_name=region, config=options)
+        region = session.region_name or os.environ.get("AWS_REGION") or DEFAULT_REGION
+        client = session.client(
+            "s3", region_name=region, config=Config(s3=_addressing(core), **options)
+        )
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"cannot set up the S3 client: {error}") from error
     client.meta.events.register("before-parse.s3", answers.inspect)
@@ -48,7 +51,21 @@ def _service_descriptions() -> Any:
     return create_loader()
 
 
-def _addressing_style() -> str:
-    """Path style for any own endpoint: ``bucket.localhost`` resolves nowhere."""
-    has_own_endpoint = "AWS_ENDPOINT_URL_S3" in os.environ or "AWS_ENDPOINT_URL" in os.environ
-    return "path" if has_own_endpoint else "auto"
+def _addressing(core: Any) -> dict[str, str] | None:
+    """How requests name the bucket: as the profile says; else in the path for an own endpoint,
+    because ``bucket.localhost`` resolves nowhere.
+    """
+    if (core.get_config_variable("s3") or {}).get("addressing_style"):
+        return None
+    return {"addressing_style": "path" if _has_own_endpoint(core) else "auto"}
+
+
+def _has_own_endpoint(core: Any) -> bool:
+    profile = core.get_scoped_config()
+    services = core.full_config.get("services", {}).get(profile.get("services"), {})
+    return bool(
+        os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or profile.get("endpoint_url")
+        or (services.get("s3") or {}).get("endpoint_url")
+    )

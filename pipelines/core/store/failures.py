@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,16 @@ from pipelines.core.errors import (
 )
 from pipelines.core.settings import StoreSettings
 from pipelines.core.store import answers
-from pipelines.core.store.answers import NoAnswerError
+from pipelines.core.store.advice import (
+    CHECKSUMS,
+    is_about_checksums,
+    on_encryption,
+    on_refusal,
+    on_silence,
+)
+from pipelines.core.store.answers import MovedError, NoAnswerError
 from pipelines.core.store.deadline import active
 
-_DENIED_CODES = {
-    "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
-    "SignatureDoesNotMatch",
-}  # fmt: skip
 _TRANSIENT_CODES = {
     "ConditionalRequestConflict", "OperationAborted",  # a write that met another one
     "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
@@ -44,8 +48,10 @@ def translated(call: Call, error: Exception) -> LoopError:
     from botocore.exceptions import (
         ClientError,
         NoCredentialsError,
+        ParamValidationError,
         PartialCredentialsError,
         ProfileNotFound,
+        SSLError,
     )
 
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
@@ -53,8 +59,20 @@ def translated(call: Call, error: Exception) -> LoopError:
             f"cannot {call.verb} {call.target}: no usable S3 credentials ({error}). Set "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that boto3 finds"
         )
+    if isinstance(error, ParamValidationError):
+        return StoreRefusedError(
+            f"cannot {call.verb} {call.target}: {error}. Check store.reviews_bucket and "
+            "store.models_bucket"
+        )
     if isinstance(error, ClientError):
         return _answered(call, error)
+    if isinstance(error, MovedError) and error.error["Code"] == "PermanentRedirect":
+        return _refused(call, error.error, error.status, {})
+    if isinstance(error, SSLError) and (advice := on_encryption(str(error))) is not None:
+        return StoreRefusedError(
+            f"cannot {call.verb} {call.target}: no encrypted connection to the store at "
+            f"{call.endpoint} ({error}). {advice}"
+        )
     return _unanswered(call, error)
 
 
@@ -62,10 +80,11 @@ def _answered(call: Call, error: Any) -> LoopError:
     code, status = answers.own_code(error), answers.status_of(error)
     if not code:
         return _no_answer(call, "an error without an S3 error code")
-    if status >= 500 or status == 429 or code in _TRANSIENT_CODES:
+    if _may_pass(code, status):
         return StoreUnavailableError(
             f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered {status} "
             f"{code}. Run this again when the store has recovered."
+            + (f" If it goes on: {CHECKSUMS}" if is_about_checksums(code, "") else "")
         )
     if code == "NoSuchBucket":
         return BucketMissingError(
@@ -74,19 +93,23 @@ def _answered(call: Call, error: Any) -> LoopError:
         )
     if code == "NoSuchKey":
         return ObjectMissingError(f"{call.target} does not exist")
-    return _refused(call, error)
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return _refused(call, error.response["Error"], status, headers)
 
 
-def _refused(call: Call, error: Any) -> StoreRefusedError:
-    code = answers.own_code(error)
-    if code in _DENIED_CODES:
-        return StoreRefusedError(
-            f"cannot {call.verb} {call.target}: the store at {call.endpoint} refused it ({code}). "
-            "Check the S3 credentials and that they may do this on this bucket."
-        )
+def _may_pass(code: str, status: int) -> bool:
+    """Whether the same request may succeed later: not if the store does not know it."""
+    is_unknown = status in {501, 505} or code == "NotImplemented"
+    return code in _TRANSIENT_CODES or (not is_unknown and (status >= 500 or status == 429))
+
+
+def _refused(
+    call: Call, error: Mapping[str, Any], status: int, headers: Mapping[str, str]
+) -> StoreRefusedError:
+    said = f"{status} {error['Code']}: {error.get('Message', '')}".rstrip(": .")
     return StoreRefusedError(
-        f"cannot {call.verb} {call.target}: the store at {call.endpoint} answered "
-        f"{answers.status_of(error)} {code}: {error.response['Error'].get('Message', '')}"
+        f"cannot {call.verb} {call.target}: the store at {call.endpoint} refused it ({said}). "
+        f"{on_refusal(error, status, headers)}".rstrip()
     )
 
 
@@ -107,7 +130,7 @@ def _unanswered(call: Call, error: Exception) -> StoreUnavailableError:
         return StoreUnavailableError(
             f"cannot {call.verb} {call.target}: the store at {call.endpoint} did not answer "
             f"({error}). Check AWS_ENDPOINT_URL_S3 and that the store is running; then run this "
-            "again."
+            f"again.{on_silence(str(error), call.bucket)}"
         )
     is_explained = isinstance(error, NoAnswerError)
     return _no_answer(call, str(error) if is_explained else type(error).__name__)

@@ -368,7 +368,7 @@ def test_a_store_that_is_unwell_is_worth_a_retry(behind, proxy, call, status, co
 def test_an_answer_nobody_foresaw_is_shown_as_it_is(behind, proxy):
     proxy.always = error(400, "InvalidRequest")
 
-    with pytest.raises(StoreRefusedError, match=r"answered 400 InvalidRequest: On purpose\."):
+    with pytest.raises(StoreRefusedError, match=r"refused it \(400 InvalidRequest: On purpose\)\."):
         behind.get("a")
 
 
