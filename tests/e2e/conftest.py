@@ -1,6 +1,6 @@
 """One real Airflow for all end-to-end tests.
 
-On SQLite and a test double of S3, unless ``LOOP_TEST_DATABASE`` names a PostgreSQL server and
+On SQLite and an S3 server on a folder, unless ``LOOP_TEST_DATABASE`` names a PostgreSQL server and
 ``LOOP_TEST_S3_ENDPOINT`` an S3 server.
 """
 
