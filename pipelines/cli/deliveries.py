@@ -61,7 +61,10 @@ def shown(prefix: str) -> dict[str, Any]:
 
     standing = find(prefix)
     validation = report.read(_reviews(), standing.validation_key)
-    return facts(standing) | {"failed": [rule.sentence for rule in validation.failed_rules]}
+    return facts(standing) | {
+        "failed": [f"{rule.rule}: {rule.sentence}" for rule in validation.failed_rules],
+        "reasons": dict(sorted(validation.reasons.items())),
+    }
 
 
 def unsettled() -> list[dict[str, Any]]:

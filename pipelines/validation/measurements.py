@@ -135,7 +135,7 @@ def measure(
         "label": pd.Series(rows.label, dtype="str"),
         "text_missing": are_missing,
         **_row_columns(rows, night, settings),
-        **_text_columns(texts, chars, grams.lengths, english_words),
+        **_text_columns(texts, rows.faults, chars, grams.lengths, english_words),
         **_repeat_columns(ids, signatures, known),
     }
     return Measured(pd.DataFrame(columns), ids, grams, signatures)
@@ -186,6 +186,7 @@ def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[
 
 def _text_columns(
     texts: list[str | None],
+    faults: list[tuple[str, ...]],
     chars: list[int | None],
     ngrams: NDArray[np.int64],
     english_words: NDArray[np.int64],
@@ -198,7 +199,10 @@ def _text_columns(
     is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
     return {
         "text_html": [bool(text and is_marked_up(text)) for text in texts],
-        "text_escaped": [bool(text and is_escaped(text)) for text in texts],
+        "text_escaped": [  # what is not UTF-8 was spelled out while decoding
+            bool(text and INVALID_UTF8 not in codes and is_escaped(text))
+            for text, codes in zip(texts, faults, strict=True)
+        ],
         "text_mojibake": [bool(text and is_damaged(text)) for text in texts],
         "text_repetitive": is_repetitive,
         "text_other_language": is_foreign,

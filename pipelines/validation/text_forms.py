@@ -15,14 +15,15 @@ from ftfy.badness import is_bad
 from pipelines.features.text_id import TAG
 from pipelines.intake.files.ids import FILLERS, is_invisible
 
+MOST_MARKS = 200  # of "<" or "&" that are looked at in one text
+
 # ── Markup ───────────────────────────────────────────────────────────────────────────────────
 
 _NAME = r"[a-z][a-z0-9]*+(?:[:-][a-z][\w-]*+)*+"
-_ATTRIBUTE = r"""[^\s"'<>/=]+\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'=<>`]+)"""
 # A tag that closes, is complete in itself, or has attributes; a comment, a declaration, an
 # instruction. Names with a colon or a hyphen are those of Office and of custom elements.
 _CERTAIN = re.compile(
-    rf"<(?:/\s*+{_NAME}\s*+>|{_NAME}\s*+/>|{_NAME}[\s/][^<>]*?{_ATTRIBUTE}[^<>]*+>"
+    rf"""<(?:/\s*+{_NAME}\s*+>|{_NAME}\s*+/>|{_NAME}[\s/][^<>=]*+=\s*+[\w"'#/.][^<>]*+>"""
     rf"|[a-z][a-z0-9]*+[:-][a-z][\w-]*+(?:\s[^<>]*+)?>|!--|!\[CDATA\[|!doctype\b|\?[a-z][^<>]*+>)",
     re.IGNORECASE,
 )
@@ -47,8 +48,14 @@ def is_marked_up(text: str) -> bool:
     """Whether it holds markup other than ``<br />`` in any spelling."""
     if "<" not in text:
         return False
-    rest = _LINE_BREAK.sub("", text)
+    rest = _start(_LINE_BREAK.sub("", text), "<")
     return "<" in rest and bool(_CERTAIN.search(rest) or _ALONE.search(rest))
+
+
+def _start(text: str, mark: str) -> str:
+    """The text up to a mark that no review holds so often: a hostile one holds a million."""
+    parts = text.split(mark, MOST_MARKS)
+    return mark.join(parts[:MOST_MARKS])
 
 
 # ── Escapes ──────────────────────────────────────────────────────────────────────────────────
@@ -73,6 +80,7 @@ def is_escaped(text: str) -> bool:
 
 
 def _has_entity(text: str) -> bool:
+    text = _start(text, "&")
     if _OLD_REFERENCE.search(text):
         return True
     return any(unescape(found[0]) != found[0] for found in _REFERENCE.finditer(text))
@@ -85,12 +93,12 @@ def _has_entity(text: str) -> bool:
 _BYTES = re.compile(
     "[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\ufffd"
 )
-_FOREIGN = "[^\x00-\x9f]"
-_NEIGHBOURS = re.compile(rf".{{0,2}}{_FOREIGN}(?:.{{0,4}}{_FOREIGN})*+.{{0,2}}", re.DOTALL)
+# Damage shows where two foreign characters meet, or in one of a few that seldom stand alone.
+_SUSPECT = re.compile("[^\x00-\x7f]{2,40}|[\xc2\xc3\u0152\u0153]")
+MOST_LOOKED_AT = 160  # such characters in one text: a text in another script has no others
 _C1 = dict.fromkeys(range(128, 160), " ")
 # Letters that make UTF-8 again in the encoding that they were read in. Where it has two bytes per
 # character, Chinese or Korean letters stand in an English text; then only longer UTF-8 is a proof.
-_RUN = re.compile("[^\x00-\x7f]{2,40}")
 _ONE_BYTE = (
     "sloppy-windows-1252", "sloppy-windows-1250", "sloppy-windows-1251", "sloppy-windows-1253",
     "sloppy-windows-1254", "sloppy-windows-1257", "mac-roman", "cp437", "cp850", "koi8-r",
@@ -102,9 +110,17 @@ def is_damaged(text: str) -> bool:
     """Whether characters were damaged by a wrong encoding (mojibake)."""
     if text.isascii():
         return False
-    if _BYTES.search(text) or any(_was_utf8(found[0]) for found in _RUN.finditer(text)):
+    if _BYTES.search(text):
         return True
-    return any(is_bad(found[0].translate(_C1)) for found in _NEIGHBOURS.finditer(text))
+    looked_at = 0
+    for found in _SUSPECT.finditer(text):
+        around = text[max(0, found.start() - 2) : found.end() + 2]
+        if is_bad(around.translate(_C1)) or _was_utf8(found[0]):
+            return True
+        looked_at += len(found[0])
+        if looked_at > MOST_LOOKED_AT:
+            break
+    return False
 
 
 def _was_utf8(letters: str) -> bool:
@@ -133,7 +149,7 @@ _INVISIBLE = re.compile(f"[{FILLERS}\xad\u034f\u061c\u115f-\u1160\u17b4\u17b5\u1
 def has_letters(text: str) -> bool:
     """Whether there is a letter or a digit outside of tags: something that can be read."""
     rest = TAG.sub(" ", text) if "<" in text else text
-    return bool(_LETTER.search(rest)) or any(map(_is_letter, rest))
+    return bool(_LETTER.search(rest)) or any(map(_is_letter, set(rest)))
 
 
 def _is_letter(char: str) -> bool:

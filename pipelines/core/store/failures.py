@@ -47,14 +47,22 @@ def translated(call: Call, error: Exception) -> LoopError:
     """Our own error for an error of boto3 or of `pipelines.core.store.answers`."""
     from botocore.exceptions import (
         ClientError,
+        CredentialRetrievalError,
         NoCredentialsError,
         ParamValidationError,
         PartialCredentialsError,
         ProfileNotFound,
         SSLError,
+        SSOError,
+        TokenRetrievalError,
     )
 
-    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+    no_credentials = (
+        NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError,
+        SSOError, TokenRetrievalError,
+    )  # fmt: skip
+
+    if isinstance(error, no_credentials):
         return StoreRefusedError(
             f"cannot {call.verb} {call.target}: no usable S3 credentials ({error}). Set "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that boto3 finds"

@@ -30,7 +30,6 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"Obj\x01", "Avro"),
     (0, b"ARROW1", "Arrow IPC (Feather)"),
     (0, b"FEA1", "Feather"),
-    (0, b"\xff\xff\xff\xff", "an Arrow stream"),
     (0, b"SEQ\x06", "a Hadoop sequence file"),
     (0, b"RCF\x01", "a Hadoop RCFile"),
     (0, b"SQLite format 3\x00", "an SQLite database"),
@@ -63,10 +62,10 @@ _TEXT_STARTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"<\?xml|<[a-z][\w:.-]*[\s/>]", re.IGNORECASE), "XML"),
 )
-_JSON_ARRAY = re.compile(rb"\[\s*(?:[{\[]|$|\])")
+_JSON_ARRAY = re.compile(rb"\[\s*(?:\{|$)")
 _JSON_OBJECT = re.compile(rb'\{\s*(?:"(?:[^"\\]|\\.)*"\s*:|\})')
 _CSV_HEADER = re.compile(rb'"?[A-Za-z_][\w .-]*"?(?:[,;\t|]"?[A-Za-z_][\w .-]*"?)+\s*\r?\n')
-_OPEN_OBJECT = re.compile(rb"\{\s*[\r\n]")  # its names stand on lines of their own
+_OPEN_OBJECT = re.compile(rb'\{[ \t]*\r?\n\s*"')  # its names stand on lines of their own
 _MEANT = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 
 
@@ -118,7 +117,8 @@ def _check_encoding(head: bytes) -> None:
 
 def _has_nul_beside_letters(head: bytes) -> bool:
     """Whether every second byte is NUL, as in UTF-16 without a mark at its beginning."""
-    return len(head) >= 8 and (not any(head[1:64:2]) or not any(head[0:64:2]))
+    first, second = any(head[0:64:2]), any(head[1:64:2])
+    return len(head) >= 8 and first != second
 
 
 def _text_kind(head: bytes, file_format: str) -> str | None:

@@ -208,7 +208,7 @@ def check_value_bytes(size: int, intake: IntakeSettings) -> None:
 
 def _as_text(value: Any, found: _Found) -> str | None:
     try:
-        text = as_written(value)
+        text = value if isinstance(value, str) else as_written(value)
     except TypeError as error:
         found.append((MALFORMED_ROW, f"a value of type {error}"))
         return ""
@@ -254,10 +254,16 @@ def _as_id(value: Any, found: _Found, canonical: Callable[[str | None], str | No
     return canonical(_as_text(value, found))
 
 
+_meaning = functools.lru_cache(maxsize=1024)(ids.canonical)  # of the few labels and ratings
+
+
 def _as_label(value: Any, found: _Found, reading: Reading) -> str | None:
     """Our label; an unknown one as it is written, and None if it means that there is none."""
     text = _as_text(value, found)
-    written = ids.canonical(text)
+    label = reading.labels.get(text) if text else None
+    if label is not None:
+        return label
+    written = _meaning(text)
     if text is None or written is None:
         return None
     label = reading.label_of(written)
@@ -279,7 +285,7 @@ def _visible_surrogates() -> dict[int, str]:
 
 
 def _as_rating(value: Any, found: _Found) -> int | None:
-    written = ids.canonical(_as_text(value, found))
+    written = _meaning(_as_text(value, found))
     if written is None:
         return None
     try:
@@ -293,10 +299,16 @@ def _as_rating(value: Any, found: _Found) -> int | None:
 
 
 def _as_date(value: Any, found: _Found, reading: Reading) -> date | None:
-    day = reading.day_of(value)
+    day = _agreed_day(value) if isinstance(value, str) and len(value) == 10 else None
+    day = day or reading.day_of(value)
     if day is None:
         found.append((DATE_INVALID, _spelled(value)))
     return day
+
+
+@functools.lru_cache(maxsize=1024)
+def _agreed_day(value: str) -> date | None:
+    return AGREED.day_of(value)
 
 
 def _spelled(value: Any) -> str:
