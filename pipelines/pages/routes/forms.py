@@ -55,7 +55,7 @@ def _add_form(routes: APIRouter, site: Site, details: Any) -> None:
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = details
     ) -> HTMLResponse:
         asked = request.query_params
-        several = {name: "\n".join(asked.getlist(name)) for name in asked if name == forms.MANY}
+        several = {name: " ".join(asked.getlist(name)) for name in asked if name == forms.MANY}
         filled = forms.from_link(about, dict(asked) | several)
         return _page(request, site, viewer, forms.form(about, filled))
 
