@@ -116,11 +116,6 @@ def incidents_link(delivery: str = "") -> str:
     return f"{ROOT}/incidents" + (f"/{quote(delivery, safe='')}" if delivery else "")
 
 
-def incidents_until_link(night: str) -> str:
-    """The list of incidents, going back from a night."""
-    return f"{incidents_link()}?{urlencode({'until': night})}"
-
-
 def missing_link(night: str, source: str) -> str:
     """A source that was overdue on a night."""
     return f"{incidents_link()}/missing/{quote(night, safe='')}/{quote(source, safe='')}"

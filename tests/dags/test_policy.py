@@ -12,8 +12,10 @@ import pendulum
 import pytest
 from airflow.sdk import CronDataIntervalTimetable, RetryAction, TriggerRule
 from airflow.sdk.execution_time import macros
-from loop_defaults import NIGHT, RETRY_POLICY
+from jinja2 import Template
+from loop_defaults import ACTOR, NIGHT, RETRY_POLICY
 
+from pipelines.core import links
 from pipelines.core.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -210,3 +212,59 @@ def test_the_night_of_the_form_wins(dagbag):
     template = dagbag.dags["reviews_ingest"].get_template_env().from_string(NIGHT)
 
     assert template.render(params={"night": "2025-12-24"}) == "2025-12-24"
+
+
+@pytest.mark.parametrize(
+    ("person", "actor"),
+    [
+        ("olga", "olga on airflow sentiment_rollback manual__1"),
+        (None, "airflow sentiment_rollback manual__1"),
+    ],
+)
+def test_who_started_a_run_is_named_besides_the_run(person, actor):
+    named = Template(ACTOR).render(
+        dag_run=SimpleNamespace(triggering_user_name=person),
+        dag=SimpleNamespace(dag_id="sentiment_rollback"),
+        run_id="manual__1",
+    )
+
+    assert named == actor
+    assert links.actor(named).run == "/dags/sentiment_rollback/runs/manual__1"
+
+
+@pytest.mark.parametrize(
+    ("due", "name"),
+    [
+        (["s3://reviews/landing/app/a.csv", "s3://reviews/landing/web/2026-01-05/b.csv"],
+         "web/2026-01-05/b.csv"),
+        (["x", "s3://reviews/landing/" + 900 * "a"], 200 * "a"),
+        (None, "1"),
+    ],
+)  # fmt: skip
+def test_a_mapped_task_is_named_by_its_file(dagbag, due, name):
+    tasks = [
+        task for task in dagbag.dags["reviews_ingest"].tasks if task.task_id[:9] == "delivery."
+    ]
+    pulled = SimpleNamespace(map_index=1, xcom_pull=lambda **_: due)
+
+    assert len(tasks) == 3
+    assert {Template(task.map_index_template).render(ti=pulled) for task in tasks} == {name}
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_a_manual_leads_to_its_runbooks(dagbag, dag_id):
+    manual = dagbag.dags[dag_id].doc_md
+
+    assert "](/retraining/runbooks/" in manual
+    assert "`docs/runbooks/" not in manual
+
+
+def test_a_failed_task_says_where_to_look(dagbag):
+    callbacks = {
+        callback.__name__
+        for dag in dagbag.dags.values()
+        for task in dag.tasks
+        for callback in task.on_failure_callback or ()
+    }
+
+    assert callbacks == {"say_where"}

@@ -12,17 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pipelines.core import links
 from pipelines.pages.error_pages import Unanswerable, no_such
 from pipelines.pages.frame import headers
-from pipelines.pages.routes.runs import DagId, checked
+from pipelines.pages.routes.runs import WAYS, DagId, checked
 from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import forms
 
-WAYS = {
-    links.RETRAIN: ("Champion", links.champion_link()),
-    links.ROLLBACK: ("Champion", links.champion_link()),
-    links.RELEASE: ("Champion", links.champion_link()),
-    links.INGEST: ("Incidents", links.incidents_link()),
-    links.REPLAY: ("Incidents", links.incidents_link()),
-}
 SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
 
@@ -55,7 +48,7 @@ def _add_form(routes: APIRouter, site: Site, details: Any) -> None:
         request: Request, viewer: Viewer = site.viewer, about: dict[str, Any] = details
     ) -> HTMLResponse:
         asked = request.query_params
-        several = {name: "\n".join(asked.getlist(name)) for name in asked if name == forms.MANY}
+        several = {name: " ".join(asked.getlist(name)) for name in asked if name == forms.MANY}
         filled = forms.from_link(about, dict(asked) | several)
         return _page(request, site, viewer, forms.form(about, filled))
 
@@ -107,7 +100,7 @@ def _started(
             refused.append((delivery, forms.refusal(reply.body)))
     return respond(
         request, "started.html.jinja", title=f"Runs of {dag_id}", section="form", dag_id=dag_id,
-        started=started, refused=refused, page_of=links.incidents_link, way=[WAYS[dag_id]],
+        started=started, refused=refused, page_of=links.incidents_link, way=WAYS[dag_id],
     )  # fmt: skip
 
 
@@ -162,5 +155,5 @@ def _page(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        page_link=links.form_link(form.dag_id), way=[WAYS.get(form.dag_id, WAYS[links.RETRAIN])],
+        page_link=links.form_link(form.dag_id), way=WAYS.get(form.dag_id, []),
     )  # fmt: skip

@@ -36,6 +36,14 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
 _VERSION = re.compile(r"[0-9a-f]{20}")
 _PLAN_NAME = re.compile(r"/rollbacks/[0-9a-f]{20}\.json$")
+# The page above those of a DAG's forms and runs.
+WAYS = {
+    links.RETRAIN: [("Champion", links.champion_link())],
+    links.ROLLBACK: [("Champion", links.champion_link())],
+    links.RELEASE: [("Champion", links.champion_link())],
+    links.INGEST: [("Incidents", links.incidents_link())],
+    links.REPLAY: [("Incidents", links.incidents_link())],
+}
 REFRESH_SECONDS = 10  # while a run goes on
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
@@ -137,7 +145,7 @@ def _add_run(routes: APIRouter, site: Site) -> None:
         return respond(
             request, "run.html.jinja", title="Run report", section="run", report=report,
             run=links.run_link(dag_id, run_id), dag=f"/dags/{quote(dag_id, safe='')}",
-            is_paused=airflow.is_paused,
+            is_paused=airflow.is_paused, way=WAYS.get(dag_id, []),
             refresh_seconds=REFRESH_SECONDS if airflow.end.is_going_on else 0,
         )  # fmt: skip
 

@@ -33,7 +33,9 @@
     const [unit, length] = units.find(([, size]) => Math.abs(seconds) >= size) || ["minute", 60];
     const said = document.createElement("span");
     said.className = "dim";
-    said.textContent = ` (${ago.format(Math.round(seconds / length), unit)})`;
+    const here = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const zone = at.getTimezoneOffset() ? `, ${here} here` : "";
+    said.textContent = ` (${ago.format(Math.round(seconds / length), unit)}${zone})`;
     time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
     time.append(said);
   }

@@ -16,7 +16,7 @@ from pipelines.records.versions import Manifest
 from pipelines.registry import champion_log as store_clock
 from pipelines.registry.champion_log import withdrawn_among
 
-PAGE_SIZE = 25
+PAGE_SIZE = 50
 NOTHING = "-"
 
 

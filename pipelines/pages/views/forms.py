@@ -18,7 +18,7 @@ from pipelines.pages.frame import View
 
 MOST_BYTES = 64 * 1024
 SEAL_HOURS = 12
-MANY = "delivery"  # the field that may hold several, one per line: each gets a run of its own
+MANY = "delivery"  # the field that may hold several, between blanks: each gets a run of its own
 MOST_AT_ONCE = 50
 _MOST_EXAMPLES = 12
 _SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
@@ -169,7 +169,7 @@ def conf(details: Mapping[str, Any], sent: Values) -> dict[str, Any]:
 
 
 def chosen(sent: Values) -> list[str]:
-    """The deliveries in the field of that name: one, or one per line.
+    """The deliveries in the field of that name, between blanks.
 
     Raises
     ------

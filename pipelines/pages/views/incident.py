@@ -34,6 +34,7 @@ from pipelines.validation import report
 
 logger = logging.getLogger(__name__)
 
+MOST_READ = 60  # other files of the night whose present state is read
 WHY = "To see why, run: python -m pipelines champion show"
 MISSING_RUNBOOK = "docs/runbooks/missing-delivery.md"
 SET_ASIDE_RUNBOOK = "docs/runbooks/set-aside-delivery.md"
@@ -206,10 +207,21 @@ def _night(
         receipt for receipt in receipts
         if isinstance(receipt, Unreadable) or receipt.delivery != sha256
     ]  # fmt: skip
-    read = in_parallel(lambda receipt: _as_it_stands(reviews, receipt), beside)
+    # What people may have decided since is read of the held ones first, and of so many at most.
+    beside.sort(key=lambda receipt: isinstance(receipt, Receipt) and receipt.verdict != "HELD")
+    read = in_parallel(lambda receipt: _as_it_stands(reviews, receipt), beside[:MOST_READ])
     others = [other for other in read if other is not None]
+    others += [_as_delivered(one) for one in beside[MOST_READ:] if isinstance(one, Receipt)]
     in_order = sorted(others, key=lambda other: other.landing_key)
     return RestOfNight(night, tuple(in_order), len(beside) - len(others))
+
+
+def _as_delivered(receipt: Receipt) -> Other:
+    """What became of a file's rows at first."""
+    return Other(
+        receipt.landing_key, receipt.delivery, receipt.verdict, receipt.delivered_rows,
+        receipt.accepted_rows, receipt.quarantined_rows, receipt.held_rows,
+    )  # fmt: skip
 
 
 def _as_it_stands(reviews: Bucket, receipt: Receipt | Unreadable) -> Other | None:

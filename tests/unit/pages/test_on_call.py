@@ -358,6 +358,7 @@ def test_several_deliveries_get_a_run_each_from_one_form():
     started = [body["conf"]["delivery"] for method, _, body in pages.asked if method == "POST"]
     assert started == names
     assert "Start 3 runs of reviews_replay" in shown
+    assert f">{' '.join(names)}</textarea>" in shown
     assert 'class="danger"' in shown
     assert "3 of 3 runs of reviews_replay were started." in answer.text
     assert "/retraining/runs/reviews_replay/manual__1" in links_of(answer.text)

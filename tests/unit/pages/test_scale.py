@@ -72,13 +72,15 @@ class Years:
             night = (first + timedelta(days=number)).isoformat()
             for place, source in enumerate(SOURCES):
                 is_held = source == "web" and number >= self.nights - self.held
-                self._deliver(night, source, f"{number * 10 + place:064x}", is_held=is_held)
+                self.deliver(night, source, f"{number * 10 + place:064x}", is_held=is_held)
 
-    def _deliver(self, night: str, source: str, sha256: str, *, is_held: bool) -> None:
+    def deliver(
+        self, night: str, source: str, sha256: str, *, is_held: bool, name: str = "r.csv"
+    ) -> None:
         number = int(sha256, 16) // 10
         why = (HELD, DISPUTED, UNREADABLE)[number % 3] if is_held else "All 40 rows count."
         rows = 0 if why == UNREADABLE else 40
-        landing = f"landing/{source}/{night}/r.csv"
+        landing = f"landing/{source}/{night}/{name}"
         counts = {"delivered_rows": rows, "accepted_rows": 0 if is_held else rows,
                   "quarantined_rows": 0, "held_rows": rows if is_held else 0}  # fmt: skip
         verdict = "HELD" if is_held else "ACCEPTED"
@@ -288,3 +290,15 @@ def test_the_keys_of_the_double_are_those_of_the_project():
     assert receipt_key(night, landing_key=landing, version_tag="1") in made.pages.reviews.keys
     assert outcome_key(sha256) in made.pages.reviews.keys
     assert validation_key(sha256, "")[:73] in "".join(made.pages.reviews.keys)
+
+
+def test_a_night_of_many_files_is_read_once_and_of_few_what_people_decided():
+    made = Years(1, held=0)
+    for number in range(100, 500):
+        name = f"{number}.csv"
+        made.deliver("2026-01-01", "web", f"{number * 10:064x}", is_held=False, name=name)
+
+    answer, requests = made.get(f"/incidents/{0:064x}")
+
+    assert "Other deliveries in the night of 2026-01-01: 402." in " ".join(answer.text.split())
+    assert requests <= 403 + 2 * 60 + 20
