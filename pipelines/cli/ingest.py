@@ -205,7 +205,8 @@ def _ingest_one(landing_uri: str, history_uri: str | None, night: str, failures:
     """Ingest one delivery; no failure of it stops the others."""
     try:
         arrival_uri = steps_ingest.land(landing_uri, night)
-        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri, history_uri))
+        pinned = (history_uri,) if history_uri is not None else ()
+        steps_ingest.accept(arrival_uri, steps_ingest.validate(arrival_uri, *pinned))
     except DeliveryHeldError:
         pass  # recorded: the table shows it
     except Exception as error:  # noqa: BLE001 - reported, and due again

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.core.errors import sentence
+from pipelines.core.errors import ObjectMissingError, TrustError, sentence
 from pipelines.core.settings import Settings
 from pipelines.steps.context import open_loop
 
@@ -36,17 +36,22 @@ def land(landing_uri: str, night: str) -> str:
 def pin_history(night: str, landing_uris: Sequence[str]) -> str | None:
     """Pin what the night's deliveries are compared with; returns its URI.
 
-    None when nothing is due. It is a cache: `validate` gives the same result without it.
+    None when nothing is due, or there is nothing to compare with. It is a cache: `validate` gives
+    the same result without it, and reports what is wrong with the ledger.
     """
     from pipelines.validation import pinned_history
 
     if not landing_uris:
         return None
     loop = open_loop("ingest")
-    key = pinned_history.pin(
-        loop.reviews, before=night, settings=loop.settings.validation, learned=loop.learned()
-    )
-    return loop.reviews.uri(key)
+    try:
+        key = pinned_history.pin(
+            loop.reviews, before=night, settings=loop.settings.validation, learned=loop.learned()
+        )
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("night=%s has no pinned history: %s", night, error)
+        return None
+    return None if key is None else loop.reviews.uri(key)
 
 
 def validate(arrival_uri: str, history_uri: str | None = None) -> str:

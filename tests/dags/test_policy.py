@@ -17,7 +17,10 @@ from loop_defaults import NIGHT, RETRY_POLICY
 from pipelines.core.errors import DataError, StoreUnavailableError
 
 PROJECT = Path(__file__).resolve().parents[2]
-EXPECTED = {"reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback"}
+EXPECTED = {
+    "reviews_ingest", "reviews_replay", "sentiment_housekeeping", "sentiment_retrain",
+    "sentiment_rollback",
+}  # fmt: skip
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 
 pytestmark = pytest.mark.airflow
