@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import ObjectMissingError, TrustError, sentence
 from pipelines.core.settings import Settings
 from pipelines.steps.context import open_loop
+
+if TYPE_CHECKING:
+    from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -121,15 +124,18 @@ def summarize_night(night: str) -> dict[str, Any]:
         logger.info(
             "No new reviews for %s: nothing was accepted, so nothing will be trained.", night
         )
-    _warn_of_unsent(loop.settings)
+    _warn_of_unsent(loop.settings, loop.reviews)
     return counts
 
 
-def _warn_of_unsent(settings: Settings) -> None:
-    from pipelines.alerts import notifier
+def _warn_of_unsent(settings: Settings, reviews: Bucket) -> None:
+    from pipelines.alerts import notifier, records
 
     try:
-        notifier.warn_of_unsent(notifier.open_notifier(settings, os.environ))
+        opened = notifier.open_notifier(settings, os.environ)
+        if opened.is_on:
+            records.attempts(reviews, keeps=True)
+        notifier.warn_of_unsent(opened)
     except Exception as error:  # noqa: BLE001 - a summary must not fail because of it
         logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
 

@@ -55,16 +55,16 @@ MAY: dict[str, dict[str, set[str]]] = {
         | REGISTRY
         | ROLLUPS,
         WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, BUNDLE}
-        | {ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
+        | {ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
         | REGISTRY,
-        DELETE: {CORPUS, PROBE, BUNDLE, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
+        DELETE: {CORPUS, PROBE, BUNDLE, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
         LIST: {"reviews", "models"},
     },
     "housekeeping": {
         READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, BUNDLE, TIDIED, ROLLUP_OF_LOG}
         | REGISTRY
         | ROLLUPS,
-        WRITE: {ALERT, TIDIED, ROLLUP_OF_ALERTS},
+        WRITE: {ALERT, TIDIED},
         DELETE: {SNAPSHOT, CORPUS, FINGERPRINTS, BUNDLE, REPORT, ROLLUP_OF_LOG}
         | {PLAN, MANIFEST, MODEL, DECISION}
         | ROLLUPS,
@@ -72,8 +72,8 @@ MAY: dict[str, dict[str, set[str]]] = {
     },
     "alerts": {
         READ: {ALERT, ROLLUP_OF_ALERTS},
-        WRITE: {ALERT, ROLLUP_OF_ALERTS},
-        DELETE: {ROLLUP_OF_ALERTS},
+        WRITE: {ALERT},
+        DELETE: set(),
         LIST: {"reviews"},
     },
     "pages": {
