@@ -2,22 +2,27 @@
 
     python -m benchmarks.bench_years --json results/years.json
 
-Nights of small deliveries are laid down straight in the form that an ingest leaves, on an S3 test
-server. The first night after them reads everything once and rolls it up; it is measured, too, but
-the night after it counts: its requests and processor time, step by step, and its peak of memory.
-Training itself is left out, since it costs what its reviews cost (`make bench-growth`).
+Nights of small deliveries are laid down straight in the form that an ingest leaves, and put into
+an S3 test server. The first night after them reads everything once and rolls it up; it is measured,
+too, but the night after it counts: its requests and processor time, step by step, and its peak of
+memory. Training itself is left out: it costs what its reviews cost (`make bench-growth`).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
+import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from benchmarks.measuring import (
     Figures,
@@ -28,7 +33,7 @@ from benchmarks.measuring import (
     tree_cpu_seconds,
     write_report,
 )
-from ops.services.stack import LocalStack, environment
+from ops.services.stack import environment
 
 if TYPE_CHECKING:
     from benchmarks.years import Years
@@ -40,6 +45,9 @@ MOST_REQUESTS, MOST_CPU = 1.5, 2.0  # times those of the night after ten
 
 def main() -> None:
     arguments = _parser().parse_args()
+    if arguments.serve:
+        _serve(arguments.serve)
+        return
     if arguments.measure:
         print(json.dumps(_measured(arguments.measure)))
         return
@@ -61,23 +69,76 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, help="also write the figures to this file")
     made.add_argument("--only", nargs="+", choices=names, default=names, help="only these")
     made.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
+    made.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     made.add_argument("--reviews", help=argparse.SUPPRESS)  # what other benchmarks read
     return made
 
 
 def _once(name: str) -> Figures:
     """Lay the nights down and measure two nights after them, each in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="bench-years-") as folder:
-        config = Path(folder) / "bench.toml"
+    with tempfile.TemporaryDirectory(prefix="bench-years-") as name_of_folder:
+        folder = Path(name_of_folder)
+        config, laid = folder / "bench.toml", folder / "laid.tar"
         config.write_text(_config(*SETTINGS[name]))
-        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
-        with stack, environment(stack.s3_environment | {"LOOP_CONFIG": str(config)}):
-            _fill(name)
-            with environment({"BENCH_NIGHT": "1"}):
-                first = in_own_process("benchmarks.bench_years", name, Path())
-            with environment({"BENCH_NIGHT": "2"}):
-                second = in_own_process("benchmarks.bench_years", name, Path())
+        seed = {"LOOP_CONFIG": str(config), "LOOP_SIGNING_KEY": "11" * 32}
+        with environment(seed):
+            _fill(name, laid)
+            with _server(laid) as address, environment(_surroundings(address)):
+                with environment({"BENCH_NIGHT": "1"}):
+                    first = in_own_process("benchmarks.bench_years", name, Path())
+                with environment({"BENCH_NIGHT": "2"}):
+                    second = in_own_process("benchmarks.bench_years", name, Path())
     return second | {f"first_{key}": value for key, value in first.items()}
+
+
+def _surroundings(address: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local-only", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+
+
+# ── The world before the night ───────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def _server(laid: Path) -> Iterator[str]:
+    """An S3 test server that holds what was laid down; its address."""
+    command = [sys.executable, "-m", "benchmarks.bench_years", "--serve", str(laid)]
+    _say("starting the S3 test server")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            port = next(line for line in server.stdout if line.startswith("port ")).split()[1]
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.stdin.close()
+
+
+def _serve(laid: Path) -> None:
+    """Put the objects into moto without a request for each, then serve until the input ends."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    from ops.services.s3_double import serve
+
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    with tarfile.open(laid) as archive:
+        for member in archive:
+            bucket, _, key = member.name.partition("/")
+            if bucket not in backend.buckets:
+                backend.create_bucket(bucket, "us-east-1")
+            data = archive.extractfile(member)
+            assert data is not None
+            backend.put_object(bucket, key, data.read())
+    _, port = serve(0).get_host_and_port()
+    sys.stdout.write(f"port {port}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
 
 
 def _config(sources: int, _nights: int) -> str:
@@ -94,18 +155,28 @@ def _years(name: str) -> Years:
     return Years(*SETTINGS[name], rows=3)
 
 
-def _fill(name: str) -> None:
-    """Lay the nights down, and train and promote a champion on them."""
-    from pipelines.core.store.stores import open_stores
+def _fill(name: str, laid: Path) -> None:
+    """Lay the nights down, train and promote a champion on them, and store it all in a file."""
+    from pipelines.core import config
+    from pipelines.core.store import stores as module
+    from pipelines.core.store.stores import Stores
     from pipelines.steps import retrain
+    from tests.support.in_memory import InMemory
 
-    years, stores = _years(name), open_stores()
-    stores.reviews.create_if_missing()
-    stores.models.create_if_missing()
-    _say(f"laying down {years.sources} x {years.nights} deliveries")
-    years.lay_down(stores.reviews)
-    _say("training a champion on them")
-    _promote(retrain.verify(retrain.evaluate(_trained())), times=years.nights)
+    years, stores = _years(name), Stores(InMemory(), InMemory())
+    names = config.load().store
+    stores.reviews.name, stores.models.name = names.reviews_bucket, names.models_bucket
+    with mock.patch.object(module, "open_stores", return_value=stores):
+        _say(f"laying down {years.sources} x {years.nights} deliveries")
+        years.lay_down(stores.reviews)
+        _say("training a champion on them")
+        _promote(retrain.evaluate(_trained()), times=years.nights)
+    with tarfile.open(laid, "w") as archive:
+        for bucket in (stores.reviews, stores.models):
+            for key, data in bucket.objects.items():
+                member = tarfile.TarInfo(f"{bucket.name}/{key}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
 
 
 def _trained() -> str:

@@ -105,7 +105,7 @@ class Years:
                 why=validation.why,
             ),
         ):  # fmt: skip
-            reviews.put_record(record)
+            reviews.put_first(record)
 
     def _store_rows(
         self, reviews: Bucket, name: str, source: int, number: int

@@ -126,8 +126,8 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "read receipts", "the name of an object proves nothing",
-        "pipelines/intake/landing.py", "        return reviews.get_record(key, Receipt)\n",
-        "        return Receipt.from_bytes(reviews.get(key).split(b'\\n', 1)[-1], uri=key)\n",
+        "pipelines/intake/landing.py", "        rolled.record(info, Receipt)\n",
+        "        pass\n",
         f"{ATTACKS}::test_no_planted_receipt_keeps_a_file_from_being_due",
     ),
     Safeguard(

@@ -86,7 +86,7 @@ class Notifier:
         if not self.is_on:
             return
         by_name = {channel.name: channel for channel in self.channels}
-        for last in attempts(self.reviews, keeps=True):
+        for last in attempts(self.reviews):
             channel = by_name.get(last.channel)
             if channel is None or last.state == "sent":
                 continue

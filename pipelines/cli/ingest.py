@@ -227,7 +227,8 @@ def _ingest_one(
         on_step("landing")
         arrival_uri = steps_ingest.land(landing_uri, night)
         on_step("validating")
-        validation_uri = steps_ingest.validate(arrival_uri, history_uri)
+        pinned = (history_uri,) if history_uri is not None else ()
+        validation_uri = steps_ingest.validate(arrival_uri, *pinned)
         on_step("accepting")
         steps_ingest.accept(arrival_uri, validation_uri)
     except DeliveryHeldError:

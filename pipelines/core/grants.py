@@ -78,8 +78,8 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         Grant(
             "reviews",
             (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS),
-            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
-            (*_OUTGROWN, *_ROLLUPS_OF_ALERTS, *_ROLLUPS_OF_BUNDLES),
+            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_BUNDLES),
+            (*_OUTGROWN, *_ROLLUPS_OF_BUNDLES),
             lists=True,
         ),
         Grant(
@@ -94,7 +94,7 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         Grant(
             "reviews",
             (*_COUNTED, *_ALERTS, *_ROLLUPS, *_TRAINING, "housekeeping/*"),
-            (*_ALERTS, *_ROLLUPS_OF_ALERTS, "housekeeping/*"),
+            (*_ALERTS, "housekeeping/*"),
             ("features/*", "reports/*", "snapshots/*", *_ROLLUPS),
             lists=True,
         ),
@@ -105,15 +105,7 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
             lists=True,
         ),
     ),
-    "alerts": (
-        Grant(
-            "reviews",
-            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
-            (*_ALERTS, *_ROLLUPS_OF_ALERTS),
-            _ROLLUPS_OF_ALERTS,
-            lists=True,
-        ),
-    ),
+    "alerts": (Grant("reviews", (*_ALERTS, *_ROLLUPS_OF_ALERTS), _ALERTS, lists=True),),
     "pages": (
         Grant(
             "reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*", "housekeeping/*"), lists=True

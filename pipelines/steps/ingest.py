@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.core.errors import sentence
+from pipelines.core.errors import ObjectMissingError, TrustError, sentence
 from pipelines.core.settings import Settings
 from pipelines.steps.context import open_loop
+
+if TYPE_CHECKING:
+    from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +39,22 @@ def land(landing_uri: str, night: str) -> str:
 def pin_history(night: str, landing_uris: Sequence[str]) -> str | None:
     """Pin what the night's deliveries are compared with; returns its URI.
 
-    None when nothing is due. It is a cache: `validate` gives the same result without it.
+    None when nothing is due, or there is nothing to compare with. It is a cache: `validate` gives
+    the same result without it, and reports what is wrong with the ledger.
     """
     from pipelines.validation import pinned_history
 
     if not landing_uris:
         return None
     loop = open_loop("ingest")
-    key = pinned_history.pin(
-        loop.reviews, before=night, settings=loop.settings.validation, learned=loop.learned()
-    )
-    return loop.reviews.uri(key)
+    try:
+        key = pinned_history.pin(
+            loop.reviews, before=night, settings=loop.settings.validation, learned=loop.learned()
+        )
+    except (TrustError, ObjectMissingError) as error:
+        logger.warning("night=%s has no pinned history: %s", night, error)
+        return None
+    return None if key is None else loop.reviews.uri(key)
 
 
 def validate(arrival_uri: str, history_uri: str | None = None) -> str:
@@ -116,15 +124,18 @@ def summarize_night(night: str) -> dict[str, Any]:
         logger.info(
             "No new reviews for %s: nothing was accepted, so nothing will be trained.", night
         )
-    _warn_of_unsent(loop.settings)
+    _warn_of_unsent(loop.settings, loop.reviews)
     return counts
 
 
-def _warn_of_unsent(settings: Settings) -> None:
-    from pipelines.alerts import notifier
+def _warn_of_unsent(settings: Settings, reviews: Bucket) -> None:
+    from pipelines.alerts import notifier, records
 
     try:
-        notifier.warn_of_unsent(notifier.open_notifier(settings, os.environ))
+        opened = notifier.open_notifier(settings, os.environ)
+        if opened.is_on:
+            records.attempts(reviews, keeps=True)
+        notifier.warn_of_unsent(opened)
     except Exception as error:  # noqa: BLE001 - a summary must not fail because of it
         logger.warning("cannot tell whether alerts are unsent: %s", sentence(error))
 

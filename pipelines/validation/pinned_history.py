@@ -47,8 +47,10 @@ class _Head(Record):
 
 def pin(
     reviews: Bucket, *, before: str, settings: ValidationSettings, learned: Snapshot | None
-) -> str:
+) -> str | None:
     """Read the history of a night, keep it, and roll up what it was read from; returns its key.
+
+    None when no earlier night counted anything.
 
     Raises
     ------
@@ -58,6 +60,8 @@ def pin(
     every = standings.every(reviews, keeps=True)
     check_nothing_lost(every, learned)
     counted = history.counted_before(every, before, settings)
+    if not (counted.known or counted.recent):
+        return None
     known, digest = history.read_known(reviews, counted, keeps=True)
     sources = sorted({past.outcome.source for past in counted.recent})
     trailing = history.read_trailing(reviews, counted.recent, sources, keeps=True)

@@ -21,7 +21,7 @@ from pipelines.core.errors import DataError, StoreUnavailableError
 PROJECT = Path(__file__).resolve().parents[2]
 EXPECTED = {
     "reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback",
-    "sentiment_release",
+    "sentiment_release", "sentiment_housekeeping",
 }  # fmt: skip
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -22,8 +23,10 @@ from pipelines.core.grants import ROLES, Role
 from pipelines.core.store import client as store_client
 from pipelines.core.store import stores as stores_module
 from pipelines.core.store.stores import Stores, open_stores
+from pipelines.registry import housekeeping
 from pipelines.simulation import film_site
 from pipelines.steps import alerts, promote, rollback
+from pipelines.steps import housekeeping as steps_housekeeping
 from pipelines.steps import ingest as steps_ingest
 from tests.support.made.builders import as_csv, some_rows
 from tests.support.page_site import Pages
@@ -68,6 +71,7 @@ class Loop:
     held: str = ""
     decision_uri: str = ""
     acts_as: Callable[[Role], None] = lambda _role: None  # called before each part
+    made: Stores = field(default_factory=open_stores)  # for what the loop did not make
 
     def deliver(self, number: int) -> None:
         """As upstream does: without a look at anything."""
@@ -117,6 +121,28 @@ class Loop:
         promote.confirm(rollback.apply_rollback(planned, "tester"))
         alerts.alert_rollback(RETRAIN)
 
+    def tidy_up(self) -> None:
+        """Everything counts as old, and something lies wherever housekeeping deletes."""
+        made, digest = self.made, "0" * 64
+        for version in ("0" * 20, "1" * 20):  # the newest one is kept
+            made.models.put(f"sentiment/versions/{version}/manifest.json", b"old")
+        made.models.put(f"sentiment/plans/{'0' * 20}.json", b"old")
+        made.models.put(f"sentiment/plans/{'1' * 20}.json", b"old")
+        made.models.put(f"sentiment/rollups/log-{'0' * 16}/{digest}.rollup", b"old")
+        delivery = next(iter(facts("delivery", "list")))["delivery"]
+        for key in (
+            f"features/fp0-n3-b40/{digest}.npz", f"rollups/ledger-{'0' * 16}/{digest}.rollup",
+            f"snapshots/{digest}.json", f"reports/{delivery}/{'0' * 16}/report.html",
+        ):  # fmt: skip
+            made.reviews.put(key, b"old")
+        self.acts_as("housekeeping")
+        with mock.patch.object(housekeeping.Ages, "is_over", return_value=True):
+            steps_housekeeping.count_deletable()
+            tidied = steps_housekeeping.tidy_up("tester")
+        assert tidied is not None
+        steps_housekeeping.read_housekeeping(tidied)
+        alerts.alert_housekeeping(Run(dag_id="sentiment_housekeeping", run_id="weekly"))
+
     def call_back(self) -> None:
         """As the dag-processor and the triggerer do."""
         for run in (INGEST, Run(dag_id="reviews_ingest", run_id="another")):
@@ -159,6 +185,7 @@ class Loop:
             self.acts_as("retrain")
             self.retrain()
         self.roll_back()
+        self.tidy_up()
         self.acts_as("alerts")
         self.call_back()
         self.acts_as("pages")
@@ -189,7 +216,7 @@ def loop(
     )
     with web_server() as posts:
         monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
-        yield Loop(tmp_path, nightly_deliveries)
+        yield Loop(tmp_path, nightly_deliveries, made=stores)
 
 
 # ── What the code asks of a store, on any server ─────────────────────────────────────────────
@@ -331,7 +358,7 @@ def is_allowed(request: Callable[[], Any]) -> bool:
 def test_the_loop_runs_with_a_user_of_its_own_for_each_role(loop, log_in):
     loop.acts_as = lambda role: log_in(
         "scoring" if role == "scoring" else "pages",
-        profiles=("upstream", "ingest", "retrain", "alerts"),
+        profiles=("upstream", "ingest", "retrain", "housekeeping", "alerts"),
     )
 
     loop.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,33 @@ def test_the_requests_of_a_night_do_not_grow_with_the_nights_before_it(stores, c
         requests.append(requests_of_a_night(opened, years, before + 2))
 
     assert requests[0] == requests[1]
+
+
+@pytest.mark.long
+def test_a_night_of_a_thousand_files_is_found_summed_up_and_checked(stores, configure):
+    most = config.load().intake.max_deliveries
+    years = Years(most + 1, 2)
+    configure(
+        **ONE_ROW,
+        store={"reviews_bucket": stores.reviews.name, "models_bucket": stores.models.name},
+    )
+    years.deliver(stores.reviews, 1)
+    night = years.night(1)
+
+    due = ingest.find_deliveries(night)
+    assert len(due) == most <= 1024  # Airflow maps over no more
+    assert len(json.dumps(due)) < 256 * 1024  # what is handed from task to task
+    arrival = ingest.land(due[-1], night)
+    ingest.accept(arrival, ingest.validate(arrival, ingest.pin_history(night, due)))
+    assert len(ingest.find_deliveries(night)) == most  # the last file is due now, too
+
+    Years(most + 1, 1).lay_down(stores.reviews)
+    again = ingest.find_deliveries(night)
+    summary = ingest.summarize_night(night)
+    assert (len(again), summary["deliveries"]) == (most, most + 1)
+    assert summary["accepted_rows"] == 3 * (most + 1)
+    assert ingest.check_night(night, again) == "NEW_REVIEWS"
+    assert len(ingest.find_deliveries(years.night(2))) == 0
 
 
 # ── The same decisions ───────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from pipelines.registry import approvals, promotion
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry
 from pipelines.serving import champion, confirm
-from pipelines.steps import alerts, context, ingest, replay, retrain
+from pipelines.steps import alerts, context, housekeeping, ingest, replay, retrain
 from pipelines.steps import promote as steps_promote
 from pipelines.steps import rollback as steps_rollback
 from pipelines.validation import history, replay_apply, replay_plan, report
@@ -211,6 +211,7 @@ READERS = {
         lambda w: records.read_end(w.reviews, attempt_of(w, "failed"), "failed"),
         lambda w: records.why_failed(w.reviews, attempt_of(w, "failed")),
     ],
+    "Housekeeping": [lambda w: housekeeping.read_housekeeping(w.uri)],
     "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
     "Plan": [
         lambda w: w.registry.versions.plan(w.one.key),

@@ -16,6 +16,8 @@ from pipelines.core.errors import AlertChannelError
 from pipelines.core.store.bucket import ObjectInfo
 from pipelines.core.store.stores import Stores
 from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.records.housekeeping import Doomed
+from pipelines.registry import housekeeping
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry
 from pipelines.steps import promote, replay, retrain
@@ -54,6 +56,7 @@ def make(stores: Stores, ingest_night: Any) -> None:
     _retrain(None)
     _change_champions(stores)
     _tell(stores)
+    _tidy_up(stores)
 
 
 def _first_night(stores: Stores, ingest_night: Any) -> None:
@@ -104,6 +107,16 @@ def _tell(stores: Stores) -> None:
     notifier.notify(an_alert(identity="b" * 64))
     Notifier(stores.reviews, [AChannel()], settings).sweep()
     records.mark_looked(stores.reviews, Run(dag_id="reviews_ingest", run_id="manual__1"))
+
+
+def _tidy_up(stores: Stores) -> None:
+    outgrown = Doomed(
+        bucket="reviews", key="features/fp0-n2-b40/of-long-ago.npz", size_bytes=1,
+        stored_at="2025-01-05T00:00:00+00:00", why="no rows that count have these features",
+    )  # fmt: skip
+    housekeeping.apply(
+        stores.reviews, Registry(stores.models, "sentiment"), [outgrown], actor="ops"
+    )
 
 
 class Fast(InMemory):

@@ -20,6 +20,8 @@ ROLLUP = f"reviews/rollups/ledger-{'f' * 16}/{SHA}.rollup"
 ROLLUP_OF_ALERTS = f"reviews/rollups/alerts-{'f' * 16}/{SHA}.rollup"
 ROLLUP_OF_BUNDLES = f"reviews/rollups/bundled-{'f' * 16}/{SHA}.rollup"
 BUNDLE = f"reviews/features/bundles/{SHA}.bundle"
+REPORT = f"reviews/reports/{SHA}/{'a' * 16}/validation.json"
+TIDIED = f"reviews/housekeeping/{SHA}.json"
 ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
@@ -33,9 +35,9 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
-    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE,
+    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE, REPORT, TIDIED,
 )  # fmt: skip
-LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
+LEDGER = {OUTCOME, RAW, RECEIPT, ROWS, REPORT}
 ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
@@ -52,19 +54,29 @@ MAY: dict[str, dict[str, set[str]]] = {
         | REGISTRY
         | ROLLUPS,
         WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE, BUNDLE}
-        | {ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
+        | {ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
         | REGISTRY,
-        DELETE: {PROBE, BUNDLE, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
+        DELETE: {PROBE, BUNDLE, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
+        LIST: {"reviews", "models"},
+    },
+    "housekeeping": {
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, BUNDLE, TIDIED, ROLLUP_OF_LOG}
+        | REGISTRY
+        | ROLLUPS,
+        WRITE: {ALERT, TIDIED},
+        DELETE: {SNAPSHOT, FINGERPRINTS, BUNDLE, REPORT, ROLLUP_OF_LOG}
+        | {PLAN, MANIFEST, MODEL, DECISION}
+        | ROLLUPS,
         LIST: {"reviews", "models"},
     },
     "alerts": {
         READ: {ALERT, ROLLUP_OF_ALERTS},
-        WRITE: {ALERT, ROLLUP_OF_ALERTS},
-        DELETE: {ROLLUP_OF_ALERTS},
+        WRITE: {ALERT},
+        DELETE: set(),
         LIST: {"reviews"},
     },
     "pages": {
-        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG} | LEDGER | REGISTRY | ROLLUPS,
+        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG, TIDIED} | LEDGER | REGISTRY | ROLLUPS,
         WRITE: set(),
         DELETE: set(),
         LIST: {"reviews", "models"},
