@@ -57,6 +57,12 @@ class Reply:
 
 
 Work = Callable[[Asked], Awaitable[Reply]]
+Failed = Callable[[str], Reply]
+
+
+def _as_json(why: str) -> Reply:
+    """What went wrong, for a machine."""
+    return Reply(json.dumps({"error": why}, ensure_ascii=False).encode("utf-8", "replace"), 0)
 
 
 class Service:
@@ -75,7 +81,9 @@ class Service:
 
     # ── One request ──────────────────────────────────────────────────────────────────────────
 
-    async def answered(self, request: Request, route: str, work: Work) -> Response:
+    async def answered(
+        self, request: Request, route: str, work: Work, failed: Failed = _as_json
+    ) -> Response:
         """Have a request answered by the champion, or say in one sentence why it is not.
 
         The champion is taken once, when the request has come in whole.
@@ -84,34 +92,31 @@ class Service:
         request_id = _request_id(request)
         served: Served | None = None
         headers: dict[str, str] = {}
-        media_type, status, texts = "application/json", 200, 0
+        status = 200
         try:
             with self.bounds.place():
                 async with self.bounds.body(request) as body:
                     served = self._served(request)
                     reply = await work(Asked(request, body, served, request_id))
-            content, texts, media_type = reply.content, reply.texts, reply.media_type
-            headers = reply.headers
         except RefusedError as error:
-            status, headers, content = error.status, error.headers, _failure(error.why)
+            status, headers, reply = error.status, error.headers, failed(error.why)
             served = served or self.champions.current
         except Exception as error:  # noqa: BLE001 - the next request is answered
             # Neither its message nor its traceback: they may quote the text.
             logger.error("request=%s failed=%s", request_id, type(error).__name__)  # noqa: TRY400
-            status, content = 500, _failure("this request could not be answered")
+            status, reply = 500, failed("this request could not be answered")
+        headers = headers | reply.headers | {REQUEST_ID_HEADER: request_id}
         seconds = time.perf_counter() - began
         if served is not None:
-            headers = headers | _model_headers(served)
+            headers |= _model_headers(served)
             if BAKE_HEADER not in request.headers:
                 served.traffic.count(seconds, is_error=status == 500)
-        self.metrics.count(route, status, seconds, texts)
+        self.metrics.count(route, status, seconds, reply.texts)
         logger.info(
             "route=%s status=%d texts=%d milliseconds=%.1f generation=%s request=%s",
-            route, status, texts, seconds * 1000, served and served.generation, request_id,
+            route, status, reply.texts, seconds * 1000, served and served.generation, request_id,
         )  # fmt: skip
-        return Response(
-            content, status, {**headers, REQUEST_ID_HEADER: request_id}, media_type=media_type
-        )
+        return Response(reply.content, status, headers, media_type=reply.media_type)
 
     async def probabilities(self, asked: Asked, texts: list[str]) -> NDArray[np.float64]:
         """Probability of positive per text, by the champion of this request."""
@@ -189,10 +194,6 @@ def _champion_facts(served: Served) -> dict[str, Any]:
 
 def _model_headers(served: Served) -> dict[str, str]:
     return {VERSION_HEADER: served.version, GENERATION_HEADER: str(served.generation)}
-
-
-def _failure(why: str) -> bytes:
-    return json.dumps({"error": why}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _request_id(request: Request) -> str:
