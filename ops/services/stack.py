@@ -27,7 +27,7 @@ from pipelines.core.store.keyring import write_new_key
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
-USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
+USUAL_UI_PORT, USUAL_S3_PORT, USUAL_SERVICE_PORT = 8080, 9000, 8090
 
 _START_SECONDS = 900.0  # a busy machine takes its time; who dies is noticed at once
 _PRELOAD = PROJECT / "ops" / "preload"
@@ -65,6 +65,8 @@ class LocalStack:
         Of an empty database for Airflow; without it a SQLite file is made.
     has_airflow : bool
         False for the S3 server alone.
+    has_service : bool
+        Whether the scoring service runs, too. It may only read, and holds no signing key.
     roles : mapping
         Airflow's users and their roles. Each one's password is the user's name.
     """
@@ -75,14 +77,17 @@ class LocalStack:
     extra_environment: dict[str, str] = field(default_factory=dict)
     ui_port: int = 0
     s3_port: int = 0
+    service_port: int = 0
     given_s3: Mapping[str, str] | None = None
     database_url: str = ""
     has_airflow: bool = True
+    has_service: bool = False
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
 
     def __post_init__(self) -> None:
         self.ui_port = self.ui_port or free_port(USUAL_UI_PORT)
         self.s3_port = self.s3_port or free_port(USUAL_S3_PORT)
+        self.service_port = self.service_port or free_port(USUAL_SERVICE_PORT)
         self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
         # Writers wait for each other this many seconds before they say that it is locked.
         self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=60"
@@ -97,6 +102,10 @@ class LocalStack:
     @property
     def ui_url(self) -> str:
         return f"http://{LOOPBACK}:{self.ui_port}"
+
+    @property
+    def service_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.service_port}"
 
     @property
     def s3_environment(self) -> dict[str, str]:
@@ -191,11 +200,14 @@ class LocalStack:
         if self.given_s3 is None:
             self.on_step("starting the S3 test server (moto)")
             self._spawn("s3", "ops.services.s3_double", "--port", str(self.s3_port))
-        write_new_key(self.folder / "signing-key.pem")
+        trusted = write_new_key(self.folder / "signing-key.pem")
+        (self.folder / "trusted-keys").write_text(f"{trusted}\n", encoding="ascii")
         if self.has_airflow:
             self._start_airflow()
         if self.given_s3 is None:
             self._processes.wait_for("s3", self._is_s3_up, timeout_seconds=_START_SECONDS)
+        if self.has_service:
+            self._start_service()
         if self.has_airflow:
             self._processes.wait_for(
                 "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
@@ -217,6 +229,15 @@ class LocalStack:
         self._spawn("scheduler", "airflow", "scheduler", changed={"PYTHONPATH": paths})
         for name in ("dag-processor", "triggerer"):
             self._spawn(name, "airflow", name)
+
+    def _start_service(self) -> None:
+        self.on_step("starting the scoring service")
+        environment = self.environment | {
+            "LOOP_TRUSTED_KEYS_FILE": str(self.folder / "trusted-keys")
+        }
+        del environment["LOOP_SIGNING_KEY_FILE"]
+        command = [sys.executable, "-m", "pipelines", "serve", "--port", str(self.service_port)]
+        self._processes.spawn("scoring", [*command, "--quiet"], environment=environment)
 
     def stop(self) -> None:
         """Stop every process of this stack: politely, then for good.
