@@ -312,8 +312,10 @@ def as_markdown(figures: Mapping[str, Figures], swaps: Mapping[str, Any] | None)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_serving", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_serving", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--reviews", type=Path, required=True, help="the reviews, as Parquet")
     parser.add_argument("--mlflow", type=Path, help="Python that has MLflow")
     parser.add_argument("--swaps", type=int, default=200)

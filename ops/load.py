@@ -3,8 +3,9 @@
     python -m ops.load http://127.0.0.1:8090/v1/score --connections 8 --seconds 10
 
 Each connection sends its next request when it has the answer to the last one, or when ``--rate``
-says that it is time. Ends when the time is up or Ctrl-C comes, and prints one JSON object. It is light, because it shares the machine with what
-it measures: no HTTP library, prepared requests, and answers that are counted and not decoded.
+says that it is time. It ends when the time is up or Ctrl-C comes, and prints one JSON object. It is
+light, because it shares the machine with what it measures: no HTTP library, prepared requests, and
+answers that are counted and not decoded.
 """
 
 from __future__ import annotations
