@@ -76,6 +76,11 @@ def snapshot_key(digest: str) -> str:
     return f"snapshots/{digest}.json"
 
 
+def prediction_key(day: str, sha256: str) -> str:
+    """Answers that a scoring service gave on a day."""
+    return f"predictions/date={day}/{sha256}.parquet"
+
+
 ALERTS = "alerts/"
 
 

@@ -26,9 +26,10 @@ def make_app(service: Service) -> FastAPI:
         stopped = threading.Event()
         watcher = threading.Thread(target=_watch, args=(service, stopped), daemon=True)
         watcher.start()
+        service.start()
         yield
         stopped.set()
-        service.scorers.close()
+        service.close()
 
     app = FastAPI(
         title="Scoring service", description=DESCRIPTION, version="1", lifespan=running,
