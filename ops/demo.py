@@ -1,13 +1,14 @@
 """The whole loop on this machine, through the real scheduler, in seven nights.
 
-Starts an S3 server and Airflow on free ports, drops each night's deliveries, starts the night's
-run, waits for the retraining it causes, and shows what came of it. On a terminal it then stays up
-until Ctrl-C, so that you can look around, also where a night went wrong; otherwise it stops
-everything and ends.
+Starts an S3 server, Airflow and the scoring service on free ports, drops each night's deliveries,
+starts the night's run, waits for the retraining it causes, and shows what came of it and who
+answered visitors meanwhile. On a terminal it then stays up until Ctrl-C, so that you can look
+around, also where a night went wrong; otherwise it stops everything and ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -32,9 +33,11 @@ from ops import held
 from ops.display import Display, stop_like_ctrl_c, watch
 from ops.held import REPLAY, Alarm, ReplayResult
 from ops.night_results import NightResult, sentence, table_of
+from ops.sabotage import Sabotage
 from ops.services.airflow_api import AirflowApi, last_complete_night
 from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
+from ops.visitors import Visitors, Visits
 from pipelines.core.errors import LoopError
 
 INGEST, RETRAIN, ROLLBACK = "reviews_ingest", "sentiment_retrain", "sentiment_rollback"
@@ -48,13 +51,15 @@ TROUBLE = (StackError, LoopError, TimeoutError, RuntimeError, httpx.HTTPError)
 
 STORIES = (
     "a first load: the first champion",
-    "more reviews: a better model",
+    "more reviews: a better model, whose file is damaged after its promotion",
     "3 % dirty rows: those are quarantined",
     "a changed schema and a cut file beside a good one",
     "labels turned round in one source: poison",
     "night 4's file repaired, with old reviews in it: held, then released",
     "nothing new",
 )
+SABOTAGED = 2  # the night after whose promotion the champion's file is damaged
+SERVICE_SECONDS = 120.0  # for the service to follow the champion log
 RELEASE_REASON = "night 4's file repaired; what counts already stays out"
 
 # Piped output has no width of its own; the table needs more than the usual guess.
@@ -111,11 +116,17 @@ def _run(display: Display, spec: str | None, folder: Path, *, nights: int, is_on
 def _play(
     display: Display, source: Any, folder: Path, *, nights: int, is_once: bool, started: float
 ) -> None:
-    stack = LocalStack(folder, PROJECT / "config" / "demo.toml", on_step=display.status)
-    with stack, environment(stack.s3_environment):
+    stack = LocalStack(folder, folder / "config.toml", on_step=display.status, has_service=True)
+    _write_config(stack)
+    with (
+        stack,
+        environment(stack.s3_environment),
+        Visitors(stack.service_url) as visitors,
+    ):
         display.line(f"Airflow is up: {stack.ui_url}  (login admin / {stack.password})", "bold")
+        display.line(f"The scoring service is up: {stack.service_url}")
         try:
-            results = Nights(stack, display, source).run(nights)
+            results = Nights(stack, display, source, visitors).run(nights)
         except TROUBLE as error:
             if is_once:
                 raise
@@ -140,6 +151,18 @@ def _show_summary(
             "yellow",
         )
     display.line(f"Summary: {folder / 'summary.json'}   {seconds:.0f} s in all")
+
+
+def _write_config(stack: LocalStack) -> None:
+    """The demo's settings, with the address of its scoring service."""
+    settings = (PROJECT / "config" / "demo.toml").read_text(encoding="utf-8")
+    serving = (
+        "\n[serving]\npoll_seconds = 0.5\n"
+        f'addresses = ["{stack.service_url}"]\n'
+        "\n[serving.bake]\nevery_seconds = 0.5\nmin_requests = 20\n"
+        "max_p99_milliseconds = 60_000.0  # a whole Airflow shares the cores here\n"
+    )
+    stack.config.write_text(settings + serving, encoding="utf-8")
 
 
 def _open_source(display: Display, spec: str | None) -> Any:
@@ -194,13 +217,16 @@ def _locked(folder: Path) -> IO[str]:
 class Nights:
     """Plays the nights, one after the other, against a running stack."""
 
-    def __init__(self, stack: LocalStack, display: Display, source: Any) -> None:
+    def __init__(
+        self, stack: LocalStack, display: Display, source: Any, visitors: Visitors
+    ) -> None:
         from pipelines.core import config
         from pipelines.core.store.stores import open_stores
         from pipelines.registry.registry import Registry
 
         settings = config.load(stack.config)
         self.stack, self.display, self.source = stack, display, source
+        self.visitors = visitors
         self.stores = open_stores(settings)
         self.registry = Registry(self.stores.models, settings.model.name)
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
@@ -225,7 +251,8 @@ class Nights:
                     self.stores.reviews.put(delivery.key, delivery.body)
                     self.display.line(f"  delivered {delivery.key}  {delivery.rows:,} rows")
             is_released = any(one.again for one in plan.deliveries)
-            results.append(self._play(plan.night, story, is_released=is_released))
+            with self._sabotage() if number == SABOTAGED else contextlib.nullcontext():
+                results.append(self._play(plan.night, story, is_released=is_released))
             self.display.line("  " + sentence(results[-1]))
         return results
 
@@ -246,7 +273,7 @@ class Nights:
         self.display.line(f"The scheduler's own run for last night found an empty landing: {state}")
 
     def _play(self, night: date, story: str, *, is_released: bool) -> NightResult:
-        started = time.monotonic()
+        started, before = time.monotonic(), self.registry.log.newest_generation()
         cause = self.api.trigger_night(INGEST, night)
         ingest_state = self._wait(INGEST, cause)
         counts = self.api.xcom(INGEST, cause, "summarize_night") or {}
@@ -260,6 +287,10 @@ class Nights:
             retrain_state = self._wait(RETRAIN, retrain_run)
             verdict, why = self._verdict(retrain_run, retrain_state)
         champion = self.registry.log.champion()
+        is_put_back = (
+            champion is not None and champion.kind == "rollback" and champion.generation > before
+        )
+        visits = self._visits(champion.generation if champion else 0)
         return NightResult(
             night=night.isoformat(),
             story=story,
@@ -273,8 +304,28 @@ class Nights:
             champion=champion.version if champion else None,
             generation=champion.generation if champion else None,
             holdout_accuracy=champion.holdout_accuracy if champion else None,
+            put_back=champion.reason if champion and is_put_back else "",
+            requests=visits.requests,
+            failed_requests=visits.failed,
+            answered_by=visits.generations,
             seconds=round(time.monotonic() - started, 1),
         )
+
+    def _visits(self, generation: int) -> Visits:
+        """The visitors' requests of this night, once the service has followed the log."""
+        if generation and not self.visitors.wait_for(generation, timeout_seconds=SERVICE_SECONDS):
+            raise TimeoutError(
+                f"the scoring service does not answer with generation {generation}; see "
+                f"{self.stack.service_url}/status"
+            )
+        return self.visitors.since_last()
+
+    @contextlib.contextmanager
+    def _sabotage(self) -> Iterator[None]:
+        with Sabotage(self.registry) as sabotage:
+            yield
+        if sabotage.damaged:
+            self.display.line(f"  SABOTAGE one bit of {sabotage.damaged} was changed")
 
     def _alarms(self, night: date) -> tuple[Alarm, ...]:
         found = tuple(held.alarms(self.stores.reviews, night))
@@ -354,6 +405,7 @@ def _write_summary(
         "is_made_up": source.is_made_up,
         "ui": stack.ui_url,
         "s3": stack.s3_environment["AWS_ENDPOINT_URL_S3"],
+        "service": stack.service_url,
         "seconds": round(seconds, 1),
         "nights": [asdict(result) for result in results],
     }
@@ -363,6 +415,7 @@ def _write_summary(
 
 def _stay_up(display: Display, stack: LocalStack) -> None:
     display.line(f"\nLook around: {stack.ui_url}  (login admin / {stack.password})", "bold")
+    display.line(f"Who answers, and why: {stack.service_url}")
     display.line("From another shell, with this environment:")
     for name, value in stack.s3_environment.items():
         display.line(f"  export {name}={value}")

@@ -3,8 +3,9 @@
     python -m ops.load http://127.0.0.1:8090/v1/score --connections 8 --seconds 10
 
 Each connection sends its next request when it has the answer to the last one, or when ``--rate``
-says that it is time. Prints one JSON object. It is light, because it shares the machine with what
-it measures: no HTTP library, prepared requests, and answers that are counted and not decoded.
+says that it is time. It ends when the time is up or Ctrl-C comes, and prints one JSON object. It is
+light, because it shares the machine with what it measures: no HTTP library, prepared requests, and
+answers that are counted and not decoded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -179,6 +181,7 @@ def main() -> None:
         else [json.dumps({"text": text}).encode() for text in DEFAULT_TEXTS]
     )
     load = Load(chosen.url, [prepared(chosen.url, body) for body in bodies], rate=chosen.rate)
+    signal.signal(signal.SIGINT, lambda *_: load.stop())
     began = time.perf_counter()
     asyncio.run(load.run(chosen.connections, chosen.seconds))
     sys.stdout.write(json.dumps(load.outcome.facts(time.perf_counter() - began)) + "\n")

@@ -18,6 +18,8 @@ class NightResult:
     """What one night of the demo came to.
 
     Row counts are of that night alone, after the replay if there was one; the alarms are of before.
+    Requests are those of the visitors during the night, and ``answered_by`` the generations that
+    answered them.
     """
 
     night: str
@@ -36,6 +38,10 @@ class NightResult:
     champion: str | None
     generation: int | None
     holdout_accuracy: float | None
+    put_back: str
+    requests: int
+    failed_requests: int
+    answered_by: tuple[int, ...]
     seconds: float
 
 
@@ -46,6 +52,8 @@ def sentence(result: NightResult) -> str:
     if result.retrain_state:
         parts.append(f"retrain {result.retrain_state}")
     parts.append(f"{result.verdict} {result.why}".strip())
+    if result.put_back:
+        parts.append(f"PUT BACK {result.put_back}")
     return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
 
 
@@ -99,13 +107,24 @@ _COLUMNS: dict[str, Callable[[NightResult], str | Text]] = {
     "quarantined": lambda result: f"{result.quarantined:,}",
     "held": _held,
     "ingest": _ingest,
-    "verdict": lambda result: result.verdict,
+    "verdict": lambda result: f"{result.verdict}, put back" if result.put_back else result.verdict,
     "champion": _champion,
     "holdout accuracy": lambda result: (
         f"{result.holdout_accuracy:.4f}" if result.holdout_accuracy else "-"
     ),
+    "answered by": lambda result: ", ".join(map(str, result.answered_by)) or "-",
+    "failed requests": lambda result: f"{result.failed_requests:,} of {result.requests:,}",
     "seconds": lambda result: f"{result.seconds:.0f}",
 }
-_NUMBERS = {"delivered", "accepted", "quarantined", "holdout accuracy", "seconds"}
-_SEVERAL_WORDS = {"held", "champion", "holdout accuracy"}  # of at most eight characters each
+_NUMBERS = {
+    "delivered", "accepted", "quarantined", "holdout accuracy", "failed requests", "seconds",
+}  # fmt: skip
+_SEVERAL_WORDS = {
+    "held",
+    "verdict",
+    "champion",
+    "holdout accuracy",
+    "answered by",
+    "failed requests",
+}  # of at most eight characters each
 _SPARE = ("seconds", "delivered", "champion", "quarantined")  # the first to go on a narrow screen

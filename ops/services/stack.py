@@ -22,14 +22,15 @@ import httpx
 
 from ops.services import fab_users
 from ops.services.identity import Identity
-from ops.services.processes import LOOPBACK, Processes
-from pipelines.core.store.keyring import write_new_key
+from ops.services.processes import LOOPBACK, Processes, free_port
+from pipelines.core.store.keyring import KEY_VARIABLE, TRUSTED_VARIABLE, Keyring, write_new_key
 
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A busy machine takes its time; who dies is noticed at once.
 _START_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
+USUAL_SERVICE_PORT = 8090
 _FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
 _NO_LOG_SERVER = "--skip-serve-logs"
@@ -81,6 +82,8 @@ class LocalStack:
         Of an empty database for Airflow; without it a SQLite file is made.
     has_airflow : bool
         False for the S3 server alone.
+    has_service : bool
+        Whether the scoring service runs, too. It may only read, and holds no signing key.
     roles : mapping
         Airflow's users and their roles. Each one's password is that of the identity, or else the
         user's name.
@@ -98,9 +101,11 @@ class LocalStack:
     extra_environment: dict[str, str] = field(default_factory=dict)
     ui_port: int = 0
     s3_port: int = 0
+    service_port: int = 0
     given_s3: Mapping[str, str] | None = None
     database_url: str = ""
     has_airflow: bool = True
+    has_service: bool = False
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
     has_fab: bool = False
     identity: Identity = field(default_factory=Identity)
@@ -109,6 +114,7 @@ class LocalStack:
     def __post_init__(self) -> None:
         free = self.identity.with_free_ports()
         self.ui_port, self.s3_port = self.ui_port or free.ui_port, self.s3_port or free.s3_port
+        self.service_port = self.service_port or free_port(USUAL_SERVICE_PORT)
         self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
         # Writers wait for each other this many seconds before they say that it is locked.
         self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=300"
@@ -118,6 +124,10 @@ class LocalStack:
     @property
     def ui_url(self) -> str:
         return f"http://{LOOPBACK}:{self.ui_port}"
+
+    @property
+    def service_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.service_port}"
 
     @property
     def s3_environment(self) -> dict[str, str]:
@@ -223,6 +233,8 @@ class LocalStack:
         if self.given_s3 is None:
             self._start_s3()
         self.on_store()
+        if self.has_service:
+            self._start_service()
         if self.has_airflow:
             self._start_airflow()
 
@@ -269,6 +281,16 @@ class LocalStack:
         self._processes.wait_for(
             "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
         )
+
+    def _start_service(self) -> None:
+        self.on_step("starting the scoring service")
+        trusted = self.folder / "trusted-keys"
+        with environment(self.s3_environment):
+            Keyring().export(trusted)
+        own = self.environment | {TRUSTED_VARIABLE: str(trusted)}
+        del own[KEY_VARIABLE]
+        command = [sys.executable, "-m", "pipelines", "serve", "--port", str(self.service_port)]
+        self._processes.spawn("scoring", [*command, "--quiet"], environment=own)
 
     def stop(self) -> None:
         """Stop every process of this stack: politely, then for good.

@@ -30,6 +30,7 @@ from pipelines.core import config, provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
 from pipelines.steps import promote
+from pipelines.steps.bake import shadow_lines
 from pipelines.steps.context import open_loop
 
 HOW_TO_ANSWER = (
@@ -59,6 +60,8 @@ def decision_show(
     out.print(
         Text.assemble((f"{decision.verdict}: ", "bold"), visible(decision.why)), soft_wrap=True
     )
+    for line in shadow_lines(decision.version):
+        out.print(Text(visible(line)), soft_wrap=True)
     if decision.approval == "needed":
         _print_approval(decision)
 

@@ -32,19 +32,29 @@ def serve(
     from pipelines.evaluation.golden import load_golden
     from pipelines.serving.http import server
     from pipelines.serving.http.service import Service
+    from pipelines.serving.prediction_log import PredictionLog
     from pipelines.serving.served import Champions
+    from pipelines.serving.shadow import Shadow
     from pipelines.serving.sources import FolderSource, LogSource, Source
 
     settings = config.load()
     _log_to_standard_error(is_quiet=is_quiet)
+    loop, serving = open_loop("scoring"), settings.serving
     source: Source = (
         FolderSource(from_folder, Keyring(settings.trust.trusted_keys), settings.model.name)
         if from_folder
-        else LogSource(open_loop("scoring").registry)
+        else LogSource(loop.registry)
     )
     golden = load_golden(settings.evaluation.golden_file)
-    champions = Champions(source, golden, retry_seconds=settings.serving.refused_retry_seconds)
-    server.run(Service(champions, settings.serving), host=host, port=port)
+    champions = Champions(source, golden, retry_seconds=serving.refused_retry_seconds)
+    kept = serving.prediction_log
+    service = Service(
+        champions,
+        serving,
+        prediction_log=PredictionLog(loop.reviews, kept) if kept.is_enabled else None,
+        shadow=Shadow(loop.registry, serving.shadow) if serving.shadow.version else None,
+    )
+    server.run(service, host=host, port=port)
 
 
 def _log_to_standard_error(*, is_quiet: bool) -> None:

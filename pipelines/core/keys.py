@@ -91,6 +91,11 @@ def rollup_folder(name: str, trust: str, *, model: str = "") -> str:
     return f"{model}/{ROLLUPS}{name}-{trust}/" if model else f"{ROLLUPS}{name}-{trust}/"
 
 
+def prediction_key(day: str, sha256: str) -> str:
+    """Answers that a scoring service gave on a day."""
+    return f"predictions/date={day}/{sha256}.parquet"
+
+
 ALERTS = "alerts/"
 
 

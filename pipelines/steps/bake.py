@@ -112,3 +112,29 @@ def end(ruling: Ruling, run: Run) -> None:
         registry, asked.generation, actor=alerts.BAKE_ACTOR, reason=f"bake: {why}"[:500]
     )
     raise ConfirmationError(generation=asked.generation, why=why, put_back=back)
+
+
+def shadow_lines(version: str) -> list[str]:
+    """What the configured services say of a version that scores along with the champion."""
+    import httpx
+
+    serving = config.load().serving
+    lines = []
+    for address in serving.addresses:
+        try:
+            reply = httpx.get(
+                f"{address}/status", timeout=serving.bake.timeout_seconds, trust_env=False
+            )
+            shadow = reply.json()["shadow"]
+            if shadow is None or shadow["version"] != version:
+                continue
+            lines += [
+                f"In the shadow of {champion} at {address}: {found['other_label']:,} of "
+                f"{found['texts']:,} texts got another label; probabilities differ by "
+                f"{found['mean_difference']:.4f} on average, {found['largest_difference']:.4f} at "
+                "most."
+                for champion, found in shadow["against"].items()
+            ]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s was not asked about its shadow: %s", address, type(error).__name__)
+    return lines

@@ -87,6 +87,8 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
         "success", "success", "success", "failed", "failed", "failed", "success",
     ]  # fmt: skip
     assert nights[0]["verdict"] == nights[1]["verdict"] == "PROMOTE"
+    assert_the_sabotaged_champion_is_put_back(before=nights[0], sabotaged=nights[1])
+    assert_visitors_were_answered(nights)
     assert nights[2]["quarantined"] == round(0.03 * nights[2]["delivered"])
     assert nights[3]["held_deliveries"] == 2
     assert nights[3]["accepted"] > 0
@@ -96,6 +98,20 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
     for night in nights:
         assert night["accepted"] + night["quarantined"] + night["held"] == night["delivered"]
     assert processes_with(str(folder)) == []
+
+
+def assert_the_sabotaged_champion_is_put_back(*, before, sabotaged):
+    assert sabotaged["retrain_state"] == "failed"
+    assert "sha256" in sabotaged["put_back"]
+    assert (sabotaged["champion"], sabotaged["generation"]) == (before["champion"], 3)
+
+
+def assert_visitors_were_answered(nights):
+    """Nobody went unanswered, and whoever was champion in between was the one that answered."""
+    assert [night["failed_requests"] for night in nights] == [0] * len(nights)
+    assert all(night["requests"] > 0 for night in nights[1:])
+    assert all(night["answered_by"][-1] == night["generation"] for night in nights[1:])
+    assert 1 in nights[1]["answered_by"]
 
 
 def assert_the_poison_is_held_and_changes_nothing(*, before, poisoned):

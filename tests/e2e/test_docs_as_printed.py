@@ -57,7 +57,7 @@ def test_the_readme_leads_to_a_champion_on_ones_own_s3(surroundings: dict[str, s
 
 @pytest.mark.long
 def test_the_page_on_compose_leads_to_a_champion(surroundings: dict[str, str]) -> None:
-    (path,) = set(re.findall(r"`LOOP_CONFIG=/opt/airflow/(\S+try-out.toml)`",
+    (path,) = set(re.findall(r"`LOOP_CONFIG=/opt/airflow/(\S+compose-try-out.toml)`",
                              (ROOT / "docs" / "compose.md").read_text()))  # fmt: skip
     lines = block_with("docs/compose.md", "pipelines retrain")
     assert all(IN_A_CONTAINER.match(line) for line in lines)

@@ -336,12 +336,12 @@ def test_a_service_that_is_killed_at_any_moment_of_a_swap_comes_back_with_a_veri
     own_store, own_registry, tmp_path, store_dies
 ):
     entry = served_champion(own_registry, 1)
-    for round_ in range(4):
+    for round_ in range(3):
         with running_service(tmp_path / f"log-{round_}") as service:
             service.wait_for(_answers)
             entry = served_champion(own_registry, round_ + 2, against=entry)
             own_store.keep()
-            threading.Event().wait(0.03 * round_)
+            threading.Event().wait(0.05 * round_)
             if store_dies:
                 own_store.kill()
             service.kill()

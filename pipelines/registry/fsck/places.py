@@ -34,7 +34,7 @@ from pipelines.records.versions import Manifest, Plan
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features", "roll-up",
-    "bundle", "model file", "card file", "probe",
+    "bundle", "model file", "card file", "probe", "prediction file",
 ]  # fmt: skip
 
 # How the variable parts of a key are spelled.
@@ -120,6 +120,7 @@ PLACES: tuple[Place, ...] = (
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),
     _record("alerts/<sha256>/<name>/<number:3>.failed.json", AttemptEnd),
     _record("alerts/runs/<sha256>.json", LookedAt),
+    Place("predictions/date=<night>/<sha256>.parquet", "prediction file"),
     Place("probes/<sha256:32>", "probe"),
     _record("<model>/plans/<version>.json", Plan),
     Place("<model>/versions/<version>/model-<sha256:16>.skops", "model file", "models"),

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipelines.serving.http import open_inference, v1
+from pipelines.serving.http import explaining, open_inference, v1
 from pipelines.serving.http.service import Service
 
 DESCRIPTION = """Scores texts with the champion of the retraining loop.
@@ -26,9 +26,10 @@ def make_app(service: Service) -> FastAPI:
         stopped = threading.Event()
         watcher = threading.Thread(target=_watch, args=(service, stopped), daemon=True)
         watcher.start()
+        service.start()
         yield
         stopped.set()
-        service.scorers.close()
+        service.close()
 
     app = FastAPI(
         title="Scoring service", description=DESCRIPTION, version="1", lifespan=running,
@@ -36,6 +37,7 @@ def make_app(service: Service) -> FastAPI:
         exception_handlers={HTTPException: _say_why},
     )  # fmt: skip
     app.include_router(v1.make_router(service))
+    app.include_router(explaining.make_router(service))
     app.include_router(open_inference.make_router(service))
 
     @app.get("/status", tags=["operation"])

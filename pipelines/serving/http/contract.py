@@ -13,14 +13,16 @@ from pipelines.serving.http.bounds import RefusedError
 VERSION_HEADER, GENERATION_HEADER = "X-Model-Version", "X-Model-Generation"
 MIN_GENERATION_HEADER, REQUEST_ID_HEADER = "X-Model-Min-Generation", "X-Request-Id"
 
-Message = TypeVar("Message", bound=BaseModel)
+AnyMessage = TypeVar("AnyMessage", bound=BaseModel)
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """What comes and goes as JSON: unknown fields are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ScoreRequest(_Message):
+class ScoreRequest(Message):
     """One text or many."""
 
     model_config = ConfigDict(
@@ -51,12 +53,12 @@ class ScoreRequest(_Message):
         return [self.text] if self.text is not None else self.texts or []
 
 
-class Prediction(_Message):
+class Prediction(Message):
     label: str = Field(description="positive or negative", examples=["positive"])
     probability: float = Field(description="of positive, in [0, 1]", examples=[0.981])
 
 
-class Answered(_Message):
+class Answered(Message):
     """Which champion answered, in every answer."""
 
     model: str = Field(examples=["sentiment"])
@@ -69,11 +71,11 @@ class ScoreAnswer(Answered):
     predictions: list[Prediction]
 
 
-class Failure(_Message):
+class Failure(Message):
     error: str = Field(description="One sentence.", examples=["text 1 is empty"])
 
 
-def parse(body: bytes, kind: type[Message]) -> Message:
+def parse(body: bytes, kind: type[AnyMessage]) -> AnyMessage:
     """The message in a body of strict JSON.
 
     Raises

@@ -15,12 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.serving.served import Served
 
+Result = TypeVar("Result")
 Probabilities = NDArray[np.float64]
 
 MOST_TEXTS, MOST_CHARACTERS = 64, 1 << 18  # scored in one call, unless one request has more
@@ -59,6 +61,10 @@ class Scorers:
         self._waiting.append(_Waiting(served, texts, answer))
         self._start()
         return await answer
+
+    async def run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Do other work of a request in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

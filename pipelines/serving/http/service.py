@@ -28,7 +28,9 @@ from pipelines.serving.http.contract import (
 )
 from pipelines.serving.http.metrics import ServiceMetrics
 from pipelines.serving.http.scorers import Scorers
+from pipelines.serving.prediction_log import PredictionLog
 from pipelines.serving.served import Champions, Served
+from pipelines.serving.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -57,25 +59,54 @@ class Reply:
 
 
 Work = Callable[[Asked], Awaitable[Reply]]
+Failed = Callable[[str], Reply]
+
+
+def _as_json(why: str) -> Reply:
+    """What went wrong, for a machine."""
+    return Reply(json.dumps({"error": why}, ensure_ascii=False).encode("utf-8", "replace"), 0)
 
 
 class Service:
     """What all routes share."""
 
     def __init__(
-        self, champions: Champions, settings: ServingSettings, *, threads: int | None = None
+        self,
+        champions: Champions,
+        settings: ServingSettings,
+        *,
+        prediction_log: PredictionLog | None = None,
+        shadow: Shadow | None = None,
+        threads: int | None = None,
     ) -> None:
         self.champions, self.settings = champions, settings
+        self.prediction_log, self.shadow = prediction_log, shadow
         self.bounds = Bounds(settings)
-        self.metrics = ServiceMetrics(champions, self._gauges, dict)
+        self.metrics = ServiceMetrics(champions, self._gauges, self._counters)
         self.scorers = Scorers(
             threads or len(os.sched_getaffinity(0)), on_call=self.metrics.count_call
         )
         self.is_draining = False
 
+    def start(self) -> None:
+        """Begin what runs next to the requests."""
+        for part in (self.prediction_log, self.shadow):
+            if part is not None:
+                part.start()
+
+    def close(self) -> None:
+        """End it, after the last request."""
+        self.scorers.close()
+        if self.shadow is not None:
+            self.shadow.close()
+        if self.prediction_log is not None:
+            self.prediction_log.close(self.settings.stop_seconds)
+
     # ── One request ──────────────────────────────────────────────────────────────────────────
 
-    async def answered(self, request: Request, route: str, work: Work) -> Response:
+    async def answered(
+        self, request: Request, route: str, work: Work, failed: Failed = _as_json
+    ) -> Response:
         """Have a request answered by the champion, or say in one sentence why it is not.
 
         The champion is taken once, when the request has come in whole.
@@ -84,39 +115,58 @@ class Service:
         request_id = _request_id(request)
         served: Served | None = None
         headers: dict[str, str] = {}
-        media_type, status, texts = "application/json", 200, 0
+        status = 200
         try:
             with self.bounds.place():
                 async with self.bounds.body(request) as body:
                     served = self._served(request)
                     reply = await work(Asked(request, body, served, request_id))
-            content, texts, media_type = reply.content, reply.texts, reply.media_type
-            headers = reply.headers
         except RefusedError as error:
-            status, headers, content = error.status, error.headers, _failure(error.why)
+            status, headers, reply = error.status, error.headers, failed(error.why)
             served = served or self.champions.current
         except Exception as error:  # noqa: BLE001 - the next request is answered
             # Neither its message nor its traceback: they may quote the text.
             logger.error("request=%s failed=%s", request_id, type(error).__name__)  # noqa: TRY400
-            status, content = 500, _failure("this request could not be answered")
+            status, reply = 500, failed("this request could not be answered")
+        headers = headers | reply.headers | {REQUEST_ID_HEADER: request_id}
         seconds = time.perf_counter() - began
         if served is not None:
-            headers = headers | _model_headers(served)
+            headers |= _model_headers(served)
             if BAKE_HEADER not in request.headers:
                 served.traffic.count(seconds, is_error=status == 500)
-        self.metrics.count(route, status, seconds, texts)
+        self.metrics.count(route, status, seconds, reply.texts)
         logger.info(
             "route=%s status=%d texts=%d milliseconds=%.1f generation=%s request=%s",
-            route, status, texts, seconds * 1000, served and served.generation, request_id,
+            route, status, reply.texts, seconds * 1000, served and served.generation, request_id,
         )  # fmt: skip
-        return Response(
-            content, status, {**headers, REQUEST_ID_HEADER: request_id}, media_type=media_type
-        )
+        return Response(reply.content, status, headers, media_type=reply.media_type)
 
-    async def probabilities(self, asked: Asked, texts: list[str]) -> NDArray[np.float64]:
+    async def probabilities(
+        self, asked: Asked, texts: list[str], row_ids: list[str] | None = None
+    ) -> NDArray[np.float64]:
         """Probability of positive per text, by the champion of this request."""
         check_texts(texts, self.settings)
-        return await self.scorers.score(asked.served, texts)
+        probabilities = await self.scorers.score(asked.served, texts)
+        if BAKE_HEADER not in asked.request.headers:
+            self._pass_on(asked, texts, probabilities, row_ids)
+        return probabilities
+
+    def _pass_on(
+        self,
+        asked: Asked,
+        texts: list[str],
+        probabilities: NDArray[np.float64],
+        row_ids: list[str] | None,
+    ) -> None:
+        """Give an answer to those who keep or compare it; they take no time of the request."""
+        served = asked.served
+        if self.prediction_log is not None:
+            self.prediction_log.add(
+                asked.request_id, texts, probabilities.tolist(),
+                version=served.version, generation=served.generation, row_ids=row_ids,
+            )  # fmt: skip
+        if self.shadow is not None:
+            self.shadow.offer(texts, probabilities.tolist(), served.version)
 
     def _served(self, request: Request) -> Served:
         served = self.champions.current
@@ -168,10 +218,29 @@ class Service:
                 "at": refused.at.isoformat(timespec="seconds"),
             },
             "swaps": list(champions.swaps),
+            "shadow": self.shadow and self.shadow.facts(),
+            "prediction_log": self.prediction_log and {
+                "written": self.prediction_log.written,
+                "waiting": self.prediction_log.waiting,
+                "lost": self.prediction_log.lost,
+                "trouble": self.prediction_log.trouble,
+            },
         }  # fmt: skip
 
     def _gauges(self) -> dict[str, float]:
-        return {"requests_in_progress": self.bounds.requests, "queue": self.scorers.waiting}
+        gauges: dict[str, float] = {
+            "requests_in_progress": self.bounds.requests,
+            "queue": self.scorers.waiting,
+        }
+        if self.prediction_log is not None:
+            gauges["predictions_waiting"] = self.prediction_log.waiting
+        return gauges
+
+    def _counters(self) -> dict[str, float]:
+        log = self.prediction_log
+        return {} if log is None else {
+            "predictions_written": log.written, "predictions_lost": log.lost,
+        }  # fmt: skip
 
 
 def _champion_facts(served: Served) -> dict[str, Any]:
@@ -189,10 +258,6 @@ def _champion_facts(served: Served) -> dict[str, Any]:
 
 def _model_headers(served: Served) -> dict[str, str]:
     return {VERSION_HEADER: served.version, GENERATION_HEADER: str(served.generation)}
-
-
-def _failure(why: str) -> bytes:
-    return json.dumps({"error": why}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _request_id(request: Request) -> str:

@@ -53,7 +53,7 @@ def make_router(service: Service) -> APIRouter:
     async def score_texts(asked: Asked) -> Reply:
         asked_for = parse(asked.body, ScoreRequest)
         texts = asked_for.all_texts
-        probabilities = await service.probabilities(asked, texts)
+        probabilities = await service.probabilities(asked, texts, asked_for.ids)
         answer = ScoreAnswer(
             model=asked.served.model_name,
             version=asked.served.version,

@@ -301,6 +301,7 @@ def test_no_module_asks_this_machine_for_the_time_but_those_that_say_why():
         "alerts/channels.py",  # the date of a mail
         "serving/served.py",  # when a champion took over in a service; shown, recorded nowhere
         "serving/http/metrics.py",  # the champion's age, for Prometheus
+        "serving/prediction_log.py",  # when a service answered
         "steps/bake.py",  # how long the services have had
         "pages/routes/forms.py",  # how old a form is, sealed and opened by the same api-server
     }

@@ -49,12 +49,13 @@ def served_champion(
     *,
     against: LogEntry | None = None,
     answers: tuple[float, ...] | None = None,
+    model: Pipeline | None = None,
 ) -> LogEntry:
     """Promote a model that can be loaded, with its answers on the golden set as the gate has them.
 
-    ``answers`` are recorded in place of the true ones.
+    ``answers`` are recorded in place of the true ones. Without a model it is `model_of` the number.
     """
-    _, decision = _decided(registry, number, against, answers)
+    _, decision = _decided(registry, number, against, answers, model)
     return promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 
@@ -68,9 +69,10 @@ def spoilt_champion(
     against: LogEntry,
     spoil: Spoil,
     answers: tuple[float, ...] | None = None,
+    model: Pipeline | None = None,
 ) -> LogEntry:
     """Append a champion to the log that something was done to before, which no promotion does."""
-    manifest, decision = _decided(registry, number, against, answers)
+    manifest, decision = _decided(registry, number, against, answers, model)
     entry = against.model_copy(
         update={
             "generation": against.generation + 1,
@@ -128,14 +130,21 @@ def _decided(
     number: int,
     against: LogEntry | None,
     answers: tuple[float, ...] | None,
+    model: Pipeline | None,
 ) -> tuple[Manifest, Decision]:
     """A stored version with the decision to promote it."""
-    model = model_of(number)
-    manifest = a_version(registry, f"served {number}", dump_model(model))
-    evaluation = _evaluation(registry, manifest, against, answers or answers_of(model))
+    model = model_of(number) if model is None else model
+    file, recorded = _file_and_answers(model)
+    manifest = a_version(registry, f"served {number}", file)
+    evaluation = _evaluation(registry, manifest, against, answers or recorded)
     evaluation = registry.decisions.add_evaluation(evaluation)
     decision = a_decision_on(evaluation, evaluation_sha256=evaluation.digest())
     return manifest, registry.decisions.add_decision(decision)
+
+
+@functools.lru_cache(maxsize=4)
+def _file_and_answers(model: Pipeline) -> tuple[bytes, tuple[float, ...]]:
+    return dump_model(model), answers_of(model)
 
 
 def _evaluation(
