@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.core.errors import ConfigError
 
-Role = Literal["upstream", "ingest", "retrain", "alerts", "pages", "scoring"]
+Role = Literal["upstream", "ingest", "retrain", "monitor", "alerts", "pages", "scoring"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -50,6 +50,7 @@ _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
 _OUTGROWN = ("features/*.corpus",)
+_MONITORING = ("monitoring/*",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -71,13 +72,27 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
     ),
     "retrain": (
         Grant(
-            "reviews", (*_COUNTED, *_TRAINING, *_ALERTS), (*_TRAINING, *_ALERTS), _OUTGROWN, True
+            "reviews",
+            (*_COUNTED, *_TRAINING, *_ALERTS, "monitoring/*/triggers/*"),
+            (*_TRAINING, *_ALERTS),
+            _OUTGROWN,
+            lists=True,
         ),
         Grant("models", (*_REGISTRY, *_PROBE), (*_REGISTRY, *_PROBE), _PROBE, lists=True),
     ),
+    # It may start a retraining, and cannot change a model or who is champion.
+    "monitor": (
+        Grant(
+            "reviews",
+            (*_COUNTED, "reports/*.json", "snapshots/*", *_ALERTS, *_MONITORING),
+            (*_ALERTS, *_MONITORING),
+            lists=True,
+        ),
+        Grant("models", _CHAMPION, lists=True),
+    ),
     "alerts": (Grant("reviews", _ALERTS, _ALERTS, lists=True),),
     "pages": (
-        Grant("reviews", (*_LEDGER, *_ALERTS, "snapshots/*"), lists=True),
+        Grant("reviews", (*_LEDGER, *_ALERTS, *_MONITORING, "snapshots/*"), lists=True),
         Grant("models", _REGISTRY, lists=True),
     ),
     "scoring": (Grant("models", _VERSIONS, lists=True),),

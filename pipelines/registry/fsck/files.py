@@ -20,7 +20,11 @@ from pipelines.records.versions import Manifest
 from pipelines.registry.fsck.contents import Contents, Finding, Progress, read_each
 from pipelines.registry.fsck.places import BucketName, FileKind
 
-CACHES: dict[FileKind, str] = {"features": "Features", "corpus": "Corpus"}  # as what it is sealed
+CACHES: dict[FileKind, str] = {
+    "features": "Features",
+    "corpus": "Corpus",
+    "monitoring reference": "MonitoringReference",
+}  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
 _ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")
 

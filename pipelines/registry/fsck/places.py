@@ -26,6 +26,7 @@ from pipelines.records.deliveries import (
     ReplayPlan,
 )
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest, Plan
@@ -33,7 +34,7 @@ from pipelines.records.versions import Manifest, Plan
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features", "corpus",
-    "model file", "card file", "probe",
+    "model file", "card file", "probe", "monitoring reference",
 ]  # fmt: skip
 
 # How the variable parts of a key are spelled.
@@ -44,6 +45,7 @@ _PARTS = {
     "sha256:16": "[0-9a-f]{16}",
     "version": "[0-9a-f]{20}",
     "night": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "month": r"[0-9]{4}-[0-9]{2}",
     "number:3": r"[0-9]{3}",
     "number:6": r"[0-9]{6}",
     "generation": r"[0-9]{8}",
@@ -117,6 +119,9 @@ PLACES: tuple[Place, ...] = (
     _record("alerts/<sha256>/<name>/<number:3>.sent.json", AttemptEnd),
     _record("alerts/<sha256>/<name>/<number:3>.failed.json", AttemptEnd),
     _record("alerts/runs/<sha256>.json", LookedAt),
+    _record("monitoring/<model>/windows/<month>/<night>-<sha256:16>.json", Window),
+    _record("monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json", TriggerDecision),
+    Place("monitoring/<model>/references/<version>-<sha256:16>.npz", "monitoring reference"),
     Place("probes/<sha256:32>", "probe"),
     _record("<model>/plans/<version>.json", Plan),
     Place("<model>/versions/<version>/model-<sha256:16>.skops", "model file", "models"),

@@ -16,6 +16,9 @@ ROWS = f"reviews/accepted/date=2026-01-05/{SHA}.parquet"
 ALERT = f"reviews/alerts/{SHA}/alert.json"
 SNAPSHOT = f"reviews/snapshots/{SHA}.json"
 CORPUS = f"reviews/features/fp1-n3-b40/corpora-c1-df2/{SHA}.corpus"
+VALIDATION = f"reviews/reports/{SHA}/{'a' * 16}/validation.json"
+WINDOW = f"reviews/monitoring/sentiment/windows/2026-01/2026-01-05-{'a' * 16}.json"
+TRIGGER = f"reviews/monitoring/sentiment/triggers/2026-01/2026-01-05-{'a' * 16}.json"
 FINGERPRINTS = f"reviews/features/fp1-n3-b40/{SHA}.npz"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
@@ -29,8 +32,10 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
+    VALIDATION, WINDOW, TRIGGER,
 )  # fmt: skip
-LEDGER = {OUTCOME, RAW, RECEIPT, ROWS}
+LEDGER = {OUTCOME, RAW, RECEIPT, ROWS, VALIDATION}
+WATCHED = {WINDOW, TRIGGER}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
 MAY: dict[str, dict[str, set[str]]] = {
@@ -42,14 +47,20 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE, TRIGGER} | REGISTRY,
         WRITE: {ALERT, SNAPSHOT, CORPUS, FINGERPRINTS, PROBE} | REGISTRY,
         DELETE: {CORPUS, PROBE},
         LIST: {"reviews", "models"},
     },
+    "monitor": {
+        READ: {OUTCOME, ROWS, VALIDATION, ALERT, SNAPSHOT, MANIFEST, MODEL, ENTRY, HINT} | WATCHED,
+        WRITE: {ALERT} | WATCHED,
+        DELETE: set(),
+        LIST: {"reviews", "models"},
+    },
     "alerts": {READ: {ALERT}, WRITE: {ALERT}, DELETE: set(), LIST: {"reviews"}},
     "pages": {
-        READ: {ALERT, SNAPSHOT} | LEDGER | REGISTRY,
+        READ: {ALERT, SNAPSHOT} | LEDGER | REGISTRY | WATCHED,
         WRITE: set(),
         DELETE: set(),
         LIST: {"reviews", "models"},

@@ -427,6 +427,7 @@ def test_the_scheduler_has_a_profile_for_each_role_of_its_tasks_and_may_else_onl
             ("default", "pages"),
             ("loop-ingest", "ingest"),
             ("loop-retrain", "retrain"),
+            ("loop-monitor", "monitor"),
             ("loop-alerts", "alerts"),
         ]
     }
