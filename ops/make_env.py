@@ -34,6 +34,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "S3_INGEST_SECRET": lambda: secrets.token_hex(20),
     "S3_RETRAIN_SECRET": lambda: secrets.token_hex(20),
     "S3_HOUSEKEEPING_SECRET": lambda: secrets.token_hex(20),
+    "S3_MONITOR_SECRET": lambda: secrets.token_hex(20),
     "S3_ALERTS_SECRET": lambda: secrets.token_hex(20),
     "S3_PAGES_SECRET": lambda: secrets.token_hex(20),
     "S3_SCORING_SECRET": lambda: secrets.token_hex(20),

@@ -17,7 +17,9 @@ from typing import Any, Literal, get_args
 
 from pipelines.core.errors import ConfigError
 
-Role = Literal["upstream", "ingest", "retrain", "housekeeping", "alerts", "pages", "scoring"]
+Role = Literal[
+    "upstream", "ingest", "retrain", "housekeeping", "monitor", "alerts", "pages", "scoring"
+]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -50,6 +52,7 @@ _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
 _OUTGROWN = ("features/bundles/*",)
+_MONITORING = ("monitoring/*",)
 _ROLLUPS = ("rollups/*",)
 _ROLLUPS_OF_ALERTS = ("rollups/alerts-*",)
 _ROLLUPS_OF_BUNDLES = ("rollups/bundled-*",)
@@ -77,7 +80,7 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
     "retrain": (
         Grant(
             "reviews",
-            (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS),
+            (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS, "monitoring/*/triggers/*"),
             (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_BUNDLES),
             (*_OUTGROWN, *_ROLLUPS_OF_BUNDLES),
             lists=True,
@@ -105,10 +108,22 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
             lists=True,
         ),
     ),
+    # It may start a retraining, and cannot change a model or who is champion.
+    "monitor": (
+        Grant(
+            "reviews",
+            (*_COUNTED, "reports/*.json", "snapshots/*", *_ALERTS, *_MONITORING, *_ROLLUPS),
+            (*_ALERTS, *_MONITORING),
+            lists=True,
+        ),
+        Grant("models", (*_CHAMPION, *_ROLLUPS_OF_LOG), lists=True),
+    ),
     "alerts": (Grant("reviews", (*_ALERTS, *_ROLLUPS_OF_ALERTS), _ALERTS, lists=True),),
     "pages": (
         Grant(
-            "reviews", (*_LEDGER, *_ALERTS, *_ROLLUPS, "snapshots/*", "housekeeping/*"), lists=True
+            "reviews",
+            (*_LEDGER, *_ALERTS, *_ROLLUPS, *_MONITORING, "snapshots/*", "housekeeping/*"),
+            lists=True,
         ),
         Grant("models", (*_REGISTRY, *_ROLLUPS_OF_LOG), lists=True),
     ),

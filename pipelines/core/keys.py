@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -114,6 +115,37 @@ def alert_end_key(incident: str, channel: str, number: int, state: str) -> str:
 def looked_at_key(dag_id: str, run_id: str) -> str:
     identity = f"{dag_id}\n{run_id}".encode("utf-8", "backslashreplace")
     return f"{ALERTS}runs/{hashlib.sha256(identity).hexdigest()}.json"
+
+
+MONITORING = "monitoring/"
+
+
+def windows_folder(model: str, month: str = "") -> str:
+    """All windows of a model, or those of a month ``YYYY-MM``."""
+    return f"{MONITORING}{model}/windows/" + (f"{month}/" if month else "")
+
+
+def window_key(model: str, night: str, partitions: Iterable[str]) -> str:
+    """One per night and set of rows: rows that count later make another window of that night."""
+    digest = hashlib.sha256("\n".join(sorted(partitions)).encode()).hexdigest()
+    return f"{windows_folder(model, night[:7])}{night}-{digest[:16]}.json"
+
+
+def night_of_window(key: str) -> str:
+    return name_of(key)[:10]
+
+
+def triggers_folder(model: str, month: str = "") -> str:
+    """All decisions on triggers of a model, or those of a month ``YYYY-MM``."""
+    return f"{MONITORING}{model}/triggers/" + (f"{month}/" if month else "")
+
+
+def trigger_key(model: str, night: str, token: str) -> str:
+    return f"{triggers_folder(model, night[:7])}{night}-{token[:16]}.json"
+
+
+def monitoring_reference_key(model: str, version: str, rules: str) -> str:
+    return f"{MONITORING}{model}/references/{version}-{rules[:16]}.npz"
 
 
 # ── The models bucket ────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,7 @@ _LIBRARIES = (
 # `clean_room` is started by its name, so no import leads there.
 TRAINING = ("pipelines.training.train",)
 VALIDATION = ("pipelines.validation.validate",)
+MONITORING = ("pipelines.monitoring.windows",)
 GATE = (
     "pipelines.evaluation.evaluate", "pipelines.evaluation.verify",
     "pipelines.evaluation.clean_room", "pipelines.gate.decide",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -210,6 +210,42 @@ class GateSettings(_Section):
     ask_when_inconclusive: bool
 
 
+class MonitoringSettings(_Section):
+    window_nights: int = Field(ge=1, le=366)
+    trailing_nights: int = Field(ge=1, le=366)
+    min_rows: int = Field(ge=50)
+    reference_rows: int = Field(ge=100)
+    min_coverage: float = Share
+    # Chance: false verdicts per window
+    drift_significance: float = Field(gt=0, lt=0.5)
+    fading_significance: float = Field(gt=0, lt=0.5)
+    # Floors: smaller differences do not matter, however certain they are
+    min_accuracy_loss: float = Share
+    min_score_distance: float = Share
+    min_positive_change: float = Share
+    min_label_change: float = Share
+    min_length_distance: float = Share
+    min_unseen_rise: float = Share
+    min_word_distance: float = Field(ge=0)
+    min_distinguishable: float = Field(ge=0, le=0.5)
+
+
+class TriggerSettings(_Section):
+    on_new_reviews: bool
+    windows: int = Field(ge=1, le=60)
+    bad_windows: int = Field(ge=1, le=60)
+    new_rows: int = Field(ge=1)
+    max_age_days: float = Field(gt=0)
+    cool_down_hours: float = Field(ge=0)
+    poison_nights: int = Field(ge=1, le=366)
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.bad_windows > self.windows:
+            raise ValueError("bad_windows must be at most windows")
+        return self
+
+
 class ApprovalSettings(_Section):
     timeout_hours: float = Field(gt=0, le=24 * 365)
     approvers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -312,6 +348,8 @@ class Settings(_Section):
     evaluation: EvaluationSettings
     verification: VerificationSettings
     gate: GateSettings
+    monitoring: MonitoringSettings
+    triggers: TriggerSettings
     approval: ApprovalSettings
     trust: TrustSettings
     alerts: AlertSettings

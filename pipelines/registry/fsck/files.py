@@ -23,6 +23,7 @@ from pipelines.registry.fsck.places import BucketName, FileKind
 CACHES: dict[FileKind, str] = {
     "features": "Features",
     "roll-up": "RollUp",
+    "monitoring reference": "MonitoringReference",
 }  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
 _ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")

@@ -27,6 +27,7 @@ from pipelines.records.deliveries import (
 )
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
 from pipelines.records.housekeeping import Housekeeping
+from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest, Plan
@@ -35,6 +36,7 @@ BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features", "roll-up",
     "bundle", "model file", "card file", "probe", "prediction file",
+    "monitoring reference",
 ]  # fmt: skip
 
 # How the variable parts of a key are spelled.
@@ -45,6 +47,7 @@ _PARTS = {
     "sha256:16": "[0-9a-f]{16}",
     "version": "[0-9a-f]{20}",
     "night": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "month": r"[0-9]{4}-[0-9]{2}",
     "number:3": r"[0-9]{3}",
     "number:6": r"[0-9]{6}",
     "generation": r"[0-9]{8}",
@@ -121,6 +124,9 @@ PLACES: tuple[Place, ...] = (
     _record("alerts/<sha256>/<name>/<number:3>.failed.json", AttemptEnd),
     _record("alerts/runs/<sha256>.json", LookedAt),
     Place("predictions/date=<night>/<sha256>.parquet", "prediction file"),
+    _record("monitoring/<model>/windows/<month>/<night>-<sha256:16>.json", Window),
+    _record("monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json", TriggerDecision),
+    Place("monitoring/<model>/references/<version>-<sha256:16>.npz", "monitoring reference"),
     Place("probes/<sha256:32>", "probe"),
     _record("<model>/plans/<version>.json", Plan),
     Place("<model>/versions/<version>/model-<sha256:16>.skops", "model file", "models"),

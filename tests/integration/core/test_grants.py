@@ -28,6 +28,7 @@ from pipelines.simulation import film_site
 from pipelines.steps import alerts, promote, rollback
 from pipelines.steps import housekeeping as steps_housekeeping
 from pipelines.steps import ingest as steps_ingest
+from pipelines.steps import monitor as steps_monitor
 from tests.support.made.builders import as_csv, some_rows
 from tests.support.page_site import Pages
 from tests.support.services import iam
@@ -101,6 +102,12 @@ class Loop:
         facts("delivery", "revalidate", self.held, "--reason", "a look")
         facts("delivery", "discard", self.held, "--reason", "no use", "--yes")
         alerts.alert_replay(INGEST)
+
+    def monitor(self, number: int) -> None:
+        night = self.deliveries[number - 1].night.isoformat()
+        steps_monitor.watch(night)
+        uri = steps_monitor.decide_trigger(night, "tester")
+        assert (uri is None) == (number == 1)
 
     def retrain(self) -> None:
         retrained = facts("retrain")
@@ -182,6 +189,8 @@ class Loop:
             self.ingest(night)
             if night == 1:
                 self.replay()
+            self.acts_as("monitor")
+            self.monitor(night)
             self.acts_as("retrain")
             self.retrain()
         self.roll_back()
@@ -358,7 +367,7 @@ def is_allowed(request: Callable[[], Any]) -> bool:
 def test_the_loop_runs_with_a_user_of_its_own_for_each_role(loop, log_in):
     loop.acts_as = lambda role: log_in(
         "scoring" if role == "scoring" else "pages",
-        profiles=("upstream", "ingest", "retrain", "housekeeping", "alerts"),
+        profiles=("upstream", "ingest", "retrain", "housekeeping", "monitor", "alerts"),
     )
 
     loop.run()
@@ -466,7 +475,7 @@ def test_a_key_with_dots_is_a_name_below_landing_and_no_way_out_of_it(
 
 
 @enforced
-@pytest.mark.parametrize("role", ["ingest", "retrain", "pages", "scoring"])
+@pytest.mark.parametrize("role", ["ingest", "retrain", "monitor", "pages", "scoring"])
 def test_what_is_absent_is_not_mistaken_for_what_is_refused(role, stores, log_in):
     stores.models.put("other/log/00000001.json", b"as it was")
     log_in(role)

@@ -16,6 +16,7 @@ from pipelines.core.keys import arrival_id, sibling
 from pipelines.core.store import stores as stores_module
 from pipelines.gate.card import card
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
+from pipelines.monitoring import kept
 from pipelines.pages.views import incident as views_incident
 from pipelines.pages.views import incidents
 from pipelines.records.decisions import Decision
@@ -27,7 +28,7 @@ from pipelines.registry import approvals, promotion
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry
 from pipelines.serving import champion, confirm
-from pipelines.steps import alerts, context, housekeeping, ingest, replay, retrain
+from pipelines.steps import alerts, context, housekeeping, ingest, monitor, replay, retrain
 from pipelines.steps import promote as steps_promote
 from pipelines.steps import rollback as steps_rollback
 from pipelines.validation import history, replay_apply, replay_plan, report
@@ -213,6 +214,17 @@ READERS = {
     ],
     "Housekeeping": [lambda w: housekeeping.read_housekeeping(w.uri)],
     "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
+    "Window": [
+        lambda w: kept.newest_windows(w.reviews, "sentiment", w.record.night, 3),
+        lambda w: monitor.decide_trigger(w.record.night, "another run"),
+    ],
+    "TriggerDecision": [
+        lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.night, 3),
+        lambda w: monitor.read_decision(w.uri),
+        lambda w: monitor.is_started(w.uri),
+        lambda w: monitor.reason_of(w.uri),
+        lambda w: monitor.decide_trigger(w.record.night, w.record.actor),
+    ],
     "Plan": [
         lambda w: w.registry.versions.plan(w.one.key),
         lambda w: retrain.has_work(w.uri),

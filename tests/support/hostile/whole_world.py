@@ -20,7 +20,7 @@ from pipelines.records.housekeeping import Doomed
 from pipelines.registry import housekeeping
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.registry import Registry
-from pipelines.steps import promote, replay, retrain
+from pipelines.steps import monitor, promote, replay, retrain
 from pipelines.steps import rollback as steps_rollback
 from tests.support.in_memory import InMemory
 from tests.support.made.alert_builders import an_alert
@@ -53,6 +53,8 @@ def make(stores: Stores, ingest_night: Any) -> None:
     _first_night(stores, ingest_night)
     _retrain("approve")
     ingest_night(2)
+    monitor.watch(NIGHTS[1])
+    monitor.decide_trigger(NIGHTS[1], "tester")
     _retrain(None)
     _change_champions(stores)
     _tell(stores)

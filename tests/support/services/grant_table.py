@@ -22,6 +22,8 @@ ROLLUP_OF_BUNDLES = f"reviews/rollups/bundled-{'f' * 16}/{SHA}.rollup"
 BUNDLE = f"reviews/features/bundles/{SHA}.bundle"
 REPORT = f"reviews/reports/{SHA}/{'a' * 16}/validation.json"
 TIDIED = f"reviews/housekeeping/{SHA}.json"
+WINDOW = f"reviews/monitoring/sentiment/windows/2026-01/2026-01-05-{'a' * 16}.json"
+TRIGGER = f"reviews/monitoring/sentiment/triggers/2026-01/2026-01-05-{'a' * 16}.json"
 ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
@@ -36,8 +38,10 @@ ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
     ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE, REPORT, TIDIED,
+    WINDOW, TRIGGER,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS, REPORT}
+WATCHED = {WINDOW, TRIGGER}
 ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
@@ -50,7 +54,7 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, BUNDLE}
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, BUNDLE, TRIGGER}
         | REGISTRY
         | ROLLUPS,
         WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE, BUNDLE}
@@ -69,6 +73,14 @@ MAY: dict[str, dict[str, set[str]]] = {
         | ROLLUPS,
         LIST: {"reviews", "models"},
     },
+    "monitor": {
+        READ: {OUTCOME, ROWS, REPORT, ALERT, SNAPSHOT, MANIFEST, MODEL, ENTRY, HINT, ROLLUP_OF_LOG}
+        | WATCHED
+        | ROLLUPS,
+        WRITE: {ALERT} | WATCHED,
+        DELETE: set(),
+        LIST: {"reviews", "models"},
+    },
     "alerts": {
         READ: {ALERT, ROLLUP_OF_ALERTS},
         WRITE: {ALERT},
@@ -76,7 +88,7 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews"},
     },
     "pages": {
-        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG, TIDIED} | LEDGER | REGISTRY | ROLLUPS,
+        READ: {ALERT, SNAPSHOT, ROLLUP_OF_LOG, TIDIED} | LEDGER | REGISTRY | ROLLUPS | WATCHED,
         WRITE: set(),
         DELETE: set(),
         LIST: {"reviews", "models"},

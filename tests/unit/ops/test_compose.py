@@ -446,6 +446,7 @@ def test_the_scheduler_has_a_profile_for_each_role_of_its_tasks_and_may_else_onl
             ("loop-ingest", "ingest"),
             ("loop-retrain", "retrain"),
             ("loop-housekeeping", "housekeeping"),
+            ("loop-monitor", "monitor"),
             ("loop-alerts", "alerts"),
         ]
     }

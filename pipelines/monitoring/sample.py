@@ -1,0 +1,128 @@
+"""Reviews as the monitoring sees them: the champion's answers, the labels, and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.evaluation.metrics import review_losses
+from pipelines.evaluation.slices import Described, slice_masks
+from pipelines.intake.partitions import read_partition
+from pipelines.models.prediction import positive_probability
+from pipelines.monitoring.words import Documents, WordTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sklearn.pipeline import Pipeline
+
+    from pipelines.core.settings import GateSettings
+    from pipelines.core.store.bucket import Bucket
+    from pipelines.records.data import Partition
+
+COLUMNS = ["text_id", "text", "label", "rating", "source", "movie_id"]
+SOURCE = "source="  # begins the name of a group that is a source
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A model's probabilities and the delivered labels, and which group each review belongs to.
+
+    Parameters
+    ----------
+    probability : ndarray of float64, shape (n_reviews,)
+        Of the positive class.
+    label : ndarray of int8, shape (n_reviews,)
+        1 positive, 0 negative.
+    groups : mapping of str to ndarray of bool, shape (n_reviews,)
+        Sources and slices by name, ``family=part``.
+    """
+
+    probability: NDArray[np.float64]
+    label: NDArray[np.int8]
+    groups: Mapping[str, Mask]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def is_right(self) -> Mask:
+        right: Mask = (self.probability >= 0.5) == (self.label == 1)
+        return right
+
+    @property
+    def positive_scores(self) -> int:
+        """How many the model calls positive."""
+        return int((self.probability >= 0.5).sum())
+
+    @property
+    def log_loss(self) -> float:
+        """Nats per review."""
+        return float(review_losses(self.label, self.probability).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What drift of the texts is measured by: distinct words, lengths, and labels.
+
+    Parameters
+    ----------
+    documents : Documents
+        By a word table that is kept elsewhere.
+    chars : ndarray of float64, shape (n_reviews,)
+        Characters of each text.
+    positive_labels : int
+        How many reviews are labelled positive.
+    """
+
+    documents: Documents
+    chars: NDArray[np.float64]
+    positive_labels: int
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+def score(model: Pipeline, table: pa.Table, gate: GateSettings) -> Scores:
+    """A model on reviews with the columns `COLUMNS`."""
+    texts = table.column("text").to_pylist()
+    return Scores(
+        probability=positive_probability(model, texts),
+        label=table.column("label").to_numpy().astype(np.int8),
+        groups=_groups(table, texts, gate),
+    )
+
+
+def _groups(table: pa.Table, texts: Sequence[str], gate: GateSettings) -> dict[str, Mask]:
+    """Each source by itself, and the gate's slices except those by source."""
+    sources = table.column("source").to_pylist()
+    described = Described.of(texts, table.column("rating").to_pylist(), sources)
+    families = [family for family in gate.slices if family != "source"]
+    masks = slice_masks(described, families, min_rows=gate.min_slice_rows)
+    by_source = {f"{SOURCE}{name}": described.sources == name for name in sorted(set(sources))}
+    return {**by_source, **masks}
+
+
+def read_texts(table: pa.Table, words: WordTable) -> Texts:
+    """The words of reviews; words that are new to the word table are added to it."""
+    texts = table.column("text").to_pylist()
+    return Texts(
+        documents=words.read(texts),
+        chars=np.array([len(text) for text in texts], np.float64),
+        positive_labels=int((table.column("label").to_numpy() == 1).sum()),
+    )
+
+
+def read_rows(reviews: Bucket, partitions: Sequence[Partition]) -> pa.Table:
+    """All rows of some partitions, at least one."""
+    import pyarrow as pa
+
+    from pipelines.core.parallel import in_parallel
+
+    parts = in_parallel(lambda part: read_partition(reviews, part, columns=COLUMNS), partitions)
+    return pa.concat_tables(parts)

@@ -1,0 +1,152 @@
+"""The steps of `sentiment_monitor`: judge new windows, and decide whether to start a retraining."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.core.record import sha256_of
+from pipelines.steps.context import Loop, open_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.intake.standings import Standing
+    from pipelines.monitoring.triggers import Choice, Known
+    from pipelines.records.monitoring import TriggerDecision
+    from pipelines.records.succession import LogEntry
+
+logger = logging.getLogger(__name__)
+
+
+def watch(night: str) -> list[str]:
+    """Judge the nights up to this one that are not judged yet; returns the new windows' URIs."""
+    from pipelines.intake import standings
+    from pipelines.monitoring import windows
+
+    loop = open_loop("monitor")
+    judged = windows.judge_new(
+        loop.reviews, loop.registry, standings.every(loop.reviews), loop.settings, until=night
+    )
+    if not judged:
+        logger.info("Nothing new to judge up to %s.", night)
+    return [loop.reviews.uri(window.object_key) for window in judged]
+
+
+def decide_trigger(night: str, actor: str, operator_reason: str = "") -> str | None:
+    """Decide whether to start a retraining; returns the record's URI, None without a champion.
+
+    Parameters
+    ----------
+    night : str
+        The newest night to consider, ``YYYY-MM-DD``.
+    actor : str
+        The run; a repeated task of the same run finds the decision that it made.
+    operator_reason : str
+        Why a person wants a retraining; empty if none does.
+    """
+    from pipelines.core import keys
+    from pipelines.monitoring import triggers
+    from pipelines.records.monitoring import TriggerDecision
+
+    loop = open_loop("monitor")
+    key = keys.trigger_key(loop.registry.name, night, _token(actor))
+    decision = loop.reviews.find_record(key, TriggerDecision)
+    if decision is None:
+        champion = loop.registry.log.champion()
+        if champion is None:
+            logger.info("There is no champion yet, so nothing is watched.")
+            return None
+        known = _known(loop, champion, night, operator_reason)
+        choice = triggers.choose(known, loop.settings.triggers)
+        decision = loop.reviews.put_first(_record(loop, champion, known, choice, night, actor))
+    logger.info("started=%s trigger=%s %s", decision.is_started, decision.trigger, decision.why)
+    return loop.reviews.uri(decision.object_key)
+
+
+def is_started(decision_uri: str | None) -> bool:
+    """Whether a decision started a retraining."""
+    return decision_uri is not None and read_decision(decision_uri).is_started
+
+
+def reason_of(decision_uri: str) -> str:
+    """Why a retraining was started, for its run and for the champion log."""
+    decision = read_decision(decision_uri)
+    return f"asked for by the monitor ({decision.trigger}): {decision.why}"[:500]
+
+
+def read_decision(decision_uri: str) -> TriggerDecision:
+    from pipelines.records.monitoring import TriggerDecision
+
+    loop = open_loop()
+    return loop.reviews.get_record(loop.key(decision_uri), TriggerDecision)
+
+
+def _known(loop: Loop, champion: LogEntry, night: str, operator_reason: str) -> Known:
+    from pipelines.core.store import clock
+    from pipelines.intake import standings
+    from pipelines.monitoring import kept, triggers
+
+    name, settings = loop.registry.name, loop.settings.triggers
+    ledger, learned, now = standings.every(loop.reviews), loop.learned(), clock.now(loop.reviews)
+    taught = {part.sha256 for part in learned.partitions} if learned else set()
+    counted = {part.sha256: part.rows for each in ledger for part in each.accepted}
+    began = loop.registry.log.began(champion)
+    return triggers.Known(
+        windows=tuple(kept.newest_windows(loop.reviews, name, night, settings.windows)),
+        generation=began.generation,
+        new_rows=sum(rows for part, rows in counted.items() if part not in taught),
+        champion_since=clock.read(began.at) or now,
+        now=now,
+        last_start=kept.last_start(
+            loop.reviews, name, now, timedelta(hours=settings.cool_down_hours)
+        ),
+        poisoned=tuple(_poisoned(loop, ledger, night)),
+        operator_reason=operator_reason,
+    )
+
+
+def _poisoned(loop: Loop, ledger: Sequence[Standing], night: str) -> list[str]:
+    """Deliveries of the last nights that are held because of their labels."""
+    from pipelines.intake.landing import checked_night
+    from pipelines.monitoring import triggers
+    from pipelines.records.validations import Validation
+
+    nights = timedelta(days=loop.settings.triggers.poison_nights - 1)
+    first = (checked_night(night) - nights).isoformat()
+    held = [
+        each for each in ledger if each.verdict == "HELD" and each.outcome.counted_in >= first
+    ]  # fmt: skip
+    return [
+        each.outcome.delivery
+        for each in held
+        if triggers.is_poison_alarm(loop.reviews.get_record(each.validation_key, Validation))
+    ]
+
+
+def _record(
+    loop: Loop, champion: LogEntry, known: Known, choice: Choice, night: str, actor: str
+) -> TriggerDecision:
+    from pipelines.core.store import clock
+    from pipelines.records.monitoring import TriggerDecision
+
+    return TriggerDecision(
+        model_name=loop.registry.name,
+        night=night,
+        token=_token(actor),
+        actor=actor,
+        champion_generation=champion.generation,
+        champion_version=champion.version,
+        windows=tuple(window.digest() for window in known.windows),
+        checks=choice.checks,
+        vetoes=choice.vetoes,
+        trigger=choice.trigger,
+        is_started=choice.is_started,
+        why=choice.why,
+        at=clock.written(known.now),
+    )
+
+
+def _token(actor: str) -> str:
+    return sha256_of(actor.encode("utf-8", "backslashreplace"))
