@@ -61,7 +61,6 @@ SIDE_FILES = [
     "a.csv.ok",
     "a.csv.ready",
     "a.csv.lock",
-    "a.csv.bak",
     "manifest.json",
     "out.csv/_SUCCESS",
     "out.csv/.part-0.crc",
