@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _HIDDEN = re.compile(
-    r"[._]"  # .DS_Store, ._a.csv, .part-0.crc, _SUCCESS, _committed_1, _delta_log/, __MACOSX/
+    r"_|\.(?!\.?$)"  # .DS_Store, ._a.csv, .part-0.crc, _SUCCESS, _delta_log/, __MACOSX/
     r"|~\$"  # ~$a.xlsx, an open document of Office
     r"|~.*\.tmp$|#.*#$"  # ~WRL0001.tmp, #a.csv# of Emacs
     r"|\$RECYCLE\.BIN$|System Volume Information$|lost\+found$",

@@ -70,6 +70,8 @@ DATA = [
     "a.csv",
     "part-00000-1b2c-c000.csv",
     "out.csv/part-0.csv",
+    "./a.csv",
+    "../a.csv",
     "reviews.csv.gz",
     "A.PARQUET",
     "c.snappy.parquet",
