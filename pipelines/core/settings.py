@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Field(ge=0.0, le=1.0)
 MOST_DAYS = 36_500  # a century: any date minus this is still a valid date
@@ -360,8 +360,13 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _sources_can_be_read(self) -> Settings:
         for source in self.sources:
-            self.columns_of(source)
-            self.labels_of(source)
+            try:
+                self.columns_of(source)
+                self.labels_of(source)
+            except ValidationError as error:
+                fault = error.errors()[0]
+                place = ".".join(map(str, ("sources", source, *fault["loc"])))
+                raise ValueError(f"{place}: {fault['msg']}") from None
         return self
 
     def columns_of(self, source: str) -> ColumnSettings:

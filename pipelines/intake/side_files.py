@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _HIDDEN = re.compile(
-    r"[._]"  # .DS_Store, ._a.csv, .part-0.crc, _SUCCESS, _committed_1, _delta_log/, __MACOSX/
+    r"_|\.(?!\.?$)"  # .DS_Store, ._a.csv, .part-0.crc, _SUCCESS, _delta_log/, __MACOSX/
     r"|~\$"  # ~$a.xlsx, an open document of Office
     r"|~.*\.tmp$|#.*#$"  # ~WRL0001.tmp, #a.csv# of Emacs
     r"|\$RECYCLE\.BIN$|System Volume Information$|lost\+found$",
@@ -22,8 +22,8 @@ _ENDING = re.compile(
     r"part|partial|filepart|tmp|temp|crdownload|download|opdownload|incomplete|inprogress|"
     r"in-progress|in_progress|pending|uploading|unfinished|writing|copying|_copying_|aria2|!ut|!qb|"
     r"rclonetmp|sb-[0-9a-f]+-\w+|"
-    # A lock, a state of an editor, what was there before.
-    r"lock|lck|sw[a-p]|swpx|bak|old|orig|rej|kate-swp|"
+    # A lock, or a state of an editor.
+    r"lock|lck|sw[a-p]|swpx|kate-swp|"
     # Checksums and signatures, of this or several files.
     r"crc|crc32c?|md5|sha-?[0-9]{1,3}|b2|b3|blake[23]\w*|xxh\w*|sfv|"
     r"(?:md5|sha[0-9]*|check|b2|crc)sums?|sig|sign|asc|minisig|p7s|"

@@ -21,6 +21,7 @@ from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprint_cache import partition_fingerprints
 from pipelines.features.fingerprints import Fingerprints, bounds_of
 from pipelines.features.views import View
+from pipelines.intake.files.ids import film_id
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, read_partition
 from pipelines.records.data import Partition, Snapshot
 from pipelines.training.split import fold_shares, is_holdout, is_selection
@@ -243,9 +244,18 @@ class _Identities:
         is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
         if is_other or _NO_HEX(digits):
             raise _foreign(reviews, partition, "a text id that is not a sha256 in hex")
-        is_named = pc.fill_null(pc.greater(pc.binary_length(film), 0), fill_value=False)
         ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
-        return cls(ids, pc.if_else(is_named, film, text_id), label.to_numpy())
+        return cls(ids, pc.coalesce(_in_one_form(film), text_id), label.to_numpy())
+
+
+def _in_one_form(film: pa.Array) -> pa.Array:
+    """Films as ingest writes them today; null where there is none.
+
+    Rows that were accepted before may have several keys for one film.
+    """
+    encoded = film.dictionary_encode()
+    names = pa.array([film_id(name) for name in encoded.dictionary.to_pylist()], pa.string())
+    return names.take(encoded.indices)
 
 
 def _foreign(reviews: Bucket, partition: Partition, what: str) -> TrustError:

@@ -63,9 +63,14 @@ def _start(text: str, mark: str) -> str:
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7};?|#x[0-9a-f]{1,6};?|[a-z][a-z0-9]{1,31};)", re.IGNORECASE)
 _OLD_NAMES = sorted((name for name in html5 if name[-1] != ";"), key=len, reverse=True)
 _OLD_REFERENCE = re.compile(rf"&(?:{'|'.join(_OLD_NAMES)})(?![A-Za-z0-9;=])")
-_BACKSLASHED = re.compile(r"\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|U[0-9a-f]{8})", re.IGNORECASE)
+_BACKSLASHED = re.compile(
+    r"\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|U[0-9a-f]{8}|[\"'/])|\\r\\n|(?<![a-z:])\\n", re.IGNORECASE
+)
+_LOST_BACKSLASH = re.compile(r"(?<=[a-z])u(?:00[a-f]|20[12])[0-9a-f]", re.IGNORECASE)  # "donu2019t"
 _QUOTED_PRINTABLE = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]")  # of UTF-8
-_PERCENT = re.compile(r"%(?:20|2C|27|22|0A|0D)[^%\s]{0,40}%[0-9A-F]{2}[^%\s]{0,40}%[0-9A-F]{2}")
+_PERCENT = re.compile(
+    r"%u[0-9A-Fa-f]{4}|%(?:20|2C|27|22|0A|0D)[^%\s]{0,40}%[0-9A-F]{2}[^%\s]{0,40}%[0-9A-F]{2}"
+)
 
 
 def is_escaped(text: str) -> bool:
@@ -76,14 +81,20 @@ def is_escaped(text: str) -> bool:
         return True
     if "=" in text and _QUOTED_PRINTABLE.search(text):
         return True
-    return text.count("%") > 2 and bool(_PERCENT.search(text))
+    if ("u20" in text or "u00" in text) and _LOST_BACKSLASH.search(text):
+        return True
+    return "%" in text and bool(_PERCENT.search(text))
 
 
 def _has_entity(text: str) -> bool:
     text = _start(text, "&")
     if _OLD_REFERENCE.search(text):
         return True
-    return any(unescape(found[0]) != found[0] for found in _REFERENCE.finditer(text))
+    return any(_is_entity(found[0]) for found in _REFERENCE.finditer(text))
+
+
+def _is_entity(reference: str) -> bool:
+    return any(unescape(name) != name for name in (reference, reference.lower()))
 
 
 # ── Damage by a wrong encoding ───────────────────────────────────────────────────────────────
@@ -153,7 +164,8 @@ def has_letters(text: str) -> bool:
 
 
 def _is_letter(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LN" and not is_invisible(char)
+    kind = unicodedata.category(char)
+    return kind[0] in "LN" and kind != "Lm" and not is_invisible(char)  # Lm: signs like an accent
 
 
 def visible_chars(text: str) -> int:

@@ -28,16 +28,21 @@ _MISSING = frozenset(
         "nan", "null", "none", "na", "nil", "nat", "undefined", "unknown", "missing",
         "unspecified", "1ind", "1qnan", "1snan", "inf", "infinity", "novalue", "nodata",
         "notavailable", "notapplicable", "notset", "pdna", "npnan", "nullptr",
+        "nul", "hivedefaultpartition",
     }
 )  # fmt: skip
-_MISSING_MARK = r"\n"  # of Hive, MySQL and Redshift; without its backslash it is a letter
+# Of Hive, MySQL and Redshift; without its backslash it is a letter. And of spreadsheets.
+_MISSING_MARKS = frozenset({r"\n", r"\\n", "#nv", "#nd"})
+_BRACKETED = frozenset({"blank", "empty", "unset", "void"})  # a film may be called so
 _PLAIN = re.compile(r"[a-z][a-z0-9_-]*[0-9]", re.IGNORECASE)  # the usual id, and never a number
 _NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:e([+-]?[0-9]{1,4}))?")
-_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]{1,3}(?: [0-9]{3})+")
+_DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),0{1,2}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}.{0,24}")
 _HEX_UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # A spreadsheet's ="1000", Python's b'1000', and what quoting twice leaves.
 _WRAPPED = re.compile(r"""(?:=|b(?=['"]))?(["'`{])(.*?)["'`}]""", re.DOTALL)
+_TYPED = re.compile(r"(?:np\.\w+|numpy\.\w+|Decimal|UUID)\(([^()]*)\)")  # as Python shows it
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -100,7 +105,9 @@ def is_missing(small: str) -> bool:
     """Whether a text in small letters means that there is no value: blank, signs alone, "n/a",
     or the error of a spreadsheet such as "#ref!".
     """
-    if small == _MISSING_MARK or (small[:1] == "#" and small[-1:] in {"!", "?"}):
+    if small in _MISSING_MARKS or (small[:1] == "#" and small[-1:] in {"!", "?"}):
+        return True
+    if small[:1] + small[-1:] in {"()", "<>", "[]", "{}"} and small[1:-1].strip() in _BRACKETED:
         return True
     if len(small) > LONGEST_MISSING:
         return not _WORDS.search(small)
@@ -145,6 +152,8 @@ def is_invisible(char: str) -> bool:
 def _unwrapped(text: str) -> str:
     while match := _WRAPPED.fullmatch(text):
         text = match[2].strip()
+    if typed := _TYPED.fullmatch(text):
+        return typed[1].strip("'\" ")
     # An apostrophe at the front alone is a spreadsheet's mark for text.
     return text[1:].strip() if text.startswith("'") else text
 
@@ -152,7 +161,9 @@ def _unwrapped(text: str) -> str:
 def _number(small: str) -> str | None:
     """A number without exponent, leading and trailing zeros; None if it is none, or is endless."""
     if _GROUPED.fullmatch(small):
-        small = small.replace(",", "")
+        small = small.replace(",", "").replace(" ", "")
+    elif comma := _DECIMAL_COMMA.fullmatch(small):
+        small = comma[1]
     match = _NUMBER.fullmatch(small)
     if match is None or len(match[2]) + abs(int(match[3] or 0)) > MOST_DIGITS:
         return None

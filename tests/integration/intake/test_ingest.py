@@ -288,7 +288,7 @@ CASES = {
     ),
     "kind: no extension": unreadable("README", b"Hello.", "unknown_format"),
     "kind: CSV called Parquet": unreadable(
-        "r.parquet", as_csv(some_rows(40, first=300)), "not_parquet"
+        "r.parquet", as_csv(some_rows(40, first=300)), "other_format"
     ),
     "kind: plain file called gzip": unreadable("r.csv.gz", as_csv(ROWS), "not_gzip"),
     "gzip bomb: 5 MB in a few KB": unreadable(

@@ -24,7 +24,8 @@ THOUSAND = [
     "1000.", " 1000 ", "1e3", "1E+03", "1.0e3", "01000", "+1000", "1,000", "1,000.00",
     "&#49;000", "1000&nbsp;", "&amp;#49;000", "\u200b1000", "\ufeff1000", "1000\u00ad", "\x001000",
     "\uff11\uff10\uff10\uff10", "\u0661\u0660\u0660\u0660", "1000\u3164", "1000\u00a0", '="1000"',
-    "'1000", '"1000"', "b'1000'", "\t1000\r",
+    "'1000", '"1000"', "b'1000'", "\t1000\r", "1 000", "1000,00",
+    "np.float64(1000.0)", "Decimal('1000')",
 ]  # fmt: skip
 MISSING = [
     None, math.nan, math.inf, Decimal("NaN"), "", "  ", "nan", "NaN", "NAN", "-nan", "None", "NONE",
@@ -32,6 +33,7 @@ MISSING = [
     "[NULL]", '"null"', "\\N", "nil", "NaT", "undefined", "-", "--", "?", "...", "-1.#IND",
     "1.#QNAN", "#REF!", "#DIV/0!", "\u200b", "\ufeff", "\u3164", "&nbsp;", "\ufeffnan",
     "\uff2e\uff21", " Null ", "pd.NA", "Unknown",
+    "__HIVE_DEFAULT_PARTITION__", "(blank)", "<empty>", "#NV", "\\\\N",
 ]  # fmt: skip
 OTHERS = [
     ("TT0111161", "tt0111161"),
@@ -57,6 +59,8 @@ OTHERS = [
     ("{00000000-0000-0000-0000-00000000000A}", "00000000-0000-0000-0000-00000000000a"),
     ("The\u00a0 Matrix\u200b", "the matrix"),
     ("Nana", "nana"),
+    ("Blank", "blank"),
+    ("N", "n"),
 ]
 
 

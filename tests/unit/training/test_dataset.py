@@ -150,6 +150,22 @@ def test_a_review_without_a_film_is_split_by_its_text(stores):
     assert not (dataset.is_selection & dataset.is_holdout).any()
 
 
+def test_a_film_that_was_accepted_in_several_spellings_is_on_one_side(stores):
+    ids = [f"{number:064x}" for number in range(400)]
+    films = [f"{number // 4}{('', '.0', 'e0', '.')[number % 4]}" for number in range(396)]
+    rows = rows_of(ids, [*films, "nan", "<NA>", "", None])
+
+    dataset = load_dataset(
+        stores.reviews, a_snapshot(write_partition(stores.reviews, "accepted", rows))
+    )
+
+    held = dataset.is_holdout
+    alone = is_holdout(ids[396:], share=0.2, salt=dataset.snapshot.salt)
+    assert all(len({*held[place : place + 4]}) == 1 for place in range(0, 396, 4))
+    assert 0 < held.mean() < 1
+    assert held[396:].tolist() == [alone[text_id] for text_id in ids[396:]]
+
+
 def test_no_partition_at_all_is_an_empty_dataset(stores):
     dataset = load_dataset(stores.reviews, a_snapshot())
 

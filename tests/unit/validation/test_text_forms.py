@@ -42,7 +42,9 @@ ESCAPED = [
     "I didn&#39;t", "&#34;Good&#34;", "didn&#x27;t", "didn&#X27;t", "didn&apos;t", "caf&eacute;",
     "Good&hellip;", "&lt;br /&gt;", "&amp;quot;Good&amp;quot;", "Tom &amp; Jerry", "&nbsp;Good",
     "Tom &amp Jerry", "&copy 2026", "&rsquo;", "&#8217", "&CounterClockwiseContourIntegral;",
-    "It\\u2019s", "caf\\xe9", "It=E2=80=99s", urllib.parse.quote("A good film, he said"),
+    "It\\u2019s", "caf\\xe9", "It\\'s", 'A \\"good\\" one', "One.\\nTwo",
+    "donu2019t", "It%u2019s", "&EACUTE;", "It=E2=80=99s",
+    urllib.parse.quote("A good film, he said"),
     json.dumps("\u201cGood\u201d")[1:-1],
 ]  # fmt: skip
 
@@ -59,7 +61,8 @@ EMPTY = [
     "\u200b" * 40, "\u2800" * 40, "\u3164" * 40, "\u00ad" * 40, "\u2060" * 40, "\ufeff" * 40,
     "." * 40, "-" * 40, "\u2026" * 40, "?!" * 20, "\u00a0" * 40, "\u3000" * 40, "_" * 40, "* " * 20,
     "\u180e" * 40, "\U000e0041" * 40, "\uffa0" * 40, "\u034f" * 40, "\ufe0f" * 40, "\x00" * 40,
-    "\u202e" * 40, "\U0001f44d" * 40, "<br />" * 8, "<p></p>" * 8, "\u2588" * 40, "\ue000" * 40,
+    "\u202e" * 40, "\U0001f44d" * 40, "\u02d1" * 40,
+    "\u0301" * 40, "<br />" * 8, "<p></p>" * 8, "\u2588" * 40, "\ue000" * 40,
 ]  # fmt: skip
 
 
