@@ -90,6 +90,10 @@ def loop_dag(
         "on_failure_callback": alert_failed_run,
         "tags": [subject, f"owner:{OWNER}", "tier:1"],
     }
+    if (
+        schedule is None
+    ):  # only a person starts it, perhaps at night: it must not wait to be unpaused
+        shared["is_paused_upon_creation"] = False
     manual = with_links(str(options.pop("doc_md")))
     return dag(schedule=schedule, doc_md=manual, **shared | options)
 

@@ -111,7 +111,7 @@ def test_a_filter_shows_one_source_and_a_file_of_it_is_downloaded(visit, world):
     expect(page.get_by_role("link", name=re.compile("one.csv"))).to_be_visible()
     assert page.get_by_role("link", name=re.compile("worse.csv")).count() == 0
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV", exact=True).click()
     assert "one.csv" in download.value.path().read_text(encoding="utf-8")
 
 

@@ -268,3 +268,9 @@ def test_a_failed_task_says_where_to_look(dagbag):
     }
 
     assert callbacks == {"say_where"}
+
+
+def test_what_only_a_person_starts_does_not_wait_to_be_unpaused(dagbag):
+    ready = {name for name, dag in dagbag.dags.items() if dag.is_paused_upon_creation is False}
+
+    assert ready == {"reviews_replay", "sentiment_rollback", "sentiment_release"}

@@ -50,7 +50,7 @@
     area.remove();
     return is_done;
   };
-  for (const shown of document.querySelectorAll("[data-copy]")) {
+  for (const shown of document.querySelectorAll("[data-copy], pre > code")) {
     const text = shown.textContent.trim(), button = document.createElement("button");
     button.type = "button";
     button.className = "copy";

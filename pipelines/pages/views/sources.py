@@ -172,7 +172,8 @@ def _panel(
 ) -> dict[str, Any]:  # fmt: skip
     known = [(place, value) for place, value in enumerate(values) if value is not None]
     low, high = around((value for _, value in known), at_least=at_least)
-    down = Axis(max(low, 0.0) if known else low, high, rows[1], rows[0])
+    most = 100.0 if words.endswith("%") else high
+    down = Axis(max(low, 0.0) if known else low, min(high, most), rows[1], rows[0])
     marks = [
         Mark(
             "triangle" if line[place].verdict == "HELD" else "square",

@@ -15,6 +15,7 @@ from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry import rollback
 from pipelines.registry.promotion import promote
+from pipelines.steps import rollback as steps_rollback
 from tests.support.made.builders import listing
 from tests.support.made.registry_builders import a_version, decided, promoted
 
@@ -97,6 +98,24 @@ def test_a_withdrawn_version_cannot_come_back_until_it_is_released(registry, thr
     assert released.version == entry.version
     assert back.version == withdrawn.version
     assert registry.log.withdrawn() == {}
+
+
+def test_a_release_from_airflow_names_who_did_it_and_is_done_once(registry, three_champions):
+    withdrawn, actor = three_champions[-1].version, "olga on airflow sentiment_release manual__1"
+    entry = rolled_back(registry)
+
+    planned = steps_rollback.plan_release(withdrawn)
+    first = steps_rollback.apply_release(planned, actor, "false alarm")
+    again = steps_rollback.apply_release(planned, actor, "false alarm")
+
+    released = registry.log.champion()
+    assert first == again == registry.models.uri(released.object_key)
+    assert (released.kind, released.subject, released.version) == (
+        "release", withdrawn, entry.version,
+    )  # fmt: skip
+    assert released.actor == actor
+    with pytest.raises(PromotionError, match="is not withdrawn"):
+        steps_rollback.plan_release(withdrawn)
 
 
 def test_a_withdrawn_version_cannot_be_rolled_back_to(registry, three_champions):
