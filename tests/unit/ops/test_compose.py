@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from ops import make_env
 from pipelines.alerts import channels
+from pipelines.core import config
 from pipelines.core.grants import ROLES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,7 +85,7 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
 def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any]) -> None:
     known = {
         "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck",
-        "image", "ports", "profiles", "restart", "volumes",
+        "image", "ports", "profiles", "restart", "stop_grace_period", "volumes",
     }  # fmt: skip
 
     for name, service in services.items():
@@ -176,7 +177,7 @@ def test_no_secret_is_written_into_the_example() -> None:
 def test_all_ports_are_on_loopback(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", ())]
 
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -199,7 +200,7 @@ def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
     done, healthy = "service_completed_successfully", "service_healthy"
     assert needs("init") == {"postgres": healthy, "minio": healthy}
     assert needs("store-users") == {"init": done, "minio": healthy}
-    assert needs("api-server") == {"init": done, "store-users": done}
+    assert needs("api-server") == needs("scoring") == {"init": done, "store-users": done}
     for name in ("scheduler", "dag-processor", "triggerer"):
         assert needs(name) == {"init": done, "api-server": healthy}
 
@@ -238,6 +239,21 @@ def test_only_the_store_and_what_runs_once_at_the_start_hold_the_root_users_secr
     assert ROOT_SECRET not in str(rest)
 
 
+def test_the_loop_asks_the_scoring_service_about_new_champions(services: dict[str, Any]) -> None:
+    named = {services[name]["environment"]["LOOP_CONFIG"] for name in AIRFLOW_SERVICES}
+    (address,) = config.load(ROOT / "config" / "compose.toml").serving.addresses
+
+    assert named == {"/opt/airflow/config/compose.toml"}
+    assert address == f"http://scoring:{services['scoring']['command'][-1]}"
+
+
+def test_the_scoring_service_gets_the_time_that_it_takes_to_stop(services: dict[str, Any]) -> None:
+    serving = config.load(ROOT / "config" / "compose.toml").serving
+    seconds = int(services["scoring"]["stop_grace_period"].removesuffix("s"))
+
+    assert seconds > serving.drain_seconds + serving.stop_seconds
+
+
 @pytest.mark.attack
 def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[str, Any]) -> None:
     holders = {name for name, one in services.items() if "LOOP_SIGNING_KEY" in str(one)}
@@ -253,6 +269,7 @@ def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[st
         ("dag-processor", "alerts"),
         ("triggerer", "alerts"),
         ("upstream", "upstream"),
+        ("scoring", "scoring"),
     ],
 )
 def test_a_service_with_one_part_has_the_credentials_of_its_role_alone(
