@@ -41,6 +41,7 @@ from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
 from ops.visitors import Visitors, Visits
 from pipelines.core.errors import LoopError
+from pipelines.core.escaping import plain
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 FOLDER = PROJECT / ".local" / "demo"
@@ -457,7 +458,7 @@ def _sentence(result: NightResult) -> str:
         parts.append(f"retrain {result.retrain_state}")
     parts.append(f"{result.verdict} {result.why}".strip())
     if result.put_back:
-        parts.append(f"PUT BACK {result.put_back}")
+        parts.append(f"PUT BACK {plain(result.put_back, most=120)}")
     return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
 
 
