@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.held import Alarm, ReplayResult
+from pipelines.core.escaping import plain
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def sentence(result: NightResult) -> str:
         parts.append(f"retrain {result.retrain_state}")
     parts.append(f"{result.verdict} {result.why}".strip())
     if result.put_back:
-        parts.append(f"PUT BACK {result.put_back}")
+        parts.append(f"PUT BACK {plain(result.put_back, most=120)}")
     return f"{', '.join(parts)}  ({result.seconds:.0f} s)"
 
 
