@@ -56,6 +56,11 @@ class FolderServer(ThreadingHTTPServer):
         own = {"data_root": self.folder, "access_key": access_key, "is_synced": is_synced}
         super().__init__((LOOPBACK, port), type("FolderHandler", (_Handler,), own))
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong, except that a client is gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     def server_close(self) -> None:
         super().server_close()
         self._lock.close()
