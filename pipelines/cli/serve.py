@@ -62,7 +62,7 @@ def _log_to_standard_error(*, is_quiet: bool) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    for name in ("httpx", "botocore", "uvicorn"):
+    for name in ("httpx", "botocore", "uvicorn", "pipelines.cli"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if is_quiet:
         logging.getLogger("pipelines.serving.http.service").setLevel(logging.WARNING)

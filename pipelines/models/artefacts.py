@@ -15,14 +15,18 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
-import skops.io
 from sklearn.pipeline import Pipeline
 
 from pipelines.core.errors import ModelFormatError
+
+# When it is imported, skops looks through every loaded module for each of hundreds of names, and
+# Airflow's modules say a thousand times that they would have moved.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import skops.io
 
 OWN_TYPES = (
     "pipelines.models.blend.Blend",
@@ -65,9 +69,7 @@ def dump_model(model: Pipeline) -> bytes:
     ModelFormatError
         If the model is larger, or holds another type, than `load_model` accepts.
     """
-    with _without_warnings():
-        dumped = skops.io.dumps(_without_caches(model))
-    with zipfile.ZipFile(io.BytesIO(dumped)) as archive:
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(_without_caches(model)))) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(contents.pop(_SCHEMA))
     names = {name: _content_name(name, content) for name, content in contents.items()}
@@ -94,8 +96,7 @@ def load_model(blob: bytes) -> Pipeline:
     try:
         _refuse_oversize(blob)
         _refuse_foreign_types(blob)
-        with _without_warnings():
-            model = skops.io.loads(blob, trusted=OWN_TYPES)
+        model = skops.io.loads(blob, trusted=OWN_TYPES)
     except _MALFORMED as error:
         raise ModelFormatError(
             f"not a readable model file ({len(blob)} bytes, starting {blob[:4]!r}): "
@@ -104,17 +105,6 @@ def load_model(blob: bytes) -> Pipeline:
     if not isinstance(model, Pipeline):
         raise ModelFormatError(f"expected a Pipeline, the file holds a {type(model).__name__}")
     return model
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep quiet what modules say when skops looks through all of them for a type's name.
-
-    Airflow's say a thousand times that a name has moved.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _without_caches(model: Pipeline) -> Pipeline:
@@ -187,8 +177,7 @@ def _arrays_used(node: Any) -> Iterator[str]:
 
 
 def _refuse_foreign_types(blob: bytes) -> None:
-    with _without_warnings():
-        foreign = sorted(set(skops.io.get_untrusted_types(data=blob)) - set(OWN_TYPES))
+    foreign = sorted(set(skops.io.get_untrusted_types(data=blob)) - set(OWN_TYPES))
     if foreign:
         raise ModelFormatError(
             f"the model holds types that are not allowed: {', '.join(foreign)}. Nothing was built. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -62,6 +63,17 @@ RAISED = [
     Exception("a line\nand \x1b[31manother"),
 ]
 named = pytest.mark.parametrize("raised", RAISED, ids=lambda one: type(one).__name__)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """`serve` logs to the standard error of its own call, which is a test's alone."""
+    loggers = [logging.getLogger(name) for name in (None, "pipelines.cli")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def run(*words: str):
