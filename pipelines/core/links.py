@@ -97,7 +97,7 @@ def card_link(decision_key: str) -> str:
 
 
 def compare_link(decision_key: str = "", other_key: str = "") -> str:
-    """Two decided versions side by side; the newest champion where the other is not given."""
+    """Two decided versions side by side; the champion's where the other is not given."""
     chosen = {
         name: link.removeprefix(f"{decisions_link()}/")
         for name, key in (("one", decision_key), ("other", other_key))

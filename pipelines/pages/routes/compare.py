@@ -28,7 +28,9 @@ def router(site: Site) -> APIRouter:
         registry = site.registry()
         newest = [_choice(info.key) for info in read.decisions(registry)[:MOST_CHOICES]]
         champion = _of_champion(registry)
-        one, other = one or champion or next(iter(newest), ""), other or champion
+        one = one or champion or next(iter(newest), "")
+        others = [choice for choice in (champion, *newest) if choice and choice != one]
+        other = other or next(iter(others), "")
         pair = [_judged(registry, choice) for choice in (one, other) if choice]
         lines = compare.compared(pair[0], pair[1]) if len(pair) == 2 else []
         return respond(

@@ -267,7 +267,7 @@ def test_a_source_that_delivered_nothing_has_no_page(short):
 def test_two_versions_are_compared_side_by_side():
     pages = Pages()
     first = promoted(pages.registry, "one")
-    key, _ = decided(pages.registry, a_version(pages.registry, "two"), against=first)
+    key, second = decided(pages.registry, a_version(pages.registry, "two"), against=first)
     one, other = (
         links.decision_link(decided_on).removeprefix(f"{links.decisions_link()}/")
         for decided_on in (first.decision_key, key)
@@ -277,7 +277,7 @@ def test_two_versions_are_compared_side_by_side():
 
     assert "holdout: log loss" in page
     assert first.version in page
-    assert pages.get("/compare").status_code == 200
+    assert second.version in pages.get(f"/compare?one={one}").text  # the champion with the newest
     assert pages.get(f"/compare?one={'0' * 20}/00000001-{'0' * 16}").status_code == 404
     assert "There is no decision yet" in Pages().get("/compare").text
 
