@@ -27,6 +27,7 @@ from pipelines.core.errors import (
 )
 from pipelines.core.parallel import in_parallel
 from pipelines.core.record import Record, Sha256, sha256_of
+from pipelines.core.store import rollups
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import RollUp
 
@@ -72,7 +73,7 @@ class Bundles:
         return data[place.start : place.start + place.size]
 
     def add(self, objects: Mapping[str, Callable[[bytes], bool]]) -> None:
-        """Bundle the objects that are not yet.
+        """Bundle the objects that are not yet, if they are more than a few.
 
         Bundles are a cache: if the store refuses, the night goes on.
 
@@ -88,7 +89,7 @@ class Bundles:
             if (place := self._index.find(key, _Place)) is None
             or bundle_key(place.bundle) not in listed
         ]
-        if not new:
+        if len(new) < rollups.FEWEST_NEW:
             return
         try:
             self._write(list(self._read(new, objects)))

@@ -18,12 +18,13 @@ from pipelines.core.errors import (
 )
 from pipelines.core.errors import sentence as error_sentence
 from pipelines.core.escaping import visible
-from pipelines.core.keys import RECEIPTS
+from pipelines.core.keys import RECEIPTS, outcome_key
+from pipelines.core.parallel import in_parallel
 from pipelines.core.settings import SourceSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import landing, standings
 from pipelines.intake.landing import checked_night
-from pipelines.records.deliveries import MissingDelivery, NightSummary, Receipt
+from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ def night_summary(
     Overdue sources are also recorded. An unreadable receipt is listed, but not counted.
     """
     summary = summarize(reviews, night, skips_torn=True)
-    missing = tuple(_recorded(reviews, source) for source in overdue(reviews, night, sources))
+    late = overdue(reviews, night, sources, tonight=summary.receipts)
+    missing = tuple(_recorded(reviews, source) for source in late)
     aside = landing.set_aside(reviews, night)
     for file in aside[:MOST_NAMED]:
         logger.log(
@@ -64,13 +66,29 @@ def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> lis
 
 
 def overdue(
-    reviews: Bucket, night: str, sources: Mapping[str, SourceSettings]
+    reviews: Bucket,
+    night: str,
+    sources: Mapping[str, SourceSettings],
+    *,
+    tonight: Sequence[Receipt] = (),
 ) -> list[MissingDelivery]:
     """Sources that delivered nothing for longer than they should, this night included.
 
     A held delivery counts as delivered. A source is not overdue before its first delivery, but a
     source that never delivered at all is.
+
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the ledger is.
+    night : str
+        ``YYYY-MM-DD``.
+    sources : mapping of str to SourceSettings
+        Those with a rhythm.
+    tonight : sequence of Receipt
+        Of the night: the ledger is read only if there are sources that they do not show.
     """
+    sources = _not_seen(reviews, night, sources, tonight)
     if not sources:
         return []
     days: dict[str, list[str]] = {}
@@ -84,8 +102,7 @@ def overdue(
         last = max((day for day in every if day <= night), default=None)
         if every and last is None:
             continue  # an older night than its first
-        first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
-        if last is None or last < first.isoformat():
+        if last is None or last < _first_day(night, settings):
             missing.append(
                 MissingDelivery(
                     night=night,
@@ -95,6 +112,36 @@ def overdue(
                 )
             )
     return missing
+
+
+def _first_day(night: str, settings: SourceSettings) -> str:
+    """The first day that a source may have delivered for last, not to be overdue."""
+    first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
+    return first.isoformat()
+
+
+def _not_seen(
+    reviews: Bucket,
+    night: str,
+    sources: Mapping[str, SourceSettings],
+    tonight: Sequence[Receipt],
+) -> dict[str, SourceSettings]:
+    """The sources that no ledger entry of the night's files shows to be in time."""
+
+    def read(receipt: Receipt) -> Outcome | None:
+        try:
+            return reviews.find_record(outcome_key(receipt.delivery), Outcome)
+        except TrustError:  # reported by whoever reads the whole ledger
+            return None
+
+    outcomes = [found for found in in_parallel(read, tonight) if found] if sources else []
+    in_time = {
+        found.source
+        for found in outcomes
+        if found.source in sources
+        and _first_day(night, sources[found.source]) <= found.night <= night
+    }
+    return {name: settings for name, settings in sources.items() if name not in in_time}
 
 
 def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:

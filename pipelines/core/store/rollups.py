@@ -11,7 +11,8 @@ The folder's name holds a digest of the trusted keys: if one is withdrawn, all i
 
 There are two levels. Most entries lie in one large object. What is new lies in a small one, which
 is replaced each time until it has an eighth of the entries of the large one; then both are written
-as one. Two writers at once, or one that was killed, leave one object more, and the next merges it.
+as one. A few new entries are not written: they are read one by one until there are more. Two
+writers at once, or one that was killed, leave one object more, and the next merges it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from pipelines.core.store.sealed import AnyRecord
 logger = logging.getLogger(__name__)
 
 KIND = "RollUp"
+FEWEST_NEW = 16  # entries; fewer are read again, one by one
 MOST_OBJECTS = 16  # that are read; what else lies there is nothing that a writer left
 _FORMAT = "r1"
 _LARGEST_SHARE_OF_NEW = 8
@@ -161,7 +163,7 @@ class RollUp:
         return data
 
     def keep(self, *, only: Collection[str] | None = None) -> None:
-        """Store what is not rolled up yet.
+        """Store what is not rolled up yet, if it is worth an object: at least `FEWEST_NEW` entries.
 
         It is a cache: if the store refuses, the night goes on.
 
@@ -172,7 +174,7 @@ class RollUp:
             object is written again. By default all are.
         """
         stored = self._stored
-        if not self._new and len(self._listed) <= 2:
+        if len(self._new) < FEWEST_NEW and len(self._listed) <= 2:
             return
         needed = {
             key: entry

@@ -24,6 +24,7 @@ CACHES: dict[FileKind, str] = {
     "features": "Features",
     "roll-up": "RollUp",
     "monitoring reference": "MonitoringReference",
+    "bundle": "Bundle",
 }  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
 _ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")

@@ -328,6 +328,10 @@ CASES = {
 FAMILIES = dict.fromkeys(name.partition(":")[0] for name in CASES)
 
 
+def without_roll_ups(stores):
+    return {key: tag for key, tag in listing(stores.reviews).items() if "rollups/" not in key}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fault_costs_what_it_spoils_and_never_the_deliveries_beside_it(stores, configure, family):
@@ -339,7 +343,7 @@ def test_a_fault_costs_what_it_spoils_and_never_the_deliveries_beside_it(stores,
     deliver(stores, GOOD, as_csv(some_rows(20)))
 
     first = ingest()
-    after_first = listing(stores.reviews)
+    after_first = without_roll_ups(stores)
     second = ingest()
 
     by_key = receipts(stores)
@@ -359,7 +363,7 @@ def test_a_fault_costs_what_it_spoils_and_never_the_deliveries_beside_it(stores,
     assert summary(first)["held_deliveries"] == held
     assert first.exit_code == second.exit_code == (3 if held else 0)
     assert summary(second) == summary(first)
-    assert listing(stores.reviews) == after_first
+    assert without_roll_ups(stores) == after_first
 
 
 def test_what_is_quarantined_is_kept_with_its_place_and_reasons(stores):

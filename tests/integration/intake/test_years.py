@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.years import Years, counted_requests
 from pipelines.core import config
+from pipelines.core.store import rollups
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
 from pipelines.records.deliveries import NightSummary
@@ -25,6 +26,11 @@ HELD = "2023-01-14"  # a night whose file is held at first
 AFTER = "2023-01-15"
 LAST = "2023-01-16"
 ONE_ROW = {"validation": {"min_rows": 1}}
+
+
+@pytest.fixture(autouse=True)
+def keeps_every_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "FEWEST_NEW", 1)
 
 
 # ── Requests ─────────────────────────────────────────────────────────────────────────────────

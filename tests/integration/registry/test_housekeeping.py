@@ -12,6 +12,7 @@ from benchmarks.years import Years
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import TrustError
+from pipelines.core.store import rollups
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.features import fingerprint_cache
 from pipelines.features.bundles import Bundles
@@ -87,6 +88,11 @@ class World:
         """What `champion fsck` finds, except what these made-up models lack from the start."""
         found = check.check(self.reviews, self.registry)
         return [f"{each.key} {each.what}" for each in found if each.kind == "error"]
+
+
+@pytest.fixture(autouse=True)
+def keeps_every_entry(monkeypatch):
+    monkeypatch.setattr(rollups, "FEWEST_NEW", 1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from typer.testing import CliRunner
 
@@ -13,8 +14,10 @@ from pipelines.alerts.notifier import Notifier
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
+from pipelines.core.store import rollups
 from pipelines.core.store.bucket import ObjectInfo
 from pipelines.core.store.stores import Stores
+from pipelines.intake import standings
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.records.housekeeping import Doomed
 from pipelines.registry import housekeeping
@@ -58,6 +61,7 @@ def make(stores: Stores, ingest_night: Any) -> None:
     _retrain(None)
     _change_champions(stores)
     _tell(stores)
+    _roll_up(stores)
     _tidy_up(stores)
 
 
@@ -109,6 +113,15 @@ def _tell(stores: Stores) -> None:
     notifier.notify(an_alert(identity="b" * 64))
     Notifier(stores.reviews, [AChannel()], settings).sweep()
     records.mark_looked(stores.reviews, Run(dag_id="reviews_ingest", run_id="manual__1"))
+
+
+def _roll_up(stores: Stores) -> None:
+    """As a night after some more of them would."""
+    plan = retrain.plan(retrain.take_snapshot())
+    with mock.patch.object(rollups, "FEWEST_NEW", 1):
+        standings.every(stores.reviews, keeps=True)
+        retrain.featurize(plan)
+        Registry(stores.models, "sentiment").log.history(keeps=True)
 
 
 def _tidy_up(stores: Stores) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.core.errors import ObjectMissingError, StoreRefusedError, StoreUnavailableError
+from pipelines.core.store import rollups
 from pipelines.features import bundles
 from pipelines.features.bundles import Bundles
 from tests.support.in_memory import InMemory
@@ -23,6 +24,11 @@ class Counting(InMemory):
 
     def keys(self, prefix: str) -> list[str]:
         return [info.key for info in self.list(prefix)]
+
+
+@pytest.fixture(autouse=True)
+def keeps_every_entry(monkeypatch):
+    monkeypatch.setattr(rollups, "FEWEST_NEW", 1)
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ class Reading(InMemory):
         return [info.key for info in self.list("rollups/")]
 
 
+@pytest.fixture(autouse=True)
+def keeps_every_entry(monkeypatch):
+    monkeypatch.setattr(rollups, "FEWEST_NEW", 1)
+
+
 @pytest.fixture
 def bucket() -> Reading:
     return Reading()
@@ -81,6 +86,17 @@ def test_nothing_is_stored_unless_it_is_kept(bucket):
     read(bucket, keeps=False)
 
     assert bucket.rolled_up == []
+
+
+def test_a_few_new_records_are_not_worth_an_object(bucket, monkeypatch):
+    monkeypatch.setattr(rollups, "FEWEST_NEW", 3)
+    put(bucket, 1, 2)
+    assert deliveries(read(bucket)) == {1, 2}
+    assert bucket.rolled_up == []
+    put(bucket, 3)
+
+    assert deliveries(read(bucket)) == deliveries(read(bucket)) == {1, 2, 3}
+    assert len(bucket.rolled_up) == 1
 
 
 def test_a_record_that_was_removed_is_gone(bucket):
