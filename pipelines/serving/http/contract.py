@@ -64,7 +64,7 @@ class Answered(Message):
     model: str = Field(examples=["sentiment"])
     version: str = Field(examples=["3f1c9a0b5d7e2468ace0"])
     generation: int = Field(description="Its place in the champion log.", examples=[12])
-    request_id: str = Field(examples=["5b0c0d7c2f1f4d0f9a6f0a4f1f6f2c11"])
+    request_id: str = Field(examples=["5b0c0d7c2f1f4d0f9a6f0a4f1f6f2c11-2a"])
 
 
 class ScoreAnswer(Answered):
