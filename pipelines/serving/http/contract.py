@@ -97,6 +97,18 @@ def label_of(probability: float) -> str:
 
 def described(kind: type[BaseModel]) -> dict[str, Any]:
     """What OpenAPI says of a body that `parse` reads."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    schema = kind.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
     return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with each reference replaced by what it leads to; none leads back to itself."""
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        node = definitions[name] | {key: node[key] for key in node.keys() - {"$ref"}}
+    return {key: _inlined(value, definitions) for key, value in node.items()}

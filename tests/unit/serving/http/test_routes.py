@@ -372,3 +372,12 @@ def test_every_example_of_the_description_is_answered(client):
                 assert reply.status_code == 200, reply.text
                 answered += 1
     assert answered >= 3
+
+
+def test_the_description_leads_nowhere_that_is_not_there(client):
+    text = client.get("/openapi.json").text
+    description = json.loads(text)
+
+    named = set(re.findall(r'"\$ref":\s*"#/components/schemas/(\w+)"', text))
+    assert named <= set(description["components"]["schemas"])
+    assert "#/$defs/" not in text
