@@ -149,7 +149,7 @@ bench-years: $(STAMP) ## A night after years of nights compared with the one aft
 .PHONY: bench-serving
 bench-serving: reviews-given ## The scoring service compared with MLflow's and a plain one (REVIEWS=...; installs MLflow)
 	@test -x .local/mlflow/bin/mlflow || { $(RUN) -m venv --clear .local/mlflow; \
-	  .local/mlflow/bin/pip install --quiet --disable-pip-version-check mlflow==3.18.0 \
+	  .local/mlflow/bin/pip install --quiet --disable-pip-version-check mlflow==3.17.2 \
 	    $$($(RUN) -m pip freeze | grep -E '^(scikit-learn|numpy|scipy|joblib|skops)=='); }
 	$(RUN) -m benchmarks.bench_serving --reviews "$(REVIEWS)" --mlflow .local/mlflow/bin/python \
 	  --json benchmarks/results/serving.json

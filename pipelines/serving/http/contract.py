@@ -64,7 +64,7 @@ class Answered(Message):
     model: str = Field(examples=["sentiment"])
     version: str = Field(examples=["3f1c9a0b5d7e2468ace0"])
     generation: int = Field(description="Its place in the champion log.", examples=[12])
-    request_id: str = Field(examples=["5b0c0d7c2f1f4d0f9a6f0a4f1f6f2c11"])
+    request_id: str = Field(examples=["5b0c0d7c2f1f4d0f9a6f0a4f1f6f2c11-2a"])
 
 
 class ScoreAnswer(Answered):
@@ -97,6 +97,18 @@ def label_of(probability: float) -> str:
 
 def described(kind: type[BaseModel]) -> dict[str, Any]:
     """What OpenAPI says of a body that `parse` reads."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    schema = kind.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
     return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with each reference replaced by what it leads to; none leads back to itself."""
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        node = definitions[name] | {key: node[key] for key in node.keys() - {"$ref"}}
+    return {key: _inlined(value, definitions) for key, value in node.items()}

@@ -12,7 +12,7 @@ from pipelines.serving.http.bounds import RefusedError
 from pipelines.serving.http.contract import GENERATION_HEADER, described
 from pipelines.serving.http.service import Asked, Reply, Service
 from pipelines.serving.http.tensors import InferRequest, message_of, reply_to, texts_of
-from pipelines.serving.http.v1 import FAILURES
+from pipelines.serving.http.v1 import FAILURES, HEADERS
 
 _UNKNOWN = FAILURES | {404: {"model": FAILURES[400]["model"], "description": "No such model."}}
 
@@ -32,12 +32,17 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         texts = texts_of(message.inputs[0], tail)
         return reply_to(asked, message, await service.probabilities(asked, texts))
 
+    names = {"type": "string", "enum": [service.champions.source.model_name]}
+    path = {"name": "name", "in": "path", "required": True, "schema": names}
+
     @router.post(
         "/models/{name}/infer",
         responses=_UNKNOWN,
-        openapi_extra={"requestBody": described(InferRequest)},
-    )
-    async def infer(request: Request, name: str) -> Response:  # noqa: ARG001 - see `_check_model`
+        openapi_extra={
+            "requestBody": described(InferRequest), "parameters": [path, *HEADERS],
+        },
+    )  # fmt: skip
+    async def infer(request: Request) -> Response:
         """Score the texts of one tensor."""
         return await service.answered(request, "infer", infer_texts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ from pipelines.serving.shadow import Shadow
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_THIS_PROCESS, _NUMBERS = uuid.uuid4().hex, itertools.count(1)  # ids of requests without one
 _GENERATION = re.compile(r"[0-9]{1,8}")
 
 
@@ -262,4 +264,4 @@ def _model_headers(served: Served) -> dict[str, str]:
 
 def _request_id(request: Request) -> str:
     given = request.headers.get(REQUEST_ID_HEADER, "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else f"{_THIS_PROCESS}-{next(_NUMBERS):x}"

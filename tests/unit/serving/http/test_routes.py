@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import struct
 
 import numpy as np
@@ -234,9 +235,15 @@ def test_a_client_may_ask_for_a_champion_that_is_recent_enough(client, wanted, s
 
 
 def test_an_id_of_a_request_that_could_forge_a_line_of_the_log_is_replaced(client):
-    reply = client.post(SCORE, json={"text": GOOD}, headers={"X-Request-Id": "a b\tc"})
+    ids = [
+        client.post(SCORE, json={"text": GOOD}, headers={"X-Request-Id": given}).headers[
+            "X-Request-Id"
+        ]
+        for given in ("a b\tc", "", "x" * 65)
+    ]
 
-    assert len(reply.headers["X-Request-Id"]) == 32
+    assert len(set(ids)) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]+", one) for one in ids)
 
 
 def test_no_text_is_written_to_the_log(client, caplog):
@@ -365,3 +372,12 @@ def test_every_example_of_the_description_is_answered(client):
                 assert reply.status_code == 200, reply.text
                 answered += 1
     assert answered >= 3
+
+
+def test_the_description_leads_nowhere_that_is_not_there(client):
+    text = client.get("/openapi.json").text
+    description = json.loads(text)
+
+    named = set(re.findall(r'"\$ref":\s*"#/components/schemas/(\w+)"', text))
+    assert named <= set(description["components"]["schemas"])
+    assert "#/$defs/" not in text

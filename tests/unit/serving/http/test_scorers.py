@@ -91,3 +91,41 @@ def test_a_request_that_cannot_be_scored_spoils_no_other():
 
     assert isinstance(answers[1], MemoryError)
     assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
+
+
+def test_where_requests_come_together_the_next_ones_are_waited_for_but_not_for_long():
+    calls = []
+    served = Lengths()
+
+    async def run():
+        pool = Scorers(1, on_call=calls.append)
+        await asyncio.gather(*(pool.score(served, ["a"]) for _ in range(4)))
+        company = pool._company
+        late = await pool.score(served, ["alone"])
+        again = await pool.score(served, ["alone"])
+        pool.close()
+        return company, late.tolist(), again.tolist()
+
+    company, late, again = asyncio.run(run())
+
+    assert company == 3
+    assert (late, again) == ([0.05], [0.05])
+    assert calls == [1, 3, 1, 1]
+
+
+def test_a_large_request_holds_up_no_small_one():
+    gate = threading.Event()
+    slow, quick = Lengths(waits_for=gate), Lengths()
+
+    async def run():
+        pool = Scorers(1)
+        large = asyncio.ensure_future(pool.score(slow, ["a"] * (scorers.LARGE_TEXTS + 1)))
+        await asyncio.sleep(0)
+        small = await pool.score(quick, ["a"])
+        was_waiting = not large.done()
+        gate.set()
+        answer = await large
+        pool.close()
+        return was_waiting, len(small), len(answer)
+
+    assert asyncio.run(run()) == (True, 1, scorers.LARGE_TEXTS + 1)
