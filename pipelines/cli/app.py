@@ -20,6 +20,7 @@ from pipelines.cli.decisions import decision_app
 from pipelines.cli.deliveries import delivery_app
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
+from pipelines.cli.monitor import metrics, monitor
 from pipelines.cli.retrain import retrain
 from pipelines.cli.tables import err
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # joins the lines of a paragraph
 )
-for command in (init, simulate, ingest, retrain, score):
+for command in (init, simulate, ingest, retrain, monitor, metrics, score):
     app.command()(command)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")

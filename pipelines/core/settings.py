@@ -258,6 +258,9 @@ AlertName = Literal[
     "rollback_failed",
     "replay_failed",
     "night_late",
+    "model_fading",
+    "input_drift",
+    "monitor_failed",
     "dead_channel",
     "test_alert",
 ]

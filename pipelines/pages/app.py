@@ -5,11 +5,19 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from pipelines.pages.error_pages import answer_faults
-from pipelines.pages.routes import champion, decisions, forms, incidents, runbooks, runs
+from pipelines.pages.routes import (
+    champion,
+    decisions,
+    forms,
+    incidents,
+    monitoring,
+    runbooks,
+    runs,
+)
 from pipelines.pages.site import Site
 
 _PARTS = (
-    champion, decisions, incidents, runs, forms, runbooks,
+    champion, decisions, incidents, monitoring, runs, forms, runbooks,
 )  # fmt: skip
 
 

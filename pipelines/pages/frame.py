@@ -20,12 +20,13 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.core import links, templating
 from pipelines.gate.card.svg import without_style
 
-Section = Literal["champion", "decisions", "incidents", "run", "form", ""]
+Section = Literal["champion", "decisions", "incidents", "monitoring", "run", "form", ""]
 
 NAVIGATION: Final = (
     ("champion", "Champion", links.champion_link()),
     ("decisions", "Decisions", links.decisions_link()),
     ("incidents", "Incidents", links.incidents_link()),
+    ("monitoring", "Monitoring", links.monitoring_link()),
 )
 
 

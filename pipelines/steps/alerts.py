@@ -6,6 +6,7 @@ reports nothing twice.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,11 @@ def alert_retrain(run: Run) -> None:
 def alert_rollback(run: Run) -> None:
     """Report that a champion was put back, or that the rollback failed."""
     _look(run, lambda loop: run_alerts(loop, run), "retrain")
+
+
+def alert_monitor(run: Run) -> None:
+    """Report that the champion fades or the reviews changed, or that the monitor failed."""
+    _look(run, lambda loop: monitor_alerts(loop, run), "monitor")
 
 
 def alert_replay(run: Run) -> None:
@@ -223,6 +229,24 @@ def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
     changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
     if changes and changes[-1].kind == "rollback":
         yield messages.put_back(changes[-1], run, _airflow_url())
+
+
+MOST_BAD_NIGHTS = 30  # on end; after so many everybody knows
+
+
+def monitor_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
+    """A failed run, and the newest window if it is bad: once for all bad nights on end."""
+    from pipelines.core.store import clock
+    from pipelines.monitoring import kept
+
+    yield from failed_alerts(run)
+    today = clock.now(loop.reviews).date().isoformat()
+    newest = kept.newest_windows(loop.reviews, loop.registry.name, today, MOST_BAD_NIGHTS)
+    if not newest or newest[0].verdict not in {"FADING", "DRIFT"} or newest[0].is_provisional:
+        return
+    alike = list(itertools.takewhile(lambda each: each.verdict == newest[0].verdict, newest))
+    if len(alike) < MOST_BAD_NIGHTS:
+        yield messages.watched(newest[0], alike[-1].night, run, _airflow_url())
 
 
 def failed_alerts(run: Run) -> Iterator[Alert]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from pipelines.pages.views import runs
 from pipelines.pages.views.champion import clock
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
+from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.records.succession import LogEntry
 from pipelines.validation import report as validation_report
 
@@ -33,6 +35,11 @@ RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$"
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
 _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
+_MODEL = "[a-z][a-z0-9_-]{0,62}"
+_DATED = r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{16}\.json"
+_WINDOW_KEY = re.compile(rf"monitoring/{_MODEL}/windows/{_DATED}")
+_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DATED}")
+_MOST_WINDOWS = 31
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 
@@ -139,7 +146,24 @@ def _retrain(site: Site, results: dict[str, Any]) -> dict[str, Any]:
     sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"))
     snapshot = results.get("take_snapshot")
     pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
-    return read_one.report(sentence, (*pinned, *facts))
+    asked = read_one(lambda: _trigger(site, results.get("note_start")))
+    cause = (runs.Fact(name="asked for by", value=f"{asked.trigger}: {asked.why}",
+                       link=links.monitoring_link()),) if asked else ()  # fmt: skip
+    return read_one.report(sentence, (*cause, *pinned, *facts))
+
+
+def _monitor(site: Site, results: dict[str, Any]) -> dict[str, Any]:
+    read_one = Reading(site)
+    uris = results.get("watch")
+    named = uris[:_MOST_WINDOWS] if isinstance(uris, list) else ()
+    found = [read_one(partial(_record, site, uri, _WINDOW_KEY, Window)) for uri in named]
+    decision = read_one(lambda: _trigger(site, results.get("decide_trigger")))
+    windows = [window for window in found if window is not None]
+    return read_one.report(*runs.monitor_facts(windows, decision))
+
+
+def _trigger(site: Site, uri: Any) -> TriggerDecision | None:
+    return _record(site, uri, _TRIGGER_KEY, TriggerDecision)
 
 
 def _rollback(site: Site, results: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +209,7 @@ _REPORTS = {
     links.RETRAIN: _retrain,
     links.ROLLBACK: _rollback,
     links.REPLAY: _replay,
+    links.MONITOR: _monitor,
 }
 
 

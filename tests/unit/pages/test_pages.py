@@ -72,6 +72,7 @@ TOLD_OF = {
     links.INGEST: {"incidents", "reports", "runbooks"},
     SAMPLES["{dag_id}"]: {"runs", "forms"},
     links.REPLAY: set(),
+    links.MONITOR: {"monitoring", "metrics"},
 }
 
 
