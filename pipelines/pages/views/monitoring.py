@@ -224,7 +224,8 @@ def _facts(window: Window) -> Iterator[tuple[str, str]]:
     )  # fmt: skip
     yield "nights", nights
     yield "reviews", f"{window.rows:,}, {window.coverage:.1%} of what was delivered"
-    yield "rows counted", f"{window.late_nights} nights after the night"
+    late = "1 night" if window.late_nights == 1 else f"{window.late_nights} nights"
+    yield "the last rows counted", f"{late} after the night"
     yield "champion", f"generation {window.champion_generation}, {window.champion_version}"
     if (measured := window.measured) is not None:
         yield (

@@ -20,7 +20,7 @@ from pipelines.core import templating
 from pipelines.gate.card.svg import Axis, Words, are_numbers, around
 from pipelines.pages.views.monitoring import WORST, Point, drift_of
 
-WIDTH, LEFT, RIGHT = 960, 60, 944  # pixels
+WIDTH, LEFT, RIGHT = 960, 60, 916  # pixels
 TOP, BOTTOM, HEIGHT = 56, 250, 292
 MOST_MARKS = 130  # nights that each get a symbol; of more only those that are not quiet
 MOST_TICKS = 9
@@ -71,7 +71,7 @@ def accuracy(points: Sequence[Point], starts: Sequence[str], part: str) -> Marku
     down = Axis(100 * low, 100 * high, BOTTOM, TOP)
     across = _across(points)
     lines = [
-        _curve("grid", "usual", usual, across, down, 100.0),
+        _curve("zero", "usual", usual, across, down, 100.0),
         _curve("limit", "FADING below", limit, across, down, 100.0),
         _curve("one", "estimate without labels", estimate, across, down, 100.0),
         _curve("other", "right on new reviews", measured, across, down, 100.0),
