@@ -159,6 +159,12 @@ bench-validation: $(STAMP) ## Compare the cost of validation with plain pandas
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_validation --json benchmarks/results/validation.json
 
+.PHONY: bench-monitoring
+bench-monitoring: $(STAMP) ## Say what the monitor notices, how soon, and how often for nothing (REVIEWS=imdb_reviews.parquet)
+	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-monitoring REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.bench_monitoring --reviews "$(REVIEWS)" --json benchmarks/results/monitoring.json
+
 .PHONY: bench-poison
 bench-poison: $(STAMP) ## Say how many turned labels are noticed (REVIEWS=imdb_reviews.parquet)
 	@test -n "$(REVIEWS)" || { echo "Say which reviews: make bench-poison REVIEWS=path/to/imdb_reviews.parquet"; exit 1; }

@@ -2,7 +2,9 @@
 
 #### When it runs
 
-When `reviews_ingest` or `reviews_replay` let new reviews count; also by REST and by hand.
+When `reviews_ingest` or `reviews_replay` let new reviews count, unless `triggers.on_new_reviews` is
+false; when `sentiment_monitor` asks for it, and then `note_start` logs why; also by REST and by
+hand.
 
 #### What it does
 
@@ -51,6 +53,7 @@ when it is late: `docs/runbooks/night-late.md`.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -58,17 +61,19 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACCEPTED, ACTOR, loop_dag, named
+from loop_defaults import ACCEPTED, ACTOR, WANTED, asked_by, loop_dag, named
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.core import config
-from pipelines.steps import alerts, retrain
+from pipelines.steps import alerts, monitor, retrain
 from pipelines.steps import promote as steps_promote
+
+logger = logging.getLogger(__name__)
 
 
 @loop_dag(
     "sentiment",
-    schedule=[ACCEPTED],
+    schedule=(ACCEPTED | WANTED) if config.load().triggers.on_new_reviews else [WANTED],
     # More than one: an asset event that arrives during a run must start a run of its own.
     # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
     max_active_runs=4,
@@ -119,15 +124,26 @@ def sentiment_retrain() -> None:
         return steps_promote.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
 
     @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def promote(decision_uri: str, actor: str, params: dict[str, Any] | None = None) -> str | None:
-        return steps_promote.promote(decision_uri, actor, (params or {})["reason"] or "")
+    def promote(
+        decision_uri: str, actor: str, asked: str | None, params: dict[str, Any] | None = None
+    ) -> str | None:
+        reason = (params or {})["reason"] or (monitor.reason_of(asked) if asked else "")
+        return steps_promote.promote(decision_uri, actor, reason)
+
+    @named("Note what started it")
+    def note_start(triggering_asset_events: Any = None) -> str | None:
+        asked = asked_by(triggering_asset_events)
+        logger.info(monitor.reason_of(asked) if asked else "new reviews, or a person")
+        return asked
 
     @named("Take a snapshot of what counts", inlets=[CHAMPION])
     def take_snapshot(asset_state_store: Any = None) -> str:
         check_and_remember(asset_state_store)
         return retrain.take_snapshot()
 
-    planned = plan(take_snapshot())
+    noted, snapshot = note_start(), take_snapshot()
+    noted >> snapshot
+    planned = plan(snapshot)
     featurized = named("Featurize what is new")(retrain.featurize)(planned)
     trained = named("Train the challenger", max_active_tis_per_dag=1)(retrain.train)(planned)
     evaluated = named("Evaluate it against the champion")(retrain.evaluate)(trained)
@@ -145,7 +161,7 @@ def sentiment_retrain() -> None:
         task_id="record_answer", task_display_name="Record the person's answer"
     )
     answered = record_answer(steps_promote.record_reply)(decided, ask.output)
-    promoted = promote(decided, ACTOR)
+    promoted = promote(decided, ACTOR, noted)
 
     has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
     has_work(retrain.has_work)(planned) >> featurized >> trained

@@ -30,6 +30,10 @@ Result = TypeVar("Result")
 # only says when to look, so a lost or repeated event does no harm.
 ACCEPTED = Asset(name="reviews_accepted", uri="s3://reviews/accepted")
 
+# The monitor asks for a retraining. As above, what counts is the record that the event names: who
+# sends an event of his own starts an attempt, which the gate judges like any other.
+WANTED = Asset(name="sentiment_retraining_wanted", uri="s3://reviews/monitoring/triggers")
+
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -122,6 +126,13 @@ def dry_run_param() -> Param:
         title="Dry run",
         description="Only show what would be done. Switch it off to do it.",
     )
+
+
+def asked_by(events: Any) -> str | None:
+    """The URI of the decision that asked for a run, from the asset events that started it."""
+    wanted = [event for event in (events or {}).get(WANTED, ()) if event is not None]
+    uris = [(event.extra or {}).get("decision") for event in wanted]
+    return next((uri for uri in reversed(uris) if isinstance(uri, str)), None)
 
 
 @task.short_circuit(task_display_name="Is it for real, or a dry run?")

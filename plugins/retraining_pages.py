@@ -1,4 +1,4 @@
-"""The pages Champion, Decisions and Incidents, and the tab *Run report* of each run.
+"""The pages Champion, Decisions, Incidents and Monitoring, and the tab *Run report* of each run.
 
 Every component of Airflow imports this file, so it imports almost nothing: the api-server builds
 the app on the first request.
@@ -121,6 +121,7 @@ class RetrainingPages(AirflowPlugin):
         _view("Champion", links.champion_link(), url_route="champion", category="browse"),
         _view("Decisions", links.decisions_link(), url_route="decisions", category="browse"),
         _view("Incidents", links.incidents_link(), url_route="incidents", category="browse"),
+        _view("Monitoring", links.monitoring_link(), url_route="monitoring", category="browse"),
         _view("Run report", f"{links.ROOT}/runs/{{DAG_ID}}/{{RUN_ID}}",
               url_route="run-report", destination="dag_run"),
     ]  # fmt: skip

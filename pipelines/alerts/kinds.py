@@ -102,6 +102,18 @@ KINDS: Mapping[AlertName, AlertKind] = {
         "warning", "night-late.md", ("reviews_ingest.late", "sentiment_retrain.late"),
         "a run takes longer than it should",
     ),
+    "model_fading": AlertKind(
+        "critical", "model-fading.md", ("sentiment_monitor.alert",),
+        "the champion is less often right on new reviews than usual",
+    ),
+    "input_drift": AlertKind(
+        "warning", "input-drift.md", ("sentiment_monitor.alert",),
+        "new reviews differ from those that the champion knows",
+    ),
+    "monitor_failed": AlertKind(
+        "warning", "monitor-failed.md", ("sentiment_monitor.alert", "sentiment_monitor.failed"),
+        "a run of the monitor failed, so nobody watched the champion",
+    ),
     "dead_channel": AlertKind(
         "warning", "dead-alert-channel.md", ("alerts",),
         "a way to send alerts does not work",

@@ -13,6 +13,7 @@ from pipelines.core.links import (
     decision_link,
     incidents_link,
     missing_link,
+    monitoring_link,
     report_link,
     report_of_run_link,
     run_link,
@@ -21,6 +22,7 @@ from pipelines.core.links import (
 from pipelines.core.record import sha256_of
 from pipelines.core.settings import AlertName, ChannelName
 from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome, Receipt
+from pipelines.records.monitoring import Window
 from pipelines.records.succession import LogEntry
 from pipelines.records.validations import Validation
 
@@ -31,6 +33,7 @@ _DAG_ALERTS: dict[str, AlertName] = {
     "sentiment_rollback": "rollback_failed",
     "sentiment_release": "rollback_failed",
     "sentiment_housekeeping": "housekeeping_failed",
+    "sentiment_monitor": "monitor_failed",
 }
 _OTHERS_COUNT = (
     "Not affected: the other deliveries of the night, and the champion, which stays in use."
@@ -131,6 +134,31 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
         links=_page(airflow_url, "incidents", incidents_link())
         + links(run, airflow_url, "held_delivery"),
     )
+
+
+def watched(window: Window, since: str, run: Run, airflow_url: str) -> Alert:
+    """A champion that fades, or changed reviews; all such nights on end are one incident."""
+    fades = window.verdict == "FADING"
+    words = ", ".join(f"{moved.word} ({moved.usual:.0%} to {moved.share:.0%})"
+                      for moved in window.words[:8])  # fmt: skip
+    return make_alert(
+        "model_fading" if fades else "input_drift",
+        f"{window.model_name} {window.verdict} since {since}",
+        f"The champion is less often right than usual ({window.night})"
+        if fades else f"New reviews differ from what the champion knows ({window.night})",
+        (
+            window.why,
+            f"The words that changed most: {words}." if words else "",
+            f"{window.rows:,} reviews, champion generation {window.champion_generation}.",
+            _CHAMPION_STAYS,
+        ),
+        run=run,
+        night=window.night,
+        links=(
+            *_page(airflow_url, "monitoring page", monitoring_link(window.night)),
+            *links(run, airflow_url),
+        ),
+    )  # fmt: skip
 
 
 def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -> Alert:

@@ -131,7 +131,8 @@ def window_key(model: str, night: str, partitions: Iterable[str]) -> str:
     return f"{windows_folder(model, night[:7])}{night}-{digest[:16]}.json"
 
 
-def night_of_window(key: str) -> str:
+def day_of_monitoring(key: str) -> str:
+    """The night of a window, or the day of a decision on triggers."""
     return name_of(key)[:10]
 
 
@@ -140,8 +141,8 @@ def triggers_folder(model: str, month: str = "") -> str:
     return f"{MONITORING}{model}/triggers/" + (f"{month}/" if month else "")
 
 
-def trigger_key(model: str, night: str, token: str) -> str:
-    return f"{triggers_folder(model, night[:7])}{night}-{token[:16]}.json"
+def trigger_key(model: str, day: str, token: str) -> str:
+    return f"{triggers_folder(model, day[:7])}{day}-{token[:16]}.json"
 
 
 def monitoring_reference_key(model: str, version: str, rules: str) -> str:

@@ -13,8 +13,8 @@ ROOT = "/retraining"
 
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
-RELEASE = "sentiment_release"
-DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK, RELEASE)
+RELEASE, MONITOR = "sentiment_release", "sentiment_monitor"
+DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK, RELEASE, MONITOR)
 
 VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
 _DECISION_KEY = re.compile(
@@ -110,6 +110,11 @@ def report_link(validation_key: str) -> str:
     """A validation report, by the key of its ``validation.json``; empty for any other key."""
     match = VALIDATION_KEY.fullmatch(validation_key)
     return f"{ROOT}/reports/{match[1]}/{match[2]}" if match else ""
+
+
+def monitoring_link(night: str = "") -> str:
+    """All windows, or the newest one of a night."""
+    return f"{ROOT}/monitoring" + (f"/{quote(night, safe='')}" if night else "")
 
 
 def incidents_link(delivery: str = "") -> str:

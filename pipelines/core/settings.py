@@ -395,6 +395,9 @@ AlertName = Literal[
     "replay_failed",
     "housekeeping_failed",
     "night_late",
+    "model_fading",
+    "input_drift",
+    "monitor_failed",
     "dead_channel",
     "test_alert",
 ]

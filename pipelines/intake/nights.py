@@ -84,48 +84,51 @@ def overdue(
     night : str
         ``YYYY-MM-DD``.
     sources : mapping of str to SourceSettings
-        Those with a rhythm.
+        Those without a rhythm are never overdue.
     tonight : sequence of Receipt
         Of the night: the ledger is read only if there are sources that they do not show.
     """
-    sources = _not_seen(reviews, night, sources, tonight)
-    if not sources:
+    rhythms = {
+        name: settings.expected_every_days
+        for name, settings in sources.items()
+        if settings.expected_every_days is not None
+    }
+    rhythms = _not_seen(reviews, night, rhythms, tonight)
+    if not rhythms:
         return []
     days: dict[str, list[str]] = {}
     for standing in standings.every(reviews, skips_torn=True):
         days.setdefault(standing.outcome.source, []).append(standing.outcome.night)
     missing = []
-    for source, settings in sorted(sources.items()):
-        if settings.expected_every_days is None:
-            continue
+    for source, every_days in sorted(rhythms.items()):
         every = days.get(source, [])
         last = max((day for day in every if day <= night), default=None)
         if every and last is None:
             continue  # an older night than its first
-        if last is None or last < _first_day(night, settings):
+        if last is None or last < _first_day(night, every_days):
             missing.append(
                 MissingDelivery(
                     night=night,
                     source=source,
-                    expected_every_days=settings.expected_every_days,
+                    expected_every_days=every_days,
                     last_delivered_for=last,
                 )
             )
     return missing
 
 
-def _first_day(night: str, settings: SourceSettings) -> str:
+def _first_day(night: str, every_days: int) -> str:
     """The first day that a source may have delivered for last, not to be overdue."""
-    first = date.fromisoformat(night) - timedelta(days=settings.expected_every_days - 1)
+    first = date.fromisoformat(night) - timedelta(days=every_days - 1)
     return first.isoformat()
 
 
 def _not_seen(
     reviews: Bucket,
     night: str,
-    sources: Mapping[str, SourceSettings],
+    rhythms: Mapping[str, int],
     tonight: Sequence[Receipt],
-) -> dict[str, SourceSettings]:
+) -> dict[str, int]:
     """The sources that no ledger entry of the night's files shows to be in time."""
 
     def read(receipt: Receipt) -> Outcome | None:
@@ -134,14 +137,14 @@ def _not_seen(
         except TrustError:  # reported by whoever reads the whole ledger
             return None
 
-    outcomes = [found for found in in_parallel(read, tonight) if found] if sources else []
+    outcomes = [found for found in in_parallel(read, tonight) if found] if rhythms else []
     in_time = {
         found.source
         for found in outcomes
-        if found.source in sources
-        and _first_day(night, sources[found.source]) <= found.night <= night
+        if found.source in rhythms
+        and _first_day(night, rhythms[found.source]) <= found.night <= night
     }
-    return {name: settings for name, settings in sources.items() if name not in in_time}
+    return {name: days for name, days in rhythms.items() if name not in in_time}
 
 
 def _recorded(reviews: Bucket, missing: MissingDelivery) -> MissingDelivery:

@@ -25,9 +25,20 @@ AnyKept = TypeVar("AnyKept", Window, TriggerDecision)
 
 def newest_windows(reviews: Bucket, model: str, until: str, count: int) -> list[Window]:
     """The newest window of each of the newest nights, newest first."""
+    chosen = window_keys(reviews, model, until, count)
+    return list(in_parallel(lambda key: reviews.get_record(key, Window), chosen))
+
+
+def window_keys(reviews: Bucket, model: str, until: str, count: int) -> list[str]:
+    """Keys of the newest window of each of the newest nights, newest first."""
     infos = _newest(reviews, lambda month: keys.windows_folder(model, month), until)
-    chosen = list(islice(one_per_night(infos), count))
-    return list(in_parallel(lambda info: reviews.get_record(info.key, Window), chosen))
+    return [info.key for info in islice(one_per_night(infos), count)]
+
+
+def of_night(reviews: Bucket, model: str, night: str) -> list[str]:
+    """Keys of all windows of a night, the newest first."""
+    infos = reviews.list(f"{keys.windows_folder(model, night[:7])}{night}-")
+    return [info.key for info in sorted(infos, key=lambda info: info.stored_at, reverse=True)]
 
 
 def newest_decisions(reviews: Bucket, model: str, until: str, count: int) -> list[TriggerDecision]:
@@ -40,7 +51,7 @@ def newest_decisions(reviews: Bucket, model: str, until: str, count: int) -> lis
 def last_start(reviews: Bucket, model: str, now: datetime, within: timedelta) -> datetime | None:
     """When a trigger last started a retraining, if that is no longer ago than ``within``.
 
-    A decision is about the last complete day, so those of that time lie in the last months.
+    Decisions lie in the month of the run that made them.
     """
     first = now - within
     oldest = (first - timedelta(days=2)).date()
@@ -48,7 +59,7 @@ def last_start(reviews: Bucket, model: str, now: datetime, within: timedelta) ->
         info
         for month in _months(oldest, now.date())
         for info in reviews.list(keys.triggers_folder(model, month))
-        if keys.night_of_window(info.key) >= oldest.isoformat()
+        if keys.day_of_monitoring(info.key) >= oldest.isoformat()
     ]
     decisions = in_parallel(lambda info: reviews.get_record(info.key, TriggerDecision), infos)
     starts = [clock.read(each.at) for each in decisions if each.is_started]
@@ -67,8 +78,8 @@ def one_per_night(infos: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
     """The window of each night that was stored last: the one of most rows that count."""
     night = ""
     for info in infos:
-        if keys.night_of_window(info.key) != night:
-            night = keys.night_of_window(info.key)
+        if keys.day_of_monitoring(info.key) != night:
+            night = keys.day_of_monitoring(info.key)
             yield info
 
 
@@ -77,10 +88,12 @@ def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterat
     month, empty = until[:7], 0
     while empty < MOST_MONTHS_WITHOUT:
         infos = [
-            info for info in reviews.list(folder(month)) if keys.night_of_window(info.key) <= until
+            info
+            for info in reviews.list(folder(month))
+            if keys.day_of_monitoring(info.key) <= until
         ]
         yield from sorted(
-            infos, key=lambda info: (keys.night_of_window(info.key), info.stored_at, info.key),
+            infos, key=lambda info: (keys.day_of_monitoring(info.key), info.stored_at, info.key),
             reverse=True,
         )  # fmt: skip
         empty = 0 if infos else empty + 1

@@ -11,6 +11,7 @@ from pipelines.pages.routes import (
     decisions,
     forms,
     incidents,
+    monitoring,
     runbooks,
     runs,
     sources,
@@ -18,7 +19,7 @@ from pipelines.pages.routes import (
 from pipelines.pages.site import Site
 
 _PARTS = (
-    champion, decisions, compare, incidents, sources, runs, forms, runbooks,
+    champion, decisions, compare, incidents, monitoring, sources, runs, forms, runbooks,
 )  # fmt: skip
 
 

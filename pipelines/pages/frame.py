@@ -25,7 +25,9 @@ from pipelines.core.escaping import visible
 from pipelines.gate.card.svg import without_style
 
 Way = Sequence[tuple[str, str]]
-Section = Literal["champion", "decisions", "incidents", "sources", "runbooks", "run", "form", ""]
+Section = Literal[
+    "champion", "decisions", "incidents", "monitoring", "sources", "runbooks", "run", "form", "",
+]  # fmt: skip
 
 NAVIGATION: Final = (
     ("champion", "Champion", links.champion_link()),
@@ -33,6 +35,7 @@ NAVIGATION: Final = (
     ("incidents", "Incidents", links.incidents_link()),
     ("sources", "Sources", links.sources_link()),
     ("runbooks", "Runbooks", links.runbooks_link()),
+    ("monitoring", "Monitoring", links.monitoring_link()),
 )
 
 

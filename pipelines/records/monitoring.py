@@ -161,7 +161,8 @@ class TriggerDecision(StoredRecord):
 
     schema_version: Literal[1] = 1
     model_name: str
-    night: NightDate
+    day: NightDate  # on which the run decided
+    night: NightDate | None  # the newest that was judged; None before the first
     token: Sha256  # of the run: the same for every retry
     actor: str
     champion_generation: int
@@ -176,4 +177,4 @@ class TriggerDecision(StoredRecord):
 
     @property
     def object_key(self) -> str:
-        return keys.trigger_key(self.model_name, self.night, self.token)
+        return keys.trigger_key(self.model_name, self.day, self.token)

@@ -6,6 +6,7 @@ reports nothing twice.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -66,6 +67,11 @@ def alert_rollback(run: Run) -> None:
 def alert_release(run: Run) -> None:
     """Report that a release failed."""
     _look(run, lambda _loop: failed_alerts(run), "retrain")
+
+
+def alert_monitor(run: Run) -> None:
+    """Report that the champion fades or the reviews changed, or that the monitor failed."""
+    _look(run, lambda loop: monitor_alerts(loop, run), "monitor")
 
 
 def alert_replay(run: Run) -> None:
@@ -279,6 +285,24 @@ def _is_explained_by_bake(loop: Loop, run: Run, changes: Sequence[LogEntry]) -> 
         return newest is not None and newest.actor == BAKE_ACTOR
     reported = messages.bake_inconclusive(newest, "", run, "")
     return records.was_reported(loop.reviews, reported.key)
+
+
+MOST_BAD_NIGHTS = 30  # on end; after so many everybody knows
+
+
+def monitor_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
+    """A failed run, and the newest window if it is bad: once for all bad nights on end."""
+    from pipelines.core.store import clock
+    from pipelines.monitoring import kept
+
+    yield from failed_alerts(run)
+    today = clock.now(loop.reviews).date().isoformat()
+    newest = kept.newest_windows(loop.reviews, loop.registry.name, today, MOST_BAD_NIGHTS)
+    if not newest or newest[0].verdict not in {"FADING", "DRIFT"} or newest[0].is_provisional:
+        return
+    alike = list(itertools.takewhile(lambda each: each.verdict == newest[0].verdict, newest))
+    if len(alike) < MOST_BAD_NIGHTS:
+        yield messages.watched(newest[0], alike[-1].night, run, _airflow_url())
 
 
 def failed_alerts(run: Run) -> Iterator[Alert]:

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pipelines.core.errors import concerns_one_record, sentence
 from pipelines.core.record import sha256_of
 from pipelines.steps.context import Loop, open_loop
 
@@ -14,17 +15,41 @@ if TYPE_CHECKING:
 
     from pipelines.intake.standings import Standing
     from pipelines.monitoring.triggers import Choice, Known
-    from pipelines.records.monitoring import TriggerDecision
+    from pipelines.records.monitoring import TriggerDecision, Window
     from pipelines.records.succession import LogEntry
 
 logger = logging.getLogger(__name__)
 
 
-def watch(night: str) -> list[str]:
+def find_night(before: str | None = None) -> str | None:
+    """The newest night for which rows count, ``YYYY-MM-DD``; None where no row counts.
+
+    Parameters
+    ----------
+    before : str, optional
+        A night that it must not be later than; by default the last complete day.
+    """
+    from pipelines.core.store import clock
+    from pipelines.intake import standings
+
+    loop = open_loop("monitor")
+    last = before or clock.last_complete_day(loop.reviews).isoformat()
+    nights = [
+        each.outcome.night
+        for each in standings.every(loop.reviews)
+        if each.accepted_rows and each.outcome.night <= last
+    ]
+    return max(nights, default=None)
+
+
+def watch(night: str | None) -> list[str]:
     """Judge the nights up to this one that are not judged yet; returns the new windows' URIs."""
     from pipelines.intake import standings
     from pipelines.monitoring import windows
 
+    if night is None:
+        logger.info("No row counts yet, so there is nothing to judge.")
+        return []
     loop = open_loop("monitor")
     judged = windows.judge_new(
         loop.reviews, loop.registry, standings.every(loop.reviews), loop.settings, until=night
@@ -34,13 +59,25 @@ def watch(night: str) -> list[str]:
     return [loop.reviews.uri(window.object_key) for window in judged]
 
 
-def decide_trigger(night: str, actor: str, operator_reason: str = "") -> str | None:
+def windows(uris: Sequence[str]) -> list[Window]:
+    """The windows behind the URIs that `watch` returned."""
+    from pipelines.records.monitoring import Window
+
+    loop = open_loop("monitor")
+    return [loop.reviews.get_record(loop.key(uri), Window) for uri in uris]
+
+
+def decide_trigger(
+    night: str | None, day: str, actor: str, operator_reason: str = ""
+) -> str | None:
     """Decide whether to start a retraining; returns the record's URI, None without a champion.
 
     Parameters
     ----------
-    night : str
+    night : str, optional
         The newest night to consider, ``YYYY-MM-DD``.
+    day : str
+        Of the run, ``YYYY-MM-DD``.
     actor : str
         The run; a repeated task of the same run finds the decision that it made.
     operator_reason : str
@@ -51,7 +88,7 @@ def decide_trigger(night: str, actor: str, operator_reason: str = "") -> str | N
     from pipelines.records.monitoring import TriggerDecision
 
     loop = open_loop("monitor")
-    key = keys.trigger_key(loop.registry.name, night, _token(actor))
+    key = keys.trigger_key(loop.registry.name, day, _token(actor))
     decision = loop.reviews.find_record(key, TriggerDecision)
     if decision is None:
         champion = loop.registry.log.champion()
@@ -60,30 +97,42 @@ def decide_trigger(night: str, actor: str, operator_reason: str = "") -> str | N
             return None
         known = _known(loop, champion, night, operator_reason)
         choice = triggers.choose(known, loop.settings.triggers)
-        decision = loop.reviews.put_first(_record(loop, champion, known, choice, night, actor))
+        decision = loop.reviews.put_first(
+            _record(loop, champion, known, choice, (night, day, actor))
+        )
     logger.info("started=%s trigger=%s %s", decision.is_started, decision.trigger, decision.why)
     return loop.reviews.uri(decision.object_key)
 
 
 def is_started(decision_uri: str | None) -> bool:
     """Whether a decision started a retraining."""
-    return decision_uri is not None and read_decision(decision_uri).is_started
+    return decision_uri is not None and _read(open_loop("monitor"), decision_uri).is_started
 
 
 def reason_of(decision_uri: str) -> str:
     """Why a retraining was started, for its run and for the champion log."""
-    decision = read_decision(decision_uri)
+    try:
+        decision = read_decision(decision_uri)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("cannot tell why this was asked for: %s", sentence(error))
+        return "asked for by the monitor; its record cannot be read"
     return f"asked for by the monitor ({decision.trigger}): {decision.why}"[:500]
 
 
 def read_decision(decision_uri: str) -> TriggerDecision:
+    """The decision that started a retraining, as that retraining reads it."""
+    return _read(open_loop(), decision_uri)
+
+
+def _read(loop: Loop, decision_uri: str) -> TriggerDecision:
     from pipelines.records.monitoring import TriggerDecision
 
-    loop = open_loop()
     return loop.reviews.get_record(loop.key(decision_uri), TriggerDecision)
 
 
-def _known(loop: Loop, champion: LogEntry, night: str, operator_reason: str) -> Known:
+def _known(loop: Loop, champion: LogEntry, night: str | None, operator_reason: str) -> Known:
     from pipelines.core.store import clock
     from pipelines.intake import standings
     from pipelines.monitoring import kept, triggers
@@ -94,7 +143,9 @@ def _known(loop: Loop, champion: LogEntry, night: str, operator_reason: str) -> 
     counted = {part.sha256: part.rows for each in ledger for part in each.accepted}
     began = loop.registry.log.began(champion)
     return triggers.Known(
-        windows=tuple(kept.newest_windows(loop.reviews, name, night, settings.windows)),
+        windows=tuple(kept.newest_windows(loop.reviews, name, night, settings.windows))
+        if night
+        else (),
         generation=began.generation,
         new_rows=sum(rows for part, rows in counted.items() if part not in taught),
         champion_since=clock.read(began.at) or now,
@@ -102,19 +153,22 @@ def _known(loop: Loop, champion: LogEntry, night: str, operator_reason: str) -> 
         last_start=kept.last_start(
             loop.reviews, name, now, timedelta(hours=settings.cool_down_hours)
         ),
-        poisoned=tuple(_poisoned(loop, ledger, night)),
+        poisoned=tuple(_poisoned(loop, ledger)),
         operator_reason=operator_reason,
     )
 
 
-def _poisoned(loop: Loop, ledger: Sequence[Standing], night: str) -> list[str]:
-    """Deliveries of the last nights that are held because of their labels."""
+def _poisoned(loop: Loop, ledger: Sequence[Standing]) -> list[str]:
+    """Deliveries of the newest nights that are held because of their labels."""
     from pipelines.intake.landing import checked_night
     from pipelines.monitoring import triggers
     from pipelines.records.validations import Validation
 
+    if not ledger:
+        return []
     nights = timedelta(days=loop.settings.triggers.poison_nights - 1)
-    first = (checked_night(night) - nights).isoformat()
+    newest = max(each.outcome.counted_in for each in ledger)
+    first = (checked_night(newest) - nights).isoformat()
     held = [
         each for each in ledger if each.verdict == "HELD" and each.outcome.counted_in >= first
     ]  # fmt: skip
@@ -126,13 +180,19 @@ def _poisoned(loop: Loop, ledger: Sequence[Standing], night: str) -> list[str]:
 
 
 def _record(
-    loop: Loop, champion: LogEntry, known: Known, choice: Choice, night: str, actor: str
+    loop: Loop,
+    champion: LogEntry,
+    known: Known,
+    choice: Choice,
+    run: tuple[str | None, str, str],
 ) -> TriggerDecision:
     from pipelines.core.store import clock
     from pipelines.records.monitoring import TriggerDecision
 
+    night, day, actor = run
     return TriggerDecision(
         model_name=loop.registry.name,
+        day=day,
         night=night,
         token=_token(actor),
         actor=actor,

@@ -21,7 +21,7 @@ from pipelines.core.errors import DataError, StoreUnavailableError
 PROJECT = Path(__file__).resolve().parents[2]
 EXPECTED = {
     "reviews_ingest", "reviews_replay", "sentiment_retrain", "sentiment_rollback",
-    "sentiment_release", "sentiment_housekeeping",
+    "sentiment_release", "sentiment_housekeeping", "sentiment_monitor",
 }  # fmt: skip
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "pyarrow", "scipy", "skops", "numpy"]
 
@@ -144,7 +144,7 @@ def test_parsing_the_dags_loads_nothing_heavy():
         "from airflow.sdk import dag, task, task_group, Param, TriggerRule\n"
         "before = set(sys.modules)\n"
         "import reviews_ingest, reviews_replay, sentiment_release, sentiment_retrain\n"
-        "import sentiment_rollback\n"
+        "import sentiment_rollback, sentiment_monitor, sentiment_housekeeping\n"
         f"print(json.dumps(sorted((set(sys.modules) - before) & set({HEAVY!r}))))"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from pipelines.pages.views.champion import clock
 from pipelines.pages.views.failures import Failure
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
+from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.records.succession import LogEntry, RollbackPlan
 from pipelines.validation import report as validation_report
 
@@ -41,10 +43,16 @@ WAYS = {
     links.RETRAIN: [("Champion", links.champion_link())],
     links.ROLLBACK: [("Champion", links.champion_link())],
     links.RELEASE: [("Champion", links.champion_link())],
+    links.MONITOR: [("Monitoring", links.monitoring_link())],
     links.INGEST: [("Incidents", links.incidents_link())],
     links.REPLAY: [("Incidents", links.incidents_link())],
 }
 REFRESH_SECONDS = 10  # while a run goes on
+_MODEL = "[a-z][a-z0-9_-]{0,62}"
+_DATED = r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{16}\.json"
+_WINDOW_KEY = re.compile(rf"monitoring/{_MODEL}/windows/{_DATED}")
+_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DATED}")
+_MOST_WINDOWS = 31
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
 
@@ -213,7 +221,24 @@ def _retrain(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, An
     sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"), end)
     snapshot = results.get("take_snapshot")
     pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
-    return read_one.report(sentence, (*pinned, *facts))
+    asked = read_one(lambda: _trigger(site, results.get("note_start")))
+    cause = (runs.Fact(name="asked for by", value=f"{asked.trigger}: {asked.why}",
+                       link=links.monitoring_link()),) if asked else ()  # fmt: skip
+    return read_one.report(sentence, (*cause, *pinned, *facts))
+
+
+def _monitor(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+    read_one = Reading(site)
+    uris = results.get("watch")
+    named = uris[:_MOST_WINDOWS] if isinstance(uris, list) else ()
+    found = [read_one(partial(_record, site, uri, _WINDOW_KEY, Window)) for uri in named]
+    decision = read_one(lambda: _trigger(site, results.get("decide_trigger")))
+    windows = [window for window in found if window is not None]
+    return read_one.report(*runs.monitor_facts(windows, decision, end))
+
+
+def _trigger(site: Site, uri: Any) -> TriggerDecision | None:
+    return _record(site, uri, _TRIGGER_KEY, TriggerDecision)
 
 
 def _rollback(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
@@ -269,6 +294,7 @@ _REPORTS = {
     links.ROLLBACK: _rollback,
     links.RELEASE: _release,
     links.REPLAY: _replay,
+    links.MONITOR: _monitor,
 }
 
 

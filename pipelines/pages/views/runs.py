@@ -26,15 +26,17 @@ from pipelines.records.deliveries import (
     ReplayPlan,
     SetAside,
 )
+from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.records.succession import LogEntry, RollbackPlan
 
 # The tasks whose results show what the run did, by DAG.
 RESULT_TASKS: Final[Mapping[str, tuple[str, ...]]] = {
     links.INGEST: ("summarize_night",),
-    links.RETRAIN: ("take_snapshot", "plan", "has_work", "decide", "promote"),
+    links.RETRAIN: ("note_start", "take_snapshot", "plan", "has_work", "decide", "promote"),
     links.ROLLBACK: ("plan_rollback", "apply_rollback"),
     links.RELEASE: ("plan_release", "apply_release"),
     links.REPLAY: ("plan_replay", "apply_replay"),
+    links.MONITOR: ("watch", "decide_trigger"),
 }
 
 _NAMED = 5  # keys that a note spells out
@@ -248,6 +250,21 @@ def retrain_facts(
     became = Fact(name="champion since", value=f"{entry.at}, generation {entry.generation}",
                   link=links.champion_link())  # fmt: skip
     return "Its version became champion.", (*facts, became)
+
+
+def monitor_facts(
+    windows: Sequence[Window], decision: TriggerDecision | None, end: End
+) -> tuple[str, tuple[Fact, ...]]:
+    """A sentence and facts on a run of the monitor."""
+    judged = tuple(
+        Fact(name=window.night, value=f"{window.verdict}: {window.why}",
+             link=links.monitoring_link(window.night))
+        for window in windows
+    )  # fmt: skip
+    if decision is None:
+        return f"{end.before('a decision')} Without a champion there is none.", judged
+    sentence = "It asked for a retraining." if decision.is_started else "It asked for nothing."
+    return sentence, (*judged, Fact(name="triggers", value=decision.why))
 
 
 def rollback_facts(

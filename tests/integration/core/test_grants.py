@@ -106,7 +106,7 @@ class Loop:
     def monitor(self, number: int) -> None:
         night = self.deliveries[number - 1].night.isoformat()
         steps_monitor.watch(night)
-        uri = steps_monitor.decide_trigger(night, "tester")
+        uri = steps_monitor.decide_trigger(night, night, "tester")
         assert (uri is None) == (number == 1)
 
     def retrain(self) -> None:

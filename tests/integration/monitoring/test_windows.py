@@ -13,7 +13,7 @@ from pipelines.records.monitoring import TriggerDecision, Window
 from pipelines.steps import monitor, promote, retrain
 from tests.support.made.builders import listing
 
-FIRST, SECOND = "2026-01-05", "2026-01-06"
+FIRST, SECOND, DAY = "2026-01-05", "2026-01-06", "2026-01-07"
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
 
@@ -110,12 +110,12 @@ def test_every_run_leaves_a_decision_and_a_repeated_task_finds_it(stores, champi
     ingest_night(2)
     watched(stores)
 
-    uri = monitor.decide_trigger(SECOND, "airflow sentiment_monitor run_1")
+    uri = monitor.decide_trigger(SECOND, DAY, "airflow sentiment_monitor run_1")
     decision = read(stores, uri, TriggerDecision)
 
     assert not decision.is_started
     assert decision.why == "No trigger is met."
-    assert monitor.decide_trigger(SECOND, "airflow sentiment_monitor run_1", "later") == uri
+    assert monitor.decide_trigger(SECOND, DAY, "airflow sentiment_monitor run_1", "later") == uri
     assert monitor.is_started(uri) is False
     assert len(decision.windows) == 1
 
@@ -123,7 +123,7 @@ def test_every_run_leaves_a_decision_and_a_repeated_task_finds_it(stores, champi
 def test_a_person_can_ask_and_the_champion_log_names_the_reason(stores, champions, ingest_night):
     champions(1)
     ingest_night(2)
-    uri = monitor.decide_trigger(SECOND, "run_2", "the site has a new form")
+    uri = monitor.decide_trigger(SECOND, DAY, "run_2", "the site has a new form")
     assert monitor.is_started(uri)
 
     plan = retrain.plan(retrain.take_snapshot())
@@ -147,10 +147,10 @@ def test_the_last_start_is_found_if_it_was_within_the_time_asked_for(
 ):
     champions(1)
     ingest_night(2)
-    uri = monitor.decide_trigger(SECOND, "run_3", "an operator asks")
+    uri = monitor.decide_trigger(SECOND, DAY, "run_3", "an operator asks")
     at = datetime.fromisoformat(read(stores, uri, TriggerDecision).at)
     day = (at - timedelta(days=1)).date().isoformat()
-    recent = read(stores, uri, TriggerDecision).model_copy(update={"night": day})
+    recent = read(stores, uri, TriggerDecision).model_copy(update={"day": day})
     stores.reviews.put_record(recent)
 
     def last(hours, now=at + timedelta(hours=5)):
@@ -164,7 +164,7 @@ def test_without_a_champion_nothing_is_watched(stores, ingest_night):
     ingest_night(1)
 
     assert monitor.watch(FIRST) == []
-    assert monitor.decide_trigger(FIRST, "run_5") is None
+    assert monitor.decide_trigger(FIRST, DAY, "run_5") is None
     assert monitor.is_started(None) is False
 
 

@@ -216,14 +216,14 @@ READERS = {
     "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
     "Window": [
         lambda w: kept.newest_windows(w.reviews, "sentiment", w.record.night, 3),
-        lambda w: monitor.decide_trigger(w.record.night, "another run"),
+        lambda w: monitor.decide_trigger(w.record.night, w.record.night, "another run"),
     ],
     "TriggerDecision": [
-        lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.night, 3),
+        lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.day, 3),
         lambda w: monitor.read_decision(w.uri),
         lambda w: monitor.is_started(w.uri),
         lambda w: monitor.reason_of(w.uri),
-        lambda w: monitor.decide_trigger(w.record.night, w.record.actor),
+        lambda w: monitor.decide_trigger(w.record.night, w.record.day, w.record.actor),
     ],
     "Plan": [
         lambda w: w.registry.versions.plan(w.one.key),

@@ -57,7 +57,7 @@ def make(stores: Stores, ingest_night: Any) -> None:
     _retrain("approve")
     ingest_night(2)
     monitor.watch(NIGHTS[1])
-    monitor.decide_trigger(NIGHTS[1], "tester")
+    monitor.decide_trigger(NIGHTS[1], NIGHTS[1], "tester")
     _retrain(None)
     _change_champions(stores)
     _tell(stores)

@@ -73,6 +73,7 @@ TOLD_OF = {
     SAMPLES["{dag_id}"]: {"runs", "forms"},
     links.REPLAY: set(),
     links.RELEASE: set(),
+    links.MONITOR: {"monitoring", "metrics"},
 }
 
 

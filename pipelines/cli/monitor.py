@@ -1,0 +1,92 @@
+"""The commands that watch the champion, and write metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pipelines.cli.output import Actor, AsJson, in_shell, parse_day, print_json, reports_errors
+from pipelines.cli.tables import out, print_table
+from pipelines.core import config
+from pipelines.core.errors import SourceError
+from pipelines.core.escaping import visible
+from pipelines.steps import monitor as steps_monitor
+from pipelines.steps.context import open_loop
+
+
+@reports_errors
+def monitor(
+    night: Annotated[
+        str | None, typer.Option(help="Up to which night. Default: the newest that counts.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Ask for a retraining, and why. Without it only triggers do.")
+    ] = "",
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge the champion on nights that are not judged yet, and decide on a retraining.
+
+    A retraining that is asked for is not run here: `retrain` does that.
+    """
+    from pipelines.core.store import clock
+
+    asked_for = parse_day(night).isoformat() if night else None
+    last = steps_monitor.find_night(asked_for)
+    uris = steps_monitor.watch(last)
+    now = clock.now(open_loop(None).reviews)
+    who = f"{in_shell(actor)} at {clock.written(now)}"
+    decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason)
+    facts: dict[str, Any] = {
+        "windows": [window.model_dump(mode="json") for window in steps_monitor.windows(uris)],
+        "decision": steps_monitor.read_decision(decided).model_dump(mode="json")
+        if decided else None,
+    }  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    rows = [(each["night"], each["verdict"], f"{each['rows']:,}", each["why"])
+            for each in facts["windows"]]  # fmt: skip
+    print_table("Nights", ("night", "verdict", "reviews", "why"), rows, if_empty="Nothing new.")
+    if facts["decision"]:
+        said = "Retrain: " if facts["decision"]["is_started"] else "No retraining: "
+        out.print(Text.assemble((said, "bold"), visible(facts["decision"]["why"])), soft_wrap=True)
+
+
+@reports_errors
+def metrics(
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write to this file, whole or not at all. Default: standard output."),
+    ] = None,
+) -> None:
+    """Write metrics for Prometheus, from the records; for a textfile collector."""
+    from pipelines.monitoring import facts
+    from pipelines.monitoring import metrics as monitoring_metrics
+
+    loop = open_loop(None)
+    text = monitoring_metrics.render(facts.read(loop.stores, config.load()))
+    if output is None:
+        sys.stdout.write(text.decode())
+    else:
+        _replace(output, text)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".metrics-", delete=False) as part:
+            part.write(data)
+        Path(part.name).chmod(0o644)
+        os.replace(part.name, path)  # noqa: PTH105 - atomic
+    except OSError as error:
+        with contextlib.suppress(OSError, NameError):
+            Path(part.name).unlink(missing_ok=True)
+        raise SourceError(f"cannot write {path}: {error.strerror}. Choose another file.") from error

@@ -1,0 +1,144 @@
+"""What metrics are made of: the newest records, read with a bounded number of requests."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from pipelines.alerts import records as alert_records
+from pipelines.core import provenance
+from pipelines.core.errors import sentence
+from pipelines.core.settings import Settings
+from pipelines.core.store import clock
+from pipelines.core.store.stores import Stores
+from pipelines.monitoring import kept
+from pipelines.records.decisions import Decision
+from pipelines.records.evaluations import Evaluation
+from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.records.succession import LogEntry
+from pipelines.registry import approvals
+from pipelines.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+WINDOWS = 30  # of which the verdicts are counted
+
+Value = TypeVar("Value")
+
+
+@dataclass
+class Facts:
+    """What could be read. A part that cannot be read is named in ``broken``; the rest is shown.
+
+    Attributes
+    ----------
+    entry, began : LogEntry or None
+        The newest entry of the champion log, and the one that made its version champion.
+    decision, evaluation : Decision, Evaluation or None
+        On which the champion was promoted.
+    verdicts : dict of str to int
+        Of all decisions against the present champion.
+    waiting : int
+        Decisions that wait for a person.
+    windows : tuple of Window
+        Of the newest nights, newest first.
+    trigger : TriggerDecision or None
+        The newest.
+    unsent : int
+        Alerts that a channel did not take.
+    now : datetime
+        By the store's clock.
+    broken : dict of str to str
+        Part and why it cannot be read.
+    """
+
+    now: datetime
+    entry: LogEntry | None = None
+    began: LogEntry | None = None
+    decision: Decision | None = None
+    evaluation: Evaluation | None = None
+    verdicts: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    windows: tuple[Window, ...] = ()
+    trigger: TriggerDecision | None = None
+    unsent: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def part(self, name: str, read: Callable[[], Value], otherwise: Value) -> Value:
+        """The result of reading; ``otherwise`` where that fails, with a line in the log."""
+        try:
+            return read()
+        except Exception as error:  # noqa: BLE001 - a scrape shows what can be read
+            self.broken[name] = sentence(error)
+            logger.warning("metrics part=%s cannot be read: %s", name, sentence(error))
+            return otherwise
+
+
+def read(stores: Stores, settings: Settings) -> Facts:
+    """Everything that the metrics show.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the store does not say what time it is.
+    """
+    facts = Facts(now=clock.now(stores.reviews))
+    registry = Registry(stores.models, settings.model.name)
+    facts.entry = facts.part("champion_log", registry.log.champion, None)
+    if facts.entry is not None:
+        _read_champion(facts, registry, facts.entry)
+    _read_decisions(facts, registry, settings)
+    today = facts.now.date().isoformat()
+    facts.windows = facts.part(
+        "windows",
+        lambda: tuple(kept.newest_windows(stores.reviews, registry.name, today, WINDOWS)),
+        (),
+    )
+
+    def trigger() -> TriggerDecision | None:
+        newest = kept.newest_decisions(stores.reviews, registry.name, today, 1)
+        return newest[0] if newest else None
+
+    facts.trigger = facts.part("triggers", trigger, None)
+    facts.unsent = facts.part("alerts", lambda: _unsent(stores), 0)
+    return facts
+
+
+def _read_champion(facts: Facts, registry: Registry, entry: LogEntry) -> None:
+    facts.began = facts.part("champion_log", lambda: registry.log.began(entry), None)
+    facts.decision = facts.part("decision", lambda: registry.decisions.decision_of(entry), None)
+    if (decision := facts.decision) is not None:
+        facts.evaluation = facts.part(
+            "evaluation", lambda: registry.decisions.evaluation_of(decision), None
+        )
+
+
+def _read_decisions(facts: Facts, registry: Registry, settings: Settings) -> None:
+    generation = facts.entry.generation if facts.entry else 0
+
+    def against() -> tuple[Decision, ...]:
+        return tuple(registry.decisions.against(generation, provenance.gate_policy(settings)))
+
+    none: tuple[Decision, ...] = ()
+    made = facts.part("decisions", against, none)
+    facts.verdicts = dict(Counter(decision.verdict for decision in made))
+    facts.waiting = facts.part(
+        "decisions", lambda: sum(_is_waiting(registry, decision) for decision in made), 0
+    )
+
+
+def _is_waiting(registry: Registry, decision: Decision) -> bool:
+    return (
+        decision.approval == "needed"
+        and approvals.may_ever_be(registry, decision)
+        and approvals.find_approval(registry, decision) is None
+    )
+
+
+def _unsent(stores: Stores) -> int:
+    attempts = alert_records.attempts(stores.reviews)
+    return sum(attempt.state != "sent" for attempt in attempts)

@@ -1,0 +1,134 @@
+"""*Monitoring*: nights against their limits; one night with what changed; and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import date, timedelta
+from threading import Lock
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from pipelines.core import config, keys, links
+from pipelines.core.store import clock
+from pipelines.core.store.bucket import Bucket
+from pipelines.intake.landing import is_night
+from pipelines.monitoring import facts, kept, metrics
+from pipelines.pages import read
+from pipelines.pages.error_pages import no_such
+from pipelines.pages.site import Site, Viewer, respond
+from pipelines.pages.views import monitoring, night_charts
+from pipelines.pages.views.monitoring import Point
+from pipelines.records.monitoring import TriggerDecision, Window
+
+DECISIONS = 20  # on triggers that are listed, and whose starts are marked
+MOST_POINTS = 3000  # that are remembered
+_Text = Annotated[str, Query(max_length=200)]
+
+
+class Remembered:
+    """Windows as points, read once: a record never changes under its key."""
+
+    def __init__(self) -> None:
+        self._points: OrderedDict[str, Point] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, reviews: Bucket, names: list[str]) -> tuple[list[Point], list[str]]:
+        """The points under some keys, oldest first, and the keys that cannot be read."""
+        with self._lock:
+            known = {name: self._points[name] for name in names if name in self._points}
+        missing = [name for name in names if name not in known]
+        found = read.read_all(reviews, missing, Window) if missing else []
+        new = {
+            name: monitoring.point(window)
+            for name, window in zip(missing, found, strict=True)
+            if not isinstance(window, read.Unreadable)
+        }
+        with self._lock:
+            self._points.update(new)
+            while len(self._points) > MOST_POINTS:
+                self._points.popitem(last=False)
+        points = known | new
+        return (
+            [points[name] for name in reversed(names) if name in points],
+            [name for name in names if name not in points],
+        )
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter(dependencies=[site.may_read(links.MONITOR)])
+    remembered = Remembered()
+    scrape = metrics.Cached(lambda: metrics.render(facts.read(site.stores(), config.load())))
+
+    @routes.get("/metrics")
+    def of_prometheus() -> Response:
+        return Response(scrape(), media_type=metrics.CONTENT_TYPE)
+
+    @routes.get("/monitoring")
+    def nights(
+        request: Request, viewer: Viewer = site.viewer, span: int = 90, until: _Text = "",
+        part: _Text = monitoring.EVERYTHING, test: _Text = monitoring.WORST,
+    ) -> HTMLResponse:  # fmt: skip
+        reviews, name = site.stores().reviews, config.load().model.name
+        today = clock.now(reviews).date().isoformat()
+        last = until if until and is_night(until) else today
+        chosen = span if span in monitoring.SPANS else monitoring.SPANS[1]
+        infos = kept.window_keys(reviews, name, last, chosen)
+        points, unread = remembered.read(reviews, infos)
+        decisions = read.or_none(
+            lambda model: kept.newest_decisions(reviews, model, today, DECISIONS), name
+        )
+        parts = monitoring.part_names(points)
+        shown_part = part if part in parts else monitoring.EVERYTHING
+        shown_test = test if test in monitoring.test_names() else monitoring.WORST
+        starts = _starts(decisions or [])
+        return respond(
+            request, "monitoring.html.jinja", title="Monitoring", section="monitoring",
+            shown=monitoring.lines(points, shown_part), nights=len(points),
+            accuracy=night_charts.accuracy(points, starts, shown_part) if points else None,
+            drift=night_charts.drift(points, starts, shown_test) if points else None,
+            asked=monitoring.asked(decisions or []), span=chosen, spans=monitoring.SPANS,
+            part=shown_part, parts=parts, test=shown_test, tests=monitoring.test_names(),
+            until=last, older=_older(points, chosen), page_link=links.monitoring_link(),
+            button=viewer.button("Ask for a retraining", links.MONITOR, {}),
+            notes=_notes(unread, decisions),
+        )  # fmt: skip
+
+    @routes.get("/monitoring/{night}")
+    def one_night(
+        request: Request, night: Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    ) -> HTMLResponse:
+        reviews, name = site.stores().reviews, config.load().model.name
+        found = kept.of_night(reviews, name, night) if is_night(night) else []
+        if not found:
+            raise no_such(f"No window of the night {night} exists.")
+        window = reviews.get_record(found[0], Window)
+        return respond(
+            request, "night.html.jinja", title=f"Night {night}", section="monitoring",
+            one=monitoring.night(window, earlier=len(found) - 1), back=links.monitoring_link(),
+        )  # fmt: skip
+
+    return routes
+
+
+def _starts(decisions: list[TriggerDecision]) -> list[str]:
+    return [each.night for each in decisions if each.is_started and each.night]
+
+
+def _older(points: list[Point], span: int) -> str:
+    """The night before those shown; empty when there may be none."""
+    if len(points) < span:
+        return ""
+    return (date.fromisoformat(points[0].night) - timedelta(days=1)).isoformat()
+
+
+def _notes(unread: list[str], decisions: list[TriggerDecision] | None) -> list[str]:
+    notes = [
+        f"The window of {keys.day_of_monitoring(key)} cannot be read, and is left out. To find "
+        "every fault, run: python -m pipelines champion fsck"
+        for key in unread[:5]
+    ]
+    if decisions is None:
+        notes.append("The decisions on retrainings cannot be read.")
+    return notes

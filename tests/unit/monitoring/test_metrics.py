@@ -1,0 +1,143 @@
+"""Metrics from records: what is in a scrape, what it costs, and that it never lies about a gap."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipelines.core import config
+from pipelines.core.store.stores import Stores
+from pipelines.monitoring import facts, metrics
+from pipelines.records.monitoring import SourceRows
+from tests.support.made.window_builders import a_trigger, a_window, night_after
+from tests.support.page_site import Bucket, Pages, a_succession
+
+NOW = datetime(2026, 1, 20, 6, tzinfo=UTC)
+
+
+@pytest.fixture
+def stores(monkeypatch):
+    monkeypatch.setattr(Bucket, "clock", lambda _bucket: NOW)
+    return Stores(Bucket(), Bucket())
+
+
+def scraped(stores):
+    """Every sample by its name and labels."""
+    text = metrics.render(facts.read(stores, config.load())).decode()
+    return {
+        (sample.name.removeprefix("loop_"), *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_store_without_anything_has_no_champion_and_no_error(stores):
+    samples = scraped(stores)
+
+    assert samples["champion_generation",] == 0
+    assert samples["read_timestamp_seconds",] == NOW.timestamp()
+    assert {value for (name, *_), value in samples.items() if name == "read_errors"} == {0}
+    assert not any(name.startswith("fresh") for name, *_ in samples)
+
+
+def test_the_newest_window_is_shown_with_its_limits(stores):
+    for night in range(3):
+        stores.reviews.put_record(a_window(night_after(night)))
+    stores.reviews.put_record(a_window(night_after(3), "FADING", accuracy=0.8))
+
+    samples = scraped(stores)
+
+    assert samples["fresh_accuracy_ratio",] == 0.8
+    assert samples["fresh_loss_ratio",] == pytest.approx(0.1)
+    assert samples["fresh_loss_limit_ratio",] == 0.03
+    assert samples["window_verdict", ("verdict", "FADING")] == 1
+    assert samples["window_verdict", ("verdict", "QUIET")] == 0
+    assert samples["windows", ("verdict", "QUIET")] == 3
+    assert samples["drift_limit", ("test", "words")] == 0.05
+    assert samples["rows", ("kind", "quarantined"), ("source", "web")] == 50
+    assert (
+        samples["window_night_timestamp_seconds",] == datetime(2026, 1, 8, tzinfo=UTC).timestamp()
+    )
+
+
+def test_the_champion_and_what_was_decided_on_triggers_are_shown(stores):
+    pages = Pages(models=stores.models, reviews=stores.reviews)
+    a_succession(pages.registry, 3)
+    stores.reviews.put_record(a_trigger("2026-01-19", is_started=True, trigger="fading"))
+
+    samples = scraped(stores)
+
+    assert samples["champion_generation",] == 3
+    assert samples["champion_since_timestamp_seconds",] > 0
+    assert samples["trigger_started",] == 1
+    assert samples["trigger_threshold", ("check", "fading"), ("kind", "trigger")] == 2
+
+
+def test_a_part_that_cannot_be_read_is_an_error_in_the_metrics_and_the_rest_is_shown(stores):
+    """The made-up log names decisions that are not there."""
+    pages = Pages(models=stores.models, reviews=stores.reviews)
+    a_succession(pages.registry, 1)
+    stores.reviews.put_record(a_window())
+
+    samples = scraped(stores)
+
+    assert samples["read_errors", ("part", "decision")] == 1
+    assert samples["read_errors", ("part", "windows")] == 0
+    assert samples["fresh_accuracy_ratio",] == 0.9
+
+
+def test_names_of_sources_cannot_make_series_without_end(stores):
+    many = tuple(
+        SourceRows(source=f"source-{n}\n{'x' * 200}", delivered_rows=2, accepted_rows=1,
+                   quarantined_rows=1, held_rows=0)
+        for n in range(500)
+    )  # fmt: skip
+    stores.reviews.put_record(a_window(sources=many))
+
+    samples = {name: value for name, value in scraped(stores).items() if name[0] == "rows"}
+    names = {dict(labels)["source"] for _, *labels in samples}
+
+    assert len(names) == metrics.MOST_SOURCES + 1
+    assert all(len(name) <= metrics.MOST_NAME_CHARS and name.isprintable() for name in names)
+    assert sum(value for (_, kind, _), value in samples.items() if kind[1] == "delivered") == 1000
+
+
+def test_the_requests_of_a_scrape_do_not_grow_with_history(stores, monkeypatch):
+    def requests():
+        asked = []
+        for bucket in (stores.reviews, stores.models):
+            for name in ("get", "list"):
+                call = getattr(Bucket, name)
+
+                def counting(key, *, _call=call, _bucket=bucket, **more):
+                    asked.append(key)
+                    return _call(_bucket, key, **more)
+
+                monkeypatch.setattr(bucket, name, counting)
+        scraped(stores)
+        return len(asked)
+
+    pages = Pages(models=stores.models, reviews=stores.reviews)
+    a_succession(pages.registry, 40)
+    for night in range(-25, 15):
+        stores.reviews.put_record(a_window(night_after(night)))
+    few = requests()
+    for night in range(-800, -25):
+        stores.reviews.put_record(a_window(night_after(night)))
+    for day in range(1, 10):
+        stores.reviews.put_record(a_trigger(f"2025-0{day}-11"))
+    many = requests()
+
+    assert many <= few + 2
+    assert many < 80
+
+
+def test_an_impatient_server_costs_no_more_than_a_patient_one():
+    made, time = [], [0.0]
+    cached = metrics.Cached(lambda: made.append(1) or b"text", now=lambda: time[0])
+
+    for second in (0, 1, 10, 29, 31, 40):
+        time[0] = second
+        assert cached() == b"text"
+
+    assert len(made) == 2
