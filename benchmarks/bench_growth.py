@@ -32,6 +32,8 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
+from pipelines.core.store.keyring import Keyring
+from pipelines.core.store.sealed import SealedRecords
 
 NIGHT_ROWS = 1_000
 PARTITION_ROWS = 10_000
@@ -69,11 +71,12 @@ def measure(name: str, reviews: Path) -> Figures:
 # ── A night through the stages ───────────────────────────────────────────────────────────────
 
 
-class FolderBucket:
+class FolderBucket(SealedRecords):
     """As much of `pipelines.core.store.bucket.Bucket` as the stages need, on a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.keyring = Keyring(())
 
     def uri(self, key: str) -> str:
         return str(self._folder / key)

@@ -14,8 +14,9 @@ from pipelines.features.fingerprints import Fingerprints, bounds_of
 class FingerprintIndex:
     """Find the columns of fingerprints, in a step or two each.
 
-    A table addressed by a fingerprint's top bits gives the position to start from. It has two to
-    four slots per entry, so an average search reads less than one entry too many.
+    A table addressed by a fingerprint's top bits gives the position to start from. It has one or
+    two slots per entry, so an average search reads about one entry too many; a larger table takes
+    longer to make than it saves.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class FingerprintIndex:
         # A last entry above every fingerprint ends each search inside the array.
         self._entries = np.append(ascending, np.uint64(2**64 - 1))
         self._columns = np.append(columns, np.int32(-1))
-        top_bits = min(bits, len(vocabulary).bit_length() + 1)
+        top_bits = min(bits, len(vocabulary).bit_length())
         self._shift = np.uint64(bits - top_bits)
         slots = (self._entries[:-1] >> self._shift).astype(np.intp)
         per_slot = np.bincount(slots, minlength=1 << top_bits)

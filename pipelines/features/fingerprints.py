@@ -159,12 +159,19 @@ def fingerprint(texts: Iterable[str], view: View = WHOLE_WORDS) -> Fingerprints:
 
 def fingerprint_parts(texts: Iterable[str], view: View = WHOLE_WORDS) -> Iterator[Fingerprints]:
     """As `fingerprint`, computed lazily, a few hundred reviews at a time."""
-    view.check()
+    for (part,) in view_parts(texts, [view]):
+        yield part
+
+
+def view_parts(texts: Iterable[str], views: Sequence[View]) -> Iterator[tuple[Fingerprints, ...]]:
+    """As `fingerprint_parts`, for several views of the same texts, whose tokens are found once."""
+    for view in views:
+        view.check()
     if isinstance(texts, str):
         raise TypeError("expected an iterable of texts, got one str: pass [text]")
     for block in blocks(texts):
-        tokens = Tokens.of(block, prefix_bytes=view.prefix_bytes)
-        yield _distinct(_sort_keys(tokens, len(block), view), len(block), view)
+        tokens = Tokens.of(block)
+        yield tuple(_distinct(_sort_keys(tokens, view), len(block), view) for view in views)
 
 
 def bounds_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -187,24 +194,22 @@ def joined_ids(low: NDArray[np.uint32], high: NDArray[Any]) -> NDArray[np.uint64
     return ids
 
 
-def lateness(rows: NDArray[np.intp], review_count: int) -> NDArray[np.int64]:
+def lateness(counts: NDArray[np.intp]) -> NDArray[np.int64]:
     """How far each token is beyond the first seven eighths of its review, in eighths of a token.
 
     The middle of an n-gram that begins at a token and spans ``span`` of them is in the last eighth
     if this number plus ``4 * (span - 1)`` is not negative.
     """
-    counts = np.bincount(rows, minlength=review_count)
     zero = 8 * bounds_of(counts)[:-1] + 7 * counts
-    late: NDArray[np.int64] = 8 * np.arange(len(rows)) - zero[rows]
+    late: NDArray[np.int64] = np.arange(0, 8 * int(counts.sum()), 8) - np.repeat(zero, counts)
     return late
 
 
-def _sort_keys(tokens: Tokens, review_count: int, view: View) -> NDArray[np.uint64]:
+def _sort_keys(tokens: Tokens, view: View) -> NDArray[np.uint64]:
     """Return one key per n-gram: row, fingerprint, and 1 if it is late. All are within a review."""
-    rows = tokens.rows.astype(np.uint64) << np.uint64(view.bits + 1)
-    late = lateness(tokens.rows, review_count)
-    keys = []
-    for offsets, hashes in view.ngrams(tokens.hashes):
+    rows = np.arange(len(tokens.counts), dtype=np.uint64) << np.uint64(view.bits + 1)
+    rows, late, keys = np.repeat(rows, tokens.counts), lateness(tokens.counts), []
+    for offsets, hashes in view.ngrams(tokens.hashes(view.prefix_bytes)):
         span, first_rows = offsets[-1], rows[: len(hashes)]
         own = hashes >> np.uint64(63 - view.bits)
         own |= np.uint64(1)
@@ -220,9 +225,10 @@ def _distinct(keys: NDArray[np.uint64], review_count: int, view: View) -> Finger
     unmarked = keys >> np.uint64(1)
     is_last = np.ones(len(keys), np.bool_)
     np.not_equal(unmarked[1:], unmarked[:-1], out=is_last[:-1])
-    is_late = (keys[is_last] & np.uint64(1)).astype(np.bool_)
-    unmarked = unmarked[is_last]
-    edges = np.arange(review_count + 1, dtype=np.uint64) << np.uint64(view.bits)
-    lengths = np.diff(np.searchsorted(unmarked, edges))
-    unmarked &= np.uint64((1 << view.bits) - 1)
-    return Fingerprints(unmarked, is_late, lengths, view)
+    keys = keys[is_last]
+    edges = np.arange(review_count + 1, dtype=np.uint64) << np.uint64(view.bits + 1)
+    lengths = np.diff(np.searchsorted(keys, edges))
+    is_late = (keys & np.uint64(1)).astype(np.bool_)
+    keys >>= np.uint64(1)
+    keys &= np.uint64((1 << view.bits) - 1)
+    return Fingerprints(keys, is_late, lengths, view)

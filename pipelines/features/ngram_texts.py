@@ -39,9 +39,9 @@ def spelled(text: str, view: View) -> tuple[Fingerprints, list[str]]:
 def _names(text: str, view: View) -> dict[int, str]:
     names: dict[int, str] = {}
     for block in blocks([text]):
-        tokens = Tokens.of(block, prefix_bytes=view.prefix_bytes)
+        tokens = Tokens.of(block)
         words = _words(tokens, view.prefix_bytes)
-        for offsets, hashes in view.ngrams(tokens.hashes):
+        for offsets, hashes in view.ngrams(tokens.hashes(view.prefix_bytes)):
             _add(names, words, offsets, hashes >> np.uint64(64 - view.bits))
     return names
 
@@ -59,7 +59,8 @@ def _add(
 
 def _words(tokens: Tokens, prefix_bytes: int) -> list[str]:
     data, cut = tokens.block.tobytes(), CUT if prefix_bytes else ""
-    bounds = zip(tokens.starts.tolist(), (tokens.ends + 1).tolist(), strict=True)
+    ends = tokens.read_to(prefix_bytes) + 1
+    bounds = zip(tokens.starts.tolist(), ends.tolist(), strict=True)
     return [
         data[start:end].lower().decode("utf-8", "replace")
         + (cut if end - start == prefix_bytes else "")

@@ -54,29 +54,42 @@ class Tokens:
     block : ndarray of uint8
         The bytes of the reviews.
     starts, ends : ndarray of intp, shape (n_tokens,)
-        Position of each token's first and last byte; of a prefix, if only that is read.
-    rows : ndarray of intp, shape (n_tokens,)
-        The review of each token.
-    hashes : ndarray of uint64, shape (n_tokens,)
+        Position of each token's first and last byte.
+    counts : ndarray of intp, shape (n_reviews,)
+        Number of tokens of each review.
+    sums : ndarray of uint64
+        Prefix sums of the polynomial that hashes a token.
     """
 
     block: NDArray[np.uint8]
     starts: NDArray[np.intp]
     ends: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    hashes: NDArray[np.uint64]
+    counts: NDArray[np.intp]
+    sums: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, reviews: list[bytes], *, prefix_bytes: int = 0) -> Tokens:
-        """Return the tokens of reviews from `blocks`; 0 reads whole tokens."""
+    def of(cls, reviews: list[bytes]) -> Tokens:
+        """Return the tokens of reviews from `blocks`."""
         # Separators around every review: no token, and no look at a neighbour, crosses an edge.
         block = np.frombuffer(b"\n".join([b"", *reviews, b""]), np.uint8)
         starts, ends = _token_bounds(block)
-        if prefix_bytes:
-            ends = np.minimum(ends, starts + (prefix_bytes - 1))
         review_ends = np.cumsum([len(review) + 1 for review in reviews])
-        rows = np.searchsorted(review_ends, starts)
-        return cls(block, starts, ends, rows, _token_hashes(block, starts, ends))
+        counts = np.diff(np.searchsorted(starts, review_ends, side="right"), prepend=0)
+        sums = _VALUES[block]
+        sums *= _POWERS[: len(block)]
+        np.cumsum(sums, out=sums)
+        return cls(block, starts, ends, counts, sums)
+
+    def hashes(self, prefix_bytes: int = 0) -> NDArray[np.uint64]:
+        """Hash each token, or its first bytes: a difference of two sums, moved to power zero."""
+        ends = self.read_to(prefix_bytes)
+        return mix((self.sums[ends] - self.sums[self.starts - 1]) * _INVERSE_POWERS[self.starts])
+
+    def read_to(self, prefix_bytes: int) -> NDArray[np.intp]:
+        """Position of the last byte that is read of each token; 0 reads all of it."""
+        if not prefix_bytes:
+            return self.ends
+        return np.minimum(self.ends, self.starts + (prefix_bytes - 1))
 
 
 def blocks(texts: Iterable[str]) -> Iterator[list[bytes]]:
@@ -115,13 +128,3 @@ def _token_bounds(block: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[n
     is_first[1:] |= is_word[1:] & ~is_word[:-1]
     is_last[:-1] |= is_word[:-1] & ~is_word[1:]
     return np.flatnonzero(is_first), np.flatnonzero(is_last)
-
-
-def _token_hashes(
-    block: NDArray[np.uint8], starts: NDArray[np.intp], ends: NDArray[np.intp]
-) -> NDArray[np.uint64]:
-    """Hash each token from the difference of two prefix sums, moved to power zero."""
-    sums = _VALUES[block]
-    sums *= _POWERS[: len(block)]
-    np.cumsum(sums, out=sums)
-    return mix((sums[ends] - sums[starts - 1]) * _INVERSE_POWERS[starts])

@@ -23,7 +23,7 @@ from scipy.special import expit
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.fingerprints import Fingerprints, view_parts
 from pipelines.models.blend import joined_by, members_of
 from pipelines.models.nbsvm import NaiveBayesSvm, scaled
 
@@ -122,9 +122,10 @@ class Scorer:
         return np.concatenate([np.empty(0), *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
-        slopes, log_odds = joined_by(model)
-        for member, sums, slope in zip(members_of(model), self.sums, slopes, strict=True):
-            log_odds = log_odds + slope * sums.margins(member, member[0].read(chunk))
+        members, (slopes, log_odds) = members_of(model), joined_by(model)
+        views = _views(members, chunk)
+        for member, sums, slope, own in zip(members, self.sums, slopes, views, strict=True):
+            log_odds = log_odds + slope * sums.margins(member, own)
         probability: NDArray[np.float64] = expit(log_odds)
         return probability
 
@@ -144,6 +145,14 @@ def scorer_of(model: Pipeline) -> Scorer | None:
     if scorer is None or not scorer.is_current(model):
         scorer = _SCORERS[model] = Scorer.of(model)
     return scorer
+
+
+def _views(members: list[Pipeline], chunk: Sequence[str] | Fingerprints) -> list[Fingerprints]:
+    """What each member reads of a chunk."""
+    if isinstance(chunk, Fingerprints):
+        return [member[0].read(chunk) for member in members]
+    parts = zip(*view_parts(chunk, [member[0].view for member in members]), strict=True)
+    return [Fingerprints.concat(own) for own in parts]
 
 
 def _sums(

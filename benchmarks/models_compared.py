@@ -1,0 +1,33 @@
+"""Models that others are compared with, as functions of the seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+FORMER: dict[str, Any] = {
+    "late_weight": 1.0, "floor": 0.0, "dropout": 0.0, "step": 0.2, "epochs": 3, "averaged": 1,
+}  # fmt: skip
+"""Parameters of `fingerprint_svm` that give the default candidate of before."""
+
+
+def former_default(*, seed: int) -> Pipeline:
+    """The default candidate before late n-grams, the floor and dropout."""
+    from pipelines.models.factories import fingerprint_svm
+
+    return fingerprint_svm(seed=seed, **FORMER)
+
+
+def as_configured(*, seed: int, name: str = "fingerprint_svm_views") -> Pipeline:
+    """A candidate with the parameters of the default configuration."""
+    import importlib
+
+    from pipelines.core.config import load
+
+    candidate = load().candidates[name]
+    module, _, function = candidate.factory.partition(":")
+    model: Pipeline = getattr(importlib.import_module(module), function)(
+        seed=seed, **candidate.parameters
+    )
+    return model
