@@ -32,7 +32,7 @@ OWN_TYPES = (
 """Types a model file may hold in addition to those that skops trusts."""
 
 MAX_MODEL_BYTES = 1 << 29
-"""Largest model, unpacked: 512 MiB, seventeen times the default candidate on 50,000 reviews."""
+"""Largest model, unpacked: 512 MiB, thirty times the default candidate on 50,000 reviews."""
 
 _SCHEMA = "schema.json"
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)

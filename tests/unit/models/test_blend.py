@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
+from pipelines.core.config import load, with_candidates
 from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model, load_model
 from pipelines.models.blend import Blend, members_of
@@ -20,6 +21,8 @@ from pipelines.models.factories import (
     views_of,
 )
 from pipelines.models.prediction import positive_probability, scorer_of
+from pipelines.records.versions import Plan
+from pipelines.training.candidates import build, check_configured, settings_to_try
 from pipelines.training.search import find_best
 from tests.support.made.made_models import LABELS, TEXTS
 from tests.support.made.made_searches import SomeReviews, a_plan, quiet
@@ -161,3 +164,16 @@ def test_blends_compete_with_models_of_one_view(reviews):
 
     assert {score.name for score in selection.scores} == {"views", "single"}
     assert selection.model.predict_proba(["great fun", "dull"]).argmax(axis=1).tolist() == [1, 0]
+
+
+def test_the_configured_views_survive_a_plan_and_can_be_built():
+    settings = with_candidates(load(), ("fingerprint_svm_views",))
+    plan = a_plan(settings_to_try(settings))
+
+    read = Plan.model_validate_json(plan.model_dump_json())
+
+    check_configured(read, settings)
+    assert views_of(build(read, "fingerprint_svm_views")) == (
+        View(),
+        View(ngram_max=4, gap_max=2, prefix_bytes=5),
+    )
