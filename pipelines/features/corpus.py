@@ -64,16 +64,18 @@ class Corpus:
         order = stable_order(kept.births)  # where births are equal, the ids stay ascending
         counts = kept.counts[order]
         codes = _gathered(kept.codes, bounds_of(kept.counts)[order], counts)
+        vocabulary = kept.ids[order]
+        del kept
+        is_late = codes.view(np.uint32).astype(np.uint8)
+        is_late &= np.uint8(1)
+        codes >>= 1
         by_column = sparse.csc_array(
-            ((codes & 1).astype(np.uint8), codes >> 1, bounds_of(counts).astype(np.int32)),
-            shape=(review_count, len(order)),
+            (is_late, codes, bounds_of(counts).astype(np.int32)),
+            shape=(review_count, len(vocabulary)),
         )
-        del codes
-        by_review = by_column.tocsr()
-        marks = Marks(
-            by_review.indices, by_review.data.view(np.bool_), by_review.indptr.astype(np.int64)
-        )
-        return cls(kept.ids[order], marks, view, min_df)
+        rows = by_column.tocsr()
+        marks = Marks(rows.indices, rows.data.view(np.bool_), rows.indptr.astype(np.int64))
+        return cls(vocabulary, marks, view, min_df)
 
     def __len__(self) -> int:
         return len(self.marks.bounds) - 1
@@ -131,9 +133,10 @@ class _Kept:
 
     @classmethod
     def of(cls, keys: Ids, view: View, min_df: int) -> _Kept:
-        """Drop the others; works in place, a stretch of keys at a time, to save memory."""
+        """Drop the others; works on a stretch of keys at a time, to save memory."""
         code_bits = 64 - view.bits
-        ids, counts, births, kept_keys = Growing(np.uint64), Growing(np.int64), Growing(np.int32), 0
+        ids, counts = Growing(np.uint64), Growing(np.int64)
+        births, codes = Growing(np.int32), Growing(np.int32)
         for start, stop in pairwise(_cut_points(keys, code_bits)):
             own = keys[start:stop]
             own_ids = own >> np.uint64(code_bits)
@@ -143,11 +146,8 @@ class _Kept:
             ids.append(own_ids[starts[is_kept]])
             counts.append(own_counts[is_kept])
             births.append(_codes(own[starts[is_kept] + (min_df - 1)], code_bits) >> 1)
-            kept = own[np.repeat(is_kept, own_counts)]
-            keys[kept_keys : kept_keys + len(kept)] = kept
-            kept_keys += len(kept)
-        codes = _codes(keys[:kept_keys], code_bits)
-        return cls(ids.array, counts.array, births.array, codes)
+            codes.append(_codes(own[np.repeat(is_kept, own_counts)], code_bits))
+        return cls(ids.array, counts.array, births.array, codes.array)
 
 
 def _codes(keys: Ids, code_bits: int) -> NDArray[np.int32]:

@@ -83,7 +83,7 @@ class Marks(NamedTuple):
 
     def values(self, late_weight: float) -> NDArray[np.float32]:
         """Return ``late_weight`` for each mark that is late, 1 for the others."""
-        return np.array([1, late_weight], np.float32).take(self.is_late.view(np.int8))
+        return np.where(self.is_late, np.float32(late_weight), np.float32(1))
 
     def matrix(self, column_count: int, late_weight: float) -> sparse.csr_array:
         """Return these values in a csr_array of float32, shape (n_reviews, column_count)."""
