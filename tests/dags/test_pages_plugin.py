@@ -149,7 +149,7 @@ def test_an_operator_starts_a_run_under_their_own_name(served, known_dag):
     assert ("trigger_dag_run", "olga") in {(one["event"], one["owner"]) for one in log}
     assert runs["dag_runs"][-1]["triggering_user_name"] == "olga"
     assert runs["dag_runs"][-1]["conf"] == {"to": "previous", "reason": "to see", "dry_run": True}
-    assert "Nothing was changed: this is a dry run, or it is not finished." in run.text
+    assert "It has no plan yet: it is queued." in run.text
 
 
 def test_what_the_dag_does_not_take_starts_nothing_and_is_said(served, known_dag):
