@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +37,6 @@ def serve(
     from pipelines.serving.sources import FolderSource, LogSource, Source
 
     settings = config.load()
-    _log_to_standard_error(is_quiet=is_quiet)
     loop, serving = open_loop("scoring"), settings.serving
     source: Source = (
         FolderSource(from_folder, Keyring(settings.trust.trusted_keys), settings.model.name)
@@ -54,15 +52,4 @@ def serve(
         prediction_log=PredictionLog(loop.reviews, kept) if kept.is_enabled else None,
         shadow=Shadow(loop.registry, serving.shadow) if serving.shadow.version else None,
     )
-    server.run(service, host=host, port=port)
-
-
-def _log_to_standard_error(*, is_quiet: bool) -> None:
-    """Plain lines for machines: a service's log is read by a collector, not on a terminal."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
-    for name in ("httpx", "botocore", "uvicorn", "pipelines.cli"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if is_quiet:
-        logging.getLogger("pipelines.serving.http.service").setLevel(logging.WARNING)
+    server.run(service, host=host, port=port, is_quiet=is_quiet)

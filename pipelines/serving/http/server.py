@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
 import threading
 from types import FrameType
@@ -11,6 +12,7 @@ from types import FrameType
 import uvicorn
 from threadpoolctl import threadpool_limits
 
+from pipelines.core.errors import ConfigError
 from pipelines.serving.http.app import make_app
 from pipelines.serving.http.service import Service
 
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 # many seconds (5 ms unless set), so a swap does not show in the latency of requests.
 _SWITCH_SECONDS = 0.001
 _KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2_048  # connections that wait to be accepted
 
 
 class Server(uvicorn.Server):
@@ -29,9 +32,15 @@ class Server(uvicorn.Server):
     look at ``/v2/health/ready``. A second signal stops it without waiting.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, *, is_quiet: bool) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._is_quiet = service, is_quiet
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        log_to_standard_error(is_quiet=self._is_quiet)
+        await super().startup(sockets)
+        for one in sockets or ():
+            logger.info("serving=http://%s:%d", *one.getsockname()[:2])
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         if self._service.is_draining or sig == signal.SIGINT:
@@ -45,16 +54,44 @@ class Server(uvicorn.Server):
         timer.start()
 
 
-def run(service: Service, *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Port 0 takes a free one; the log says which."""
+def run(service: Service, *, host: str, port: int, is_quiet: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT. Port 0 takes a free one; the log says which.
+
+    Quiet means that requests are not logged.
+
+    Raises
+    ------
+    ConfigError
+        If nothing can listen there.
+    """
+    listening = _listen(host, port)
     sys.setswitchinterval(_SWITCH_SECONDS)
     threadpool_limits(1)  # each scoring thread computes alone
     config = uvicorn.Config(
-        make_app(service), host=host, port=port, log_config=None, access_log=False,
+        make_app(service), log_config=None, access_log=False,
         server_header=False, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(service.settings.stop_seconds)),
     )  # fmt: skip
-    socket = config.bind_socket()
-    socket.listen(config.backlog)  # whoever reads the next line may connect
-    logger.info("serving=http://%s:%d", *socket.getsockname()[:2])
-    Server(config, service).run(sockets=[socket])
+    Server(config, service, is_quiet=is_quiet).run(sockets=[listening])
+
+
+def log_to_standard_error(*, is_quiet: bool) -> None:
+    """Plain lines: a service's log is read by a collector, not on a terminal."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    for name in ("httpx", "botocore", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if is_quiet:
+        logging.getLogger("pipelines.serving.http.service").setLevel(logging.WARNING)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        # An empty address would mean every address.
+        family = socket.getaddrinfo(host or ".", port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen at {host!r}, port {port}: {error}. Choose another --host or --port"
+        ) from error

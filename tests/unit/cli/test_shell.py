@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import typer
+import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -287,6 +288,7 @@ def empty_store(monkeypatch, tmp_path):
     monkeypatch.setattr(InMemory, "create_if_missing", lambda _self: False)
     monkeypatch.setattr(InMemory, "prove_create_if_absent", lambda _self: None)
     monkeypatch.setattr(InMemory, "endpoint", "memory")
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _self, **_given: None)  # it would not end
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
