@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse, stats
 
 from pipelines.monitoring.words import Documents
 
@@ -202,21 +203,15 @@ def tell_apart(
        Detecting Dataset Shift", NeurIPS, 2019.
     """
     both = Documents.concat([one, usual])
-    rows = both.rows()
-    counts = np.bincount(both.ids, minlength=words)
-    is_kept = (counts >= LEAST_REVIEWS_WITH_WORD)[both.ids]
-    ids, rows = both.ids[is_kept], rows[is_kept]
+    has = _kept_words(both, words)
     rng = np.random.default_rng([_SEED, len(one), len(usual), 1])
     is_one = np.arange(len(both)) < len(one)
     fold = rng.permutation(len(both)) % 2 == 0
-    seen = _area(ids, rows, is_one, fold, words)
-    dealt = np.array(
-        [_area(ids, rows, rng.permutation(is_one), fold, words)
-         for _ in range(CLASSIFIER_PERMUTATIONS)]
-    )  # fmt: skip
+    dealt = [rng.permutation(is_one) for _ in range(CLASSIFIER_PERMUTATIONS)]
+    seen, *by_dealing = _areas(has, np.stack([is_one, *dealt], axis=1), fold)
     least = np.sqrt((len(both) + 1) / (12 * len(one) * len(usual)))
-    spread = float(max(dealt.std(ddof=1), least))
-    by_chance = max(float(dealt.mean()), 0.5)
+    spread = float(max(np.std(by_dealing, ddof=1), least))
+    by_chance = max(float(np.mean(by_dealing)), 0.5)
     difference = Difference(
         max(0.0, seen - 0.5), by_chance - 0.5 + deviations(significance) * spread,
         _tail((seen - by_chance) / spread, sides=1),
@@ -224,39 +219,51 @@ def tell_apart(
     return Told(difference, *_most_moved(one, usual, words, most_words))
 
 
-def _area(
-    ids: NDArray[np.int32],
-    rows: NDArray[np.int64],
-    is_one: NDArray[np.bool_],
-    fold: NDArray[np.bool_],
-    words: int,
-) -> float:
-    """Area under the curve of out-of-fold scores; 0.5 where a half has one group only."""
-    scores = np.zeros(len(is_one))
-    lengths = np.maximum(np.bincount(rows, minlength=len(is_one)), 1)
-    for half in (True, False):
-        learned, asked = fold == half, fold != half
-        weights = _log_ratios(ids, rows, is_one, learned, words)
-        sums = np.bincount(rows, weights[ids], minlength=len(is_one))
-        scores[asked] = (sums / np.sqrt(lengths))[asked]
+def _kept_words(both: Documents, words: int) -> sparse.csr_array:
+    """Which reviews have which of the words that are not rare, shape (n_reviews, n_kept)."""
+    counts = np.bincount(both.ids, minlength=words)
+    is_kept = counts >= LEAST_REVIEWS_WITH_WORD
+    column = np.cumsum(is_kept) - 1
+    chosen = is_kept[both.ids]
+    rows, columns = both.rows()[chosen], column[both.ids[chosen]]
+    ones = np.ones(len(rows))
+    return sparse.csr_array((ones, (rows, columns)), shape=(len(both), int(is_kept.sum())))
+
+
+def _areas(
+    has: sparse.csr_array, is_one: NDArray[np.bool_], fold: NDArray[np.bool_]
+) -> list[float]:
+    """Areas under the curves of out-of-fold scores, one per way to deal the reviews.
+
+    Parameters
+    ----------
+    has : sparse array of 0 and 1, shape (n_reviews, n_words)
+        Which reviews have which words.
+    is_one : ndarray of bool, shape (n_reviews, n_deals)
+        Which reviews are in the first group.
+    fold : ndarray of bool, shape (n_reviews,)
+        Which half a review is in.
+    """
+    lengths = np.sqrt(np.maximum(has.sum(axis=1), 1))[:, None]
+    scores = np.empty(is_one.shape)
+    for learned in (fold, ~fold):
+        weights = _log_ratios(has[learned], is_one[learned])
+        asked = (has[~learned] @ weights) / lengths[~learned]
         # The two models' scores need not be on one scale: each half is ranked by itself.
-        scores[asked] = np.argsort(np.argsort(scores[asked], kind="stable")) / max(asked.sum(), 1)
-    return _area_of(scores[is_one], scores[~is_one])
+        scores[~learned] = stats.rankdata(asked, axis=0) / max(len(asked), 1)
+    return [
+        _area_of(line[mine], line[~mine]) for line, mine in zip(scores.T, is_one.T, strict=True)
+    ]
 
 
-def _log_ratios(
-    ids: NDArray[np.int32],
-    rows: NDArray[np.int64],
-    is_one: NDArray[np.bool_],
-    learned: NDArray[np.bool_],
-    words: int,
-) -> Values:
-    is_learned = learned[rows]
-    of_one = is_one[rows]
-    in_one = np.bincount(ids[is_learned & of_one], minlength=words)
-    in_usual = np.bincount(ids[is_learned & ~of_one], minlength=words)
-    ones, usuals = int((learned & is_one).sum()), int((learned & ~is_one).sum())
-    weights = np.log((in_one + 1.0) / (ones + 2.0)) - np.log((in_usual + 1.0) / (usuals + 2.0))
+def _log_ratios(has: sparse.csr_array, is_one: NDArray[np.bool_]) -> Values:
+    """A naive Bayes model of each deal, shape (n_words, n_deals)."""
+    ones = is_one.sum(axis=0)
+    in_one = has.T @ is_one.astype(np.float64)
+    in_usual = has.sum(axis=0)[:, None] - in_one
+    weights = np.log((in_one + 1.0) / (ones + 2.0)) - np.log(
+        (in_usual + 1.0) / (len(is_one) - ones + 2.0)
+    )
     # A word whose share did not change for certain adds noise alone: there are thousands of them.
     error = np.sqrt(1.0 / (in_one + 1.0) + 1.0 / (in_usual + 1.0))
     return np.where(np.abs(weights) >= LEAST_DEVIATIONS * error, weights, 0.0)

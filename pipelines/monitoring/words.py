@@ -97,10 +97,11 @@ class WordTable:
         ids: list[int] = []
         lengths: list[int] = []
         for text in texts:
+            words = words_of(text)
             # In the order of the alphabet: a set's own order differs between processes.
-            found = sorted(
-                numbers.setdefault(word, len(numbers)) for word in sorted(words_of(text))
-            )
+            for word in sorted(word for word in words if word not in numbers):
+                numbers[word] = len(numbers)
+            found = sorted([numbers[word] for word in words])
             ids += found
             lengths.append(len(found))
         return Documents(np.array(ids, np.int32), np.array(lengths, np.int64))

@@ -187,6 +187,7 @@ def test_airflow_knows_the_pages_and_the_tab(served):
         "Champion": ("nav", "/retraining/champion"),
         "Decisions": ("nav", "/retraining/decisions"),
         "Incidents": ("nav", "/retraining/incidents"),
+        "Monitoring": ("nav", "/retraining/monitoring"),
         "Run report": ("dag_run", "/retraining/runs/{DAG_ID}/{RUN_ID}"),
     }
 

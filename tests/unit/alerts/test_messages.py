@@ -169,6 +169,7 @@ def test_a_silence_is_one_incident_until_the_source_delivers():
         ("reviews_replay", "replay_failed"),
         ("sentiment_retrain", "retrain_failed"),
         ("sentiment_rollback", "rollback_failed"),
+        ("sentiment_monitor", "monitor_failed"),
     ],
 )
 def test_a_failed_run_is_told_once_with_what_failed(dag_id, kind):

@@ -24,6 +24,7 @@ from pipelines.records.validations import Basis, RuleResult, Validation
 from tests.support import sealing
 from tests.support.in_memory import InMemory
 from tests.support.made.registry_builders import a_version, decided, promoted
+from tests.support.made.window_builders import a_trigger, a_window
 from tests.support.page_site import Pages, links_of
 
 pytestmark = pytest.mark.attack
@@ -85,6 +86,9 @@ class World:
         self.bad = held(reviews, BAD, "bad.csv")
         reviews.put_record(MissingDelivery(
             night=NIGHT, source="app", expected_every_days=1, last_delivered_for=None))  # fmt: skip
+        self.window, self.trigger = a_window(NIGHT, "DRIFT"), a_trigger()
+        reviews.put_record(self.window)
+        reviews.put_record(self.trigger)
         first = promoted(registry, "one")
         self.newest = promoted(registry, "two", against=first)
         self.other, _ = decided(registry, a_version(registry, "three"), against=self.newest)
@@ -93,6 +97,8 @@ class World:
             ("sentiment_retrain", "decide", registry.models.uri(self.newest.decision_key)),
             ("sentiment_retrain", "promote", registry.models.uri(registry.log.key(2))),
             ("sentiment_rollback", "apply_rollback", registry.models.uri(registry.log.key(2))),
+            ("sentiment_monitor", "watch", [reviews.uri(self.window.object_key)]),
+            ("sentiment_monitor", "decide_trigger", reviews.uri(self.trigger.object_key)),
         ):
             self.returned(dag, task, value)
         for dag in links.DAGS:
@@ -114,6 +120,8 @@ class World:
             "report": (reviews, f"reports/{BAD}/{BASIS}/report.html"),
             "alert": (reviews, alert_key(BAD)),
             "claim": (reviews, f"alerts/{BAD}/webhook/001.json"),
+            "window": (reviews, self.window.object_key),
+            "trigger": (reviews, self.trigger.object_key),
             "log": (models, log(2)),
             "log ahead": (models, log(9)),
             "decision": (models, self.newest.decision_key),
@@ -129,6 +137,7 @@ class World:
     def paths(self) -> list[str]:
         decision = links.decision_link(self.newest.decision_key).removeprefix(links.ROOT)
         return [
+            "/monitoring", f"/monitoring?until={NIGHT}", f"/monitoring/{NIGHT}", "/metrics",
             "/champion", "/champion?at=2026-01-05T03:00", "/decisions", decision,
             f"{decision}/card", "/incidents", f"/incidents?until={NIGHT}", f"/incidents/{BAD}",
             f"/incidents/{GOOD}", f"/incidents/missing/{NIGHT}/app", f"/reports/{BAD}/{BASIS}",
@@ -280,11 +289,14 @@ XCOM = [
     "s3://memory/sentiment/versions/x/gates/y/decision.json", "s3://memory/\ud800",
     f"s3://memory/deliveries/{GOOD}/outcome.json", f"s3://memory/receipts/{NIGHT}",
     f"s3://memory/deliveries/{GOOD}/replay-plans/{'0' * 20}.json",
-    f"s3://memory/deliveries/{BAD}/replays/000001.json",
+    f"s3://memory/deliveries/{BAD}/replays/000001.json", ["x"], [None, {}, HUGE],
+    [f"s3://memory/monitoring/sentiment/windows/2026-01/2026-01-05-{'0' * 16}.json"],
+    f"s3://memory/monitoring/sentiment/triggers/2026-01/2026-01-05-{'0' * 16}.json",
 ]  # fmt: skip
 TELLING = [(dag, task) for dag in links.DAGS for task in (
     "summarize_night", "take_snapshot", "plan", "has_work", "decide", "promote", "plan_rollback",
-    "apply_rollback", "plan_replay", "apply_replay")]  # fmt: skip
+    "apply_rollback", "plan_replay", "apply_replay", "note_start", "watch",
+    "decide_trigger")]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", XCOM, ids=lambda value: ascii(value)[:40])
