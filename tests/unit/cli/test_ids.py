@@ -50,7 +50,7 @@ def test_every_command_that_records_something_takes_who_does_it():
         ("retrain",), ("champion", "rollback"), ("champion", "release"), ("champion", "pin"),
         ("decision", "approve"), ("decision", "reject"),
         ("delivery", "release"), ("delivery", "revalidate"), ("delivery", "discard"),
-        ("housekeeping",),
+        ("housekeeping",), ("monitor",),
     }  # fmt: skip
     with_actor = {
         path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -24,6 +25,7 @@ def looks(monkeypatch):
     class Stack:
         s3_environment: ClassVar[dict[str, str]] = {}
         ui_url, password = "http://here", "admin"
+        service_url = "http://there"
 
         def __init__(self, *_arguments, **_options):
             up.append("airflow")
@@ -35,6 +37,8 @@ def looks(monkeypatch):
             up.clear()
 
     monkeypatch.setattr(demo, "LocalStack", Stack)
+    monkeypatch.setattr(demo, "Visitors", lambda _url: contextlib.nullcontext())
+    monkeypatch.setattr(demo, "_write_config", lambda _stack: None)
     monkeypatch.setattr(demo, "Nights", lambda *_: SimpleNamespace(run=fail))
     monkeypatch.setattr(demo, "watch", lambda *_: looked.append(list(up)))
     return looked

@@ -17,7 +17,8 @@ RESULTS = [
         night=f"2026-03-0{number}", story="more", delivered=20_000, accepted=19_974,
         quarantined=26, held=1_000, held_deliveries=number, alarms=(), replay=None,
         ingest_state="success", retrain_state=None, verdict="NO_NEW_DATA", why="",
-        champion="0123456789abcdef", generation=3, holdout_accuracy=0.918244, seconds=44.4,
+        champion="0123456789abcdef", generation=3, holdout_accuracy=0.918244,
+        put_back="", requests=1_200, failed_requests=0, answered_by=(2, 3), seconds=44.4,
     )
     for number in (1, 2)
 ]  # fmt: skip

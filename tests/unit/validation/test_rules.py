@@ -111,9 +111,9 @@ FAULTS = [
     ("written_too_long_ago", {"written_on": "2025-12-05"}),
     ("label_missing", {"label": None}),
     ("label_unknown", {"label": "maybe"}),
-    ("label_unknown", {"label": "Positive"}),
     ("label_unknown", {"label": 1}),
-    ("label_unknown", {"label": ""}),
+    ("label_missing", {"label": ""}),
+    ("label_neutral", {"label": "neutral"}),
 ]
 
 
@@ -129,6 +129,7 @@ HARMLESS = [
     {"text": "NUL \0 and bell \a are odd, but they can be read."},
     {"rating": None},
     {"movie_id": None},
+    {"label": "Positive"},
     {"label": "positive", "rating": 5},
     {"label": "negative", "rating": 6},
     {"written_on": "2026-01-06"},
