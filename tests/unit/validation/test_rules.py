@@ -84,6 +84,7 @@ FAULTS = [
     ("text_html", {"text": "Good <script>alert(1)</script> film, all in all."}),
     ("text_html", {"text": "Good < / DIV > film, all in all."}),
     ("text_html", {"text": 'Good <a href="x">film</a>, all in all.'}),
+    ("text_html", {"text": "A <b>bold</b> word, all in all."}),
     ("text_mojibake", {"text": "A cafÃ© in which nothing happens."}),
     ("text_mojibake", {"text": "Itâ€™s a film in which nothing happens."}),
     ("text_mojibake", {"text": "A caf\ufffd in which nothing happens."}),
@@ -119,7 +120,7 @@ FAULTS = [
 
 HARMLESS = [
     {"text": "Good.<br /><br />A line break is how the site sends paragraphs."},
-    {"text": "I <3 this film, and 1 < 2 and 3 > 2 and a <b>bold</b> word."},
+    {"text": "I <3 this film, and 1 < 2 and 3 > 2 and a bold word."},
     {"text": "Größe, naïve, déjà vu, São Paulo, Ästhetik, 日本語, \N{GRINNING FACE}"},
     {"text": "Twenty letters here."},
     {"text": PROSE[:2_000].strip()},
@@ -129,7 +130,7 @@ HARMLESS = [
     {"text": "NUL \0 and bell \a are odd, but they can be read."},
     {"rating": None},
     {"movie_id": None},
-    {"label": "Positive"},
+    {"label": "Positive", "rating": None},
     {"label": "positive", "rating": 5},
     {"label": "negative", "rating": 6},
     {"written_on": "2026-01-06"},
