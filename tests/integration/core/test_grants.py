@@ -153,7 +153,8 @@ class Loop:
         cli("metrics")
         pages = Pages(open_stores=open_stores)
         night = self.deliveries[0].night
-        for path in ("/champion", "/decisions", "/monitoring", "/metrics", "/incidents", f"/incidents/{self.held}",
+        for path in ("/champion", "/decisions", "/monitoring", "/metrics", "/incidents",
+                     f"/incidents/{self.held}",
                      f"/incidents/missing/{night}/radio", self._decision_page):  # fmt: skip
             assert pages.get(path).status_code == 200, path
 
