@@ -231,7 +231,11 @@ def folk(world: World, scores: Scores, texts: Texts) -> dict[str, bool]:
     unseen = (texts.documents.share_from(reference.known_words), reference.unseen)
     largest = max(_psi(*pair) for pair in pairs)
     p_values = [stats.ks_2samp(*pair).pvalue for pair in (*pairs, unseen)]
-    return {"psi 0.1": largest > 0.1, "psi 0.25": largest > 0.25, "ks 5 %": min(p_values) < 0.05}
+    return {
+        "psi 0.1": largest > 0.1,
+        "psi 0.25": largest > 0.25,
+        "ks 5 %": bool(min(p_values) < 0.05),
+    }
 
 
 # ── The measurement ──────────────────────────────────────────────────────────────────────────
@@ -247,7 +251,7 @@ def judged(world: World, night: Night) -> dict[str, Any]:
     return {
         "verdict": found.verdict,
         "accuracy": accuracy,
-        "covered": estimate is not None and estimate.low <= accuracy <= estimate.high,
+        "covered": bool(estimate and estimate.low <= accuracy <= estimate.high),
         "beyond": [test.name for test in found.drift if test.is_beyond],
         "values": {test.name: test.value for test in found.drift},
         "cpu": seconds,

@@ -60,11 +60,11 @@ def test_a_run_that_the_monitor_did_not_ask_for_has_no_such_decision(events):
 def test_new_reviews_and_the_monitor_start_a_retraining(dagbag):
     condition = dagbag.dags["sentiment_retrain"].timetable.asset_condition
 
-    assert {asset.name for _, asset in condition.iter_assets()} == {ACCEPTED.name, WANTED.name}
+    assert {asset.name for asset in condition.objects} == {ACCEPTED.name, WANTED.name}
 
 
 def test_the_monitor_runs_daily_and_when_reviews_count(dagbag):
     timetable = dagbag.dags["sentiment_monitor"].timetable
 
-    assert [asset.name for _, asset in timetable.asset_condition.iter_assets()] == [ACCEPTED.name]
-    assert "0 6 * * *" in timetable.summary
+    assert [asset.name for asset in timetable.asset_condition.objects] == [ACCEPTED.name]
+    assert timetable.timetable.expression == "0 6 * * *"

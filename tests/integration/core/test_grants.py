@@ -41,6 +41,7 @@ enforced = pytest.mark.needs("enforces_policies")
 
 INGEST = Run(dag_id="reviews_ingest", run_id="night")
 RETRAIN = Run(dag_id="sentiment_retrain", run_id="retrain")
+MONITOR = Run(dag_id="sentiment_monitor", run_id="monitor")
 
 
 def cli(*arguments: str, code: int = 0) -> str:
@@ -108,6 +109,7 @@ class Loop:
         steps_monitor.watch(night)
         uri = steps_monitor.decide_trigger(night, night, "tester")
         assert (uri is None) == (number == 1)
+        alerts.alert_monitor(MONITOR)
 
     def retrain(self) -> None:
         retrained = facts("retrain")
@@ -164,9 +166,11 @@ class Loop:
         for command in ("show", "card", "verify"):
             cli("decision", command, self.version)
         cli("alerts", "list")
+        cli("metrics")
         pages = Pages(open_stores=open_stores)
         night = self.deliveries[0].night
-        for path in ("/champion", "/decisions", "/incidents", f"/incidents/{self.held}",
+        for path in ("/champion", "/decisions", "/monitoring", "/metrics", "/incidents",
+                     f"/incidents/{self.held}",
                      f"/incidents/missing/{night}/radio", self._decision_page):  # fmt: skip
             assert pages.get(path).status_code == 200, path
 
