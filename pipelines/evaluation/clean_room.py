@@ -50,9 +50,9 @@ def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
     for text in texts:
         attempts = []
         for _ in range(ATTEMPTS):
-            before = time.process_time()
+            before = time.thread_time()  # a limit on processor time makes process_time coarse
             probability = float(positive_probability(model, [text])[0])
-            attempts.append(time.process_time() - before)
+            attempts.append(time.thread_time() - before)
         probabilities.append(probability)
         cpu_seconds.append(min(attempts))
     return {

@@ -373,7 +373,9 @@ def test_the_backstop_is_silent_where_the_run_told_already(hook):
 
 
 def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
-    decision = type("Decision", (), {"version": "v" * 20, "why": "too few rows"})()
+    decision = type(
+        "Decision", (), {"version": "v" * 20, "why": "too few rows", "object_key": "d"}
+    )()
     monkeypatch.setattr("pipelines.steps.context.read_decision", lambda uri: decision)
     asking = Run(dag_id="sentiment_retrain", run_id="asking")
     steps_alerts.alert_waiting(asking, "s3://models/decision.json")

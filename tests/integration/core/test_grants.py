@@ -81,7 +81,9 @@ class Loop:
         reviews = open_stores(role="upstream").reviews
         reviews.put(one.key, one.body)
         if number == 1:  # a row for the quarantine, and a file that is held
-            rows = [row | ({"label": "?"} if n == 0 else {}) for n, row in enumerate(some_rows(40))]
+            rows = [
+                row | ({"label": "so so"} if n == 0 else {}) for n, row in enumerate(some_rows(40))
+            ]
             reviews.put(f"landing/web/{one.night}/dirty.csv", as_csv(rows))
         torn = b"no,such,columns\n%d,2,3\n" % number
         reviews.put_file(f"landing/web/{one.night}/torn.csv", io.BytesIO(torn))

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.cli import app as shell
-from pipelines.cli import output
+from pipelines.cli import tables
 from pipelines.core.errors import DigestMismatchError, SignatureError
 from pipelines.core.keys import sibling, snapshot_key
 from pipelines.gate.card import card
@@ -124,7 +124,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
     ingest_night, monkeypatch
 ):
-    monkeypatch.setattr(output, "out", Console(width=100))
+    monkeypatch.setattr(tables, "out", Console(width=100, force_terminal=True, color_system=None))
     ingest_night(1)
     cli("retrain")
 

@@ -163,7 +163,7 @@ def play(world: World, monkeypatch: pytest.MonkeyPatch, *, pins: bool = True) ->
     """A held file, a night after it, its release, a late file, and a night that repeats it."""
     monkeypatch.setattr("pipelines.core.store.clock.written", lambda _at: f"{LAST}T03:00:00+00:00")
     rows = some_rows(40, first=900_000, night=HELD)
-    dirty = [row | ({"label": "?"} if number < 20 else {}) for number, row in enumerate(rows)]
+    dirty = [row | ({"label": "so so"} if number < 20 else {}) for number, row in enumerate(rows)]
     world.reviews.put(landing_key("dirty.csv", night=HELD), as_csv(dirty))
     assert world.night(HELD, pins=pins).held_deliveries == 1
     new = some_rows(40, first=910_000, night=AFTER)

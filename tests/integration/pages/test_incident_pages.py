@@ -75,7 +75,7 @@ def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, 
 
 def test_routine_quarantine_is_folded_away_and_still_leads_to_its_page(stores, page):
     rows = some_rows(100)
-    routine = sent(stores, [rows[0] | {"label": "?"}, *rows[1:]], "few.csv")
+    routine = sent(stores, [rows[0] | {"label": "so so"}, *rows[1:]], "few.csv")
     ingest()
 
     shown = page("/incidents")
@@ -97,7 +97,7 @@ def test_a_held_delivery_says_all_that_is_needed_at_night(stores, page):
         f"HELD: landing/web/{SECOND}/bad.csv",
         "None of its rows count: 40 are held.",
         "7.5% of the rows break a row rule; the limit is 5.0% (quarantined_share).",
-        "0 label_unknown review-000100 ? Review 100 calls film 33 a dreadful evening",
+        "0 label_unknown review-000100 so so Review 100 calls film 33 a dreadful evening",
         f"source last accepted on {NIGHT}: landing/web/{NIGHT}/good.csv, 40 rows",
         "rows with label_unknown 3 0",
         "Other deliveries in the night of 2026-01-06: 1. 40 of their rows count.",

@@ -222,7 +222,6 @@ READERS = {
         lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.day, 3),
         lambda w: monitor.read_decision(w.uri),
         lambda w: monitor.is_started(w.uri),
-        lambda w: monitor.reason_of(w.uri),
         lambda w: monitor.decide_trigger(w.record.night, w.record.day, w.record.actor),
     ],
     "Plan": [

@@ -16,6 +16,7 @@ from pipelines.core.store import rollups
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.features import fingerprint_cache
 from pipelines.features.bundles import Bundles
+from pipelines.features.views import View
 from pipelines.intake import snapshot
 from pipelines.intake.standings import every
 from pipelines.records.housekeeping import Housekeeping
@@ -112,7 +113,7 @@ def test_only_what_nothing_names_is_deleted(world):
     other_report = named_report.replace(named_report.split("/")[2], "0" * 16)
     unfinished = f"reports/{'e' * 64}/{'0' * 16}/validation.json"
     part = world.pinned.partitions[0]
-    used = fingerprint_cache.cache_key(part, ngram_max=3, bits=40)
+    used = fingerprint_cache.cache_key(part, View(ngram_max=3, bits=40))
     folder = used.rpartition("/")[0]
     deleted = {
         other_report,

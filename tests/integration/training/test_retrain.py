@@ -523,11 +523,11 @@ def test_asking_for_a_champion_before_there_is_one_says_what_to_do(stores):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "review\nhello\n", "needs one named 'text'"),
+        ("a.csv", "review\nhello\n", "missing columns ['text']"),
         ("a.jsonl", '{"text": "x"}\n[1]\n', "line 2"),
         ("a.parquet", "PAR1", "cannot read"),
         ("a.xlsx", "", "must end in"),
-        ("b.jsonl", '{"text": ["x"]}\n', "'text' is not a string"),
+        ("b.jsonl", '{"text": ["x"]}\n', "a value of type list"),
     ],
 )
 def test_a_file_that_cannot_be_scored_says_why(champions, tmp_path, name, content, message):

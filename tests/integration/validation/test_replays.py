@@ -38,7 +38,7 @@ def delivered(stores: Stores, rows: list[Row]) -> str:
 
 
 def with_unknown_labels(count: int) -> list[Row]:
-    return [row | ({"label": "?"} if n < count else {}) for n, row in enumerate(some_rows(40))]
+    return [row | ({"label": "so so"} if n < count else {}) for n, row in enumerate(some_rows(40))]
 
 
 def with_markup(count: int) -> list[Row]:

@@ -28,7 +28,7 @@ def rows(night: str) -> list[Row]:
             "text": f"{MARKUP[place % len(MARKUP)]} {row['text']}",
             "review_id": f"{MARKUP[(place + 1) % len(MARKUP)]} {place}",
             "movie_id": MARKUP[(place + 2) % len(MARKUP)],
-            "label": "?" if place % len(MARKUP) >= len(MARKUP) - 3 else row["label"],
+            "label": "so so" if place % len(MARKUP) >= len(MARKUP) - 3 else row["label"],
         }
         for place, row in enumerate(some_rows(40, first=9_000, night=night))
     ]  # fmt: skip
