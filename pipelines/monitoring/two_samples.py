@@ -144,12 +144,16 @@ def presence(
         line[rng.permutation(len(both))[: len(one)]] = 1.0
     dealt = _squared_changes(chosen @ both, total, len(one), len(usual))
     seen = float(_squared_changes(one.sum(axis=0)[None, :], total, len(one), len(usual))[0])
-    by_chance, spread = float(dealt.mean()), float(dealt.std(ddof=1))
-    error = max(spread, 1e-12)
+    by_chance, variance = float(dealt.mean()), max(float(dealt.var(ddof=1)), 1e-24)
+    if by_chance <= 0:
+        return Difference(0.0, 0.0, 1.0)
+    # A mean of squares leans to the right, the more the fewer the reviews: as a gamma distribution.
+    by_dealing = stats.gamma(by_chance**2 / variance, scale=variance / by_chance)
     return Difference(
-        max(0.0, seen - by_chance), deviations(significance) * spread,
-        _tail((seen - by_chance) / error, sides=1),
-    )  # fmt: skip
+        max(0.0, seen - by_chance),
+        float(by_dealing.ppf(1 - significance)) - by_chance,
+        min(1.0, max(_LEAST_P_VALUE, float(by_dealing.sf(seen)))),
+    )
 
 
 def _squared_changes(

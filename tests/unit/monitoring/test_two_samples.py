@@ -104,7 +104,7 @@ def test_a_changed_vocabulary_is_seen_by_words_and_classifier_and_named():
     rng = np.random.default_rng(2)
     shares = np.full(300, 0.1)
     changed = shares.copy()
-    changed[7], changed[11] = 0.4, 0.0
+    changed[7], changed[11] = 0.5, 0.0
     one, usual = documents(rng, 400, 300, changed), documents(rng, 400, 300, shares)
     buckets = np.arange(300, dtype=np.int32)
 
