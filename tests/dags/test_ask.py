@@ -57,7 +57,7 @@ def test_only_these_tasks_follow_a_decision_and_a_promotion_comes_from_two_of_th
 
     assert tasks["choose"].downstream_task_ids == {"promote", "ask", "keep_champion"}
     assert tasks["ask"].downstream_task_ids == {"record_answer"}
-    assert tasks["promote"].upstream_task_ids == {"decide", "choose", "record_answer"}
+    assert tasks["promote"].upstream_task_ids == {"decide", "choose", "record_answer", "note_start"}
     assert tasks["promote"].trigger_rule == TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
     assert tasks["confirm"].trigger_rule == TriggerRule.ALL_SUCCESS
 

@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.cli import app as shell
@@ -124,7 +123,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
     ingest_night, monkeypatch
 ):
-    monkeypatch.setattr(tables, "out", Console(width=100, force_terminal=True, color_system=None))
+    monkeypatch.setattr(tables, "room", lambda: 100)
     ingest_night(1)
     cli("retrain")
 

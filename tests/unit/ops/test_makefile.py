@@ -37,7 +37,7 @@ def test_make_test_runs_every_folder_of_tests_but_what_is_long():
     assert folders_run_by("test", "not long") == sorted(folders)
 
 
-def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci():
+def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci_every_night():
     are_long = [
         path
         for path in (ROOT / "tests").rglob("*.py")
@@ -45,7 +45,10 @@ def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci():
     ]
 
     assert folders_run_by("test-long", "long") == sorted(folders_of(are_long))
-    assert "make test test-long " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test ${LONG:+test-long " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert "schedule:" in workflow
+    assert "LONG: ${{ github.event_name == 'schedule' && '1' || '' }}" in workflow
 
 
 def test_whatever_talks_to_a_store_or_a_database_runs_on_real_ones_too():
