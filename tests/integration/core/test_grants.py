@@ -164,7 +164,7 @@ class Loop:
         """As people do: in a shell and on the pages."""
         for command in ("show", "history"):
             cli("champion", command)
-        cli("champion", "fsck", code=1)  # `tidy_up` made versions up, to have some that nobody keeps
+        cli("champion", "fsck", code=1)  # it finds the versions that `tidy_up` made up
         cli("champion", "at", "2100-01-01")
         for command in ("show", "card", "verify"):
             cli("decision", command, self.version)
