@@ -25,7 +25,7 @@ from tests.support.services.s3_under_test import CREDENTIALS, THIS_RUN
 from tests.support.settings_file import write_settings
 from tests.support.timing import HANG_SECONDS
 
-ROLES = {"admin": "Admin", "operator": "Op", "oncall": "User", "viewer": "Viewer"}
+ROLES = {"admin": "admin", "operator": "op", "oncall": "user", "viewer": "viewer"}
 INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -55,9 +55,7 @@ def started(
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
     }
     # Not the usual port: another Airflow on this machine would answer in place of this one.
-    stack = LocalStack(
-        folder, settings, given_s3=given, roles=ROLES, has_fab=True, ui_port=free_port()
-    )
+    stack = LocalStack(folder, settings, given_s3=given, roles=ROLES, ui_port=free_port())
     saved = dict(os.environ)
     os.environ.update(stack.s3_environment)
     stores = open_stores(config.load(settings))
