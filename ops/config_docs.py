@@ -32,6 +32,9 @@ An environment has a file of its own that holds only what differs from the defau
 key; any other value replaces the default. An unknown key, a missing file or an impossible value
 is an error, before anything is read or written.
 
+A file whose first line is `extends = "other.toml"` is laid over that file, in the same folder, and
+not over the defaults alone.
+
 No setting is a secret. S3 credentials and the endpoint come from boto3's own chain.
 """
 

@@ -165,7 +165,6 @@ class RetentionSettings(_Section):
     unpromoted_days: int = Field(ge=1, le=MOST_DAYS)
     report_days: int = Field(ge=1, le=MOST_DAYS)
     feature_days: int = Field(ge=1, le=MOST_DAYS)
-    corpora: int = Field(ge=1)
     rollup_days: int = Field(ge=1, le=MOST_DAYS)
     most_objects: int = Field(ge=1, le=100_000)
 

@@ -1,1 +1,1 @@
-"""Texts as numbers: fingerprints, corpora, signatures, and their caches."""
+"""Texts as numbers: fingerprints, corpora, signatures, and a cache of fingerprints."""

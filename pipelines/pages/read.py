@@ -86,14 +86,10 @@ def reigning(registry: Registry) -> Reigning | None:
     Pins and releases do not change who is champion. After very many of them the page says since
     when the oldest of those that were read holds.
     """
-    entry = began = registry.log.champion()
-    if entry is None or began is None:
+    entry = registry.log.champion()
+    if entry is None:
         return None
-    for _ in range(_MOST_UNCHANGED):
-        if began.kind in {"promotion", "rollback"} or began.generation == 1:
-            break
-        began = registry.log.entry(began.generation - 1)
-    return Reigning(entry, began)
+    return Reigning(entry, registry.log.began(entry, most=_MOST_UNCHANGED))
 
 
 def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest | None:

@@ -41,6 +41,11 @@ class LogEntry(ModelRecord):
     at: str  # ISO 8601, UTC, seconds
 
     @property
+    def changes_champion(self) -> bool:
+        """Whether its version answers since this entry: pins and releases leave the champion."""
+        return self.kind in {"promotion", "rollback"}
+
+    @property
     def object_key(self) -> str:
         return keys.log_key(self.model_name, self.generation)
 

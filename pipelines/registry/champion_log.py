@@ -122,9 +122,10 @@ class ChampionLog:
     def entry(self, generation: int) -> LogEntry:
         return self.models.get_record(self.key(generation), LogEntry)
 
-    def began(self, entry: LogEntry) -> LogEntry:
-        """The entry that made its version champion; releases and pins after that change nothing."""
-        while entry.kind in {"release", "pin"} and entry.generation > 1:
+    def began(self, entry: LogEntry, *, most: int | None = None) -> LogEntry:
+        """The entry that made its version champion; or, so many entries before, the oldest read."""
+        oldest = max(1, entry.generation - most) if most is not None else 1
+        while not entry.changes_champion and entry.generation > oldest:
             entry = self.entry(entry.generation - 1)
         return entry
 

@@ -259,25 +259,19 @@ def _features(
     retention: RetentionSettings,
     ages: Ages,
 ) -> Iterator[Doomed]:
-    """Old features of rows that nothing uses, or that this release cannot read; old corpora."""
+    """Old features that this release cannot read, or of rows that nothing uses."""
     pinned = snapshots.partitions()
     counted = {part.sha256 for standing in every for part in standing.accepted}
-    corpora: dict[str, list[ObjectInfo]] = defaultdict(list)
     for info in reviews.list(keys.FEATURES):
-        is_current = info.key.startswith(fingerprint_cache.CURRENT_PREFIX)
-        if info.key.endswith(".corpus"):
-            corpora[keys.folder_in(info.key)].append(info)
-        elif info.key.endswith(".npz") and ages.is_over(info, retention.feature_days):
+        if not ages.is_over(info, retention.feature_days):
+            continue
+        if not info.key.startswith(fingerprint_cache.CURRENT_PREFIX):
+            if info.key.endswith((".npz", ".corpus")):
+                yield _doomed("reviews", info, "this release cannot read these features")
+        elif info.key.endswith(".npz"):
             sha256 = info.key.rpartition("/")[2].removesuffix(".npz")
-            is_used = pinned is None or sha256 in pinned or sha256 in counted
-            if not (is_current and is_used):
+            if pinned is not None and sha256 not in pinned and sha256 not in counted:
                 yield _doomed("reviews", info, "no rows that count have these features")
-    for infos in corpora.values():
-        newest_first = sorted(infos, key=lambda info: info.stored_at, reverse=True)
-        is_current = infos[0].key.startswith(fingerprint_cache.CURRENT_PREFIX)
-        for info in newest_first[retention.corpora if is_current else 0 :]:
-            if ages.is_over(info, retention.feature_days):
-                yield _doomed("reviews", info, "newer corpora replaced it")
 
 
 def _bundles(reviews: Bucket, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:

@@ -270,7 +270,7 @@ def run_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
     except TrustError as error:
         yield messages.broken_log(name, str(error), run, _airflow_url())
         return
-    changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    changes = [entry for entry in history if entry.changes_champion]
     if is_only_bake and not _is_explained_by_bake(loop, run, changes):
         yield from failed_alerts(run)
     if changes and changes[-1].kind == "rollback":

@@ -209,7 +209,7 @@ def _present(evidence: Evidence) -> Present:
 
 def _began(history: Sequence[LogEntry]) -> LogEntry:
     """The entry since which the champion is champion: pins and releases do not change it."""
-    changes = [entry for entry in history if entry.kind in {"promotion", "rollback"}]
+    changes = [entry for entry in history if entry.changes_champion]
     return changes[-1] if changes else history[-1]
 
 
