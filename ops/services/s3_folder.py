@@ -71,6 +71,7 @@ class _Handler(S3Handler):  # type: ignore[misc]  # LocalBucket has no types
     access_key = ""
     is_synced = True
     has_answered = False
+    unsynced: Path | None = None  # a folder that the disk must have before the answer
 
     def log_message(self, *_: Any) -> None:
         """Nothing: the clients say what went wrong."""
@@ -98,6 +99,9 @@ class _Handler(S3Handler):  # type: ignore[misc]  # LocalBucket has no types
             raise _of(error) from error
 
     def _send_headers(self, *arguments: Any, **options: Any) -> None:
+        folder, self.unsynced = self.unsynced, None
+        if folder:
+            self._sync(folder)
         self.has_answered = True
         super()._send_headers(*arguments, **options)
 
@@ -118,8 +122,8 @@ class _Handler(S3Handler):  # type: ignore[misc]  # LocalBucket has no types
         return body
 
     def _create_bucket(self, bucket: str) -> None:
+        self.unsynced = self.data_root  # LocalBucket answers in the next line
         super()._create_bucket(bucket)
-        self._sync(self.data_root)
 
     def _write_object(self, bucket: str, key: str, write: Callable[[IO[bytes]], str]) -> str:
         target: Path = self._object_path(bucket, key)

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @contextlib.contextmanager
 def serving(folder):
     server = FolderServer(folder, port=0, access_key=KEY)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield server
@@ -160,11 +160,20 @@ def test_an_object_and_its_name_are_on_the_disk_before_the_answer(server, client
     assert {path.stat().st_ino for path in needed} <= synced
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(server, client, monkeypatch):
-    def full(_opened):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_bucket_is_on_the_disk_before_the_answer(client, monkeypatch):
+    monkeypatch.setattr("os.fsync", _full)
 
-    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ClientError, match=r"InternalError.*No space left"):
+        client.create_bucket(Bucket="another")
+
+
+def _full(_opened):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(server, client, monkeypatch):
+    monkeypatch.setattr("os.fsync", _full)
+
     with pytest.raises(ClientError, match=r"InternalError.*No space left"):
         client.put_object(Bucket="bucket", Key="a/one", Body=b"1")
 
