@@ -10,7 +10,7 @@ from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, TaskAwaitingInput
 
 from pipelines.alerts.alert import Run
-from pipelines.core.settings import ApprovalSettings
+from pipelines.core.settings.operation import ApprovalSettings
 from pipelines.steps import alerts
 from pipelines.steps.promote import Answer, Reply
 

@@ -35,7 +35,7 @@ from benchmarks.gate_study.sheets import Sheet
 from benchmarks.gate_study.simulation import Nights, year
 from benchmarks.gate_study.world import calibrated
 from pipelines.core import config
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 
 Part = Literal["models", "erosion", "simulation"]
 PARTS: tuple[Part, ...] = ("models", "erosion", "simulation")

@@ -16,7 +16,7 @@ from benchmarks.gate_study.records import at_age, decided, evaluation_of
 from benchmarks.gate_study.resampling import Pool, case_of, draws
 from benchmarks.gate_study.reviews import Rows
 from benchmarks.gate_study.rivals import RIVALS, correct
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.records.decisions import PROMOTABLE
 
 Probabilities = NDArray[np.float64]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.gate_study.reviews import Mask
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 from pipelines.gate import decide
 from pipelines.records.decisions import Decision

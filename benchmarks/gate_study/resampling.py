@@ -17,7 +17,7 @@ from benchmarks.gate_study.models import Challenger, Kind
 from benchmarks.gate_study.records import Case, at_age, decided, evaluation_of
 from benchmarks.gate_study.reviews import Mask, Rows
 from benchmarks.gate_study.rivals import RIVALS, correct
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.scores import Scored
 from pipelines.records.decisions import PROMOTABLE, Verdict
 from pipelines.records.evaluations import Evaluation

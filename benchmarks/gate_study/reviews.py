@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.signatures import COPIED_SHARE, near_known, signatures

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.gate_study.records import Case, decided, evaluation_of
 from benchmarks.gate_study.rivals import RIVALS
 from benchmarks.gate_study.world import Logits, World, accuracy_of
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.scores import Scored
 from pipelines.records.decisions import PROMOTABLE
 

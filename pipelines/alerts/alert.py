@@ -8,7 +8,7 @@ from pipelines.alerts.kinds import KINDS
 from pipelines.core.escaping import plain
 from pipelines.core.keys import alert_key
 from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, sha256_of
-from pipelines.core.settings import AlertName, AlertSeverity
+from pipelines.core.settings.operation import AlertName, AlertSeverity
 
 MAX_TITLE_CHARS, MAX_SENTENCE_CHARS, MAX_SENTENCES = 150, 600, 8
 

@@ -25,7 +25,12 @@ from pipelines.alerts import mail as alerts_mail
 from pipelines.alerts import webhooks
 from pipelines.alerts.alert import Alert
 from pipelines.core.errors import AlertChannelError
-from pipelines.core.settings import AlertSettings, ChannelName, ChannelSettings, MailSettings
+from pipelines.core.settings.operation import (
+    AlertSettings,
+    ChannelName,
+    ChannelSettings,
+    MailSettings,
+)
 
 SMTP_VARIABLE = "LOOP_SMTP_URL"
 SLACK_VARIABLE = "LOOP_SLACK_WEBHOOK_URL"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.core.settings import AlertName, AlertSeverity
+from pipelines.core.settings.operation import AlertName, AlertSeverity
 
 _OWNER = "ml-platform"
 

@@ -20,7 +20,7 @@ from pipelines.core.links import (
     runbook_link,
 )
 from pipelines.core.record import sha256_of
-from pipelines.core.settings import AlertName, ChannelName
+from pipelines.core.settings.operation import AlertName, ChannelName
 from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome, Receipt
 from pipelines.records.monitoring import Window
 from pipelines.records.succession import LogEntry

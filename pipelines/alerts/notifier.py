@@ -25,7 +25,8 @@ from pipelines.alerts.records import (
     read_end,
 )
 from pipelines.core.errors import AlertChannelError, LoopError, TrustError, sentence
-from pipelines.core.settings import AlertSettings, ChannelName, Settings
+from pipelines.core.settings.operation import AlertSettings, ChannelName
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import open_stores

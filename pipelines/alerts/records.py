@@ -18,7 +18,7 @@ from pipelines.alerts.alert import Alert, Run
 from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import ALERTS, alert_claim_key, alert_end_key, alert_key, looked_at_key
 from pipelines.core.record import Sha256, StoredRecord
-from pipelines.core.settings import ChannelName
+from pipelines.core.settings.operation import ChannelName
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import RollUp

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.core.errors import ConfigError
-from pipelines.core.settings import EvaluationSettings, ModelSettings, Settings
+from pipelines.core.settings.model import EvaluationSettings, ModelSettings
+from pipelines.core.settings.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` lies
 # In a checkout or an image next to `pipelines`; if only a wheel is installed, in its data folder.

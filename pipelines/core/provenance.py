@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pipelines.core.config import PROJECT
 from pipelines.core.errors import ConfigError
 from pipelines.core.record import canonical_json, sha256_of
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 
 # Libraries whose version can change a model's bytes or a validation's answer.
 _LIBRARIES = (

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipelines.core.errors import NoReviewsError
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation import golden
 from pipelines.evaluation.behaviour import scoring

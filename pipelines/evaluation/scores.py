@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.metrics import Labels, Mask, Probabilities, is_usable, metrics, rounded
 from pipelines.evaluation.paired import Changes, compare, compare_parts
 from pipelines.records.evaluations import Metrics, PairedComparison, SetName, SetScores, SliceScore

@@ -22,7 +22,8 @@ import numpy as np
 
 from pipelines.core import bare_process
 from pipelines.core.errors import CleanRoomGoneError
-from pipelines.core.settings import Settings, VerificationSettings
+from pipelines.core.settings.model import VerificationSettings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
 from pipelines.records.evaluations import ArtefactCheck, Evaluation

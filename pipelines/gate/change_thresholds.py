@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.metrics import rounded
 from pipelines.evaluation.paired import holm
 from pipelines.records.decisions import GateRule, RuleGroup

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.gate import change_thresholds, value_thresholds
 from pipelines.records.decisions import PROMOTABLE, Approval, Decision, GateRule, RuleGroup, Verdict
 from pipelines.records.evaluations import ArtefactCheck, Evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pipelines.core.settings import GateSettings
+from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.metrics import rounded
 from pipelines.records.decisions import GateRule
 from pipelines.records.evaluations import (

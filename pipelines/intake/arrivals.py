@@ -12,7 +12,8 @@ from pipelines.core.errors import DigestMismatchError, UnreadableDeliveryError
 from pipelines.core.keys import delivery_key
 from pipelines.core.keys import raw_key as raw_key_of
 from pipelines.core.record import NO_BYTES
-from pipelines.core.settings import IntakeSettings, Settings
+from pipelines.core.settings.data import IntakeSettings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake.files import decoder
 from pipelines.intake.files.decoding import Rows

@@ -20,7 +20,7 @@ from pipelines.core.errors import sentence as error_sentence
 from pipelines.core.escaping import visible
 from pipelines.core.keys import RECEIPTS, outcome_key
 from pipelines.core.parallel import in_parallel
-from pipelines.core.settings import SourceSettings
+from pipelines.core.settings.data import SourceSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import landing, standings
 from pipelines.intake.landing import checked_night

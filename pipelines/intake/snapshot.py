@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipelines.core.errors import NoReviewsError, TrustError
 from pipelines.core.keys import snapshot_key
-from pipelines.core.settings import SplitSettings
+from pipelines.core.settings.data import SplitSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.core.settings import MonitoringSettings
+from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import rounded
 from pipelines.monitoring import two_samples
 from pipelines.monitoring.reference import Reference

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pipelines.alerts import records as alert_records
 from pipelines.core import provenance
 from pipelines.core.errors import sentence
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.stores import Stores
 from pipelines.monitoring import kept

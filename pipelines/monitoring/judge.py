@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.core.settings import MonitoringSettings
+from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import is_usable, rounded
 from pipelines.monitoring import estimates, two_samples
 from pipelines.monitoring.drift_tests import MEANINGS, Window

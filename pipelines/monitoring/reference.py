@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
-    from pipelines.core.settings import Settings
+    from pipelines.core.settings.settings import Settings
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.data import Partition, Snapshot
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
-    from pipelines.core.settings import GateSettings
+    from pipelines.core.settings.model import GateSettings
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.data import Partition
 

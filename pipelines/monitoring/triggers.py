@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pipelines.core.settings import TriggerSettings
+from pipelines.core.settings.operation import TriggerSettings
 from pipelines.records.monitoring import TriggerCheck, TriggerName, Window
 from pipelines.records.validations import Validation
 

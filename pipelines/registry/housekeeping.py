@@ -19,7 +19,7 @@ from typing import Literal
 
 from pipelines.core import keys
 from pipelines.core.errors import ObjectMissingError, TrustError
-from pipelines.core.settings import RetentionSettings
+from pipelines.core.settings.operation import RetentionSettings
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket

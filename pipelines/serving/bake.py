@@ -18,7 +18,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.core.escaping import plain
-from pipelines.core.settings import BakeSettings
+from pipelines.core.settings.operation import BakeSettings
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from pipelines.core.errors import PromotionError
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
 from pipelines.registry.registry import Registry

@@ -21,7 +21,7 @@ from itertools import islice
 from pipelines.core.errors import StoreUnavailableError, sentence
 from pipelines.core.keys import prediction_key
 from pipelines.core.record import sha256_of
-from pipelines.core.settings import PredictionLogSettings
+from pipelines.core.settings.operation import PredictionLogSettings
 from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)

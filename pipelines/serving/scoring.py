@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import ConfigError, SourceError, UnreadableDeliveryError
-from pipelines.core.settings import IntakeSettings
+from pipelines.core.settings.data import IntakeSettings
 from pipelines.intake.files import reading
 from pipelines.intake.files.decoding import raw_rows
 from pipelines.intake.files.rows import MALFORMED_ROW, RawRow, as_review

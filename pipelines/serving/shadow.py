@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import sentence
-from pipelines.core.settings import ShadowSettings
+from pipelines.core.settings.operation import ShadowSettings
 from pipelines.registry.registry import Registry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.core import config
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.core.grants import Role

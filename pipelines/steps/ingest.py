@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import ObjectMissingError, TrustError, sentence
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from sklearn.pipeline import Pipeline
 
 from pipelines.core.errors import ConfigError, StalePlanError
 from pipelines.core.record import canonical_json
-from pipelines.core.settings import CandidateSettings, Settings
+from pipelines.core.settings.model import CandidateSettings
+from pipelines.core.settings.settings import Settings
 from pipelines.features.fingerprints import Fingerprints
 from pipelines.models.factories import reads_fingerprints, view_of
 from pipelines.records.versions import Plan

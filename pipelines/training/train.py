@@ -17,7 +17,7 @@ from pipelines.core.errors import NoReviewsError, StalePlanError
 from pipelines.core.keys import model_file_key
 from pipelines.core.provenance import TRAINING, code_digest, environment_digest, module_digest
 from pipelines.core.record import canonical_json, sha256_of
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.fingerprints import FEATURIZER_VERSION
 from pipelines.intake.snapshot import pinned

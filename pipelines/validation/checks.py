@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from pipelines.core.escaping import visible
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.intake.files.decoding import Rows
 from pipelines.intake.files.reading import POSITIVE
 from pipelines.records.validations import Agreement, Profile, RuleResult

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, Protocol
 
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.records.validations import Agreement, Profile, RuleResult
 from pipelines.validation import profiles
 from pipelines.validation.history import History

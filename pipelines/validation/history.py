@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pipelines.core.record import Record, canonical_json, sha256_of
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import RollUp
 from pipelines.features import signatures

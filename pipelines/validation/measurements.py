@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.features import signatures as features_signatures
 from pipelines.features.fingerprints import fingerprint, fingerprint_parts
 from pipelines.features.signatures import NOTHING_KNOWN, Known

@@ -19,7 +19,7 @@ import numpy as np
 from pipelines.core import keys
 from pipelines.core.errors import StoreRefusedError, StoreUnavailableError, TrustError
 from pipelines.core.record import NightDate, Record, Sha256, sha256_of
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import KIND, trust_of
 from pipelines.features.signatures import CELLS, Known

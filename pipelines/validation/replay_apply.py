@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.core.errors import ReplayError, TrustError
 from pipelines.core.keys import delivery_key
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings

@@ -9,7 +9,7 @@ from datetime import date
 
 from pipelines.core.errors import ReplayError, UnreadableDeliveryError
 from pipelines.core.keys import delivery_key, replay_plan_key
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import arrivals, standings
 from pipelines.intake.files.decoding import DATE_INVALID, Rows

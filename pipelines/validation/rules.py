@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.core.settings import ValidationSettings
+from pipelines.core.settings.data import ValidationSettings
 from pipelines.intake.files.reading import NEGATIVE, NEUTRAL, POSITIVE
 from pipelines.intake.files.rows import (
     DATE_INVALID,

@@ -18,7 +18,7 @@ from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.core.keys import report_key
 from pipelines.core.provenance import VALIDATION, rules_digest
 from pipelines.core.record import NO_BYTES, sha256_of
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.features import signatures
 from pipelines.intake.arrivals import read_rows, unreadable

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError, T
 from approval import MIN_REASON_CHARS, REASON, AskPerson
 
 from pipelines.core import config
-from pipelines.core.settings import ApprovalSettings
+from pipelines.core.settings.operation import ApprovalSettings
 from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.core import config
 from pipelines.core.record import sha256_of
-from pipelines.core.settings import VerificationSettings
+from pipelines.core.settings.model import VerificationSettings
 from pipelines.core.store import keyring
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores

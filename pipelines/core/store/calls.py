@@ -13,7 +13,7 @@ from pipelines.core.errors import (
     LoopError,
     StoreUnavailableError,
 )
-from pipelines.core.settings import StoreSettings
+from pipelines.core.settings.data import StoreSettings
 from pipelines.core.store.deadline import MOST_ANSWER_BYTES, Deadline, active
 from pipelines.core.store.failures import Call, translated
 from pipelines.core.store.keyring import Keyring

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.core.errors import ConfigError
 from pipelines.core.grants import Role, profile
-from pipelines.core.settings import StoreSettings
+from pipelines.core.settings.data import StoreSettings
 from pipelines.core.store import answers
 from pipelines.core.store.deadline import hurry
 

@@ -13,7 +13,7 @@ from pipelines.core.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from pipelines.core.settings import StoreSettings
+from pipelines.core.settings.data import StoreSettings
 from pipelines.core.store import answers
 from pipelines.core.store.advice import (
     CHECKSUMS,

@@ -9,7 +9,7 @@ from pipelines.core.errors import (
     ConfigError,
 )
 from pipelines.core.grants import Role
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.client import make_client
 from pipelines.core.store.keyring import Keyring

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
-    from pipelines.core.settings import IntakeSettings
+    from pipelines.core.settings.data import IntakeSettings
     from pipelines.records.deliveries import FileFormat
 
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"

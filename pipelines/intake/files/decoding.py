@@ -29,7 +29,7 @@ from pipelines.intake.files.rows import (
 from pipelines.intake.files.text_rows import content, read_csv, read_jsonl
 
 if TYPE_CHECKING:
-    from pipelines.core.settings import IntakeSettings
+    from pipelines.core.settings.data import IntakeSettings
     from pipelines.records.deliveries import FileFormat
 
 __all__ = [

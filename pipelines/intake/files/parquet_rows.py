@@ -23,7 +23,7 @@ from pipelines.intake.files.reading import Reading, located
 from pipelines.intake.files.rows import RawRow, RawRows, check_row_count, too_large
 
 if TYPE_CHECKING:
-    from pipelines.core.settings import IntakeSettings
+    from pipelines.core.settings.data import IntakeSettings
 
 MOST_FOOTER_BYTES = 1024 * 1024
 MOST_PARTS = 10_000  # elements of one list in the footer: row groups, columns

@@ -12,7 +12,8 @@ from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.intake.files.ids import as_written, canonical
 
 if TYPE_CHECKING:
-    from pipelines.core.settings import IntakeSettings, Settings
+    from pipelines.core.settings.data import IntakeSettings
+    from pipelines.core.settings.settings import Settings
 
 REQUIRED_COLUMNS = ("review_id", "text", "label", "written_on")
 OPTIONAL_COLUMNS = ("movie_id", "rating")

@@ -20,7 +20,7 @@ from pipelines.intake.files.ids import as_written
 from pipelines.intake.files.reading import AGREED, COLUMNS, Reading
 
 if TYPE_CHECKING:
-    from pipelines.core.settings import IntakeSettings
+    from pipelines.core.settings.data import IntakeSettings
 
 TEXT_COLUMNS = ("review_id", "text", "label", "movie_id")
 

@@ -20,7 +20,7 @@ from pipelines.intake.files.reading import Reading, located
 from pipelines.intake.files.rows import RawRow, RawRows, check_row_count, too_large
 
 if TYPE_CHECKING:
-    from pipelines.core.settings import IntakeSettings
+    from pipelines.core.settings.data import IntakeSettings
 
 MOST_JSON_PARTS = 20_000  # commas and brackets in one line; a review of 20,000 characters has fewer
 MOST_JSON_SHAPES = 1_000  # different sets of names that are remembered

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 
-from pipelines.core.settings import ServingSettings
+from pipelines.core.settings.operation import ServingSettings
 
 
 class RefusedError(Exception):

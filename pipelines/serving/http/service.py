@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipelines.core.settings import ServingSettings
+from pipelines.core.settings.operation import ServingSettings
 from pipelines.serving.bake import BAKE_HEADER
 from pipelines.serving.http.bounds import LATER, Bounds, RefusedError, check_texts
 from pipelines.serving.http.contract import (

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.core import bare_process, config
 from pipelines.core.errors import CleanRoomGoneError
-from pipelines.core.settings import VerificationSettings
+from pipelines.core.settings.model import VerificationSettings
 from pipelines.evaluation.verify import CleanRoomError, ask_clean_room
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd

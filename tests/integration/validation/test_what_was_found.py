@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.config import CONFIG_FOLDER, load
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.intake.partitions import read_partition
 from pipelines.records.deliveries import Delivery

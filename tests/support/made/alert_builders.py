@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.alerts.alert import Alert, Link, Run, make_alert
-from pipelines.core.settings import AlertName
+from pipelines.core.settings.operation import AlertName
 
 HOSTILE = (
     "<script>alert(1)</script> <img src=x onerror=alert(2)> {{ 7 * 7 }} \u202egpj.exe "

@@ -9,7 +9,7 @@ from typing import cast
 from sklearn.pipeline import Pipeline
 
 from pipelines.core import config, keys
-from pipelines.core.settings import ServingSettings
+from pipelines.core.settings.operation import ServingSettings
 from pipelines.evaluation.golden import GoldenSet, load_golden
 from pipelines.models.artefacts import dump_model
 from pipelines.models.prediction import positive_probability

@@ -12,7 +12,7 @@ from pipelines.alerts.channels import open_channels
 from pipelines.alerts.webhooks import signature
 from pipelines.core import config
 from pipelines.core.errors import AlertChannelError
-from pipelines.core.settings import AlertSettings
+from pipelines.core.settings.operation import AlertSettings
 from tests.support.made.alert_builders import an_alert
 from tests.support.services.alert_servers import HANG_SECONDS, mail_server, self_signed, web_server
 

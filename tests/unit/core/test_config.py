@@ -12,7 +12,7 @@ from pipelines.core.config import (
     with_seed,
 )
 from pipelines.core.errors import ConfigError
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 
 
 def a_file(folder: Path, text: str, name: str = "site.toml") -> Path:

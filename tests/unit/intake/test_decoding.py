@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.errors import UnreadableDeliveryError
-from pipelines.core.settings import IntakeSettings
+from pipelines.core.settings.data import IntakeSettings
 from pipelines.intake.files.decoding import Rows, decode
 from pipelines.simulation.plans import Format
 from tests.support.made.builders import as_csv, as_file, as_jsonl, as_parquet, some_rows

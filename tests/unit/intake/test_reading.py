@@ -20,7 +20,7 @@ import pytest
 
 from pipelines.core import config
 from pipelines.core.errors import UnreadableDeliveryError
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.intake.files.decoding import Rows, decode
 from pipelines.intake.files.reading import reading_of
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.alerts.kinds import KINDS, RULE_ALERTS
 from pipelines.core import config
-from pipelines.core.settings import AlertName
+from pipelines.core.settings.operation import AlertName
 from pipelines.intake.files.decoding import decode
 from pipelines.simulation.film_site import simulate
 from pipelines.simulation.made_up import make_reviews

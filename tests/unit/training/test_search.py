@@ -16,7 +16,8 @@ from sklearn.pipeline import Pipeline
 
 from pipelines.core.config import CONFIG_FOLDER, load
 from pipelines.core.errors import ConfigError, FitError
-from pipelines.core.settings import CandidateSettings, Settings
+from pipelines.core.settings.model import CandidateSettings
+from pipelines.core.settings.settings import Settings
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import fingerprint
 from pipelines.features.views import View

@@ -1,0 +1,1 @@
+"""The settings of the loop: names, types, units and ranges."""

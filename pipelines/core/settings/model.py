@@ -1,0 +1,89 @@
+"""Settings of how a model is trained, evaluated and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.core.settings.section import Section, Share
+
+
+class ModelSettings(Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class TrainingSettings(Section):
+    candidates: tuple[str, ...] = Field(min_length=1)
+    min_training_rows: int = Field(ge=2)
+    folds: int = Field(ge=2, le=20)
+    keep_share: float = Field(gt=0, le=1)
+    max_settings: int = Field(ge=1)
+
+
+GridValues = Annotated[tuple[int | float | str | bool, ...], Field(min_length=1)]
+View = dict[str, int]
+
+
+class CandidateSettings(Section):
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    parameters: dict[str, int | float | str | bool | tuple[View, ...]] = Field(default_factory=dict)
+    grid: dict[str, GridValues] = Field(default_factory=dict)
+
+
+class EvaluationSettings(Section):
+    """Absolute paths once loaded; in a file they are relative to it, or to ``config/``."""
+
+    golden_file: Path
+    behaviour_folder: Path
+
+
+class VerificationSettings(Section):
+    max_wall_seconds: float = Field(gt=0)
+    max_cpu_seconds: int = Field(gt=0)
+    max_address_bytes: int = Field(gt=0)
+
+
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TrustSettings(Section):
+    trusted_keys: tuple[PublicKey, ...] = ()
+
+
+class GateSettings(Section):
+    # Enough reviews to distinguish two models
+    min_holdout_rows: int = Field(ge=2)
+    min_rows_per_class: int = Field(ge=1)
+    newest_rows: int = Field(ge=1)
+    min_newest_rows: int = Field(ge=1)
+    slices: tuple[Literal["length", "negation", "contrast", "rating", "source"], ...]
+    min_slice_rows: int = Field(ge=1)
+    # Floors, whoever the champion is
+    max_overlap_share: float = Share
+    min_accuracy: float = Share
+    min_recall: float = Share
+    max_log_loss: float = Field(gt=0)
+    max_calibration_error: float = Share
+    min_golden_accuracy: float = Share
+    max_behaviour_excess: float = Share
+    max_artefact_bytes: int = Field(gt=0)
+    max_scoring_cpu_milliseconds: float = Field(gt=0)
+    max_memory_bytes: int = Field(gt=0)
+    # Against the champion and the pinned reference
+    max_accuracy_drop: float = Share
+    max_log_loss_rise: float = Field(ge=0)
+    max_recall_drop: float = Share
+    max_slice_drop: float = Share
+    max_golden_drop: float = Share
+    max_behaviour_drop: float = Share
+    max_capability_drop: float = Share
+    significance: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    bootstrap_repeats: int = Field(ge=100)
+    # What follows
+    refresh_after_nights: int = Field(ge=1)
+    ask_for_first_model: bool
+    ask_when_inconclusive: bool
