@@ -273,7 +273,7 @@ def _modules() -> Iterator[str]:
 
 def _night(measure: _Measuring, night: str) -> None:
     from pipelines.alerts.alert import Run
-    from pipelines.steps import alerts, ingest, retrain
+    from pipelines.steps import incidents, ingest, retrain
     from pipelines.steps.context import open_loop
 
     due = measure("ingest", ingest.find_deliveries, night)
@@ -286,7 +286,7 @@ def _night(measure: _Measuring, night: str) -> None:
     measure("ingest", ingest.check_night, night, due)
     run = Run(dag_id="reviews_ingest", run_id=night)
     loop = open_loop("ingest")
-    measure("alerts", lambda: list(alerts.night_alerts(loop, run, night, due)))
+    measure("alerts", lambda: list(incidents.night_alerts(loop, run, night, due)))
     snapshot = measure("snapshot and plan", retrain.take_snapshot)
     plan = measure("snapshot and plan", retrain.plan, snapshot)
     measure("snapshot and plan", retrain.has_work, plan)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.alerts.alert import Alert, Link, Run, make_alert
-from pipelines.alerts.kinds import KINDS, RULE_ALERTS
+from pipelines.alerts.kinds import RULE_ALERTS
+from pipelines.alerts.where_to_look import links, page
 from pipelines.core.links import (
-    address,
     card_link,
     champion_link,
     decision_link,
@@ -15,9 +15,6 @@ from pipelines.core.links import (
     missing_link,
     monitoring_link,
     report_link,
-    report_of_run_link,
-    run_link,
-    runbook_link,
 )
 from pipelines.core.record import sha256_of
 from pipelines.core.settings.operation import AlertName, ChannelName
@@ -41,23 +38,6 @@ _OTHERS_COUNT = (
 _CHAMPION_STAYS = "Not affected: the champion, which stays in use."
 
 
-def links(run: Run | None, airflow_url: str, kind: AlertName | None = None) -> tuple[Link, ...]:
-    """The pages of the run, its report and the kind's runbook, if Airflow's address is known."""
-    pages: list[Link] = []
-    if run is not None and run.run_id:
-        pages += _page(airflow_url, "run page", run_link(run.dag_id, run.run_id))
-        pages += _page(airflow_url, "run report", report_of_run_link(run.dag_id, run.run_id))
-    if kind is not None:
-        pages += _page(airflow_url, "runbook", runbook_link(KINDS[kind].runbook))
-    return tuple(pages)
-
-
-def _page(airflow_url: str, name: str, link: str) -> tuple[Link, ...]:
-    """A page below Airflow's address, if that is known."""
-    url = address(airflow_url, link) if link else ""
-    return (Link(name=name, url=url),) if url else ()
-
-
 def held(
     outcome: Outcome, validation: Validation | None, report_uri: str, run: Run, airflow_url: str
 ) -> Alert:
@@ -68,7 +48,7 @@ def held(
     ]  # fmt: skip
     is_poison = "poison_alarm" in {RULE_ALERTS.get(rule) for rule in broken}
     kind: AlertName = "poison_alarm" if is_poison else "held_delivery"
-    report = _page(airflow_url, "report", report_link(outcome.validation_key))
+    report = page(airflow_url, "report", report_link(outcome.validation_key))
     return make_alert(
         kind,
         outcome.delivery,
@@ -84,7 +64,7 @@ def held(
         night=outcome.night,
         delivery=outcome.delivery,
         links=(
-            *_page(airflow_url, "incident page", incidents_link(outcome.delivery)),
+            *page(airflow_url, "incident page", incidents_link(outcome.delivery)),
             *links(run, airflow_url, kind),
             *(report or (Link(name="report", url=report_uri),)),
         ),
@@ -131,7 +111,7 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
         ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
         run=run,
         night=night,
-        links=_page(airflow_url, "incidents", incidents_link())
+        links=page(airflow_url, "incidents", incidents_link())
         + links(run, airflow_url, "held_delivery"),
     )
 
@@ -155,7 +135,7 @@ def watched(window: Window, since: str, run: Run, airflow_url: str) -> Alert:
         run=run,
         night=window.night,
         links=(
-            *_page(airflow_url, "monitoring page", monitoring_link(window.night)),
+            *page(airflow_url, "monitoring page", monitoring_link(window.night)),
             *links(run, airflow_url),
         ),
     )  # fmt: skip
@@ -171,7 +151,7 @@ def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -
         run=run,
         night=record.night,
         links=(
-            *_page(airflow_url, "incident page", missing_link(record.night, record.source)),
+            *page(airflow_url, "incident page", missing_link(record.night, record.source)),
             *links(run, airflow_url, "missing_delivery"),
         ),
     )
@@ -263,8 +243,8 @@ def waiting(
         ),
         run=run,
         links=(
-            *_page(airflow_url, "decision", decision_link(decision_key)),
-            *_page(airflow_url, "model card", card_link(decision_key)),
+            *page(airflow_url, "decision", decision_link(decision_key)),
+            *page(airflow_url, "model card", card_link(decision_key)),
             *links(run, airflow_url, "approval_waiting"),
         ),
     )
@@ -282,7 +262,7 @@ def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
             "Not affected: accepted reviews and stored versions.",
         ),
         run=run,
-        links=_page(airflow_url, "champion", champion_link())
+        links=page(airflow_url, "champion", champion_link())
         + links(run, airflow_url, "champion_put_back"),
     )
 
@@ -313,7 +293,7 @@ def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
         (why, "Nothing is promoted until it is repaired.",
          "Consumers that have loaded a champion keep using it."),
         run=run,
-        links=_page(airflow_url, "champion", champion_link())
+        links=page(airflow_url, "champion", champion_link())
         + links(run, airflow_url, "champion_log_broken"),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 from pipelines.alerts.alert import Run
 from pipelines.core import config, keys
 from pipelines.core.errors import BakeInconclusiveError, ConfirmationError, PromotionError
-from pipelines.steps import alerts
+from pipelines.steps import alerts, incidents
 from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def end(ruling: Ruling, run: Run) -> None:
         raise BakeInconclusiveError(generation=asked.generation, why=why)
     registry = open_loop().registry
     back = rollback.undo(
-        registry, asked.generation, actor=alerts.BAKE_ACTOR, reason=f"bake: {why}"[:500]
+        registry, asked.generation, actor=incidents.BAKE_ACTOR, reason=f"bake: {why}"[:500]
     )
     raise ConfirmationError(generation=asked.generation, why=why, put_back=back)
 

@@ -15,9 +15,9 @@ from pipelines.intake import ledger, nights
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry import rollback
-from pipelines.steps import alerts
-from pipelines.steps.alerts import MAX_HELD_ALERTS
+from pipelines.steps import alerts, incidents
 from pipelines.steps.context import open_loop
+from pipelines.steps.incidents import MAX_HELD_ALERTS
 from tests.support.made.alert_builders import an_alert
 from tests.support.made.builders import as_csv, deliver, landing_key
 from tests.support.made.nights import reviews_of_a_night
@@ -111,7 +111,7 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     held = [an_alert("held_delivery", str(number)) for number in range(3)]
     monkeypatch.setattr(alerts, "_held_alerts", lambda *_: iter([*held, *alarms]))
 
-    raised = list(alerts.night_alerts(open_loop("ingest"), run, NIGHT, []))
+    raised = list(incidents.night_alerts(open_loop("ingest"), run, NIGHT, []))
 
     assert raised[:-1] == alarms
     assert raised[-1].title == f"3 more deliveries of the night {NIGHT} are held"

@@ -33,7 +33,7 @@ from pipelines.registry import promotion
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.fsck import check
 from pipelines.serving import champion, label_judge
-from pipelines.steps import alerts, context, ingest, promote, replay, retrain, rollback
+from pipelines.steps import context, incidents, ingest, promote, replay, retrain, rollback
 from pipelines.steps.context import open_loop
 from pipelines.validation import report
 from tests.support import sealing
@@ -582,7 +582,7 @@ def test_an_older_entry_of_ours_in_the_place_of_a_newer_one_is_none(
             lambda: champion.pull(registry, tmp_path),
         )  # fmt: skip
 
-    (alert,) = alerts.run_alerts(open_loop(), Run(dag_id="sentiment_retrain", run_id="x"))
+    (alert,) = incidents.run_alerts(open_loop(), Run(dag_id="sentiment_retrain", run_id="x"))
     assert alert.kind == "champion_log_broken"
     counted("attacks", 4)
 

@@ -5,8 +5,8 @@ import pytest
 from pipelines.alerts.alert import Run
 from pipelines.core import config
 from pipelines.core.store.stores import Stores
-from pipelines.steps.alerts import MOST_BAD_NIGHTS, monitor_alerts
 from pipelines.steps.context import Loop
+from pipelines.steps.incidents import MOST_BAD_NIGHTS, monitor_alerts
 from tests.support.made.window_builders import a_window, night_after
 from tests.support.page_site import Bucket
 
