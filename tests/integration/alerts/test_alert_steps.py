@@ -109,7 +109,7 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     run = INGEST.model_copy(update={"failed_tasks": ("check_night",)})
     alarms = [an_alert("poison_alarm", str(number)) for number in range(MAX_HELD_ALERTS + 2)]
     held = [an_alert("held_delivery", str(number)) for number in range(3)]
-    monkeypatch.setattr(alerts, "_held_alerts", lambda *_: iter([*held, *alarms]))
+    monkeypatch.setattr(incidents, "_held_alerts", lambda *_: iter([*held, *alarms]))
 
     raised = list(incidents.night_alerts(open_loop("ingest"), run, NIGHT, []))
 
