@@ -30,11 +30,11 @@ from benchmarks.measuring import machine_facts, markdown_table, split, write_rep
 from pipelines.models.prediction import positive_probability
 
 MODELS = {
-    "lecture": "benchmarks.lecture_notebook:lecture_notebook",
+    "lecture": "benchmarks.compared.lecture_notebook:lecture_notebook",
     "tfidf": "pipelines.models.factories:tfidf_logistic",
-    "former": "benchmarks.models_compared:former_default",
+    "former": "benchmarks.compared.models:former_default",
     "fingerprint": "pipelines.models.factories:fingerprint_svm",
-    "views": "benchmarks.models_compared:as_configured",
+    "views": "benchmarks.compared.models:as_configured",
 }
 TITLES = {
     "lecture": "lecture notebook",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.compared.models import FORMER
 from benchmarks.measuring import (
     Figures,
     end_of_work,
@@ -30,7 +31,6 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
-from benchmarks.models_compared import FORMER
 
 FOLDS = 3
 TITLES = {

@@ -245,8 +245,8 @@ def rivals(
 
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     serve = python("pipelines", "serve", "--quiet", "--port", str(ports["ours"]))
-    plain = python("benchmarks.serving_rivals", "plain", "--model", str(model_file))
-    empty = python("benchmarks.serving_rivals", "empty")
+    plain = python("benchmarks.compared.services", "plain", "--model", str(model_file))
+    empty = python("benchmarks.compared.services", "empty")
     made = [
         Rival("empty", [*empty, "--port", str(ports["empty"])], ports["empty"], "/v1/score",
               ours, ours, one_thread),

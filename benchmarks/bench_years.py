@@ -265,7 +265,7 @@ def _modules() -> Iterator[str]:
     yield "great_expectations"
     for name in (
         "validation.validate", "validation.pinned_history", "intake.nights", "intake.arrivals",
-        "serving.label_judge", "training.train", "evaluation.evaluate", "gate.card.card",
+        "serving.labeller", "training.train", "evaluation.evaluate", "gate.card.card",
         "gate.decide", "pages.app", "features.bundles",
     ):  # fmt: skip
         yield f"pipelines.{name}"

@@ -73,7 +73,7 @@ def validate(arrival_uri: str, history_uri: str | None = None) -> str:
         If the delivery is held as a whole; this is recorded first.
     """
     from pipelines.intake import arrivals, ledger
-    from pipelines.serving import label_judge
+    from pipelines.serving import labeller
     from pipelines.validation import validate as validation
 
     loop = open_loop("ingest")
@@ -84,7 +84,7 @@ def validate(arrival_uri: str, history_uri: str | None = None) -> str:
     if outcome is None:
         validation_key, validated = validation.validate(
             reviews, delivery, loop.settings, before=arrival.night,
-            labeller=label_judge.find(loop.registry), learned=loop.learned(),
+            labeller=labeller.find(loop.registry), learned=loop.learned(),
             pinned=loop.key(history_uri) if history_uri else None,
         )  # fmt: skip
         outcome = ledger.conclude_held(reviews, arrival, delivery, validated, validation_key)

@@ -18,11 +18,11 @@ def plan_replay(
     delivery: str, action: ReplayAction, reason: str, rows: Sequence[int] | None = None
 ) -> str:
     """Plan a replay; returns the plan's URI. Nothing is changed yet."""
-    from pipelines.serving import label_judge
+    from pipelines.serving import labeller
     from pipelines.validation import replay_plan
 
     loop = open_loop("ingest")
-    champion = label_judge.find(loop.registry) if action == "revalidate" else None
+    champion = labeller.find(loop.registry) if action == "revalidate" else None
     key, plan = replay_plan.make_plan(
         loop.reviews, delivery, action, rows=rows or None, reason=reason, settings=loop.settings,
         labeller=champion,

@@ -20,9 +20,8 @@ from pipelines.pages.frame import Button
 from pipelines.pages.site import Site, Viewer, respond
 from pipelines.pages.views import incident as views_incident
 from pipelines.pages.views import incidents
-from pipelines.pages.views.asked import RULES, Asked
 from pipelines.pages.views.incident import Look
-from pipelines.pages.views.listing import STATES, Incident, Listing
+from pipelines.pages.views.listing import RULES, STATES, Asked, Incident, Listing
 
 
 def _night(text: str) -> str:

@@ -23,8 +23,7 @@ from pipelines.intake import standings
 from pipelines.intake.landing import LANDING_PREFIX, checked_night, is_night, parse_name, set_aside
 from pipelines.intake.standings import Standing
 from pipelines.pages.read import Unreadable, read_all
-from pipelines.pages.views.asked import Asked
-from pipelines.pages.views.listing import STATES, Incident, Kind, Listing, State
+from pipelines.pages.views.listing import STATES, Asked, Incident, Kind, Listing, State
 from pipelines.pages.views.silences import of_sources
 from pipelines.records.deliveries import MissingDelivery, Receipt
 

@@ -295,7 +295,8 @@ def test_a_factory_of_ones_own_is_part_of_the_version(
     versions = []
     for comment in ("first", "second"):
         module.write_text(
-            f"from benchmarks.lecture_notebook import lecture_notebook as build  # {comment}"
+            "from benchmarks.compared.lecture_notebook import lecture_notebook as build"
+            f"  # {comment}"
         )
         versions.append(cli("retrain", "--json", "--dry-run")["version"])
 

@@ -16,7 +16,7 @@ import skops.io
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from benchmarks.lecture_notebook import lecture_notebook
+from benchmarks.compared.lecture_notebook import lecture_notebook
 from pipelines.core.errors import ModelFormatError
 from pipelines.models import artefacts
 from pipelines.models.artefacts import dump_model, load_model

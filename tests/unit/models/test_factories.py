@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
-from benchmarks.lecture_notebook import lecture_notebook
+from benchmarks.compared.lecture_notebook import lecture_notebook
 from pipelines.features.fingerprints import fingerprint
 from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model

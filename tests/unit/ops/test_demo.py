@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 import typer
 
-from ops import demo
+from ops.demo import run as demo
 from ops.display import Display
 from ops.services.processes import StackError
 

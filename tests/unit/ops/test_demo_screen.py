@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
+from ops.demo.night_results import NightResult, table_of
 from ops.display import Display
-from ops.night_results import NightResult, table_of
 
 REPORT = "  ALARM source web, landing/web/2026-03-02/reviews.csv.gz: label_agreement: the champion"
 RESULTS = [

@@ -11,7 +11,7 @@ from pathlib import Path
 from ops.services.s3_double import one_at_a_time
 from tests.support.timing import HANG_SECONDS
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def meet(meeting: threading.Barrier) -> bool:

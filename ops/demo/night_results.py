@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ops.held import Alarm, ReplayResult
+from ops.demo.held import Alarm, ReplayResult
 from pipelines.core.escaping import plain
 
 

@@ -29,15 +29,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ops import held
+from ops.demo import held
+from ops.demo.held import REPLAY, Alarm, ReplayResult
+from ops.demo.night_results import NightResult, sentence, table_of
+from ops.demo.sabotage import Sabotage
+from ops.demo.visitors import Visitors, Visits
 from ops.display import Display, stop_like_ctrl_c, watch
-from ops.held import REPLAY, Alarm, ReplayResult
-from ops.night_results import NightResult, sentence, table_of
-from ops.sabotage import Sabotage
 from ops.services.airflow_api import AirflowApi, last_complete_night
 from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
-from ops.visitors import Visitors, Visits
 from pipelines.core.errors import LoopError
 
 INGEST, RETRAIN, ROLLBACK = "reviews_ingest", "sentiment_retrain", "sentiment_rollback"
@@ -426,6 +426,3 @@ def _stay_up(display: Display, stack: LocalStack) -> None:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command(help=__doc__)(main)
-
-if __name__ == "__main__":
-    app()

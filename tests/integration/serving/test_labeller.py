@@ -16,7 +16,7 @@ from pipelines.intake import ledger, nights, snapshot
 from pipelines.intake.partitions import read_partition
 from pipelines.records.validations import Validation
 from pipelines.registry.registry import Registry
-from pipelines.serving import label_judge
+from pipelines.serving import labeller
 from pipelines.steps import ingest
 from pipelines.validation.validate import MOST_DISPUTED
 from tests.support.made.builders import Row, as_csv, deliver, landing_key, listing
@@ -143,6 +143,6 @@ def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry:
     stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
 
     with pytest.raises(TrustError) as raised:
-        label_judge.find(registry)
+        labeller.find(registry)
 
     assert isinstance(raised.value, DigestMismatchError)

@@ -1,7 +1,7 @@
 """What `bench_serving` compares with: an empty handler, and a plain service with joblib.
 
-python -m benchmarks.serving_rivals empty --port 9001
-python -m benchmarks.serving_rivals plain --port 9002 --model model.joblib
+python -m benchmarks.compared.services empty --port 9001
+python -m benchmarks.compared.services plain --port 9002 --model model.joblib
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""``python -m ops.demo``."""
+
+from ops.demo.run import app
+
+app()
