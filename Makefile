@@ -36,7 +36,7 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 	@$(RUN) -m ops.demo
 
 .PHONY: local
-local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=path, LOOP_CONFIG=path)
+local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=path, LOOP_CONFIG=path, DATABASE=url)
 	@$(RUN) -m ops.local
 
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests

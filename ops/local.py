@@ -1,8 +1,9 @@
 """The loop on this machine, to stay: the next start goes on where the last one ended.
 
-Airflow on a SQLite file, an S3 server on a folder, the nightly schedule on. Its secrets, the login
-and the signing key are made at the first start. A part that dies is started again. Ctrl-C stops
-everything; nothing is lost then, nor if the machine or any process is killed.
+Airflow on a SQLite file or a PostgreSQL of yours, an S3 server on a folder, the nightly schedule
+on. Its secrets, the login and the signing key are made at the first start. A part that dies is
+started again. Ctrl-C stops everything; nothing is lost then, nor if the machine or any process is
+killed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.text import Text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from ops.display import Display, stop_like_ctrl_c, watch
 from ops.services.identity import keep, kept_identity
@@ -30,6 +33,7 @@ from pipelines.core.config import CONFIG_VARIABLE
 from pipelines.core.errors import LoopError
 
 LOCK, IDENTITY, VARIABLES = ".retraining-loop-local", "identity.json", "environment.sh"
+DATABASE, SQLITE = "database.txt", "a SQLite file"
 # A DAG that is paused stays so. What a killed scheduler had begun is begun again within minutes.
 AIRFLOW = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -57,6 +61,14 @@ def main(
     config: Annotated[
         Path, typer.Option(help="The loop's configuration file.", envvar=CONFIG_VARIABLE)
     ] = PROJECT / "config" / "default.toml",
+    database: Annotated[
+        str,
+        typer.Option(
+            help="SQLAlchemy address of Airflow's database, such as "
+            "postgresql+psycopg2://user:password@localhost/airflow. Default: a SQLite file.",
+            envvar="DATABASE",
+        ),
+    ] = "",
 ) -> None:
     """Run the loop until Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -64,7 +76,8 @@ def main(
     folder = (folder or usual_folder()).absolute()
     try:
         with Display(console) as display, own_folder(folder):
-            _run(display, folder, config.absolute())
+            check_database(folder, database)
+            _run(display, folder, config.absolute(), database)
     except KeyboardInterrupt:
         _say("stopped; nothing is left running")
         raise typer.Exit(130) from None
@@ -96,13 +109,35 @@ def own_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run(display: Display, folder: Path, config: Path) -> None:
+def check_database(folder: Path, url: str) -> None:
+    """Note which database a folder goes with; its password is not kept.
+
+    Raises
+    ------
+    StackError
+        If the address is none, or another database than at the first start is given: Airflow would
+        begin with an empty history.
+    """
+    try:
+        given = make_url(url).render_as_string() if url else SQLITE
+    except ArgumentError:
+        message = "DATABASE is not an address such as postgresql+psycopg2://user:password@host/name"
+        raise StackError(message) from None
+    path = folder / DATABASE
+    kept = path.read_text(encoding="utf-8") if path.exists() else given
+    if kept != given:
+        raise StackError(f"{folder} goes with {kept}, not with {given}; give the former DATABASE")
+    path.write_text(given, encoding="utf-8")
+
+
+def _run(display: Display, folder: Path, config: Path, database: str) -> None:
     identity = kept_identity(folder / IDENTITY).with_free_ports()
     stack = LocalStack(
         folder,
         config,
         on_step=display.status,
         identity=identity,
+        database_url=database,
         extra_environment=AIRFLOW,
         on_store=lambda: _prepare_store(stack),
     )

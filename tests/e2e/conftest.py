@@ -7,7 +7,9 @@ On SQLite and an S3 server on a folder, unless ``LOOP_TEST_DATABASE`` names a Po
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy
@@ -32,11 +34,23 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A database of this run's own; the empty text stands for SQLite."""
+    with _new_database(f"loop_{THIS_RUN}") as url:
+        yield url
+
+
+@pytest.fixture
+def own_database_url() -> Iterator[str]:
+    """A database of one test's own; the empty text stands for SQLite."""
+    with _new_database(f"loop_{THIS_RUN}_{uuid.uuid4().hex[:8]}") as url:
+        yield url
+
+
+@contextmanager
+def _new_database(name: str) -> Iterator[str]:
     server = os.environ.get("LOOP_TEST_DATABASE", "")
     if not server:
         yield ""
         return
-    name = f"loop_{THIS_RUN}"
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))

@@ -54,7 +54,8 @@ def _take_ctrl_c():
 class Loop:
     """What `make local` runs, as a process of its own on a folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, database_url):
+        self.database_url = database_url
         self.folder = folder / "loop"
         self.shown = folder / "shown.txt"
         # Made-up reviews are alike.
@@ -66,6 +67,7 @@ class Loop:
             self.process = subprocess.Popen(
                 [*command, "--config", str(self.config)],
                 cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=shown, stderr=subprocess.STDOUT,
+                env=os.environ | {"DATABASE": self.database_url},
                 start_new_session=True, preexec_fn=_take_ctrl_c,  # noqa: PLW1509
             )  # fmt: skip
         self.url = wait_for(self._url, "Airflow is not up")
@@ -109,8 +111,8 @@ class Loop:
 
 
 @pytest.fixture
-def loop(tmp_path):
-    made = Loop(tmp_path)
+def loop(tmp_path, own_database_url):
+    made = Loop(tmp_path, own_database_url)
     made.start()
     with environment(made.variables):
         yield made
