@@ -323,6 +323,7 @@ def test_text_that_is_not_utf8_is_refused_by_name_before_anything_is_done(empty_
         assert "not UTF-8" in message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("simulate",)], ids=" ".join)
 @settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

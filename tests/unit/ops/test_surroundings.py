@@ -43,6 +43,15 @@ def test_fails():
 """
 
 
+in_one_process_and_in_two = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="one-process"),
+        pytest.param(("-n", "2"), id="two-processes", marks=pytest.mark.long),
+    ],
+)
+
+
 def output_of(body: str, folder: Path, *options: str, **environment: str) -> str:
     """What a run of its own, with this project's conftest, prints."""
     (folder / "test_it.py").write_text(body)
@@ -58,7 +67,7 @@ def output_of(body: str, folder: Path, *options: str, **environment: str) -> str
 # ── How much was tried ───────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one-process", "two-processes"])
+@in_one_process_and_in_two
 def test_counts_are_added_up_over_all_tests_and_processes(tmp_path, options):
     output = output_of(COUNTING, tmp_path, *options)
 
@@ -74,7 +83,7 @@ def test_where_nothing_is_counted_nothing_is_said(tmp_path):
     assert "attack" not in output
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one-process", "two-processes"])
+@in_one_process_and_in_two
 def test_what_was_skipped_is_kept_for_the_last_lines_of_all_runs(tmp_path, options):
     skipping = (
         "import pytest\ndef test_one(): pytest.skip('no docker here')\ndef test_two(): pass\n"
