@@ -57,7 +57,14 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
     return count
 
 
+@pytest.hookimpl(tryfirst=True)  # before the marks choose
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seen = set()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if name in seen and item.get_closest_marker("first_is_quick"):
+            item.add_marker(pytest.mark.long)
+        seen.add(name)
     if SEED:
         shuffle(items, int(SEED))
 

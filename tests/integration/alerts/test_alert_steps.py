@@ -92,6 +92,7 @@ def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_ar
     assert told()[-1]["title"] == f"3 more deliveries of the night {NIGHT} are held"
 
 
+@pytest.mark.long
 def test_one_more_held_delivery_is_told_although_others_were_only_counted(stores, told):
     for number in range(MAX_HELD_ALERTS + 2):
         if number > MAX_HELD_ALERTS:

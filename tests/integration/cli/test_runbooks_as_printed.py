@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from tests.support.printed import ROOT, blocks
 
+pytestmark = pytest.mark.long
+
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "runbooks").glob("*.md")]

@@ -65,6 +65,7 @@ def test_a_clean_process_answers_as_this_one_does(model):
     assert answer["peak_bytes"] > 10_000_000
 
 
+@pytest.mark.long
 def test_the_memory_of_the_asking_process_does_not_count(model):
     ballast = bytearray(b"x" * 900_000_000)
 
@@ -127,6 +128,7 @@ def test_a_process_ended_from_outside_says_nothing_about_the_file(model, from_ou
         ask_clean_room(dump_model(model), TEXTS, LIMITS)
 
 
+@pytest.mark.long
 def test_nothing_is_stored_of_a_check_that_the_machine_prevented(
     ingest_night, stores, registry, monkeypatch
 ):
@@ -194,6 +196,7 @@ def test_a_decision_without_a_check_is_a_rejection(ingest_night):
     assert decision.verdict == "REJECT"
 
 
+@pytest.mark.long
 def test_the_records_of_a_check_hold_measurements_and_the_decision_none(
     ingest_night, stores, registry
 ):

@@ -104,6 +104,7 @@ def quoted(stores, manifest, files):
     return [text for text in texts if text[:30] in everything]
 
 
+@pytest.mark.long
 def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, stores, registry):
     ingest_night(1)
     (key,) = registry.decisions.decision_keys(cli("retrain", "--json")["version"])
@@ -120,6 +121,7 @@ def test_a_card_that_a_stopped_run_left_out_is_drawn_by_the_next(ingest_night, s
     assert check.check(stores.reviews, registry) == []
 
 
+@pytest.mark.long
 def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_columns(
     ingest_night, monkeypatch
 ):
@@ -141,6 +143,7 @@ def test_the_checks_that_a_card_names_can_be_carried_out_and_fit_into_100_column
 # Without
 
 
+@pytest.mark.long
 def test_writing_a_card_again_changes_nothing(decision_keys, stores):
     before = listing(stores.models)
 
@@ -150,6 +153,7 @@ def test_writing_a_card_again_changes_nothing(decision_keys, stores):
     assert listing(stores.models) == before
 
 
+@pytest.mark.long
 def test_a_later_champion_does_not_change_an_earlier_card(decision_keys, stores, registry):
     key = decision_keys[0]
 
@@ -191,6 +195,7 @@ def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, c
         retrain.write_card(stores.models.uri(key))
 
 
+@pytest.mark.long
 def test_the_command_prints_the_card_or_writes_it_with_its_plots(decision_keys, registry, tmp_path):
     older, newer = (registry.decisions.decision(key).version for key in decision_keys)
     files = files_beside(registry, decision_keys[0])
@@ -206,6 +211,7 @@ def test_the_command_prints_the_card_or_writes_it_with_its_plots(decision_keys, 
     assert facts["card"].startswith(f"# sentiment {newer}\n")
 
 
+@pytest.mark.long
 def test_the_command_draws_a_card_that_is_not_stored_and_stores_nothing(
     decision_keys, stores, registry
 ):
@@ -219,6 +225,7 @@ def test_the_command_draws_a_card_that_is_not_stored_and_stores_nothing(
     assert listing(stores.models) == before
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_is_named(decision_keys, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("a file")
@@ -229,6 +236,7 @@ def test_a_folder_that_cannot_be_written_is_named(decision_keys, tmp_path):
     assert "Choose another folder" in " ".join(reply.stderr.split())
 
 
+@pytest.mark.long
 def test_the_objects_of_a_card_are_no_strangers_and_a_lost_card_is_noted(
     decision_keys, stores, registry
 ):

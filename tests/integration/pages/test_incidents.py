@@ -117,6 +117,7 @@ def test_changed_content_under_the_same_name_is_a_conflict_though_both_count(sto
     assert looked_at(stores, second).conflict == first
 
 
+@pytest.mark.long
 def test_a_source_that_stays_silent_is_one_incident_and_settled_when_it_delivers(stores, configure):
     configure(sources={"web": {"expected_every_days": 1}})
     sent(stores, some_rows(40), "r.csv")
@@ -134,6 +135,7 @@ def test_a_source_that_stays_silent_is_one_incident_and_settled_when_it_delivers
     assert only(stores).sentence.endswith("It delivered again, for 2026-01-08.")
 
 
+@pytest.mark.long
 def test_that_a_source_delivers_again_is_seen_on_an_older_page_too(stores, configure):
     configure(sources={"web": {"expected_every_days": 1}})
     sent(stores, some_rows(40), "r.csv")
@@ -243,6 +245,7 @@ def test_a_settled_delivery_has_nothing_to_press(stores):
     assert REASON in look.settled_by
 
 
+@pytest.mark.long
 def test_rows_left_in_quarantine_by_a_release_can_still_be_replayed(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     ingest()
@@ -356,6 +359,7 @@ def test_what_people_decided_on_other_deliveries_of_the_night_is_counted(
     assert (beside.accepted_rows, beside.held) == (accepted, 0)
 
 
+@pytest.mark.long
 def test_another_delivery_whose_ledger_entry_is_torn_is_counted_as_unreadable(stores):
     held = sent(stores, odd_rows(3), "bad.csv")
     other = sent(stores, some_rows(40, first=100), "torn.csv", source="app")

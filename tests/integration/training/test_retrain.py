@@ -72,6 +72,7 @@ def test_the_succession_shows_both_champions_in_order(ingest_night):
     assert shown["version"] == second["version"]
 
 
+@pytest.mark.long
 def test_champion_and_challenger_are_scored_on_the_same_rows(
     champions, ingest_night, stores, registry
 ):
@@ -139,6 +140,7 @@ def test_deleting_the_cache_or_the_hint_changes_no_outcome(
     assert registry.log.champion().version == second["version"]
 
 
+@pytest.mark.long
 def test_the_same_reviews_give_the_same_bytes_without_any_cache(ingest_night, stores, registry):
     ingest_night(1)
     version = cli("retrain", "--json", "--dry-run")["version"]
@@ -173,6 +175,7 @@ def test_each_single_object_of_the_features_cache_can_be_corrupt(ingest_night, s
     assert models.get_record(key, Manifest).training_rows > 1000
 
 
+@pytest.mark.long
 def test_a_dry_run_leaves_the_champion_alone_and_can_be_followed_by_a_real_one(
     ingest_night, registry
 ):
@@ -187,6 +190,7 @@ def test_a_dry_run_leaves_the_champion_alone_and_can_be_followed_by_a_real_one(
     assert registry.log.champion().version == dry["version"]
 
 
+@pytest.mark.long
 def test_a_promotion_that_lost_its_race_is_decided_on_again_against_the_winner(
     ingest_night, stores, registry
 ):
