@@ -63,6 +63,7 @@ PYTEST    = $(RUN) -m pytest -q $(if $(ONLY),-m "$(ONLY)")
 # Tests that share nothing are spread over the cores; four processes need about 3 GB.
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal
+BY_FILE  := -n 2 --dist loadfile  # each process starts what the tests of its files share
 
 .PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
@@ -70,11 +71,11 @@ unit: $(STAMP) ## Tests of single modules
 integration: $(STAMP) ## Tests against an S3 server
 	$(PYTEST) $(PARALLEL) tests/integration
 faults: $(STAMP) ## Races, lost answers and kills
-	$(PYTEST) tests/faults
+	$(PYTEST) $(PARALLEL) tests/faults
 dags: $(STAMP) ## Tests of the DAGs, in process
 	$(PYTEST) $(PARALLEL) tests/dags
 e2e: $(STAMP) ## Tests with real Airflow processes
-	$(PYTEST) tests/e2e
+	$(PYTEST) $(BY_FILE) tests/e2e
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
