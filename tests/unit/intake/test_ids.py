@@ -125,6 +125,19 @@ def test_a_csv_of_pandas_and_json_have_the_same_films():
     assert of_csv.movie_id == of_json.movie_id == of_json.review_id == ["1000"] * 5
 
 
+@pytest.mark.parametrize("written", ["NaN", "null", "Infinity", "-Infinity"])
+def test_what_pandas_writes_into_json_for_no_value_is_missing(written):
+    line = (
+        f'{{"review_id": {written}, "movie_id": {written}, "text": {written}, "rating": {written}, '
+        '"label": "positive", "written_on": "2026-01-05"}\n'
+    )
+
+    rows = decode(line.encode(), "jsonl", is_gzipped=False, intake=INTAKE)
+
+    assert (rows.review_id, rows.movie_id, rows.rating) == ([None], [None], [None])
+    assert not rows.text[0]
+
+
 @pytest.mark.parametrize("films", AS_PARQUET, ids=lambda films: str(films.type))
 def test_parquet_of_every_type_has_the_same_films(films):
     rest = {name: [value] * 5 for name, value in COLUMNS.items()}
