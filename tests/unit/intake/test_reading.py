@@ -347,6 +347,7 @@ def test_a_file_of_another_kind_is_called_by_its_name(body, kind, packing):
         (b'{"a": 1},\n{"a": 2},\n', "jsonl", "an object with a comma after it"),
         (b'{"a": 1} ,\r\n{"a": 2} ,\r\n', "jsonl", "an object with a comma after it"),
         (b'\n{"a": "},"},\n', "jsonl", "an object with a comma after it"),
+        (b'{"a": []}\t,\n' * 3, "jsonl", "an object with a comma after it"),
         (gzip.compress(b'{"a": {}},\n'), "jsonl.gz", "an object with a comma after it"),
         (zipped("a"), "csv.gz", r"is named as gzip \(.gz\) but is a ZIP archive"),
         (bz2.compress(CSV), "jsonl.gz", r"is named as gzip \(.gz\) but is bzip2"),
