@@ -46,6 +46,19 @@ LOWEST_CONTRAST = """() => {
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+# The tables that are wider than their place without showing it: a box that scrolls has a shadow at
+# each side where columns are hidden.
+CUT_OFF = """() => {
+  const is_cut = (table) => {
+    const box = table.closest(".scroll") ?? table.parentElement;
+    if (table.scrollWidth <= box.clientWidth) return false;
+    const { overflowX, backgroundImage } = getComputedStyle(box);
+    return overflowX !== "auto" || !/gradient.*gradient/.test(backgroundImage);
+  };
+  return [...document.querySelectorAll("table")].filter(is_cut).map(
+    (table) => table.innerText.slice(0, 60));
+}"""
+
 # What has the focus: its place among all that can be reached, and whether one can see it.
 # In a field for a date each part is a stop of its own, which the browser itself highlights.
 FOCUSED = """() => {
@@ -108,3 +121,11 @@ def test_a_page_asks_nobody_else_and_breaks_none_of_its_own_rules(visit, path):
     visitor.open(path)
 
     assert visitor.seen == type(visitor.seen)()
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_what_a_table_hides_at_its_sides_is_seen_to_go_on(visit, path, width):
+    page = visit("operator", viewport={"width": width, "height": 800}).open(path)
+
+    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(OVERFLOW) == 0

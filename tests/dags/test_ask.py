@@ -221,3 +221,9 @@ def test_after_a_rejection_the_champion_stays_and_nobody_is_asked_again(
     assert rejected == asked, rules_that_failed(first_model_asks)
     assert again == ("success", ("skipped",) * 5)
     assert first_model_asks.log.champion() is None
+
+
+def test_the_runbook_names_the_field_of_the_reason_as_the_rest_api_does():
+    runbook = (config.PROJECT / "docs" / "runbooks" / "approval.md").read_text(encoding="utf-8")
+
+    assert f"REST API the field of the reason is called `{REASON}`" in runbook

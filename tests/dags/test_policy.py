@@ -232,6 +232,22 @@ def test_who_started_a_run_is_named_besides_the_run(person, actor):
     assert links.actor(named).run == "/dags/sentiment_rollback/runs/manual__1"
 
 
+def test_whatever_is_recorded_names_who_started_the_run(dagbag):
+    recording = {
+        ("reviews_replay", "apply_replay"), ("sentiment_rollback", "apply_rollback"),
+        ("sentiment_release", "apply_release"), ("sentiment_retrain", "promote"),
+        ("sentiment_monitor", "decide_trigger"), ("sentiment_housekeeping", "tidy_up"),
+    }  # fmt: skip
+    naming = {
+        (dag_id, task.task_id)
+        for dag_id, dag in dagbag.dags.items()
+        for task in dag.tasks
+        if ACTOR in getattr(task, "op_args", ())
+    }
+
+    assert naming == recording
+
+
 @pytest.mark.parametrize(
     ("due", "name"),
     [

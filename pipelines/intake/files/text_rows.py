@@ -132,7 +132,7 @@ def _misfit(fields: list[str], header: list[str], named: int) -> str | None:
     """What is wrong with the width of a row; columns without a name at its end may be missing."""
     if not named <= len(fields) <= len(header):
         return f"{len(fields):,} fields where the header has {len(header):,}"
-    if any(fields[named:]):
+    if any(field.strip() for field in fields[named:]):
         return "a value in a column without a name"
     return None
 
@@ -287,7 +287,7 @@ def _json_object(line: str) -> dict[str, Any] | str:
 def _no_json(line: str, error: Exception) -> str:
     if isinstance(error, _NameTwiceError):
         return "an object that has a name twice"
-    if line.rstrip().endswith("},"):
+    if "".join(line[-100:].split()).endswith("},"):
         return "an object with a comma after it"
     return "no complete JSON"
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
+from tests.support.made.builders import listing
 from tests.support.printed import ROOT, blocks
 
 pytestmark = pytest.mark.long
@@ -54,3 +55,19 @@ def test_every_command_of_a_page_works_as_printed(
             assert reply.exit_code == 0 or reply.stderr.startswith("error: "), (given, reply.stderr)
         else:
             assert reply.exit_code == 0, (given, reply.stderr)
+
+
+def test_looking_at_a_held_delivery_changes_nothing(whole_world, stores, tmp_path, monkeypatch):
+    """The page says so of its commands, up to what to do."""
+    page = "docs/runbooks/held-delivery.md"
+    before, _, _ = (ROOT / page).read_text(encoding="utf-8").partition("## What to do")
+    looks = [words for words in typed(page) if shlex.join(words) in before]
+    monkeypatch.chdir(tmp_path)
+    held = next(key for key in whole_world.reviews if key.endswith("/outcome.json")).split("/")[1]
+    there = [listing(bucket) for bucket in (stores.reviews, stores.models)]
+
+    for words in looks:
+        CliRunner().invoke(app, [held if word == "DELIVERY" else word for word in words])
+
+    assert len(looks) >= 5
+    assert [listing(bucket) for bucket in (stores.reviews, stores.models)] == there

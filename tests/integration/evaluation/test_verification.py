@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from pipelines.core import bare_process, config
 from pipelines.core.errors import CleanRoomGoneError
 from pipelines.core.settings.model import VerificationSettings
+from pipelines.evaluation import clean_room
 from pipelines.evaluation.verify import CleanRoomError, ask_clean_room
+from pipelines.models import prediction
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.models.prediction import positive_probability
@@ -103,6 +106,21 @@ def test_it_knows_no_secret(tmp_path, monkeypatch, model):
 
     assert in_the_clean_room(program, tmp_path) == (0, "")
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == "canary"
+
+
+def test_waiting_for_a_busy_machine_is_no_time_of_scoring(model, tmp_path, monkeypatch):
+    file, waited_milliseconds = tmp_path / "model", 100.0
+
+    def late(model, texts):
+        time.sleep(waited_milliseconds / 1000)
+        return positive_probability(model, texts)
+
+    file.write_bytes(dump_model(model))
+    monkeypatch.setattr(prediction, "positive_probability", late)
+
+    (scored,) = clean_room.answer(str(file), TEXTS[:1])["cpu_milliseconds"]
+
+    assert 0.0 < scored < waited_milliseconds
 
 
 def test_a_process_that_runs_into_a_limit_of_its_own_cannot_use_the_file(model):

@@ -223,3 +223,27 @@ def test_a_release_and_a_pin_do_not_change_since_when_the_champion_is_champion(
     assert newest.generation == back.generation + 2
     assert registry.log.began(newest) == back
     assert registry.log.began(three_champions[0]) == three_champions[0]
+
+
+def test_the_command_line_says_since_when_after_a_release_by_the_first_digits_and_by_whom(
+    registry, model_bytes, monkeypatch
+):
+    days = (datetime(2026, 1, number, tzinfo=UTC) for number in range(1, 32))
+    today = [next(days)]
+    monkeypatch.setattr(Bucket, "clock", lambda _self: today[0])
+    first = promoted(registry, "a", model=model_bytes)
+    second = promoted(registry, "b", against=first, model=model_bytes)
+    today[0] = next(days)
+    back = rolled_back(registry)
+    today[0] = next(days)
+
+    done = CliRunner().invoke(app, [
+        "champion", "release", second.version[:11], "--reason", "it was right", "--actor", "olga",
+    ])  # fmt: skip
+    shown = json.loads(CliRunner().invoke(app, ["champion", "show", "--json"]).stdout)
+
+    newest = registry.log.champion()
+    assert done.exit_code == 0, done.stderr
+    assert (newest.kind, newest.subject, newest.actor) == ("release", second.version, "shell olga")
+    assert (shown["champion_since"], shown["version"]) == (back.at, first.version)
+    assert newest.at != back.at

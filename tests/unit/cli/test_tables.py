@@ -7,7 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
-from pipelines.cli import tables
+from pipelines.cli import keys, tables
+from pipelines.core.store.keyring import Keyring
 
 DIGEST = "0123456789abcdef" * 4
 KEY = "landing/web-of-film-reviews/2026-01-05/reviews-of-the-night-part-0001.jsonl.gz"
@@ -75,3 +76,12 @@ def test_control_characters_of_foreign_text_are_shown_and_not_obeyed(printed):
     text = printed()
     assert "\x1b" not in text
     assert "\r" not in text
+
+
+def test_the_public_key_that_people_copy_is_whole(printed, s3_environment, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (key,) = Keyring(()).trusted_keys()
+
+    keys.keys_show()
+
+    assert key in printed()

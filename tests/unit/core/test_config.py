@@ -1,3 +1,5 @@
+import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -242,3 +244,16 @@ def test_each_test_has_its_own_file_and_buckets(configure):
     assert first.store.reviews_bucket == second.store.reviews_bucket
     assert (second.intake.max_rows, second.intake.max_row_chars) == (10, 20)
     assert config.load() == second
+
+
+def test_the_two_lines_that_name_own_buckets_can_be_used(tmp_path):
+    page = (CONFIG_FOLDER.parent / "docs" / "own-store.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ *```toml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    for name in ("default.toml", "try-out.toml"):
+        a_file(tmp_path, (CONFIG_FOLDER / name).read_text(encoding="utf-8"), name)
+
+    settings = load(a_file(tmp_path, textwrap.dedent(block)))
+
+    names = (settings.store.reviews_bucket, settings.store.models_bucket)
+    assert names == ("my-company-reviews", "my-company-models")
+    assert settings.gate == load(CONFIG_FOLDER / "try-out.toml").gate

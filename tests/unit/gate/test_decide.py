@@ -235,6 +235,23 @@ def test_a_model_that_a_consumer_could_not_use_is_rejected(change, rule):
     assert failed_rules(decision) == [rule]
 
 
+@pytest.mark.parametrize(
+    ("check", "outcome"),
+    [
+        (None, "was not asked to load this file"),
+        (a_check(version="e" * 20), "was not asked to load this file"),
+        (a_check(answers_alike=False, rows=0), "could not use this file"),
+        (a_check(answers_alike=False), "gave other answers"),
+        (a_check(), "loaded this file and gave the same answers"),
+    ],
+)
+def test_it_is_said_what_became_of_the_clean_process(check, outcome):
+    decision = decide(an_evaluation(), POLICY, check)
+
+    (rule,) = [rule for rule in decision.rules if rule.rule == "clean_process"]
+    assert rule.sentence.endswith(f", {outcome}.")
+
+
 def test_a_model_that_was_never_tried_is_rejected():
     assert decide(an_evaluation(), POLICY).verdict == "REJECT"
 

@@ -102,6 +102,9 @@ AS_PARQUET = [
     pa.array([1000.0] * 5),
     pa.array([Decimal(1000)] * 5, pa.decimal128(38, 0)),
     pa.array([Decimal("1000.00")] * 5, pa.decimal256(60, 2)),
+    pa.array([Decimal(1000)] * 5, pa.decimal128(4, 0)),
+    pa.array([Decimal("1000.0")] * 5, pa.decimal128(38, 10)),
+    pa.array([Decimal(1000)] * 5, pa.decimal128(18, 0)).dictionary_encode(),
     pa.array([1000] * 5, pa.uint16()),
     pa.array([1000.0] * 5, pa.float16()),
     pa.array([b"1000"] * 5),
@@ -123,6 +126,19 @@ def test_a_csv_of_pandas_and_json_have_the_same_films():
     of_json = decode(jsonl.encode(), "jsonl", is_gzipped=False, intake=INTAKE)
 
     assert of_csv.movie_id == of_json.movie_id == of_json.review_id == ["1000"] * 5
+
+
+@pytest.mark.parametrize("written", ["NaN", "null", "Infinity", "-Infinity"])
+def test_what_pandas_writes_into_json_for_no_value_is_missing(written):
+    line = (
+        f'{{"review_id": {written}, "movie_id": {written}, "text": {written}, "rating": {written}, '
+        '"label": "positive", "written_on": "2026-01-05"}\n'
+    )
+
+    rows = decode(line.encode(), "jsonl", is_gzipped=False, intake=INTAKE)
+
+    assert (rows.review_id, rows.movie_id, rows.rating) == ([None], [None], [None])
+    assert not rows.text[0]
 
 
 @pytest.mark.parametrize("films", AS_PARQUET, ids=lambda films: str(films.type))

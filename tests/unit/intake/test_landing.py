@@ -8,6 +8,7 @@ from pipelines.core.keys import arrival_id
 from pipelines.intake import arrivals
 from pipelines.intake.landing import LandingName, checked_night, discover, parse_name
 from pipelines.records.deliveries import Receipt
+from tests.support.in_memory import InMemory
 from tests.support.made.builders import NIGHT, deliver, landing_key
 
 DAY = date(2026, 1, 5)
@@ -142,3 +143,22 @@ def test_more_files_than_one_run_can_take_are_taken_in_turns(stores):
 
     assert first == [landing_key("a.csv"), landing_key("b.csv")]
     assert landing_key("c.csv") in again
+
+
+def test_other_bytes_under_one_name_and_tag_are_a_conflict_and_no_endless_failure():
+    """As a store gives them that keeps no digest of what it holds."""
+
+    class Fickle(InMemory):
+        def stream(self, key):
+            return "one", iter([self.get(key)])
+
+    reviews, key, intake = Fickle(), landing_key("a.csv"), load().intake
+    reviews.put(key, b"first")
+    first_key, first = arrivals.receive(reviews, key, night=NIGHT, intake=intake)
+    reviews.put(key, b"fjrst")
+
+    for _ in range(2):
+        second_key, second = arrivals.receive(reviews, key, night=NIGHT, intake=intake)
+
+        assert second_key != first_key
+        assert (first.conflicts_with, second.conflicts_with) == (None, first.delivery)

@@ -233,6 +233,25 @@ def test_columns_that_are_ignored_hold_nothing():
     assert (rows.extra_columns, rows.faults) == (("x", "x"), [(), ()])
 
 
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("review_id,text,label,written_on,,", "a,T,positive,2026-11-20,,"),
+        (",review_id,text,label,written_on,", "0,a,T,positive,2026-11-20,"),
+        ("review_id,,text,,label,written_on", "a,,T,,positive,2026-11-20"),
+        ("review_id,text,label,written_on, ,  ", "a,T,positive,2026-11-20,,  "),
+        ('review_id,text,label,written_on,"",""', "a,T,positive,2026-11-20,,"),
+        ("Unnamed: 0,Unnamed: 0,review_id,text,label,written_on", "0,0,a,T,positive,2026-11-20"),
+        ("review_id,text,label,written_on" + "," * 40, "a,T,positive,2026-11-20" + "," * 40),
+    ],
+)
+def test_columns_of_a_spreadsheet_without_a_name_hold_nothing(head, row):
+    rows = read(f"{head}\r\n{row}\r\n".encode(), "csv")
+
+    assert (rows.review_id, rows.text, rows.label) == (["a"], ["T"], ["positive"])
+    assert rows.faults == [()]
+
+
 def test_columns_in_other_letters_are_found_unless_two_are_alike():
     rows = read(b"REVIEW_ID, Text,label,Written_On\na,T,positive,2026-11-20\n", "csv")
     assert rows.text == ["T"]
@@ -320,8 +339,16 @@ def test_a_file_of_another_kind_is_called_by_its_name(body, kind, packing):
         (CSV, "jsonl", "but is CSV"),
         (CSV, "parquet", "but is CSV"),
         (b'[{"a": 1}]', "jsonl", "but is one JSON array"),
+        (b'\n [ {"a": 1},\n{"a": 2} ]\n', "jsonl", "but is one JSON array"),
+        (b'\xef\xbb\xbf[\r\n  {"a": 1}\r\n]', "jsonl", "but is one JSON array"),
+        (b'[\n  {\n    "a": 1\n  }\n]\n', "jsonl", "but is one JSON array"),
+        (gzip.compress(b'[{"a": 1}]'), "jsonl.gz", "but is one JSON array"),
         (b'{\n  "reviews": [\n', "jsonl", "JSON over several lines"),
         (b'{"a": 1},\n{"a": 2},\n', "jsonl", "an object with a comma after it"),
+        (b'{"a": 1} ,\r\n{"a": 2} ,\r\n', "jsonl", "an object with a comma after it"),
+        (b'\n{"a": "},"},\n', "jsonl", "an object with a comma after it"),
+        (b'{"a": []}\t,\n' * 3, "jsonl", "an object with a comma after it"),
+        (gzip.compress(b'{"a": {}},\n'), "jsonl.gz", "an object with a comma after it"),
         (zipped("a"), "csv.gz", r"is named as gzip \(.gz\) but is a ZIP archive"),
         (bz2.compress(CSV), "jsonl.gz", r"is named as gzip \(.gz\) but is bzip2"),
         ("a,b\n".encode("utf-16-le"), "csv", "is UTF-16"),

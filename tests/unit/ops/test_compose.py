@@ -127,6 +127,13 @@ def test_image_and_lock_hold_the_same_airflow(services: dict[str, Any]) -> None:
     assert {services[name]["image"] for name in AIRFLOW_SERVICES} == {f"retraining-loop:{version}"}
 
 
+def test_an_image_whose_libraries_contradict_each_other_is_not_built() -> None:
+    (install,) = [line for line in lines_of("ops/Dockerfile") if line.startswith("RUN pip install")]
+
+    assert "--require-hashes" in install
+    assert install.endswith(" && pip check")
+
+
 def test_the_image_holds_what_compose_relies_on() -> None:
     assert locked("apache-airflow-providers-fab") != "not locked"
     assert locked("psycopg2-binary") != "not locked"
@@ -562,5 +569,5 @@ def test_an_env_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_env_is_kept_out_of_git_and_out_of_the_image() -> None:
-    assert "/.env" in lines_of(".gitignore")
+    assert {"/.env", "/docker-compose.override.yaml"} <= set(lines_of(".gitignore"))
     assert lines_of(".dockerignore")[1] == "*"

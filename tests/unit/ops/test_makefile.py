@@ -67,3 +67,20 @@ def test_installing_real_services_needs_nothing_but_python():
 
     assert reply.returncode == 0, reply.stderr
     assert "--install" in reply.stdout
+
+
+def test_make_up_prints_the_port_that_is_in_force(tmp_path):
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        '#!/bin/sh\n[ "$*" != "compose port api-server 8080" ] || echo 127.0.0.1:9090\n'
+    )
+    docker.chmod(0o755)
+    (tmp_path / ".env").write_text("AIRFLOW_PORT=9090\n")
+
+    reply = subprocess.run(
+        ["make", "--file", ROOT / "Makefile", "up"], cwd=tmp_path, capture_output=True, text=True,
+        check=True, env=os.environ | {"PATH": f"{docker.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+
+    assert "Airflow: http://127.0.0.1:9090 " in reply.stdout

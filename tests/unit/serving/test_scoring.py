@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,9 +58,9 @@ def test_what_cannot_be_read_is_said_with_the_files_name(tmp_path, name, content
 TEXTS = ["A good film, truly.", "Bad.", "", "So-so"]
 
 
-def parquet_of(texts) -> bytes:
+def parquet_of(texts, **how) -> bytes:
     file = io.BytesIO()
-    pq.write_table(pa.table({"text": texts}), file)
+    pq.write_table(pa.table({"text": texts}), file, **how)
     return file.getvalue()
 
 
@@ -69,10 +70,36 @@ def parquet_of(texts) -> bytes:
         ("a.csv", b'text,n\n"A good film, truly.",1\nBad.,2\n,3\nSo-so,4\n'),
         ("a.jsonl", b"".join(json.dumps({"text": text}).encode() + b"\n" for text in TEXTS)),
         ("category.parquet", parquet_of(pa.array(TEXTS).dictionary_encode())),
+        (
+            "large-category.parquet",
+            parquet_of(pa.array(TEXTS, pa.large_string()).dictionary_encode()),
+        ),
+        (
+            "small-category.parquet",
+            parquet_of(pa.array(TEXTS).cast(pa.dictionary(pa.int8(), pa.string()))),
+        ),
+        ("pandas.parquet", parquet_of(pa.array(pd.Categorical(TEXTS, ordered=True)))),
+        ("groups.parquet", parquet_of(pa.array(TEXTS).dictionary_encode(), row_group_size=1)),
+        ("byte-view.parquet", parquet_of(pa.array([t.encode() for t in TEXTS], pa.binary_view()))),
+        ("plain.parquet", parquet_of(pa.array(TEXTS), use_dictionary=False, compression="zstd")),
         ("view.parquet", parquet_of(pa.array(TEXTS, pa.string_view()))),
         ("large.parquet", parquet_of(pa.array(TEXTS, pa.large_string()))),
         ("bytes.parquet", parquet_of(pa.array([text.encode() for text in TEXTS]))),
         ("packed.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS)))),
+        ("category.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS).dictionary_encode()))),
+        ("view.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS, pa.string_view())))),
+        (
+            "members.csv.gz",
+            gzip.compress(b'text\n"A good film, ')
+            + gzip.compress(b'truly."\n')
+            + gzip.compress(b'Bad.\n""\nSo-so\n'),
+        ),
+        (
+            "packed.jsonl.gz",
+            gzip.compress(
+                b"".join(json.dumps({"text": text}).encode() + b"\r\n" for text in TEXTS)
+            ),
+        ),
         ("packed.csv.gz", gzip.compress(b'text\n"A good film, truly."\nBad.\n""\nSo-so\n')),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -88,9 +115,21 @@ def test_every_form_that_is_ingested_is_scored_with_one_text_per_row(tmp_path, n
     ("name", "lines", "line"),
     [
         ("comma.csv", ["review_id,text", "a,Good", "b,Good, but long", "c,Bad"], 3),
+        ("commas.csv", ["review_id,text", "a,Good, but, long, indeed"], 2),
+        ("after-lines.csv", ["review_id,text", 'a,"Good', "and more", 'so"', "b,Bad, it was"], 5),
+        ("quoted-after.csv", ["text,n", "Good,1", '"Good", but,2'], 3),
+        ("last.csv", ["text,review_id", "Good, but,a"], 2),
         ("short.csv", ["review_id,text", "a,Good", "b", "c,Bad"], 3),
         ("unnamed.csv", ["text,", "Good,", "Good, but long"], 3),
         ("twice.jsonl", ['{"text": "Good"}', "", '{"text": "Good", "text": "Bad"}'], 3),
+        ("other-name-twice.jsonl", ['{"n": 1, "text": "Good", "n": 2}'], 1),
+        ("alike-twice.jsonl", ['{"text": "Good"}', '{"text": "Good", "text": "Good"}'], 2),
+        ("escaped-twice.jsonl", ['{"text": "Good", "t\\u0065xt": "Bad"}'], 1),
+        ("null-twice.jsonl", ['{"text": null, "text": "Bad"}'], 1),
+        ("last-comma.jsonl", ['{"text": "Good"}', '{"text": "Bad"} ,'], 2),
+        ("two-objects.jsonl", ['{"text": "Good"}{"text": "Bad"}'], 1),
+        ("first-comma.jsonl", ['{"text": "Good"}', ',{"text": "Bad"}'], 2),
+        ("inner-comma.jsonl", ['{"text": "Good",}'], 1),
         ("comma.jsonl", ['{"text": "Good"}', '{"text": "Good"},', '{"text": "Bad"}'], 2),
         ("cut.jsonl", ['{"text": "Good"}', '{"text": "Go'], 2),
         ("missing.jsonl", ['{"text": "Good"}', '{"review_id": "b"}'], 2),
