@@ -7,6 +7,7 @@ is dropped after its last request. Whatever is wrong with the newer one, the old
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -77,6 +78,13 @@ class Served:
     @property
     def generation(self) -> int:
         return self.champion.entry.generation
+
+    @functools.cached_property
+    def is_quick(self) -> bool:
+        """Whether a small text takes so little time that a thread for it is not worth it."""
+        from pipelines.models.prediction import scorer_of
+
+        return scorer_of(self.champion.model) is not None
 
     def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
         """Probability of positive per text, in [0, 1]."""

@@ -1,10 +1,11 @@
-"""Score texts in a few threads, so that the event loop goes on answering.
+"""Score texts without holding up the event loop, and together where they come together.
 
-One call with many texts costs a fraction of many calls with one text each, so small requests that
-wait at the same time are scored together, in one thread. A lone request is scored at once. Where
-the last call had several requests, the next one waits for as many again, but only
-`MOST_WAIT_SECONDS`. Large requests get calls of their own, in as many threads as there are cores.
-No text's answer depends on the others in a call (`pipelines.models.prediction`).
+One call with many texts costs a fraction of many calls with one text each. Small requests that came
+while the last call was running are scored in one call; none waits for others to come. Such a call
+takes a millisecond or less with the default kind of model, about as long as handing it to a thread
+and back would cost on busy cores, so it is done in the event loop. Small requests of other kinds of
+models get a thread, and large ones calls of their own, in as many threads as there are cores. No
+text's answer depends on the others in a call (`pipelines.models.prediction`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from pipelines.serving.served import Served
 Result = TypeVar("Result")
 Probabilities = NDArray[np.float64]
 
-MOST_WAIT_SECONDS = 0.001
-MOST_TEXTS, MOST_CHARACTERS = 64, 1 << 17  # of small requests in one call
-LARGE_TEXTS, LARGE_CHARACTERS = 16, 1 << 15  # a request with more is large
+MOST_TEXTS, MOST_CHARACTERS = 32, 1 << 14  # of small requests in one call; about ten reviews
+MOST_REQUESTS = 16  # that are waited for; those after them have a call of their own
+LARGE_TEXTS, LARGE_CHARACTERS = 16, 1 << 14  # a request with more is large
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class _Waiting:
 
 
 Batch = list[_Waiting]
+Answers = list[Probabilities | Exception]
 
 
 class Scorers:
@@ -64,9 +66,7 @@ class Scorers:
         self._small = ThreadPoolExecutor(1, thread_name_prefix="score-small")
         self._on_call = on_call
         self._queue: deque[_Waiting] = deque()
-        self._is_busy = False  # the thread for small requests
-        self._company = 1  # requests in its last call
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_busy = False  # a call with small requests is due, or runs in their thread
         self.waiting = 0
 
     async def score(self, served: Served, texts: list[str]) -> Probabilities:
@@ -94,21 +94,21 @@ class Scorers:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Score what waits, once as many have come as last time, or the time is up."""
-        if self._is_busy or not self._queue:
-            return
-        if len(self._queue) >= self._company:
-            self._score_queue(loop)
-        elif self._timer is None:
-            self._timer = loop.call_later(MOST_WAIT_SECONDS, self._score_queue, loop)
+        """Have what waits scored, as soon as the event loop brings nothing more to it."""
+        if self._queue and not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._score_queue, loop, 0)
 
-    def _score_queue(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _score_queue(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        if seen < len(self._queue) < MOST_REQUESTS:
+            loop.call_soon(self._score_queue, loop, len(self._queue))
+            return
         batch = self._next_batch()
-        self._company, self._is_busy = len(batch), True
-        self._submit(self._small, batch, loop)
+        if not batch[0].served.is_quick:
+            self._submit(self._small, batch, loop)
+            return
+        self._on_call(sum(len(one.texts) for one in batch))
+        self._end_small(batch, _answers(batch), loop)
 
     def _next_batch(self) -> Batch:
         """The requests that wait longest, of one champion and together not too much."""
@@ -134,30 +134,39 @@ class Scorers:
         pool: ThreadPoolExecutor,
         batch: Batch,
         loop: asyncio.AbstractEventLoop,
-        done: Future[list[Probabilities | Exception]],
+        done: Future[Answers],
     ) -> None:
-        for one, answer in zip(batch, done.result(), strict=True):
-            if one.answer.done():
-                continue  # nobody waits for it any more
-            if isinstance(answer, Exception):
-                one.answer.set_exception(answer)
-            else:
-                one.answer.set_result(answer)
         if pool is self._small:
-            self._is_busy = False
-            self._gather(loop)
+            self._end_small(batch, done.result(), loop)
+        else:
+            _hand_over(batch, done.result())
+
+    def _end_small(self, batch: Batch, answers: Answers, loop: asyncio.AbstractEventLoop) -> None:
+        _hand_over(batch, answers)
+        self._is_busy = False
+        self._gather(loop)
+
+
+def _hand_over(batch: Batch, answers: Answers) -> None:
+    for one, answer in zip(batch, answers, strict=True):
+        if one.answer.done():
+            continue  # nobody waits for it any more
+        if isinstance(answer, Exception):
+            one.answer.set_exception(answer)
+        else:
+            one.answer.set_result(answer)
 
 
 def _in_loop(
     loop: asyncio.AbstractEventLoop,
-    end: Callable[[Future[list[Probabilities | Exception]]], None],
-    done: Future[list[Probabilities | Exception]],
+    end: Callable[[Future[Answers]], None],
+    done: Future[Answers],
 ) -> None:
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(end, done)
 
 
-def _answers(batch: Batch) -> list[Probabilities | Exception]:
+def _answers(batch: Batch) -> Answers:
     """The answer to each request; if they cannot be scored together, each is scored alone."""
     try:
         together = batch[0].served.probabilities([text for one in batch for text in one.texts])

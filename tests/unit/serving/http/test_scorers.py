@@ -15,26 +15,31 @@ from pipelines.serving.http.scorers import Scorers
 class Lengths:
     """Stands for a champion: a text's probability is its length over 100."""
 
-    def __init__(self, *, waits_for=None):
+    def __init__(self, *, waits_for=None, is_quick=False):
         self.calls: list[list[str]] = []
-        self._waits_for = waits_for
+        self.threads: set[str] = set()
+        self.is_quick, self._waits_for = is_quick, waits_for
 
     def probabilities(self, texts):
         if self._waits_for is not None:
             self._waits_for.wait(60)
         self.calls.append(texts)
+        self.threads.add(threading.current_thread().name)
         if "bad" in texts:
             raise MemoryError
         return np.array([len(text) / 100 for text in texts])
 
 
 def scored(requests, *, gate=None, threads=1):
-    """Ask all at once; the first call waits until all others are asked."""
+    """Ask for the first alone, and for all others while it waits at the gate, if there is one."""
     calls = []
 
     async def run():
         pool = Scorers(threads, on_call=calls.append)
-        waiting = [asyncio.ensure_future(pool.score(*request)) for request in requests]
+        waiting = [asyncio.ensure_future(pool.score(*requests[0]))]
+        while gate is not None and not calls:
+            await asyncio.sleep(0)
+        waiting += [asyncio.ensure_future(pool.score(*request)) for request in requests[1:]]
         await asyncio.sleep(0)
         if gate is not None:
             gate.set()
@@ -93,24 +98,56 @@ def test_a_request_that_cannot_be_scored_spoils_no_other():
     assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
 
 
-def test_where_requests_come_together_the_next_ones_are_waited_for_but_not_for_long():
+def test_what_comes_at_the_same_time_is_scored_in_one_call_without_a_thread():
+    served = Lengths(is_quick=True)
+
+    answers, calls = scored([(served, ["a" * n]) for n in range(1, 6)])
+
+    assert [answer.tolist() for answer in answers] == [[0.01], [0.02], [0.03], [0.04], [0.05]]
+    assert calls == [5]
+    assert served.threads == {threading.main_thread().name}
+
+
+def test_a_request_that_cannot_be_scored_in_the_event_loop_spoils_no_other():
+    served = Lengths(is_quick=True)
+
+    answers, _ = scored([(served, ["a"]), (served, ["bad"]), (served, ["ccc"])])
+
+    assert isinstance(answers[1], MemoryError)
+    assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
+
+
+def test_no_more_than_a_few_requests_are_waited_for(monkeypatch):
+    monkeypatch.setattr(scorers, "MOST_REQUESTS", 3)
+    served = Lengths(is_quick=True)
     calls = []
-    served = Lengths()
 
     async def run():
         pool = Scorers(1, on_call=calls.append)
-        await asyncio.gather(*(pool.score(served, ["a"]) for _ in range(4)))
-        company = pool._company
-        late = await pool.score(served, ["alone"])
-        again = await pool.score(served, ["alone"])
+
+        async def come_one_by_one():
+            waiting = []
+            for _ in range(6):  # each brings the next one in the same round of the loop
+                waiting.append(asyncio.ensure_future(pool.score(served, ["a"])))
+                await asyncio.sleep(0)
+            await asyncio.gather(*waiting)
+
+        await come_one_by_one()
         pool.close()
-        return company, late.tolist(), again.tolist()
 
-    company, late, again = asyncio.run(run())
+    asyncio.run(run())
 
-    assert company == 3
-    assert (late, again) == ([0.05], [0.05])
-    assert calls == [1, 3, 1, 1]
+    assert sum(calls) == 6
+    assert max(calls) <= 4
+
+
+@pytest.mark.parametrize("texts", [["a"] * (scorers.LARGE_TEXTS + 1), ["a" * 20_000]])
+def test_a_large_request_never_runs_in_the_event_loop(texts):
+    served = Lengths(is_quick=True)
+
+    scored([(served, texts)])
+
+    assert threading.main_thread().name not in served.threads
 
 
 def test_a_large_request_holds_up_no_small_one():
