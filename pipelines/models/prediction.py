@@ -33,7 +33,9 @@ CHUNK_CHARACTERS = 1 << 16
 MAX_THREADS = 8
 
 
-def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
+def positive_probability(
+    model: Pipeline, inputs: Any, *, most_threads: int = MAX_THREADS
+) -> NDArray[np.float64]:
     """Probability of the positive class per review.
 
     Parameters
@@ -42,6 +44,8 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
         Fitted, with the classes 0 and 1.
     inputs : sequence of str, or Fingerprints
         The reviews; fingerprints only if the model reads those of a single view.
+    most_threads : int
+        Also bounded by the number of cores; of the default kind of model alone.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
     """
     scorer = scorer_of(model)
     if scorer is not None:
-        return scorer.positive_probability(inputs)
+        return scorer.positive_probability(inputs, most_threads)
     column = list(model.classes_).index(1)
     probabilities: NDArray[np.float64] = model.predict_proba(inputs)[:, column]
     return probabilities
@@ -116,16 +120,18 @@ class Scorer:
             mine is its for mine, its in zip(self.made_of, now, strict=True)
         )
 
-    def positive_probability(self, inputs: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
+    def positive_probability(
+        self, inputs: Sequence[str] | Fingerprints, most_threads: int
+    ) -> NDArray[np.float64]:
         """Probability of class 1 per review, in as many threads as there are cores."""
         model = self.model()
-        chunks = list(_chunks(inputs))
-        threads = min(len(chunks), len(os.sched_getaffinity(0)), MAX_THREADS)
+        parts = list(chunks(inputs))
+        threads = min(len(parts), len(os.sched_getaffinity(0)), most_threads)
         if threads < 2:
-            answers = [self._answer(model, chunk) for chunk in chunks]
+            answers = [self._answer(model, part) for part in parts]
         else:
             with ThreadPoolExecutor(threads) as pool:
-                answers = list(pool.map(partial(self._answer, model), chunks))
+                answers = list(pool.map(partial(self._answer, model), parts))
         return np.concatenate([np.empty(0), *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
@@ -176,7 +182,7 @@ def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:
+def chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:
     """Cut reviews into parts of about `CHUNK_CHARACTERS`, at least one review each."""
     if isinstance(inputs, Fingerprints):
         sizes = inputs.lengths

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from pipelines.models import prediction
 from pipelines.serving.http import scorers
 from pipelines.serving.http.scorers import Scorers
 
@@ -50,10 +51,14 @@ def scored(requests, *, gate=None, threads=1):
     return asyncio.run(run()), calls
 
 
+def values(answers):
+    return [answer.probabilities.tolist() for answer in answers]
+
+
 def test_a_lone_request_is_scored_at_once():
     (answer,), calls = scored([(Lengths(), ["four", "seven 7"])])
 
-    assert answer.tolist() == [0.04, 0.07]
+    assert answer.probabilities.tolist() == [0.04, 0.07]
     assert calls == [2]
 
 
@@ -63,7 +68,13 @@ def test_those_that_wait_are_scored_together_and_each_gets_its_own():
 
     answers, calls = scored([(served, ["a" * n]) for n in range(1, 6)], gate=gate)
 
-    assert [answer.tolist() for answer in answers] == [[0.01], [0.02], [0.03], [0.04], [0.05]]
+    assert values(answers) == [
+        [0.01],
+        [0.02],
+        [0.03],
+        [0.04],
+        [0.05],
+    ]
     assert calls == [1, 4]
 
 
@@ -95,7 +106,10 @@ def test_a_request_that_cannot_be_scored_spoils_no_other():
     answers, _ = scored([(served, ["a"]), (served, ["bad"]), (served, ["ccc"])], gate=gate)
 
     assert isinstance(answers[1], MemoryError)
-    assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
+    assert (answers[0].probabilities.tolist(), answers[2].probabilities.tolist()) == (
+        [0.01],
+        [0.03],
+    )
 
 
 def test_what_comes_at_the_same_time_is_scored_in_one_call_without_a_thread():
@@ -103,7 +117,13 @@ def test_what_comes_at_the_same_time_is_scored_in_one_call_without_a_thread():
 
     answers, calls = scored([(served, ["a" * n]) for n in range(1, 6)])
 
-    assert [answer.tolist() for answer in answers] == [[0.01], [0.02], [0.03], [0.04], [0.05]]
+    assert values(answers) == [
+        [0.01],
+        [0.02],
+        [0.03],
+        [0.04],
+        [0.05],
+    ]
     assert calls == [5]
     assert served.threads == {threading.main_thread().name}
 
@@ -114,7 +134,10 @@ def test_a_request_that_cannot_be_scored_in_the_event_loop_spoils_no_other():
     answers, _ = scored([(served, ["a"]), (served, ["bad"]), (served, ["ccc"])])
 
     assert isinstance(answers[1], MemoryError)
-    assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
+    assert (answers[0].probabilities.tolist(), answers[2].probabilities.tolist()) == (
+        [0.01],
+        [0.03],
+    )
 
 
 def test_no_more_than_a_few_requests_are_waited_for(monkeypatch):
@@ -141,6 +164,28 @@ def test_no_more_than_a_few_requests_are_waited_for(monkeypatch):
     assert max(calls) <= 4
 
 
+def test_a_large_request_is_scored_in_parts_and_answered_in_its_order(monkeypatch):
+    monkeypatch.setattr(prediction, "CHUNK_CHARACTERS", 200)
+    served = Lengths()
+    texts = ["a" * (number % 9 + 1) for number in range(200)]
+
+    (answer,), calls = scored([(served, texts)], threads=2)
+
+    assert answer.probabilities.tolist() == [len(text) / 100 for text in texts]
+    assert len(calls) > 3
+    assert sum(calls) == 200
+
+
+def test_the_processor_time_of_a_call_is_shared_by_its_requests(monkeypatch):
+    times = iter([10.0, 16.0])
+    monkeypatch.setattr(scorers.time, "thread_time", lambda: next(times))
+    served = Lengths(is_quick=True)
+
+    answers, _ = scored([(served, ["a"]), (served, ["b"]), (served, ["c"])])
+
+    assert [answer.cpu_seconds for answer in answers] == [2.0, 2.0, 2.0]
+
+
 @pytest.mark.parametrize("texts", [["a"] * (scorers.LARGE_TEXTS + 1), ["a" * 20_000]])
 def test_a_large_request_never_runs_in_the_event_loop(texts):
     served = Lengths(is_quick=True)
@@ -163,6 +208,6 @@ def test_a_large_request_holds_up_no_small_one():
         gate.set()
         answer = await large
         pool.close()
-        return was_waiting, len(small), len(answer)
+        return was_waiting, len(small.probabilities), len(answer.probabilities)
 
     assert asyncio.run(run()) == (True, 1, scorers.LARGE_TEXTS + 1)
