@@ -6,7 +6,6 @@ in the trigger's own arguments, so it goes on after a restart. A worker then act
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +13,6 @@ from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from pipelines.alerts.alert import Run
-from pipelines.core import config
 from pipelines.steps import bake
 
 
@@ -29,13 +27,11 @@ class BakeTrigger(BaseTrigger):
         return "baking.BakeTrigger", {"question": self.question}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        while True:
-            ruling = await bake.look(self.question)
+        async for ruling in bake.rulings(self.question):
             if ruling["is_final"]:
                 yield TriggerEvent(ruling)  # type: ignore[no-untyped-call]
                 return
             self.log.info("%s: %s", ruling["verdict"], "; ".join(ruling["reasons"]))
-            await asyncio.sleep(config.load().serving.bake.every_seconds)
 
 
 class Bake(BaseOperator):

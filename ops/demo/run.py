@@ -160,7 +160,6 @@ def _write_config(stack: LocalStack) -> None:
         "\n[serving]\npoll_seconds = 0.5\n"
         f'addresses = ["{stack.service_url}"]\n'
         "\n[serving.bake]\nevery_seconds = 0.5\nmin_requests = 20\n"
-        "max_p99_milliseconds = 60_000.0  # a whole Airflow shares the cores here\n"
     )
     stack.config.write_text(settings + serving, encoding="utf-8")
 

@@ -84,6 +84,7 @@ def _write_policies(folder: Path, *, as_json: bool) -> None:
         reviews=settings.store.reviews_bucket,
         models=settings.store.models_bucket,
         model=settings.model.name,
+        keeps_predictions=settings.serving.prediction_log.is_enabled,
     )
     files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in policies.items()}
     write_files(folder, files)

@@ -131,7 +131,13 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
 }
 
 
-def policies(*, reviews: str, models: str, model: str) -> dict[Role, dict[str, Any]]:
+PREDICTION_LOG = Grant("reviews", writes=("predictions/*",))
+"""What the role ``scoring`` needs, too, where answers are kept. It cannot read them back."""
+
+
+def policies(
+    *, reviews: str, models: str, model: str, keeps_predictions: bool = False
+) -> dict[Role, dict[str, Any]]:
     """The IAM policy of each role, for two buckets and one model.
 
     Parameters
@@ -140,6 +146,8 @@ def policies(*, reviews: str, models: str, model: str) -> dict[Role, dict[str, A
         Names of the buckets.
     model : str
         The model's folder in the models bucket.
+    keeps_predictions : bool
+        Whether scoring services write a prediction log.
 
     Raises
     ------
@@ -148,11 +156,12 @@ def policies(*, reviews: str, models: str, model: str) -> dict[Role, dict[str, A
     """
     _check_names(reviews, models, model)
     buckets = {"reviews": reviews, "models": models}
+    more = (PREDICTION_LOG,) if keeps_predictions else ()
     return {
         role: {
             "Version": "2012-10-17",
             "Statement": [
-                statement for grant in grants
+                statement for grant in (*grants, *(more if role == "scoring" else ()))
                 for statement in _statements(grant, buckets[grant.bucket], model)
             ],
         }

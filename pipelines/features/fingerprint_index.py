@@ -41,12 +41,15 @@ class FingerprintIndex:
         """Return each id's column, and whether it has one; otherwise the column is meaningless."""
         positions = self._first_in_slot.take((ids >> self._shift).astype(np.intp))
         entries = self._entries.take(positions)
-        unsettled = np.flatnonzero(entries < ids)
+        unsettled = (entries < ids).nonzero()[0]
+        wanted, following = ids.take(unsettled), positions.take(unsettled)
         while len(unsettled):
-            following = positions.take(unsettled) + 1
-            positions[unsettled] = following
-            entries[unsettled] = candidates = self._entries.take(following)
-            unsettled = unsettled[candidates < ids.take(unsettled)]
+            following += 1
+            found = self._entries.take(following)
+            positions[unsettled], entries[unsettled] = following, found
+            short = (found < wanted).nonzero()[0]
+            unsettled, wanted = unsettled.take(short), wanted.take(short)
+            following = following.take(short)
         return self._columns.take(positions), entries == ids
 
 

@@ -215,7 +215,7 @@ def _sort_keys(tokens: Tokens, view: View) -> NDArray[np.uint64]:
         own |= np.uint64(1)
         own ^= late[: len(hashes)] + 4 * span < 0
         own |= first_rows
-        keys.append(own[first_rows == rows[span:]] if span else own)
+        keys.append(own.compress(first_rows == rows[span:]) if span else own)
     return np.concatenate(keys)
 
 
@@ -225,10 +225,10 @@ def _distinct(keys: NDArray[np.uint64], review_count: int, view: View) -> Finger
     unmarked = keys >> np.uint64(1)
     is_last = np.ones(len(keys), np.bool_)
     np.not_equal(unmarked[1:], unmarked[:-1], out=is_last[:-1])
-    keys = keys[is_last]
+    keys = keys.take(is_last.nonzero()[0])
     edges = np.arange(review_count + 1, dtype=np.uint64) << np.uint64(view.bits + 1)
-    lengths = np.diff(np.searchsorted(keys, edges))
+    before = keys.searchsorted(edges)
     is_late = (keys & np.uint64(1)).astype(np.bool_)
     keys >>= np.uint64(1)
     keys &= np.uint64((1 << view.bits) - 1)
-    return Fingerprints(keys, is_late, lengths, view)
+    return Fingerprints(keys, is_late, before[1:] - before[:-1], view)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.features.views import mix
+from pipelines.features.views import mixed
 
 MAX_REVIEW_BYTES = 1 << 18
 """Bytes of UTF-8 that are read of a review: 256 KiB."""
@@ -23,13 +23,12 @@ _BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: li
 _BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
 
 
-def _byte_kinds() -> NDArray[np.uint8]:
-    kinds = np.full(256, _SEPARATOR, np.uint8)
-    kinds[128:] = _WORD
-    kinds[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
-    kinds[list(_MARKS)] = _MARK
-    kinds[ord("'")] = _APOSTROPHE
-    return kinds
+def _byte_kind(byte: int) -> int:
+    if byte >= 128 or chr(byte).isalnum() or byte == ord("_"):
+        return _WORD
+    if byte in _MARKS:
+        return _MARK
+    return _APOSTROPHE if byte == ord("'") else _SEPARATOR
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
@@ -39,8 +38,9 @@ def _powers(base: int) -> NDArray[np.uint64]:
     return np.cumprod(factors)
 
 
-_KINDS = _byte_kinds()
-_VALUES = np.frombuffer(bytes(range(256)).lower(), np.uint8).astype(np.uint64) + np.uint64(1)
+# Tables for `bytes.translate`, which reads a byte several times as fast as an array of indices.
+_KINDS = bytes(map(_byte_kind, range(256)))
+_VALUES = bytes((byte + 1) % 256 for byte in bytes(range(256)).lower())  # 255 is in no UTF-8
 _POWERS = _powers(_BASE)
 _INVERSE_POWERS = _powers(pow(_BASE, -1, 2**64))
 
@@ -51,7 +51,7 @@ class Tokens:
 
     Attributes
     ----------
-    block : ndarray of uint8
+    block : bytes
         The bytes of the reviews.
     starts, ends : ndarray of intp, shape (n_tokens,)
         Position of each token's first and last byte.
@@ -61,7 +61,7 @@ class Tokens:
         Prefix sums of the polynomial that hashes a token.
     """
 
-    block: NDArray[np.uint8]
+    block: bytes
     starts: NDArray[np.intp]
     ends: NDArray[np.intp]
     counts: NDArray[np.intp]
@@ -71,19 +71,23 @@ class Tokens:
     def of(cls, reviews: list[bytes]) -> Tokens:
         """Return the tokens of reviews from `blocks`."""
         # Separators around every review: no token, and no look at a neighbour, crosses an edge.
-        block = np.frombuffer(b"\n".join([b"", *reviews, b""]), np.uint8)
+        block = b"\n".join([b"", *reviews, b""])
         starts, ends = _token_bounds(block)
-        review_ends = np.cumsum([len(review) + 1 for review in reviews])
-        counts = np.diff(np.searchsorted(starts, review_ends, side="right"), prepend=0)
-        sums = _VALUES[block]
-        sums *= _POWERS[: len(block)]
-        np.cumsum(sums, out=sums)
+        edges = np.cumsum([0, *(len(review) + 1 for review in reviews)])
+        before = starts.searchsorted(edges, side="right")
+        counts = before[1:] - before[:-1]
+        values = np.frombuffer(block.translate(_VALUES), np.uint8)
+        sums = np.multiply(values, _POWERS[: len(block)])
+        sums.cumsum(out=sums)
         return cls(block, starts, ends, counts, sums)
 
     def hashes(self, prefix_bytes: int = 0) -> NDArray[np.uint64]:
         """Hash each token, or its first bytes: a difference of two sums, moved to power zero."""
         ends = self.read_to(prefix_bytes)
-        return mix((self.sums[ends] - self.sums[self.starts - 1]) * _INVERSE_POWERS[self.starts])
+        hashes = self.sums.take(ends)
+        hashes -= self.sums.take(self.starts - 1)
+        hashes *= _INVERSE_POWERS.take(self.starts)
+        return mixed(hashes)
 
     def read_to(self, prefix_bytes: int) -> NDArray[np.intp]:
         """Position of the last byte that is read of each token; 0 reads all of it."""
@@ -117,14 +121,14 @@ def _encode(text: str, row: int) -> bytes:
     return _BREAK.sub(b" ", review) if b"<" in review else review
 
 
-def _token_bounds(block: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _token_bounds(block: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the position of each token's first and last byte."""
-    kinds = _KINDS[block]
+    kinds = np.frombuffer(block.translate(_KINDS), np.uint8)
     is_word = kinds == _WORD
-    apostrophes = np.flatnonzero(kinds == _APOSTROPHE)
+    (apostrophes,) = (kinds == _APOSTROPHE).nonzero()
     is_word[apostrophes] = is_word[apostrophes - 1] & is_word[apostrophes + 1]
     is_first = kinds == _MARK
     is_last = is_first.copy()
     is_first[1:] |= is_word[1:] & ~is_word[:-1]
     is_last[:-1] |= is_word[:-1] & ~is_word[1:]
-    return np.flatnonzero(is_first), np.flatnonzero(is_last)
+    return is_first.nonzero()[0], is_last.nonzero()[0]

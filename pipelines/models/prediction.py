@@ -27,13 +27,15 @@ from pipelines.features.fingerprints import Fingerprints, view_parts
 from pipelines.models.blend import joined_by, members_of
 from pipelines.models.nbsvm import NaiveBayesSvm, scaled
 
-CHUNK_CHARACTERS = 1 << 18
-"""Size of one thread's chunk: about 200 reviews, whose fingerprints fit into its cache."""
+CHUNK_CHARACTERS = 1 << 16
+"""Size of one thread's chunk: about 50 reviews, whose fingerprints fit into its cache."""
 
 MAX_THREADS = 8
 
 
-def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
+def positive_probability(
+    model: Pipeline, inputs: Any, *, most_threads: int = MAX_THREADS
+) -> NDArray[np.float64]:
     """Probability of the positive class per review.
 
     Parameters
@@ -42,6 +44,8 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
         Fitted, with the classes 0 and 1.
     inputs : sequence of str, or Fingerprints
         The reviews; fingerprints only if the model reads those of a single view.
+    most_threads : int
+        Also bounded by the number of cores; of the default kind of model alone.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
     """
     scorer = scorer_of(model)
     if scorer is not None:
-        return scorer.positive_probability(inputs)
+        return scorer.positive_probability(inputs, most_threads)
     column = list(model.classes_).index(1)
     probabilities: NDArray[np.float64] = model.predict_proba(inputs)[:, column]
     return probabilities
@@ -58,25 +62,32 @@ def positive_probability(model: Pipeline, inputs: Any) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """What a known n-gram of value 1 adds to a review's sum, and to its squared length."""
+    """What an n-gram of value 1 adds to a review's sum, and to its squared length.
+
+    One per column, and 0 for those that are not known.
+    """
 
     weights: NDArray[np.float64]
     squares: NDArray[np.float64]
 
     @classmethod
     def of(cls, svm: NaiveBayesSvm) -> _Sums:
-        ratio = svm.ratio_.astype(np.float64)
-        return cls(ratio * svm.coef_, ratio * ratio)
+        ratio = np.append(svm.ratio_, 0).astype(np.float64)
+        return cls(ratio * np.append(svm.coef_, 0), ratio * ratio)
 
     def margins(self, member: Pipeline, reviews: Fingerprints) -> NDArray[np.float64]:
         """The margin of each review, as `NaiveBayesSvm.margins`."""
-        marks = member[0].marks(reviews)
-        values = marks.values(member[0].late_weight)
-        rows = np.repeat(np.arange(len(reviews)), np.diff(marks.bounds))
-        sums = _sums(rows, self.weights[marks.columns] * values, len(reviews))
-        squares = self.squares[marks.columns] * (values * values)
+        reader, svm = member[0], member[-1]
+        columns, is_known = reader.find(reviews.ids)
+        columns[(~is_known).nonzero()[0]] = len(self.weights) - 1
+        weights, squares = self.weights.take(columns), self.squares.take(columns)
+        is_late, value = reviews.is_late.nonzero()[0], np.float32(reader.late_weight)
+        weights[is_late] *= value
+        squares[is_late] *= value * value
+        rows = np.repeat(np.arange(len(reviews)), reviews.lengths)
+        sums = _sums(rows, weights, len(reviews))
         squared_lengths = _sums(rows, squares, len(reviews))
-        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + member[-1].intercept_
+        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + svm.intercept_
         return margins
 
 
@@ -109,16 +120,18 @@ class Scorer:
             mine is its for mine, its in zip(self.made_of, now, strict=True)
         )
 
-    def positive_probability(self, inputs: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
+    def positive_probability(
+        self, inputs: Sequence[str] | Fingerprints, most_threads: int
+    ) -> NDArray[np.float64]:
         """Probability of class 1 per review, in as many threads as there are cores."""
         model = self.model()
-        chunks = list(_chunks(inputs))
-        threads = min(len(chunks), len(os.sched_getaffinity(0)), MAX_THREADS)
+        parts = list(chunks(inputs))
+        threads = min(len(parts), len(os.sched_getaffinity(0)), most_threads)
         if threads < 2:
-            answers = [self._answer(model, chunk) for chunk in chunks]
+            answers = [self._answer(model, part) for part in parts]
         else:
             with ThreadPoolExecutor(threads) as pool:
-                answers = list(pool.map(partial(self._answer, model), chunks))
+                answers = list(pool.map(partial(self._answer, model), parts))
         return np.concatenate([np.empty(0), *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
@@ -135,15 +148,15 @@ _SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionar
 
 def scorer_of(model: Pipeline) -> Scorer | None:
     """Return the model's fused steps, built once; None if its steps cannot be fused."""
-    members = members_of(model)
-    if not members:
+    scorer = _SCORERS.get(model)
+    if scorer is not None and scorer.is_current(model):
+        return scorer
+    if not members_of(model):
         return None
     check_is_fitted(model[-1])
     if list(model.classes_) != [0, 1]:
         return None
-    scorer = _SCORERS.get(model)
-    if scorer is None or not scorer.is_current(model):
-        scorer = _SCORERS[model] = Scorer.of(model)
+    scorer = _SCORERS[model] = Scorer.of(model)
     return scorer
 
 
@@ -152,7 +165,7 @@ def _views(members: list[Pipeline], chunk: Sequence[str] | Fingerprints) -> list
     if isinstance(chunk, Fingerprints):
         return [member[0].read(chunk) for member in members]
     parts = zip(*view_parts(chunk, [member[0].view for member in members]), strict=True)
-    return [Fingerprints.concat(own) for own in parts]
+    return [own[0] if len(own) == 1 else Fingerprints.concat(own) for own in parts]
 
 
 def _sums(
@@ -169,12 +182,15 @@ def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:
+def chunks(inputs: Sequence[str] | Fingerprints) -> Iterator[Sequence[str] | Fingerprints]:
     """Cut reviews into parts of about `CHUNK_CHARACTERS`, at least one review each."""
     if isinstance(inputs, Fingerprints):
         sizes = inputs.lengths
     else:
         sizes = np.fromiter((len(text) for text in inputs), np.int64, len(inputs))
+    if len(sizes) == 1:
+        yield inputs
+        return
     parts = np.cumsum(sizes) // CHUNK_CHARACTERS
     starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
     for start, stop in pairwise([*starts, len(inputs)]):

@@ -1,7 +1,8 @@
 """Does every service answer with the new champion, and as it answered at the gate? Three verdicts.
 
-FAIL needs evidence: a service refused the champion, answers otherwise than the gate recorded, or
-fails or delays its requests. PASS needs all of these looked at, in every service. Everything else,
+FAIL needs evidence: a service refused the champion, answers otherwise than the gate recorded, fails
+its requests, or needs much processor time for them. How long a client waits is no evidence: that
+may be due to a busy machine. PASS needs all of these looked at, in every service. Everything else,
 such as a service that cannot be reached or a number that is missing, is INCONCLUSIVE: it is looked
 at again, and in the end a person decides. Where requests are few, the golden answers are enough.
 """
@@ -61,8 +62,9 @@ class Observation:
         Why it refused the new champion; empty if it did not.
     golden_difference : float or None
         Largest difference of its golden answers from the gate's.
-    p99_milliseconds : float or None
-        None also while nobody has asked it anything.
+    cpu_p99_milliseconds : float or None
+        Processor time in which 99 of 100 requests were scored; None also while nobody has asked it
+        anything.
     """
 
     address: str
@@ -72,7 +74,7 @@ class Observation:
     golden_difference: float | None = None
     requests: int | None = None
     errors: int | None = None
-    p99_milliseconds: float | None = None
+    cpu_p99_milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ def _evidence(one: Observation, generation: int, policy: BakeSettings) -> Iterat
             f"{one.address} failed {one.errors:,} of {one.requests:,} requests; at most "
             f"{policy.max_error_share:.1%} may fail"
         )
-    if one.p99_milliseconds is not None and one.p99_milliseconds > policy.max_p99_milliseconds:
+    spent = one.cpu_p99_milliseconds
+    if spent is not None and spent > policy.max_cpu_milliseconds:
         yield (
-            f"{one.address} answers 99 of 100 requests within {one.p99_milliseconds:.0f} ms; at "
-            f"most {policy.max_p99_milliseconds:.0f} ms are allowed"
+            f"{one.address} scores 99 of 100 requests in {spent:.0f} ms of processor time each; at "
+            f"most {policy.max_cpu_milliseconds:.0f} ms are allowed"
         )
 
 
@@ -152,8 +155,8 @@ def _doubts_about_answers(
         yield f"{one.address} does not say how many requests it answered and failed"
         return
     is_enough = (one.requests or 0) >= policy.min_requests
-    if is_enough and one.p99_milliseconds is None:
-        yield f"{one.address} does not say how long its answers took"
+    if is_enough and one.cpu_p99_milliseconds is None:
+        yield f"{one.address} does not say what processor time its answers took"
     elif not is_enough and one.errors:
         yield f"{one.address} failed {one.errors} of only {one.requests} requests"
     elif not is_enough and (policy.needs_requests or waited_seconds < policy.min_seconds):
@@ -171,29 +174,45 @@ def _asked(one: Observation) -> str:
 # ── Asking ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def look(
-    client: httpx.AsyncClient, question: Question, golden_texts: Sequence[str]
-) -> list[Observation]:
-    """Ask every service at once how it is, and those with the new champion the golden set."""
-    asked = (_observe(client, address, question, golden_texts) for address in question.addresses)
-    return list(await asyncio.gather(*asked))
+class Looks:
+    """The looks of one bake, which ask each service the golden set once after each of its swaps.
 
+    What they remember may be lost: a look then asks again.
+    """
 
-async def _observe(
-    client: httpx.AsyncClient, address: str, question: Question, golden_texts: Sequence[str]
-) -> Observation:
-    try:
-        reply = await client.get(f"{address}/status")
-        reply.raise_for_status()
-        facts = reply.json()
-        generation = _whole(_part(facts, "champion", "generation"))
-        difference = None
-        if generation == question.generation and question.expected:
-            difference = await _golden_difference(client, address, question, golden_texts)
-        return _observation(address, facts, question.generation, difference)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        why = plain(f"{type(error).__name__}: {error}", most=_MOST_CHARS)
-        return Observation(address, trouble=why)
+    def __init__(self, question: Question, golden_texts: Sequence[str]) -> None:
+        self._question, self._texts = question, golden_texts
+        self._differences: dict[tuple[str, str], float] = {}
+
+    async def look(self, client: httpx.AsyncClient) -> list[Observation]:
+        """Ask every service at once how it is, and those with the new champion the golden set."""
+        asked = (self._observe(client, address) for address in self._question.addresses)
+        return list(await asyncio.gather(*asked))
+
+    async def _observe(self, client: httpx.AsyncClient, address: str) -> Observation:
+        question = self._question
+        try:
+            reply = await client.get(f"{address}/status")
+            reply.raise_for_status()
+            facts = reply.json()
+            difference = None
+            if _whole(_part(facts, "champion", "generation")) == question.generation:
+                swap = address, str(_part(facts, "champion", "answers_since"))
+                difference = await self._difference(client, swap)
+            return _observation(address, facts, question.generation, difference)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            why = plain(f"{type(error).__name__}: {error}", most=_MOST_CHARS)
+            return Observation(address, trouble=why)
+
+    async def _difference(self, client: httpx.AsyncClient, swap: tuple[str, str]) -> float | None:
+        if not self._question.expected:
+            return None
+        if swap in self._differences:
+            return self._differences[swap]
+        difference = await _golden_difference(client, swap[0], self._question, self._texts)
+        if difference is not None:
+            self._differences[swap] = difference
+        return difference
 
 
 def _observation(
@@ -201,7 +220,7 @@ def _observation(
 ) -> Observation:
     """What a status says; anything of another type than it should be counts as not said."""
     refused = _part(facts, "refused", "generation") == generation
-    p99 = _part(facts, "traffic", "p99_milliseconds")
+    spent = _part(facts, "traffic", "cpu_p99_milliseconds")
     return Observation(
         address,
         generation=_whole(_part(facts, "champion", "generation")),
@@ -209,7 +228,9 @@ def _observation(
         golden_difference=difference,
         requests=_whole(_part(facts, "traffic", "requests")),
         errors=_whole(_part(facts, "traffic", "errors")),
-        p99_milliseconds=p99 if isinstance(p99, float | int) and math.isfinite(p99) else None,
+        cpu_p99_milliseconds=(
+            spent if isinstance(spent, float | int) and math.isfinite(spent) else None
+        ),
     )
 
 

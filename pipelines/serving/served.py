@@ -7,6 +7,7 @@ is dropped after its last request. Whatever is wrong with the newer one, the old
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -37,6 +38,7 @@ class Traffic:
     requests: int = 0
     errors: int = 0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))  # seconds
+    cpu_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
 
     def count(self, seconds: float, *, is_error: bool) -> None:
         self.requests += 1
@@ -46,6 +48,14 @@ class Traffic:
     def p99_milliseconds(self) -> float | None:
         """Of the last requests; None before the first one."""
         return float(np.percentile(list(self.latencies), 99)) * 1000 if self.latencies else None
+
+    def cpu_p99_milliseconds(self) -> float | None:
+        """Processor time of the model for the last requests; None before the first request.
+
+        Unlike the latency it hardly depends on what else the machine does.
+        """
+        spent = self.cpu_seconds or ([0.0] if self.requests else [])
+        return float(np.percentile(list(spent), 99)) * 1000 if spent else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +88,18 @@ class Served:
     def generation(self) -> int:
         return self.champion.entry.generation
 
+    @functools.cached_property
+    def is_quick(self) -> bool:
+        """Whether a small text takes so little time that a thread for it is not worth it."""
+        from pipelines.models.prediction import scorer_of
+
+        return scorer_of(self.champion.model) is not None
+
     def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
-        """Probability of positive per text, in [0, 1]."""
+        """Probability of positive per text, in [0, 1], computed in this thread."""
         from pipelines.models.prediction import positive_probability
 
-        return positive_probability(self.champion.model, texts)
+        return positive_probability(self.champion.model, texts, most_threads=1)
 
 
 @dataclass(frozen=True)

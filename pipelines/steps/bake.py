@@ -1,13 +1,14 @@
 """The step of `sentiment_retrain` that asks the services about a new champion.
 
-Waiting is Airflow's part (``plugins/baking.py``): `begin` says what to ask, `look` asks once, and
-`end` acts on the verdict.
+Where to wait is Airflow's part (``plugins/baking.py``): `begin` says what to ask, `rulings` asks
+until there is a verdict, and `end` acts on it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypedDict
 
 from pipelines.alerts.alert import Run
@@ -62,8 +63,11 @@ def begin(entry_uri: str | None) -> str | None:
     ).model_dump_json()
 
 
-async def look(question: str) -> Ruling:
-    """Ask all services once, and judge what they show. Needs no store."""
+async def rulings(question: str) -> AsyncIterator[Ruling]:
+    """Ask all services again and again; the last ruling is final.
+
+    Needs no store. Settings and golden set are read once.
+    """
     import asyncio
 
     import httpx
@@ -75,15 +79,21 @@ async def look(question: str) -> Ruling:
     settings = await asyncio.to_thread(config.load)
     policy = settings.serving.bake
     golden = await asyncio.to_thread(load_golden, settings.evaluation.golden_file)
+    looks = bake.Looks(asked, golden.texts)
     async with httpx.AsyncClient(timeout=policy.timeout_seconds, trust_env=False) as client:
-        seen = await bake.look(client, asked, golden.texts)
-    judgement = bake.judge(seen, asked.generation, max(0.0, time.time() - asked.began), policy)
-    return Ruling(
-        question=question,
-        verdict=judgement.verdict,
-        reasons=list(judgement.reasons),
-        is_final=judgement.is_final,
-    )
+        while True:
+            seen = await looks.look(client)
+            waited_seconds = max(0.0, time.time() - asked.began)
+            judgement = bake.judge(seen, asked.generation, waited_seconds, policy)
+            yield Ruling(
+                question=question,
+                verdict=judgement.verdict,
+                reasons=list(judgement.reasons),
+                is_final=judgement.is_final,
+            )
+            if judgement.is_final:
+                return
+            await asyncio.sleep(policy.every_seconds)
 
 
 def end(ruling: Ruling, run: Run) -> None:

@@ -122,7 +122,7 @@ class BakeSettings(Section):
     min_requests: int = Field(ge=1)
     needs_requests: bool
     max_error_share: float = Share
-    max_p99_milliseconds: float = Field(gt=0)
+    max_cpu_milliseconds: float = Field(gt=0)
 
 
 class PredictionLogSettings(Section):

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.serving.http import explaining, open_inference, v1
 from pipelines.serving.http.service import Service
@@ -50,7 +51,25 @@ def make_app(service: Service) -> FastAPI:
         """Counters for Prometheus."""
         return Response(service.metrics.page(), media_type="text/plain; version=0.0.4")
 
+    app.add_middleware(_Direct, path="/v1/score", handler=v1.score_handler(service))
     return app
+
+
+class _Direct:
+    """Takes the requests that come most past the framework's routing, which costs a tenth of one.
+
+    The route itself stays, for its description.
+    """
+
+    def __init__(self, app: ASGIApp, *, path: str, handler: v1.Handler) -> None:
+        self._app, self._path, self._handler = app, path, handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", self._path):
+            await self._app(scope, receive, send)
+            return
+        response = await self._handler(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 def _watch(service: Service, stopped: threading.Event) -> None:

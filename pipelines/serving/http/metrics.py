@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -49,12 +50,17 @@ class ServiceMetrics:
             buckets=_TEXTS, registry=self.registry,
         )  # fmt: skip
         self.registry.register(_Seen(champions, gauges, counters))
+        self._of = functools.cache(self._labelled)  # routes and statuses are few
 
     def count(self, route: str, status: int, seconds: float, texts: int) -> None:
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        requests, took = self._of(route, status)
+        requests.inc()
+        took.observe(seconds)
         if texts:
             self._request_texts.observe(texts)
+
+    def _labelled(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self._requests.labels(route, str(status)), self._seconds.labels(route)
 
     def count_call(self, texts: int) -> None:
         self._call_texts.observe(texts)

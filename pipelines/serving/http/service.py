@@ -148,8 +148,9 @@ class Service:
     ) -> NDArray[np.float64]:
         """Probability of positive per text, by the champion of this request."""
         check_texts(texts, self.settings)
-        probabilities = await self.scorers.score(asked.served, texts)
+        probabilities, cpu_seconds = await self.scorers.score(asked.served, texts)
         if BAKE_HEADER not in asked.request.headers:
+            asked.served.traffic.cpu_seconds.append(cpu_seconds)
             self._pass_on(asked, texts, probabilities, row_ids)
         return probabilities
 
@@ -209,6 +210,7 @@ class Service:
                 "requests": served.traffic.requests,
                 "errors": served.traffic.errors,
                 "p99_milliseconds": served.traffic.p99_milliseconds(),
+                "cpu_p99_milliseconds": served.traffic.cpu_p99_milliseconds(),
             },
             "log": {
                 "seconds_since_look": None if age is None else round(age, 1),

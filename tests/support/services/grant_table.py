@@ -24,6 +24,7 @@ REPORT = f"reviews/reports/{SHA}/{'a' * 16}/validation.json"
 TIDIED = f"reviews/housekeeping/{SHA}.json"
 WINDOW = f"reviews/monitoring/sentiment/windows/2026-01/2026-01-05-{'a' * 16}.json"
 TRIGGER = f"reviews/monitoring/sentiment/triggers/2026-01/2026-01-05-{'a' * 16}.json"
+PREDICTIONS = f"reviews/predictions/date=2026-01-05/{SHA}.parquet"
 ROLLUP_OF_LOG = f"models/sentiment/rollups/log-{'f' * 16}/{SHA}.rollup"
 PLAN = f"models/sentiment/plans/{VERSION}.json"
 MANIFEST = f"models/sentiment/versions/{VERSION}/manifest.json"
@@ -38,7 +39,7 @@ ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
     ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE, REPORT, TIDIED,
-    WINDOW, TRIGGER,
+    WINDOW, TRIGGER, PREDICTIONS,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS, REPORT}
 WATCHED = {WINDOW, TRIGGER}

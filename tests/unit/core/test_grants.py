@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core.errors import ConfigError
 from pipelines.core.grants import ROLES, as_file, policies, profile
+from pipelines.core.keys import prediction_key
 from pipelines.core.store.stores import open_stores
-from tests.support.services.grant_table import ALL, DELETE, LIST, MAY, READ, WRITE
+from tests.support.services.grant_table import ALL, DELETE, LIST, MAY, PREDICTIONS, READ, WRITE
 from tests.support.services.iam import allows
 from tests.support.settings_file import write_settings
 
@@ -81,6 +82,33 @@ def test_the_policies_name_the_configured_buckets_and_model(tmp_path, monkeypatc
     assert written == policies(reviews="my-reviews", models="my-models", model="tone")
     assert allows(written["upstream"], WRITE, "my-reviews", "landing/web/2026-01-05/r.csv")
     assert not allows(written["scoring"], READ, "my-models", "sentiment/log/00000001.json")
+
+
+def test_only_where_answers_are_kept_a_scoring_service_may_write_them_and_nothing_else(
+    tmp_path, monkeypatch
+):
+    keeps = write_settings(
+        tmp_path / "keeps.toml", {"serving": {"prediction_log": {"is_enabled": True}}}
+    )
+    monkeypatch.setenv("LOOP_CONFIG", str(keeps))
+
+    files = json.loads(write_policies(tmp_path / "policies", "--json").stdout)
+
+    written = {role: json.loads(Path(file).read_text()) for role, file in files.items()}
+    key = prediction_key("2026-01-05", "e" * 64)
+    assert allows(written["scoring"], WRITE, "reviews", key)
+    changed = {
+        (action, one)
+        for action in (READ, WRITE, DELETE)
+        for one in ALL
+        if allows(written["scoring"], action, *one.split("/", 1))
+        != allows(made()["scoring"], action, *one.split("/", 1))
+    }
+    assert changed == {(WRITE, PREDICTIONS)}
+    assert not allows(written["scoring"], LIST, "reviews")
+    assert {role: policy for role, policy in written.items() if policy != made()[role]}.keys() == {
+        "scoring"
+    }
 
 
 def test_writing_policies_needs_no_store_and_no_credentials_and_can_be_repeated(

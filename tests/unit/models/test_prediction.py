@@ -43,7 +43,7 @@ def test_every_review_is_in_one_chunk_and_in_order(monkeypatch, chunk_characters
     monkeypatch.setattr(prediction, "CHUNK_CHARACTERS", chunk_characters)
     texts = ["", "a" * 20, "b" * 20, "", "c" * 500, "d", ""]
 
-    chunks = list(prediction._chunks(texts))
+    chunks = list(prediction.chunks(texts))
 
     assert [text for chunk in chunks for text in chunk] == texts
     assert all(chunks)

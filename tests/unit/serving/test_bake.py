@@ -6,12 +6,13 @@ import asyncio
 import json
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from pipelines.core import config
-from pipelines.serving.bake import Observation, Question, judge, look
+from pipelines.serving.bake import GOLDEN_BATCH, Looks, Observation, Question, judge
 from pipelines.serving.http.app import make_app
 from tests.support.made.served_builders import (
     MadeUpSource,
@@ -23,12 +24,12 @@ from tests.support.made.served_builders import (
 
 POLICY = config.load().serving.bake.model_copy(
     update={"deadline_seconds": 120, "min_seconds": 60, "max_seconds": 600, "min_requests": 100,
-            "max_error_share": 0.01, "max_p99_milliseconds": 500}
+            "max_error_share": 0.01, "max_cpu_milliseconds": 500}
 )  # fmt: skip
 GOOD = Observation("http://a", generation=7, golden_difference=0.0, requests=100, errors=1,
-                   p99_milliseconds=20.0)  # fmt: skip
+                   cpu_p99_milliseconds=20.0)  # fmt: skip
 QUIET = replace(GOOD, requests=3, errors=0)
-NOT_ASKED = replace(GOOD, requests=0, errors=0, p99_milliseconds=None)
+NOT_ASKED = replace(GOOD, requests=0, errors=0, cpu_p99_milliseconds=None)
 GONE = Observation("http://a", trouble="ConnectError")
 
 TABLE = {
@@ -47,12 +48,12 @@ TABLE = {
     "no probability": ([replace(GOOD, golden_difference=math.inf)], 0, "FAIL", True),
     "not a number": ([replace(GOOD, golden_difference=math.nan)], 0, "FAIL", True),
     "errors": ([replace(GOOD, errors=2)], 0, "FAIL", True),
-    "slow": ([replace(GOOD, p99_milliseconds=501.0)], 0, "FAIL", True),
+    "slow": ([replace(GOOD, cpu_p99_milliseconds=501.0)], 0, "FAIL", True),
     "one of two refused": ([GOOD, replace(GOOD, refused="sha256")], 0, "FAIL", True),
     "refused, the other is gone": ([GONE, replace(GOOD, refused="x")], 0, "FAIL", True),
     # no evidence yet: too few requests to blame the champion
     "three errors of three": ([replace(QUIET, errors=3)], 0, "INCONCLUSIVE", False),
-    "slow once": ([replace(QUIET, p99_milliseconds=9e9)], 0, "INCONCLUSIVE", False),
+    "slow once": ([replace(QUIET, cpu_p99_milliseconds=9e9)], 0, "INCONCLUSIVE", False),
     # missing or erroring
     "unreachable": ([GONE], 0, "INCONCLUSIVE", False),
     "unreachable at the deadline": ([GONE], 120, "INCONCLUSIVE", True),
@@ -65,7 +66,7 @@ TABLE = {
                                      "INCONCLUSIVE", True),
     "no count of requests": ([replace(GOOD, requests=None)], 599, "INCONCLUSIVE", False),
     "no count of errors": ([replace(GOOD, errors=None)], 599, "INCONCLUSIVE", False),
-    "no latency": ([replace(GOOD, p99_milliseconds=None)], 599, "INCONCLUSIVE", False),
+    "no processor time": ([replace(GOOD, cpu_p99_milliseconds=None)], 599, "INCONCLUSIVE", False),
     "no metric at the end": ([replace(GOOD, requests=None)], 600, "INCONCLUSIVE", True),
     "nobody": ([], 0, "INCONCLUSIVE", False),
 }  # fmt: skip
@@ -109,7 +110,7 @@ def a_question(generation=1, number=1, **changes):
 def observed(transport, question):
     async def ask():
         async with httpx.AsyncClient(transport=transport) as client:
-            return await look(client, question, golden_set().texts)
+            return await Looks(question, golden_set().texts).look(client)
 
     (one,) = asyncio.run(ask())
     return one
@@ -133,6 +134,44 @@ def test_a_service_that_answers_otherwise_is_seen():
     assert observed(transport, a_question(number=2, expected=(0.5,))).golden_difference == math.inf
 
 
+def test_each_service_is_asked_the_golden_set_once_after_each_of_its_swaps():
+    service = a_service()
+    app, asked = make_app(service), []
+
+    async def counted(scope, receive, send):
+        asked.append(scope["path"])
+        await app(scope, receive, send)
+
+    async def look_often():
+        looks = Looks(a_question(), golden_set().texts)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(counted)) as client:
+            seen = [(await looks.look(client))[0] for _ in range(3)]
+            first = asked.count("/v1/score")
+            again = replace(service.champions.current, began=datetime(2026, 1, 1, tzinfo=UTC))
+            service.champions.current = again  # as after a restart of the service
+            return [*seen, *(await looks.look(client))], first
+
+    seen, first = asyncio.run(look_often())
+
+    assert [one.golden_difference for one in seen] == [0.0] * 4
+    assert asked.count("/status") == 4
+    assert asked.count("/v1/score") == 2 * first
+    assert first == -(-len(golden_set().texts) // GOLDEN_BATCH)
+
+
+def test_a_busy_machine_is_no_evidence():
+    service = a_service()
+    traffic = service.champions.current.traffic
+    for _ in range(100):
+        traffic.count(3_600.0, is_error=False)  # each client waited for an hour
+        traffic.cpu_seconds.append(0.001)
+
+    one = observed(httpx.ASGITransport(make_app(service)), a_question())
+
+    assert one.cpu_p99_milliseconds == pytest.approx(1.0)
+    assert judge([one], 1, 0, POLICY).verdict == "PASS"
+
+
 def test_a_service_that_refused_the_champion_says_why(monkeypatch):
     source = MadeUpSource(1)
     service = a_service(source)
@@ -148,7 +187,7 @@ def test_a_service_that_refused_the_champion_says_why(monkeypatch):
 
 STATUS = {
     "champion": {"generation": 1}, "refused": None,
-    "traffic": {"requests": 5, "errors": 0, "p99_milliseconds": 2.0},
+    "traffic": {"requests": 5, "errors": 0, "cpu_p99_milliseconds": 2.0},
 }  # fmt: skip
 
 
@@ -162,7 +201,7 @@ STATUS = {
         ({"traffic": {}}, "errors"),
         ({"traffic": {"requests": -1}}, "requests"),
         ({"traffic": {"requests": 1.5}}, "requests"),
-        ({"traffic": {"p99_milliseconds": "fast"}}, "p99_milliseconds"),
+        ({"traffic": {"cpu_p99_milliseconds": "fast"}}, "cpu_p99_milliseconds"),
     ],
 )
 def test_what_a_service_does_not_say_properly_counts_as_not_said(change, field):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pipelines.core.errors import (
     SignatureError,
     StoreUnavailableError,
 )
+from pipelines.models.factories import tfidf_logistic
 from pipelines.serving.served import Champions, Traffic, largest_difference
 from tests.support.made.served_builders import MadeUpSource, golden_set, model_of
 
@@ -211,3 +213,12 @@ def test_the_99th_percentile_is_of_the_requests_of_this_champion():
 
     assert (traffic.requests, traffic.errors) == (102, 1)
     assert traffic.p99_milliseconds() == pytest.approx(2.0)
+
+
+def test_only_models_of_the_default_kind_answer_without_a_thread():
+    champions = looked(MadeUpSource(1))
+    usual = champions.current
+    other = replace(usual, champion=replace(usual.champion, model=tfidf_logistic(seed=1)))
+
+    assert usual.is_quick
+    assert not other.is_quick

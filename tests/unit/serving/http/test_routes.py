@@ -51,6 +51,20 @@ def test_a_text_is_scored_and_the_answer_says_who_gave_it(client):
     assert reply.headers["X-Request-Id"] == "mine-1"
 
 
+def test_the_processor_time_of_an_answer_counts_unless_the_bake_asked():
+    service = a_service()
+    traffic = service.champions.current.traffic
+    with client_of(service) as client:
+        client.post(SCORE, json={"text": GOOD}, headers={"X-Bake": "golden"})
+        assert traffic.cpu_p99_milliseconds() is None
+
+        client.post(SCORE, json={"text": GOOD})
+        client.post(SCORE, json={"texts": [GOOD] * 100})
+
+    assert len(traffic.cpu_seconds) == 2
+    assert traffic.cpu_p99_milliseconds() > 0
+
+
 def test_many_texts_are_answered_in_their_order(client):
     texts = [GOOD, "no fun and a dreadful cast", GOOD]
 

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from pipelines.models import prediction
 from pipelines.serving.http import scorers
 from pipelines.serving.http.scorers import Scorers
 
@@ -15,26 +16,31 @@ from pipelines.serving.http.scorers import Scorers
 class Lengths:
     """Stands for a champion: a text's probability is its length over 100."""
 
-    def __init__(self, *, waits_for=None):
+    def __init__(self, *, waits_for=None, is_quick=False):
         self.calls: list[list[str]] = []
-        self._waits_for = waits_for
+        self.threads: set[str] = set()
+        self.is_quick, self._waits_for = is_quick, waits_for
 
     def probabilities(self, texts):
         if self._waits_for is not None:
             self._waits_for.wait(60)
         self.calls.append(texts)
+        self.threads.add(threading.current_thread().name)
         if "bad" in texts:
             raise MemoryError
         return np.array([len(text) / 100 for text in texts])
 
 
 def scored(requests, *, gate=None, threads=1):
-    """Ask all at once; the first call waits until all others are asked."""
+    """Ask for the first alone, and for all others while it waits at the gate, if there is one."""
     calls = []
 
     async def run():
         pool = Scorers(threads, on_call=calls.append)
-        waiting = [asyncio.ensure_future(pool.score(*request)) for request in requests]
+        waiting = [asyncio.ensure_future(pool.score(*requests[0]))]
+        while gate is not None and not calls:
+            await asyncio.sleep(0)
+        waiting += [asyncio.ensure_future(pool.score(*request)) for request in requests[1:]]
         await asyncio.sleep(0)
         if gate is not None:
             gate.set()
@@ -45,10 +51,14 @@ def scored(requests, *, gate=None, threads=1):
     return asyncio.run(run()), calls
 
 
+def values(answers):
+    return [answer.probabilities.tolist() for answer in answers]
+
+
 def test_a_lone_request_is_scored_at_once():
     (answer,), calls = scored([(Lengths(), ["four", "seven 7"])])
 
-    assert answer.tolist() == [0.04, 0.07]
+    assert answer.probabilities.tolist() == [0.04, 0.07]
     assert calls == [2]
 
 
@@ -58,7 +68,13 @@ def test_those_that_wait_are_scored_together_and_each_gets_its_own():
 
     answers, calls = scored([(served, ["a" * n]) for n in range(1, 6)], gate=gate)
 
-    assert [answer.tolist() for answer in answers] == [[0.01], [0.02], [0.03], [0.04], [0.05]]
+    assert values(answers) == [
+        [0.01],
+        [0.02],
+        [0.03],
+        [0.04],
+        [0.05],
+    ]
     assert calls == [1, 4]
 
 
@@ -90,27 +106,93 @@ def test_a_request_that_cannot_be_scored_spoils_no_other():
     answers, _ = scored([(served, ["a"]), (served, ["bad"]), (served, ["ccc"])], gate=gate)
 
     assert isinstance(answers[1], MemoryError)
-    assert (answers[0].tolist(), answers[2].tolist()) == ([0.01], [0.03])
+    assert (answers[0].probabilities.tolist(), answers[2].probabilities.tolist()) == (
+        [0.01],
+        [0.03],
+    )
 
 
-def test_where_requests_come_together_the_next_ones_are_waited_for_but_not_for_long():
+def test_what_comes_at_the_same_time_is_scored_in_one_call_without_a_thread():
+    served = Lengths(is_quick=True)
+
+    answers, calls = scored([(served, ["a" * n]) for n in range(1, 6)])
+
+    assert values(answers) == [
+        [0.01],
+        [0.02],
+        [0.03],
+        [0.04],
+        [0.05],
+    ]
+    assert calls == [5]
+    assert served.threads == {threading.main_thread().name}
+
+
+def test_a_request_that_cannot_be_scored_in_the_event_loop_spoils_no_other():
+    served = Lengths(is_quick=True)
+
+    answers, _ = scored([(served, ["a"]), (served, ["bad"]), (served, ["ccc"])])
+
+    assert isinstance(answers[1], MemoryError)
+    assert (answers[0].probabilities.tolist(), answers[2].probabilities.tolist()) == (
+        [0.01],
+        [0.03],
+    )
+
+
+def test_no_more_than_a_few_requests_are_waited_for(monkeypatch):
+    monkeypatch.setattr(scorers, "MOST_REQUESTS", 3)
+    served = Lengths(is_quick=True)
     calls = []
-    served = Lengths()
 
     async def run():
         pool = Scorers(1, on_call=calls.append)
-        await asyncio.gather(*(pool.score(served, ["a"]) for _ in range(4)))
-        company = pool._company
-        late = await pool.score(served, ["alone"])
-        again = await pool.score(served, ["alone"])
+
+        async def come_one_by_one():
+            waiting = []
+            for _ in range(6):  # each brings the next one in the same round of the loop
+                waiting.append(asyncio.ensure_future(pool.score(served, ["a"])))
+                await asyncio.sleep(0)
+            await asyncio.gather(*waiting)
+
+        await come_one_by_one()
         pool.close()
-        return company, late.tolist(), again.tolist()
 
-    company, late, again = asyncio.run(run())
+    asyncio.run(run())
 
-    assert company == 3
-    assert (late, again) == ([0.05], [0.05])
-    assert calls == [1, 3, 1, 1]
+    assert sum(calls) == 6
+    assert max(calls) <= 4
+
+
+def test_a_large_request_is_scored_in_parts_and_answered_in_its_order(monkeypatch):
+    monkeypatch.setattr(prediction, "CHUNK_CHARACTERS", 200)
+    served = Lengths()
+    texts = ["a" * (number % 9 + 1) for number in range(200)]
+
+    (answer,), calls = scored([(served, texts)], threads=2)
+
+    assert answer.probabilities.tolist() == [len(text) / 100 for text in texts]
+    assert len(calls) > 3
+    assert sum(calls) == 200
+
+
+def test_the_processor_time_of_a_call_is_shared_by_its_requests(monkeypatch):
+    times = iter([10.0, 16.0])
+    monkeypatch.setattr(scorers.time, "thread_time", lambda: next(times))
+    served = Lengths(is_quick=True)
+
+    answers, _ = scored([(served, ["a"]), (served, ["b"]), (served, ["c"])])
+
+    assert [answer.cpu_seconds for answer in answers] == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("texts", [["a"] * (scorers.LARGE_TEXTS + 1), ["a" * 20_000]])
+def test_a_large_request_never_runs_in_the_event_loop(texts):
+    served = Lengths(is_quick=True)
+
+    scored([(served, texts)])
+
+    assert threading.main_thread().name not in served.threads
 
 
 def test_a_large_request_holds_up_no_small_one():
@@ -126,6 +208,6 @@ def test_a_large_request_holds_up_no_small_one():
         gate.set()
         answer = await large
         pool.close()
-        return was_waiting, len(small), len(answer)
+        return was_waiting, len(small.probabilities), len(answer.probabilities)
 
     assert asyncio.run(run()) == (True, 1, scorers.LARGE_TEXTS + 1)
