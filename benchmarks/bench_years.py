@@ -266,7 +266,7 @@ def _modules() -> Iterator[str]:
     for name in (
         "validation.validate", "validation.pinned_history", "intake.nights", "intake.arrivals",
         "serving.label_judge", "training.train", "evaluation.evaluate", "gate.card.card",
-        "gate.decide", "pages.app", "features.bundles",
+        "gate.decide", "pages.app", "features.packs",
     ):  # fmt: skip
         yield f"pipelines.{name}"
 
