@@ -31,26 +31,36 @@ from pipelines.validation.measurements import VOCABULARY_BINS
 from pipelines.validation.profiles import LENGTH_EDGES
 
 FIRST_NIGHT = date(2023, 1, 2)
+ARCHIVE, _FIRST_OF_ARCHIVE = 0, 50_000_000  # the number of its night, and of its first review
 
 
 @dataclass(frozen=True)
 class Years:
-    """So many nights, each with one small delivery per source; every review is another one."""
+    """So many nights, each with one small delivery per source; every review is another one.
+
+    Before them, an archive may be delivered in one file, so that worlds with more and with fewer
+    deliveries hold as many reviews.
+    """
 
     sources: int
     nights: int
     rows: int = 3
+    archive_rows: int = 0
 
     def night(self, number: int) -> str:
         """The day of a night, counted from 1."""
         return (FIRST_NIGHT + timedelta(days=number - 1)).isoformat()
 
     def rows_of(self, source: int, number: int) -> list[dict[str, Any]]:
+        if number == ARCHIVE:
+            rows = range(_FIRST_OF_ARCHIVE, _FIRST_OF_ARCHIVE + self.archive_rows)
+            return [_row(row, self.night(ARCHIVE)) for row in rows]
         first = (number * self.sources + source) * self.rows
         return [_row(first + row, self.night(number)) for row in range(self.rows)]
 
     def landing_key(self, source: int, number: int) -> str:
-        return f"landing/source-{source:02d}/{self.night(number)}/reviews.jsonl"
+        name = "archive" if number == ARCHIVE else f"source-{source:02d}"
+        return f"landing/{name}/{self.night(number)}/reviews.jsonl"
 
     def file(self, source: int, number: int) -> bytes:
         """What the source delivers for a night."""
@@ -69,6 +79,8 @@ class Years:
             for number in range(1, self.nights + 1)
             for source in range(self.sources)
         ]
+        if self.archive_rows:
+            every.append((0, ARCHIVE))
         for _ in in_parallel(lambda one: self._lay_down(reviews, *one), every):
             pass
 
@@ -82,9 +94,9 @@ class Years:
         accepted, sketch = self._store_rows(reviews, named.source, source, number)
         validation = _validation(sha256, night, accepted, sketch)
         reviews.put(report_key(validation.object_key), body.encode())
+        rows = accepted.rows
         counts: dict[str, Any] = {
-            "delivered_rows": self.rows, "accepted_rows": self.rows, "quarantined_rows": 0,
-            "held_rows": 0,
+            "delivered_rows": rows, "accepted_rows": rows, "quarantined_rows": 0, "held_rows": 0,
         }  # fmt: skip
         arrived: dict[str, Any] = {"landing_key": key, "version_tag": tag}
         for record in (

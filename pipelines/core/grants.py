@@ -51,11 +51,9 @@ _LEDGER = ("arrivals/*", "names/*", "deliveries/*", "reports/*", "receipts/*", "
 _COUNTED = ("deliveries/*.json", "accepted/*")
 _ALERTS = ("alerts/*",)
 _TRAINING = ("snapshots/*", "features/*")
-_OUTGROWN = ("features/bundles/*",)
 _MONITORING = ("monitoring/*",)
 _ROLLUPS = ("rollups/*",)
 _ROLLUPS_OF_ALERTS = ("rollups/alerts-*",)
-_ROLLUPS_OF_BUNDLES = ("rollups/bundled-*",)
 
 # Keys of the models bucket
 _LOG = ("{model}/log/*", "{model}/champion.json")
@@ -81,8 +79,7 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
         Grant(
             "reviews",
             (*_COUNTED, *_TRAINING, *_ALERTS, *_ROLLUPS, "monitoring/*/triggers/*"),
-            (*_TRAINING, *_ALERTS, *_ROLLUPS_OF_BUNDLES),
-            (*_OUTGROWN, *_ROLLUPS_OF_BUNDLES),
+            (*_TRAINING, *_ALERTS),
             lists=True,
         ),
         Grant(

@@ -120,10 +120,10 @@ class _Models:
 def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
     """Signatures of all reviews, and all models' scores of those that are held out.
 
-    Each partition is read once, and nothing else of it is kept in memory.
+    Each pack of partitions is read once, and nothing else of it is kept in memory.
     """
     held_out, trained_on, scored = Growing(np.uint16), Growing(np.uint16), []
-    for rows in dataset.by_partition(np.arange(len(dataset.label))):
+    for rows in dataset.by_pack(np.arange(len(dataset.label))):
         part = _Part(dataset, rows)
         signatures = sign(part.fingerprints(models.signed))
         held_out.append(signatures[part.is_held_out].ravel())
@@ -135,7 +135,7 @@ def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
 
 
 class _Part:
-    """The reviews of one partition, and the models' inputs for those that are held out."""
+    """The reviews of one pack, and the models' inputs for those that are held out."""
 
     def __init__(self, dataset: Dataset, rows: Rows) -> None:
         self._dataset, self._rows = dataset, rows

@@ -1,7 +1,7 @@
-"""Fingerprints per partition, computed once and cached.
+"""Fingerprints per pack of partitions (`features.packs`), computed once and cached.
 
 The cache may be deleted at any time. An entry that is forged, corrupt, torn, or belongs to another
-partition or featurizer is recomputed, never trusted.
+pack or featurizer is recomputed, never trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.fingerprints import (
     FEATURIZER_VERSION,
@@ -27,8 +26,8 @@ from pipelines.features.fingerprints import (
     joined_ids,
     split_ids,
 )
+from pipelines.features.packs import Pack, packed, read_pack
 from pipelines.features.views import View
-from pipelines.intake.partitions import read_partition
 from pipelines.records.data import Partition, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -53,8 +52,8 @@ def cache_folder(view: View) -> str:
     return f"{CURRENT_PREFIX}{view.name}"
 
 
-def cache_key(partition: Partition, view: View) -> str:
-    return f"{cache_folder(view)}/{partition.sha256}.npz"
+def cache_key(pack: Partition | Pack, view: View) -> str:
+    return f"{cache_folder(view)}/{pack.sha256}.npz"
 
 
 def fill_cache(
@@ -64,76 +63,63 @@ def fill_cache(
     *,
     on_partition: Callable[[Partition], None] = lambda _partition: None,
 ) -> CacheUse:
-    """Make sure that every partition of the snapshot has its fingerprints in the cache.
+    """Make sure that every pack of the snapshot has its fingerprints in the cache.
 
-    Several threads work on one partition each, so memory is bounded by the largest few partitions.
+    Several threads work on one pack each, so memory is bounded by the largest few partitions.
     Existing entries are not verified here; a reader that finds a damaged one recomputes it.
     """
     folder = cache_folder(view)
     cached_keys = {info.key for info in reviews.list(f"{folder}/")}
 
-    def is_cached(partition: Partition) -> bool:
-        if cache_key(partition, view) in cached_keys:
-            return True
-        _compute(reviews, partition, view)
-        return False
+    def computed_of(pack: Pack) -> int:
+        if cache_key(pack, view) in cached_keys:
+            return 0
+        return _compute(reviews, pack, view)[1]
 
-    cached = 0
+    packs, computed = list(packed(snapshot.partitions)), 0
     with ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
-        answers = pool.map(is_cached, snapshot.partitions)
-        for partition, was_cached in zip(snapshot.partitions, answers, strict=True):
-            cached += was_cached
-            on_partition(partition)
-    use = CacheUse(cached=cached, computed=len(snapshot.partitions) - cached)
+        for pack, count in zip(packs, pool.map(computed_of, packs), strict=True):
+            computed += count
+            for partition in pack.partitions:
+                on_partition(partition)
+    use = CacheUse(cached=len(snapshot.partitions) - computed, computed=computed)
     logger.info("featurizer=%s cached=%d computed=%d", FEATURIZER_VERSION, use.cached, use.computed)
     return use
 
 
-def bundled(reviews: Bucket, snapshot: Snapshot, view: View) -> dict[str, Callable[[bytes], bool]]:
-    """What a retraining reads of a snapshot, for `features.bundles`: rows and fingerprints."""
-
-    def is_partition(partition: Partition) -> Callable[[bytes], bool]:
-        return lambda data: sha256_of(data) == partition.sha256
-
-    def is_cached(key: str) -> Callable[[bytes], bool]:
-        through = reviews.reading_through
-        return lambda data: through(lambda _key, **_: data).find_cached(key, kind=_KIND) is not None
-
-    objects: dict[str, Callable[[bytes], bool]] = {}
-    for partition in snapshot.partitions:
-        key = cache_key(partition, view)
-        objects |= {partition.key: is_partition(partition), key: is_cached(key)}
-    return objects
-
-
-def partition_fingerprints(reviews: Bucket, partition: Partition, view: View) -> Fingerprints:
-    """The fingerprints of a partition's rows, in row order."""
-    cached = _find(reviews, partition, view)
+def pack_fingerprints(reviews: Bucket, pack: Pack, view: View) -> Fingerprints:
+    """The fingerprints of a pack's rows, in row order."""
+    cached = _find(reviews, pack, view)
     if cached is not None:
         return cached
-    return _compute(reviews, partition, view)
+    return _compute(reviews, pack, view)[0]
 
 
-def _compute(reviews: Bucket, partition: Partition, view: View) -> Fingerprints:
-    texts = read_partition(reviews, partition, columns=["text"]).column("text").to_pylist()
+def _compute(reviews: Bucket, pack: Pack, view: View) -> tuple[Fingerprints, int]:
+    """The fingerprints of a pack, and of how many partitions they had to be computed."""
+    before = pack.before
+    earlier = None if before is None else _find(reviews, before, view)
+    known = before if before is not None and earlier is not None else Pack(())
+    texts = read_pack(reviews, pack, ["text"]).column("text").slice(known.rows).to_pylist()
     computed = fingerprint(texts, view)
-    key = cache_key(partition, view)
-    reviews.put_cached(key, encode(computed, partition), kind=_KIND)
-    return computed
+    if earlier is not None:
+        computed = Fingerprints.concat([earlier, computed])
+    reviews.put_cached(cache_key(pack, view), encode(computed, pack), kind=_KIND)
+    return computed, len(pack.partitions) - len(known.partitions)
 
 
-def _find(reviews: Bucket, partition: Partition, view: View) -> Fingerprints | None:
-    key = cache_key(partition, view)
+def _find(reviews: Bucket, pack: Pack, view: View) -> Fingerprints | None:
+    key = cache_key(pack, view)
     data = reviews.find_cached(key, kind=_KIND)
     if data is None:
         return None
-    fingerprints = decode(data, partition, view)
+    fingerprints = decode(data, pack, view)
     if fingerprints is None:
         logger.warning("cache=%s is corrupt or foreign; recomputing it", key)
     return fingerprints
 
 
-def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
+def encode(fingerprints: Fingerprints, pack: Partition | Pack) -> bytes:
     """Bytes of a cache entry: arrays, the ids split in two, a bit for each late one."""
     low, high = split_ids(fingerprints.ids, fingerprints.view.bits)
     buffer = io.BytesIO()
@@ -143,16 +129,16 @@ def encode(fingerprints: Fingerprints, partition: Partition) -> bytes:
         high=high,
         late=np.packbits(fingerprints.is_late),
         lengths=fingerprints.lengths.astype(np.int32),
-        made_of=_made_of(partition, fingerprints.view),
+        made_of=_made_of(pack, fingerprints.view),
     )
     return buffer.getvalue()
 
 
-def decode(data: bytes | memoryview, partition: Partition, view: View) -> Fingerprints | None:
-    """The fingerprints in a cache entry, or None if it is damaged or of another partition."""
+def decode(data: bytes | memoryview, pack: Partition | Pack, view: View) -> Fingerprints | None:
+    """The fingerprints in a cache entry, or None if it is damaged or of another pack."""
     try:
         with _opened(data) as arrays:
-            if not _is_of(arrays, partition, view):
+            if not _is_of(arrays, pack, view):
                 return None
             ids = joined_ids(arrays["low"], arrays["high"])
             is_late = np.unpackbits(arrays["late"], count=len(ids)).astype(np.bool_)
@@ -169,11 +155,11 @@ def _opened(data: bytes | memoryview) -> Any:
     return arrays
 
 
-def _is_of(arrays: Any, partition: Partition, view: View) -> bool:
-    made_of = _made_of(partition, view)
-    return np.array_equal(arrays["made_of"], made_of) and len(arrays["lengths"]) == partition.rows
+def _is_of(arrays: Any, pack: Partition | Pack, view: View) -> bool:
+    made_of = _made_of(pack, view)
+    return np.array_equal(arrays["made_of"], made_of) and len(arrays["lengths"]) == pack.rows
 
 
-def _made_of(partition: Partition, view: View) -> np.ndarray:
-    text = f"{FEATURIZER_VERSION} {view.name} {partition.sha256}"
+def _made_of(pack: Partition | Pack, view: View) -> np.ndarray:
+    text = f"{FEATURIZER_VERSION} {view.name} {pack.sha256}"
     return np.frombuffer(text.encode(), dtype=np.uint8)

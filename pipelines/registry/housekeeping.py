@@ -24,7 +24,7 @@ from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import trust_of
-from pipelines.features import bundles, fingerprint_cache
+from pipelines.features import fingerprint_cache, packs
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing
 from pipelines.records.data import Snapshot
@@ -90,7 +90,6 @@ def plan(
         *snapshots.unused(retention, ages),
         *_reports(reviews, every, retention, ages),
         *_features(reviews, every, snapshots, retention, ages),
-        *_bundles(reviews, retention, ages),
         *_rollups(reviews, "reviews", keys.ROLLUPS, retention, ages),
         *_rollups(registry.models, "models", f"{registry.name}/{keys.ROLLUPS}", retention, ages),
     ]
@@ -260,25 +259,27 @@ def _features(
     ages: Ages,
 ) -> Iterator[Doomed]:
     """Old features that this release cannot read, or of rows that nothing uses."""
-    pinned = snapshots.partitions()
-    counted = {part.sha256 for standing in every for part in standing.accepted}
+    counted = {part.key: part for standing in every for part in standing.accepted}
+    packed = list(packs.packed(counted[key] for key in sorted(counted)))
+    used, pinned = {part.sha256 for part in (*counted.values(), *packed)}, snapshots.partitions()
+    used_packs = {pack.key for pack in packed}
     for info in reviews.list(keys.FEATURES):
-        if not ages.is_over(info, retention.feature_days):
-            continue
-        if not info.key.startswith(fingerprint_cache.CURRENT_PREFIX):
-            if info.key.endswith((".npz", ".corpus")):
-                yield _doomed("reviews", info, "this release cannot read these features")
-        elif info.key.endswith(".npz"):
-            sha256 = info.key.rpartition("/")[2].removesuffix(".npz")
-            if pinned is not None and sha256 not in pinned and sha256 not in counted:
-                yield _doomed("reviews", info, "no rows that count have these features")
+        if ages.is_over(info, retention.feature_days):
+            why = _why_unused(info.key, used_packs, None if pinned is None else used | pinned)
+            if why is not None:
+                yield _doomed("reviews", info, why)
 
 
-def _bundles(reviews: Bucket, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
-    named = bundles.Bundles(reviews).named
-    for info in reviews.list(bundles.FOLDER):
-        if info.key not in named and ages.is_over(info, retention.feature_days):
-            yield _doomed("reviews", info, "nothing is read from this bundle any more")
+def _why_unused(key: str, used_packs: set[str], used: set[str] | None) -> str | None:
+    """Why nothing reads an object below ``features/``; None if something does, or may."""
+    if key.startswith(packs.FOLDER):
+        return None if key in used_packs else "nothing is read from this pack any more"
+    if not key.startswith(fingerprint_cache.CURRENT_PREFIX):
+        is_ours = key.endswith((".npz", ".corpus", ".bundle"))
+        return "this release cannot read these features" if is_ours else None
+    sha256, _, kind = key.rpartition("/")[2].rpartition(".")
+    is_unused = kind == "npz" and used is not None and sha256 not in used
+    return "no rows that count have these features" if is_unused else None
 
 
 def _rollups(

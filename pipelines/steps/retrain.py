@@ -75,7 +75,7 @@ def has_work(plan_uri: str) -> bool:
 
 def featurize(plan_uri: str) -> dict[str, int]:
     """Compute the fingerprints that are not cached; returns counts of cached and computed ones."""
-    from pipelines.features import bundles, fingerprint_cache
+    from pipelines.features import fingerprint_cache
     from pipelines.intake import snapshot
     from pipelines.models import factories
     from pipelines.training import candidates
@@ -87,23 +87,19 @@ def featurize(plan_uri: str) -> dict[str, int]:
     pinned = snapshot.pinned(loop.reviews, planned)
     views = {view for model in models for view in factories.views_of(model)}
     cached = computed = 0
-    objects: dict[str, Callable[[bytes], bool]] = {}
     for view in sorted(views):
         use = fingerprint_cache.fill_cache(loop.reviews, pinned, view)
         cached, computed = cached + use.cached, computed + use.computed
-        objects |= fingerprint_cache.bundled(loop.reviews, pinned, view)
-    bundles.Bundles(loop.reviews).add(objects)
     return asdict(fingerprint_cache.CacheUse(cached=cached, computed=computed))
 
 
 def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
     """Fit the plan's candidates and store the best as a version; returns the manifest's URI."""
-    from pipelines.features.bundles import Bundles
     from pipelines.training import train as training_train
 
     loop = open_loop()
     manifest = training_train.train(
-        Bundles(loop.reviews).bucket, loop.registry, loop.plan(plan_uri), loop.settings,
+        loop.reviews, loop.registry, loop.plan(plan_uri), loop.settings,
         on_step=on_step or logger.info,
     )  # fmt: skip
     return loop.models.uri(manifest.object_key)
@@ -113,13 +109,12 @@ def evaluate(manifest_uri: str) -> str:
     """Score a version and the champion on the same rows; returns the evaluation's URI."""
     from pipelines.core import provenance
     from pipelines.evaluation import evaluate as evaluation_evaluate
-    from pipelines.features.bundles import Bundles
 
     loop = open_loop()
     registry = loop.registry
     manifest = registry.versions.manifest(keys.version_of(loop.key(manifest_uri)))
     evaluation = evaluation_evaluate.evaluate(
-        Bundles(loop.reviews).bucket, registry, manifest, loop.settings,
+        loop.reviews, registry, manifest, loop.settings,
         provenance.gate_policy(loop.settings),
     )  # fmt: skip
     return loop.models.uri(evaluation.object_key)

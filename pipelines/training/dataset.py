@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from pipelines.core.errors import TrustError
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.corpus import Corpus
-from pipelines.features.fingerprint_cache import partition_fingerprints
+from pipelines.features.fingerprint_cache import pack_fingerprints
 from pipelines.features.fingerprints import Fingerprints, bounds_of
+from pipelines.features.packs import Pack, foreign, packed, read_pack
 from pipelines.features.views import View
 from pipelines.intake.files.ids import film_id
-from pipelines.intake.partitions import ACCEPTED_SCHEMA, read_partition
+from pipelines.intake.partitions import ACCEPTED_SCHEMA
 from pipelines.records.data import Partition, Snapshot
 from pipelines.training.split import fold_shares, is_holdout, is_selection
 
@@ -84,9 +86,9 @@ class Dataset:
         return [text for table in tables for text in table.column("text").to_pylist()]
 
     def tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
-        """Columns of the given ascending reviews, partition by partition."""
-        for partition, _, local in self._by_partition(rows):
-            yield read_partition(self.reviews, partition, columns=columns).take(pa.array(local))
+        """Columns of the given ascending reviews, pack by pack."""
+        for pack, _, local in self._by_pack(rows):
+            yield read_pack(self.reviews, pack, columns).take(pa.array(local))
 
     def nights(self, rows: Rows) -> NDArray[np.str_]:
         """The day each of the given reviews was delivered for, ``YYYY-MM-DD``."""
@@ -96,33 +98,45 @@ class Dataset:
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
         """Position of the first row of each partition, and the end of the last."""
-        rows = [partition.rows for partition in self.snapshot.partitions]
-        return bounds_of(np.array(rows, np.int64))
+        return _bounds_of(self.snapshot.partitions)
+
+    @cached_property
+    def _packs(self) -> list[Pack]:
+        return list(packed(self.snapshot.partitions))
 
     def _partition_of(self, position: Rows) -> NDArray[np.intp]:
         """The partition of each row; empty partitions are skipped."""
         return np.searchsorted(self._bounds, position, side="right") - 1
 
-    def fingerprints_by_partition(
-        self, rows: Rows, view: View
-    ) -> Iterator[tuple[Rows, Fingerprints]]:
-        """The fingerprints of the given ascending reviews, partition by partition.
+    def fingerprints_by_pack(self, rows: Rows, view: View) -> Iterator[tuple[Rows, Fingerprints]]:
+        """The fingerprints of the given ascending reviews, pack by pack.
 
         Yields
         ------
         rows, fingerprints : ndarray, Fingerprints
-            The reviews that lie in the next partition, and their fingerprints.
+            The reviews that lie in the next pack, and their fingerprints.
         """
-        for partition, mine, local in self._by_partition(rows):
-            yield mine, partition_fingerprints(self.reviews, partition, view).take(local)
+        for pack, mine, local in self._by_pack(rows):
+            yield mine, pack_fingerprints(self.reviews, pack, view).take(local)
 
     def by_partition(self, rows: Rows) -> Iterator[Rows]:
         """The given ascending reviews, partition by partition."""
-        for _, mine, _ in self._by_partition(rows):
+        for _, mine in self._cut(rows, self._bounds):
             yield mine
 
-    def _by_partition(self, rows: Rows) -> Iterator[tuple[Partition, Rows, Rows]]:
-        """Partitions that contain given reviews, these reviews, and their rows in the partition.
+    def by_pack(self, rows: Rows) -> Iterator[Rows]:
+        """The given ascending reviews, pack by pack: what is read at once."""
+        for _, mine, _ in self._by_pack(rows):
+            yield mine
+
+    def _by_pack(self, rows: Rows) -> Iterator[tuple[Pack, Rows, Rows]]:
+        """Packs that contain given reviews, these reviews, and their rows in the pack."""
+        bounds = _bounds_of(self._packs)
+        for number, mine in self._cut(rows, bounds):
+            yield self._packs[number], mine, self.position[mine] - bounds[number]
+
+    def _cut(self, rows: Rows, bounds: NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+        """The given reviews of each stretch of positions that has some, and its number.
 
         Raises
         ------
@@ -131,20 +145,18 @@ class Dataset:
         """
         if (np.diff(rows) <= 0).any():
             raise ValueError("reviews are read in the order of the snapshot: sort the rows")
-        cuts = np.searchsorted(self.position[rows], self._bounds)
-        for number in np.flatnonzero(np.diff(cuts)):
-            mine = rows[cuts[number] : cuts[number + 1]]
-            local = self.position[mine] - self._bounds[number]
-            yield self.snapshot.partitions[number], mine, local
+        cuts = np.searchsorted(self.position[rows], bounds)
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            yield number, rows[cuts[number] : cuts[number + 1]]
 
     def corpus(self, rows: Rows, view: View, *, min_df: int) -> Corpus:
-        """The corpus of the given ascending reviews; one partition is read after the other."""
-        parts = (part for _, part in self.fingerprints_by_partition(rows, view))
+        """The corpus of the given ascending reviews; one pack is read after the other."""
+        parts = (part for _, part in self.fingerprints_by_pack(rows, view))
         return Corpus.of(parts, view, min_df=min_df)
 
     def fingerprints(self, rows: Rows, view: View) -> Fingerprints:
         """The fingerprints of the given ascending reviews."""
-        parts = (part for _, part in self.fingerprints_by_partition(rows, view))
+        parts = (part for _, part in self.fingerprints_by_pack(rows, view))
         return Fingerprints.concat([Fingerprints.nothing(view), *parts])
 
     def locate(self, row: int) -> tuple[str, int]:
@@ -152,6 +164,10 @@ class Dataset:
         position = self.position[row]
         number = int(self._partition_of(position))
         return self.snapshot.partitions[number].sha256, int(position - self._bounds[number])
+
+
+def _bounds_of(parts: Sequence[Partition] | Sequence[Pack]) -> NDArray[np.int64]:
+    return bounds_of(np.array([part.rows for part in parts], np.int64))
 
 
 def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
@@ -168,9 +184,11 @@ class Loader:
 
     def load(self, snapshot: Snapshot) -> Dataset:
         """As `load_dataset`."""
-        for partition in snapshot.partitions:
-            if partition not in self._identities:
-                self._identities[partition] = _Identities.read(self._reviews, partition)
+        for pack in packed(snapshot.partitions):
+            if not self._identities.keys() >= set(pack.partitions):
+                self._identities |= zip(
+                    pack.partitions, _Identities.read(self._reviews, pack), strict=True
+                )
         parts = [self._identities[partition] for partition in snapshot.partitions]
         return _split(self._reviews, snapshot, parts)
 
@@ -228,24 +246,28 @@ class _Identities:
     label: NDArray[np.int8]
 
     @classmethod
-    def read(cls, reviews: Bucket, partition: Partition) -> _Identities:
-        """Read them from the store.
+    def read(cls, reviews: Bucket, pack: Pack) -> list[_Identities]:
+        """Read those of each partition of a pack.
 
         Raises
         ------
         TrustError
-            If the partition was not written by this project.
+            If a partition was not written by this project.
         """
-        table = read_partition(reviews, partition, columns=_IDENTITIES.names)
+        table = read_pack(reviews, pack, _IDENTITIES.names)
         text_id, film, label = (column.combine_chunks() for column in table.columns)
         if table.schema.types != _IDENTITIES.types or text_id.null_count or label.null_count:
-            raise _foreign(reviews, partition, "columns of other types, or with gaps")
+            raise _foreign(reviews, pack, "columns of other types, or with gaps")
         digits = "".join(text_id.to_pylist())
         is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
         if is_other or _NO_HEX(digits):
-            raise _foreign(reviews, partition, "a text id that is not a sha256 in hex")
+            raise _foreign(reviews, pack, "a text id that is not a sha256 in hex")
         ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
-        return cls(ids, pc.coalesce(_in_one_form(film), text_id), label.to_numpy())
+        films, labels = pc.coalesce(_in_one_form(film), text_id), label.to_numpy()
+        return [
+            cls(ids[start:stop], films[start:stop], labels[start:stop])
+            for start, stop in pairwise(_bounds_of(pack.partitions).tolist())
+        ]
 
 
 def _in_one_form(film: pa.Array) -> pa.Array:
@@ -258,8 +280,8 @@ def _in_one_form(film: pa.Array) -> pa.Array:
     return names.take(encoded.indices)
 
 
-def _foreign(reviews: Bucket, partition: Partition, what: str) -> TrustError:
-    return TrustError(
-        f"{reviews.uri(partition.key)} has {what}: this project did not write it. It is not used "
-        "for training. Find out who else may write to that bucket"
-    )
+def _foreign(reviews: Bucket, pack: Pack, what: str) -> TrustError:
+    """Names the partition of a pack that is meant, if it is one of several."""
+    for partition in pack.partitions if len(pack.partitions) > 1 else ():
+        _Identities.read(reviews, Pack((partition,)))
+    return foreign(reviews, pack.partitions[0], what)

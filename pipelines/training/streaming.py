@@ -153,7 +153,7 @@ def _blocks(
 ) -> Iterator[tuple[Rows, Fingerprints]]:
     """Join small partitions into blocks, and cut large ones."""
     waiting: list[tuple[Rows, Fingerprints]] = []
-    for mine, cached in dataset.fingerprints_by_partition(rows, columns.view):
+    for mine, cached in dataset.fingerprints_by_pack(rows, columns.view):
         for start in range(0, len(mine), BLOCK_REVIEWS):
             part = slice(start, start + BLOCK_REVIEWS)
             if waiting and sum(len(own) for own, _ in waiting) + len(mine[part]) > BLOCK_REVIEWS:

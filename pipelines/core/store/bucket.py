@@ -8,15 +8,14 @@ Every answer is checked (`pipelines.core.store.answers`), and each call has one 
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import md5
-from typing import IO, Any, Literal, Self, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from pipelines.core.errors import (
     AlreadyExistsError,
@@ -65,18 +64,6 @@ class Bucket(Calls, SealedRecords):
             If it is larger than ``max_bytes``.
         """
         return self.call("read", key, lambda: self._read(key, max_bytes))
-
-    def reading_through(self, get: Callable[..., bytes]) -> Self:
-        """The same bucket, with another way to get the bytes of an object.
-
-        Parameters
-        ----------
-        get : callable
-            As `get`: takes a key and ``max_bytes``, and raises the same errors.
-        """
-        bucket = copy.copy(self)
-        vars(bucket)["get"] = get
-        return bucket
 
     def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
         """The object's version tag, and its bytes in chunks of 1 MiB.

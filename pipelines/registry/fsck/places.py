@@ -35,7 +35,7 @@ from pipelines.records.versions import Manifest, Plan
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features", "roll-up",
-    "bundle", "model file", "card file", "probe", "prediction file",
+    "pack", "model file", "card file", "probe", "prediction file",
     "monitoring reference",
 ]  # fmt: skip
 
@@ -115,7 +115,7 @@ PLACES: tuple[Place, ...] = (
     Place("sketches/date=<night>/<sha256>.parquet", "partition"),
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
-    Place("features/bundles/<sha256>.bundle", "bundle"),
+    Place("features/packs/<sha256>.pack", "pack"),
     Place("rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up"),
     _record("housekeeping/<sha256>.json", Housekeeping),
     _record("alerts/<sha256>/alert.json", Alert),

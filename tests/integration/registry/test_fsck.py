@@ -142,7 +142,7 @@ def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(wor
     # Caches, what was thought over and not done, and what nothing else follows from.
     assert set(unnoticed) == {
         "features/<name>/<sha256>.npz",
-        "features/bundles/<sha256>.bundle",
+        "features/packs/<sha256>.pack",
         "rollups/<name>-<sha256:16>/<sha256>.rollup",
         "<model>/rollups/<name>-<sha256:16>/<sha256>.rollup",
         "housekeeping/<sha256>.json",

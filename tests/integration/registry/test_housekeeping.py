@@ -15,7 +15,7 @@ from pipelines.core.errors import TrustError
 from pipelines.core.store import rollups
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.features import fingerprint_cache
-from pipelines.features.bundles import Bundles
+from pipelines.features.packs import packed
 from pipelines.features.views import View
 from pipelines.intake import snapshot
 from pipelines.intake.standings import every
@@ -122,12 +122,15 @@ def test_only_what_nothing_names_is_deleted(world):
         f"features/fp0-n3-b40/{part.sha256}.npz",
         f"features/fp0-n3-b40/corpora-c0-df2/{'a' * 64}.corpus",
         f"features/bundles/{'b' * 64}.bundle",
+        f"features/packs/{'b' * 64}.pack",
         f"rollups/ledger-{'0' * 16}/{'c' * 64}.rollup",
         f"snapshots/{'f' * 64}.json",
     }
-    kept = {unfinished, used, *(f"{folder}/corpora-c1-df2/{n}.corpus" for n in "ab")}
+    counted = [part for standing in every(reviews) for part in standing.accepted]
+    packs = [pack for pack in packed(sorted(counted, key=lambda one: one.key)) if pack.is_several]
+    of_packs = {pack.key for pack in packs} | {f"{folder}/{pack.sha256}.npz" for pack in packs}
+    kept = {unfinished, used, *of_packs, *(f"{folder}/corpora-c1-df2/{n}.corpus" for n in "ab")}
     reviews.objects |= dict.fromkeys(deleted | kept, b"x")
-    Bundles(reviews).add({part.key: lambda _data: True})
     before = set(reviews.objects)
 
     world.tidy_up()

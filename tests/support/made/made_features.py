@@ -13,7 +13,9 @@ from pipelines.records.data import Partition, Snapshot
 from tests.support.made.builders import some_rows
 
 
-def a_partition(stores, *, first: int, rows: int = 6) -> tuple[Partition, list[str]]:
+def a_partition(
+    stores, *, first: int, rows: int = 6, night: str = "2026-01-05"
+) -> tuple[Partition, list[str]]:
     texts = [row["text"] for row in some_rows(rows, first=first)]
     constant = {"review_id": None, "movie_id": None, "label": 1, "rating": None, "source": "web"}
     day = {"written_on": pa.scalar(20_000, pa.date32()).as_py()}
@@ -22,7 +24,7 @@ def a_partition(stores, *, first: int, rows: int = 6) -> tuple[Partition, list[s
          for number, text in enumerate(texts, start=first)],
         schema=ACCEPTED_SCHEMA,
     )  # fmt: skip
-    return write_partition(stores.reviews, "accepted/date=2026-01-05", table), texts
+    return write_partition(stores.reviews, f"accepted/date={night}", table), texts
 
 
 def a_snapshot(*partitions: Partition) -> Snapshot:

@@ -18,8 +18,7 @@ SNAPSHOT = f"reviews/snapshots/{SHA}.json"
 FINGERPRINTS = f"reviews/features/fp2-n3-g0-p0-b40/{SHA}.npz"
 ROLLUP = f"reviews/rollups/ledger-{'f' * 16}/{SHA}.rollup"
 ROLLUP_OF_ALERTS = f"reviews/rollups/alerts-{'f' * 16}/{SHA}.rollup"
-ROLLUP_OF_BUNDLES = f"reviews/rollups/bundled-{'f' * 16}/{SHA}.rollup"
-BUNDLE = f"reviews/features/bundles/{SHA}.bundle"
+PACK = f"reviews/features/packs/{SHA}.pack"
 REPORT = f"reviews/reports/{SHA}/{'a' * 16}/validation.json"
 TIDIED = f"reviews/housekeeping/{SHA}.json"
 WINDOW = f"reviews/monitoring/sentiment/windows/2026-01/2026-01-05-{'a' * 16}.json"
@@ -38,12 +37,12 @@ OTHER_MODEL = "models/other/log/00000001.json"
 ALL = (
     LANDING, OUTCOME, RAW, RECEIPT, ROWS, ALERT, SNAPSHOT, FINGERPRINTS,
     PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT, PROBE, OTHER_MODEL,
-    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG, BUNDLE, REPORT, TIDIED,
+    ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_LOG, PACK, REPORT, TIDIED,
     WINDOW, TRIGGER, PREDICTIONS,
 )  # fmt: skip
 LEDGER = {OUTCOME, RAW, RECEIPT, ROWS, REPORT}
 WATCHED = {WINDOW, TRIGGER}
-ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS, ROLLUP_OF_BUNDLES}
+ROLLUPS = {ROLLUP, ROLLUP_OF_ALERTS}
 REGISTRY = {PLAN, MANIFEST, MODEL, DECISION, ENTRY, HINT}
 
 MAY: dict[str, dict[str, set[str]]] = {
@@ -55,21 +54,19 @@ MAY: dict[str, dict[str, set[str]]] = {
         LIST: {"reviews", "models"},
     },
     "retrain": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, BUNDLE, TRIGGER}
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PROBE, ROLLUP_OF_LOG, PACK, TRIGGER}
         | REGISTRY
         | ROLLUPS,
-        WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE, BUNDLE}
-        | {ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG}
-        | REGISTRY,
-        DELETE: {PROBE, BUNDLE, ROLLUP_OF_BUNDLES, ROLLUP_OF_LOG},
+        WRITE: {ALERT, SNAPSHOT, FINGERPRINTS, PROBE, PACK, ROLLUP_OF_LOG} | REGISTRY,
+        DELETE: {PROBE, ROLLUP_OF_LOG},
         LIST: {"reviews", "models"},
     },
     "housekeeping": {
-        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, BUNDLE, TIDIED, ROLLUP_OF_LOG}
+        READ: {OUTCOME, ROWS, ALERT, SNAPSHOT, FINGERPRINTS, PACK, TIDIED, ROLLUP_OF_LOG}
         | REGISTRY
         | ROLLUPS,
         WRITE: {ALERT, TIDIED},
-        DELETE: {SNAPSHOT, FINGERPRINTS, BUNDLE, REPORT, ROLLUP_OF_LOG}
+        DELETE: {SNAPSHOT, FINGERPRINTS, PACK, REPORT, ROLLUP_OF_LOG}
         | {PLAN, MANIFEST, MODEL, DECISION}
         | ROLLUPS,
         LIST: {"reviews", "models"},

@@ -58,3 +58,28 @@ def test_nights_that_were_laid_down_are_as_an_ingest_leaves_them(configure, s3_e
     assert len(every) == 6 == len(ledger.all_outcomes(reviews))
     assert snapshot.take(reviews, config.load().split).rows == 18
     assert len(history.read_known(reviews, read)[0].text_keys) == 18
+
+
+def test_years_and_the_ten_nights_that_they_are_compared_with_hold_as_many_reviews():
+    few, many = bench_years._years("20 x 10"), bench_years._years("20 x 365")
+
+    def rows(years: Years) -> int:
+        return years.sources * years.nights * years.rows + years.archive_rows
+
+    assert rows(few) == rows(many) == 21_900
+    assert many.archive_rows == 0
+
+
+def test_an_archive_lies_before_the_nights_and_repeats_none_of_their_reviews(
+    configure, s3_environment
+):
+    configure()
+    reviews, years = InMemory(), Years(2, 3, archive_rows=7)
+    years.lay_down(reviews)
+
+    every = standings.every(reviews)
+
+    assert sorted(standing.outcome.night for standing in every)[0] < years.night(1)
+    assert snapshot.take(reviews, config.load().split).rows == 18 + 7
+    read = history.counted_before(every, years.night(4), config.load().validation)
+    assert len(history.read_known(reviews, read)[0].text_keys) == 25

@@ -1,4 +1,4 @@
-"""An evaluation reads each partition once, and asks for few of them to be read again."""
+"""An evaluation reads each pack of partitions once, and asks for few of them to be read again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from pipelines.evaluation import check_rows, evaluate
 from pipelines.evaluation.scores import Scored
 from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.packs import packed
 from pipelines.features.signatures import signatures
 from pipelines.features.views import View
 from pipelines.models.factories import fingerprint_svm, tfidf_logistic
@@ -39,11 +40,11 @@ class TwoModels:
         return Scored(labels, labels.astype(np.float64))
 
 
-def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(dataset, monkeypatch):
-    read, honest = [], dataset_module.partition_fingerprints
+def test_each_packs_fingerprints_are_read_once_for_all_that_needs_them(dataset, monkeypatch):
+    read, honest = [], dataset_module.pack_fingerprints
     monkeypatch.setattr(
         dataset_module,
-        "partition_fingerprints",
+        "pack_fingerprints",
         lambda *args, **size: read.append(args[1].sha256) or honest(*args, **size),
     )
     models = TwoModels()
@@ -51,7 +52,7 @@ def test_each_partitions_fingerprints_are_read_once_for_all_that_needs_them(data
     signed, scored = evaluate._read_once(dataset, models)
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
-    assert sorted(read) == sorted(part.sha256 for part in dataset.snapshot.partitions)
+    assert sorted(read) == sorted(pack.sha256 for pack in packed(dataset.snapshot.partitions))
     everything = fingerprint(dataset.texts(every), View(ngram_max=2))
     for side, rows in ((signed.held_out, held), (signed.trained_on, dataset.training_rows)):
         assert side.tolist() == signatures(everything.take(rows)).tolist()

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import DigestMismatchError, ObjectMissingError
-from pipelines.features import fingerprint_cache
+from pipelines.features import fingerprint_cache, packs
 from pipelines.features.fingerprint_cache import (
     CacheUse,
     cache_key,
     decode,
     encode,
     fill_cache,
-    partition_fingerprints,
+    pack_fingerprints,
 )
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.packs import Pack
 from pipelines.features.views import View
 from pipelines.records.data import Partition
 from tests.support import sealing
@@ -41,6 +42,10 @@ def lone_array() -> bytes:
     return file.getvalue()
 
 
+def of_three_nights(stores) -> list[Partition]:
+    return [a_partition(stores, first=6 * day, night=f"2026-01-0{day + 1}")[0] for day in range(3)]
+
+
 def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
     partition, texts = a_partition(stores, first=0)
     file = io.BytesIO()
@@ -49,23 +54,25 @@ def test_an_entry_whose_ids_do_not_fit_its_lengths_is_not_taken(stores):
 
     stores.reviews.put(cache_key(partition, VIEW), signed(file.getvalue(), partition))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    fingerprints = pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)
     assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
 def test_fingerprints_are_computed_once_per_partition(stores):
-    (first, _), (second, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    first, second, third = of_three_nights(stores)
 
     uses = [
         fill_cache(stores.reviews, a_snapshot(first), VIEW),
         fill_cache(stores.reviews, a_snapshot(first, second), VIEW),
-        fill_cache(stores.reviews, a_snapshot(first, second), VIEW),
+        fill_cache(stores.reviews, a_snapshot(first, second, third), VIEW),
+        fill_cache(stores.reviews, a_snapshot(first, second, third), VIEW),
     ]
 
     assert uses == [
         CacheUse(cached=0, computed=1),
         CacheUse(cached=1, computed=1),
-        CacheUse(cached=2, computed=0),
+        CacheUse(cached=2, computed=1),
+        CacheUse(cached=3, computed=0),
     ]
 
 
@@ -75,8 +82,8 @@ def test_the_cached_fingerprints_are_the_computed_ones(stores, bits):
 
     view = View(ngram_max=2, bits=bits)
 
-    computed = partition_fingerprints(stores.reviews, partition, view)
-    cached = partition_fingerprints(stores.reviews, partition, view)
+    computed = pack_fingerprints(stores.reviews, Pack((partition,)), view)
+    cached = pack_fingerprints(stores.reviews, Pack((partition,)), view)
 
     assert plain(computed) == plain(cached) == plain(fingerprint(texts, view))
 
@@ -92,6 +99,7 @@ def test_progress_is_told_per_partition(stores):
 
 def test_partitions_are_worked_on_at_once_and_counted_each(stores, monkeypatch):
     parts = [a_partition(stores, first=6 * number)[0] for number in range(4)]
+    monkeypatch.setattr(packs, "LARGEST_BYTES", 0)  # each is a pack of its own
     fill_cache(stores.reviews, a_snapshot(*parts[:2]), VIEW)
     both_here = threading.Barrier(2, timeout=120)
     compute = fingerprint_cache.fingerprint
@@ -121,7 +129,7 @@ def test_a_cached_entry_may_be_deleted_at_any_time(stores):
 
     stores.reviews.delete(cache_key(partition, VIEW))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    fingerprints = pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)
     assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
 
@@ -149,7 +157,8 @@ def changed_at(share: float):
     ],
 )
 def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
-    (partition, texts), (foreign, _) = a_partition(stores, first=0), a_partition(stores, first=6)
+    partition, texts = a_partition(stores, first=0)
+    foreign, _ = a_partition(stores, first=6, night="2026-04-01")  # in another pack
     fill_cache(stores.reviews, a_snapshot(partition, foreign), VIEW)
     fill_cache(stores.reviews, a_snapshot(partition), View(ngram_max=1))
     entries = [
@@ -159,7 +168,7 @@ def test_an_entry_that_is_not_right_is_computed_again(stores, spoil):
     ]
     stores.reviews.put(cache_key(partition, VIEW), spoil(*entries))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    fingerprints = pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)
 
     assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
     assert stores.reviews.get(cache_key(partition, VIEW)) == entries[0]
@@ -170,7 +179,7 @@ def test_a_signed_entry_that_holds_no_fingerprints_is_computed_again(stores, pay
     partition, texts = a_partition(stores, first=0)
     stores.reviews.put(cache_key(partition, VIEW), signed(payload, partition))
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    fingerprints = pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)
 
     assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
@@ -182,7 +191,7 @@ def test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned(st
     line = b'{"key_id":"","kind":"Features","place":"","signature":""}\n'
     stores.reviews.put(cache_key(partition, VIEW), line + forged)
 
-    fingerprints = partition_fingerprints(stores.reviews, partition, VIEW)
+    fingerprints = pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)
 
     assert plain(fingerprints) == plain(fingerprint(texts, VIEW))
 
@@ -199,4 +208,4 @@ def test_fingerprints_of_a_partition_that_was_changed_are_refused(stores):
     stores.reviews.put(partition.key, stores.reviews.get(other.key)[: partition.size_bytes])
 
     with pytest.raises(DigestMismatchError, match="was changed after it was recorded"):
-        partition_fingerprints(stores.reviews, partition, VIEW)
+        pack_fingerprints(stores.reviews, Pack((partition,)), VIEW)

@@ -12,6 +12,7 @@ from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.record import sha256_of
 from pipelines.evaluation.slices import COLUMNS, Described
 from pipelines.features.fingerprints import fingerprint
+from pipelines.features.packs import Pack
 from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.training import dataset as dataset_module
@@ -99,19 +100,22 @@ def test_a_partition_is_known_by_all_that_is_said_of_it(stores):
 
 
 def test_partitions_that_snapshots_share_are_read_once(stores, monkeypatch):
-    first, second = (a_partition(stores, first=6 * number)[0] for number in range(2))
-    read, honest = [], dataset_module.read_partition
+    first, second = (
+        a_partition(stores, first=6 * number, night=f"2026-0{1 + 3 * number}-01")[0]
+        for number in range(2)
+    )
+    read, honest = [], dataset_module.read_pack
     monkeypatch.setattr(
         dataset_module,
-        "read_partition",
-        lambda *args, **columns: read.append(args[1]) or honest(*args, **columns),
+        "read_pack",
+        lambda *args: read.append(args[1]) or honest(*args),
     )
     loader = Loader(stores.reviews)
 
     loader.load(a_snapshot(first))
     whole = loader.load(a_snapshot(first, second))
 
-    assert read == [first, second]
+    assert read == [Pack((first,)), Pack((second,))]
     assert (
         whole.text_id.tolist()
         == load_dataset(stores.reviews, a_snapshot(first, second)).text_id.tolist()
@@ -184,11 +188,12 @@ def rows_of(text_ids, films) -> pa.Table:
 def test_a_text_seen_before_is_left_out_of_the_later_partition(stores):
     (first, texts), (second, later) = (
         a_partition(stores, first=0),
-        a_partition(stores, first=3),  # its first three rows are the last three of the other
+        # Its first three rows are the last three of the other; another quarter is another pack.
+        a_partition(stores, first=3, night="2026-04-01"),
     )
     dataset = load_dataset(stores.reviews, a_snapshot(first, second))
 
-    parts = list(dataset.fingerprints_by_partition(np.arange(9), VIEW))
+    parts = list(dataset.fingerprints_by_pack(np.arange(9), VIEW))
 
     assert [rows.tolist() for rows, _ in parts] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
     assert plain(parts[0][1]) == plain(fingerprint(texts, VIEW))
