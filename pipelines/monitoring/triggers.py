@@ -1,8 +1,8 @@
 """Decide whether to start a retraining. A start is an attempt: only the gate can publish a model.
 
 A pure function of what is known, so the decision can be explained and made again. The reasons are
-asked in a fixed order, and the first that is met is the trigger. A veto stops it; an operator's wish
-is stopped only by the lack of anything to train on.
+asked in a fixed order, and the first that is met is the trigger. A veto stops it; an operator's
+wish is stopped only by the lack of anything to train on.
 """
 
 from __future__ import annotations
