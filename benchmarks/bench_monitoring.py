@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from pipelines.monitoring import judge as judging
 from pipelines.monitoring.reference import Reference, Usual
 from pipelines.monitoring.sample import Scores, Texts
 from pipelines.monitoring.words import WordTable
+from pipelines.simulation import drift
 from pipelines.training.split import is_holdout
 
 SEED = 20260105
@@ -57,17 +57,12 @@ _GERMAN = [
     "ich", "war", "ist", "ein", "wie", "wenn", "noch", "nur", "immer", "wieder", "leider", "ganz",
     "langweilig", "spannend", "handlung", "schauspieler", "schon", "kein",
 ]  # fmt: skip
-_WORD = re.compile(r"[A-Za-z']+")
-
-
-def _replaced(text: str, words: dict[str, str]) -> str:
-    return _WORD.sub(lambda found: words.get(found[0].lower(), found[0]), text)
 
 
 def slang(strongest: Sequence[str]) -> Change:
     """The words that decide most are others now, which the champion never saw."""
-    others = {word: f"{word[::-1]}oo" for word in strongest}
-    return lambda texts, labels, _rng: ([_replaced(text, others) for text in texts], labels)
+    others = drift.new_words(strongest)
+    return lambda texts, labels, _rng: ([drift.replaced(text, others) for text in texts], labels)
 
 
 def new_words(texts: list[str], labels: Labels, rng: np.random.Generator) -> Night:
@@ -122,7 +117,7 @@ def turned(texts: list[str], labels: Labels, rng: np.random.Generator) -> Night:
 
 def other_domain(texts: list[str], labels: Labels, _rng: np.random.Generator) -> Night:
     """They are about restaurants, by their nouns and verbs."""
-    return [_replaced(text, _DOMAIN) for text in texts], labels
+    return [drift.replaced(text, _DOMAIN) for text in texts], labels
 
 
 def broken_source(texts: list[str], labels: Labels, rng: np.random.Generator) -> Night:
@@ -195,20 +190,8 @@ def make_world(reviews: pa.Table) -> World:
     rest = np.flatnonzero(~seen)
     return World(
         model, reference, [texts[row] for row in rest], labels[rest],
-        _strongest([texts[row] for row in train[:4000]], labels[train[:4000]]),
+        drift.strongest_words([texts[row] for row in train[:4000]], labels[train[:4000]] == 1, 150),
     )  # fmt: skip
-
-
-def _strongest(texts: list[str], labels: Labels, count: int = 150) -> list[str]:
-    """Words whose share differs most between positive and negative reviews."""
-    table = WordTable()
-    read = table.read(texts)
-    rows, size = read.rows(), len(table)
-    positive = np.bincount(read.ids[labels[rows] == 1], minlength=size)
-    negative = np.bincount(read.ids[labels[rows] == 0], minlength=size)
-    strength = np.abs(positive - negative) / np.sqrt(positive + negative + 1)
-    names = table.names
-    return [names[number] for number in np.argsort(-strength)[:count]]
 
 
 # ── Folk limits ──────────────────────────────────────────────────────────────────────────────

@@ -155,13 +155,13 @@ def _show_summary(
 
 def _write_config(stack: LocalStack) -> None:
     """The demo's settings, with the address of its scoring service."""
-    settings = (PROJECT / "config" / "demo.toml").read_text(encoding="utf-8")
-    serving = (
-        "\n[serving]\npoll_seconds = 0.5\n"
+    base = json.dumps(str(PROJECT / "config" / "demo.toml"))  # JSON's strings are TOML's, too
+    settings = (
+        f"extends = {base}\n\n[serving]\npoll_seconds = 0.5\n"
         f'addresses = ["{stack.service_url}"]\n'
         "\n[serving.bake]\nevery_seconds = 0.5\nmin_requests = 20\n"
     )
-    stack.config.write_text(settings + serving, encoding="utf-8")
+    stack.config.write_text(settings, encoding="utf-8")
 
 
 def _open_source(display: Display, spec: str | None) -> Any:

@@ -115,7 +115,8 @@ def of_champion(
         if found is not None:
             return found
         logger.warning("reference=%s cannot be read; it is made again", key)
-    made = encode(_make(reviews, model, pinned, settings))
+    rows = _newest_rows(reviews, pinned, settings.monitoring.reference_rows)
+    made = encode(made_of(rows, _held_out(rows, pinned), model, settings))
     reviews.put_cached(key, made, kind=_KIND)
     reference = decode(made)
     if reference is None:
@@ -124,7 +125,9 @@ def of_champion(
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class Made:
+    """What a reference is decoded from; see `Reference`."""
+
     scores: Scores
     unseen: NDArray[np.float64]
     texts: Texts
@@ -132,23 +135,31 @@ class _Made:
     known_words: int
 
 
-def _make(reviews: Bucket, model: Pipeline, pinned: Snapshot, settings: Settings) -> _Made:
-    wanted = settings.monitoring.reference_rows
-    rows = _newest_rows(reviews, pinned, wanted)
-    held = _held_out(rows, pinned)
-    if not held.any():
+def made_of(
+    rows: pa.Table, is_held_out: NDArray[np.bool_], model: Pipeline, settings: Settings
+) -> Made:
+    """What a champion's newest rows, newest first, say about it.
+
+    Raises
+    ------
+    NoReviewsError
+        If none of them was held out.
+    """
+    if not is_held_out.any():
         raise NoReviewsError(
             "none of the champion's newest reviews was held out, so nothing can be compared with "
             "it. This is no fault; the next champion will have some"
         )
-    held_rows = rows.filter(held).slice(0, wanted)
+    wanted = settings.monitoring.reference_rows
+    held_rows = rows.filter(is_held_out).slice(0, wanted)
     words = WordTable()
-    words.read(rows.filter(~held).column("text").to_pylist())  # numbered first: what it knows
+    # Numbered first: what it knows.
+    words.read(rows.filter(~is_held_out).column("text").to_pylist())
     known = len(words)
     unseen = words.read(held_rows.column("text").to_pylist()).share_from(known)
     spread = np.unique(np.linspace(0, rows.num_rows - 1, min(wanted, rows.num_rows)).astype(int))
     texts = read_texts(rows.take(spread), words)
-    return _Made(score(model, held_rows, settings.gate), unseen, texts, words.names, known)
+    return Made(score(model, held_rows, settings.gate), unseen, texts, words.names, known)
 
 
 def _newest_rows(reviews: Bucket, pinned: Snapshot, wanted: int) -> pa.Table:
@@ -173,7 +184,7 @@ def _held_out(rows: pa.Table, pinned: Snapshot) -> NDArray[np.bool_]:
     return np.array([held[film] for film in films], np.bool_)
 
 
-def encode(made: _Made) -> bytes:
+def encode(made: Made) -> bytes:
     """Bytes of a cache entry: arrays, and texts as UTF-8."""
     right = made.scores.is_right
     groups = {

@@ -1,15 +1,15 @@
 """Decide whether to start a retraining. A start is an attempt: only the gate can publish a model.
 
 A pure function of what is known, so the decision can be explained and made again. The reasons are
-asked in a fixed order, and the first that is met is the trigger; any veto stops them all, except an
-operator's wish, which only the lack of anything to train on stops.
+asked in a fixed order, and the first that is met is the trigger. A veto stops it; an operator's
+wish is stopped only by the lack of anything to train on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pipelines.core.settings.operation import TriggerSettings
@@ -78,9 +78,7 @@ def choose(known: Known, settings: TriggerSettings) -> Choice:
     if met is None:
         return Choice(None, False, "No trigger is met.", checks, vetoes)
     trigger = _TRIGGERS[met.name]
-    stops = [veto for veto in vetoes if veto.is_met]
-    if trigger == "operator":
-        stops = [veto for veto in stops if veto.name == "nothing_new"]
+    stops = [veto for veto in vetoes if veto.is_met and veto.name in _STOPPED_BY[trigger]]
     if stops:
         why = f"{met.sentence} Not started: {_lower(stops[0].sentence)}"
         return Choice(trigger, False, why, checks, vetoes)
@@ -92,9 +90,21 @@ _TRIGGERS: dict[str, TriggerName] = {
     "staleness": "staleness",
 }  # fmt: skip
 
+_URGENT = frozenset({"nothing_new", "poison", "cool_down"})
+_PATIENT = _URGENT | {"retry"}
+_STOPPED_BY: dict[TriggerName, frozenset[str]] = {
+    "operator": frozenset({"nothing_new"}), "fading": _URGENT, "drift": _URGENT,
+    "volume": _PATIENT, "staleness": _PATIENT,
+}  # fmt: skip
+
 
 def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
+
+
+def remembered(settings: TriggerSettings) -> timedelta:
+    """How long a start matters for later decisions."""
+    return max(timedelta(hours=settings.cool_down_hours), timedelta(days=settings.retry_days))
 
 
 def _checks(known: Known, settings: TriggerSettings) -> Iterator[TriggerCheck]:
@@ -177,6 +187,23 @@ def _vetoes(known: Known, settings: TriggerSettings) -> Iterator[TriggerCheck]:
         sentence=f"The last start was {hours:.1f} hours ago; {settings.cool_down_hours:g} must "
         "pass."
         if hours is not None else "No trigger started a retraining before.",
+    )  # fmt: skip
+    yield _retry(known, settings)
+
+
+def _retry(known: Known, settings: TriggerSettings) -> TriggerCheck:
+    """A champion that an attempt left in place; a few more rows would hardly change the verdict."""
+    is_after = known.last_start is not None and known.last_start >= known.champion_since
+    days = (
+        (known.now - known.last_start).total_seconds() / 86_400
+        if known.last_start and is_after else None
+    )  # fmt: skip
+    return TriggerCheck(
+        name="retry", observed=round(days, 3) if days is not None else -1.0,
+        threshold=settings.retry_days, is_met=days is not None and days < settings.retry_days,
+        sentence=f"An attempt {days:.1f} days ago left this champion in place; without FADING or "
+        f"DRIFT {settings.retry_days:g} must pass before another."
+        if days is not None else "No attempt of late left this champion in place.",
     )  # fmt: skip
 
 

@@ -150,9 +150,7 @@ def _known(loop: Loop, champion: LogEntry, night: str | None, operator_reason: s
         new_rows=sum(rows for part, rows in counted.items() if part not in taught),
         champion_since=clock.read(began.at) or now,
         now=now,
-        last_start=kept.last_start(
-            loop.reviews, name, now, timedelta(hours=settings.cool_down_hours)
-        ),
+        last_start=kept.last_start(loop.reviews, name, now, triggers.remembered(settings)),
         poisoned=tuple(_poisoned(loop, ledger)),
         operator_reason=operator_reason,
     )

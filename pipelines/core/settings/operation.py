@@ -70,6 +70,7 @@ class TriggerSettings(Section):
     new_rows: int = Field(ge=1)
     max_age_days: float = Field(gt=0)
     cool_down_hours: float = Field(ge=0)
+    retry_days: float = Field(ge=0, le=366)
     poison_nights: int = Field(ge=1, le=366)
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from benchmarks.years import Years, counted_requests
 from pipelines.core import config, keys
 from pipelines.core.store import sealed
 from pipelines.intake import standings
@@ -183,3 +184,30 @@ def test_the_newest_windows_cost_the_same_requests_in_the_tenth_year(stores, cha
     assert [each.night for each in found][:1] == [SECOND]
     assert len(asked) <= kept.MOST_MONTHS_WITHOUT * 4
     assert all(re.fullmatch(r"monitoring/sentiment/windows/\d{4}-\d{2}/", key) for key in asked)
+
+
+def requests_of_a_run(stores, nights):
+    """What the monitor sends for a new night after so many others, by kind of request."""
+    Years(sources=1, nights=nights).lay_down(stores.reviews)
+    standings.every(stores.reviews, keeps=True)  # as the ingest of that night left it
+    with counted_requests() as requests:
+        night = monitor.find_night()
+        monitor.watch(night)
+        monitor.decide_trigger(night, DAY, "run_9")
+    return requests
+
+
+def test_a_run_sends_as_many_requests_after_sixty_nights_as_after_five(
+    stores, champions, ingest_night
+):
+    champions(1)
+    ingest_night(2)
+    few = requests_of_a_run(stores, 5)
+    for key in listing(stores.reviews):
+        if key.startswith(keys.MONITORING):
+            stores.reviews.delete(key)
+
+    many = requests_of_a_run(stores, 60)
+
+    # A listing may need a second page; each of the three steps lists the ledger once.
+    assert many.total <= few.total + 3, (few.counted, many.counted)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.core import config
-from pipelines.monitoring.triggers import Known, choose
+from pipelines.monitoring.triggers import Known, choose, remembered
 from pipelines.records.monitoring import Window
 
-SETTINGS = config.load().triggers  # 2 of 3 windows, 10,000 rows, 30 days, 20 hours
+SETTINGS = config.load().triggers  # 2 of 3 windows, 10,000 rows, 30 days, 20 hours, 7 days
 NOW = datetime(2026, 2, 1, 5, tzinfo=UTC)
 
 
@@ -93,6 +93,40 @@ def test_a_poison_alarm_a_start_not_long_ago_and_nothing_new_stop_a_start_and_sa
     assert f"Not started: {says}" in choice.why
 
 
+@pytest.mark.parametrize(
+    "more", [{"new_rows": 10_000}, {"champion_since": NOW - timedelta(days=40)}]
+)
+def test_an_attempt_that_left_the_champion_is_repeated_after_a_week(more):
+    early = chosen("QUIET", last_start=NOW - timedelta(days=2), **more)
+    later = chosen("QUIET", last_start=NOW - timedelta(days=7), **{
+        "champion_since": NOW - timedelta(days=8), **more
+    })  # fmt: skip
+
+    assert not early.is_started
+    assert "Not started: an attempt 2.0 days ago left this champion in place" in early.why
+    assert later.is_started
+
+
+def test_a_champion_that_fades_is_not_kept_waiting_by_an_attempt_that_left_it():
+    assert chosen("FADING", "FADING", last_start=NOW - timedelta(days=2)).is_started
+    assert chosen("DRIFT", "DRIFT", last_start=NOW - timedelta(days=2)).is_started
+
+
+def test_an_attempt_that_made_the_champion_is_no_reason_to_wait():
+    since = NOW - timedelta(days=3)
+
+    choice = chosen(new_rows=10_000, champion_since=since, last_start=since - timedelta(minutes=5))
+
+    assert choice.trigger == "volume"
+    assert choice.is_started
+
+
+def test_a_start_is_remembered_as_long_as_it_matters():
+    assert remembered(SETTINGS) == timedelta(days=7)
+    patient = SETTINGS.model_copy(update={"cool_down_hours": 240.0})
+    assert remembered(patient) == timedelta(days=10)
+
+
 def test_a_cool_down_ends():
     assert chosen("FADING", "FADING", last_start=NOW - timedelta(hours=20)).is_started
 
@@ -114,7 +148,9 @@ def test_every_decision_says_all_that_was_checked_with_its_threshold():
     assert [check.name for check in choice.checks] == [
         "operator", "fading", "drift", "volume", "staleness",
     ]  # fmt: skip
-    assert [veto.name for veto in choice.vetoes] == ["nothing_new", "poison", "cool_down"]
+    assert [veto.name for veto in choice.vetoes] == [
+        "nothing_new", "poison", "cool_down", "retry",
+    ]  # fmt: skip
     drift = choice.checks[2]
     assert (drift.observed, drift.threshold, drift.is_met) == (1, 2, False)
     assert drift.sentence.startswith("DRIFT or FADING in 1 of the last 3 windows")

@@ -12,6 +12,7 @@ import typer
 from ops.demo import run as demo
 from ops.display import Display
 from ops.services.processes import StackError
+from pipelines.core import config
 
 
 @pytest.fixture
@@ -64,3 +65,14 @@ def test_elsewhere_it_fails_at_once(tmp_path, looks):
         play(tmp_path, is_once=True)
 
     assert looks == []
+
+
+def test_its_settings_can_be_read_from_its_own_folder(tmp_path):
+    stack = SimpleNamespace(config=tmp_path / "config.toml", service_url="http://there:1")
+
+    demo._write_config(stack)
+
+    settings = config.load(stack.config)
+    assert settings.serving.addresses == ("http://there:1",)
+    assert not settings.gate.ask_for_first_model  # of config/demo.toml
+    assert settings.gate.min_holdout_rows == 500  # of config/try-out.toml, on which it is based

@@ -1,0 +1,409 @@
+"""A year of nights: what it gains to retrain nightly, weekly, never, or when the monitor asks.
+
+    python -m benchmarks.bench_year --reviews imdb_reviews.parquet
+
+The real reviews come in as a first load and 364 nights of 90. Meanwhile the 150 strongest words
+are replaced one after the other (nights 91 to 210), the next 100 at once (night 240), and from
+night 300 on seven reviews in ten are positive. Every policy sees the same nights. Its champion
+answers each night's reviews before anything is trained on them; a retraining is fitted to all
+reviews so far, and the gate decides about it. The model is the product's with single words and four
+passes, which is quick and less accurate than the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from benchmarks.bench_monitoring import SEED, SOURCES
+from benchmarks.gate_study.records import Case, decided, evaluation_of
+from benchmarks.measuring import machine_facts, markdown_table, write_report
+from pipelines.core import config
+from pipelines.core.settings import Settings
+from pipelines.evaluation.fair_rows import newest_mask
+from pipelines.evaluation.metrics import rounded
+from pipelines.evaluation.scores import Scored
+from pipelines.evaluation.slices import Described, slice_masks
+from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.views import View
+from pipelines.models import factories
+from pipelines.models.prediction import positive_probability
+from pipelines.monitoring import judge, reference, triggers
+from pipelines.monitoring.reference import Reference
+from pipelines.monitoring.sample import read_texts, score
+from pipelines.monitoring.words import WordTable
+from pipelines.records.decisions import PROMOTABLE
+from pipelines.records.monitoring import Window
+from pipelines.simulation.drift import new_words, replaced, strongest_words
+from pipelines.training.split import is_holdout
+
+FIRST_ROWS, NIGHTS, NIGHTLY_ROWS = 14_000, 364, 90
+USUAL_NIGHTLY_ROWS = 1_000  # for which the limits in rows are set
+SLOW, SUDDEN, SHIFT = (91, 210), 240, 300  # nights
+SLOW_WORDS, SUDDEN_WORDS = 150, 100
+SHIFTED_SHARE = 0.7
+NGRAM_MAX, EPOCHS = 1, 4
+DAY_ONE = datetime(2026, 1, 5, 2, tzinfo=UTC)
+DIGEST, VERSION = "0" * 64, "a" * 20
+
+Mask = NDArray[np.bool_]
+Probabilities = NDArray[np.float64]
+
+
+def settings_of_the_year() -> Settings:
+    """The defaults, with limits in rows for nights that are so much smaller."""
+    defaults = config.load(config.CONFIG_FOLDER / "default.toml")
+    scale = USUAL_NIGHTLY_ROWS / NIGHTLY_ROWS
+    monitoring = defaults.monitoring.model_copy(
+        update={"window_nights": 3, "reference_rows": defaults.monitoring.reference_rows // 4}
+    )
+    volume = {"new_rows": round(defaults.triggers.new_rows / scale)}
+    gate = {"min_newest_rows": 200, "min_slice_rows": 50, "bootstrap_repeats": 500}
+    return defaults.model_copy(
+        update={
+            "monitoring": monitoring,
+            "triggers": defaults.triggers.model_copy(update=volume),
+            "gate": defaults.gate.model_copy(update=gate),
+        }
+    )
+
+
+# ── The reviews ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, eq=False)
+class Year:
+    """All reviews in the order in which they come; ``night`` is 0 for the first load."""
+
+    table: pa.Table
+    labels: NDArray[np.int8]
+    night: NDArray[np.int64]
+    is_held_out: Mask
+    prints: Fingerprints
+    described: Described
+
+    def until(self, night: int) -> NDArray[np.intp]:
+        return np.flatnonzero(self.night <= night)
+
+    def of(self, first: int, last: int) -> NDArray[np.intp]:
+        return np.flatnonzero((self.night >= first) & (self.night <= last))
+
+    def held_out(self, night: int) -> NDArray[np.intp]:
+        return np.flatnonzero((self.night <= night) & self.is_held_out)
+
+
+def make_year(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> Year:
+    """Deal the reviews out to the nights, and change them as they come."""
+    rng = np.random.default_rng(SEED)
+    reviews = reviews.take(pa.array(rng.permutation(reviews.num_rows)))
+    labels = reviews.column("label").to_numpy().astype(np.int8)
+    night = np.repeat(np.arange(nights + 1), [first_rows, *[rows] * nights])
+    order = _dealt(labels, night)
+    labels, dealt = labels[order], reviews.take(pa.array(order))
+    texts = dealt.column("text").to_pylist()
+    known = strongest_words(
+        texts[:4000], labels[:4000] == 1, SLOW_WORDS + SUDDEN_WORDS
+    )  # fmt: skip
+    texts = [_as_written(text, known, at) for text, at in zip(texts, night.tolist(), strict=True)]
+    films = dealt.column("movie_id").to_pylist()
+    held = is_holdout(films, share=0.2, salt="films-2026")
+    sources = [SOURCES[place % len(SOURCES)] for place in range(len(texts))]
+    table = pa.table({
+        "text_id": dealt.column("review_id"), "text": pa.array(texts, pa.large_string()),
+        "label": labels, "rating": dealt.column("rating"), "source": sources,
+        "movie_id": dealt.column("movie_id"),
+    })  # fmt: skip
+    return Year(
+        table, labels, night, np.array([held[film] for film in films], np.bool_),
+        fingerprint(texts, View(ngram_max=NGRAM_MAX)), Described.of_tables([table]),
+    )  # fmt: skip
+
+
+def _dealt(labels: NDArray[np.int8], night: NDArray[np.int64]) -> list[int]:
+    """Rows in the order of the nights; from the shift on, more of them are positive."""
+    waiting = {label: np.flatnonzero(labels == label).tolist()[::-1] for label in (0, 1)}
+    order: list[int] = []
+    for at, count in zip(*np.unique(night, return_counts=True), strict=True):
+        positive = round((SHIFTED_SHARE if at >= SHIFT else 0.5) * count)
+        own = [waiting[1].pop() for _ in range(positive)]
+        own += [waiting[0].pop() for _ in range(count - positive)]
+        order += np.random.default_rng([SEED, int(at)]).permutation(own).tolist()
+    return order
+
+
+def _as_written(text: str, known: list[str], night: int) -> str:
+    """The text with the words that people use on that night."""
+    first, last = SLOW
+    gone = round(SLOW_WORDS * min(1.0, max(0, night - first + 1) / (last - first + 1)))
+    words = known[:gone] + (known[SLOW_WORDS:] if night >= SUDDEN else [])
+    return replaced(text, new_words(words)) if words else text
+
+
+# ── The loop ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(eq=False)
+class Model:
+    """A version and its probabilities on the held out reviews that have come so far."""
+
+    night: int
+    pipeline: Any
+    held_out: Probabilities = field(default_factory=lambda: np.empty(0))
+
+    def answers(self, year: Year, until: int) -> Probabilities:
+        rows = year.held_out(until)
+        if len(new := rows[len(self.held_out) :]):
+            more = positive_probability(self.pipeline, year.prints.take(new))
+            self.held_out = np.concatenate([self.held_out, more])
+        return self.held_out[: len(rows)]
+
+
+def fit(year: Year, night: int) -> Model:
+    """A version of all reviews up to a night that are not held out."""
+    rows = year.until(night)
+    rows = rows[~year.is_held_out[rows]]
+    made = factories.fingerprint_svm(seed=SEED, ngram_max=NGRAM_MAX, epochs=EPOCHS)
+    return Model(night, made.fit(year.prints.take(rows), year.labels[rows]))
+
+
+class Policy:
+    """One way to decide when to retrain; the gate decides what is promoted."""
+
+    name = "never"
+
+    def __init__(self, year: Year, settings: Settings, first: Model) -> None:
+        self.year, self.settings = year, settings
+        self.champions, self.reference = [first], first
+        self.accuracies: list[float] = []
+        self.retrainings = self.promotions = 0
+        self.verdicts: Counter[str] = Counter()
+
+    @property
+    def champion(self) -> Model:
+        return self.champions[-1]
+
+    def serve(self, night: int) -> None:
+        rows = self.year.of(night, night)
+        answers = positive_probability(self.champion.pipeline, self.year.prints.take(rows))
+        self.accuracies.append(float(((answers >= 0.5) == (self.year.labels[rows] == 1)).mean()))
+
+    def wants(self, night: int) -> bool:  # noqa: ARG002
+        return False
+
+    def retrain(self, challenger: Model) -> None:
+        """Have the gate decide, and promote what it lets through."""
+        self.retrainings += 1
+        decision = decided(evaluation_of(self._case(challenger), self.settings.gate),
+                           self.settings.gate)  # fmt: skip
+        self.verdicts[decision.verdict] += 1
+        if decision.verdict in PROMOTABLE:
+            self.promotions += 1
+            self.champions.append(challenger)
+            self.champions = self.champions[-10:]
+            if decision.becomes_reference:
+                self.reference = challenger
+
+    def _case(self, challenger: Model) -> Case:
+        night, year, gate = challenger.night, self.year, self.settings.gate
+        rows = year.held_out(night)
+        described = Described(**{
+            name: values[rows] for name, values in vars(year.described).items()
+        })  # fmt: skip
+        has_own_reference = self.reference is not self.champion
+        return Case(
+            scored=Scored(
+                year.labels[rows], challenger.answers(year, night),
+                self.champion.answers(year, night),
+                self.reference.answers(year, night) if has_own_reference else None,
+            ),
+            newest=newest_mask(_nights(year.night[rows]), gate.newest_rows),
+            slices=slice_masks(described, gate.slices, min_rows=gate.min_slice_rows),
+            age_nights=night - self.champion.night,
+            has_own_reference=has_own_reference,
+        )  # fmt: skip
+
+
+def _nights(numbers: NDArray[np.int64]) -> NDArray[np.str_]:
+    names, places = np.unique(numbers, return_inverse=True)
+    return np.array([_day(int(number)) for number in names])[places]
+
+
+def _day(night: int) -> str:
+    return (DAY_ONE + timedelta(days=night)).date().isoformat()
+
+
+class Nightly(Policy):
+    name = "every night"
+
+    def wants(self, night: int) -> bool:  # noqa: ARG002
+        return True
+
+
+class Weekly(Policy):
+    name = "every week"
+
+    def wants(self, night: int) -> bool:
+        return night % 7 == 0
+
+
+class Ours(Policy):
+    """When `triggers.choose` says so, about windows that `judge.judge` judged."""
+
+    name = "when the monitor asks"
+
+    def __init__(self, year: Year, settings: Settings, first: Model) -> None:
+        super().__init__(year, settings, first)
+        self.references: dict[int, Reference] = {}
+        self.windows: list[Window] = []
+        self.last_start: datetime | None = None
+        self.starts: list[tuple[int, str]] = []
+
+    def wants(self, night: int) -> bool:
+        if (window := self._window(night)) is not None:
+            self.windows.insert(0, window)
+        now = DAY_ONE + timedelta(days=night)
+        known = triggers.Known(
+            windows=tuple(self.windows[: self.settings.triggers.windows]),
+            generation=self.champion.night + 1,
+            new_rows=int((self.year.night[self.year.until(night)] > self.champion.night).sum()),
+            champion_since=DAY_ONE + timedelta(days=self.champion.night),
+            now=now,
+            last_start=self.last_start,
+        )
+        choice = triggers.choose(known, self.settings.triggers)
+        if choice.is_started:
+            self.last_start = now
+            self.starts.append((night, str(choice.trigger)))
+        return choice.is_started
+
+    def _window(self, night: int) -> Window | None:
+        """The nights that end with this one, by the newest champion that learned none of them."""
+        first = night - self.settings.monitoring.window_nights + 1
+        asked = next((one for one in reversed(self.champions) if one.night < first), None)
+        if asked is None:
+            return None
+        usual = self._reference(asked)
+        table = self.year.table.take(pa.array(self.year.of(first, night)))
+        words = WordTable(usual.words)
+        texts = read_texts(table, words)
+        scores = score(asked.pipeline, table, self.settings.gate)
+        found = judge.judge(
+            scores, texts, words, usual, self.settings.monitoring, is_provisional=False
+        )
+        return Window(
+            model_name="sentiment", first_night=_day(first), night=_day(night), partitions=(),
+            rows=len(scores), champion_generation=asked.night + 1, champion_version=VERSION,
+            reference=DIGEST, rules=DIGEST, sources=(), coverage=1.0, is_provisional=False,
+            late_nights=0, verdict=found.verdict, why=found.why, measured=found.measured,
+            estimate=found.estimate, drift=found.drift, groups=found.groups, words=found.words,
+        )  # fmt: skip
+
+    def _reference(self, model: Model) -> Reference:
+        if model.night not in self.references:
+            wanted = round(self.settings.monitoring.reference_rows / 0.2)
+            rows = self.year.until(model.night)[::-1][:wanted]
+            made = reference.made_of(
+                self.year.table.take(pa.array(rows)), self.year.is_held_out[rows],
+                model.pipeline, self.settings,
+            )  # fmt: skip
+            found = reference.decode(reference.encode(made))
+            if found is None:
+                raise RuntimeError("the reference cannot be read back")
+            self.references[model.night] = found
+        return self.references[model.night]
+
+
+def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[Policy]:
+    """Play the year for every policy; a version that several want is fitted once."""
+    settings = settings_of_the_year()
+    year = make_year(reviews, first_rows=first_rows, nights=nights, rows=rows)
+    first = fit(year, 0)
+    policies = [kind(year, settings, first) for kind in (Nightly, Weekly, Ours, Policy)]
+    for night in range(1, nights + 1):
+        for policy in policies:
+            policy.serve(night)
+        wanting = [policy for policy in policies if policy.wants(night)]
+        challenger = fit(year, night) if wanting else first
+        for policy in wanting:
+            policy.retrain(challenger)
+        if night % 28 == 0:
+            print(f"night {night:,} of {nights:,}", file=sys.stderr, flush=True)
+    return policies
+
+
+# ── What came of it ──────────────────────────────────────────────────────────────────────────
+
+PARTS = {"nights 1-90": (1, 90), "slow drift": SLOW, "after it": (211, 239),
+         "sudden drift": (SUDDEN, 299), "class shift": (SHIFT, NIGHTS)}  # fmt: skip
+
+
+def figures(policies: list[Policy]) -> list[dict[str, Any]]:
+    """One line per policy: mean accuracy served, in all and by part of the year, and its cost."""
+    lines = []
+    for policy in policies:
+        served = np.array(policy.accuracies)
+        lines.append({
+            "policy": policy.name,
+            "accuracy": rounded(served.mean()),
+            **{name: rounded(part.mean()) for name, (low, high) in PARTS.items()
+               if len(part := served[low - 1 : high])},
+            "retrainings": policy.retrainings,
+            "promotions": policy.promotions,
+            "verdicts": dict(policy.verdicts),
+            "starts": policy.starts if isinstance(policy, Ours) else [],
+            "windows": dict(Counter(window.verdict for window in policy.windows))
+            if isinstance(policy, Ours) else {},
+        })  # fmt: skip
+    return lines
+
+
+def as_markdown(lines: list[dict[str, Any]]) -> str:
+    """The table of the policies."""
+    parts = [name for name in PARTS if name in lines[0]]
+    return markdown_table(
+        ["retrained", "mean accuracy served", *parts, "retrainings", "promotions"],
+        [
+            [
+                line["policy"], f"{line['accuracy']:.2%}",
+                *[f"{line[name]:.2%}" for name in parts],
+                f"{line['retrainings']:,}", f"{line['promotions']:,}",
+            ]
+            for line in lines
+        ],
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reviews", type=Path, required=True)
+    parser.add_argument("--nights", type=int, default=NIGHTS)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    began = time.process_time()
+    with threadpool_limits(limits=1):
+        policies = run(
+            pq.read_table(chosen.reviews),
+            first_rows=FIRST_ROWS, nights=chosen.nights, rows=NIGHTLY_ROWS,
+        )  # fmt: skip
+    lines = figures(policies)
+    report = {"machine": machine_facts(), "cpu_seconds": time.process_time() - began,
+              "policies": lines}  # fmt: skip
+    write_report(chosen.json, report, as_markdown(lines))
+    print(json.dumps(lines[2]["starts"]))
+
+
+if __name__ == "__main__":
+    main()

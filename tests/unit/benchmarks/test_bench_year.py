@@ -1,0 +1,90 @@
+"""Every policy of the simulated year sees the same nights, and pays for what it asks."""
+
+import itertools
+import string
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks import bench_year
+from pipelines.simulation.made_up import make_reviews
+
+FIRST_ROWS, NIGHTS, ROWS = 600, 7, 70
+
+
+def some_reviews():
+    made = make_reviews(1300, seed=3)
+    labels = [int(label == "positive") for label in made["label"].to_pylist()]
+    return pa.table({
+        "review_id": [f"review-{number:05d}" for number in range(made.num_rows)],
+        "text": made["text"],
+        "label": pa.array(labels, pa.int8()),
+        "rating": made["rating"],
+        "movie_id": made["movie_id"],
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def policies():
+    made = bench_year.run(some_reviews(), first_rows=FIRST_ROWS, nights=NIGHTS, rows=ROWS)
+    return {policy.name: policy for policy in made}
+
+
+def test_a_policy_retrains_as_often_as_it_says(policies):
+    retrainings = {name: policy.retrainings for name, policy in policies.items()}
+
+    assert retrainings["every night"] == NIGHTS
+    assert retrainings["every week"] == 1
+    assert retrainings["never"] == 0
+
+
+def test_all_answer_the_same_nights_before_anything_is_trained_on_them(policies):
+    first_night = {policy.accuracies[0] for policy in policies.values()}
+
+    assert len(first_night) == 1
+    assert {len(policy.accuracies) for policy in policies.values()} == {NIGHTS}
+
+
+def test_the_windows_are_judged_by_a_champion_that_did_not_learn_them(policies):
+    windows = policies["when the monitor asks"].windows
+
+    assert all(window.rows == 3 * ROWS for window in windows)
+    assert windows
+    # A window of three nights begins after the first load from night 3 on.
+    assert len(windows) == NIGHTS - 2
+
+
+def test_the_table_has_a_line_for_each(policies):
+    table = bench_year.as_markdown(bench_year.figures(list(policies.values())))
+
+    lines = table.splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in lines] == list(policies)
+    assert "| 7 |" in lines[0]
+
+
+def test_the_drift_comes_as_it_is_described():
+    letters = string.ascii_lowercase
+    names = (f"w{one}{other}" for one in letters for other in letters)
+    known = list(itertools.islice(names, bench_year.SLOW_WORDS + bench_year.SUDDEN_WORDS))
+    text = " ".join(known)
+
+    def others(night):
+        words = bench_year._as_written(text, known, night).split()
+        return len(set(words) - set(known))
+
+    first, last = bench_year.SLOW
+    assert others(first - 1) == 0
+    assert others((first + last) // 2) == bench_year.SLOW_WORDS / 2
+    assert others(last) == others(bench_year.SUDDEN - 1) == bench_year.SLOW_WORDS
+    assert others(bench_year.SUDDEN) == len(known)
+
+
+def test_more_of_the_reviews_are_positive_after_the_shift():
+    labels = np.tile(np.array([0, 1], np.int8), 200)
+    night = np.repeat([0, bench_year.SHIFT - 1, bench_year.SHIFT], [100, 100, 100])
+
+    dealt = labels[bench_year._dealt(labels, night)]
+
+    assert [int(dealt[night == at].sum()) for at in np.unique(night)] == [50, 50, 70]
+    assert len(set(bench_year._dealt(labels, night))) == 300
