@@ -32,7 +32,7 @@ from benchmarks.bench_monitoring import SEED, SOURCES
 from benchmarks.gate_study.records import Case, decided, evaluation_of
 from benchmarks.measuring import machine_facts, markdown_table, write_report
 from pipelines.core import config
-from pipelines.core.settings import Settings
+from pipelines.core.settings.settings import Settings
 from pipelines.evaluation.fair_rows import newest_mask
 from pipelines.evaluation.metrics import rounded
 from pipelines.evaluation.scores import Scored
