@@ -261,7 +261,8 @@ def _features(
     """Old features that this release cannot read, or of rows that nothing uses."""
     counted = {part.key: part for standing in every for part in standing.accepted}
     packed = list(packs.packed(counted[key] for key in sorted(counted)))
-    used, pinned = {part.sha256 for part in (*counted.values(), *packed)}, snapshots.partitions()
+    used = {part.sha256 for part in counted.values()} | {pack.sha256 for pack in packed}
+    pinned = snapshots.partitions()
     used_packs = {pack.key for pack in packed}
     for info in reviews.list(keys.FEATURES):
         if ages.is_over(info, retention.feature_days):

@@ -31,7 +31,7 @@ STREAM = {
 class Partitioned(SomeReviews):
     """Reviews in partitions of 70."""
 
-    def fingerprints_by_partition(
+    def fingerprints_by_pack(
         self, rows: np.ndarray, view: View
     ) -> Iterator[tuple[np.ndarray, Fingerprints]]:
         for start in range(0, len(self.label), 70):
