@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,13 @@ _BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: li
 _BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
 
 
-def _byte_kinds() -> NDArray[np.uint8]:
+def _byte_kinds() -> bytes:
     kinds = np.full(256, _SEPARATOR, np.uint8)
     kinds[128:] = _WORD
     kinds[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
     kinds[list(_MARKS)] = _MARK
     kinds[ord("'")] = _APOSTROPHE
-    return kinds
+    return kinds.tobytes()
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
@@ -40,7 +41,7 @@ def _powers(base: int) -> NDArray[np.uint64]:
 
 
 _KINDS = _byte_kinds()
-_VALUES = np.frombuffer(bytes(range(256)).lower(), np.uint8).astype(np.uint64) + np.uint64(1)
+_VALUES = bytes((byte + 1) % 256 for byte in bytes(range(256)).lower())  # UTF-8 has no byte 255
 _POWERS = _powers(_BASE)
 _INVERSE_POWERS = _powers(pow(_BASE, -1, 2**64))
 
@@ -71,14 +72,30 @@ class Tokens:
     def of(cls, reviews: list[bytes]) -> Tokens:
         """Return the tokens of reviews from `blocks`."""
         # Separators around every review: no token, and no look at a neighbour, crosses an edge.
-        block = np.frombuffer(b"\n".join([b"", *reviews, b""]), np.uint8)
-        starts, ends = _token_bounds(block)
+        text = b"\n".join([b"", *reviews, b""])
+        starts, ends = _token_bounds(text)
         review_ends = np.cumsum([len(review) + 1 for review in reviews])
         counts = np.diff(np.searchsorted(starts, review_ends, side="right"), prepend=0)
-        sums = _VALUES[block]
-        sums *= _POWERS[: len(block)]
+        sums = _array(text.translate(_VALUES)) * _POWERS[: len(text)]
         np.cumsum(sums, out=sums)
-        return cls(block, starts, ends, counts, sums)
+        return cls(_array(text), starts, ends, counts, sums)
+
+    @cached_property
+    def rows(self) -> NDArray[np.uint64]:
+        """The review of each token."""
+        return np.repeat(np.arange(len(self.counts), dtype=np.uint64), self.counts)
+
+    @cached_property
+    def lateness(self) -> NDArray[np.int64]:
+        """How far each token is beyond the first seven eighths of its review, in eighths of one.
+
+        The middle of an n-gram that begins at a token and spans ``span`` of them is in the last
+        eighth if this number plus ``4 * (span - 1)`` is not negative.
+        """
+        zero = 8 * (np.cumsum(self.counts) - self.counts) + 7 * self.counts
+        late: NDArray[np.int64] = np.arange(0, 8 * len(self.starts), 8)
+        late -= np.repeat(zero, self.counts)
+        return late
 
     def hashes(self, prefix_bytes: int = 0) -> NDArray[np.uint64]:
         """Hash each token, or its first bytes: a difference of two sums, moved to power zero."""
@@ -117,9 +134,13 @@ def _encode(text: str, row: int) -> bytes:
     return _BREAK.sub(b" ", review) if b"<" in review else review
 
 
-def _token_bounds(block: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _array(text: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(text, np.uint8)
+
+
+def _token_bounds(text: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the position of each token's first and last byte."""
-    kinds = _KINDS[block]
+    kinds = _array(text.translate(_KINDS))
     is_word = kinds == _WORD
     apostrophes = np.flatnonzero(kinds == _APOSTROPHE)
     is_word[apostrophes] = is_word[apostrophes - 1] & is_word[apostrophes + 1]
