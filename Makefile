@@ -131,7 +131,7 @@ bench-model: reviews-given ## The default candidate compared with TF-IDF and the
 	$(call BENCH,model)
 bench-search: reviews-given ## Search the settings of the default candidate compared with GridSearchCV (REVIEWS=...)
 	$(call BENCH,search)
-bench-peers: reviews-given ## Beside NB-SVM, fastText and Vowpal Wabbit (REVIEWS=...; installs the two)
+bench-peers: reviews-given ## Ours and others, with all costs in a table (REVIEWS=...; installs fastText, Vowpal Wabbit)
 	@python=$$($(FIND_PYTHON) 3.12 3.11); "$$python" -m venv --clear .local/peers  # fastText has no wheel for 3.13
 	@.local/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(call BENCH,peers) --peers .local/peers/bin/python

@@ -1,16 +1,19 @@
-"""Fit and ask our model, NB-SVM as published, fastText and Vowpal Wabbit on the official split.
+"""Our models and those that people use on the official split: how good, and at what cost.
 
     python -m benchmarks.bench_peers --reviews imdb_reviews.parquet --peers .local/peers/bin/python
 
 Each is measured in a process of its own, from texts in memory to a fitted model, and then over the
-test texts. fastText and Vowpal Wabbit live in another environment (`benchmarks/requirements.txt`),
-whose Python is given with ``--peers``. Their settings are the best that a study of this data set
-found among those that their documentation describes: word n-grams, several passes, logistic loss.
+test texts, at once and one by one. fastText and Vowpal Wabbit live in another environment
+(`benchmarks/requirements.txt`), whose Python is given with ``--peers``. Their settings are the best
+that a study of this data set found among those that their documentation describes: word n-grams,
+several passes, logistic loss.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import pickle
 import re
 import tempfile
 import time
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import (
     Figures,
+    end_of_work,
     in_own_process,
     machine_facts,
     markdown_table,
@@ -34,15 +38,29 @@ from benchmarks.measuring import (
     write_report,
 )
 
+OURS = {
+    "former": "benchmarks.models_compared:former_default",
+    "ours": "pipelines.models.factories:fingerprint_svm",
+    "views": "benchmarks.models_compared:as_configured",
+    "tfidf": "pipelines.models.factories:tfidf_logistic",
+    "lecture": "benchmarks.lecture_notebook:lecture_notebook",
+}
 TITLES = {
-    "ours": "ours: `fingerprint_svm`, calibrated",
+    "former": "ours: the former default candidate",
+    "ours": "ours: `fingerprint_svm`",
+    "views": "ours: `fingerprint_svm_views`",
+    "tfidf": "(a) TF-IDF(1,2) + logistic regression",
+    "lecture": "(a) the lecture's notebook",
     "nbsvm": "(d) NB-SVM(1,3) as published, scikit-learn",
     "vw2": "(c) Vowpal Wabbit, bigrams, 22 bits, 5 passes",
     "vw3": "(c) Vowpal Wabbit, trigrams, 24 bits, 5 passes",
     "fasttext3": "(c) fastText, word trigrams, dim 10, 10 epochs",
 }
 ELSEWHERE = ("vw2", "vw3", "fasttext3")
+SINGLE_REVIEWS = 1_000
 Asked = Callable[[list[str]], Iterable[float]]
+Fitted = tuple[Asked, float]
+"""What answers texts, and the megabytes of its file."""
 
 
 def main() -> None:
@@ -66,16 +84,18 @@ def main() -> None:
 
 
 def measure(name: str, reviews: Path) -> Figures:
-    """Fit one model, then ask it for all test reviews at once."""
+    """Fit one model, then ask it for all test reviews at once, and for some one by one."""
     texts, labels, _ = split(reviews, "train")
-    fits: dict[str, Callable[[list[str], NDArray[np.int8]], Asked]] = {
-        "ours": _ours,
+    fits: dict[str, Callable[[list[str], NDArray[np.int8]], Callable[[], Fitted]]] = {
+        **{ours: partial(_ours, ours) for ours in OURS},
         "nbsvm": _nbsvm,
         "vw2": lambda texts, labels: _vowpal(texts, labels, ngram=2, bits=22),
         "vw3": lambda texts, labels: _vowpal(texts, labels, ngram=3, bits=24),
         "fasttext3": _fasttext,
     }
-    ask, fit = timed(partial(fits[name], texts, labels))
+    finish, fit = timed(partial(fits[name], texts, labels))
+    end_of_work()
+    ask, artefact_mb = finish()
     unseen, truth, _ = split(reviews, "test")
     ask(unseen[:5])
     started, cpu = time.perf_counter(), time.process_time()
@@ -88,7 +108,19 @@ def measure(name: str, reviews: Path) -> Figures:
         "log_loss": _log_loss(truth, probability),
         "reviews_per_second": len(unseen) / wall,
         "reviews_per_cpu_second": len(unseen) / cpu,
+        "artefact_mb": artefact_mb,
+        **_latencies(ask, unseen[:SINGLE_REVIEWS]),
     }
+
+
+def _latencies(ask: Asked, texts: list[str]) -> Figures:
+    milliseconds = []
+    for text in texts:
+        started = time.perf_counter()
+        list(ask([text]))
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return {"single_p50_ms": float(p50), "single_p99_ms": float(p99)}
 
 
 def _log_loss(truth: NDArray[np.int8], probability: NDArray[np.float64]) -> float:
@@ -96,15 +128,17 @@ def _log_loss(truth: NDArray[np.int8], probability: NDArray[np.float64]) -> floa
     return float(-np.log(right).mean())
 
 
-def _ours(texts: list[str], labels: NDArray[np.int8]) -> Asked:
-    from pipelines.models.factories import fingerprint_svm
+def _ours(name: str, texts: list[str], labels: NDArray[np.int8]) -> Callable[[], Fitted]:
+    """Also for others that scikit-learn fits and our file format can hold."""
+    from pipelines.models.artefacts import dump_model
     from pipelines.models.prediction import positive_probability
 
-    model = fingerprint_svm(seed=20260105).fit(texts, labels)
-    return lambda unseen: positive_probability(model, unseen)
+    module, _, function = OURS[name].partition(":")
+    model = getattr(importlib.import_module(module), function)(seed=20260105).fit(texts, labels)
+    return lambda: (partial(positive_probability, model), len(dump_model(model)) / 1e6)
 
 
-def _nbsvm(texts: list[str], labels: NDArray[np.int8]) -> Asked:
+def _nbsvm(texts: list[str], labels: NDArray[np.int8]) -> Callable[[], Fitted]:
     """Binary counts times the ratio, no row norm, as in Mesnil et al.'s code: liblinear, C=1."""
     from scipy import sparse
     from sklearn.feature_extraction.text import CountVectorizer
@@ -125,10 +159,12 @@ def _nbsvm(texts: list[str], labels: NDArray[np.int8]) -> Asked:
         probability: NDArray[np.float64] = linear.predict_proba(rows)[:, 1]
         return probability
 
-    return ask
+    return lambda: (ask, len(pickle.dumps((words, ratio, linear))) / 1e6)
 
 
-def _vowpal(texts: list[str], labels: NDArray[np.int8], *, ngram: int, bits: int) -> Asked:
+def _vowpal(
+    texts: list[str], labels: NDArray[np.int8], *, ngram: int, bits: int
+) -> Callable[[], Fitted]:
     from vowpalwabbit import Workspace
 
     order = np.random.default_rng(0).permutation(len(texts))
@@ -139,10 +175,14 @@ def _vowpal(texts: list[str], labels: NDArray[np.int8], *, ngram: int, bits: int
                 file.write(f"{1 if labels[row] else -1} |w {_plain(texts[row])}\n")
         options = f"--loss_function logistic --ngram w{ngram} -b {bits} --passes 5 --holdout_off"
         model = Workspace(f"-d {data} -c -k {options} --quiet --link logistic")
-    return lambda unseen: (model.predict(f"|w {_plain(text)}") for text in unseen)
+
+    def ask(unseen: list[str]) -> Iterable[float]:
+        return (model.predict(f"|w {_plain(text)}") for text in unseen)
+
+    return lambda: (ask, _file_mb(model.save))
 
 
-def _fasttext(texts: list[str], labels: NDArray[np.int8]) -> Asked:
+def _fasttext(texts: list[str], labels: NDArray[np.int8]) -> Callable[[], Fitted]:
     import fasttext
 
     order = np.random.default_rng(0).permutation(len(texts))
@@ -161,7 +201,14 @@ def _fasttext(texts: list[str], labels: NDArray[np.int8]) -> Asked:
             for label, share in zip(found, shares, strict=True)
         ]
 
-    return ask
+    return lambda: (ask, _file_mb(model.save_model))
+
+
+def _file_mb(save: Callable[[str], Any]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        save(str(path))
+        return path.stat().st_size / 1e6
 
 
 _TOKEN = re.compile(r"[\w']+|[!?.,;()\"]")
@@ -175,10 +222,11 @@ def _plain(text: str) -> str:
 
 def as_markdown(results: dict[str, Any]) -> str:
     heads = ["model", "accuracy", "log loss", "fit CPU s", "fit wall s", "peak MB"]
-    heads += ["reviews/s", "reviews per CPU s"]
+    heads += ["reviews/s", "reviews per CPU s", "artefact MB", "one review p50 ms", "p99 ms"]
     layouts = {"accuracy": ".4f", "log_loss": ".4f", "fit_cpu_seconds": ".1f"}
     layouts |= {"fit_wall_seconds": ".1f", "peak_mb": ".0f", "reviews_per_second": ",.0f"}
-    layouts |= {"reviews_per_cpu_second": ",.0f"}
+    layouts |= {"reviews_per_cpu_second": ",.0f", "artefact_mb": ".1f"}
+    layouts |= {"single_p50_ms": ".2f", "single_p99_ms": ".2f"}
     rows = [
         [TITLES[name], *(format(figures[key], layout) for key, layout in layouts.items())]
         for name, figures in results.items()

@@ -39,18 +39,30 @@ class FingerprintIndex:
 
     def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Return each id's column, and whether it has one; otherwise the column is meaningless."""
-        positions = self._first_in_slot.take((ids >> self._shift).astype(np.intp))
-        entries = self._entries.take(positions)
-        unsettled = (entries < ids).nonzero()[0]
-        wanted, following = ids.take(unsettled), positions.take(unsettled)
+        places, is_known = self.places(ids)
+        return self._columns.take(places), is_known
+
+    @property
+    def columns(self) -> NDArray[np.int32]:
+        """The column of each known fingerprint, in the order of `places`."""
+        return self._columns[:-1]
+
+    def places(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return where each id stands in the ascending vocabulary, and whether it is there.
+
+        The place of one that is not there is that of the next above it, at most the vocabulary's
+        size.
+        """
+        places = self._first_in_slot.take((ids >> self._shift).view(np.int64)).astype(np.intp)
+        places += self._entries.take(places) < ids  # a third: faster without picking them out
+        entries = self._entries.take(places)
+        unsettled = np.flatnonzero(entries < ids)
         while len(unsettled):
-            following += 1
-            found = self._entries.take(following)
-            positions[unsettled], entries[unsettled] = following, found
-            short = (found < wanted).nonzero()[0]
-            unsettled, wanted = unsettled.take(short), wanted.take(short)
-            following = following.take(short)
-        return self._columns.take(positions), entries == ids
+            following = places.take(unsettled) + 1
+            places[unsettled] = following
+            entries[unsettled] = candidates = self._entries.take(following)
+            unsettled = unsettled[candidates < ids.take(unsettled)]
+        return places, entries == ids
 
 
 def _sorted(

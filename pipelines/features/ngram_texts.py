@@ -58,7 +58,7 @@ def _add(
 
 
 def _words(tokens: Tokens, prefix_bytes: int) -> list[str]:
-    data, cut = tokens.block, CUT if prefix_bytes else ""
+    data, cut = tokens.block.tobytes(), CUT if prefix_bytes else ""
     ends = tokens.read_to(prefix_bytes) + 1
     bounds = zip(tokens.starts.tolist(), ends.tolist(), strict=True)
     return [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.features.views import mixed
+from pipelines.features.views import mix
 
 MAX_REVIEW_BYTES = 1 << 18
 """Bytes of UTF-8 that are read of a review: 256 KiB."""
@@ -23,12 +24,13 @@ _BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: li
 _BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
 
 
-def _byte_kind(byte: int) -> int:
-    if byte >= 128 or chr(byte).isalnum() or byte == ord("_"):
-        return _WORD
-    if byte in _MARKS:
-        return _MARK
-    return _APOSTROPHE if byte == ord("'") else _SEPARATOR
+def _byte_kinds() -> bytes:
+    kinds = np.full(256, _SEPARATOR, np.uint8)
+    kinds[128:] = _WORD
+    kinds[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
+    kinds[list(_MARKS)] = _MARK
+    kinds[ord("'")] = _APOSTROPHE
+    return kinds.tobytes()
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
@@ -38,9 +40,8 @@ def _powers(base: int) -> NDArray[np.uint64]:
     return np.cumprod(factors)
 
 
-# Tables for `bytes.translate`, which reads a byte several times as fast as an array of indices.
-_KINDS = bytes(map(_byte_kind, range(256)))
-_VALUES = bytes((byte + 1) % 256 for byte in bytes(range(256)).lower())  # 255 is in no UTF-8
+_KINDS = _byte_kinds()
+_VALUES = bytes((byte + 1) % 256 for byte in bytes(range(256)).lower())  # UTF-8 has no byte 255
 _POWERS = _powers(_BASE)
 _INVERSE_POWERS = _powers(pow(_BASE, -1, 2**64))
 
@@ -51,7 +52,7 @@ class Tokens:
 
     Attributes
     ----------
-    block : bytes
+    block : ndarray of uint8
         The bytes of the reviews.
     starts, ends : ndarray of intp, shape (n_tokens,)
         Position of each token's first and last byte.
@@ -61,7 +62,7 @@ class Tokens:
         Prefix sums of the polynomial that hashes a token.
     """
 
-    block: bytes
+    block: NDArray[np.uint8]
     starts: NDArray[np.intp]
     ends: NDArray[np.intp]
     counts: NDArray[np.intp]
@@ -71,23 +72,35 @@ class Tokens:
     def of(cls, reviews: list[bytes]) -> Tokens:
         """Return the tokens of reviews from `blocks`."""
         # Separators around every review: no token, and no look at a neighbour, crosses an edge.
-        block = b"\n".join([b"", *reviews, b""])
-        starts, ends = _token_bounds(block)
-        edges = np.cumsum([0, *(len(review) + 1 for review in reviews)])
-        before = starts.searchsorted(edges, side="right")
-        counts = before[1:] - before[:-1]
-        values = np.frombuffer(block.translate(_VALUES), np.uint8)
-        sums = np.multiply(values, _POWERS[: len(block)])
-        sums.cumsum(out=sums)
-        return cls(block, starts, ends, counts, sums)
+        text = b"\n".join([b"", *reviews, b""])
+        starts, ends = _token_bounds(text)
+        review_ends = np.cumsum([len(review) + 1 for review in reviews])
+        counts = np.diff(np.searchsorted(starts, review_ends, side="right"), prepend=0)
+        sums = _array(text.translate(_VALUES)) * _POWERS[: len(text)]
+        np.cumsum(sums, out=sums)
+        return cls(_array(text), starts, ends, counts, sums)
+
+    @cached_property
+    def rows(self) -> NDArray[np.uint64]:
+        """The review of each token."""
+        return np.repeat(np.arange(len(self.counts), dtype=np.uint64), self.counts)
+
+    @cached_property
+    def lateness(self) -> NDArray[np.int64]:
+        """How far each token is beyond the first seven eighths of its review, in eighths of one.
+
+        The middle of an n-gram that begins at a token and spans ``span`` of them is in the last
+        eighth if this number plus ``4 * (span - 1)`` is not negative.
+        """
+        zero = 8 * (np.cumsum(self.counts) - self.counts) + 7 * self.counts
+        late: NDArray[np.int64] = np.arange(0, 8 * len(self.starts), 8)
+        late -= np.repeat(zero, self.counts)
+        return late
 
     def hashes(self, prefix_bytes: int = 0) -> NDArray[np.uint64]:
         """Hash each token, or its first bytes: a difference of two sums, moved to power zero."""
         ends = self.read_to(prefix_bytes)
-        hashes = self.sums.take(ends)
-        hashes -= self.sums.take(self.starts - 1)
-        hashes *= _INVERSE_POWERS.take(self.starts)
-        return mixed(hashes)
+        return mix((self.sums[ends] - self.sums[self.starts - 1]) * _INVERSE_POWERS[self.starts])
 
     def read_to(self, prefix_bytes: int) -> NDArray[np.intp]:
         """Position of the last byte that is read of each token; 0 reads all of it."""
@@ -121,14 +134,18 @@ def _encode(text: str, row: int) -> bytes:
     return _BREAK.sub(b" ", review) if b"<" in review else review
 
 
-def _token_bounds(block: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _array(text: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(text, np.uint8)
+
+
+def _token_bounds(text: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the position of each token's first and last byte."""
-    kinds = np.frombuffer(block.translate(_KINDS), np.uint8)
+    kinds = _array(text.translate(_KINDS))
     is_word = kinds == _WORD
-    (apostrophes,) = (kinds == _APOSTROPHE).nonzero()
+    apostrophes = np.flatnonzero(kinds == _APOSTROPHE)
     is_word[apostrophes] = is_word[apostrophes - 1] & is_word[apostrophes + 1]
     is_first = kinds == _MARK
     is_last = is_first.copy()
     is_first[1:] |= is_word[1:] & ~is_word[:-1]
     is_last[:-1] |= is_word[:-1] & ~is_word[1:]
-    return is_first.nonzero()[0], is_last.nonzero()[0]
+    return np.flatnonzero(is_first), np.flatnonzero(is_last)

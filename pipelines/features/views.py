@@ -78,10 +78,10 @@ class View:
             yield (0, second), _joined(tokens[:-second], tokens[second:], _GAP + gap)
 
 
-def mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Spread every input bit over all 64 output bits, in place (the finalizer of MurmurHash3)."""
+def mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread every input bit over all 64 output bits (the finalizer of MurmurHash3)."""
     half = np.uint64(33)
-    hashes ^= hashes >> half
+    hashes = hashes ^ (hashes >> half)
     for mixer in _MIXERS:
         hashes *= mixer
         hashes ^= hashes >> half
@@ -89,9 +89,7 @@ def mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _joined(first: NDArray[np.uint64], last: NDArray[np.uint64], kind: int) -> NDArray[np.uint64]:
-    hashes = first * _LINK
-    hashes += last * np.uint64(2 * kind + 1)
-    return mixed(hashes)
+    return mix(first * _LINK + last * np.uint64(2 * kind + 1))
 
 
 def _check_range(name: str, value: int, allowed: tuple[int, int]) -> None:

@@ -40,6 +40,17 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the column of each fingerprint, and whether it has one."""
         raise NotImplementedError
 
+    def places(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return where each id stands among the known ones, ascending, and whether it is known.
+
+        The place of one that is not known is meaningless, and at most the number of columns.
+        """
+        raise NotImplementedError
+
+    def placed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values of the columns in the order of `places`."""
+        raise NotImplementedError
+
     def learned(self) -> tuple[Any, ...]:
         """Return what `fit` creates: new objects after each fit."""
         raise NotImplementedError

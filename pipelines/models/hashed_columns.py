@@ -74,10 +74,19 @@ class HashedColumns(FingerprintReader):
         """Return the columns of all n-grams."""
         return Marks(self.find(reviews.ids)[0], reviews.is_late, reviews.bounds())
 
+    def places(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return the column of each id, as columns ascend with ids; every one has one."""
+        columns = (ids >> np.uint64(self.bits - self.column_bits)).astype(np.intp)
+        return columns, np.ones(len(ids), np.bool_)
+
+    def placed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the values as they are."""
+        return values
+
     def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Return the column of each fingerprint; every one has one."""
-        shift = np.uint64(self.bits - self.column_bits)
-        return (ids >> shift).astype(np.int32), np.ones(len(ids), np.bool_)
+        columns, is_known = self.places(ids)
+        return columns.astype(np.int32), is_known
 
     def learned(self) -> tuple[Any, ...]:
         """Return nothing: it learns nothing."""

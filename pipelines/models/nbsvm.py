@@ -6,8 +6,9 @@ The weights are those of [1]_, with a floor. The margin is found by stochastic g
 the squared hinge with a constant step; the weights of all steps of the last passes are averaged
 [2]_. In each pass, every value is dropped with probability ``dropout`` and the others are raised to
 make up for it [4]_. So no n-gram can rely on a company that other reviews do not have: what
-`dropout` adds to the loss is a penalty on confident weights of rare features [5]_. Rows that were
-held out of a first fit turn margins into probabilities [3]_.
+`dropout` adds to the loss is a penalty on confident weights of rare features [5]_. Two passes drop
+by opposite draws (`pipelines.models.dropout`). Rows that were held out of a first fit turn margins
+into probabilities [3]_.
 
 References
 ----------
@@ -137,10 +138,10 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit_weighted(self, weighted: Weighted, y: NDArray[Any]) -> Self:
         """As `fit_margin`, for rows that `weigh` returned for ``alpha`` and ``floor``."""
         classes, linear = two_classes(y), self.descent(len(y))
-        dropout = Dropout(self.dropout, linear.random_state)
-        values = np.empty_like(weighted.rows.data)
-        for _ in range(self.epochs):
-            linear.partial_fit(dropout.applied(weighted.rows, values), y, classes=classes)
+        dropout, values = self.thinning(), np.empty_like(weighted.rows.data)
+        for passing in range(self.epochs):
+            rows = dropout.applied(weighted.rows, values, passing=passing)
+            linear.partial_fit(rows, y, classes=classes)
         return self.take_over(linear, weighted.ratio, classes)
 
     def take_over(
@@ -211,6 +212,10 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             average=(self.epochs - self.averaged) * row_count + 1,
             random_state=np.random.RandomState(self.random_state),
         )
+
+    def thinning(self) -> Dropout:
+        """Return what drops values in each pass."""
+        return Dropout(self.dropout, self.random_state)
 
     def __getstate__(self) -> dict[str, Any]:
         """Store ratios and weights in half precision, which loses nothing."""

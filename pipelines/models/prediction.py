@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +23,9 @@ from scipy.special import expit
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from pipelines.features.fingerprints import Fingerprints, view_parts
+from pipelines.features.fingerprints import Fingerprints, Occurrences, occurrence_parts
 from pipelines.models.blend import joined_by, members_of
-from pipelines.models.nbsvm import NaiveBayesSvm, scaled
+from pipelines.models.nbsvm import scaled
 
 CHUNK_CHARACTERS = 1 << 16
 """Size of one thread's chunk: about 50 reviews, whose fingerprints fit into its cache."""
@@ -62,32 +62,38 @@ def positive_probability(
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """What an n-gram of value 1 adds to a review's sum, and to its squared length.
+    """What n-grams add to a review's sum, and to its squared length.
 
-    One per column, and 0 for those that are not known.
+    Attributes
+    ----------
+    pairs : ndarray of complex128, shape (n_columns + 1,)
+        Both for a value of 1, as one number, so that one access to memory finds them; in the order
+        of `FingerprintReader.places`.
+    values, squares : ndarray of float64, shape (4,)
+        The value of an n-gram and its square: known, known and late, unknown, unknown and late.
     """
 
-    weights: NDArray[np.float64]
+    pairs: NDArray[np.complex128]
+    values: NDArray[np.float64]
     squares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, svm: NaiveBayesSvm) -> _Sums:
-        ratio = np.append(svm.ratio_, 0).astype(np.float64)
-        return cls(ratio * np.append(svm.coef_, 0), ratio * ratio)
+    def of(cls, member: Pipeline) -> _Sums:
+        reader, svm = member
+        ratio = svm.ratio_.astype(np.float64)
+        pairs = np.zeros(len(ratio) + 1, np.complex128)
+        pairs.real[:-1], pairs.imag[:-1] = reader.placed(ratio * svm.coef_), reader.placed(ratio**2)
+        values = np.array([1, reader.late_weight, 0, 0], np.float32)  # as in a matrix
+        return cls(pairs, values.astype(np.float64), (values * values).astype(np.float64))
 
-    def margins(self, member: Pipeline, reviews: Fingerprints) -> NDArray[np.float64]:
+    def margins(self, member: Pipeline, found: Occurrences) -> NDArray[np.float64]:
         """The margin of each review, as `NaiveBayesSvm.margins`."""
-        reader, svm = member[0], member[-1]
-        columns, is_known = reader.find(reviews.ids)
-        columns[(~is_known).nonzero()[0]] = len(self.weights) - 1
-        weights, squares = self.weights.take(columns), self.squares.take(columns)
-        is_late, value = reviews.is_late.nonzero()[0], np.float32(reader.late_weight)
-        weights[is_late] *= value
-        squares[is_late] *= value * value
-        rows = np.repeat(np.arange(len(reviews)), reviews.lengths)
-        sums = _sums(rows, weights, len(reviews))
-        squared_lengths = _sums(rows, squares, len(reviews))
-        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + svm.intercept_
+        places, is_known = member[0].places(found.ids)
+        kinds = (found.is_late.view(np.uint8) + np.uint8(2) * ~is_known).astype(np.intp)
+        pairs = self.pairs.take(places)
+        sums = _sums(found, pairs.real * self.values.take(kinds))
+        squared_lengths = _sums(found, pairs.imag * self.squares.take(kinds))
+        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + member[-1].intercept_
         return margins
 
 
@@ -110,7 +116,7 @@ class Scorer:
     @classmethod
     def of(cls, model: Pipeline) -> Scorer:
         """Prepare the learned arrays of a fitted model for `positive_probability`."""
-        sums = tuple(_Sums.of(member[-1]) for member in members_of(model))
+        sums = tuple(_Sums.of(member) for member in members_of(model))
         return cls(weakref.ref(model), sums, _learned(model))
 
     def is_current(self, model: Pipeline) -> bool:
@@ -135,12 +141,14 @@ class Scorer:
         return np.concatenate([np.empty(0), *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
-        members, (slopes, log_odds) = members_of(model), joined_by(model)
-        views = _views(members, chunk)
-        for member, sums, slope, own in zip(members, self.sums, slopes, views, strict=True):
-            log_odds = log_odds + slope * sums.margins(member, own)
-        probability: NDArray[np.float64] = expit(log_odds)
-        return probability
+        members, (slopes, offset) = members_of(model), joined_by(model)
+        answers = []
+        for views in _occurrences(members, chunk):
+            log_odds = offset
+            for member, sums, slope, found in zip(members, self.sums, slopes, views, strict=True):
+                log_odds = log_odds + slope * sums.margins(member, found)
+            answers.append(expit(log_odds))
+        return np.concatenate(answers)
 
 
 _SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionary()
@@ -160,19 +168,19 @@ def scorer_of(model: Pipeline) -> Scorer | None:
     return scorer
 
 
-def _views(members: list[Pipeline], chunk: Sequence[str] | Fingerprints) -> list[Fingerprints]:
-    """What each member reads of a chunk."""
+def _occurrences(
+    members: list[Pipeline], chunk: Sequence[str] | Fingerprints
+) -> Iterable[tuple[Occurrences, ...]]:
+    """What each member reads of a chunk, part by part."""
     if isinstance(chunk, Fingerprints):
-        return [member[0].read(chunk) for member in members]
-    parts = zip(*view_parts(chunk, [member[0].view for member in members]), strict=True)
-    return [own[0] if len(own) == 1 else Fingerprints.concat(own) for own in parts]
+        return [tuple(member[0].read(chunk).occurrences() for member in members)]
+    return occurrence_parts(chunk, [member[0].view for member in members])
 
 
-def _sums(
-    rows: NDArray[np.int64], values: NDArray[np.float64], row_count: int
-) -> NDArray[np.float64]:
+def _sums(found: Occurrences, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum the values of each row in order, so that a review has the same sum in any batch."""
-    return np.bincount(rows, values, row_count).astype(np.float64)  # without values it would count
+    sums = np.bincount(found.rows, values, found.review_count)
+    return sums.astype(np.float64)  # without values it would count
 
 
 def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:

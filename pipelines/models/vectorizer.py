@@ -114,6 +114,14 @@ class FingerprintVectorizer(FingerprintReader):
         """Return the column of each fingerprint, and whether it has one."""
         return self.index().find(ids)
 
+    def places(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return where each id stands in the ascending vocabulary, and whether it does."""
+        return self.index().places(ids)
+
+    def placed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values of the columns in the order of `places`."""
+        return values[self.index().columns]
+
     def learned(self) -> tuple[Any, ...]:
         """Return the vocabulary: a new object after each fit."""
         return (self.vocabulary_,)

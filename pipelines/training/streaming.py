@@ -26,7 +26,6 @@ from sklearn.pipeline import Pipeline
 
 from pipelines.features.fingerprint_index import Marks, csr
 from pipelines.features.fingerprints import Fingerprints
-from pipelines.models.dropout import Dropout
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import ratio_of_counts, two_classes, weighted_by
 from pipelines.models.nbsvm import NaiveBayesSvm
@@ -175,17 +174,18 @@ def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesS
     classes = two_classes(labels)
     ratio = spool.ratio(svm.alpha, svm.floor, are_all=are_all)
     linear = svm.descent(len(labels))
-    dropout = Dropout(svm.dropout, linear.random_state)
+    dropout = svm.thinning()
     order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
         weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
-        for _ in range(svm.epochs):
-            numbers = order.permutation(len(spool.fitted))
+        for passing in range(svm.epochs):
+            numbers = order.permutation(len(spool.fitted)).tolist()
             with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
-                for X, mine in blocks:
+                for number, (X, mine) in zip(numbers, blocks, strict=True):
                     if len(mine):
-                        thinned = dropout.applied(X, np.empty_like(X.data))
-                        linear.partial_fit(thinned, mine, classes=classes)
+                        values = np.empty_like(X.data)
+                        rows = dropout.applied(X, values, passing=passing, block=number)
+                        linear.partial_fit(rows, mine, classes=classes)
     return svm.take_over(linear, ratio, classes)
 
 

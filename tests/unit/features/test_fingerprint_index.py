@@ -28,6 +28,20 @@ def test_the_index_finds_what_a_set_finds_in_any_order(vocabulary, queries):
     assert all(entries[at] == fp for at, known, fp in answers if known)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sets(st.integers(0, 2**16 - 1), max_size=60),
+    st.lists(st.integers(0, 2**16 - 1), max_size=60),
+)
+def test_a_place_is_that_of_a_search_of_the_ascending_vocabulary(vocabulary, queries):
+    index = FingerprintIndex(np.array(list(vocabulary), np.uint64), 16)
+
+    places, is_known = index.places(np.array(queries, np.uint64))
+
+    assert places.tolist() == np.searchsorted(sorted(vocabulary), queries).tolist()
+    assert is_known.tolist() == [own in vocabulary for own in queries]
+
+
 @pytest.mark.parametrize("bits", [40, 63, 64], ids=lambda bits: f"{64 - bits}-spare-bits")
 def test_the_index_finds_all_whether_or_not_a_column_fits_beside_a_fingerprint(bits):
     vocabulary = np.random.default_rng(0).permutation(2**bits - 1 - 7 * np.arange(9, dtype=object))

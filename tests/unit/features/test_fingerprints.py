@@ -15,7 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.features import tokens
-from pipelines.features.fingerprints import FEATURIZER_VERSION, Fingerprints, fingerprint
+from pipelines.features.fingerprints import (
+    FEATURIZER_VERSION,
+    Fingerprints,
+    fingerprint,
+    occurrence_parts,
+)
 from pipelines.features.ngram_texts import spelled
 from pipelines.features.tokens import MAX_REVIEW_BYTES
 from pipelines.features.views import View
@@ -221,6 +226,25 @@ def test_a_batch_equals_its_reviews_one_by_one(texts):
     alone = [fingerprint([text]) for text in texts]
 
     assert marks_per_review(batch) == [marks_per_review(prints)[0] for prints in alone]
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS, st.sampled_from([View(), View(ngram_max=4, gap_max=2, prefix_bytes=5, bits=16)]))
+def test_occurrences_are_the_fingerprints_in_another_order(texts, view):
+    whole = fingerprint(texts, view).occurrences()
+
+    parts = [part for (part,) in occurrence_parts(texts, [view])]
+
+    assert sum(part.review_count for part in parts) == len(texts)
+    first_rows = np.cumsum([0, *(part.review_count for part in parts)])
+    found = [
+        mark
+        for part, first in zip(parts, first_rows.tolist(), strict=False)
+        for mark in zip(part.ids.tolist(), (part.rows + first).tolist(), part.is_late, strict=True)
+    ]
+    expected = zip(whole.ids.tolist(), whole.rows.tolist(), whole.is_late, strict=True)
+    assert sorted(found) == sorted(expected)
+    assert all(np.all(np.diff(part.ids.astype(np.int64)) >= 0) for part in parts)
 
 
 def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():

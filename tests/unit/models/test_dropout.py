@@ -1,4 +1,4 @@
-"""Dropping values keeps their mean, the zeros' places and the original rows."""
+"""Dropping values keeps their mean, the zeros' places and the original rows, and goes by pairs."""
 
 # ruff: noqa: N803, N806  # X is what scikit-learn and its readers call the samples
 
@@ -18,15 +18,19 @@ def rows(seed: int = 0) -> sparse.csr_array:
     )
 
 
-def applied(share: float, X: sparse.csr_array, seed: int = 1) -> sparse.csr_array:
-    return Dropout(share, np.random.RandomState(seed)).applied(X, np.empty_like(X.data))
+def applied(
+    share: float, X: sparse.csr_array, *, seed: int = 1, passing: int = 0, block: int = 0
+) -> sparse.csr_array:
+    values = np.empty_like(X.data)
+    return Dropout(share, seed).applied(X, values, passing=passing, block=block)
 
 
+@pytest.mark.parametrize("passing", [0, 1])
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_a_value_is_dropped_or_raised_so_that_the_mean_stays(share):
+def test_a_value_is_dropped_or_raised_so_that_the_mean_stays(share, passing):
     X = sparse.csr_array(np.ones((100, 1000), np.float32))
 
-    values = applied(share, X).data
+    values = applied(share, X, passing=passing).data
 
     assert np.unique(values).tolist() == [0, np.float32(1 / (1 - share))]
     assert values.mean() == pytest.approx(1, abs=0.02)
@@ -35,7 +39,7 @@ def test_a_value_is_dropped_or_raised_so_that_the_mean_stays(share):
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 18])
 def test_what_is_dropped_is_what_bytes_one_by_one_say(monkeypatch, chunk):
     monkeypatch.setattr(dropout_module, "CHUNK_MARKS", chunk)
-    X, random = rows(), np.random.RandomState(1)
+    X, random = rows(), np.random.RandomState([1, 0, 0])
     expected = []
     for start in range(0, X.nnz, chunk):
         part = X.data[start : start + chunk]
@@ -48,14 +52,37 @@ def test_what_is_dropped_is_what_bytes_one_by_one_say(monkeypatch, chunk):
     assert np.shares_memory(thinned.indices, X.indices)
 
 
-def test_the_rows_are_left_alone_and_each_use_draws_anew():
+def test_the_second_pass_of_a_pair_keeps_what_the_first_dropped():
     X = rows()
-    before, dropout = X.data.copy(), Dropout(0.5, np.random.RandomState(1))
 
-    first, second = (dropout.applied(X, np.empty_like(X.data)).data for _ in range(2))
+    first, second = (applied(0.5, X, passing=passing).data for passing in (2, 3))
+
+    assert (first + second).tolist() == (2 * X.data).tolist()
+    assert not np.any(first * second)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_of_other_shares_the_second_pass_goes_by_the_opposite_draws(share):
+    X = sparse.csr_array(np.ones((100, 1000), np.float32))
+
+    both = applied(share, X, passing=0).data * applied(share, X, passing=1).data
+
+    assert np.mean(both > 0) == pytest.approx(max(0, 1 - 2 * share), abs=0.01)
+
+
+def test_the_rows_are_left_alone_and_each_pair_and_block_draws_anew():
+    X = rows()
+    before = X.data.copy()
+
+    drawn = {
+        applied(0.5, X, seed=seed, passing=passing, block=block).data.tobytes()
+        for seed in (1, 2)
+        for passing in range(4)
+        for block in (0, 1)
+    }
 
     assert X.data.tolist() == before.tolist()
-    assert first.tolist() != second.tolist()
+    assert len(drawn) == 16
 
 
 def test_nothing_is_dropped_without_dropout():
@@ -67,4 +94,4 @@ def test_nothing_is_dropped_without_dropout():
 @pytest.mark.parametrize("share", [-0.1, 1.0, 0.999, float("nan")])
 def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match="dropout must be from 0 to below 1"):
-        Dropout(share, np.random.RandomState(1))
+        Dropout(share, seed=1)
