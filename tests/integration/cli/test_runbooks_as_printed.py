@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.app import app
-from tests.support.made.builders import listing
+from tests.support.made.builders import deliver, landing_key, listing
 from tests.support.printed import ROOT, blocks
 
 pytestmark = pytest.mark.long
@@ -64,6 +64,7 @@ def test_looking_at_a_held_delivery_changes_nothing(whole_world, stores, tmp_pat
     looks = [words for words in typed(page) if shlex.join(words) in before]
     monkeypatch.chdir(tmp_path)
     held = next(key for key in whole_world.reviews if key.endswith("/outcome.json")).split("/")[1]
+    deliver(stores, landing_key("newer.csv"), b"which no look takes up")
     there = [listing(bucket) for bucket in (stores.reviews, stores.models)]
 
     for words in looks:
