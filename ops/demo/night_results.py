@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.demo.held import Alarm, ReplayResult
+from ops.demo.watched import Watch
 from pipelines.core.escaping import plain
 
 
@@ -19,6 +20,7 @@ class NightResult:
     """What one night of the demo came to.
 
     Row counts are of that night alone, after the replay if there was one; the alarms are of before.
+    ``watch`` is None while every night retrains.
     Requests are those of the visitors during the night, and ``answered_by`` the generations that
     answered them.
     """
@@ -32,6 +34,7 @@ class NightResult:
     held_deliveries: int
     alarms: tuple[Alarm, ...]
     replay: ReplayResult | None
+    watch: Watch | None
     ingest_state: str
     retrain_state: str | None
     verdict: str
@@ -50,6 +53,8 @@ def sentence(result: NightResult) -> str:
     parts = [f"ingest {result.ingest_state}"]
     if result.replay:
         parts.append("replay success")
+    if result.watch:
+        parts.append(f"monitor {result.watch.verdict or 'failed'}")
     if result.retrain_state:
         parts.append(f"retrain {result.retrain_state}")
     parts.append(f"{result.verdict} {result.why}".strip())
@@ -93,6 +98,12 @@ def _held(result: NightResult) -> str:
     return f"{files}, {result.held:,} rows"
 
 
+def _watched(result: NightResult) -> str:
+    if result.watch is None:
+        return "-"
+    return result.watch.verdict + (", asks" if result.watch.asked_by else "")
+
+
 def _champion(result: NightResult) -> str:
     return f"{result.generation}: {result.champion[:8]}" if result.champion else "none"
 
@@ -108,6 +119,7 @@ _COLUMNS: dict[str, Callable[[NightResult], str | Text]] = {
     "quarantined": lambda result: f"{result.quarantined:,}",
     "held": _held,
     "ingest": _ingest,
+    "watched": _watched,
     "verdict": lambda result: f"{result.verdict}, put back" if result.put_back else result.verdict,
     "champion": _champion,
     "holdout accuracy": lambda result: (
@@ -122,8 +134,10 @@ _NUMBERS = {
 }  # fmt: skip
 # These may be broken between words, of at most so many characters each.
 _SEVERAL_WORDS = {
-    "held": 8, "verdict": 11, "champion": 8, "holdout accuracy": 8, "answered by": 8,
+    "held": 8, "watched": 6, "verdict": 11, "champion": 8, "holdout accuracy": 8, "answered by": 8,
     "failed requests": 8,
 }  # fmt: skip
 # The first to go on a narrow screen.
-_SPARE = ("seconds", "delivered", "champion", "failed requests", "quarantined", "answered by")
+_SPARE = (
+    "seconds", "delivered", "champion", "failed requests", "quarantined", "answered by", "watched",
+)  # fmt: skip

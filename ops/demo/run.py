@@ -1,9 +1,10 @@
-"""The whole loop on this machine, through the real scheduler, in seven nights.
+"""The whole loop on this machine, through the real scheduler, in ten nights.
 
 Starts an S3 server, Airflow and the scoring service on free ports, drops each night's deliveries,
 starts the night's run, waits for the retraining it causes, and shows what came of it and who
-answered visitors meanwhile. On a terminal it then stays up until Ctrl-C, so that you can look
-around, also where a night went wrong; otherwise it stops everything and ends.
+answered visitors meanwhile. In the last three nights people write otherwise, and only the monitor
+starts a retraining. On a terminal the demo then stays up until Ctrl-C, so that you can look around,
+also where a night went wrong; otherwise it stops everything and ends.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ops.demo import held
+from ops.demo import held, watched
 from ops.demo.held import REPLAY, Alarm, ReplayResult
 from ops.demo.night_results import NightResult, sentence, table_of
 from ops.demo.sabotage import Sabotage
@@ -38,11 +39,14 @@ from ops.display import Display, stop_like_ctrl_c, watch
 from ops.services.airflow_api import AirflowApi, last_complete_night
 from ops.services.processes import StackError
 from ops.services.stack import PROJECT, LocalStack, environment
+from pipelines.core import links
 from pipelines.core.errors import LoopError
 
 INGEST, RETRAIN, ROLLBACK = "reviews_ingest", "sentiment_retrain", "sentiment_rollback"
 FOLDER = PROJECT / ".local" / "demo"
-MADE_UP_ROWS = 20_000
+MADE_UP_ROWS = 27_500
+# The words that people replace; made-up reviews have fewer that matter.
+DRIFTED_WORDS, MADE_UP_DRIFTED_WORDS = 400, 80
 MARKER_FILE = ".retraining-loop-demo"
 # Whatever takes so long hangs; twenty busy loops beside the demo make a night ten times as long.
 NIGHT_SECONDS, START_SECONDS = 7200.0, 3600.0
@@ -57,7 +61,11 @@ STORIES = (
     "labels turned round in one source: poison",
     "night 4's file repaired, with old reviews in it: held, then released",
     "nothing new",
+    "people write otherwise: the champion fades",
+    "the same: the monitor asks for a retraining",
+    "the same: the new champion knows these words",
 )
+DRIFTED = 8  # the first night on which people write otherwise
 SABOTAGED = 2  # the night after whose promotion the champion's file is damaged
 SERVICE_SECONDS = 120.0  # for the service to follow the champion log
 RELEASE_REASON = "night 4's file repaired; what counts already stays out"
@@ -86,7 +94,7 @@ def main(
     ] = len(STORIES),
     folder: Annotated[Path, typer.Option(help="Where to put logs and the summary.")] = FOLDER,
 ) -> None:
-    """Run the loop for seven nights and show what came of each."""
+    """Run the loop for ten nights and show what came of each."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     stop_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     is_once = is_once or bool(os.environ.get("ONCE")) or not sys.stdin.isatty()
@@ -231,19 +239,25 @@ class Nights:
         self.api = AirflowApi(stack.ui_url, username="admin", password=stack.password)
 
     def run(self, nights: int) -> list[NightResult]:
-        """Play the first nights; the last of all seven is before the scheduler's own."""
+        """Play the first nights; the last of all ten is before the scheduler's own."""
         from pipelines.simulation import film_site
         from pipelines.simulation import plans as simulation_plans
 
         self._prepare()
         first_night = last_complete_night(datetime.now(UTC)) - timedelta(days=len(STORIES))
-        plans = simulation_plans.demo_nights(self.source.table.num_rows, first_night=first_night)
+        plans = simulation_plans.demo_nights(
+            self.source.table.num_rows,
+            first_night=first_night,
+            drifted_words=MADE_UP_DRIFTED_WORDS if self.source.is_made_up else DRIFTED_WORDS,
+        )
         played = list(zip(plans, STORIES, strict=True))[:nights]
         deliveries = list(
             film_site.simulate(self.source.table, [plan for plan, _ in played], seed=SEED)
         )
         results = []
         for number, (plan, story) in enumerate(played, start=1):
+            if number == DRIFTED:
+                self._only_when_asked()
             self.display.line(f"\nNight {number}, {plan.night}: {story}", "bold")
             for delivery in deliveries:
                 if delivery.night == plan.night:
@@ -251,9 +265,24 @@ class Nights:
                     self.display.line(f"  delivered {delivery.key}  {delivery.rows:,} rows")
             is_released = any(one.again for one in plan.deliveries)
             with self._sabotage() if number == SABOTAGED else contextlib.nullcontext():
-                results.append(self._play(plan.night, story, is_released=is_released))
+                results.append(self._play(plan.night, story, is_released=is_released,
+                                          is_watched=number >= DRIFTED))  # fmt: skip
             self.display.line("  " + sentence(results[-1]))
+        if len(results) >= DRIFTED:
+            for line in _where_watched(self.stack):
+                self.display.line(line)
         return results
+
+    def _only_when_asked(self) -> None:
+        self.display.line(
+            "\nFrom now on a retraining is started only when the monitor asks for it "
+            "(triggers.on_new_reviews = false)",
+            "bold",
+        )
+        self.display.status("waiting for Airflow to read that")
+        watched.only_when_asked(
+            self.stack, self.api, timeout_seconds=START_SECONDS, on_poll=self.stack.check_alive
+        )
 
     def _prepare(self) -> None:
         for bucket in (self.stores.reviews, self.stores.models):
@@ -271,7 +300,7 @@ class Nights:
         state = self._wait(INGEST, run_id)
         self.display.line(f"The scheduler's own run for last night found an empty landing: {state}")
 
-    def _play(self, night: date, story: str, *, is_released: bool) -> NightResult:
+    def _play(self, night: date, story: str, *, is_released: bool, is_watched: bool) -> NightResult:
         started, before = time.monotonic(), self.registry.log.newest_generation()
         cause = self.api.trigger_night(INGEST, night)
         ingest_state = self._wait(INGEST, cause)
@@ -281,8 +310,11 @@ class Nights:
             cause, replay = self._release(alarms[0])
             counts |= _after(replay)
         retrain_state, verdict, why = None, counts.get("status", "UNKNOWN"), ""
-        if counts.get("accepted_rows"):
-            retrain_run = self._retrain_run(cause)
+        watch = self._watch(cause) if is_watched and counts.get("accepted_rows") else None
+        if watch is not None:
+            cause, verdict, why = watch.run, "NOT_ASKED", watch.why_asked
+        if counts.get("accepted_rows") and (watch is None or watch.asked_by):
+            retrain_run = self._run_caused_by(RETRAIN, cause)
             retrain_state = self._wait(RETRAIN, retrain_run)
             verdict, why = self._verdict(retrain_run, retrain_state)
         champion = self.registry.log.champion()
@@ -296,6 +328,7 @@ class Nights:
             **_rows(counts),
             alarms=alarms,
             replay=replay,
+            watch=watch,
             ingest_state=ingest_state,
             retrain_state=retrain_state,
             verdict=verdict,
@@ -340,15 +373,24 @@ class Nights:
         )
         return run_id, done
 
-    def _retrain_run(self, ingest_run: str) -> str:
+    def _watch(self, ingest_run: str) -> watched.Watch:
+        run = self._run_caused_by(watched.MONITOR, ingest_run)
+        self._wait(watched.MONITOR, run)
+        watch = watched.watch_of(self.api, run)
+        self.display.line(f"  watched: {watch.verdict} {watch.why}")
+        if watch.asked_by:
+            self.display.line(f"  asked for a retraining ({watch.asked_by}): {watch.why_asked}")
+        return watch
+
+    def _run_caused_by(self, dag_id: str, source_run: str) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if run := self.api.run_caused_by(RETRAIN, ingest_run):
+            if run := self.api.run_caused_by(dag_id, source_run):
                 return run
             self.stack.check_alive()
             time.sleep(0.3)
         raise TimeoutError(
-            f"no retraining was started by {ingest_run} within {START_SECONDS:.0f} s"
+            f"no run of {dag_id} was started by {source_run} within {START_SECONDS:.0f} s"
         )
 
     def _verdict(self, run_id: str, state: str) -> tuple[str, str]:
@@ -405,6 +447,8 @@ def _write_summary(
         "ui": stack.ui_url,
         "s3": stack.s3_environment["AWS_ENDPOINT_URL_S3"],
         "service": stack.service_url,
+        "monitoring": stack.ui_url + links.monitoring_link(),
+        "metrics": f"{stack.ui_url}{links.ROOT}/metrics",
         "seconds": round(seconds, 1),
         "nights": [asdict(result) for result in results],
     }
@@ -412,9 +456,18 @@ def _write_summary(
     (folder / "summary.json").write_text(text, encoding="utf-8")
 
 
+def _where_watched(stack: LocalStack) -> tuple[str, str]:
+    return (
+        f"Nights against their limits: {stack.ui_url}{links.monitoring_link()}",
+        f"Metrics for Prometheus: {stack.ui_url}{links.ROOT}/metrics",
+    )
+
+
 def _stay_up(display: Display, stack: LocalStack) -> None:
     display.line(f"\nLook around: {stack.ui_url}  (login admin / {stack.password})", "bold")
     display.line(f"Who answers, and why: {stack.service_url}")
+    for line in _where_watched(stack):
+        display.line(line)
     display.line("From another shell, with this environment:")
     for name, value in stack.s3_environment.items():
         display.line(f"  export {name}={value}")

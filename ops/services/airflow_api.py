@@ -94,6 +94,16 @@ class AirflowApi:
         awake = {"is_paused": False}
         self._repeat("PATCH", f"/api/v2/dags/{dag_id}", json=awake).raise_for_status()
 
+    def read_again(self, dag_id: str) -> None:
+        """Have the dag-processor read a DAG's file next, whenever it read it last."""
+        token = self.get(f"/dags/{dag_id}")["file_token"]
+        self._repeat("PUT", f"/api/v2/parseDagFile/{token}")  # asked for twice: 409, as good
+
+    def started_by(self, asset: str) -> set[str]:
+        """The DAGs that an event of an asset starts."""
+        assets = self.get("/assets", name_pattern=asset)["assets"]
+        return {dag["dag_id"] for each in assets for dag in each["scheduled_dags"]}
+
     def trigger(self, dag_id: str, **body: Any) -> str:
         """Start a run; returns its id. It is ours to choose, so asking twice starts one run."""
         run_id = f"manual__{uuid.uuid4().hex}"

@@ -21,7 +21,7 @@ from pipelines.cli.deliveries import delivery_app
 from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
-from pipelines.cli.monitor import metrics, monitor
+from pipelines.cli.monitor import export_window, metrics, monitor
 from pipelines.cli.retrain import retrain
 from pipelines.cli.serve import serve
 from pipelines.cli.tables import err
@@ -34,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # joins the lines of a paragraph
 )
-for command in (init, simulate, ingest, retrain, monitor, metrics, score, serve, housekeeping):
+for command in (
+    init, simulate, ingest, retrain, monitor, metrics, export_window, score, serve, housekeeping,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipelines.cli.output import Actor, AsJson, in_shell, parse_day, print_json, reports_errors
 from pipelines.cli.tables import out, print_table
 from pipelines.core import config
-from pipelines.core.errors import SourceError
+from pipelines.core.errors import NoReviewsError, SourceError
 from pipelines.core.escaping import visible
 from pipelines.steps import monitor as steps_monitor
 from pipelines.steps.context import open_loop
@@ -58,6 +58,37 @@ def monitor(
     if facts["decision"]:
         said = "Retrain: " if facts["decision"]["is_started"] else "No retraining: "
         out.print(Text.assemble((said, "bold"), visible(facts["decision"]["why"])), soft_wrap=True)
+
+
+@reports_errors
+def export_window(
+    night: Annotated[str, typer.Argument(help="The window's last night, YYYY-MM-DD.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write the two files.")],
+) -> None:
+    """Write a judged night, and what it was compared with, as Parquet without texts."""
+    from pipelines.monitoring import export, kept
+    from pipelines.records.monitoring import Window
+
+    loop, day = open_loop(None), parse_day(night).isoformat()
+    found = kept.of_night(loop.reviews, loop.registry.name, day)
+    if not found:
+        raise NoReviewsError(f"{day} was not judged. To judge it: python -m pipelines monitor")
+    window = loop.reviews.get_record(found[0], Window)
+    tables = export.tables(loop.reviews, loop.registry, window, loop.settings)
+    for name, table in zip(("current", "reference"), tables, strict=True):
+        path = folder / f"{day}-{name}.parquet"
+        _replace(path, _as_parquet(table))
+        out.print(Text(f"{path}: {table.num_rows:,} reviews"), soft_wrap=True)
+
+
+def _as_parquet(table: Any) -> bytes:
+    import io
+
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
 
 
 @reports_errors

@@ -157,6 +157,14 @@ def _known(reviews: Bucket, model: str, nights: Iterable[str]) -> set[str]:
     }
 
 
+def asked(
+    reviews: Bucket, registry: Registry, settings: Settings, window: Window
+) -> tuple[Pipeline, Reference]:
+    """The champion that a window was judged by, and what it was compared with."""
+    entry = registry.log.entry(window.champion_generation)
+    return _Asked(reviews, registry, settings).load(entry)
+
+
 class _Asked:
     """Champions that are asked about windows; each is read at most once."""
 
@@ -175,7 +183,7 @@ class _Asked:
         if entry is None:
             logger.info("night=%s no champion can be asked: each learned its rows", rows.night)
             return None
-        model, usual = self._load(entry)
+        model, usual = self.load(entry)
         monitoring = self._settings.monitoring
         is_provisional = rows.coverage < monitoring.min_coverage
         if rows.count < monitoring.min_rows:
@@ -203,7 +211,7 @@ class _Asked:
             self._learned[entry.generation] = names
         return self._learned[entry.generation]
 
-    def _load(self, entry: LogEntry) -> tuple[Pipeline, Reference]:
+    def load(self, entry: LogEntry) -> tuple[Pipeline, Reference]:
         if entry.version not in self._loaded:
             manifest = self._registry.versions.champion_manifest(entry)
             model = self._registry.versions.load(manifest)

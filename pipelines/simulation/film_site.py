@@ -22,11 +22,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import SourceError
+from pipelines.simulation import drift
 from pipelines.simulation.damage import DELIVERED_SCHEMA, damage, flip_labels, with_changed_schema
 from pipelines.simulation.plans import DeliveryPlan, Format, NightPlan
 
 logger = logging.getLogger(__name__)
 SHARE_LEFT_WHEN_TRUNCATED: Final = 0.6
+DRIFTED_POSITIVE_SHARE: Final = 0.65
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ def _deal(table: pa.Table, nights: Sequence[NightPlan], seed: int) -> Iterator[D
     for night, plan in plans:
         reviews = table.take(pa.array(order[dealt : dealt + plan.rows]))
         rows = _as_delivered(reviews, source=plan.source, night=night, first_number=dealt + 1)
+        if plan.drifted_words:
+            strongest = drift.strongest_of(table, plan.drifted_words)
+            rows = drift.drifted(
+                rows, drift.new_words(strongest), positive_share=DRIFTED_POSITIVE_SHARE,
+                rng=np.random.default_rng([seed, dealt, 1]),
+            )  # fmt: skip
         whole.setdefault((plan.source, night), []).append(rows)
         rows = pa.concat_tables([rows, *_once_more(plan, night, whole)])
         # Seeded per delivery: what happens to one does not depend on those before it.

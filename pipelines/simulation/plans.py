@@ -36,6 +36,7 @@ class DeliveryPlan:
     dirty_share: float = 0.0  # of the rows, in [0, 1]
     flipped_share: float = 0.0  # of the rows, in [0, 1]; see `flip_labels`
     again: tuple[Again, ...] = ()
+    drifted_words: int = 0  # so many words are replaced, and few reviews negative; see `drift`
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,24 @@ _DEMO: Final[tuple[tuple[DeliveryPlan, ...], ...]] = (
     (DeliveryPlan("web", 1_000, "csv.gz", flipped_share=0.3),),
     (DeliveryPlan("app", 0, "jsonl.gz", again=(Again(2, 1_000), Again(3, 500))),),
     (),
+    *((DeliveryPlan("web", 4_500, "csv.gz", drifted_words=400),),) * 3,
 )
 
 
-def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, ...]:
-    """Seven nights that demonstrate the loop.
+def demo_nights(
+    available_rows: int, *, first_night: date, drifted_words: int = 400
+) -> tuple[NightPlan, ...]:
+    """Ten nights that demonstrate the loop.
 
     A start, more, dirty rows, broken files, labels turned round, a broken file that comes again
-    repaired but with old reviews in it, and nothing. They take 36,000 reviews. With fewer
-    available, what each delivery has above 250 rows shrinks in proportion.
+    repaired but with old reviews in it, nothing, and three in which people write otherwise. They
+    take 49,500 reviews. With fewer available, what each delivery has above 250 rows shrinks in
+    proportion. ``drifted_words`` is how many words people replace; made-up reviews have fewer.
 
     Raises
     ------
     SourceError
-        With fewer than 250 rows for each of the nine deliveries of new reviews.
+        With fewer than 250 rows for each of the twelve deliveries of new reviews.
     """
     full = [plan.rows for plans in _DEMO for plan in plans if plan.rows]
     fewest = FEWEST_DEMO_ROWS * len(full)
@@ -87,8 +92,13 @@ def demo_nights(available_rows: int, *, first_night: date) -> tuple[NightPlan, .
             f"({fewest:,}), the source has {available_rows:,}. Use a larger source."
         )
     scale = min(1.0, (available_rows - fewest) / (sum(full) - fewest))
+
+    def made(plan: DeliveryPlan) -> DeliveryPlan:
+        words = drifted_words if plan.drifted_words else 0
+        return dataclasses.replace(_shrunk(plan, scale), drifted_words=words)
+
     return tuple(
-        NightPlan(first_night + timedelta(days=day), tuple(_shrunk(plan, scale) for plan in plans))
+        NightPlan(first_night + timedelta(days=day), tuple(made(plan) for plan in plans))
         for day, plans in enumerate(_DEMO)
     )
 

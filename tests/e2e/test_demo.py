@@ -85,6 +85,7 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
     assert summary["is_made_up"]
     assert [night["ingest_state"] for night in nights] == [
         "success", "success", "success", "failed", "failed", "failed", "success",
+        "success", "success", "success",
     ]  # fmt: skip
     assert nights[0]["verdict"] == nights[1]["verdict"] == "PROMOTE"
     assert_the_sabotaged_champion_is_put_back(before=nights[0], sabotaged=nights[1])
@@ -95,6 +96,9 @@ def test_the_demo_ends_well_on_made_up_reviews_and_leaves_nothing_running(tmp_pa
     assert_the_poison_is_held_and_changes_nothing(before=nights[3], poisoned=nights[4])
     assert_the_repaired_file_counts_once_it_is_released(broken=nights[3], repaired=nights[5])
     assert nights[6]["verdict"] == "NO_NEW_DATA"
+    assert_the_monitor_asks_once_and_is_quiet_again(*nights[6:])
+    assert summary["monitoring"] in reply.stdout
+    assert summary["metrics"] in reply.stdout
     for night in nights:
         assert night["accepted"] + night["quarantined"] + night["held"] == night["delivered"]
     assert processes_with(str(folder)) == []
@@ -104,6 +108,17 @@ def assert_the_sabotaged_champion_is_put_back(*, before, sabotaged):
     assert sabotaged["retrain_state"] == "failed"
     assert "sha256" in sabotaged["put_back"]
     assert (sabotaged["champion"], sabotaged["generation"]) == (before["champion"], 3)
+
+
+def assert_the_monitor_asks_once_and_is_quiet_again(before, fading, asking, quiet):
+    watches = [night["watch"] for night in (fading, asking, quiet)]
+    assert [watch["verdict"] for watch in watches] == ["FADING", "FADING", "QUIET"]
+    assert [watch["asked_by"] for watch in watches] == ["", "fading", ""]
+    assert watches[1]["why_asked"].startswith("FADING in 2 of the last 2 windows")
+    assert [night["retrain_state"] for night in (fading, asking, quiet)] == [None, "success", None]
+    assert asking["verdict"] == "PROMOTE"
+    generations = [night["generation"] for night in (before, fading, asking, quiet)]
+    assert [each - generations[0] for each in generations] == [0, 0, 1, 1]
 
 
 def assert_visitors_were_answered(nights):

@@ -3,9 +3,12 @@
 import re
 from datetime import datetime, timedelta
 
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.years import Years, counted_requests
+from pipelines.cli.app import app
 from pipelines.core import config, keys
 from pipelines.core.store import sealed
 from pipelines.intake import standings
@@ -186,6 +189,31 @@ def test_the_newest_windows_cost_the_same_requests_in_the_tenth_year(stores, cha
     assert all(re.fullmatch(r"monitoring/sentiment/windows/\d{4}-\d{2}/", key) for key in asked)
 
 
+def test_a_window_can_be_written_for_other_tools(stores, champions, tmp_path):
+    champions(2)
+    (window,) = watched(stores)
+
+    run = CliRunner().invoke(app, ["export-window", SECOND, str(tmp_path / "out")])
+
+    assert run.exit_code == 0, run.output
+    current = pq.read_table(tmp_path / "out" / f"{SECOND}-current.parquet")
+    usual = pq.read_table(tmp_path / "out" / f"{SECOND}-reference.parquet")
+    right = (current["target"].to_numpy() == current["prediction"].to_numpy()).sum()
+    assert (current.num_rows, right) == (window.rows, window.measured.right_rows)
+    assert usual.num_rows == window.measured.usual_rows
+    assert current.schema.equals(usual.schema)
+    assert current.column_names == ["target", "prediction", "probability", "unseen_share"]
+
+
+def test_a_night_that_was_not_judged_cannot_be_written(stores, champions, tmp_path):
+    champions(1)
+
+    run = CliRunner().invoke(app, ["export-window", SECOND, str(tmp_path)])
+
+    assert run.exit_code == 1
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
 def requests_of_a_run(stores, nights):
     """What the monitor sends for a new night after so many others, by kind of request."""
     Years(sources=1, nights=nights).lay_down(stores.reviews)
@@ -197,6 +225,7 @@ def requests_of_a_run(stores, nights):
     return requests
 
 
+@pytest.mark.long
 def test_a_run_sends_as_many_requests_after_sixty_nights_as_after_five(
     stores, champions, ingest_night
 ):

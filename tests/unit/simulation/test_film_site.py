@@ -396,17 +396,19 @@ def sizes(nights: tuple[NightPlan, ...]) -> list[list[int]]:
     return [[plan.rows for plan in night.deliveries] for night in nights]
 
 
-def test_the_full_demo_takes_36_000_reviews_over_seven_nights() -> None:
+def test_the_full_demo_takes_49_500_reviews_over_ten_nights() -> None:
     nights = demo_nights(50_000, first_night=NIGHT)
 
     assert sizes(nights) == [
         [10_000, 6_000, 4_000], [5_000], [5_000], [3_000, 1_000, 1_000], [1_000], [0], [],
+        [4_500], [4_500], [4_500],
     ]  # fmt: skip
-    assert [night.night.day for night in nights] == [5, 6, 7, 8, 9, 10, 11]
+    assert [night.night.day for night in nights] == list(range(5, 15))
     assert nights[2].deliveries[0].dirty_share == 0.03
     assert [plan.fault for plan in nights[3].deliveries] == [None, "schema_changed", "truncated"]
     assert nights[4].deliveries[0].flipped_share == 0.3
     assert nights[5].deliveries[0].again == (Again(2, 1_000), Again(3, 500))
+    assert [night.deliveries[0].drifted_words for night in nights[7:]] == [400] * 3
 
 
 def test_the_first_night_of_the_demo_has_three_sources_in_three_formats() -> None:
@@ -419,7 +421,7 @@ def test_the_first_night_of_the_demo_has_three_sources_in_three_formats() -> Non
     }
 
 
-@pytest.mark.parametrize("available_rows", [2_250, 2_251, 10_000, 35_999, 36_000])
+@pytest.mark.parametrize("available_rows", [3_000, 3_001, 10_000, 49_499, 49_500])
 def test_a_smaller_demo_fits_and_keeps_250_rows_per_delivery(available_rows: int) -> None:
     nights = demo_nights(available_rows, first_night=NIGHT)
     rows = [count for count in itertools.chain(*sizes(nights)) if count]
@@ -428,7 +430,7 @@ def test_a_smaller_demo_fits_and_keeps_250_rows_per_delivery(available_rows: int
     assert min(rows) >= 250
 
 
-@pytest.mark.parametrize("available_rows", [2_250, 10_000, 36_000])
+@pytest.mark.parametrize("available_rows", [3_000, 10_000, 49_500])
 def test_what_the_demo_sends_again_was_delivered_before(available_rows: int) -> None:
     nights = demo_nights(available_rows, first_night=NIGHT)
     broken, earlier = nights[5].deliveries[0].again
@@ -440,9 +442,9 @@ def test_what_the_demo_sends_again_was_delivered_before(available_rows: int) -> 
 
 def test_a_source_too_small_for_the_demo_is_refused() -> None:
     with pytest.raises(
-        SourceError, match=r"at least 250 new reviews \(2,250\), the source has 2,249"
+        SourceError, match=r"at least 250 new reviews \(3,000\), the source has 2,999"
     ):
-        demo_nights(2_249, first_night=NIGHT)
+        demo_nights(2_999, first_night=NIGHT)
 
 
 def test_even_nights_share_the_rows_out_and_go_round_the_formats() -> None:

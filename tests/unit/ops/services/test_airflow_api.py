@@ -78,3 +78,27 @@ def test_an_airflow_that_never_answers_is_an_error_that_names_the_call_and_the_c
 
     with pytest.raises(StackError, match=r"GET /api/v2/dags/a_dag .*busy: stop them.*\.log"):
         api.has_dag("a_dag")
+
+
+def test_what_an_asset_starts_is_known_and_a_file_is_read_again(monkeypatch):
+    asked = []
+    answers = {
+        "POST /auth/token": {"access_token": "token"},
+        "GET /api/v2/dags/weigh": {"file_token": "token-of-its-file"},
+        "GET /api/v2/assets": {"assets": [
+            {"scheduled_dags": [{"dag_id": "weigh"}, {"dag_id": "watch"}]},
+        ]},
+    }  # fmt: skip
+
+    def answer(request):
+        asked.append(f"{request.method} {request.url.path}")
+        return httpx.Response(201, json=answers.get(asked[-1], {}))
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr("httpx.Client", functools.partial(httpx.Client, transport=transport))
+    api = AirflowApi("http://here", username="admin", password="admin")
+
+    api.read_again("weigh")
+
+    assert asked[-1] == "PUT /api/v2/parseDagFile/token-of-its-file"
+    assert api.started_by("reviews_accepted") == {"weigh", "watch"}
