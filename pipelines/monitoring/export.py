@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipelines.core.settings import Settings
+    from pipelines.core.settings.settings import Settings
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.data import Partition
     from pipelines.records.monitoring import Window
