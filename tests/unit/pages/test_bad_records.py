@@ -228,7 +228,7 @@ def pairs():
             yield pytest.param(kind, fault, id=f"{kind}-{fault}", marks=marks)
 
 
-@pytest.mark.parametrize(("kind", "fault"), pairs())
+@pytest.mark.parametrize(("kind", "fault"), list(pairs()))
 def test_no_bad_record_makes_a_page_a_500_or_hides_another(kind, fault):
     world = World()
     faulty(world, kind, fault)

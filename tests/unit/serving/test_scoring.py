@@ -85,22 +85,28 @@ def parquet_of(texts, **how) -> bytes:
         ("view.parquet", parquet_of(pa.array(TEXTS, pa.string_view()))),
         ("large.parquet", parquet_of(pa.array(TEXTS, pa.large_string()))),
         ("bytes.parquet", parquet_of(pa.array([text.encode() for text in TEXTS]))),
-        ("packed.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS)))),
-        ("category.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS).dictionary_encode()))),
-        ("view.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS, pa.string_view())))),
+        ("packed.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS)), mtime=0)),
+        (
+            "category.parquet.gz",
+            gzip.compress(parquet_of(pa.array(TEXTS).dictionary_encode()), mtime=0),
+        ),
+        ("view.parquet.gz", gzip.compress(parquet_of(pa.array(TEXTS, pa.string_view())), mtime=0)),
         (
             "members.csv.gz",
-            gzip.compress(b'text\n"A good film, ')
-            + gzip.compress(b'truly."\n')
-            + gzip.compress(b'Bad.\n""\nSo-so\n'),
+            gzip.compress(b'text\n"A good film, ', mtime=0)
+            + gzip.compress(b'truly."\n', mtime=0)
+            + gzip.compress(b'Bad.\n""\nSo-so\n', mtime=0),
         ),
         (
             "packed.jsonl.gz",
             gzip.compress(
-                b"".join(json.dumps({"text": text}).encode() + b"\r\n" for text in TEXTS)
+                b"".join(json.dumps({"text": text}).encode() + b"\r\n" for text in TEXTS), mtime=0
             ),
         ),
-        ("packed.csv.gz", gzip.compress(b'text\n"A good film, truly."\nBad.\n""\nSo-so\n')),
+        (
+            "packed.csv.gz",
+            gzip.compress(b'text\n"A good film, truly."\nBad.\n""\nSo-so\n', mtime=0),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
