@@ -43,7 +43,7 @@ OURS = {
     "ours": "pipelines.models.factories:fingerprint_svm",
     "views": "benchmarks.models_compared:as_configured",
     "tfidf": "pipelines.models.factories:tfidf_logistic",
-    "lecture": "benchmarks.lecture_notebook:lecture_notebook",
+    "lecture": "benchmarks.compared.lecture_notebook:lecture_notebook",
 }
 TITLES = {
     "former": "ours: the former default candidate",

@@ -312,10 +312,13 @@ def test_no_text_or_number_ends_a_command_in_a_traceback(empty_store, path):
 @each_command
 def test_text_that_is_not_utf8_is_refused_by_name_before_anything_is_done(empty_store, path):
     for param in takes(path, "text"):
-        others = [word_for(other, "x") for other in COMMANDS[path].params
-                  if other.required and other is not param]  # fmt: skip
+        words = [
+            word_for(other, NOT_UTF8 if other is param else "x")
+            for other in COMMANDS[path].params
+            if other.required or other is param
+        ]
 
-        reply = run(*path, word_for(param, NOT_UTF8), *others)
+        reply = run(*path, *words)
 
         message = " ".join(reply.stderr.replace("│", " ").split())
         assert reply.exit_code == 2, (path, param.name, message)

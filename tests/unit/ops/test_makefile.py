@@ -40,8 +40,8 @@ def test_make_test_runs_every_folder_of_tests_but_what_is_long():
 def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci_every_night():
     are_long = [
         path
-        for path in (ROOT / "tests").rglob("*.py")
-        if re.search(r"mark\.long\b", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"mark\.(long|first_is_quick)\b", path.read_text(encoding="utf-8"))
     ]
 
     assert folders_run_by("test-long", "long") == sorted(folders_of(are_long))
