@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -117,7 +117,13 @@ def discover(reviews: Bucket, night: str, *, most: int, today: date | None = Non
     return sorted(info.key for info in due[:most])
 
 
-def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list[SetAside]:
+def set_aside(
+    reviews: Bucket,
+    night: str,
+    *,
+    landed: Sequence[ObjectInfo] | None = None,
+    today: date | None = None,
+) -> list[SetAside]:
     """The landed files without a receipt that the night skips; those that need a person first.
 
     Parameters
@@ -126,11 +132,14 @@ def set_aside(reviews: Bucket, night: str, *, today: date | None = None) -> list
         Where the landing prefix is.
     night : str
         ``YYYY-MM-DD``.
+    landed : sequence of ObjectInfo, optional
+        What lies in landing, if it was listed before.
     today : date, optional
         For tests; the present day in UTC, by the store's clock.
     """
     last_day = checked_night(night)
-    listed = [info for info in reviews.list(LANDING_PREFIX) if _is_delivery(info)]
+    landed = reviews.list(LANDING_PREFIX) if landed is None else landed
+    listed = [info for info in landed if _is_delivery(info)]
     odd = [info for info in listed if not _is_usable(info) or _is_after(info, last_day)]
     if not odd:
         return []
@@ -197,10 +206,10 @@ def is_reckonable(day: date) -> bool:
     return FIRST_DAY <= day <= LAST_DAY
 
 
-def side_files(reviews: Bucket, night: str) -> int:
+def side_files(landed: Iterable[ObjectInfo], night: str) -> int:
     """How many files that are no deliveries lie in the folders of a night, or in none of a day."""
     day = checked_night(night)
-    names = [info.key for info in reviews.list(LANDING_PREFIX) if not _is_delivery(info)]
+    names = [info.key for info in landed if not _is_delivery(info)]
     return sum(parse_name(key).delivered_for in {day, None} for key in names if key[-1] != "/")
 
 

@@ -41,7 +41,8 @@ def night_summary(
     summary = summarize(reviews, night, skips_torn=True)
     late = overdue(reviews, night, sources, tonight=summary.receipts)
     missing = tuple(_recorded(reviews, source) for source in late)
-    aside = landing.set_aside(reviews, night)
+    landed = reviews.list(landing.LANDING_PREFIX)
+    aside = landing.set_aside(reviews, night, landed=landed)
     for file in aside[:MOST_NAMED]:
         logger.log(
             logging.WARNING if file.needs_person else logging.INFO,
@@ -53,7 +54,7 @@ def night_summary(
         "status": "MISSING_DELIVERY" if is_empty else summary.status,
         "set_aside": tuple(aside[:MOST_NAMED]),
         "set_aside_deliveries": len(aside),
-        "side_files": landing.side_files(reviews, night),
+        "side_files": landing.side_files(landed, night),
         "unreadable": tuple(_unreadable(reviews, night, summary.receipts)),
     })  # fmt: skip
 
