@@ -13,7 +13,6 @@ passes, which is quick and less accurate than the default.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -252,6 +251,17 @@ class Nightly(Policy):
         return True
 
 
+class Ungated(Nightly):
+    """What people do without a gate: each night's version is published."""
+
+    name = "every night, without a gate"
+
+    def retrain(self, challenger: Model) -> None:
+        self.retrainings += 1
+        self.promotions += 1
+        self.champions = [challenger]
+
+
 class Weekly(Policy):
     name = "every week"
 
@@ -331,7 +341,7 @@ def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[P
     settings = settings_of_the_year()
     year = make_year(reviews, first_rows=first_rows, nights=nights, rows=rows)
     first = fit(year, 0)
-    policies = [kind(year, settings, first) for kind in (Nightly, Weekly, Ours, Policy)]
+    policies = [kind(year, settings, first) for kind in (Ungated, Nightly, Weekly, Ours, Policy)]
     for night in range(1, nights + 1):
         for policy in policies:
             policy.serve(night)
@@ -402,7 +412,6 @@ def main() -> None:
     report = {"machine": machine_facts(), "cpu_seconds": time.process_time() - began,
               "policies": lines}  # fmt: skip
     write_report(chosen.json, report, as_markdown(lines))
-    print(json.dumps(lines[2]["starts"]))
 
 
 if __name__ == "__main__":

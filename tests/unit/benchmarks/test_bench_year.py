@@ -35,6 +35,7 @@ def test_a_policy_retrains_as_often_as_it_says(policies):
     retrainings = {name: policy.retrainings for name, policy in policies.items()}
 
     assert retrainings["every night"] == NIGHTS
+    assert policies["every night, without a gate"].promotions == NIGHTS
     assert retrainings["every week"] == 1
     assert retrainings["never"] == 0
 
