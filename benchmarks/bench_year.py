@@ -13,7 +13,6 @@ passes, which is quick and less accurate than the default.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -52,7 +51,6 @@ from pipelines.training.split import is_holdout
 
 FIRST_ROWS, NIGHTS, NIGHTLY_ROWS = 14_000, 364, 90
 USUAL_NIGHTLY_ROWS = 1_000  # for which the limits in rows are set
-SLOW, SUDDEN, SHIFT = (91, 210), 240, 300  # nights
 SLOW_WORDS, SUDDEN_WORDS = 150, 100
 SHIFTED_SHARE = 0.7
 NGRAM_MAX, EPOCHS = 1, 4
@@ -61,6 +59,37 @@ DIGEST, VERSION = "0" * 64, "a" * 20
 
 Mask = NDArray[np.bool_]
 Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The nights on which things change; fewer nights in all have the same parts, but shorter."""
+
+    nights: int = NIGHTS
+
+    @property
+    def slow(self) -> tuple[int, int]:
+        return self._at(91), self._at(210)
+
+    @property
+    def sudden(self) -> int:
+        return self._at(240)
+
+    @property
+    def shift(self) -> int:
+        return self._at(300)
+
+    @property
+    def parts(self) -> dict[str, tuple[int, int]]:
+        first, last = self.slow
+        return {
+            "as usual": (1, first - 1), "slow drift": (first, last),
+            "after it": (last + 1, self.sudden - 1), "sudden drift": (self.sudden, self.shift - 1),
+            "class shift": (self.shift, self.nights),
+        }  # fmt: skip
+
+    def _at(self, night: int) -> int:
+        return round(night * self.nights / NIGHTS)
 
 
 def settings_of_the_year() -> Settings:
@@ -111,13 +140,17 @@ def make_year(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> 
     reviews = reviews.take(pa.array(rng.permutation(reviews.num_rows)))
     labels = reviews.column("label").to_numpy().astype(np.int8)
     night = np.repeat(np.arange(nights + 1), [first_rows, *[rows] * nights])
-    order = _dealt(labels, night)
+    calendar = Calendar(nights)
+    order = _dealt(labels, night, calendar)
     labels, dealt = labels[order], reviews.take(pa.array(order))
     texts = dealt.column("text").to_pylist()
     known = strongest_words(
         texts[:4000], labels[:4000] == 1, SLOW_WORDS + SUDDEN_WORDS
     )  # fmt: skip
-    texts = [_as_written(text, known, at) for text, at in zip(texts, night.tolist(), strict=True)]
+    texts = [
+        _as_written(text, known, at, calendar)
+        for text, at in zip(texts, night.tolist(), strict=True)
+    ]
     films = dealt.column("movie_id").to_pylist()
     held = is_holdout(films, share=0.2, salt="films-2026")
     sources = [SOURCES[place % len(SOURCES)] for place in range(len(texts))]
@@ -132,23 +165,23 @@ def make_year(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> 
     )  # fmt: skip
 
 
-def _dealt(labels: NDArray[np.int8], night: NDArray[np.int64]) -> list[int]:
+def _dealt(labels: NDArray[np.int8], night: NDArray[np.int64], calendar: Calendar) -> list[int]:
     """Rows in the order of the nights; from the shift on, more of them are positive."""
     waiting = {label: np.flatnonzero(labels == label).tolist()[::-1] for label in (0, 1)}
     order: list[int] = []
     for at, count in zip(*np.unique(night, return_counts=True), strict=True):
-        positive = round((SHIFTED_SHARE if at >= SHIFT else 0.5) * count)
+        positive = round((SHIFTED_SHARE if at >= calendar.shift else 0.5) * count)
         own = [waiting[1].pop() for _ in range(positive)]
         own += [waiting[0].pop() for _ in range(count - positive)]
         order += np.random.default_rng([SEED, int(at)]).permutation(own).tolist()
     return order
 
 
-def _as_written(text: str, known: list[str], night: int) -> str:
+def _as_written(text: str, known: list[str], night: int, calendar: Calendar) -> str:
     """The text with the words that people use on that night."""
-    first, last = SLOW
+    first, last = calendar.slow
     gone = round(SLOW_WORDS * min(1.0, max(0, night - first + 1) / (last - first + 1)))
-    words = known[:gone] + (known[SLOW_WORDS:] if night >= SUDDEN else [])
+    words = known[:gone] + (known[SLOW_WORDS:] if night >= calendar.sudden else [])
     return replaced(text, new_words(words)) if words else text
 
 
@@ -252,6 +285,17 @@ class Nightly(Policy):
         return True
 
 
+class Ungated(Nightly):
+    """What people do without a gate: each night's version is published."""
+
+    name = "every night, without a gate"
+
+    def retrain(self, challenger: Model) -> None:
+        self.retrainings += 1
+        self.promotions += 1
+        self.champions = [challenger]
+
+
 class Weekly(Policy):
     name = "every week"
 
@@ -331,7 +375,7 @@ def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[P
     settings = settings_of_the_year()
     year = make_year(reviews, first_rows=first_rows, nights=nights, rows=rows)
     first = fit(year, 0)
-    policies = [kind(year, settings, first) for kind in (Nightly, Weekly, Ours, Policy)]
+    policies = [kind(year, settings, first) for kind in (Ungated, Nightly, Weekly, Ours, Policy)]
     for night in range(1, nights + 1):
         for policy in policies:
             policy.serve(night)
@@ -346,19 +390,17 @@ def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[P
 
 # ── What came of it ──────────────────────────────────────────────────────────────────────────
 
-PARTS = {"nights 1-90": (1, 90), "slow drift": SLOW, "after it": (211, 239),
-         "sudden drift": (SUDDEN, 299), "class shift": (SHIFT, NIGHTS)}  # fmt: skip
-
 
 def figures(policies: list[Policy]) -> list[dict[str, Any]]:
     """One line per policy: mean accuracy served, in all and by part of the year, and its cost."""
     lines = []
     for policy in policies:
         served = np.array(policy.accuracies)
+        calendar = Calendar(len(served))
         lines.append({
             "policy": policy.name,
             "accuracy": rounded(served.mean()),
-            **{name: rounded(part.mean()) for name, (low, high) in PARTS.items()
+            **{name: rounded(part.mean()) for name, (low, high) in calendar.parts.items()
                if len(part := served[low - 1 : high])},
             "retrainings": policy.retrainings,
             "promotions": policy.promotions,
@@ -372,7 +414,7 @@ def figures(policies: list[Policy]) -> list[dict[str, Any]]:
 
 def as_markdown(lines: list[dict[str, Any]]) -> str:
     """The table of the policies."""
-    parts = [name for name in PARTS if name in lines[0]]
+    parts = [name for name in Calendar().parts if name in lines[0]]
     return markdown_table(
         ["retrained", "mean accuracy served", *parts, "retrainings", "promotions"],
         [
@@ -389,7 +431,7 @@ def as_markdown(lines: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reviews", type=Path, required=True)
-    parser.add_argument("--nights", type=int, default=NIGHTS)
+    parser.add_argument("--nights", type=int, default=NIGHTS, help="fewer: a shorter year")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     began = time.process_time()
@@ -402,7 +444,6 @@ def main() -> None:
     report = {"machine": machine_facts(), "cpu_seconds": time.process_time() - began,
               "policies": lines}  # fmt: skip
     write_report(chosen.json, report, as_markdown(lines))
-    print(json.dumps(lines[2]["starts"]))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ _TRIGGERS: dict[str, TriggerName] = {
 _URGENT = frozenset({"nothing_new", "poison", "cool_down"})
 _PATIENT = _URGENT | {"retry"}
 _STOPPED_BY: dict[TriggerName, frozenset[str]] = {
-    "operator": frozenset({"nothing_new"}), "fading": _URGENT, "drift": _URGENT,
+    "operator": frozenset({"nothing_new"}), "fading": _URGENT, "drift": _PATIENT,
     "volume": _PATIENT, "staleness": _PATIENT,
 }  # fmt: skip
 
@@ -201,8 +201,8 @@ def _retry(known: Known, settings: TriggerSettings) -> TriggerCheck:
     return TriggerCheck(
         name="retry", observed=round(days, 3) if days is not None else -1.0,
         threshold=settings.retry_days, is_met=days is not None and days < settings.retry_days,
-        sentence=f"An attempt {days:.1f} days ago left this champion in place; without FADING or "
-        f"DRIFT {settings.retry_days:g} must pass before another."
+        sentence=f"An attempt {days:.1f} days ago left this champion in place; without FADING "
+        f"{settings.retry_days:g} must pass before another."
         if days is not None else "No attempt of late left this champion in place.",
     )  # fmt: skip
 

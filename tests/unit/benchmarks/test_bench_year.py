@@ -35,6 +35,7 @@ def test_a_policy_retrains_as_often_as_it_says(policies):
     retrainings = {name: policy.retrainings for name, policy in policies.items()}
 
     assert retrainings["every night"] == NIGHTS
+    assert policies["every night, without a gate"].promotions == NIGHTS
     assert retrainings["every week"] == 1
     assert retrainings["never"] == 0
 
@@ -64,27 +65,36 @@ def test_the_table_has_a_line_for_each(policies):
 
 
 def test_the_drift_comes_as_it_is_described():
+    year = bench_year.Calendar()
     letters = string.ascii_lowercase
     names = (f"w{one}{other}" for one in letters for other in letters)
     known = list(itertools.islice(names, bench_year.SLOW_WORDS + bench_year.SUDDEN_WORDS))
     text = " ".join(known)
 
     def others(night):
-        words = bench_year._as_written(text, known, night).split()
+        words = bench_year._as_written(text, known, night, year).split()
         return len(set(words) - set(known))
 
-    first, last = bench_year.SLOW
+    first, last = year.slow
     assert others(first - 1) == 0
     assert others((first + last) // 2) == bench_year.SLOW_WORDS / 2
-    assert others(last) == others(bench_year.SUDDEN - 1) == bench_year.SLOW_WORDS
-    assert others(bench_year.SUDDEN) == len(known)
+    assert others(last) == others(year.sudden - 1) == bench_year.SLOW_WORDS
+    assert others(year.sudden) == len(known)
 
 
 def test_more_of_the_reviews_are_positive_after_the_shift():
+    year = bench_year.Calendar()
     labels = np.tile(np.array([0, 1], np.int8), 200)
-    night = np.repeat([0, bench_year.SHIFT - 1, bench_year.SHIFT], [100, 100, 100])
+    night = np.repeat([0, year.shift - 1, year.shift], [100, 100, 100])
 
-    dealt = labels[bench_year._dealt(labels, night)]
+    dealt = labels[bench_year._dealt(labels, night, year)]
 
     assert [int(dealt[night == at].sum()) for at in np.unique(night)] == [50, 50, 70]
-    assert len(set(bench_year._dealt(labels, night))) == 300
+    assert len(set(bench_year._dealt(labels, night, year))) == 300
+
+
+def test_a_shorter_year_has_the_same_parts():
+    assert bench_year.Calendar().slow == (91, 210)
+    short = bench_year.Calendar(112)
+    assert (short.slow, short.sudden, short.shift) == ((28, 65), 74, 92)
+    assert list(short.parts.values()) == [(1, 27), (28, 65), (66, 73), (74, 91), (92, 112)]

@@ -8,7 +8,7 @@ from pipelines.core import config
 from pipelines.monitoring.triggers import Known, choose, remembered
 from pipelines.records.monitoring import Window
 
-SETTINGS = config.load().triggers  # 2 of 3 windows, 10,000 rows, 30 days, 20 hours, 7 days
+SETTINGS = config.load().triggers  # 2 of 3 windows, 10,000 rows, 30 days, 20 hours, 3 days
 NOW = datetime(2026, 2, 1, 5, tzinfo=UTC)
 
 
@@ -96,9 +96,9 @@ def test_a_poison_alarm_a_start_not_long_ago_and_nothing_new_stop_a_start_and_sa
 @pytest.mark.parametrize(
     "more", [{"new_rows": 10_000}, {"champion_since": NOW - timedelta(days=40)}]
 )
-def test_an_attempt_that_left_the_champion_is_repeated_after_a_week(more):
+def test_an_attempt_that_left_the_champion_is_repeated_after_some_days(more):
     early = chosen("QUIET", last_start=NOW - timedelta(days=2), **more)
-    later = chosen("QUIET", last_start=NOW - timedelta(days=7), **{
+    later = chosen("QUIET", last_start=NOW - timedelta(days=3), **{
         "champion_since": NOW - timedelta(days=8), **more
     })  # fmt: skip
 
@@ -109,7 +109,7 @@ def test_an_attempt_that_left_the_champion_is_repeated_after_a_week(more):
 
 def test_a_champion_that_fades_is_not_kept_waiting_by_an_attempt_that_left_it():
     assert chosen("FADING", "FADING", last_start=NOW - timedelta(days=2)).is_started
-    assert chosen("DRIFT", "DRIFT", last_start=NOW - timedelta(days=2)).is_started
+    assert not chosen("DRIFT", "DRIFT", last_start=NOW - timedelta(days=2)).is_started
 
 
 def test_an_attempt_that_made_the_champion_is_no_reason_to_wait():
@@ -122,7 +122,7 @@ def test_an_attempt_that_made_the_champion_is_no_reason_to_wait():
 
 
 def test_a_start_is_remembered_as_long_as_it_matters():
-    assert remembered(SETTINGS) == timedelta(days=7)
+    assert remembered(SETTINGS) == timedelta(days=3)
     patient = SETTINGS.model_copy(update={"cool_down_hours": 240.0})
     assert remembered(patient) == timedelta(days=10)
 
