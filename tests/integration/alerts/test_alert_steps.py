@@ -77,6 +77,7 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
     assert alert["sentences"][1] == f"Due again: {stores.reviews.uri(due)}"
 
 
+@pytest.mark.long
 def test_of_many_held_deliveries_only_some_are_told_one_by_one_and_the_others_are_counted(
     stores, told
 ):

@@ -58,6 +58,7 @@ def model():
     return fingerprint_sgd(seed=1, ngram_max=1).fit(TEXTS, [1, 1, 0, 0] * 5)
 
 
+@pytest.mark.long
 def test_a_clean_process_answers_as_this_one_does(model):
     answer = ask_clean_room(dump_model(model), TEXTS, LIMITS)
 
@@ -165,6 +166,7 @@ def test_nothing_is_stored_of_a_check_that_the_machine_prevented(
     assert registry.decisions.find_check(evaluation).answers_alike
 
 
+@pytest.mark.long
 def test_a_pickle_is_refused_in_the_clean_process_too():
     with pytest.raises(CleanRoomError, match="not a readable model file"):
         ask_clean_room(b"\x80\x04\x95canary.", TEXTS, LIMITS)
@@ -205,6 +207,7 @@ def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     assert (decision.verdict, failed) == ("REJECT", ["clean_process"])
 
 
+@pytest.mark.long
 def test_a_decision_without_a_check_is_a_rejection(ingest_night):
     ingest_night(1)
     evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))

@@ -362,6 +362,7 @@ def test_a_first_model_waits_for_a_person_until_one_approves(ingest_night, confi
     assert entry.reason == "I read its errors"
 
 
+@pytest.mark.long
 def test_a_rejected_first_model_is_not_asked_about_again(ingest_night, configure, registry):
     configure(gate=ASK_FOR_FIRST)
     ingest_night(1)

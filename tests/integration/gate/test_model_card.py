@@ -163,6 +163,7 @@ def test_a_later_champion_does_not_change_an_earlier_card(decision_keys, stores,
     assert again == files_beside(registry, key)
 
 
+@pytest.mark.long
 def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
     decision_keys, stores, registry
 ):
@@ -179,6 +180,7 @@ def test_a_card_that_was_changed_by_hand_is_not_shown_and_is_drawn_again(
     assert card.read(stores.reviews, registry, decision)["card.md"] == whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("changed", ["evaluation", "snapshot"])
 def test_no_card_is_drawn_of_what_was_changed(decision_keys, stores, registry, changed):
     key = decision_keys[0]

@@ -444,6 +444,7 @@ def test_the_same_bytes_twice_in_one_night_count_once(stores):
     assert result.exit_code == 0
 
 
+@pytest.mark.long
 def test_the_same_bytes_in_a_later_night_under_another_name_count_once(stores):
     deliver(stores, landing_key("one.csv"), as_csv(ROWS))
     ingest()
@@ -456,6 +457,7 @@ def test_the_same_bytes_in_a_later_night_under_another_name_count_once(stores):
     assert take(stores.reviews, config.load().split).rows == 40
 
 
+@pytest.mark.long
 def test_the_same_file_uploaded_again_in_parts_counts_once(stores):
     """In parts, S3 gives the same bytes another ETag, so the file looks changed."""
     key, body = landing_key("r.csv"), as_csv(ROWS)
@@ -487,6 +489,7 @@ def test_held_bytes_stay_held_under_another_name(stores):
     assert result.exit_code == 3
 
 
+@pytest.mark.long
 def test_a_file_that_was_held_for_its_name_alone_can_be_sent_again_under_the_right_one(stores):
     deliver(stores, landing_key("reviews.csv.bak"), as_csv(ROWS))
     held = ingest()
@@ -499,6 +502,7 @@ def test_a_file_that_was_held_for_its_name_alone_can_be_sent_again_under_the_rig
     assert summary(right)["accepted_rows"] == len(ROWS)
 
 
+@pytest.mark.long
 def test_a_night_that_is_repeated_after_the_next_one_took_over_counts_nothing_twice(stores):
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
     arrival = steps_ingest.land(
@@ -539,6 +543,7 @@ def test_a_file_with_very_many_columns_is_held_at_once(stores):
     assert any("max_columns=200" in receipt.why for receipt in received)
 
 
+@pytest.mark.long
 def test_a_changed_file_under_the_same_name_is_a_delivery_of_its_own(stores):
     deliver(stores, landing_key("r.csv"), as_csv(ROWS))
     ingest()
@@ -625,6 +630,7 @@ def test_a_delivery_without_a_conclusion_turns_the_night_red(stores):
 # ── Names ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -810,6 +816,7 @@ def test_the_same_delivery_ingested_four_times_at_once_is_one_outcome(stores, co
     assert set(together) == set(undisturbed(configure, as_csv(changed({"label": "maybe"}, rows=2))))
 
 
+@pytest.mark.long
 def test_the_same_bytes_under_two_names_at_once_count_once(stores):
     uris = [deliver(stores, landing_key(name), as_csv(ROWS)) for name in ("one.csv", "two.csv")]
 

@@ -248,6 +248,7 @@ def write_until_it_ends(client, writer, written):
         written[key] = body
 
 
+@pytest.mark.long
 def test_killed_among_writers_it_has_all_that_it_confirmed_and_nothing_torn(tmp_path):
     server, client = started(tmp_path)
     client.create_bucket(Bucket="bucket")

@@ -58,6 +58,7 @@ def test_an_empty_store_has_a_page(page):
     assert "There are no records of any night yet." in words(page("/incidents"))
 
 
+@pytest.mark.long
 def test_open_incidents_stand_above_settled_ones_and_link_to_their_page(stores, page):
     settled = sent(stores, odd_rows(3), "settled.csv")
     ingest()
@@ -147,6 +148,7 @@ def test_nothing_in_a_delivery_becomes_markup_or_hides(stores, page):
         assert "49" not in words(shown).replace(held, "")
 
 
+@pytest.mark.long
 def test_a_source_that_fell_silent_has_a_page_with_the_form_of_the_ingest(stores, page, configure):
     configure(sources={"web": {"expected_every_days": 1}})
     sent(stores, some_rows(40), "r.csv")
@@ -200,6 +202,7 @@ def test_the_runbook_is_a_page_of_ours(page):
     page("/runbooks/no-such", 404)
 
 
+@pytest.mark.long
 def test_changed_content_under_one_name_links_to_what_came_first(stores, page):
     first = sent(stores, some_rows(40), "r.csv")
     ingest()

@@ -58,6 +58,7 @@ def test_good_deliveries_are_no_incident(stores):
     assert listed(stores).nights == (NIGHT,)
 
 
+@pytest.mark.long
 def test_open_ones_come_first_and_the_newest_of_them_at_the_top(stores):
     settled = sent(stores, odd_rows(3), "settled.csv", source="app")
     older = sent(stores, odd_rows(3, first=100), "older.csv")
@@ -79,6 +80,7 @@ def test_open_ones_come_first_and_the_newest_of_them_at_the_top(stores):
     assert found[-1].sentence.endswith(f"by tester, because: {REASON}")
 
 
+@pytest.mark.long
 def test_a_few_rows_in_quarantine_are_routine_and_more_are_worth_a_look(stores):
     few, more = (
         [row | ({"label": "so so"} if place < count else {}) for place, row in enumerate(rows)]
@@ -104,6 +106,7 @@ def test_a_held_file_that_is_sent_again_is_one_incident_of_two_nights(stores):
     assert (only(stores).kind, only(stores).nights) == ("HELD", (NIGHT, SECOND))
 
 
+@pytest.mark.long
 def test_changed_content_under_the_same_name_is_a_conflict_though_both_count(stores):
     first = sent(stores, some_rows(40), "r.csv")
     ingest()
@@ -149,6 +152,7 @@ def test_that_a_source_delivers_again_is_seen_on_an_older_page_too(stores, confi
     assert (one.kind, one.state) == ("MISSING_DELIVERY", "settled")
 
 
+@pytest.mark.long
 def test_what_cannot_be_read_is_shown_and_hides_nothing_else(stores):
     torn = sent(stores, odd_rows(3), "torn.csv")
     whole = sent(stores, odd_rows(3, first=100), "whole.csv")
@@ -277,6 +281,7 @@ def test_a_champion_that_cannot_be_read_is_a_sentence_and_no_empty_page(stores, 
     assert stores.models.endpoint not in str(look.problems)
 
 
+@pytest.mark.long
 def test_the_champion_that_still_answers_is_named(stores, champions):
     entry: LogEntry = champions(1)[-1]
     held = sent(stores, odd_rows(3, night=THIRD), "bad.csv", night=THIRD)
@@ -322,6 +327,7 @@ def test_a_file_of_which_every_row_breaks_a_rule_is_not_offered_for_release(stor
     assert "every row of it breaks a row rule" in remedies.not_offered
 
 
+@pytest.mark.long
 def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores, configure):
     configure(sources={"web": {"expected_every_days": 1}})
     sent(stores, some_rows(40), "r.csv")
@@ -339,6 +345,7 @@ def test_a_source_that_fell_silent_says_since_when_and_what_came_besides(stores,
     assert incident.look_at_missing(stores.reviews, registry, THIRD, "web") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("action", "verdict", "accepted", "quarantined"),
     [("release", "PARTLY_ACCEPTED", 37, 3), ("discard", "DISCARDED", 0, 0)],

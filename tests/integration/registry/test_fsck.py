@@ -131,6 +131,7 @@ def test_a_byte_flipped_anywhere_in_an_object_is_found(world, counted, are_recor
     counted("records", len(chosen) * FLIPS)
 
 
+@pytest.mark.long
 def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(world, counted):
     unnoticed = []
     for bucket, key in every_object(world):
@@ -496,6 +497,7 @@ def test_a_plan_to_replay_what_the_ledger_lost_names_the_lost_entry(world):
 # ── The command ──────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 def test_the_command_ends_with_1_on_an_error_and_names_the_object(whole_world, stores, registry):
     stores.models.delete(registry.log.key(5))
 

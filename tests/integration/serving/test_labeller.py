@@ -42,6 +42,7 @@ def failed(validation: Validation) -> set[str]:
     }
 
 
+@pytest.mark.long
 def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions):
     champions(1)
 
@@ -54,6 +55,7 @@ def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions
                     rule.sentence)  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_first_rows_whose_labels_are_disputed_are_kept_with_their_labels(stores, champions):
     champions(1)
     rows = reviews_of_a_night(is_turned=True)
@@ -65,6 +67,7 @@ def test_the_first_rows_whose_labels_are_disputed_are_kept_with_their_labels(sto
     assert all(rows[row.row]["text"].startswith(row.text) for row in disputed)
 
 
+@pytest.mark.long
 def test_a_good_night_keeps_no_row_in_doubt(stores, champions):
     champions(1)
 
@@ -94,6 +97,7 @@ def trained_on(stores: Stores) -> dict[str, int]:
     return dict(Counter(source for table in tables for source in table["source"].to_pylist()))
 
 
+@pytest.mark.long
 def test_a_good_night_agrees_with_the_champion_and_names_it(stores, champions, registry):
     champions(1)
 

@@ -248,6 +248,7 @@ def test_another_seed_is_another_version(ingest_night):
     assert first != second
 
 
+@pytest.mark.long
 def test_another_gate_policy_decides_anew_without_training_again(ingest_night, configure, stores):
     configure(gate={"min_accuracy": 0.999})
     ingest_night(1)
@@ -262,6 +263,7 @@ def test_another_gate_policy_decides_anew_without_training_again(ingest_night, c
     assert {k: t for k, t in listing(stores.models).items() if "model-" in k} == before
 
 
+@pytest.mark.long
 def test_rows_that_the_champion_was_trained_on_do_not_judge_it(champions, configure, stores):
     """With another salt most held out films were the champion's training films."""
     champions(1)
@@ -276,6 +278,7 @@ def test_rows_that_the_champion_was_trained_on_do_not_judge_it(champions, config
     assert facts["verdict"] == "INCONCLUSIVE"
 
 
+@pytest.mark.long
 def test_a_plan_made_by_other_code_is_not_carried_out(ingest_night, stores):
     ingest_night(1)
     models, key = stores.resolve(retrain.plan(retrain.take_snapshot()))
@@ -286,6 +289,7 @@ def test_a_plan_made_by_other_code_is_not_carried_out(ingest_night, stores):
         retrain.train(models.uri(stale.object_key))
 
 
+@pytest.mark.long
 def test_a_factory_of_ones_own_is_part_of_the_version(
     ingest_night, configure, tmp_path, monkeypatch
 ):
@@ -399,6 +403,7 @@ def test_a_model_of_other_features_is_refused(champions, registry):
         registry.versions.load(manifest.model_copy(update={"featurizer": "fp0"}))
 
 
+@pytest.mark.long
 def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, monkeypatch):
     from pipelines.training import dataset
 
@@ -412,6 +417,7 @@ def test_a_version_whose_split_was_changed_since_is_not_evaluated(ingest_night, 
         retrain.evaluate(manifest_uri)
 
 
+@pytest.mark.long
 def test_a_manifest_that_nobody_signed_is_not_evaluated(ingest_night, stores, registry):
     ingest_night(1)
     models, key = stores.resolve(retrain.train(retrain.plan(retrain.take_snapshot())))
@@ -422,6 +428,7 @@ def test_a_manifest_that_nobody_signed_is_not_evaluated(ingest_night, stores, re
         retrain.evaluate(models.uri(key))
 
 
+@pytest.mark.long
 def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_night, configure):
     ingest_night(1)
     evaluation_uri = retrain.evaluate(retrain.train(retrain.plan(retrain.take_snapshot())))
