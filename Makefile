@@ -46,7 +46,7 @@ test: nothing-skipped check unit integration faults dags e2e browser ## Every ch
 	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
 	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
 test-long: $(STAMP) ## The long tests alone: hostile stores and files, kills, more nights and pages
-	@$(MAKE) --no-print-directory ONLY=long unit integration faults e2e browser
+	@$(MAKE) --no-print-directory ONLY=long unit integration faults dags e2e browser
 nothing-skipped:
 	@rm -f "$$LOOP_TEST_SKIPS"
 

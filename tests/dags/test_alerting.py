@@ -31,6 +31,7 @@ def at(hour):
     return pendulum.datetime(2026, 1, 6, hour, tz="UTC")
 
 
+@pytest.mark.long
 def test_a_dead_webhook_leaves_the_night_as_it_is_and_a_held_delivery_is_told_once(
     dagbag, stores, configure, monkeypatch
 ):

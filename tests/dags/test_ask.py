@@ -210,6 +210,7 @@ def test_marking_the_question_as_done_approves_nothing_and_an_approval_promotes(
     assert (entry.actor, entry.reason) == (REPLY["actor"], REPLY["reason"])
 
 
+@pytest.mark.long
 def test_after_a_rejection_the_champion_stays_and_nobody_is_asked_again(
     retrain, first_model_asks, monkeypatch
 ):

@@ -71,6 +71,7 @@ def test_a_rollback_from_the_form_is_a_dry_run_first_and_then_acts(dagbag, store
     assert [entry.version for entry in registry.log.history()][2:] == [first.version]
 
 
+@pytest.mark.long
 def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
     deliver_night(stores)
     run(

@@ -30,6 +30,7 @@ def watched(stores, night=SECOND):
     return [read(stores, uri, Window) for uri in monitor.watch(night)]
 
 
+@pytest.mark.long
 def test_a_night_is_judged_by_the_champion_that_had_not_learned_it(stores, champions, ingest_night):
     champions(1)
     ingest_night(2)
@@ -45,6 +46,7 @@ def test_a_night_is_judged_by_the_champion_that_had_not_learned_it(stores, champ
     assert window.why
 
 
+@pytest.mark.long
 def test_a_faster_retraining_does_not_change_who_is_asked(stores, champions):
     champions(2)
 
@@ -67,6 +69,7 @@ def test_a_judged_night_is_not_judged_again_and_costs_no_reading(stores, champio
     assert monitor.watch(SECOND) == []
 
 
+@pytest.mark.long
 def test_the_same_rows_give_the_same_bytes_and_the_reference_is_a_cache(stores, champions):
     champions(2)
     (window,) = watched(stores)
@@ -91,6 +94,7 @@ def test_a_forged_reference_is_made_again(stores, champions, caplog):
     assert watched(stores) == [window]
 
 
+@pytest.mark.long
 def test_rows_that_count_later_make_another_window_of_their_night(stores, champions, ingest_night):
     champions(1)
     ingest_night(2)
@@ -124,6 +128,7 @@ def test_every_run_leaves_a_decision_and_a_repeated_task_finds_it(stores, champi
     assert len(decision.windows) == 1
 
 
+@pytest.mark.long
 def test_a_person_can_ask_and_the_champion_log_names_the_reason(stores, champions, ingest_night):
     champions(1)
     ingest_night(2)
@@ -189,6 +194,7 @@ def test_the_newest_windows_cost_the_same_requests_in_the_tenth_year(stores, cha
     assert all(re.fullmatch(r"monitoring/sentiment/windows/\d{4}-\d{2}/", key) for key in asked)
 
 
+@pytest.mark.long
 def test_a_window_can_be_written_for_other_tools(stores, champions, tmp_path):
     champions(2)
     (window,) = watched(stores)

@@ -291,6 +291,7 @@ def test_the_champion_that_still_answers_is_named(stores, champions):
     assert (champion.entry, champion.began) == (entry, entry)
 
 
+@pytest.mark.long
 def test_a_pin_does_not_change_since_when_the_champion_answers(stores, champions):
     entry: LogEntry = champions(1)[-1]
     registry = Registry(stores.models, "sentiment")

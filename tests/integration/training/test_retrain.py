@@ -57,6 +57,7 @@ def test_the_second_retrain_says_that_nothing_changed_and_trains_nothing(ingest_
     assert listing(stores.models) == before
 
 
+@pytest.mark.long
 def test_the_succession_shows_both_champions_in_order(ingest_night):
     ingest_night(1)
     first = cli("retrain", "--json", "--reason", "a start")
@@ -438,6 +439,7 @@ def test_rules_that_changed_after_the_evaluation_do_not_decide_on_it(ingest_nigh
         retrain.decide(retrain.verify(evaluation_uri))
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
     ingest_night, monkeypatch
 ):

@@ -129,6 +129,7 @@ def test_a_release_whose_answer_was_lost_can_be_repeated_and_does_no_more(stores
         replay.plan_replay(delivery, "release", "these too")
 
 
+@pytest.mark.long
 def test_clearing_an_old_replay_decides_on_nothing_that_came_later(stores):
     delivery = delivered(stores, with_markup(3))
     first = replayed(delivery, "release")
@@ -142,6 +143,7 @@ def test_clearing_an_old_replay_decides_on_nothing_that_came_later(stores):
     assert len(standing(stores, delivery).replays) == 2
 
 
+@pytest.mark.long
 def test_the_shell_says_that_a_repeated_request_leaves_rows_in_quarantine(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     request = ["delivery", "release", delivery, "--reason", REASON, "--yes", "--json"]
@@ -153,6 +155,7 @@ def test_the_shell_says_that_a_repeated_request_leaves_rows_in_quarantine(stores
     assert "another reason" not in first.stderr
 
 
+@pytest.mark.long
 def test_the_same_reason_for_other_rows_is_another_request(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     replayed(delivery, "release")
@@ -163,6 +166,7 @@ def test_the_same_reason_for_other_rows_is_another_request(stores):
     assert counts(stores, delivery) == (40, 37, 1, 0, 2)
 
 
+@pytest.mark.long
 def test_a_file_that_could_not_be_read_can_be_discarded_but_not_released(stores):
     delivery = delivered(stores, [])
     deliver(stores, landing_key("cut.parquet"), b"PAR1 and no more")
@@ -232,6 +236,7 @@ def test_a_replay_needs_a_reason(stores, reason):
         replay.plan_replay(delivery, "discard", reason)
 
 
+@pytest.mark.long
 def test_a_replayed_delivery_no_longer_turns_its_night_red(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     with pytest.raises(NightHeldError):
@@ -242,6 +247,7 @@ def test_a_replayed_delivery_no_longer_turns_its_night_red(stores):
     assert steps_ingest.check_night(NIGHT, []) == "ALL_HELD"
 
 
+@pytest.mark.long
 def test_released_texts_are_known_to_later_nights(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     replayed(delivery, "release")
@@ -259,6 +265,7 @@ def test_released_texts_are_known_to_later_nights(stores):
     assert "count already" in again.why
 
 
+@pytest.mark.long
 def test_the_shell_shows_plans_and_replays(stores):
     delivery = delivered(stores, with_unknown_labels(3))
     run = CliRunner().invoke
@@ -320,6 +327,7 @@ def test_other_content_under_a_name_is_shown_as_a_conflict(stores):
     assert (changed.verdict, changed.accepted_rows) == ("ACCEPTED", 25)
 
 
+@pytest.mark.long
 def test_a_source_that_falls_silent_turns_the_night_red_and_is_recorded(stores, configure):
     configure(sources={"web": {"expected_every_days": 1}, "app": {"expected_every_days": 3}})
     deliver(stores, landing_key("r.csv", source="app"), as_csv(some_rows(40)))
@@ -388,6 +396,7 @@ def shown_rows(delivery: str, *more: str) -> dict[str, Any]:
     return json.loads(result.stdout)
 
 
+@pytest.mark.long
 def test_the_shell_shows_the_rows_that_break_a_rule_before_and_after_a_release(stores):
     delivery = delivered(stores, with_unknown_labels(3))
 
@@ -404,6 +413,7 @@ def test_the_shell_shows_the_rows_that_break_a_rule_before_and_after_a_release(s
     assert shown_rows(delivery, "--reason", "text_html")["rows"] == []
 
 
+@pytest.mark.long
 def test_a_file_that_cannot_be_read_has_no_rows_to_show_and_says_so(stores):
     deliver(stores, landing_key("cut.parquet"), b"PAR1 and no more")
     ingest()
