@@ -6,6 +6,7 @@ Two versions of a model that has no champion, so both of them ask.
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import date
 
@@ -176,7 +177,7 @@ def test_a_first_model_waits_for_a_person_and_the_log_says_who_approved_it_and_w
     taken, state = answer(ops, run_id, "Approve", "errors are few and even")
 
     assert "no champion to compare it with (verdict **PROMOTE**)" in asked["body"]
-    assert "| ok | accuracy\\_floor | Accuracy is " in asked["body"]
+    assert re.search(r"\d+ other rules passed", asked["body"])
     assert champion_before is None
     assert (taken.status_code, state) == (200, "success")
     (entry,) = registry.log.history()

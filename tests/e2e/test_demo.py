@@ -41,7 +41,8 @@ def test_on_a_terminal_the_demo_stays_up_until_ctrl_c_and_then_leaves_nothing_ru
     os.write(terminal, b"\x03")
     _read_until(terminal, b"", is_over=lambda: demo.poll() is not None)
 
-    assert paused == []
+    # What a person may press works; these two would run at once, by their own schedule.
+    assert set(paused) == {"sentiment_housekeeping", "sentiment_monitor"}
     assert b"login admin / admin" in shown
     assert demo.returncode == 0
     assert processes_with(str(folder)) == []
@@ -133,7 +134,7 @@ def assert_the_poison_is_held_and_changes_nothing(*, before, poisoned):
     (alarm,) = poisoned["alarms"]
     assert alarm["source"] == "web"
     assert "label_agreement" in alarm["why"]
-    assert "source 'web'" in alarm["why"]
+    assert "is usual for web" in alarm["why"]
     assert poisoned["held"] == poisoned["delivered"] > 0
     assert (poisoned["verdict"], poisoned["retrain_state"]) == ("ALL_HELD", None)
     champion = ("champion", "generation", "holdout_accuracy")
