@@ -59,12 +59,12 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
 
 @pytest.hookimpl(tryfirst=True)  # before the marks choose
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    seen = set()
+    seen: Counter[str] = Counter()
     for item in items:
         name = item.nodeid.partition("[")[0]
-        if name in seen and item.get_closest_marker("first_is_quick"):
+        if (mark := item.get_closest_marker("quick_every")) and seen[name] % mark.args[0]:
             item.add_marker(pytest.mark.long)
-        seen.add(name)
+        seen[name] += 1
     if SEED:
         shuffle(items, int(SEED))
 

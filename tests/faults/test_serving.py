@@ -331,7 +331,7 @@ def test_a_store_that_is_killed_stops_no_answer_and_is_used_again_when_it_is_bac
     assert set(clients.answers) <= {expected(first, 1), expected(second, 2)}
 
 
-@pytest.mark.first_is_quick
+@pytest.mark.quick_every(1000)
 @pytest.mark.parametrize("store_dies", [False, True], ids=["service", "service-and-store"])
 def test_a_service_that_is_killed_at_any_moment_of_a_swap_comes_back_with_a_verified_champion(
     own_store, own_registry, tmp_path, store_dies

@@ -29,7 +29,7 @@ from tests.support.made.incident_builders import ingest, odd_rows, sent
 from tests.support.made.registry_builders import promoted
 from tests.support.sealing import to_stored
 
-pytestmark = [pytest.mark.attack, pytest.mark.first_is_quick]
+pytestmark = [pytest.mark.attack, pytest.mark.quick_every(1000)]
 
 WRONG = [FAR, -FAR]
 NEAR = timedelta(minutes=10)  # what a busy machine may take for a test

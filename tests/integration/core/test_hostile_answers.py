@@ -362,8 +362,9 @@ def attack(world: World, step: Step, number: int, fault: Fault) -> tuple[bool, s
 
 
 def without_card_problem(answer: object) -> str:
-    """What was answered, apart from a card that could not be drawn: that stops no promotion."""
-    return re.sub(r'card_problem.*?(?=\\+n *\\*"features)', "", str(answer))
+    """What was answered, apart from a card that a store which is away kept from being drawn."""
+    away = r'card_problem\\*": \\*"cannot [^\n]*? the store at ENDPOINT .*?(?=,\\+n *\\*"features)'
+    return re.sub(away, r'card_problem\\": null', str(answer))
 
 
 def written(world: World) -> set[str]:

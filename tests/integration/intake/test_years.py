@@ -248,7 +248,7 @@ class KeepsFirst(KeepsAll):
         bucket.objects |= self.seen
 
 
-@pytest.mark.first_is_quick
+@pytest.mark.quick_every(1000)
 @pytest.mark.attack
 @pytest.mark.parametrize(
     "tamper",

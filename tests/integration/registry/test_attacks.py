@@ -41,7 +41,7 @@ from tests.support.hostile import whole_world as whole
 from tests.support.hostile.forgeries import sealed_by_a_stranger
 from tests.support.made.builders import as_csv, deliver, landing_key, listing, some_rows
 
-pytestmark = [pytest.mark.attack, pytest.mark.first_is_quick]
+pytestmark = [pytest.mark.attack, pytest.mark.quick_every(1000)]
 
 FORGED = pytest.mark.parametrize("how", ["unsigned", "old seal", "stranger"])
 SHOWN = "PLANTED FOR A PERSON TO READ"

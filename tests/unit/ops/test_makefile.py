@@ -41,7 +41,7 @@ def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci_every_night():
     are_long = [
         path
         for path in (ROOT / "tests").rglob("test_*.py")
-        if re.search(r"mark\.(long|first_is_quick)\b", path.read_text(encoding="utf-8"))
+        if re.search(r"mark\.(long|quick_every)\b", path.read_text(encoding="utf-8"))
     ]
 
     assert folders_run_by("test-long", "long") == sorted(folders_of(are_long))

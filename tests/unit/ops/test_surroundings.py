@@ -96,15 +96,15 @@ def test_what_was_skipped_is_kept_for_the_last_lines_of_all_runs(tmp_path, optio
     assert skips.read_text() == "test_it.py::test_one: no docker here\n" * 2
 
 
-def test_of_a_tests_sets_of_parameters_the_first_alone_is_quick_where_that_is_said(tmp_path):
+def test_of_a_tests_sets_of_parameters_each_nth_is_quick_where_that_is_said(tmp_path):
     body = (
-        "import pytest\n@pytest.mark.first_is_quick\n@pytest.mark.parametrize('n', [1, 2, 3])\n"
+        "import pytest\n@pytest.mark.quick_every(2)\n@pytest.mark.parametrize('n', range(5))\n"
         "def test_one(n): pass\n@pytest.mark.parametrize('n', [4, 5])\ndef test_two(n): pass\n"
     )
 
     output = output_of(body, tmp_path, "-m", "not long")
 
-    assert "3 passed, 2 deselected" in output
+    assert "5 passed, 2 deselected" in output
 
 
 # ── Chance ───────────────────────────────────────────────────────────────────────────────────

@@ -220,23 +220,9 @@ def check(world: World) -> None:
     assert "Who was champion at a given time?" in shown["/champion"]
 
 
-def quarter(values):
-    """All of them; all but every fourth are long."""
-    return [
-        pytest.param(value, marks=() if place % 4 == 0 else pytest.mark.long)
-        for place, value in enumerate(values)
-    ]
-
-
-def pairs():
-    """Every fault of every kind; a fifth of them, which has each kind and each fault, is quick."""
-    for row, kind in enumerate(KINDS):
-        for column, fault in enumerate(FAULTS):
-            marks = () if (row + column) % 5 == 0 else pytest.mark.long
-            yield pytest.param(kind, fault, id=f"{kind}-{fault}", marks=marks)
-
-
-@pytest.mark.parametrize(("kind", "fault"), list(pairs()))
+@pytest.mark.quick_every(5)  # which has each kind and each fault
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_bad_record_makes_a_page_a_500_or_hides_another(kind, fault):
     world = World()
     faulty(world, kind, fault)
@@ -279,7 +265,8 @@ STRAY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", quarter(STRAY), ids=ascii)
+@pytest.mark.quick_every(4)
+@pytest.mark.parametrize("key", STRAY, ids=ascii)
 def test_no_stray_object_makes_a_page_a_500_or_hides_a_record(key):
     world = World()
     world.pages.reviews.objects[key] = b"{"
@@ -314,7 +301,8 @@ TELLING = [(dag, task) for dag in links.DAGS for task in (
     "decide_trigger")]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", quarter(XCOM), ids=lambda value: ascii(value)[:40])
+@pytest.mark.quick_every(4)
+@pytest.mark.parametrize("value", XCOM, ids=lambda value: ascii(value)[:40])
 def test_no_result_of_a_task_makes_a_run_report_a_500(value):
     world = World()
     faulty(world, "replay", "torn")
@@ -345,7 +333,8 @@ QUERIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("query", quarter(QUERIES), ids=lambda one: one[:40])
+@pytest.mark.quick_every(4)
+@pytest.mark.parametrize("query", QUERIES, ids=lambda one: one[:40])
 def test_no_query_makes_a_page_a_500(query):
     world = World()
     for dag in links.DAGS:
