@@ -166,9 +166,9 @@ bench-monitoring: $(STAMP) ## Say what the monitor notices, how soon, and how of
 	@mkdir -p benchmarks/results
 	$(RUN) -m benchmarks.bench_monitoring --reviews "$(REVIEWS)" --json benchmarks/results/monitoring.json
 
-.PHONY: bench-year
-bench-year: reviews-given ## Retrain nightly, weekly, never or when the monitor asks, over a year with drift (REVIEWS=...)
-	$(RUN) -m benchmarks.bench_year --reviews "$(REVIEWS)" --json benchmarks/results/year.json
+.PHONY: bench-triggers
+bench-triggers: reviews-given ## Retrain nightly, weekly, never or when the monitor asks, over a year with drift (REVIEWS=...)
+	$(RUN) -m benchmarks.bench_triggers --reviews "$(REVIEWS)" --json benchmarks/results/triggers.json
 
 .PHONY: bench-poison
 bench-poison: $(STAMP) ## Say how many turned labels are noticed (REVIEWS=imdb_reviews.parquet)

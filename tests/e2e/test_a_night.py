@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from tests.support.made.builders import deliver
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -27,15 +26,6 @@ NIGHT = date(2026, 3, 2)
 
 def wait(api, dag_id, run_id):
     return api.wait(dag_id, run_id, timeout_seconds=HANG_SECONDS)
-
-
-def wait_for(find, what):
-    deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        if found := find():
-            return found
-        time.sleep(0.3)
-    raise TimeoutError(what)
 
 
 def task_states(api, dag_id, run_id):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import date
 
 import pytest
 
 from tests.support.made.builders import deliver
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -20,15 +19,6 @@ HELD_NIGHT = date(2026, 3, 20)
 def told(posts, run_id):
     every = [json.loads(one.body) for one in posts.received]
     return sorted(one["kind"] for one in every if one["run_id"] == run_id)
-
-
-def wait_for(find, what):
-    deadline = time.monotonic() + HANG_SECONDS
-    while not (found := find()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.3)
-    return found
 
 
 def wait_until_told(posts, run_id, kind):

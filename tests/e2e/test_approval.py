@@ -22,7 +22,7 @@ from pipelines.simulation.made_up import make_reviews
 from pipelines.steps import ingest
 from tests.support.made.builders import deliver
 from tests.support.settings_file import write_settings
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -32,15 +32,6 @@ PATIENCE_SECONDS = 3
 # Whether a model of 600 made-up reviews is any good is not asked here.
 NO_FLOORS = {"max_overlap_share": 1.0, "min_accuracy": 0.0, "min_recall": 0.0, "max_log_loss": 99.0}
 SILENT_SECONDS = 2  # how long the questions wait that nobody answers
-
-
-def wait_for(find, what):
-    deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        if found := find():
-            return found
-        time.sleep(0.3)
-    raise TimeoutError(what)
 
 
 def task_states(api, run_id):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from datetime import date
 
 import pytest
@@ -25,21 +24,12 @@ from pipelines.steps import ingest
 from tests.support.made.builders import deliver
 from tests.support.services.served_app import served
 from tests.support.settings_file import write_settings
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(2 * HANG_SECONDS)]
 
 RETRAIN, NAME = "sentiment_retrain", "baked"
 PATIENT = {"deadline_seconds": 1e6, "max_seconds": 1e6, "min_seconds": 0.0, "every_seconds": 0.5}
-
-
-def wait_for(find, what):
-    deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        if found := find():
-            return found
-        time.sleep(0.3)
-    raise TimeoutError(what)
 
 
 class HeldBack(LogSource):

@@ -11,7 +11,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -28,22 +27,13 @@ from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from tests.support.leftovers import processes_with
 from tests.support.settings_file import write_settings
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(4 * HANG_SECONDS)]
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 LISTENING = "0A"
 NIGHT = date(2026, 3, 2)
-
-
-def wait_for(find, what):
-    deadline = time.monotonic() + HANG_SECONDS
-    while not (found := find()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.2)
-    return found
 
 
 def _take_ctrl_c():

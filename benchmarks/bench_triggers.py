@@ -1,6 +1,6 @@
 """A year of nights: what it gains to retrain nightly, weekly, never, or when the monitor asks.
 
-    python -m benchmarks.bench_year --reviews imdb_reviews.parquet
+    python -m benchmarks.bench_triggers --reviews imdb_reviews.parquet
 
 The real reviews come in as a first load and 364 nights of 90. Meanwhile the 150 strongest words
 are replaced one after the other (nights 91 to 210), the next 100 at once (night 240), and from

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks import bench_year
+from benchmarks import bench_triggers
 from pipelines.simulation.made_up import make_reviews
 
 FIRST_ROWS, NIGHTS, ROWS = 600, 7, 70
@@ -27,7 +27,7 @@ def some_reviews():
 
 @pytest.fixture(scope="module")
 def policies():
-    made = bench_year.run(some_reviews(), first_rows=FIRST_ROWS, nights=NIGHTS, rows=ROWS)
+    made = bench_triggers.run(some_reviews(), first_rows=FIRST_ROWS, nights=NIGHTS, rows=ROWS)
     return {policy.name: policy for policy in made}
 
 
@@ -57,7 +57,7 @@ def test_the_windows_are_judged_by_a_champion_that_did_not_learn_them(policies):
 
 
 def test_the_table_has_a_line_for_each(policies):
-    table = bench_year.as_markdown(bench_year.figures(list(policies.values())))
+    table = bench_triggers.as_markdown(bench_triggers.figures(list(policies.values())))
 
     lines = table.splitlines()[2:]
     assert [line.split("|")[1].strip() for line in lines] == list(policies)
@@ -65,36 +65,36 @@ def test_the_table_has_a_line_for_each(policies):
 
 
 def test_the_drift_comes_as_it_is_described():
-    year = bench_year.Calendar()
+    year = bench_triggers.Calendar()
     letters = string.ascii_lowercase
     names = (f"w{one}{other}" for one in letters for other in letters)
-    known = list(itertools.islice(names, bench_year.SLOW_WORDS + bench_year.SUDDEN_WORDS))
+    known = list(itertools.islice(names, bench_triggers.SLOW_WORDS + bench_triggers.SUDDEN_WORDS))
     text = " ".join(known)
 
     def others(night):
-        words = bench_year._as_written(text, known, night, year).split()
+        words = bench_triggers._as_written(text, known, night, year).split()
         return len(set(words) - set(known))
 
     first, last = year.slow
     assert others(first - 1) == 0
-    assert others((first + last) // 2) == bench_year.SLOW_WORDS / 2
-    assert others(last) == others(year.sudden - 1) == bench_year.SLOW_WORDS
+    assert others((first + last) // 2) == bench_triggers.SLOW_WORDS / 2
+    assert others(last) == others(year.sudden - 1) == bench_triggers.SLOW_WORDS
     assert others(year.sudden) == len(known)
 
 
 def test_more_of_the_reviews_are_positive_after_the_shift():
-    year = bench_year.Calendar()
+    year = bench_triggers.Calendar()
     labels = np.tile(np.array([0, 1], np.int8), 200)
     night = np.repeat([0, year.shift - 1, year.shift], [100, 100, 100])
 
-    dealt = labels[bench_year._dealt(labels, night, year)]
+    dealt = labels[bench_triggers._dealt(labels, night, year)]
 
     assert [int(dealt[night == at].sum()) for at in np.unique(night)] == [50, 50, 70]
-    assert len(set(bench_year._dealt(labels, night, year))) == 300
+    assert len(set(bench_triggers._dealt(labels, night, year))) == 300
 
 
 def test_a_shorter_year_has_the_same_parts():
-    assert bench_year.Calendar().slow == (91, 210)
-    short = bench_year.Calendar(112)
+    assert bench_triggers.Calendar().slow == (91, 210)
+    short = bench_triggers.Calendar(112)
     assert (short.slow, short.sudden, short.shift) == ((28, 65), 74, 92)
     assert list(short.parts.values()) == [(1, 27), (28, 65), (66, 73), (74, 91), (92, 112)]
