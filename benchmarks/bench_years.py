@@ -3,8 +3,9 @@
     python -m benchmarks.bench_years --json results/years.json
 
 Nights of small deliveries are laid down straight in the form that an ingest leaves, and put into
-an S3 test server. The world of ten nights that years are compared with has as many reviews: all
-others were delivered in one file before. So what differs is the number of deliveries and nights.
+the folder of an S3 server. The world of ten nights that years are compared with has as many
+reviews: all others were delivered in one file before. So what differs is the number of deliveries
+and nights.
 
 The first night after them reads everything once and rolls it up; it is measured, too, but the night
 after it counts: its requests and processor time, step by step, and its peak of memory. Training
@@ -15,12 +16,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,15 +42,13 @@ if TYPE_CHECKING:
 
 SETTINGS = {"3 x 10": (3, 10), "3 x 1,100": (3, 1100), "20 x 10": (20, 10), "20 x 365": (20, 365)}
 ROWS = 3  # of each delivery
+ACCESS_KEY = "local"
 PARTS = ("ingest", "alerts", "snapshot and plan", "evaluation and card", "pages")
 MOST_REQUESTS, MOST_CPU = 1.5, 2.0  # times those of the night after ten
 
 
 def main() -> None:
     arguments = _parser().parse_args()
-    if arguments.serve:
-        _serve(arguments.serve)
-        return
     if arguments.measure:
         print(json.dumps(_measured(arguments.measure)))
         return
@@ -73,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, help="also write the figures to this file")
     made.add_argument("--only", nargs="+", choices=names, default=names, help="only these")
     made.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
-    made.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     made.add_argument("--reviews", help=argparse.SUPPRESS)  # what other benchmarks read
     return made
 
@@ -82,7 +78,7 @@ def _once(name: str) -> Figures:
     """Lay the nights down and measure two nights after them, each in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-years-") as name_of_folder:
         folder = Path(name_of_folder)
-        config, laid = folder / "bench.toml", folder / "laid.tar"
+        config, laid = folder / "bench.toml", folder / "s3"
         config.write_text(_config(*SETTINGS[name]))
         seed = {"LOOP_CONFIG": str(config), "LOOP_SIGNING_KEY": "11" * 32}
         with environment(seed):
@@ -97,7 +93,7 @@ def _once(name: str) -> Figures:
 
 def _surroundings(address: str) -> dict[str, str]:
     return {
-        "AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": "local",
+        "AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": "local-only", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }  # fmt: skip
@@ -108,12 +104,13 @@ def _surroundings(address: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _server(laid: Path) -> Iterator[str]:
-    """An S3 test server that holds what was laid down; its address."""
-    command = [sys.executable, "-m", "benchmarks.bench_years", "--serve", str(laid)]
-    _say("starting the S3 test server")
+    """An S3 server on the folder of what was laid down; its address."""
+    command = [sys.executable, "-m", "ops.services.s3_folder", "--no-sync", "--until-end-of-input"]
+    _say("starting the S3 server")
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
+        [*command, str(laid)], env=os.environ | {"AWS_ACCESS_KEY_ID": ACCESS_KEY},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as server:  # fmt: skip
         assert server.stdin is not None
         assert server.stdout is not None
         try:
@@ -121,28 +118,6 @@ def _server(laid: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.stdin.close()
-
-
-def _serve(laid: Path) -> None:
-    """Put the objects into moto without a request for each, then serve until the input ends."""
-    from moto.core import DEFAULT_ACCOUNT_ID
-    from moto.s3.models import s3_backends
-
-    from ops.services.s3_double import serve
-
-    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-    with tarfile.open(laid) as archive:
-        for member in archive:
-            bucket, _, key = member.name.partition("/")
-            if bucket not in backend.buckets:
-                backend.create_bucket(bucket, "us-east-1")
-            data = archive.extractfile(member)
-            assert data is not None
-            backend.put_object(bucket, key, data.read())
-    _, port = serve(0).get_host_and_port()
-    sys.stdout.write(f"port {port}\n")
-    sys.stdout.flush()
-    sys.stdin.read()
 
 
 def _config(sources: int, _nights: int) -> str:
@@ -163,7 +138,7 @@ def _years(name: str) -> Years:
 
 
 def _fill(name: str, laid: Path) -> None:
-    """Lay the nights down, train and promote a champion on them, and store it all in a file."""
+    """Lay the nights down, train and promote a champion on them, and store it all in a folder."""
     from pipelines.core import config
     from pipelines.core.store import stores as module
     from pipelines.core.store.stores import Stores
@@ -178,12 +153,11 @@ def _fill(name: str, laid: Path) -> None:
         years.lay_down(stores.reviews)
         _say("training a champion on them")
         _promote(retrain.evaluate(_trained()), times=years.nights)
-    with tarfile.open(laid, "w") as archive:
-        for bucket in (stores.reviews, stores.models):
-            for key, data in bucket.objects.items():
-                member = tarfile.TarInfo(f"{bucket.name}/{key}")
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+    for bucket in (stores.reviews, stores.models):
+        for key, data in bucket.objects.items():
+            path = laid / bucket.name / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def _trained() -> str:

@@ -1,8 +1,9 @@
 """An S3 for the tests: one server per run, two buckets of their own per test.
 
-The server is moto's, unless ``LOOP_TEST_S3_ENDPOINT`` names another one; its credentials are then
-``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``. What a test needs of the server beyond the
-usual is marked ``@pytest.mark.needs("atomic_create")`` and found out by trying, never by name.
+The server is that of the demo, on a folder of the run, unless ``LOOP_TEST_S3_ENDPOINT`` names
+another one; its credentials are then ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``. What a
+test needs of the server beyond the usual is marked ``@pytest.mark.needs("atomic_create")`` and
+found out by trying, never by name.
 ``LOOP_TEST_REQUIRE="atomic_create,checks_credentials"`` makes a missing capability a failure.
 """
 
@@ -14,7 +15,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -30,6 +30,7 @@ from tests.support.services.s3_under_test import (
     CREDENTIALS,
     GIVEN_SERVER,
     REQUIRED,
+    S3_FOLDER,
     THIS_RUN,
     delete_buckets_of_this_run,
     s3_client,
@@ -108,15 +109,17 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if "LOOP_TEST_KEEP_BUCKETS" not in os.environ:
             delete_buckets_of_this_run()
     else:
-        yield from _moto(tmp_path_factory.mktemp("s3") / "server.log")
+        yield from _on_a_folder(tmp_path_factory.mktemp("s3"))
 
 
-def _moto(log: Path) -> Iterator[str]:
-    """Moto as a child process, on a port that it chooses: in memory, checks no credentials."""
+def _on_a_folder(folder: Path) -> Iterator[str]:
+    """The S3 server of the demo as a child process, on a port that it chooses."""
+    log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ops.services.s3_double", "--until-end-of-input"],
+            [*S3_FOLDER, str(folder / "buckets")],
             cwd=ROOT,
+            env=os.environ | {"AWS_ACCESS_KEY_ID": CREDENTIALS[0]},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ import hmac
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
@@ -196,6 +197,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the buckets are, or will be")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--no-sync", action="store_true", help="do not wait for the disk")
+    parser.add_argument(
+        "--until-end-of-input", action="store_true", help="end with whoever started it"
+    )
     chosen = parser.parse_args()
     key = os.environ.get("AWS_ACCESS_KEY_ID", "")
     if not key:
@@ -205,7 +209,10 @@ def main() -> None:
     )
     sys.stdout.write(f"port {server.server_port}\n")
     sys.stdout.flush()
-    server.serve_forever()
+    if not chosen.until_end_of_input:
+        server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -12,16 +12,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.printed import ROOT, block_with, blocks
+from tests.support.services.s3_under_test import S3_FOLDER
 from tests.support.timing import HANG_SECONDS
 
-SERVER = [sys.executable, "-m", "ops.services.s3_double", "--until-end-of-input"]
+KEY = "..."  # as README prints it
 IN_A_CONTAINER = re.compile(r"docker compose (run --rm upstream|exec \w+ python -m pipelines)")
 
 
 @pytest.fixture
 def surroundings(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The variables of a user with an empty store, and nothing else of ours."""
-    with subprocess.Popen(SERVER, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as own:
+    with subprocess.Popen(
+        [*S3_FOLDER, str(tmp_path / "s3")], cwd=ROOT, env=os.environ | {"AWS_ACCESS_KEY_ID": KEY},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as own:  # fmt: skip
         assert own.stdout is not None
         port = own.stdout.readline().split()[1].decode()
         yield {
@@ -64,7 +68,7 @@ def test_the_page_on_compose_leads_to_a_champion(surroundings: dict[str, str]) -
     assert all(IN_A_CONTAINER.match(line) for line in lines)
     here = [IN_A_CONTAINER.sub(f"{sys.executable} -m pipelines", line) for line in lines]
     variables = surroundings | {
-        "AWS_ENDPOINT_URL_S3": surroundings["ENDPOINT"], "AWS_ACCESS_KEY_ID": "any",
+        "AWS_ENDPOINT_URL_S3": surroundings["ENDPOINT"], "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": "any", "LOOP_CONFIG": path,
     }  # fmt: skip
 

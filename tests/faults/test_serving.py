@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ from pipelines.core.config import PROJECT
 from pipelines.core.store.stores import open_stores
 from pipelines.models.prediction import positive_probability
 from pipelines.registry.registry import Registry
-from tests.support.made.builders import listing
 from tests.support.made.served_builders import (
     corrupt,
     model_of,
@@ -32,6 +30,7 @@ from tests.support.made.served_builders import (
     truncate,
     unsigned_entry,
 )
+from tests.support.services.s3_under_test import S3_FOLDER
 from tests.support.services.scoring_service import running_service, wait_until
 from tests.support.timing import HANG_SECONDS
 
@@ -258,38 +257,27 @@ def test_health_is_answered_while_all_that_can_be_scored_is_being_scored(
 
 
 class OwnStore:
-    """A test double of S3 that a test may kill; it comes back with what it held."""
+    """An S3 server that a test may kill; it comes back with what it held."""
 
-    def __init__(self, environment):
-        self.port = free_port()
-        environment.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{self.port}")
-        self._held = []
+    def __init__(self, environment, folder):
+        self._folder, self._port = folder, free_port()
+        environment.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{self._port}")
         self.start()
+        stores = open_stores()
+        for bucket in (stores.reviews, stores.models):
+            bucket.create_if_missing()
 
     def start(self):
-        command = [sys.executable, "-m", "ops.services.s3_double", "--port", str(self.port)]
         self._process = subprocess.Popen(
-            [*command, "--until-end-of-input"],
+            [*S3_FOLDER, str(self._folder), "--port", str(self._port)],
             cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         wait_until(self._is_up)
-        stores = open_stores()
-        for bucket in (stores.reviews, stores.models):
-            bucket.create_if_missing()
-        for key, data in self._held:
-            stores.models.put(key, data)
 
     def _is_up(self):
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}").is_success
-        except httpx.HTTPError:
-            return False
-
-    def keep(self):
-        """Remember what is in the models bucket for the next start."""
-        models = open_stores().models
-        self._held = [(key, models.get(key)) for key in listing(models)]
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     def kill(self):
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -297,12 +285,12 @@ class OwnStore:
 
 
 @pytest.fixture
-def own_store(s3_environment, configure):
+def own_store(s3_environment, configure, tmp_path):
     configure(
         serving=QUICK,
         store={"max_attempts": 1, "connect_timeout_seconds": 0.5, "read_timeout_seconds": 2.0},
     )
-    store = OwnStore(s3_environment)
+    store = OwnStore(s3_environment, tmp_path / "s3")
     yield store
     store.kill()
 
@@ -319,7 +307,6 @@ def test_a_store_that_is_killed_stops_no_answer_and_is_used_again_when_it_is_bac
     with running_service(tmp_path / "log") as service, Clients(service.url) as clients:
         service.wait_for(_answers)
         clients.failures.clear()
-        own_store.keep()
         own_store.kill()
         facts = service.wait_for(lambda facts: facts["log"]["trouble"])
         own_store.start()
@@ -341,7 +328,6 @@ def test_a_service_that_is_killed_at_any_moment_of_a_swap_comes_back_with_a_veri
         with running_service(tmp_path / f"log-{round_}") as service:
             service.wait_for(_answers)
             entry = served_champion(own_registry, round_ + 2, against=entry)
-            own_store.keep()
             threading.Event().wait(0.05 * round_)
             if store_dies:
                 own_store.kill()

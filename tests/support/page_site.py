@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from typing import Any
 
@@ -54,13 +55,11 @@ class Pages:
     def registry(self) -> Registry:
         return Registry(self.models, "sentiment")
 
-    @property
+    @cached_property  # building one takes as long as answering twenty requests
     def app(self) -> FastAPI:
-        stores = self.open_stores or (lambda: Stores(self.reviews, self.models))
-        viewer = Viewer(name="vera", may_start=self.may_start)
         return build(Site(
-            reads=self._reads, view_as=lambda: viewer, ask=self._ask, stores=stores,
-            secret=lambda: "secret",
+            reads=self._reads, view_as=lambda: Viewer(name="vera", may_start=self.may_start),
+            ask=self._ask, stores=self._stores, secret=lambda: "secret",
         ))  # fmt: skip
 
     @property
@@ -69,6 +68,9 @@ class Pages:
 
     def get(self, path: str) -> Any:
         return self.client.get(path)
+
+    def _stores(self) -> Stores:
+        return self.open_stores() if self.open_stores else Stores(self.reviews, self.models)
 
     def _reads(self, dag_id: str | None) -> Callable[[Request], None]:
         def check(request: Request) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+S3_FOLDER = (sys.executable, "-m", "ops.services.s3_folder", "--no-sync", "--until-end-of-input")
 GIVEN_SERVER = os.environ.get("LOOP_TEST_S3_ENDPOINT", "")
 _NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -26,7 +28,7 @@ def _credentials() -> tuple[str, str]:
 
 CREDENTIALS = _credentials()
 REQUIRED = frozenset(
-    # The test double decides races in one step; should it not, tests of races must not be skipped.
+    # The server on a folder decides races in one step; tests of races must not be skipped.
     filter(
         None,
         os.environ.get("LOOP_TEST_REQUIRE", "" if GIVEN_SERVER else "atomic_create").split(","),

@@ -271,6 +271,7 @@ def test_unusual_blanks_in_a_tag_count_as_the_slow_reference_says(blank, tag):
     assert fingerprint([text]).ids.tolist() == reference_ids(text)
 
 
+@pytest.mark.quick_every(2)
 @pytest.mark.parametrize("tag", ["<br />", "< br<br />>", "<BR<br />/>"])
 def test_a_tag_that_256_kib_cut_equals_the_slow_reference(tag):
     texts = ["a" * (MAX_REVIEW_BYTES - kept) + tag for kept in range(len(tag) + 2)]
@@ -280,6 +281,7 @@ def test_a_tag_that_256_kib_cut_equals_the_slow_reference(tag):
     assert per_review(prints) == [reference_ids(text, 2) for text in texts]
 
 
+@pytest.mark.quick_every(2)
 @pytest.mark.parametrize("spare", [-2, -1, 0, 1, 2])
 def test_reviews_that_just_fill_a_block_equal_the_reference(spare):
     long = ("good film! " * 30_000)[: MAX_REVIEW_BYTES - 100]

@@ -217,7 +217,7 @@ def test_the_image_holds_nothing_that_only_tests() -> None:
         for name in ("requirements.txt", "requirements-dev.txt")
     )
 
-    testing = {"moto", "playwright", "pytest", "hypothesis", "mypy", "ruff", "import-linter"}
+    testing = {"localbucket", "playwright", "pytest", "hypothesis", "mypy", "ruff", "import-linter"}
     assert not testing & runs
     assert testing | runs <= tests
 

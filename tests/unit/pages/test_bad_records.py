@@ -204,9 +204,10 @@ def faulty(world: World, kind: str, fault: str) -> None:
 
 def check(world: World) -> None:
     """Every page is there, holds no markup of a record, and the good records are on it."""
-    client, shown = world.pages.client, {}
-    for path in world.paths:
-        reply = client.get(path)
+    with world.pages.client as client:
+        replies = {path: client.get(path) for path in world.paths}
+    shown = {}
+    for path, reply in replies.items():
         shown[path] = reply.text
         assert reply.status_code in {200, 404, 409}, (path, reply.status_code, reply.text[-600:])
         assert "<script>evil" not in reply.text, path
