@@ -209,7 +209,17 @@ class Bucket(Calls, SealedRecords):
                 return
             self._check_end(count, empty)
             after = page.lines[-1].key if page.lines else ""
-            page = self._page(prefix, after=after, ContinuationToken=page.following)
+            page = self._page_after(page.following, prefix, after)
+
+    def _page_after(self, token: str, prefix: str, after: str) -> answers.Page:
+        from botocore.exceptions import ClientError
+
+        try:
+            return self._page(prefix, after=after, ContinuationToken=token)
+        except ClientError as error:
+            if answers.own_code(error) == "InvalidArgument":
+                raise NoAnswerError("a listing whose next page the store does not know") from error
+            raise
 
     def _check_end(self, count: int, empty_pages: int) -> None:
         limit = self._settings.max_listed_objects

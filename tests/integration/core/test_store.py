@@ -440,7 +440,7 @@ ONE_REQUEST: dict[str, Kind] = {
 @pytest.fixture
 def filled(stores: Stores) -> Bucket:
     """The bucket of `behind` with a few objects, past the proxy."""
-    for key in ("a", "a/b", "a/c"):
+    for key in ("a", "a.b", "a.c"):
         stores.reviews.put(key, f"the bytes of {key}".encode())
     return stores.reviews
 
