@@ -319,27 +319,27 @@ def test_a_store_that_is_killed_stops_no_answer_and_is_used_again_when_it_is_bac
 
 
 @pytest.mark.quick_every(1000)
+@pytest.mark.parametrize("pause_seconds", [0.05, 0.0, 0.1], ids="killed after {} s".format)
 @pytest.mark.parametrize("store_dies", [False, True], ids=["service", "service-and-store"])
 def test_a_service_that_is_killed_at_any_moment_of_a_swap_comes_back_with_a_verified_champion(
-    own_store, own_registry, tmp_path, store_dies
+    own_store, own_registry, tmp_path, store_dies, pause_seconds
 ):
-    entry = served_champion(own_registry, 1)
-    for round_ in range(3):
-        with running_service(tmp_path / f"log-{round_}") as service:
-            service.wait_for(_answers)
-            entry = served_champion(own_registry, round_ + 2, against=entry)
-            threading.Event().wait(0.05 * round_)
-            if store_dies:
-                own_store.kill()
-            service.kill()
-        with running_service(tmp_path / f"log-{round_}-again") as service:
-            if store_dies:
-                facts = service.wait_for(lambda facts: "127.0.0.1" in facts["log"]["trouble"])
-                assert facts["state"] == "loading"
-                assert service.score(TEXT).status_code == 503
-                own_store.start()
-            service.wait_for(_answers)
-            reply = service.score(TEXT).json()
+    first = served_champion(own_registry, 1)
+    with running_service(tmp_path / "log") as service:
+        service.wait_for(_answers)
+        second = served_champion(own_registry, 2, against=first)
+        threading.Event().wait(pause_seconds)
+        if store_dies:
+            own_store.kill()
+        service.kill()
+    with running_service(tmp_path / "log-again") as service:
+        if store_dies:
+            facts = service.wait_for(lambda facts: "127.0.0.1" in facts["log"]["trouble"])
+            assert facts["state"] == "loading"
+            assert service.score(TEXT).status_code == 503
+            own_store.start()
+        service.wait_for(_answers)
+        reply = service.score(TEXT).json()
 
-        answer = reply["predictions"][0]["probability"]
-        assert (reply["version"], reply["generation"], answer) == expected(entry, round_ + 2)
+    answer = reply["predictions"][0]["probability"]
+    assert (reply["version"], reply["generation"], answer) == expected(second, 2)
