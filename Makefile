@@ -42,7 +42,9 @@ local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
 .PHONY: test test-long nothing-skipped
 test: ONLY = not long
-test: nothing-skipped check unit integration faults dags e2e browser ## Every check, and every test but the long ones
+test: nothing-skipped check unit integration faults dags ## Every check, and every test but the long ones
+	@echo "Whole Airflows, on the command line and in Chromium, at once: they say what they did at their end."
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target ONLY="$(ONLY)" e2e browser
 	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
 	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
 test-long: $(STAMP) ## The long tests alone: hostile stores and files, kills, more nights and pages
