@@ -91,15 +91,18 @@ class Calendar:
         return round(night * self.nights / NIGHTS)
 
 
-def settings_of_the_year() -> Settings:
-    """The defaults, with limits in rows for nights that are so much smaller."""
+def settings_of_the_year(rows: int) -> Settings:
+    """The defaults; where nights are much smaller, with limits in rows for them."""
     defaults = config.load(config.CONFIG_FOLDER / "default.toml")
+    gate = {"bootstrap_repeats": 500}
+    if rows >= USUAL_NIGHTLY_ROWS:
+        return defaults.model_copy(update={"gate": defaults.gate.model_copy(update=gate)})
     scale = USUAL_NIGHTLY_ROWS / NIGHTLY_ROWS
     monitoring = defaults.monitoring.model_copy(
         update={"window_nights": 3, "reference_rows": defaults.monitoring.reference_rows // 4}
     )
     volume = {"new_rows": round(defaults.triggers.new_rows / scale)}
-    gate = {"min_newest_rows": 200, "min_slice_rows": 50, "bootstrap_repeats": 500}
+    gate |= {"min_newest_rows": 200, "min_slice_rows": 50}
     return defaults.model_copy(
         update={
             "monitoring": monitoring,
@@ -375,7 +378,7 @@ class Ours(Policy):
 
 def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[Policy]:
     """Play the year for every policy; a version that several want is fitted once."""
-    settings = settings_of_the_year()
+    settings = settings_of_the_year(rows)
     year = make_year(reviews, first_rows=first_rows, nights=nights, rows=rows)
     first = fit(year, 0)
     policies = [kind(year, settings, first) for kind in (Ungated, Nightly, Weekly, Ours, Policy)]
@@ -441,13 +444,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--nights", type=int, default=NIGHTS, help="fewer: a shorter year")
+    parser.add_argument("--rows", type=int, default=NIGHTLY_ROWS, help="reviews a night")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     began = time.process_time()
     with threadpool_limits(limits=1):
         policies = run(
             pq.read_table(chosen.reviews),
-            first_rows=FIRST_ROWS, nights=chosen.nights, rows=NIGHTLY_ROWS,
+            first_rows=FIRST_ROWS, nights=chosen.nights, rows=chosen.rows,
         )  # fmt: skip
     lines = figures(policies)
     report = {"machine": machine_facts(), "cpu_seconds": time.process_time() - began,

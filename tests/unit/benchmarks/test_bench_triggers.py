@@ -119,3 +119,13 @@ def test_a_shorter_year_has_the_same_parts():
     short = bench_triggers.Calendar(112)
     assert (short.slow, short.sudden, short.shift) == ((28, 65), 74, 92)
     assert list(short.parts.values()) == [(1, 27), (28, 65), (66, 73), (74, 91), (92, 112)]
+
+
+def test_nights_of_the_usual_size_are_played_with_the_defaults():
+    defaults = bench_triggers.config.load(bench_triggers.config.CONFIG_FOLDER / "default.toml")
+
+    usual, small = (bench_triggers.settings_of_the_year(rows) for rows in (1_000, 90))
+
+    gate = defaults.gate.model_copy(update={"bootstrap_repeats": 500})
+    assert usual == defaults.model_copy(update={"gate": gate})
+    assert (small.monitoring.window_nights, small.triggers.new_rows) == (3, 900)
