@@ -56,6 +56,27 @@ def test_the_windows_are_judged_by_a_champion_that_did_not_learn_them(policies):
     assert len(windows) == NIGHTS - 2
 
 
+class Served:
+    """A policy that served these nights, as far as the table asks."""
+
+    name, retrainings, promotions, verdicts = "some", 0, 0, {}
+
+    def __init__(self, *nights):
+        self.answers_right = [np.array(night, np.bool_) for night in nights]
+        self.accuracies = [night.mean() for night in self.answers_right]
+
+
+def test_policies_are_compared_review_by_review():
+    first = Served([1, 1, 1, 1], [0, 0, 1, 1])
+    other = Served([1, 1, 0, 1], [0, 0, 1, 0])  # two of eight are no longer right
+
+    line = bench_triggers.figures([first, other])[1]
+
+    assert line["change"] == -0.25
+    # The changes are six zeros and two of -1: a standard deviation of (1/4 * 3/4) ** 0.5.
+    assert line["change_error"] == pytest.approx(1.96 * (3 / 16 / 8) ** 0.5)
+
+
 def test_the_table_has_a_line_for_each(policies):
     table = bench_triggers.as_markdown(bench_triggers.figures(list(policies.values())))
 
@@ -98,3 +119,13 @@ def test_a_shorter_year_has_the_same_parts():
     short = bench_triggers.Calendar(112)
     assert (short.slow, short.sudden, short.shift) == ((28, 65), 74, 92)
     assert list(short.parts.values()) == [(1, 27), (28, 65), (66, 73), (74, 91), (92, 112)]
+
+
+def test_nights_of_the_usual_size_are_played_with_the_defaults():
+    defaults = bench_triggers.config.load(bench_triggers.config.CONFIG_FOLDER / "default.toml")
+
+    usual, small = (bench_triggers.settings_of_the_year(rows) for rows in (1_000, 90))
+
+    gate = defaults.gate.model_copy(update={"bootstrap_repeats": 500})
+    assert usual == defaults.model_copy(update={"gate": gate})
+    assert (small.monitoring.window_nights, small.triggers.new_rows) == (3, 900)
