@@ -67,6 +67,15 @@ def test_a_column_is_the_first_bits_of_the_fingerprint():
     assert matrix.shape == (2, 16)
 
 
+def test_words_that_begin_alike_share_a_column_if_only_their_beginnings_are_read():
+    texts = ["wonderful", "wonderfully", "wonders"]
+
+    matrix = HashedColumns(ngram_max=1, prefix_bytes=7).fit_transform(texts)
+
+    first, second, other = np.split(matrix.indices, matrix.indptr[1:-1])
+    assert first.tolist() == second.tolist() != other.tolist()
+
+
 @pytest.mark.parametrize("column_bits", [0, 31, 33])
 def test_too_few_or_too_many_columns_are_refused(column_bits):
     with pytest.raises(ValueError, match=f"column_bits must be from 1 to 30, got {column_bits}"):
