@@ -1,10 +1,10 @@
 """Fit a model of hashed columns without holding the matrix in memory.
 
 The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, about 2 kB per review. A
-fit weights each block once, saves the weights (as much again), and reads both once per epoch; the
-next block is read while the solver works on the current one. The calibration fit and the final fit
-run concurrently. Memory holds two blocks for each of them, a few numbers per column, and the
-largest delivery.
+fit weights each block once, saves the weights (as much again), and reads both once per epoch and
+run; the next block is read while the solver works on the current one. The calibration fit and the
+final fit run concurrently. Memory holds two blocks for each of them, a few numbers per column and
+run, and the largest delivery.
 """
 
 from __future__ import annotations
