@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -220,7 +221,7 @@ def test_fitting_on_fingerprints_equals_fitting_on_texts():
     assert dump_model(from_prints) == dump_model(a_model())
 
 
-@pytest.mark.parametrize("factory", [fingerprint_svm, fingerprint_stream])
+@pytest.mark.parametrize("factory", [fingerprint_svm, partial(fingerprint_stream, column_bits=18)])
 def test_a_model_of_the_beginnings_of_words_knows_other_endings(factory):
     texts = ["a wonderful film", "a dreadful film"] * 10
 
