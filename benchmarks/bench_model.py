@@ -33,8 +33,8 @@ MODELS = {
     "lecture": "benchmarks.compared.lecture_notebook:lecture_notebook",
     "tfidf": "pipelines.models.factories:tfidf_logistic",
     "former": "benchmarks.compared.models:former_default",
-    "fingerprint": "pipelines.models.factories:fingerprint_svm",
-    "views": "benchmarks.compared.models:as_configured",
+    "fingerprint": "benchmarks.compared.models:default_candidate",
+    "views": "benchmarks.compared.models:two_views",
 }
 TITLES = {
     "lecture": "lecture notebook",

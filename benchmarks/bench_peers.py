@@ -39,9 +39,9 @@ from benchmarks.measuring import (
 )
 
 OURS = {
-    "former": "benchmarks.models_compared:former_default",
-    "ours": "pipelines.models.factories:fingerprint_svm",
-    "views": "benchmarks.models_compared:as_configured",
+    "former": "benchmarks.compared.models:former_default",
+    "ours": "benchmarks.compared.models:default_candidate",
+    "views": "benchmarks.compared.models:two_views",
     "tfidf": "pipelines.models.factories:tfidf_logistic",
     "lecture": "benchmarks.compared.lecture_notebook:lecture_notebook",
 }

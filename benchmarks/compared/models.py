@@ -19,8 +19,17 @@ def former_default(*, seed: int) -> Pipeline:
     return fingerprint_svm(seed=seed, **FORMER)
 
 
-def as_configured(*, seed: int, name: str = "fingerprint_svm_views") -> Pipeline:
-    """A candidate with the parameters of the default configuration."""
+def default_candidate(*, seed: int) -> Pipeline:
+    """`fingerprint_svm` with the parameters of the default configuration."""
+    return _as_configured("fingerprint_svm", seed=seed)
+
+
+def two_views(*, seed: int) -> Pipeline:
+    """`fingerprint_svm_views` with the parameters of the default configuration."""
+    return _as_configured("fingerprint_svm_views", seed=seed)
+
+
+def _as_configured(name: str, *, seed: int) -> Pipeline:
     import importlib
 
     from pipelines.core.config import load

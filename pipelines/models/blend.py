@@ -70,7 +70,7 @@ class Blend(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         members, margins = [clone(member) for member in self.members], []
         for reader, svm in members:
             rows = reader.fit_transform(X)
-            first = clone(svm).fit_margin(rows[~held_out], labels[~held_out])
+            first = svm.in_one_run().fit_margin(rows[~held_out], labels[~held_out])
             margins.append(first.margins(rows[held_out]))
             svm.fit_margin(rows, labels)
         return self.take_over(members, np.column_stack(margins), labels[held_out])

@@ -27,8 +27,8 @@ class Dropout:
     ----------
     share : float
         Share of the values to drop, in [0, 1); rounded to 1/256.
-    seed : int
-        Chooses them, together with the pair of passes and the block; the only randomness.
+    seed, run : int
+        Choose them, together with the pair of passes and the block; the only randomness.
 
     Raises
     ------
@@ -36,11 +36,11 @@ class Dropout:
         If the share is out of range, or so close to 1 that every value would be dropped.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
+    def __init__(self, share: float, seed: int, run: int = 0) -> None:
         if not 0 <= share < 1 or round(_STEPS * (1 - share)) == 0:
             raise ValueError(f"dropout must be from 0 to below 1, got {share}")
         self._kept = round(_STEPS * (1 - share))
-        self._seed = seed
+        self._seed, self._run = seed, run
 
     def applied(
         self, rows: sparse.csr_array, values: NDArray[np.float32], *, passing: int, block: int = 0
@@ -60,7 +60,7 @@ class Dropout:
         """
         if self._kept == _STEPS:
             return rows
-        random = np.random.RandomState([self._seed, passing // 2, block])
+        random = np.random.RandomState([self._seed, self._run, passing // 2, block])
         raise_by = np.float32(_STEPS / self._kept)
         for start in range(0, len(values), CHUNK_MARKS):
             part = slice(start, start + CHUNK_MARKS)

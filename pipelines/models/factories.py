@@ -35,7 +35,13 @@ from pipelines.models.vectorizer import FingerprintVectorizer
 
 
 def fingerprint_svm(
-    *, seed: int, ngram_max: int = 3, min_df: int = 2, late_weight: float = 1.5, **svm: Any
+    *,
+    seed: int,
+    ngram_max: int = 3,
+    prefix_bytes: int = 0,
+    min_df: int = 2,
+    late_weight: float = 1.5,
+    **svm: Any,
 ) -> Pipeline:
     """Return the default candidate, not fitted.
 
@@ -43,12 +49,14 @@ def fingerprint_svm(
     ----------
     seed : int
         Orders the reviews of each pass and chooses what is dropped; the only randomness.
-    ngram_max, min_df, late_weight : int, int, float
+    ngram_max, prefix_bytes, min_df, late_weight : int, int, int, float
         See `FingerprintVectorizer`.
     **svm : float or int
         See `NaiveBayesSvm`.
     """
-    vectorizer = FingerprintVectorizer(ngram_max=ngram_max, min_df=min_df, late_weight=late_weight)
+    vectorizer = FingerprintVectorizer(
+        ngram_max=ngram_max, prefix_bytes=prefix_bytes, min_df=min_df, late_weight=late_weight
+    )
     return Pipeline(
         [("fingerprints", vectorizer), ("svm", NaiveBayesSvm(random_state=seed, **svm))]
     )
@@ -166,7 +174,13 @@ def view_of(model: Any) -> View:
 
 
 def fingerprint_stream(
-    *, seed: int, ngram_max: int = 2, column_bits: int = 22, late_weight: float = 1.5, **svm: Any
+    *,
+    seed: int,
+    ngram_max: int = 2,
+    prefix_bytes: int = 0,
+    column_bits: int = 22,
+    late_weight: float = 1.5,
+    **svm: Any,
 ) -> Pipeline:
     """Return the candidate that is fitted block by block, not fitted.
 
@@ -174,10 +188,15 @@ def fingerprint_stream(
     ----------
     seed : int
         Orders the reviews of each pass and chooses what is dropped; the only randomness.
-    ngram_max, column_bits, late_weight : int, int, float
+    ngram_max, prefix_bytes, column_bits, late_weight : int, int, int, float
         See `HashedColumns`.
     **svm : float or int
         See `NaiveBayesSvm`.
     """
-    columns = HashedColumns(ngram_max=ngram_max, column_bits=column_bits, late_weight=late_weight)
+    columns = HashedColumns(
+        ngram_max=ngram_max,
+        prefix_bytes=prefix_bytes,
+        column_bits=column_bits,
+        late_weight=late_weight,
+    )
     return Pipeline([("columns", columns), ("svm", NaiveBayesSvm(random_state=seed, **svm))])

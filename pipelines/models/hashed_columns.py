@@ -25,6 +25,8 @@ class HashedColumns(FingerprintReader):
     ----------
     ngram_max : int, default=2
         Longest n-gram, 1 to 8 tokens.
+    prefix_bytes : int, default=0
+        Bytes of UTF-8 that are read of each token, up to 64; 0 reads all.
     bits : int, default=40
         Bits per fingerprint, as cached.
     column_bits : int, default=22
@@ -37,11 +39,13 @@ class HashedColumns(FingerprintReader):
         self,
         *,
         ngram_max: int = 2,
+        prefix_bytes: int = 0,
         bits: int = 40,
         column_bits: int = 22,
         late_weight: float = 1.0,
     ) -> None:
         self.ngram_max = ngram_max
+        self.prefix_bytes = prefix_bytes
         self.bits = bits
         self.column_bits = column_bits
         self.late_weight = late_weight
@@ -64,7 +68,7 @@ class HashedColumns(FingerprintReader):
 
     @property
     def view(self) -> View:
-        return View(ngram_max=self.ngram_max, bits=self.bits)
+        return View(ngram_max=self.ngram_max, bits=self.bits, prefix_bytes=self.prefix_bytes)
 
     @property
     def column_count(self) -> int:

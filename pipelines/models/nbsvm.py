@@ -7,8 +7,9 @@ the squared hinge with a constant step; the weights of all steps of the last pas
 [2]_. In each pass, every value is dropped with probability ``dropout`` and the others are raised to
 make up for it [4]_. So no n-gram can rely on a company that other reviews do not have: what
 `dropout` adds to the loss is a penalty on confident weights of rare features [5]_. Two passes drop
-by opposite draws (`pipelines.models.dropout`). Rows that were held out of a first fit turn margins
-into probabilities [3]_.
+by opposite draws (`pipelines.models.dropout`). Several runs, each with an order and draws of its
+own, have less chance in their mean than one [6]_. Rows that were held out of a first fit turn
+margins into probabilities [3]_.
 
 References
 ----------
@@ -21,6 +22,7 @@ References
 .. [4] N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
    Journal of Machine Learning Research 15, 2014.
 .. [5] S. Wager, S. Wang and P. Liang, "Dropout Training as Adaptive Regularization", NIPS, 2013.
+.. [6] L. Breiman, "Bagging Predictors", Machine Learning 24(2), 1996.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ from pipelines.models.log_count_ratio import Weighted, check_smoothing, two_clas
 CALIBRATION_EVERY = 5
 """By default every fifth row of each class calibrates the probabilities."""
 
+PENALTY = 1e-6
+"""Strength of the L2 penalty. Dropout and the small number of passes regularize more."""
+
 _HALVED = {"ratio_", "coef_"}
 
 
@@ -62,8 +67,9 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Passes over the rows.
     averaged : int, default=2
         Last passes whose weights are averaged, 1 to ``epochs``.
-    penalty : float, default=1e-6
-        Strength of the L2 penalty. Dropout and the small number of passes regularize more.
+    runs : int, default=1
+        Descents from nothing, at least 1, whose weights are averaged. Fits that are only there to
+        calibrate, or to compare settings, take one run: their margins differ little.
     random_state : int, default=0
         Orders the rows of each pass, and chooses what it drops; the only randomness.
 
@@ -91,7 +97,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         step: float = 0.1,
         epochs: int = 8,
         averaged: int = 2,
-        penalty: float = 1e-6,
+        runs: int = 1,
         random_state: int = 0,
     ) -> None:
         self.alpha = alpha
@@ -100,7 +106,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.step = step
         self.epochs = epochs
         self.averaged = averaged
-        self.penalty = penalty
+        self.runs = runs
         self.random_state = random_state
 
     def fit(
@@ -126,7 +132,7 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X, labels = self._checked(X, y)
         held_out = every_fifth(labels) if held_out is None else np.asarray(held_out, np.bool_)
-        calibration_fit = clone(self).fit_margin(X[~held_out], labels[~held_out])
+        calibration_fit = self.in_one_run().fit_margin(X[~held_out], labels[~held_out])
         margins = calibration_fit.margins(X[held_out])
         return self.fit_margin(X, labels).calibrate(margins, labels[held_out])
 
@@ -137,20 +143,28 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_weighted(self, weighted: Weighted, y: NDArray[Any]) -> Self:
         """As `fit_margin`, for rows that `weigh` returned for ``alpha`` and ``floor``."""
-        classes, linear = two_classes(y), self.descent(len(y))
-        dropout, values = self.thinning(), np.empty_like(weighted.rows.data)
-        for passing in range(self.epochs):
-            rows = dropout.applied(weighted.rows, values, passing=passing)
-            linear.partial_fit(rows, y, classes=classes)
-        return self.take_over(linear, weighted.ratio, classes)
+        classes, values = two_classes(y), np.empty_like(weighted.rows.data)
+        descents = [self.descent(len(y), run) for run in range(self.runs)]
+        for run, linear in enumerate(descents):
+            dropout = self.thinning(run)
+            for passing in range(self.epochs):
+                rows = dropout.applied(weighted.rows, values, passing=passing)
+                linear.partial_fit(rows, y, classes=classes)
+        return self.take_over(descents, weighted.ratio, classes)
+
+    def in_one_run(self) -> Self:
+        """Return a copy, not fitted, for a fit that only compares or calibrates."""
+        copy: Self = clone(self).set_params(runs=1)
+        return copy
 
     def take_over(
-        self, linear: SGDClassifier, ratio: NDArray[np.float32], classes: NDArray[Any]
+        self, descents: list[SGDClassifier], ratio: NDArray[np.float32], classes: NDArray[Any]
     ) -> Self:
-        """Keep what `descent` learned from rows that were weighted by ``ratio``."""
+        """Keep the mean of what each `descent` learned from rows weighted by ``ratio``."""
         self.classes_, self.n_features_in_ = classes, len(ratio)
-        self.ratio_, self.coef_ = in_half_precision(ratio), in_half_precision(linear.coef_[0])
-        self.intercept_ = float(linear.intercept_[0])
+        coef = np.mean([linear.coef_[0] for linear in descents], axis=0)
+        self.ratio_, self.coef_ = in_half_precision(ratio), in_half_precision(coef)
+        self.intercept_ = float(np.mean([linear.intercept_[0] for linear in descents]))
         self.slope_, self.offset_ = 1.0, 0.0
         return self
 
@@ -196,26 +210,28 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"averaged must be from 1 to epochs={self.epochs}, got {self.averaged}"
             )
+        if self.runs < 1:
+            raise ValueError(f"runs must be at least 1, got {self.runs}")
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=np.float32)
         return sparse.csr_array(X), labels
 
-    def descent(self, row_count: int) -> SGDClassifier:
-        """Return the solver of the margin for so many rows, not fitted, to be used pass by pass.
+    def descent(self, row_count: int, run: int) -> SGDClassifier:
+        """Return the solver of a run for so many rows, not fitted, to be used pass by pass.
 
         Its random state is one for all passes; a seed would order each in the same way.
         """
         return SGDClassifier(
             loss="squared_hinge",
-            alpha=self.penalty,
+            alpha=PENALTY,
             learning_rate="constant",
             eta0=self.step,
             average=(self.epochs - self.averaged) * row_count + 1,
-            random_state=np.random.RandomState(self.random_state),
+            random_state=np.random.RandomState([self.random_state, run]),
         )
 
-    def thinning(self) -> Dropout:
-        """Return what drops values in each pass."""
-        return Dropout(self.dropout, self.random_state)
+    def thinning(self, run: int) -> Dropout:
+        """Return what drops values in each pass of a run."""
+        return Dropout(self.dropout, self.random_state, run)
 
     def __getstate__(self) -> dict[str, Any]:
         """Store ratios and weights in half precision, which loses nothing."""

@@ -194,7 +194,7 @@ def _answer(part: Pipeline, fold: Fold) -> NDArray[np.float64]:
     """Fit without a fold and answer for the fold."""
     if members_of(part):
         weighted, held_out = fold.weighted(part[-1].alpha, part[-1].floor)
-        svm = clone(part[-1]).fit_weighted(weighted, fold.labels_inside)
+        svm = part[-1].in_one_run().fit_weighted(weighted, fold.labels_inside)
         margins: NDArray[np.float64] = svm.margins_of_weighted(held_out)
         return margins
     fitted = clone(part[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)

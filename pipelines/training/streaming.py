@@ -1,10 +1,10 @@
 """Fit a model of hashed columns without holding the matrix in memory.
 
 The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, about 2 kB per review. A
-fit weights each block once, saves the weights (as much again), and reads both once per epoch; the
-next block is read while the solver works on the current one. The calibration fit and the final fit
-run concurrently. Memory holds two blocks for each of them, a few numbers per column, and the
-largest delivery.
+fit weights each block once, saves the weights (as much again), and reads both once per epoch and
+run; the next block is read while the solver works on the current one. The calibration fit and the
+final fit run concurrently. Memory holds two blocks for each of them, a few numbers per column and
+run, and the largest delivery.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from pipelines.features.fingerprint_index import Marks, csr
@@ -70,7 +70,7 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
         with ThreadPoolExecutor(2) as pool:
-            calibration = pool.submit(_descend, clone(svm), spool, are_all=False)
+            calibration = pool.submit(_descend, svm.in_one_run(), spool, are_all=False)
             final = pool.submit(_descend, svm, spool, are_all=True)
             margins, labels = _held_out_margins(calibration.result(), spool)
             final.result().calibrate(margins, labels)
@@ -173,20 +173,19 @@ def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesS
     labels = spool.labels if are_all else spool.labels[~spool.held_out]
     classes = two_classes(labels)
     ratio = spool.ratio(svm.alpha, svm.floor, are_all=are_all)
-    linear = svm.descent(len(labels))
-    dropout = svm.thinning()
+    descents = [svm.descent(len(labels), run) for run in range(svm.runs)]
     order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
         weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
-        for passing in range(svm.epochs):
-            numbers = order.permutation(len(spool.fitted)).tolist()
+        for run, passing in product(range(svm.runs), range(svm.epochs)):
+            dropout, numbers = svm.thinning(run), order.permutation(len(spool.fitted)).tolist()
             with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
                 for number, (X, mine) in zip(numbers, blocks, strict=True):
                     if len(mine):
                         values = np.empty_like(X.data)
                         rows = dropout.applied(X, values, passing=passing, block=number)
-                        linear.partial_fit(rows, mine, classes=classes)
-    return svm.take_over(linear, ratio, classes)
+                        descents[run].partial_fit(rows, mine, classes=classes)
+    return svm.take_over(descents, ratio, classes)
 
 
 def _weighted(

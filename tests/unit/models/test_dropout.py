@@ -39,7 +39,7 @@ def test_a_value_is_dropped_or_raised_so_that_the_mean_stays(share, passing):
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 18])
 def test_what_is_dropped_is_what_bytes_one_by_one_say(monkeypatch, chunk):
     monkeypatch.setattr(dropout_module, "CHUNK_MARKS", chunk)
-    X, random = rows(), np.random.RandomState([1, 0, 0])
+    X, random = rows(), np.random.RandomState([1, 0, 0, 0])
     expected = []
     for start in range(0, X.nnz, chunk):
         part = X.data[start : start + chunk]

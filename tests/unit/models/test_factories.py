@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import (
     fingerprint_sgd,
+    fingerprint_stream,
     fingerprint_svm,
     reads_fingerprints,
     tfidf_logistic,
@@ -217,6 +219,16 @@ def test_fitting_on_fingerprints_equals_fitting_on_texts():
     from_prints = fingerprint_svm(seed=7, ngram_max=2).fit(prints, LABELS)
 
     assert dump_model(from_prints) == dump_model(a_model())
+
+
+@pytest.mark.parametrize("factory", [fingerprint_svm, partial(fingerprint_stream, column_bits=18)])
+def test_a_model_of_the_beginnings_of_words_knows_other_endings(factory):
+    texts = ["a wonderful film", "a dreadful film"] * 10
+
+    model = factory(seed=3, prefix_bytes=7).fit(texts, [1, 0] * 10)
+
+    answers = model.predict_proba(["wonderful", "wonderfully", "dreadfully"])[:, 1]
+    assert answers[0] == answers[1] > 0.5 > answers[2]
 
 
 def test_predictions_do_not_depend_on_company_or_form():

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.estimator_checks import check_estimator
 
 from pipelines.models.log_count_ratio import log_count_ratio, weigh
-from pipelines.models.nbsvm import NaiveBayesSvm, scaled
+from pipelines.models.nbsvm import NaiveBayesSvm, in_half_precision, scaled
 
 
 def noisy_rows(count: int, seed: int) -> tuple[sparse.csr_array, np.ndarray]:
@@ -79,6 +79,42 @@ def test_the_final_margin_is_fitted_to_all_rows():
     svm = NaiveBayesSvm(random_state=3).fit(rows, labels)
 
     assert np.array_equal(svm.coef_, NaiveBayesSvm(random_state=3).fit_margin(rows, labels).coef_)
+
+
+def test_the_weights_are_the_mean_of_those_of_the_runs():
+    rows, labels = noisy_rows(300, seed=5)
+    weighted = weigh(rows, labels, 1.0, 0.2)
+
+    svm = NaiveBayesSvm(runs=2, epochs=3, dropout=0.0).fit_margin(rows, labels)
+
+    runs = [svm.descent(300, run) for run in (0, 1)]
+    for linear in runs:
+        for _ in range(3):
+            linear.partial_fit(weighted.rows, labels, classes=[0, 1])
+    first, second = (linear.coef_[0] for linear in runs)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(svm.coef_, in_half_precision((first + second) / 2))
+    assert svm.intercept_ == (runs[0].intercept_[0] + runs[1].intercept_[0]) / 2
+
+
+def test_one_run_calibrates_the_mean_of_several():
+    rows, labels = noisy_rows(300, seed=5)
+
+    one, two = (NaiveBayesSvm(runs=runs).fit(rows, labels) for runs in (1, 2))
+
+    assert (one.slope_, one.offset_) == (two.slope_, two.offset_)
+    assert not np.array_equal(one.coef_, two.coef_)
+
+
+def test_each_run_drops_by_draws_of_its_own():
+    rows = weigh(*noisy_rows(50, seed=1), 1.0).rows
+    svm = NaiveBayesSvm(runs=2)
+
+    first, second = (
+        svm.thinning(run).applied(rows, np.empty_like(rows.data), passing=0).data for run in (0, 1)
+    )
+
+    assert not np.array_equal(first, second)
 
 
 def test_by_default_every_fifth_row_of_each_class_calibrates():
@@ -172,6 +208,11 @@ def test_a_floor_below_zero_or_without_end_is_refused(floor):
 def test_only_passes_that_there_are_can_be_averaged(averaged):
     with pytest.raises(ValueError, match=f"averaged must be from 1 to epochs=8, got {averaged}"):
         NaiveBayesSvm(averaged=averaged).fit(sparse.csr_array(np.eye(2)), [0, 1])
+
+
+def test_there_is_at_least_one_run():
+    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
+        NaiveBayesSvm(runs=0).fit(sparse.csr_array(np.eye(2)), [0, 1])
 
 
 def test_dropout_makes_another_fit_and_the_same_one_every_time():

@@ -42,11 +42,13 @@ def reviews() -> SomeReviews:
     return SomeReviews(table["text"].to_pylist(), labels, fold, fold % 5 == 0)
 
 
-def steps(*values: float, factory: str = SVM) -> dict[str, dict[str, Any]]:
+def steps(*values: float, factory: str = SVM, **others: int) -> dict[str, dict[str, Any]]:
     return {
-        f"step={value}": {"factory": factory, "parameters": {"ngram_max": 1, "step": value}}
+        f"step={value}": {
+            "factory": factory, "parameters": {"ngram_max": 1, "step": value, **others},
+        }
         for value in values
-    }
+    }  # fmt: skip
 
 
 def with_grid(**grid: tuple[float, ...]) -> Settings:
@@ -139,6 +141,17 @@ def test_held_out_margins_calibrate_the_final_model(reviews):
     as_margins = log_loss(labels, 1 / (1 + np.exp(-margins)))
     calibrated = log_loss(labels, selection.model.predict_proba(fresh["text"].to_pylist()))
     assert calibrated < as_margins - 0.005
+
+
+def test_settings_are_compared_in_one_run_and_the_best_is_fitted_in_all(reviews):
+    chosen, in_two = (
+        find_best(reviews, a_plan(steps(0.1, 0.4, runs=runs)), quiet) for runs in (1, 2)
+    )
+
+    assert [score.log_loss for score in chosen.scores] == [s.log_loss for s in in_two.scores]
+    svm, averaged = chosen.model[-1], in_two.model[-1]
+    assert (svm.slope_, svm.offset_) == (averaged.slope_, averaged.offset_)
+    assert not np.array_equal(svm.coef_, averaged.coef_)
 
 
 def test_a_lone_setting_is_calibrated_on_the_selection_films(reviews):

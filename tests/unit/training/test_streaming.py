@@ -51,8 +51,8 @@ def reviews() -> Partitioned:
     return some(500, seed=5)
 
 
-def streamed(reviews: Partitioned, seed: int = 1):
-    model = fingerprint_stream(seed=seed, column_bits=18)
+def streamed(reviews: Partitioned, seed: int = 1, runs: int = 1):
+    model = fingerprint_stream(seed=seed, column_bits=18, runs=runs)
     return fit_streamed(model, reviews, reviews.training_rows, reviews.is_selection)
 
 
@@ -65,6 +65,15 @@ def test_a_column_is_the_first_bits_of_the_fingerprint():
     assert matrix.toarray().nonzero()[1].tolist() == [0, 5, 15]
     assert matrix.data.tolist() == [1, 1.5, 1]
     assert matrix.shape == (2, 16)
+
+
+def test_words_that_begin_alike_share_a_column_if_only_their_beginnings_are_read():
+    texts = ["wonderful", "wonderfully", "wonders"]
+
+    matrix = HashedColumns(ngram_max=1, prefix_bytes=7).fit_transform(texts)
+
+    first, second, other = np.split(matrix.indices, matrix.indptr[1:-1])
+    assert first.tolist() == second.tolist() != other.tolist()
 
 
 @pytest.mark.parametrize("column_bits", [0, 31, 33])
@@ -82,15 +91,16 @@ def test_ratios_counted_block_by_block_are_those_of_the_whole(reviews, monkeypat
     assert model[-1].ratio_.tobytes() == at_once[-1].ratio_.tobytes()
 
 
-def test_streaming_is_about_as_good_as_fitting_at_once(reviews, monkeypatch):
+@pytest.mark.parametrize("runs", [1, 2])
+def test_streaming_is_about_as_good_as_fitting_at_once(reviews, runs, monkeypatch):
     monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
     fresh = some(600, seed=6)
-    at_once = fingerprint_stream(seed=1, column_bits=18)
+    at_once = fingerprint_stream(seed=1, column_bits=18, runs=runs)
     at_once.fit(reviews.all_texts, reviews.label, svm__held_out=reviews.is_selection)
 
     losses = [
         log_loss(fresh.label, positive_probability(model, fresh.all_texts))
-        for model in (streamed(reviews), at_once)
+        for model in (streamed(reviews, runs=runs), at_once)
     ]
 
     assert losses[0] == pytest.approx(losses[1], abs=0.02)
@@ -115,6 +125,14 @@ def test_the_same_seed_gives_the_same_bytes(reviews, monkeypatch):
     first, same, other = (dump_model(streamed(reviews, seed)) for seed in (1, 1, 2))
 
     assert first == same != other
+
+
+def test_streamed_runs_are_averaged(reviews):
+    one, two = streamed(reviews)[-1], streamed(reviews, runs=2)[-1]
+
+    assert (one.slope_, one.ratio_.tobytes()) == (two.slope_, two.ratio_.tobytes())
+    assert not np.array_equal(one.coef_, two.coef_)
+    assert np.abs(two.coef_).sum() < np.abs(one.coef_).sum()  # chance cancels out, in part
 
 
 def test_a_streamed_model_can_be_saved_loaded_and_asked(reviews):
