@@ -41,11 +41,13 @@ def monitor(
     asked_for = parse_day(night).isoformat() if night else None
     last = steps_monitor.find_night(asked_for)
     uris = steps_monitor.watch(last)
+    days = steps_monitor.answered_days(steps_monitor.watch_answers())
     now = clock.now(open_loop(None).reviews)
     who = f"{in_shell(actor)} at {clock.written(now)}"
     decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason)
     facts: dict[str, Any] = {
         "windows": [window.model_dump(mode="json") for window in steps_monitor.windows(uris)],
+        "answers": [day.model_dump(mode="json") for day in days],
         "decision": steps_monitor.read_decision(decided).model_dump(mode="json")
         if decided else None,
     }  # fmt: skip
@@ -55,6 +57,9 @@ def monitor(
     rows = [(each["night"], each["verdict"], f"{each['rows']:,}", each["why"])
             for each in facts["windows"]]  # fmt: skip
     print_table("Nights", ("night", "verdict", "reviews", "why"), rows, if_empty="Nothing new.")
+    if days:
+        lines = [(day.day, day.verdict, f"{day.texts:,}", day.why) for day in days]
+        print_table("Answers", ("day", "verdict", "texts", "why"), lines, if_empty="Nothing new.")
     if facts["decision"]:
         said = "Retrain: " if facts["decision"]["is_started"] else "No retraining: "
         out.print(Text.assemble((said, "bold"), visible(facts["decision"]["why"])), soft_wrap=True)
