@@ -18,6 +18,7 @@ from pipelines.cli.alerts import alerts_app
 from pipelines.cli.champion import champion_app, score
 from pipelines.cli.decisions import decision_app
 from pipelines.cli.deliveries import delivery_app
+from pipelines.cli.exports import export_app
 from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
@@ -42,6 +43,7 @@ app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")
 app.add_typer(decision_app, name="decision")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
 
 
