@@ -18,11 +18,10 @@ from pipelines.cli.alerts import alerts_app
 from pipelines.cli.champion import champion_app, score
 from pipelines.cli.decisions import decision_app
 from pipelines.cli.deliveries import delivery_app
-from pipelines.cli.exports import export_app
 from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
-from pipelines.cli.monitor import export_window, metrics, monitor
+from pipelines.cli.monitor import export_app, export_window, metrics, monitor
 from pipelines.cli.retrain import retrain
 from pipelines.cli.serve import serve
 from pipelines.cli.tables import err

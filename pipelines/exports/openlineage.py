@@ -71,7 +71,7 @@ def _run(
         "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)), "facets": {}},
         "job": {
             "namespace": NAMESPACE, "name": job,
-            "facets": {"jobType": _facet("2-0-3", "JobTypeJobFacet", processingType="BATCH",
+            "facets": {"jobType": _facet("2-0-4", "JobTypeJobFacet", processingType="BATCH",
                                          integration="RETRAINING_LOOP", jobType="DAG")},
         },
     }  # fmt: skip
@@ -87,7 +87,7 @@ def _dataset(bucket: Bucket, key: str, *, version: str) -> Event:
 
 
 def _rows(bucket: Bucket, part: Partition) -> Event:
-    counts = _facet("1-0-2", "DataQualityMetricsInputDatasetFacet", rowCount=part.rows,
+    counts = _facet("1-0-3", "DataQualityMetricsInputDatasetFacet", rowCount=part.rows,
                     bytes=part.size_bytes, columnMetrics={})  # fmt: skip
     dataset = _dataset(bucket, part.key, version=part.sha256)
     return {**dataset, "inputFacets": {"dataQualityMetrics": counts}}
