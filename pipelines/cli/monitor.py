@@ -142,7 +142,7 @@ def champion() -> None:
     entry = loop.registry.log.champion()
     if entry is None:
         raise PromotionError("there is no champion yet. To make one: python -m pipelines retrain")
-    _print(exports.champion(loop, entry))
+    _print(exports.champion(loop, loop.registry.log.began(entry)))
 
 
 @export_app.command()
@@ -156,6 +156,9 @@ def night(
 
 def _print(lines: Sequence[str]) -> None:
     if not lines:
-        raise ConfigError("nothing is exported: no target for this is set in [exports]")
+        raise ConfigError(
+            "nothing is exported: [exports] sets no target for this. A champion that was put back "
+            "is no news to OpenLineage"
+        )
     for line in lines:
         out.print(Text(visible(line)), soft_wrap=True)

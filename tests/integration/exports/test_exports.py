@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.intake import standings
-from pipelines.steps import exports
+from pipelines.steps import exports, rollback
 from tests.support.services.alert_servers import web_server
 
 pytestmark = pytest.mark.usefixtures("one_clean_room_per_model")
@@ -83,6 +84,23 @@ def test_events_are_posted_with_the_key_of_the_environment(
     assert json.loads(posts.received[1].body)["eventTime"] == entry.at
 
 
+def test_a_champion_that_was_put_back_was_made_of_nothing_new(
+    stores, champions, configure, tmp_path, caplog
+):
+    champions(2)
+    path = tmp_path / "events.jsonl"
+    configure(exports={"openlineage": str(path)})
+    entry_uri = rollback.apply_rollback(rollback.plan_rollback("previous", "a try"), "tester")
+
+    exports.export_champion(entry_uri)
+    reply = CliRunner().invoke(app, ["export", "champion"])
+
+    assert "The export failed" not in caplog.text
+    assert not path.exists()
+    assert reply.exit_code == 1
+    assert "put back" in reply.output + reply.stderr
+
+
 @pytest.mark.attack
 @pytest.mark.parametrize(
     "settings",
@@ -107,21 +125,29 @@ def test_a_step_that_cannot_export_is_a_warning_and_the_command_an_error(
 
 @pytest.mark.attack
 @pytest.mark.parametrize("target", ["openlineage", "mlflow_url"])
-def test_a_server_that_refuses_or_drips_ends_nothing(stores, champions, configure, caplog, target):
+def test_a_server_that_refuses_is_a_warning(stores, champions, configure, caplog, target):
     (entry,) = champions(1)
     with web_server() as posts:
         configure(exports={target: posts.url})
         posts.status = 500
         with caplog.at_level(logging.WARNING):
             exports.export_champion(uri_of(stores, entry))
-        assert "answered 500" in caplog.text
 
-        posts.status, posts.drips = 200, True
-        configure(exports={"max_seconds": 1.0})
-        with caplog.at_level(logging.WARNING):
-            exports.export_champion(uri_of(stores, entry))
+    assert "answered 500" in caplog.text
 
-    assert "did not end within 1 seconds" in caplog.text
+
+@pytest.mark.attack
+def test_an_export_that_does_not_end_is_given_up(stores, configure, monkeypatch, caplog):
+    """As one to a server that sends a byte now and then."""
+    configure(exports={"max_seconds": 0.05})
+    has_ended = threading.Event()
+    monkeypatch.setattr(exports, "night_of", lambda *_: [str(has_ended.wait())])
+
+    with caplog.at_level(logging.WARNING):
+        exports.export_night("2026-01-05")
+    has_ended.set()
+
+    assert "The export did not end within 0.05 seconds, and is given up." in caplog.text
 
 
 def test_without_a_target_nothing_is_exported(stores, champions):
