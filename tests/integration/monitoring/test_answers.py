@@ -77,6 +77,7 @@ def test_a_judged_day_is_not_judged_again_and_costs_one_listing_a_month(stores, 
     assert stores.reviews.get(day.object_key) == before
 
 
+@pytest.mark.long
 def test_the_requests_do_not_grow_with_the_days_of_the_log(stores, champions):
     champions(1)
     many = real_answers(stores)
@@ -110,6 +111,7 @@ def test_the_command_judges_what_was_asked_where_the_log_is_on(stores, champions
     assert stores.reviews.get_record(key, AnsweredDay).verdict == facts["verdict"]
 
 
+@pytest.mark.long
 def test_a_log_does_not_change_the_record_of_a_night(stores, champions, configure):
     champions(2)
     (uri,) = monitor.watch(DAY)
