@@ -233,6 +233,7 @@ def judged(world: World, night: Night) -> dict[str, Any]:
     accuracy = float(scores.is_right.mean())
     return {
         "verdict": found.verdict,
+        "asked": asked(world, scores),
         "accuracy": accuracy,
         "covered": bool(estimate and estimate.low <= accuracy <= estimate.high),
         "beyond": [test.name for test in found.drift if test.is_beyond],
@@ -240,6 +241,11 @@ def judged(world: World, night: Night) -> dict[str, Any]:
         "cpu": seconds,
         **folk(world, scores, texts),
     }
+
+
+def asked(world: World, scores: Scores) -> str:
+    """The verdict on the same reviews if they were only asked about: no label, no text."""
+    return judging.judge_answers(scores.probability, world.reference, SETTINGS).verdict
 
 
 def quiet(world: World, rows: int, nights: int) -> dict[str, Any]:
@@ -250,6 +256,8 @@ def quiet(world: World, rows: int, nights: int) -> dict[str, Any]:
         **{name: sum(one["verdict"] == name for one in found)
            for name in ("DRIFT", "FADING", "TOO_FEW")},
         **{name: sum(one[name] for one in found) for name in ("psi 0.1", "psi 0.25", "ks 5 %")},
+        "asked": {name: sum(one["asked"] == name for one in found)
+                  for name in ("DRIFT", "FADING")},
         "covered": float(np.mean([one["covered"] for one in found])),
         "accuracy": float(np.mean([one["accuracy"] for one in found])),
         "cpu seconds": float(np.median([one["cpu"] for one in found])),
@@ -283,6 +291,8 @@ def changed(world: World, name: str, change: Change, rows: int, trials: int) -> 
         "second night": sum(delay == 2 for delay in delays),
         "missed": sum(delay is None for delay in delays),
         "FADING": verdicts.count("FADING") / len(verdicts),
+        "asked": {name: sum(one["asked"] == name for one in nights)
+                  for name in ("DRIFT", "FADING")},
         "by": {test: beyond.count(test) for test in sorted(set(beyond))},
         "covered": float(np.mean([one["covered"] for one in nights])),
         **{rival: count / len(nights) for rival, count in folk_nights.items()},

@@ -44,10 +44,10 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, task, task_group
 from alerting import alert_task, late_after
-from loop_defaults import ACCEPTED, FILE, NIGHT, loop_dag, named
+from loop_defaults import ACCEPTED, FILE, NIGHT, export_task, loop_dag, named
 
 from pipelines.core import config
-from pipelines.steps import alerts, ingest
+from pipelines.steps import alerts, exports, ingest
 
 
 @loop_dag(
@@ -97,7 +97,10 @@ def reviews_ingest() -> None:
     announced = announce()
     done >> summary >> is_new >> announced
     summary >> checked
-    [announced, checked] >> alert_task(alerts.alert_night, NIGHT, due)
+    alerted = alert_task(alerts.alert_night, NIGHT, due)
+    [announced, checked] >> alerted
+    if config.load().exports.openlineage:
+        alerted >> export_task(exports.export_night, NIGHT)
 
 
 reviews_ingest()

@@ -10,9 +10,11 @@ hand. The form takes a night; empty means the newest night for which rows count.
 Ask the champion about the reviews of each recent night that it had not learned, and compare these
 with its own (`watch`). A night is **QUIET**, has **DRIFT** (the reviews changed), is **FADING**
 (the champion is less often right than usual), or has **TOO_FEW** reviews. Rows that count later are
-judged with their night. Then decide whether to ask for a retraining (`decide_trigger`), by
-`[triggers]` of the configuration; the decision is kept, whichever it is. `ask` starts
-`sentiment_retrain`, whose gate judges as always: **the monitor cannot change the champion.**
+judged with their night. Where the prediction log is on, do the same without labels for each day of
+what was really asked (`watch_answers`). Then decide whether to ask for a retraining
+(`decide_trigger`), by `[triggers]` of the configuration; the decision is kept, whichever it is.
+`ask` starts `sentiment_retrain`, whose gate judges as always: **the monitor cannot change the
+champion.**
 
 **Green and short** means: no new night, and no trigger is met.
 
@@ -84,12 +86,13 @@ def sentiment_monitor() -> None:
 
     night = find_night()
     watched = named("Watch the champion on new nights")(monitor.watch)(night)
+    answered = named("Watch the champion on what was asked")(monitor.watch_answers)()
     decided = decide_trigger(night, "{{ dag_run.run_after | ds }}", ACTOR)
     watched >> decided
     is_started = task.short_circuit(task_display_name="Is a retraining asked for?")
     asked = ask(decided)
     is_started(monitor.is_started)(decided) >> asked
-    asked >> alert_task(alerts.alert_monitor)
+    [asked, answered] >> alert_task(alerts.alert_monitor)
 
 
 sentiment_monitor()

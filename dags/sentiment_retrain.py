@@ -61,11 +61,11 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACCEPTED, ACTOR, WANTED, asked_by, loop_dag, named
+from loop_defaults import ACCEPTED, ACTOR, WANTED, asked_by, export_task, loop_dag, named
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.core import config
-from pipelines.steps import alerts, monitor, retrain
+from pipelines.steps import alerts, exports, monitor, retrain
 from pipelines.steps import promote as steps_promote
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,10 @@ def sentiment_retrain() -> None:
     bake = Bake(task_id="bake", task_display_name="Bake it in the services", entry_uri=promoted)
     named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted) >> bake
     ends = [keep_champion, card, bake]
-    ends >> alert_task(alerts.alert_retrain)
+    alerted = alert_task(alerts.alert_retrain)
+    ends >> alerted
+    if config.load().exports.takes_champions:
+        alerted >> export_task(exports.export_champion, promoted)
 
 
 sentiment_retrain()

@@ -32,10 +32,19 @@ from typing import Any
 
 from airflow.sdk import Param
 from alerting import alert_task
-from loop_defaults import ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
+from loop_defaults import (
+    ACTOR,
+    dry_run_param,
+    export_task,
+    is_for_real,
+    loop_dag,
+    named,
+    reason_param,
+)
 from succession import CHAMPION, check_and_remember, confirm
 
-from pipelines.steps import alerts, rollback
+from pipelines.core import config
+from pipelines.steps import alerts, exports, rollback
 
 
 @loop_dag(
@@ -66,7 +75,10 @@ def sentiment_rollback() -> None:
     applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR)
     planned >> is_for_real() >> applied
     confirmed = named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(applied)
-    confirmed >> alert_task(alerts.alert_rollback)
+    alerted = alert_task(alerts.alert_rollback)
+    confirmed >> alerted
+    if config.load().exports.takes_champions:
+        alerted >> export_task(exports.export_champion, applied)
 
 
 sentiment_rollback()

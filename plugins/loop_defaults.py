@@ -135,6 +135,19 @@ def asked_by(events: Any) -> str | None:
     return next((uri for uri in reversed(uris) if isinstance(uri, str)), None)
 
 
+def export_task(step: Callable[[Any], None], given: Any) -> Any:
+    """A task for an export, where one is configured: it can neither fail nor hold up its run.
+
+    As the task that alerts it is a teardown without a setup, so the run's state is that of others.
+    """
+
+    @task(task_id="export", task_display_name="Export to other tools")
+    def export(given: Any) -> None:
+        step(given)
+
+    return export(given).as_teardown(on_failure_fail_dagrun=False)
+
+
 @task.short_circuit(task_display_name="Is it for real, or a dry run?")
 def is_for_real(params: dict[str, Any] | None = None) -> bool:
     return not (params or {})["dry_run"]

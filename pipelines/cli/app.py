@@ -21,7 +21,7 @@ from pipelines.cli.deliveries import delivery_app
 from pipelines.cli.housekeeping import housekeeping
 from pipelines.cli.ingest import ingest, init, simulate
 from pipelines.cli.keys import keys_app
-from pipelines.cli.monitor import export_window, metrics, monitor
+from pipelines.cli.monitor import export_app, export_window, metrics, monitor
 from pipelines.cli.retrain import retrain
 from pipelines.cli.serve import serve
 from pipelines.cli.tables import err
@@ -42,6 +42,7 @@ app.add_typer(champion_app, name="champion")
 app.add_typer(delivery_app, name="delivery")
 app.add_typer(decision_app, name="decision")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
 
 

@@ -1,4 +1,4 @@
-"""The commands that watch the champion, and write metrics."""
+"""The commands that watch the champion, write metrics, and export to other tools."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +16,15 @@ from rich.text import Text
 from pipelines.cli.output import Actor, AsJson, in_shell, parse_day, print_json, reports_errors
 from pipelines.cli.tables import out, print_table
 from pipelines.core import config
-from pipelines.core.errors import NoReviewsError, SourceError
+from pipelines.core.errors import ConfigError, NoReviewsError, PromotionError, SourceError
 from pipelines.core.escaping import visible
+from pipelines.steps import exports
 from pipelines.steps import monitor as steps_monitor
 from pipelines.steps.context import open_loop
+
+export_app = typer.Typer(
+    help="Export to MLflow and OpenLineage, where `[exports]` says so.", no_args_is_help=True
+)
 
 
 @reports_errors
@@ -41,11 +47,13 @@ def monitor(
     asked_for = parse_day(night).isoformat() if night else None
     last = steps_monitor.find_night(asked_for)
     uris = steps_monitor.watch(last)
+    days = steps_monitor.answered_days(steps_monitor.watch_answers())
     now = clock.now(open_loop(None).reviews)
     who = f"{in_shell(actor)} at {clock.written(now)}"
     decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason)
     facts: dict[str, Any] = {
         "windows": [window.model_dump(mode="json") for window in steps_monitor.windows(uris)],
+        "answers": [day.model_dump(mode="json") for day in days],
         "decision": steps_monitor.read_decision(decided).model_dump(mode="json")
         if decided else None,
     }  # fmt: skip
@@ -55,6 +63,9 @@ def monitor(
     rows = [(each["night"], each["verdict"], f"{each['rows']:,}", each["why"])
             for each in facts["windows"]]  # fmt: skip
     print_table("Nights", ("night", "verdict", "reviews", "why"), rows, if_empty="Nothing new.")
+    if days:
+        lines = [(day.day, day.verdict, f"{day.texts:,}", day.why) for day in days]
+        print_table("Answers", ("day", "verdict", "texts", "why"), lines, if_empty="Nothing new.")
     if facts["decision"]:
         said = "Retrain: " if facts["decision"]["is_started"] else "No retraining: "
         out.print(Text.assemble((said, "bold"), visible(facts["decision"]["why"])), soft_wrap=True)
@@ -121,3 +132,33 @@ def _replace(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError, NameError):
             Path(part.name).unlink(missing_ok=True)
         raise SourceError(f"cannot write {path}: {error.strerror}. Choose another file.") from error
+
+
+@export_app.command()
+@reports_errors
+def champion() -> None:
+    """Export the champion in use: its version to MLflow, its origin to OpenLineage."""
+    loop = open_loop(None)
+    entry = loop.registry.log.champion()
+    if entry is None:
+        raise PromotionError("there is no champion yet. To make one: python -m pipelines retrain")
+    _print(exports.champion(loop, loop.registry.log.began(entry)))
+
+
+@export_app.command()
+@reports_errors
+def night(
+    day: Annotated[str, typer.Argument(help="The night that processed them, YYYY-MM-DD.")],
+) -> None:
+    """Export what became of a night's deliveries to OpenLineage."""
+    _print(exports.night_of(open_loop(None), parse_day(day).isoformat()))
+
+
+def _print(lines: Sequence[str]) -> None:
+    if not lines:
+        raise ConfigError(
+            "nothing is exported: [exports] sets no target for this. A champion that was put back "
+            "is no news to OpenLineage"
+        )
+    for line in lines:
+        out.print(Text(visible(line)), soft_wrap=True)

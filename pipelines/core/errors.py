@@ -240,6 +240,10 @@ class ChampionMovedError(TransientError):
         )
 
 
+class ExportError(TransientError):
+    """Something could not be exported. Nothing depends on it."""
+
+
 class AlertChannelError(TransientError):
     """An alert could not be sent. The message never holds the address, which is a secret.
 

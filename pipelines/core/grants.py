@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from pipelines.core.errors import ConfigError
@@ -128,8 +128,11 @@ GRANTS: Mapping[Role, tuple[Grant, ...]] = {
 }
 
 
-PREDICTION_LOG = Grant("reviews", writes=("predictions/*",))
-"""What the role ``scoring`` needs, too, where answers are kept. It cannot read them back."""
+PREDICTION_LOG: Mapping[Role, Grant] = {
+    "scoring": Grant("reviews", writes=("predictions/*",)),
+    "monitor": Grant("reviews", reads=("predictions/*",)),
+}
+"""What roles need, too, where answers are kept. Who writes them cannot read them back."""
 
 
 def policies(
@@ -144,7 +147,7 @@ def policies(
     model : str
         The model's folder in the models bucket.
     keeps_predictions : bool
-        Whether scoring services write a prediction log.
+        Whether scoring services write a prediction log, which the monitor reads.
 
     Raises
     ------
@@ -153,17 +156,31 @@ def policies(
     """
     _check_names(reviews, models, model)
     buckets = {"reviews": reviews, "models": models}
-    more = (PREDICTION_LOG,) if keeps_predictions else ()
     return {
         role: {
             "Version": "2012-10-17",
             "Statement": [
-                statement for grant in (*grants, *(more if role == "scoring" else ()))
+                statement for grant in _grants(role, keeps_predictions=keeps_predictions)
                 for statement in _statements(grant, buckets[grant.bucket], model)
             ],
         }
-        for role, grants in GRANTS.items()
+        for role in GRANTS
     }  # fmt: skip
+
+
+def _grants(role: Role, *, keeps_predictions: bool) -> Iterator[Grant]:
+    """A role's grants, one per bucket: a statement's name must not occur twice in a policy."""
+    more = PREDICTION_LOG.get(role) if keeps_predictions else None
+    grants = GRANTS[role]
+    for grant in grants:
+        if more is not None and grant.bucket == more.bucket:
+            yield replace(
+                grant, reads=(*grant.reads, *more.reads), writes=(*grant.writes, *more.writes)
+            )
+        else:
+            yield grant
+    if more is not None and more.bucket not in {grant.bucket for grant in grants}:
+        yield more
 
 
 def as_file(policy: Mapping[str, Any]) -> str:

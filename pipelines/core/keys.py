@@ -92,9 +92,13 @@ def rollup_folder(name: str, trust: str, *, model: str = "") -> str:
     return f"{model}/{ROLLUPS}{name}-{trust}/" if model else f"{ROLLUPS}{name}-{trust}/"
 
 
+def predictions_folder(day: str) -> str:
+    return f"predictions/date={day}/"
+
+
 def prediction_key(day: str, sha256: str) -> str:
     """Answers that a scoring service gave on a day."""
-    return f"predictions/date={day}/{sha256}.parquet"
+    return f"{predictions_folder(day)}{sha256}.parquet"
 
 
 ALERTS = "alerts/"
@@ -131,8 +135,17 @@ def window_key(model: str, night: str, partitions: Iterable[str]) -> str:
     return f"{windows_folder(model, night[:7])}{night}-{digest[:16]}.json"
 
 
+def answers_folder(model: str, month: str) -> str:
+    """What the answers of a month ``YYYY-MM`` showed about a model."""
+    return f"{MONITORING}{model}/answers/{month}/"
+
+
+def answered_day_key(model: str, day: str) -> str:
+    return f"{answers_folder(model, day[:7])}{day}.json"
+
+
 def day_of_monitoring(key: str) -> str:
-    """The night of a window, or the day of a decision on triggers."""
+    """The night of a window, the day of answers, or that of a decision on triggers."""
     return name_of(key)[:10]
 
 

@@ -36,6 +36,7 @@ _LIBRARIES = (
 TRAINING = ("pipelines.training.train",)
 VALIDATION = ("pipelines.validation.validate",)
 MONITORING = ("pipelines.monitoring.windows",)
+ANSWERS = ("pipelines.monitoring.answers",)
 GATE = (
     "pipelines.evaluation.evaluate", "pipelines.evaluation.verify",
     "pipelines.evaluation.clean_room", "pipelines.gate.decide",

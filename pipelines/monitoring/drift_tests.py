@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import rounded
 from pipelines.monitoring import two_samples
@@ -137,17 +140,41 @@ class Window:
     def _of_scores(
         self, name: DriftName, difference: Difference, floor: float, words: str
     ) -> DriftTest:
-        return _test(name, difference, floor, (len(self.scores), len(self.reference.scores)), words)
+        return as_test(
+            name, difference, floor, (len(self.scores), len(self.reference.scores)), words
+        )
 
     def _of_texts(
         self, name: DriftName, difference: Difference, floor: float, words: str
     ) -> DriftTest:
-        return _test(name, difference, floor, (len(self.texts), len(self.reference.texts)), words)
+        return as_test(name, difference, floor, (len(self.texts), len(self.reference.texts)), words)
 
 
-def _test(
+def of_answers(
+    probability: NDArray[np.float64], usual: Scores, settings: MonitoringSettings
+) -> Iterator[DriftTest]:
+    """The two comparisons that need neither texts nor labels."""
+    level = settings.drift_significance / 2
+    rows = len(probability), len(usual)
+    distance = two_samples.kolmogorov_smirnov(probability, usual.probability, significance=level)
+    yield as_test(
+        "scores", distance, settings.min_score_distance, rows,
+        "The distribution of the champion's probabilities differs by",
+    )  # fmt: skip
+    positive = two_samples.shares(
+        int((probability >= 0.5).sum()), rows[0], usual.positive_scores, rows[1],
+        significance=level,
+    )  # fmt: skip
+    yield as_test(
+        "positive_scores", positive, settings.min_positive_change, rows,
+        "The share that the champion calls positive changes by",
+    )  # fmt: skip
+
+
+def as_test(
     name: DriftName, difference: Difference, floor: float, rows: tuple[int, int], words: str
 ) -> DriftTest:
+    """A difference and its limit; ``rows`` are those of the window and of the reference."""
     value, limit = rounded(difference.value), rounded(max(floor, difference.chance))
     end = "above" if value > limit else "within"
     return DriftTest(

@@ -18,7 +18,7 @@ from pipelines.core.store.stores import Stores
 from pipelines.monitoring import kept
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import Evaluation
-from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
 from pipelines.records.succession import LogEntry
 from pipelines.registry import approvals
 from pipelines.registry.registry import Registry
@@ -46,6 +46,8 @@ class Facts:
         Decisions that wait for a person.
     windows : tuple of Window
         Of the newest nights, newest first.
+    answers : AnsweredDay or None
+        The newest day of answers; None, too, where the prediction log is off.
     trigger : TriggerDecision or None
         The newest.
     unsent : int
@@ -64,6 +66,7 @@ class Facts:
     verdicts: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     windows: tuple[Window, ...] = ()
+    answers: AnsweredDay | None = None
     trigger: TriggerDecision | None = None
     unsent: int = 0
     broken: dict[str, str] = field(default_factory=dict)
@@ -98,6 +101,13 @@ def read(stores: Stores, settings: Settings) -> Facts:
         lambda: tuple(kept.newest_windows(stores.reviews, registry.name, today, WINDOWS)),
         (),
     )
+
+    def answers() -> AnsweredDay | None:
+        newest = kept.newest_answers(stores.reviews, registry.name, today, 1)
+        return newest[0] if newest else None
+
+    if settings.serving.prediction_log.is_enabled:
+        facts.answers = facts.part("answers", answers, None)
 
     def trigger() -> TriggerDecision | None:
         newest = kept.newest_decisions(stores.reviews, registry.name, today, 1)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import is_usable, rounded
-from pipelines.monitoring import estimates, two_samples
+from pipelines.monitoring import drift_tests, estimates, two_samples
 from pipelines.monitoring.drift_tests import MEANINGS, Window
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import SOURCE, Scores, Texts
@@ -80,7 +83,7 @@ def judge(
     groups = tuple(_groups(scores, reference, settings))
     judged = 1 + sum(group.limit is not None for group in groups)
     measured = _measure(scores, reference, settings, judged)
-    estimate = _estimate(scores, reference, settings)
+    estimate = _estimate(scores.probability, reference, settings)
     window = Window(scores, texts, words, reference, settings)
     told = window.tell_apart()
     drift = tuple(window.tests(told))
@@ -91,6 +94,46 @@ def judge(
         verdict, _why(faded, measured, estimate, drifted), measured, estimate, drift,
         groups[:MOST_GROUPS], tuple(window.moved_words(told)),
     )  # fmt: skip
+
+
+def judge_answers(
+    probability: NDArray[np.float64], reference: Reference, settings: MonitoringSettings
+) -> Findings:
+    """The verdict on a champion's answers to different texts, of which no label is known.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_texts,)
+        Of the positive class, each in [0, 1].
+    reference : Reference
+        The champion's own.
+    settings : MonitoringSettings
+        Floors and chances.
+    """
+    usual = reference.scores
+    rows = min(len(probability), len(usual))
+    if rows < settings.min_rows:
+        return Findings(
+            "TOO_FEW",
+            f"{rows:,} different texts are too few to tell anything; "
+            f"{settings.min_rows:,} are needed.",
+        )
+    estimate = _estimate(probability, reference, settings)
+    drift = tuple(drift_tests.of_answers(probability, usual, settings))
+    changed = ", ".join(MEANINGS[test.name] for test in drift if test.is_beyond)
+    accuracy = (
+        f"By its own confidence the champion is right on {estimate.accuracy:.1%} of "
+        f"{estimate.rows:,} texts; {estimate.accuracy + estimate.loss:.1%} is usual."
+    )
+    if estimate.is_beyond:
+        beyond = (
+            f"The loss of {_points(estimate.loss)} exceeds the limit of {_points(estimate.limit)}."
+        )
+        return Findings("FADING", f"{accuracy} {beyond}", None, estimate, drift)
+    if changed:
+        return Findings("DRIFT", f"{accuracy} But this changed: {changed}.", None, estimate, drift)
+    doubt = " Its confidence is no guide here: ask for labels." if estimate.asks_for_labels else ""
+    return Findings("QUIET", f"{accuracy}{doubt}", None, estimate, drift)
 
 
 # Is the champion as good as usual?
@@ -143,18 +186,20 @@ def _groups(
         )  # fmt: skip
 
 
-def _estimate(scores: Scores, reference: Reference, settings: MonitoringSettings) -> Estimate:
+def _estimate(
+    probability: NDArray[np.float64], reference: Reference, settings: MonitoringSettings
+) -> Estimate:
     usual, is_right = reference.scores.probability, reference.scores.is_right
-    found = estimates.average_confidence(scores.probability, usual, is_right)
-    second = estimates.thresholded_confidence(scores.probability, usual, is_right)
-    second_low, second_high = estimates.wilson(round(second * len(scores)), len(scores))
+    found = estimates.average_confidence(probability, usual, is_right)
+    second = estimates.thresholded_confidence(probability, usual, is_right)
+    second_low, second_high = estimates.wilson(round(second * len(probability)), len(probability))
     loss = float(is_right.mean()) - found.accuracy
     chance = two_samples.deviations(settings.fading_significance) * found.error
     return Estimate(
-        rows=len(scores), accuracy=rounded(found.accuracy), low=rounded(found.low),
+        rows=len(probability), accuracy=rounded(found.accuracy), low=rounded(found.low),
         high=rounded(found.high),
         log_loss=rounded(
-            estimates.expected_log_loss(scores.probability, usual, reference.scores.log_loss)
+            estimates.expected_log_loss(probability, usual, reference.scores.log_loss)
         ),
         second_opinion=rounded(second),
         asks_for_labels=second_high < found.low or second_low > found.high,

@@ -1,7 +1,7 @@
-"""Read what the monitoring kept: windows and decisions on triggers, newest first.
+"""Read what the monitoring kept: windows, days of answers and decisions on triggers, newest first.
 
-Both lie in one folder per month, so the newest of them cost as many requests in the tenth year as
-in the first.
+Each kind lies in one folder per month, so the newest of them cost as many requests in the tenth
+year as in the first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
-from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
 
 MOST_MONTHS_WITHOUT = 13  # that are listed although nothing is in them, before the search ends
 
@@ -33,6 +33,13 @@ def window_keys(reviews: Bucket, model: str, until: str, count: int) -> list[str
     """Keys of the newest window of each of the newest nights, newest first."""
     infos = _newest(reviews, lambda month: keys.windows_folder(model, month), until)
     return [info.key for info in islice(one_per_night(infos), count)]
+
+
+def newest_answers(reviews: Bucket, model: str, until: str, count: int) -> list[AnsweredDay]:
+    """What the answers of the newest days showed, newest first."""
+    infos = _newest(reviews, lambda month: keys.answers_folder(model, month), until)
+    chosen = list(islice(infos, count))
+    return list(in_parallel(lambda info: reviews.get_record(info.key, AnsweredDay), chosen))
 
 
 def of_night(reviews: Bucket, model: str, night: str) -> list[str]:

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pipelines.core.store import clock
 from pipelines.monitoring.facts import Facts
 from pipelines.records.evaluations import Metrics, SetScores
-from pipelines.records.monitoring import TriggerCheck, Window
+from pipelines.records.monitoring import AnsweredDay, TriggerCheck, Window
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MOST_SOURCES = 50
@@ -74,10 +74,12 @@ def render(facts: Facts) -> bytes:
         _window(gauges, facts.windows[0])
         _drift(gauges, facts.windows[0])
         _intake(gauges, facts.windows[0])
+    if facts.answers is not None:
+        _answers(gauges, facts.answers)
     _counts(gauges, facts)
     _triggers(gauges, facts)
-    for part in ("champion_log", "decision", "evaluation", "decisions", "windows", "triggers",
-                 "alerts"):  # fmt: skip
+    for part in ("champion_log", "decision", "evaluation", "decisions", "windows", "answers",
+                 "triggers", "alerts"):  # fmt: skip
         gauges.set(
             "read_errors", "Whether a part of the records could not be read (1) or could (0).",
             float(part in facts.broken), part=part,
@@ -173,6 +175,36 @@ def _drift(gauges: _Gauges, window: Window) -> None:
                    test=test.name)  # fmt: skip
         gauges.set("drift_limit", "From which value on that is DRIFT, by test.", test.limit,
                    test=test.name)  # fmt: skip
+
+
+def _answers(gauges: _Gauges, answers: AnsweredDay) -> None:
+    """What the services were really asked on the newest judged day."""
+    day = clock.read(answers.day)
+    if day is not None:
+        gauges.set("answers_day_timestamp_seconds", "Midnight UTC of the newest judged day of "
+                   "answers.", day.timestamp())  # fmt: skip
+    for verdict in ("QUIET", "DRIFT", "FADING", "TOO_FEW"):
+        gauges.set("answers_verdict", "1 for the verdict on that day's answers, else 0.",
+                   float(answers.verdict == verdict), verdict=verdict)  # fmt: skip
+    gauges.set("answers_texts", "Different texts among that day's answers.", answers.texts)
+    gauges.set("answers_left_out_files", "Files of that day that could not be read.",
+               answers.left_out_files)  # fmt: skip
+    if (estimate := answers.estimate) is not None:
+        gauges.set("answers_estimated_accuracy_ratio",
+                   "Accuracy on what was asked, by the champion's own confidence.",
+                   estimate.accuracy)  # fmt: skip
+        gauges.set("answers_estimated_accuracy_low_ratio", "Lower end of its 95 % interval.",
+                   estimate.low)  # fmt: skip
+        gauges.set("answers_estimated_accuracy_high_ratio", "Upper end of its 95 % interval.",
+                   estimate.high)  # fmt: skip
+        gauges.set("answers_loss_ratio", "How much lower than usual that is.", estimate.loss)
+        gauges.set("answers_loss_limit_ratio", "The loss from which a day is FADING.",
+                   estimate.limit)  # fmt: skip
+    for test in answers.drift:
+        gauges.set("answers_drift_value", "How far answers are from the usual, by test.",
+                   test.value, test=test.name)  # fmt: skip
+        gauges.set("answers_drift_limit", "From which value on that is DRIFT, by test.",
+                   test.limit, test=test.name)  # fmt: skip
 
 
 def _intake(gauges: _Gauges, window: Window) -> None:

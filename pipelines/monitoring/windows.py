@@ -134,7 +134,7 @@ def judge_new(
     windows : list of Window
         The new ones, oldest first. A night whose rows every champion learned is left out.
     """
-    asked = _Asked(reviews, registry, settings)
+    asked = Asked(reviews, registry, settings)
     nights = nights_to_judge(standings, until, settings)
     known = _known(reviews, registry.name, nights)
     judged: list[Window] = []
@@ -162,10 +162,10 @@ def asked(
 ) -> tuple[Pipeline, Reference]:
     """The champion that a window was judged by, and what it was compared with."""
     entry = registry.log.entry(window.champion_generation)
-    return _Asked(reviews, registry, settings).load(entry)
+    return Asked(reviews, registry, settings).load(entry)
 
 
-class _Asked:
+class Asked:
     """Champions that are asked about windows; each is read at most once."""
 
     def __init__(self, reviews: Bucket, registry: Registry, settings: Settings) -> None:

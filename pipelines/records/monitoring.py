@@ -1,4 +1,4 @@
-"""Records of the monitoring: what a window of nights showed, and whether a retraining was started.
+"""Records of the monitoring: what nights and answers showed, and whether a retraining started.
 
 Numbers are rounded to `DECIMALS` places before they are recorded, as in `records.evaluations`.
 """
@@ -144,6 +144,35 @@ class Window(StoredRecord):
     @property
     def object_key(self) -> str:
         return keys.window_key(self.model_name, self.night, self.partitions)
+
+
+class AnsweredDay(StoredRecord):
+    """What a day's answers of the scoring services say about the champion that gave most of them.
+
+    Nobody knows whether they were right, so there is an estimate and no measurement. Many answers
+    are sampled, and a text that was asked again counts once.
+    """
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    day: NightDate
+    files: Sha256  # of the names of those that were read
+    left_out_files: int  # too large, changed, or not readable
+    answers: int  # of this champion that were read
+    other_answers: int  # of others
+    texts: int  # different ones among the answers; they are judged
+    champion_generation: int = Field(ge=1)
+    champion_version: VersionId
+    reference: Sha256  # what the answers were compared with
+    rules: Sha256  # settings, code and libraries
+    verdict: WindowVerdict
+    why: str
+    estimate: Estimate | None  # None where there are too few texts
+    drift: tuple[DriftTest, ...] = ()
+
+    @property
+    def object_key(self) -> str:
+        return keys.answered_day_key(self.model_name, self.day)
 
 
 class TriggerCheck(Record):

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from pipelines.intake.standings import Standing
     from pipelines.monitoring.triggers import Choice, Known
-    from pipelines.records.monitoring import TriggerDecision, Window
+    from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
     from pipelines.records.succession import LogEntry
 
 logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 600  # after a day, before its answers are judged
 
 
 def find_night(before: str | None = None) -> str | None:
@@ -57,6 +59,33 @@ def watch(night: str | None) -> list[str]:
     if not judged:
         logger.info("Nothing new to judge up to %s.", night)
     return [loop.reviews.uri(window.object_key) for window in judged]
+
+
+def watch_answers() -> list[str]:
+    """Judge the days of the prediction log that are over and not judged yet; returns their URIs."""
+    from pipelines.core.store import clock
+    from pipelines.monitoring import answers
+
+    loop = open_loop("monitor")
+    log = loop.settings.serving.prediction_log
+    if not log.is_enabled:
+        logger.info("The prediction log is off, so nobody knows what was asked.")
+        return []
+    # The last answers of a day are written after its end.
+    is_written = clock.now(loop.reviews) - timedelta(seconds=LOG_SECONDS + 2 * log.batch_seconds)
+    until = (is_written.date() - timedelta(days=1)).isoformat()
+    judged = answers.judge_new(loop.reviews, loop.registry, loop.settings, until=until)
+    if not judged:
+        logger.info("No new answers up to %s.", until)
+    return [loop.reviews.uri(day.object_key) for day in judged]
+
+
+def answered_days(uris: Sequence[str]) -> list[AnsweredDay]:
+    """What is behind the URIs that `watch_answers` returned."""
+    from pipelines.records.monitoring import AnsweredDay
+
+    loop = open_loop("monitor")
+    return [loop.reviews.get_record(loop.key(uri), AnsweredDay) for uri in uris]
 
 
 def windows(uris: Sequence[str]) -> list[Window]:

@@ -54,6 +54,9 @@ class InMemory(Bucket):
     def list(self, prefix: str) -> list[ObjectInfo]:
         return [self._info(key) for key in sorted(self.objects) if key.startswith(prefix)]
 
+    def first(self, prefix: str, count: int) -> list[ObjectInfo]:
+        return self.list(prefix)[:count]
+
     def clock(self) -> datetime:
         return datetime.now(UTC).replace(microsecond=0)
 

@@ -134,6 +134,17 @@ class PredictionLogSettings(Section):
     max_waiting_rows: int = Field(ge=1)
 
 
+class ExportSettings(Section):
+    mlflow_url: str = Field(pattern=r"^(|https?://[^\s?#@]+)$")
+    openlineage: str
+    timeout_seconds: float = Field(gt=0, le=600)
+    max_seconds: float = Field(gt=0, le=3000)
+
+    @property
+    def takes_champions(self) -> bool:
+        return bool(self.mlflow_url or self.openlineage)
+
+
 class ShadowSettings(Section):
     version: str = Field(pattern=r"^(|[0-9a-f]{20})$")
     share: float = Share

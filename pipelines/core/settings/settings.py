@@ -25,6 +25,7 @@ from pipelines.core.settings.model import (
 from pipelines.core.settings.operation import (
     AlertSettings,
     ApprovalSettings,
+    ExportSettings,
     MonitoringSettings,
     RetentionSettings,
     ServingSettings,
@@ -55,6 +56,7 @@ class Settings(Section):
     alerts: AlertSettings
     retention: RetentionSettings
     serving: ServingSettings
+    exports: ExportSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -88,6 +88,13 @@ class Bucket(Calls, SealedRecords):
         """All objects below a prefix, sorted by key."""
         return self.call("list", prefix, lambda: [*itertools.chain(*self._pages(prefix))])
 
+    def first(self, prefix: str, count: int) -> Sequence[ObjectInfo]:
+        """So many objects below a prefix at most, the first by key; no more pages are asked for."""
+        lines = itertools.chain.from_iterable
+        return self.call(
+            "list", prefix, lambda: [*itertools.islice(lines(self._pages(prefix)), count)]
+        )
+
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object that no record names: a hint, a cache entry, a new file."""
         checked_key(key)

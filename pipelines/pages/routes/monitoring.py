@@ -20,8 +20,9 @@ from pipelines.pages.error_pages import no_such
 from pipelines.pages.site import Site, Viewer, respond
 from pipelines.pages.views import monitoring, night_charts
 from pipelines.pages.views.monitoring import Point
-from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
 
+DAYS = 30  # of answers that are listed
 DECISIONS = 20  # on triggers that are listed, and whose starts are marked
 MOST_POINTS = 3000  # that are remembered
 _Text = Annotated[str, Query(max_length=200)]
@@ -70,7 +71,8 @@ def router(site: Site) -> APIRouter:
         request: Request, viewer: Viewer = site.viewer, span: int = 90, until: _Text = "",
         part: _Text = monitoring.EVERYTHING, test: _Text = monitoring.WORST,
     ) -> HTMLResponse:  # fmt: skip
-        reviews, name = site.stores().reviews, config.load().model.name
+        reviews, settings = site.stores().reviews, config.load()
+        name, keeps_answers = settings.model.name, settings.serving.prediction_log.is_enabled
         today = clock.now(reviews).date().isoformat()
         last = until if until and is_night(until) else today
         chosen = span if span in monitoring.SPANS else monitoring.SPANS[1]
@@ -78,6 +80,10 @@ def router(site: Site) -> APIRouter:
         points, unread = remembered.read(reviews, infos)
         decisions = read.or_none(
             lambda model: kept.newest_decisions(reviews, model, today, DECISIONS), name
+        )
+        days = read.or_none(
+            lambda model: kept.newest_answers(reviews, model, last, DAYS) if keeps_answers else [],
+            name,
         )
         parts = monitoring.part_names(points)
         shown_part = part if part in parts else monitoring.EVERYTHING
@@ -88,11 +94,12 @@ def router(site: Site) -> APIRouter:
             shown=monitoring.lines(points, shown_part), nights=len(points),
             accuracy=night_charts.accuracy(points, starts, shown_part) if points else None,
             drift=night_charts.drift(points, starts, shown_test) if points else None,
+            answered=monitoring.answered(days or []),
             asked=monitoring.asked(decisions or []), span=chosen, spans=monitoring.SPANS,
             part=shown_part, parts=parts, test=shown_test, tests=monitoring.test_names(),
             until=last, older=_older(points, chosen), page_link=links.monitoring_link(),
             button=viewer.button("Ask for a retraining", links.MONITOR, {}),
-            notes=_notes(unread, decisions),
+            notes=_notes(unread, decisions, days),
         )  # fmt: skip
 
     @routes.get("/monitoring/{night}")
@@ -123,7 +130,9 @@ def _older(points: list[Point], span: int) -> str:
     return (date.fromisoformat(points[0].night) - timedelta(days=1)).isoformat()
 
 
-def _notes(unread: list[str], decisions: list[TriggerDecision] | None) -> list[str]:
+def _notes(
+    unread: list[str], decisions: list[TriggerDecision] | None, days: list[AnsweredDay] | None
+) -> list[str]:
     notes = [
         f"The window of {keys.day_of_monitoring(key)} cannot be read, and is left out. To find "
         "every fault, run: python -m pipelines champion fsck"
@@ -131,4 +140,6 @@ def _notes(unread: list[str], decisions: list[TriggerDecision] | None) -> list[s
     ]
     if decisions is None:
         notes.append("The decisions on retrainings cannot be read.")
+    if days is None:
+        notes.append("What the services were asked cannot be read.")
     return notes

@@ -9,7 +9,7 @@ from pipelines.core import links
 from pipelines.monitoring.drift_tests import MEANINGS
 from pipelines.pages.frame import View
 from pipelines.pages.views.champion import clock
-from pipelines.records.monitoring import DriftTest, TriggerDecision, Window
+from pipelines.records.monitoring import AnsweredDay, DriftTest, TriggerDecision, Window
 
 SPANS: Final = (30, 90, 365, 1000)  # nights that a page can show
 LINES = 60  # nights that the table lists; the charts show all
@@ -112,13 +112,49 @@ def _line(at: Point, part: str) -> Line:
         accuracy=f"{scored.accuracy:.1%}" if scored else NOTHING,
         interval=f"{scored.low:.1%} to {scored.high:.1%}" if scored else "",
         estimate=NOTHING if at.estimate is None else f"{at.estimate:.1%}",
-        drift=f"{worst.replace('_', ' ')}: {at.drift[worst]:.2f} of its limit"
-        if worst
-        else NOTHING,
+        drift=_of_its_limit(worst, at.drift[worst]) if worst else NOTHING,
         generation=at.generation,
         why=at.why,
         is_provisional=at.is_provisional,
     )
+
+
+class Answered(View):
+    """One day of what the services were asked."""
+
+    day: str
+    verdict: str
+    tone: str
+    texts: str
+    estimate: str
+    interval: str
+    drift: str
+    generation: int
+    why: str
+
+
+def answered(days: Sequence[AnsweredDay]) -> tuple[Answered, ...]:
+    return tuple(_answered(day) for day in days)
+
+
+def _answered(day: AnsweredDay) -> Answered:
+    estimate = day.estimate
+    worst = max(day.drift, key=_multiple, default=None)
+    return Answered(
+        day=day.day,
+        verdict=day.verdict,
+        tone=TONES.get(day.verdict, "look"),
+        texts=f"{day.texts:,}",
+        estimate=NOTHING if estimate is None else f"{estimate.accuracy:.1%}",
+        interval="" if estimate is None else f"{estimate.low:.1%} to {estimate.high:.1%}",
+        drift=NOTHING if worst is None else _of_its_limit(worst.name, _multiple(worst)),
+        generation=day.champion_generation,
+        why=day.why,
+    )
+
+
+def _of_its_limit(test: str, multiple: float) -> str:
+    return f"{test.replace('_', ' ')}: {multiple:.2f} of its limit"
 
 
 class Asked(View):

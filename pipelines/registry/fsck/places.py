@@ -27,7 +27,7 @@ from pipelines.records.deliveries import (
 )
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
 from pipelines.records.housekeeping import Housekeeping
-from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.validations import Validation
 from pipelines.records.versions import Manifest, Plan
@@ -126,6 +126,7 @@ PLACES: tuple[Place, ...] = (
     Place("predictions/date=<night>/<sha256>.parquet", "prediction file"),
     _record("monitoring/<model>/windows/<month>/<night>-<sha256:16>.json", Window),
     _record("monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json", TriggerDecision),
+    _record("monitoring/<model>/answers/<month>/<night>.json", AnsweredDay),
     Place("monitoring/<model>/references/<version>-<sha256:16>.npz", "monitoring reference"),
     Place("probes/<sha256:32>", "probe"),
     _record("<model>/plans/<version>.json", Plan),

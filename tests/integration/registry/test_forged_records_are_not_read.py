@@ -218,6 +218,10 @@ READERS = {
         lambda w: kept.newest_windows(w.reviews, "sentiment", w.record.night, 3),
         lambda w: monitor.decide_trigger(w.record.night, w.record.night, "another run"),
     ],
+    "AnsweredDay": [
+        lambda w: kept.newest_answers(w.reviews, "sentiment", w.record.day, 3),
+        lambda w: monitor.answered_days([w.uri]),
+    ],
     "TriggerDecision": [
         lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.day, 3),
         lambda w: monitor.read_decision(w.uri),

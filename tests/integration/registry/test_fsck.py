@@ -153,6 +153,8 @@ def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(wor
         "alerts/runs/<sha256>.json",
         "monitoring/<model>/windows/<month>/<night>-<sha256:16>.json",
         "monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json",
+        "monitoring/<model>/answers/<month>/<night>.json",
+        "predictions/date=<night>/<sha256>.parquet",
         "monitoring/<model>/references/<version>-<sha256:16>.npz",
     }
     counted("records", len(every_object(world)))

@@ -19,6 +19,7 @@ from pipelines.core.store.bucket import ObjectInfo
 from pipelines.core.store.stores import Stores
 from pipelines.intake import standings
 from pipelines.intake.landing import delivery_digest, parse_name
+from pipelines.monitoring import answers
 from pipelines.records.housekeeping import Doomed
 from pipelines.registry import housekeeping
 from pipelines.registry import rollback as registry_rollback
@@ -27,6 +28,7 @@ from pipelines.steps import monitor, promote, replay, retrain
 from pipelines.steps import rollback as steps_rollback
 from tests.support.in_memory import InMemory
 from tests.support.made.alert_builders import an_alert
+from tests.support.made.answer_builders import many_answers, put_answers
 from tests.support.made.builders import as_csv, deliver, landing_key, some_rows
 
 NIGHTS = "2026-01-05", "2026-01-06"
@@ -58,6 +60,7 @@ def make(stores: Stores, ingest_night: Any) -> None:
     ingest_night(2)
     monitor.watch(NIGHTS[1])
     monitor.decide_trigger(NIGHTS[1], NIGHTS[1], "tester")
+    _answer(stores)
     _retrain(None)
     _change_champions(stores)
     _tell(stores)
@@ -93,6 +96,15 @@ def _retrain(answer: Any) -> None:
     if answer:
         promote.record_answer(decision, answer, "ops", "it reads well")
     assert promote.promote(decision, actor="test")
+
+
+def _answer(stores: Stores) -> None:
+    """A day of a scoring service, which the monitor judged."""
+    champion = Registry(stores.models, "sentiment").log.champion()
+    assert champion is not None
+    put_answers(stores.reviews, NIGHTS[1], many_answers(champion.generation, champion.version))
+    registry = Registry(stores.models, "sentiment")
+    assert answers.judge_new(stores.reviews, registry, config.load(), until=NIGHTS[1])
 
 
 def _change_champions(stores: Stores) -> None:

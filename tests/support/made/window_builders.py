@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.monitoring.drift_tests import MEANINGS
 from pipelines.records.monitoring import (
+    AnsweredDay,
     DriftTest,
     Estimate,
     GroupScore,
@@ -56,6 +57,18 @@ def a_window(night: str = "2026-01-05", verdict: str = "QUIET", **changes: Any) 
         "words": (MovedWord(word=word, share=0.4, usual=0.5),),
     }  # fmt: skip
     return Window(**(values | changes))
+
+
+def an_answered_day(day: str = "2026-01-05", verdict: str = "QUIET", **changes: Any) -> AnsweredDay:
+    window = a_window(verdict=verdict)
+    values: dict[str, Any] = {
+        "model_name": "sentiment", "day": day, "files": "a" * 64, "left_out_files": 0,
+        "answers": 1200, "other_answers": 0, "texts": 1000, "champion_generation": 4,
+        "champion_version": "b" * 20, "reference": "c" * 64, "rules": "d" * 64,
+        "verdict": verdict, "why": f"What was asked is {verdict}.", "estimate": window.estimate,
+        "drift": window.drift[:2],
+    }  # fmt: skip
+    return AnsweredDay(**(values | changes))
 
 
 def a_trigger(day: str = "2026-01-06", **changes: Any) -> TriggerDecision:

@@ -30,7 +30,7 @@ def test_without_a_champion_nothing_is_judged_and_nothing_is_decided(loop):
     shown = CliRunner().invoke(app, ["monitor", "--json"])
 
     assert shown.exit_code == 0, shown.output
-    assert json.loads(shown.stdout) == {"windows": [], "decision": None}
+    assert json.loads(shown.stdout) == {"windows": [], "answers": [], "decision": None}
     assert "Nothing new." in CliRunner().invoke(app, ["monitor"]).output
 
 

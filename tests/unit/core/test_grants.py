@@ -84,7 +84,7 @@ def test_the_policies_name_the_configured_buckets_and_model(tmp_path, monkeypatc
     assert not allows(written["scoring"], READ, "my-models", "sentiment/log/00000001.json")
 
 
-def test_only_where_answers_are_kept_a_scoring_service_may_write_them_and_nothing_else(
+def test_only_where_answers_are_kept_a_service_may_write_and_the_monitor_read_them(
     tmp_path, monkeypatch
 ):
     keeps = write_settings(
@@ -98,17 +98,19 @@ def test_only_where_answers_are_kept_a_scoring_service_may_write_them_and_nothin
     key = prediction_key("2026-01-05", "e" * 64)
     assert allows(written["scoring"], WRITE, "reviews", key)
     changed = {
-        (action, one)
+        (role, action, one)
+        for role in ROLES
         for action in (READ, WRITE, DELETE)
         for one in ALL
-        if allows(written["scoring"], action, *one.split("/", 1))
-        != allows(made()["scoring"], action, *one.split("/", 1))
+        if allows(written[role], action, *one.split("/", 1))
+        != allows(made()[role], action, *one.split("/", 1))
     }
-    assert changed == {(WRITE, PREDICTIONS)}
+    assert changed == {("scoring", WRITE, PREDICTIONS), ("monitor", READ, PREDICTIONS)}
     assert not allows(written["scoring"], LIST, "reviews")
-    assert {role: policy for role, policy in written.items() if policy != made()[role]}.keys() == {
-        "scoring"
-    }
+    for role, policy in written.items():
+        names = [statement["Sid"] for statement in policy["Statement"]]
+        assert len(names) == len(set(names))
+        assert policy == made()[role] or role in {"scoring", "monitor"}
 
 
 def test_writing_policies_needs_no_store_and_no_credentials_and_can_be_repeated(

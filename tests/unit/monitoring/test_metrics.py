@@ -9,8 +9,14 @@ from pipelines.core import config
 from pipelines.core.store.stores import Stores
 from pipelines.monitoring import facts, metrics
 from pipelines.records.monitoring import SourceRows
-from tests.support.made.window_builders import a_trigger, a_window, night_after
+from tests.support.made.window_builders import (
+    a_trigger,
+    a_window,
+    an_answered_day,
+    night_after,
+)
 from tests.support.page_site import Bucket, Pages, a_succession
+from tests.support.settings_file import write_settings
 
 NOW = datetime(2026, 1, 20, 6, tzinfo=UTC)
 
@@ -71,6 +77,28 @@ def test_the_champion_and_what_was_decided_on_triggers_are_shown(stores):
     assert samples["champion_since_timestamp_seconds",] > 0
     assert samples["trigger_started",] == 1
     assert samples["trigger_threshold", ("check", "fading"), ("kind", "trigger")] == 2
+
+
+def test_what_the_services_were_asked_is_shown_where_the_log_is_on(stores, tmp_path, monkeypatch):
+    for night in range(2):
+        stores.reviews.put_record(
+            an_answered_day(night_after(night), "FADING" if night else "QUIET")
+        )
+    assert not any(name.startswith("answers") for name, *_ in scraped(stores))
+
+    path = write_settings(
+        tmp_path / "loop.toml", {"serving": {"prediction_log": {"is_enabled": True}}}
+    )
+    monkeypatch.setenv("LOOP_CONFIG", str(path))
+    samples = scraped(stores)
+
+    assert samples["answers_verdict", ("verdict", "FADING")] == 1
+    assert samples["answers_verdict", ("verdict", "QUIET")] == 0
+    assert samples["answers_texts",] == 1000
+    assert samples["answers_estimated_accuracy_low_ratio",] == 0.88
+    assert samples["answers_loss_limit_ratio",] == 0.03
+    assert samples["answers_drift_limit", ("test", "scores")] == 0.05
+    assert samples["read_errors", ("part", "answers")] == 0
 
 
 def test_a_part_that_cannot_be_read_is_an_error_in_the_metrics_and_the_rest_is_shown(stores):

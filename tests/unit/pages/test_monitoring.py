@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from tests.support.made.window_builders import a_trigger, a_window, night_after
+from tests.support.made.window_builders import a_trigger, a_window, an_answered_day, night_after
 from tests.support.page_site import Pages
+from tests.support.settings_file import write_settings
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -75,6 +76,23 @@ def test_decisions_on_retrainings_are_listed_and_starts_are_marked(pages):
     assert "FADING in 2 of 3." in html
     assert "retraining asked for" in html
     assert "/dags/sentiment_monitor/runs/run_1" in html
+
+
+def test_what_the_services_were_asked_is_listed_where_the_log_is_on(pages, tmp_path, monkeypatch):
+    pages.reviews.put_record(an_answered_day(night_after(0), why=HOSTILE))
+    pages.reviews.put_record(an_answered_day(night_after(1), "DRIFT"))
+    assert "What the services were asked" not in pages.get("/monitoring").text
+
+    path = write_settings(
+        tmp_path / "loop.toml", {"serving": {"prediction_log": {"is_enabled": True}}}
+    )
+    monkeypatch.setenv("LOOP_CONFIG", str(path))
+    html = pages.get(f"/monitoring?until={night_after(1)}").text
+
+    assert "What the services were asked" in html
+    assert html.index("What was asked is DRIFT.") < html.index("&lt;script&gt;")
+    assert HOSTILE not in html
+    assert "88.0% to 92.0%" in html
 
 
 def test_a_night_shows_what_changed_and_the_words_that_moved(pages):
