@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.compared.models import default_candidate
 from benchmarks.measuring import (
     Figures,
     in_own_process,
@@ -112,10 +113,9 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
     from pipelines.features.corpus import Corpus
     from pipelines.features.fingerprint_cache import fill_cache
     from pipelines.models.artefacts import dump_model
-    from pipelines.models.factories import fingerprint_svm
     from pipelines.training.dataset import load_dataset
 
-    model = fingerprint_svm(seed=1)
+    model = default_candidate(seed=1)
     with tempfile.TemporaryDirectory() as folder:
         bucket: Any = FolderBucket(Path(folder))
         snapshot = fifty_nights(bucket, reviews)

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.compared.models import default_candidate
 from pipelines.core import config
-from pipelines.models import factories
 from pipelines.models.prediction import positive_probability
 from pipelines.monitoring import judge as judging
 from pipelines.monitoring.reference import Reference, Usual
@@ -173,7 +173,7 @@ def make_world(reviews: pa.Table) -> World:
     held = np.array([held_films[film] for film in films])
     train, hold = np.flatnonzero(seen & ~held), np.flatnonzero(seen & held)
     hold = hold[: SETTINGS.reference_rows]
-    model = factories.fingerprint_svm(seed=SEED)
+    model = default_candidate(seed=SEED)
     model.fit([texts[row] for row in train], labels[train])
     words = WordTable()
     words.read([texts[row] for row in train])

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.compared.models import default_candidate
 from pipelines.core import config
-from pipelines.models import factories
 from pipelines.models.prediction import positive_probability
 from pipelines.simulation import sources
 from pipelines.simulation.damage import DELIVERED_SCHEMA, flip_labels
@@ -60,7 +60,7 @@ def dealt(reviews: pa.Table, rng: np.random.Generator) -> pa.Table:
 def champion(reviews: pa.Table) -> tuple[Remembered, pa.Table]:
     """A model of the first reviews, and the reviews of films that it never saw."""
     seen, unseen = reviews[:TRAINED_ROWS], reviews[TRAINED_ROWS:]
-    model = factories.fingerprint_svm(seed=SEED)
+    model = default_candidate(seed=SEED)
     model.fit(seen["text"].to_pylist(), _is_positive(seen).astype(np.int8))
     answers = positive_probability(model, unseen["text"].to_pylist()) >= 0.5
     right = (answers == _is_positive(unseen))[:HOLDOUT_ROWS].mean()

@@ -28,13 +28,13 @@ from typing import Any
 import httpx
 import joblib
 
+from benchmarks.compared.models import default_candidate
 from benchmarks.measuring import Figures, machine_facts, markdown_table, split, write_report
 from ops.services.processes import free_port
 from ops.services.stack import LocalStack, environment
 from pipelines.core import config
 from pipelines.core.config import PROJECT
 from pipelines.core.store.stores import open_stores
-from pipelines.models.factories import fingerprint_svm
 from pipelines.records.succession import LogEntry
 from pipelines.registry.registry import Registry
 from tests.support.made.served_builders import (
@@ -337,7 +337,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     chosen = parser.parse_args()
     texts, labels, _ = split(chosen.reviews, "train")
-    model = fingerprint_svm(seed=1).fit(texts, labels)
+    model = default_candidate(seed=1).fit(texts, labels)
     with tempfile.TemporaryDirectory(prefix="bench-serving-") as name:
         figures, swaps = run(Path(name), model, texts, chosen)
     report = {"machine": machine_facts(), "services": figures, "swaps": swaps}

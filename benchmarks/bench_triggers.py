@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.bench_monitoring import SEED, SOURCES
+from benchmarks.compared.models import default_candidate
 from benchmarks.gate_study.records import Case, decided, evaluation_of
 from benchmarks.measuring import machine_facts, markdown_table, write_report
 from pipelines.core import config
@@ -37,8 +38,6 @@ from pipelines.evaluation.metrics import rounded
 from pipelines.evaluation.scores import Scored
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.features.fingerprints import Fingerprints, fingerprint
-from pipelines.features.views import View
-from pipelines.models import factories
 from pipelines.models.prediction import positive_probability
 from pipelines.monitoring import judge, reference, triggers
 from pipelines.monitoring.reference import Reference
@@ -163,7 +162,7 @@ def make_year(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> 
     })  # fmt: skip
     return Year(
         table, labels, night, np.array([held[film] for film in films], np.bool_),
-        fingerprint(texts, View()), Described.of_tables([table]),
+        fingerprint(texts, default_candidate(seed=SEED)[0].view), Described.of_tables([table]),
     )  # fmt: skip
 
 
@@ -210,7 +209,7 @@ def fit(year: Year, night: int) -> Model:
     """A version of all reviews up to a night that are not held out."""
     rows = year.until(night)
     rows = rows[~year.is_held_out[rows]]
-    made = factories.fingerprint_svm(seed=SEED)
+    made = default_candidate(seed=SEED)
     return Model(night, made.fit(year.prints.take(rows), year.labels[rows]))
 
 

@@ -32,9 +32,9 @@ def two_views(*, seed: int) -> Pipeline:
 def _as_configured(name: str, *, seed: int) -> Pipeline:
     import importlib
 
-    from pipelines.core.config import load
+    from pipelines.core.config import CONFIG_FOLDER, load
 
-    candidate = load().candidates[name]
+    candidate = load(CONFIG_FOLDER / "default.toml").candidates[name]
     module, _, function = candidate.factory.partition(":")
     model: Pipeline = getattr(importlib.import_module(module), function)(
         seed=seed, **candidate.parameters

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gate_study.reviews import Mask, Reviews, Rows
+from benchmarks.compared.models import default_candidate
+from benchmarks.gate_study.reviews import Mask, Reviews, Rows, view_of_the_default
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.signatures import COPIED_SHARE, near_known, signatures
-from pipelines.models.factories import fingerprint_svm
 
 CHAMPION_SHARE = 0.8  # of the training side; the rest is there to come in later
 APPEND_SHARE, GROWTH_SHARE = 0.04, 0.20
@@ -145,7 +145,7 @@ class Kitchen:
         return Recipe(
             name=f"cut at {chars:,} characters",
             kind="bad",
-            prints=lambda: fingerprint(text[:chars] for text in texts),
+            prints=lambda: fingerprint((text[:chars] for text in texts), view_of_the_default()),
             labels=self.training.labels[rows],
             ids=self.training.ids[rows],
             seed=self._model_seed(53),
@@ -176,7 +176,7 @@ class Kitchen:
 def trained(recipe: Recipe, pool: Reviews) -> Challenger:
     """Fit the default model by a recipe and ask it about the pool."""
     prints = recipe.prints()
-    model = fingerprint_svm(seed=recipe.seed).fit(prints, recipe.labels)
+    model = default_candidate(seed=recipe.seed).fit(prints, recipe.labels)
     is_copy = np.isin(pool.ids, recipe.ids) | near_known(
         signatures(pool.prints), signatures(prints), similar_share=COPIED_SHARE
     )

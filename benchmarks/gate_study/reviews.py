@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.compared.models import default_candidate
 from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.signatures import COPIED_SHARE, near_known, signatures
+from pipelines.features.views import View
 
 COLUMNS = ("review_id", "text", "label", "split", "rating", "movie_id")
 SOURCES = ("desk", "partner", "mobile")
@@ -75,6 +77,12 @@ def read_sides(path: Path, trained_on: Side, limit: int | None = None) -> tuple[
     return training, pool.take(~(known | copied))
 
 
+def view_of_the_default() -> View:
+    """What the default model reads of a review."""
+    view: View = default_candidate(seed=0)[0].view
+    return view
+
+
 def _read(path: Path, split: Side, limit: int | None) -> Reviews:
     table = pq.read_table(path, columns=list(COLUMNS), filters=[("split", "=", split)])
     _, first = np.unique(table["review_id"].to_numpy(), return_index=True)
@@ -89,7 +97,7 @@ def _read(path: Path, split: Side, limit: int | None) -> Reviews:
         labels=table["label"].to_numpy().astype(np.int8),
         ratings=table["rating"].to_numpy().astype(np.int64),
         films=np.array(table["movie_id"].to_pylist()),
-        prints=fingerprint(texts),
+        prints=fingerprint(texts, view_of_the_default()),
     )
 
 
