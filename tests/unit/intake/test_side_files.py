@@ -7,7 +7,7 @@ import pytest
 from pipelines.core import config
 from pipelines.intake import landing, nights
 from pipelines.intake.side_files import is_side_file
-from tests.support.made.builders import deliver
+from tests.support.in_memory import InMemory
 
 SIDE_FILES = [
     "_SUCCESS",
@@ -106,12 +106,12 @@ def test_anything_else_is_a_delivery(name):
     assert not is_side_file(f"web/2026-01-05/{name}")
 
 
-def test_side_files_are_counted_once_and_make_no_incident(stores):
-    reviews = stores.reviews
-    deliver(stores, "landing/web/2026-01-05/a.csv", b"a")
+def test_side_files_are_counted_once_and_make_no_incident():
+    reviews = InMemory()  # a store on a folder would not take a folder's own name
+    reviews.objects["landing/web/2026-01-05/a.csv"] = b"a"
     for key in ("web/2026-01-05/_SUCCESS", "web/2026-01-05/.a.csv.crc", "web/2026-01-04/_SUCCESS",
                 "web/.DS_Store", "web/2026-01-05/"):  # fmt: skip
-        deliver(stores, f"landing/{key}", b"crc")
+        reviews.objects[f"landing/{key}"] = b"crc"
 
     due = landing.discover(reviews, "2026-01-05", most=10)
     summary = nights.night_summary(reviews, "2026-01-05", config.load().sources)
