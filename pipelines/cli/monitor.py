@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from pipelines.cli.output import Actor, AsJson, in_shell, parse_day, print_json, reports_errors
+from pipelines.cli.output import (
+    Actor,
+    AsJson,
+    complain,
+    failure_of,
+    in_shell,
+    parse_day,
+    print_json,
+    reports_errors,
+)
 from pipelines.cli.tables import out, print_table
 from pipelines.core import config
 from pipelines.core.errors import ConfigError, NoReviewsError, PromotionError, SourceError
@@ -108,17 +119,66 @@ def metrics(
         Path | None,
         typer.Option(help="Write to this file, whole or not at all. Default: standard output."),
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Answer scrapes of /metrics here until stopped; 0: any."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen, with --port.")] = "127.0.0.1",
 ) -> None:
-    """Write metrics for Prometheus, from the records; for a textfile collector."""
+    """Write metrics for Prometheus, from the records; for a textfile collector, or as a server."""
     from pipelines.monitoring import facts
     from pipelines.monitoring import metrics as monitoring_metrics
 
+    if output is not None and port is not None:
+        raise typer.BadParameter("metrics are written to --output or served at --port; choose one")
     loop = open_loop(None)
-    text = monitoring_metrics.render(facts.read(loop.stores, config.load()))
-    if output is None:
-        sys.stdout.write(text.decode())
+
+    def text() -> bytes:
+        return monitoring_metrics.render(facts.read(loop.stores, config.load()))
+
+    if port is not None:
+        _serve(monitoring_metrics.Cached(text), monitoring_metrics.CONTENT_TYPE, host, port)
+    elif output is None:
+        sys.stdout.write(text().decode())
     else:
-        _replace(output, text)
+        _replace(output, text())
+
+
+def _serve(scrape: Callable[[], bytes], content_type: str, host: str, port: int) -> None:
+    """Answer scrapes until SIGTERM or Ctrl-C. What goes wrong with one is its answer, a 503."""
+
+    class Scraped(BaseHTTPRequestHandler):
+        timeout = 30  # seconds that a client may take to ask
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != "/metrics":
+                self.send_error(404, "metrics are at /metrics")
+                return
+            try:
+                body = scrape()
+            except Exception as error:  # noqa: BLE001 - the next scrape may succeed
+                complain(failure_of(error))
+                self.send_error(503, "the records cannot be read; the log says why")
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of each scrape."""
+
+    try:
+        server = ThreadingHTTPServer((host, port), Scraped)
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out.print(f"metrics: http://{host}:{server.server_port}/metrics", soft_wrap=True)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 def _replace(path: Path, data: bytes) -> None:

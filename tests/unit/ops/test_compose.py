@@ -98,8 +98,10 @@ def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any])
 def test_each_named_volume_is_declared(text: str, services: dict[str, Any]) -> None:
     lists = [service.get("volumes", ()) for service in services.values()]
     used = {volume.split(":")[0] for volumes in lists for volume in volumes}
+    folders = {name for name in used if name.startswith("./")}
 
-    assert used == set(yaml.safe_load(text)["volumes"])
+    assert all((ROOT / folder).is_dir() for folder in folders)
+    assert used - folders == set(yaml.safe_load(text)["volumes"])
 
 
 def test_every_image_is_pinned_and_none_is_the_latest(services: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ def test_every_image_is_pinned_and_none_is_the_latest(services: dict[str, Any]) 
         image, _, digest = service["image"].partition("@")
         tag = image.rpartition("/")[2].partition(":")[2]
 
-        assert re.match(r"\d|RELEASE\.\d", tag), name
+        assert re.match(r"v?\d|RELEASE\.\d", tag), name
         assert not digest or re.fullmatch(r"sha256:[0-9a-f]{64}", digest), name
 
 
@@ -187,7 +189,7 @@ def test_no_secret_is_written_into_the_example() -> None:
 def test_all_ports_are_on_loopback(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", ())]
 
-    assert len(ports) == 4
+    assert len(ports) == 6
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -354,6 +356,44 @@ def test_init_makes_the_tables_the_user_and_the_buckets(services: dict[str, Any]
     assert places == sorted(places)
 
 
+def test_prometheus_scrapes_the_loop_and_the_service_by_the_same_jobs_as_without_docker(
+    text: str, services: dict[str, Any]
+) -> None:
+    configs = yaml.safe_load(text)["configs"]
+    made = yaml.safe_load(configs["prometheus"]["content"])
+    usual = (ROOT / "ops" / "prometheus" / "prometheus.yml").read_text()
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in made["scrape_configs"]
+    }
+
+    assert targets == {
+        name: [f"{service}:{services[service]['command'][-1]}"]
+        for name, service in (("retraining", "metrics"), ("scoring", "scoring"))
+    }
+    assert made["global"] == yaml.safe_load(usual)["global"]
+    assert (ROOT / configs["prometheus-rules"]["file"]).is_file()
+    assert all(f"job_name: {name}" in usual for name in targets)
+
+
+def test_grafana_has_the_datasource_of_the_dashboards_at_compose_s_address(text: str) -> None:
+    configs = yaml.safe_load(text)["configs"]
+    (made,) = yaml.safe_load(configs["grafana-datasource"]["content"])["datasources"]
+    folder = ROOT / "ops" / "grafana" / "provisioning"
+    (usual,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+
+    assert made == usual | {"url": "http://prometheus:9090"}
+    assert (ROOT / configs["grafana-provider"]["file"]).samefile(
+        folder / "dashboards" / "retraining.yml"
+    )
+
+
+def test_what_watches_is_started_only_if_asked_for(services: dict[str, Any]) -> None:
+    for name in ("metrics", "prometheus", "grafana"):
+        assert services[name]["profiles"] == ["watch"]
+
+
 # Who may do what in the store
 
 
@@ -409,6 +449,7 @@ def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[st
         ("triggerer", "alerts"),
         ("upstream", "upstream"),
         ("scoring", "scoring"),
+        ("metrics", "pages"),
     ],
 )
 def test_a_service_with_one_part_has_the_credentials_of_its_role_alone(
