@@ -208,7 +208,7 @@ def state_of(standing: Standing) -> State:
     """Whether somebody still has to act on a delivery."""
     if standing.verdict == "HELD":
         return "open"
-    is_decided = standing.outcome.verdict == "HELD" or standing.quarantined is None
+    is_decided = standing.outcome.verdict == "HELD" or not standing.quarantined
     if standing.replays and is_decided:
         return "settled"
     few = ROUTINE_SHARE * standing.newest.delivered_rows

@@ -286,12 +286,15 @@ class Ledger(RuleBasedStateMachine):
         return [
             standing
             for standing in standings.every(self.reviews)
-            if standing.verdict == "HELD" or standing.quarantined is not None
+            if standing.verdict == "HELD" or standing.quarantined
         ]
 
     def quarantined(self, standing: Standing) -> list[int]:
-        part = standing.quarantined
-        return read_partition(self.reviews, part)["row"].to_pylist() if part else []
+        return [
+            row
+            for part in standing.quarantined
+            for row in read_partition(self.reviews, part)["row"].to_pylist()
+        ]
 
     def accepted(self, standing: Standing) -> list[str]:
         return [
