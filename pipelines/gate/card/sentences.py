@@ -181,7 +181,7 @@ def deliveries_sentence(evidence: Evidence) -> str:
     delivered = sum(outcome.delivered_rows for outcome in evidence.outcomes)
     quarantined = sum(outcome.quarantined_rows for outcome in evidence.outcomes)
     share = f" ({quarantined / delivered:.2%})" if delivered else ""
-    accepted_keys = {outcome.accepted.key for outcome in evidence.outcomes if outcome.accepted}
+    accepted_keys = {part.key for outcome in evidence.outcomes for part in outcome.accepted_parts}
     lost = sum(part.key not in accepted_keys for part in evidence.snapshot.partitions)
     return (
         f"{quarantined:,} of {delivered:,} delivered rows{share} are in quarantine. Deliveries "

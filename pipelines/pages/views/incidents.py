@@ -201,7 +201,7 @@ def kind_of(standing: Standing) -> Kind:
     """What happened to a delivery at first, whatever people decided since."""
     if standing.outcome.verdict == "HELD":
         return "HELD"
-    return "QUARANTINED" if standing.outcome.quarantined is not None else "CONFLICT"
+    return "QUARANTINED" if standing.outcome.quarantined_parts else "CONFLICT"
 
 
 def state_of(standing: Standing) -> State:

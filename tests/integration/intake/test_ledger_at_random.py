@@ -45,7 +45,11 @@ from tests.support.made.builders import Row, as_csv, landing_key, some_rows
 
 pytestmark = pytest.mark.long
 
-STRICT = config.load(CONFIG_FOLDER / "default.toml")
+DEFAULT = config.load(CONFIG_FOLDER / "default.toml")
+# So few that the rows of one delivery lie in several partitions.
+STRICT = DEFAULT.model_copy(
+    update={"intake": DEFAULT.intake.model_copy(update={"partition_rows": 7})}
+)
 LAX = STRICT.model_copy(
     update={
         "validation": STRICT.validation.model_copy(
