@@ -1,6 +1,6 @@
 """What one large delivery costs, step by step, from a file in landing to its features.
 
-    python -m benchmarks.bench_delivery --reviews imdb_reviews.parquet --rows 1000000
+    python -m benchmarks.large_delivery.bench --reviews imdb_reviews.parquet --rows 1000000
 
 The file holds reviews that grow as in `benchmarks.bench_growth`, as Parquet. Each step does what
 its task does, in a process of its own on an S3 test server, with the limits of ``[intake]`` raised;
@@ -88,7 +88,7 @@ STEPS: dict[str, Callable[[str], str]] = {
 
 
 def main() -> None:
-    options = parser("benchmarks.bench_delivery", __doc__, STEPS)
+    options = parser("benchmarks.large_delivery.bench", __doc__, STEPS)
     options.add_argument("--rows", type=int, default=1_000_000)
     arguments = options.parse_args()
     if arguments.measure:
@@ -116,7 +116,7 @@ def measured(reviews: Path, rows: int) -> dict[str, Figures]:
             results = {}
             for name in STEPS:
                 _say(name)
-                results[name] = in_own_process("benchmarks.bench_delivery", name, reviews)
+                results[name] = in_own_process("benchmarks.large_delivery.bench", name, reviews)
                 _say(f"{results[name]}")
             return results
 
