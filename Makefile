@@ -144,6 +144,10 @@ bench-growth: reviews-given ## A night with and without the cache, and up to 1M 
 bench-retrain: reviews-given ## Whole retrainings, step by step, up to 1M reviews (REVIEWS=...)
 	$(call BENCH,retrain)
 
+.PHONY: bench-delivery
+bench-delivery: reviews-given ## One delivery of a million reviews, from its file to its features (REVIEWS=...)
+	$(RUN) -m benchmarks.large_delivery.bench --reviews "$(REVIEWS)" --json benchmarks/results/delivery.json
+
 .PHONY: bench-years
 bench-years: $(STAMP) ## A night after years of nights compared with the one after ten (half an hour)
 	@mkdir -p benchmarks/results

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.core.keys import raw_key, report_key
 from pipelines.core.parallel import in_parallel
@@ -138,11 +139,15 @@ class Years:
             schema=ACCEPTED_SCHEMA,
         )
         cells = np.zeros((len(rows), signatures.CELLS), np.uint16)  # too short to compare
-        sketch = signatures.as_table(signatures.text_keys(ids), cells)
+        sketch = signatures.as_table(signatures.text_keys(_as_bytes(ids)), cells)
         return (
             write_partition(reviews, f"accepted/date={night}", table),
             write_partition(reviews, f"sketches/date={night}", sketch),
         )
+
+
+def _as_bytes(text_ids: list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex("".join(text_ids)), np.uint8).reshape(-1, 32)
 
 
 def _row(number: int, night: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def unsettled() -> list[dict[str, Any]]:
     return [
         facts(standing)
         for standing in standings.every(_reviews())
-        if standing.verdict == "HELD" or standing.quarantined is not None
+        if standing.verdict == "HELD" or standing.quarantined
     ]
 
 
@@ -108,16 +108,14 @@ def left_out(prefix: str, reason: str | None, first: int) -> dict[str, Any]:
     from pipelines.validation import replay_plan
 
     standing = find(prefix)
-    rows = [
-        row
-        for row in replay_plan.left_out(_reviews(), standing, config.load())
-        if reason is None or reason in row.reasons
-    ]
+    count, rows = replay_plan.left_out(
+        _reviews(), standing, config.load(), reason=reason, most=first
+    )
     return {
         "delivery": standing.outcome.delivery,
         "delivered_rows": standing.newest.delivered_rows,
-        "rows_that_break_a_rule": len(rows),
-        "rows": [asdict(row) for row in rows[:first]],
+        "rows_that_break_a_rule": count,
+        "rows": [asdict(row) for row in rows],
     }
 
 

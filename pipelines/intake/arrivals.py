@@ -16,8 +16,8 @@ from pipelines.core.settings.data import IntakeSettings
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake.files import decoder
-from pipelines.intake.files.decoding import Rows
 from pipelines.intake.files.reading import reading_of
+from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.intake.landing import (
     FIRST_DAY,
     LAST_DAY,
@@ -118,7 +118,7 @@ def read_arrival(reviews: Bucket, key: str) -> tuple[Arrival, Delivery]:
     return arrival, reviews.get_record(delivery_key(arrival.delivery), Delivery)
 
 
-def read_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> Rows:
+def read_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> SpooledRows:
     """The rows of a delivery, decoded from its immutable bytes by a process without privileges.
 
     Raises
@@ -142,7 +142,7 @@ def read_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> Rows:
             f"the file has {delivery.size_bytes:,} bytes, "
             f"intake.max_delivery_bytes is {intake.max_delivery_bytes:,}.",
         )
-    with decoder.file_in_memory() as file:
+    with decoder.unnamed_file(delivery.size_bytes) as file:
         _copy(reviews, delivery, delivery.raw_key, file)
         return decoder.decode_apart(
             file, delivery.file_format, is_gzipped=delivery.is_gzipped, intake=intake,

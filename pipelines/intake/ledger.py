@@ -62,10 +62,8 @@ def conclude(
         accepted_rows=validation.accepted_rows,
         quarantined_rows=validation.quarantined_rows,
         held_rows=validation.held_rows,
-        accepted=validation.accepted,
-        quarantined=validation.quarantined,
-        sketch=validation.sketch,
         validation_key=validation_key,
+        **validation.stored_rows(),
     )
     return reviews.put_first(outcome)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,23 +42,13 @@ QUARANTINE_SCHEMA = pa.schema(
 
 def write_partition(reviews: Bucket, folder: str, table: pa.Table) -> Partition:
     """Store a table below ``folder/`` under its own hash; the same rows give the same object."""
-    return write_tables(reviews, folder, [table], table.schema)
-
-
-def write_tables(
-    reviews: Bucket, folder: str, tables: Iterable[pa.Table], schema: pa.Schema
-) -> Partition:
-    """As `write_partition`, for one table in parts, which are consumed one by one."""
-    buffer, rows = io.BytesIO(), 0
-    with pq.ParquetWriter(buffer, schema, compression="zstd", compression_level=3) as writer:
-        for table in tables:
-            writer.write_table(table)
-            rows += table.num_rows
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", compression_level=3)
     data = buffer.getvalue()
     sha256 = sha256_of(data)
     key = f"{folder}/{sha256}.parquet"
     reviews.put_once(key, data)
-    return Partition(key=key, sha256=sha256, rows=rows, size_bytes=len(data))
+    return Partition(key=key, sha256=sha256, rows=table.num_rows, size_bytes=len(data))
 
 
 def read_partition(
@@ -83,3 +74,11 @@ def read_partition(
             f"not the recorded {partition.rows}"
         )
     return table
+
+
+def read_lines(
+    reviews: Bucket, partitions: Iterable[Partition], columns: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows of several partitions, of which one at a time is in memory."""
+    for partition in partitions:
+        yield from read_partition(reviews, partition, columns).to_pylist()

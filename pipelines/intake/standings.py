@@ -58,7 +58,7 @@ class Standing:
     @property
     def accepted(self) -> list[Partition]:
         """Every partition of rows that count."""
-        return [entry.accepted for entry in self._entries if entry.accepted is not None]
+        return [part for entry in self._entries for part in entry.accepted_parts]
 
     @property
     def accepted_rows(self) -> int:
@@ -67,11 +67,11 @@ class Standing:
 
     @property
     def sketches(self) -> list[Partition]:
-        return [entry.sketch for entry in self._entries if entry.sketch is not None]
+        return [part for entry in self._entries for part in entry.sketches]
 
     @property
-    def quarantined(self) -> Partition | None:
-        return self.newest.quarantined
+    def quarantined(self) -> tuple[Partition, ...]:
+        return self.newest.quarantined_parts
 
     @property
     def validation_key(self) -> str:

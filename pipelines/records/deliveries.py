@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines.core import keys
 from pipelines.core.record import NightDate, Record, Sha256, StoredRecord
-from pipelines.records.data import Partition
+from pipelines.records.data import WithRows
 
 FileFormat = Literal["csv", "jsonl", "parquet", "unknown"]
 DeliveryVerdict = Literal["ACCEPTED", "PARTLY_ACCEPTED", "HELD"]
@@ -62,7 +62,7 @@ class NameClaim(StoredRecord):
         return keys.name_claim_key(self.landing_key)
 
 
-class Outcome(StoredRecord):
+class Outcome(WithRows):
     """The ledger entry of a delivery, written last. What it names counts; nothing else does."""
 
     schema_version: Literal[1] = 1
@@ -78,9 +78,6 @@ class Outcome(StoredRecord):
     accepted_rows: int
     quarantined_rows: int
     held_rows: int
-    accepted: Partition | None
-    quarantined: Partition | None
-    sketch: Partition | None = None
     validation_key: str
 
     @property
@@ -134,8 +131,12 @@ class ReplayPlan(StoredRecord):
         return keys.replay_plan_key(self.delivery, self.digest())
 
 
-class Replay(StoredRecord):
-    """What became of a delivery's rows by a person's decision. Follows an outcome or a replay."""
+class Replay(WithRows):
+    """What became of a delivery's rows by a person's decision. Follows an outcome or a replay.
+
+    ``accepted`` are the rows that count from here on, in addition to the earlier ones;
+    ``quarantined`` is all that is still there.
+    """
 
     schema_version: Literal[1] = 1
     delivery: Sha256
@@ -149,9 +150,6 @@ class Replay(StoredRecord):
     quarantined_rows: int
     held_rows: int
     discarded_rows: int
-    accepted: Partition | None  # rows that count from here on, in addition to the earlier ones
-    quarantined: Partition | None  # all that is still there
-    sketch: Partition | None  # of ``accepted``
     validation_key: str
     actor: str
     reason: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pipelines.core import keys
-from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, VersionId
-from pipelines.records.data import Partition
+from pipelines.core.record import NightDate, Record, Sha256, VersionId
+from pipelines.records.data import WithRows
 from pipelines.records.deliveries import DeliveryVerdict
 
 Severity = Literal["critical", "row", "warning", "note"]  # a note says what was not checked
@@ -73,7 +73,7 @@ class Disputed(Record):
     text: str
 
 
-class Validation(StoredRecord):
+class Validation(WithRows):
     """All results of validating one delivery."""
 
     schema_version: Literal[1] = 1
@@ -92,9 +92,6 @@ class Validation(StoredRecord):
     profile: Profile | None = None  # None: no rows could be read
     reference: Profile | None = None  # of the trailing deliveries together
     agreement: Agreement | None = None
-    accepted: Partition | None
-    quarantined: Partition | None
-    sketch: Partition | None = None  # of the accepted rows: how their texts are recognised
     page_sha256: Sha256  # of the report for people, which is drawn from the other fields
 
     @property

@@ -30,6 +30,7 @@ _LIMITS = IntakeSettings(
     max_row_chars=64 * 1024 * 1024,
     max_value_bytes=_ANY,
     max_columns=10_000,
+    partition_rows=_ANY,
     max_deliveries=1,
     max_decoder_memory_bytes=_ANY,
     max_decoder_cpu_seconds=_ANY,

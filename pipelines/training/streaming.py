@@ -4,7 +4,7 @@ The columns are spooled to a temporary folder in blocks of `BLOCK_REVIEWS`, abou
 fit weights each block once, saves the weights (as much again), and reads both once per epoch and
 run; the next block is read while the solver works on the current one. The calibration fit and the
 final fit run concurrently. Memory holds two blocks for each of them, a few numbers per column and
-run, and the largest delivery.
+run, and the largest partition.
 """
 
 from __future__ import annotations

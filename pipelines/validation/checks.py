@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.core.escaping import visible
 from pipelines.core.settings.data import ValidationSettings
-from pipelines.intake.files.decoding import Rows
 from pipelines.intake.files.reading import POSITIVE
+from pipelines.intake.files.rows import Rows
+from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.records.validations import Agreement, Profile, RuleResult
 from pipelines.validation import drift, profiles, rules
 from pipelines.validation.drift import Labeller
@@ -20,6 +24,8 @@ from pipelines.validation.measurements import Measured, measure
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Positions = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +40,8 @@ class Checked:
         What could not be checked.
     reasons : dict of int to list of str
         Position of each row that breaks a row rule, with its reason codes.
+    good : ndarray of shape (n_good_rows,)
+        Positions of all other rows, ascending.
     measured : Measured
         The rows as numbers.
     profile : Profile
@@ -49,6 +57,7 @@ class Checked:
     findings: list[Finding]
     notes: tuple[RuleResult, ...]
     reasons: dict[int, list[str]]
+    good: Positions
     measured: Measured
     profile: Profile
     agreement: Agreement | None
@@ -64,7 +73,7 @@ class Checked:
 
 
 def check_rows(
-    rows: Rows,
+    rows: Rows | SpooledRows,
     *,
     night: date,
     settings: ValidationSettings,
@@ -75,7 +84,7 @@ def check_rows(
 
     Parameters
     ----------
-    rows : Rows
+    rows : Rows or SpooledRows
         As decoded.
     night : date
         The day the delivery was made for.
@@ -90,27 +99,32 @@ def check_rows(
     measured = measure(rows, night=night, settings=settings, known=history.known)
     findings = run_rules(measured.frame, rules.row_rules(settings)) if len(rows) else []
     reasons = _reasons(findings)
-    good = [row for row in range(len(rows)) if row not in reasons]
+    good = np.delete(np.arange(len(rows)), list(reasons))
     profile = profiles.describe(measured, good)
     answers = _answers(rows, good, labeller)
-    labels = [rows.label[row] == POSITIVE for row in good]
-    agreed = drift.agreement(answers, labels, labeller, history)
+    are_positive = (measured.frame["label"] == POSITIVE).to_numpy()[good]
+    agreed = drift.agreement(answers, are_positive, labeller, history)
     compared: list[drift.Compared] = []  # without good rows it is held, and nothing is compared
-    if good:
-        newest = max(day for row in good if (day := rows.written_on[row]) is not None)
+    if len(good):
         compared = [
-            drift.freshness(newest, night, settings),
+            drift.freshness(date.fromordinal(measured.days[good].max()), night, settings),
             *drift.with_history(profile, len(rows), history, settings),
             drift.with_champion(agreed, settings, source=history.source),
         ]
     batch = _batch_frame(measured.frame, reasons, compared)
     batch_rules = rules.batch_rules(settings, delivered_rows=len(rows))
     findings += run_rules(batch, [*batch_rules, *drift.as_rules(compared)])
-    notes = tuple(drift.notes(compared))
-    disputed = tuple(
-        row for row, answer, label in zip(good, answers, labels, strict=False) if answer != label
+    return Checked(
+        findings=findings,
+        notes=tuple(drift.notes(compared)),
+        reasons=reasons,
+        good=good,
+        measured=measured,
+        profile=profile,
+        agreement=agreed,
+        found=rows.found,
+        disputed=tuple(good[answers != are_positive].tolist()) if len(answers) else (),
     )
-    return Checked(findings, notes, reasons, measured, profile, agreed, rows.found, disputed)
 
 
 def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
@@ -144,12 +158,17 @@ def _batch_frame(
     )
 
 
-def _answers(rows: Rows, good: list[int], labeller: Labeller | None) -> list[bool]:
+def _answers(
+    rows: Rows | SpooledRows, good: Positions, labeller: Labeller | None
+) -> NDArray[np.bool_]:
     """Whether the champion labels each good row as positive; empty without a champion."""
-    if labeller is None or not good:
-        return []
-    texts = [text for row in good if (text := rows.text[row]) is not None]
-    return [bool(answer) for answer in labeller.are_positive(texts)]
+    if labeller is None or not len(good):
+        return np.empty(0, np.bool_)
+    answers = [
+        labeller.are_positive([text for text in block.text if text is not None])
+        for _, block in rows.select(good.tolist())
+    ]
+    return np.concatenate([np.asarray(part, np.bool_) for part in answers])
 
 
 # ── In words ─────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +190,7 @@ def result(
     )
 
 
-def extra_columns(rows: Rows) -> RuleResult:
+def extra_columns(rows: Rows | SpooledRows) -> RuleResult:
     """A warning about columns that nobody agreed on."""
     count = len(rows.extra_columns)
     names = f": {[name[:40] for name in rows.extra_columns[:10]]}" if count else ""

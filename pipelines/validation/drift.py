@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.core.settings.data import ValidationSettings
 from pipelines.records.validations import Agreement, Profile, RuleResult
 from pipelines.validation import profiles
@@ -136,21 +139,20 @@ def _drift(
 
 
 def agreement(
-    answers: Sequence[bool],
-    are_positive: Sequence[bool],
+    answers: NDArray[np.bool_],
+    are_positive: NDArray[np.bool_],
     labeller: Labeller | None,
     history: History,
 ) -> Agreement | None:
     """Compare the labels with the champion's answers; None without a champion."""
-    if labeller is None or not answers:
+    if labeller is None or not len(answers):
         return None
-    agreeing = sum(bool(a) == bool(b) for a, b in zip(answers, are_positive, strict=True))
     rows = history.trailing.labelled_rows
     usual = history.trailing.agreeing_rows / rows if rows else labeller.holdout_accuracy
     return Agreement(
         champion=labeller.version,
         rows=len(answers),
-        agreeing_rows=agreeing,
+        agreeing_rows=int((answers == are_positive).sum()),
         expected=usual,
         expected_rows=rows or labeller.holdout_rows,
         is_own=bool(rows),

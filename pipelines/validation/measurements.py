@@ -1,7 +1,7 @@
 """Measure once, for each row, what the rules need; the text itself is not kept.
 
-One pass computes yes/no columns, lengths and word fingerprints. Great Expectations sees the frame;
-the signatures and the fingerprints are for comparing texts and deliveries.
+One pass over the texts computes yes/no columns, lengths and word fingerprints. Great Expectations
+sees the frame; the signatures and the fingerprints are for comparing texts and deliveries.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.settings.data import ValidationSettings
+from pipelines.core.spool import Spool
 from pipelines.features import signatures as features_signatures
 from pipelines.features.fingerprints import fingerprint, fingerprint_parts
 from pipelines.features.signatures import NOTHING_KNOWN, Known
@@ -27,6 +29,8 @@ from pipelines.intake.files.decoding import (
     Rows,
 )
 from pipelines.intake.files.reading import NEGATIVE, NEUTRAL, POSITIVE
+from pipelines.intake.files.rows import LABEL_UNKNOWN
+from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.validation.text_forms import (
     has_letters,
     is_damaged,
@@ -41,6 +45,12 @@ if TYPE_CHECKING:
 VOCABULARY_BINS = 256  # word n-grams, by the last bits of their fingerprint
 LOWEST_POSITIVE_RATING, HIGHEST_NEGATIVE_RATING = 7, 4
 
+# The frame's column of labels; those that are none of ours are one and the same there.
+_LABEL_NAMES: Final = (NEGATIVE, POSITIVE, NEUTRAL, LABEL_UNKNOWN, None)
+_LABEL_PLACES = {name: place for place, name in enumerate(_LABEL_NAMES) if name != LABEL_UNKNOWN}
+_OTHER = _LABEL_NAMES.index(LABEL_UNKNOWN)
+_ROWS_AT_ONCE = 4096
+
 _NO_TEXT = text_id("")  # of blanks and line breaks alone, too
 
 # Frequent in English, and not words of related languages. Of real reviews of 200 characters, one in
@@ -54,27 +64,34 @@ _CHARS_TO_SEE_LANGUAGE, _ENGLISH_WORDS = 200, 3
 _WORDS_TO_REPEAT, _LEAST_NGRAMS_PER_WORD = 40, 0.25
 
 
-@dataclass(frozen=True, eq=False)
 class Bins:
-    """The last bits of each text's n-grams, enough to compare vocabularies.
+    """The last bits of each text's n-grams, enough to compare vocabularies; a few are in memory.
 
     Parameters
     ----------
-    low_bits : ndarray of uint8, shape (n_ngrams,)
-        Text after text.
     lengths : ndarray of int64, shape (n_rows,)
         How many n-grams belong to each text.
+    low_bits : Spool
+        One byte for each of them, text after text.
     """
 
-    low_bits: NDArray[np.uint8]
-    lengths: NDArray[np.int64]
+    def __init__(self, lengths: NDArray[np.int64], low_bits: Spool) -> None:
+        self.lengths = lengths
+        self._low_bits = low_bits
 
     def counts(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """How many n-grams of the texts at ``rows``, none of them twice, fall into each bin."""
         is_counted = np.zeros(len(self.lengths), np.bool_)
         is_counted[rows] = True
-        counted_bits = self.low_bits[np.repeat(is_counted, self.lengths)]
-        return np.bincount(counted_bits, minlength=VOCABULARY_BINS)
+        counts, place = np.zeros(VOCABULARY_BINS, np.int64), 0
+        for start in range(0, len(self.lengths), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            size = int(self.lengths[part].sum())
+            bits = np.frombuffer(self._low_bits.read(place, size), np.uint8)
+            counted_bits = bits[np.repeat(is_counted[part], self.lengths[part])]
+            counts += np.bincount(counted_bits, minlength=VOCABULARY_BINS)
+            place += size
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,27 +102,34 @@ class Measured:
     ----------
     frame : DataFrame of shape (n_rows, n_columns)
         With a fresh RangeIndex: positions in the delivery. The only part that the rules see.
-    text_ids : list of str or None
-        Null where there is no text.
+    text_ids : ndarray of uint8, shape (n_rows, 32)
+        All zero where there is no text.
+    days : ndarray of int32, shape (n_rows,)
+        When each review was written, as `date.toordinal`; 0 where that is not known.
     grams : Bins
         Word n-grams of each text, none where it is missing or too long.
     signatures : ndarray of uint16, shape (n_rows, 32)
     """
 
     frame: pd.DataFrame
-    text_ids: list[str | None]
+    text_ids: NDArray[np.uint8]
+    days: NDArray[np.int32]
     grams: Bins
     signatures: NDArray[np.uint16]
 
 
 def measure(
-    rows: Rows, *, night: date, settings: ValidationSettings, known: Known = NOTHING_KNOWN
+    rows: Rows | SpooledRows,
+    *,
+    night: date,
+    settings: ValidationSettings,
+    known: Known = NOTHING_KNOWN,
 ) -> Measured:
-    """Measure every row of a delivery.
+    """Measure every row of a delivery, block by block.
 
     Parameters
     ----------
-    rows : Rows
+    rows : Rows or SpooledRows
         As decoded.
     night : date
         The day the delivery was made for.
@@ -116,6 +140,27 @@ def measure(
     """
     import pandas as pd
 
+    low_bits = Spool()
+    blocks = [_measured(block, night, settings, low_bits) for block in rows.blocks()]
+    blocks = blocks or [_measured(Rows(), night, settings, low_bits)]
+    whole = {name: np.concatenate([block.pop(name) for block in blocks]) for name in [*blocks[0]]}
+    ids, days, lengths, cells, names = (
+        whole.pop(name) for name in ("text_id", "day", "lengths", "signatures", "review_name")
+    )
+    label = pd.Series(_LABEL_NAMES, dtype="str").take(whole.pop("label")).reset_index(drop=True)
+    columns = {
+        **whole,
+        "label": label,
+        "review_id_repeated": _repeats(names),
+        **_repeat_columns(ids, cells, known),
+    }
+    return Measured(pd.DataFrame(columns), ids, days, Bins(lengths, low_bits), cells)
+
+
+def _measured(
+    rows: Rows, night: date, settings: ValidationSettings, low_bits: Spool
+) -> dict[str, NDArray[Any]]:
+    """The columns of some rows, and what the others are made of; adds to ``low_bits``."""
     chars = [visible_chars(text) if text else None for text in rows.text]
     # A text that is too long is quarantined for that. Reading all of it could take hours.
     texts = [
@@ -128,52 +173,63 @@ def measure(
         for text, kept, digest in zip(rows.text, texts, digests, strict=True)
     ]
     chars = [None if gone else count for gone, count in zip(are_missing, chars, strict=True)]
-    ids = [None if gone else digest for gone, digest in zip(are_missing, digests, strict=True)]
-    grams, signatures, english_words = _read_words(texts)
-    columns = {
-        "text_chars": pd.Series(chars, dtype="float64"),
-        "label": pd.Series(rows.label, dtype="str"),
-        "text_missing": are_missing,
+    ids = ["" if gone else digest or "" for gone, digest in zip(are_missing, digests, strict=True)]
+    lengths, signatures, english_words = _read_words(texts, low_bits)
+    return {
+        "text_chars": np.array(chars, np.float64),
+        "label": np.array([_LABEL_PLACES.get(label, _OTHER) for label in rows.label], np.int8),
+        "text_missing": np.array(are_missing, np.bool_),
         **_row_columns(rows, night, settings),
-        **_text_columns(texts, rows.faults, chars, grams.lengths, english_words),
-        **_repeat_columns(ids, signatures, known),
+        **_text_columns(texts, rows.faults, chars, lengths, english_words),
+        "text_id": _as_bytes(bytes.fromhex(digest).ljust(32, b"\0") for digest in ids),
+        "review_name": _as_bytes(_name_digest(name) for name in rows.review_id),
+        "day": np.array([day.toordinal() if day else 0 for day in rows.written_on], np.int32),
+        "lengths": lengths,
+        "signatures": signatures,
     }
-    return Measured(pd.DataFrame(columns), ids, grams, signatures)
+
+
+def _as_bytes(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    """One line of 32 bytes for each digest."""
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+
+
+def _name_digest(name: str | None) -> bytes:
+    """Stands for a name, so that names of any length take the same memory; zeros for none."""
+    return sha256(name.encode("utf-8", "surrogatepass")).digest() if name else bytes(32)
 
 
 def _read_words(
-    texts: list[str | None],
-) -> tuple[Bins, NDArray[np.uint16], NDArray[np.int64]]:
-    """Bins, signatures and the number of English words of each text, some hundred texts at a time.
+    texts: list[str | None], low_bits: Spool
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int64]]:
+    """How many n-grams each text has, its signature and the number of its English words.
 
     The fingerprints are never all in memory at once: they take more than the texts.
     """
-    low_bits, lengths = bytearray(), [np.empty(0, np.int64)]
-    signatures, english = [features_signatures.NOTHING_KNOWN.signatures], [np.empty(0, np.int64)]
+    lengths, english = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    signatures = [features_signatures.NOTHING_KNOWN.signatures]
     parts = fingerprint_parts((text or "" for text in texts), features_signatures.VIEW)
     for part in parts:
         rows = np.repeat(np.arange(len(part)), part.lengths)
         is_english = np.isin(part.ids, _ENGLISH)
-        low_bits += part.ids.astype(np.uint8).tobytes()
+        low_bits.append(part.ids.astype(np.uint8).tobytes())
         lengths.append(part.lengths)
         signatures.append(features_signatures.signatures(part))
         english.append(np.bincount(rows[is_english], minlength=len(part)))
-    bins = Bins(np.frombuffer(low_bits, np.uint8), np.concatenate(lengths))
-    return bins, np.concatenate(signatures), np.concatenate(english)
+    return np.concatenate(lengths), np.concatenate(signatures), np.concatenate(english)
 
 
-def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[str, list[bool]]:
-    """Columns that are true where a row is broken, regardless of its text."""
+def _row_columns(
+    rows: Rows, night: date, settings: ValidationSettings
+) -> dict[str, NDArray[np.bool_]]:
+    """Columns that are true where a row is broken, regardless of its text and of other rows."""
     last_day = night + timedelta(days=settings.max_future_days)
     first_day = night - timedelta(days=settings.late_window_days)
-    faults = {
+    columns = {
         code: [code in faults_of_row for faults_of_row in rows.faults]
         for code in (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
-    }
-    return {
-        **faults,
+    } | {
         "review_id_missing": [not (name and name.strip()) for name in rows.review_id],
-        "review_id_repeated": _repeats(rows.review_id),
         "label_neutral": [label == NEUTRAL for label in rows.label],
         "label_contradicts_rating": [
             _contradicts(label, rating)
@@ -181,7 +237,8 @@ def _row_columns(rows: Rows, night: date, settings: ValidationSettings) -> dict[
         ],
         "written_in_future": [bool(day and day > last_day) for day in rows.written_on],
         "written_too_long_ago": [bool(day and day < first_day) for day in rows.written_on],
-    }  # fmt: skip
+    }
+    return {name: np.array(column, np.bool_) for name, column in columns.items()}
 
 
 def _text_columns(
@@ -190,31 +247,33 @@ def _text_columns(
     chars: list[int | None],
     ngrams: NDArray[np.int64],
     english_words: NDArray[np.int64],
-) -> dict[str, list[bool] | NDArray[np.bool_]]:
-    words = np.array([len(text.split()) if text else 0 for text in texts])
+) -> dict[str, NDArray[np.bool_]]:
+    words = np.array([len(text.split()) if text else 0 for text in texts], np.int64)
     is_repetitive = (words >= _WORDS_TO_REPEAT) & (ngrams < _LEAST_NGRAMS_PER_WORD * words)
     # Long enough to recognize the language, with almost no English word. A repetitive text is not
     # also reported as foreign.
     is_long = np.array([(count or 0) >= _CHARS_TO_SEE_LANGUAGE for count in chars], np.bool_)
     is_foreign = is_long & (ngrams > 0) & (english_words < _ENGLISH_WORDS) & ~is_repetitive
+    is_marked = [bool(text and is_marked_up(text)) for text in texts]
+    is_spelled = [  # what is not UTF-8 was spelled out while decoding
+        bool(text and INVALID_UTF8 not in codes and is_escaped(text))
+        for text, codes in zip(texts, faults, strict=True)
+    ]
     return {
-        "text_html": [bool(text and is_marked_up(text)) for text in texts],
-        "text_escaped": [  # what is not UTF-8 was spelled out while decoding
-            bool(text and INVALID_UTF8 not in codes and is_escaped(text))
-            for text, codes in zip(texts, faults, strict=True)
-        ],
-        "text_mojibake": [bool(text and is_damaged(text)) for text in texts],
+        "text_html": np.array(is_marked, np.bool_),
+        "text_escaped": np.array(is_spelled, np.bool_),
+        "text_mojibake": np.array([bool(text and is_damaged(text)) for text in texts], np.bool_),
         "text_repetitive": is_repetitive,
         "text_other_language": is_foreign,
     }
 
 
 def _repeat_columns(
-    ids: list[str | None], signatures: NDArray[np.uint16], known: Known
+    ids: NDArray[np.uint8], signatures: NDArray[np.uint16], known: Known
 ) -> dict[str, NDArray[np.bool_]]:
     """Report each repeat once: exact before near, within this delivery before earlier ones."""
     keys = features_signatures.text_keys(ids)
-    repeated = np.array(_repeats(ids), np.bool_)
+    repeated = _repeats(ids)
     is_known = np.isin(keys, known.text_keys) & (keys != 0)
     near = features_signatures.near_repeats(signatures) & ~repeated & ~is_known
     near_known = features_signatures.near_known(signatures, known.signatures) & ~(
@@ -228,13 +287,12 @@ def _repeat_columns(
     }
 
 
-def _repeats(values: Iterable[str | None]) -> list[bool]:
-    seen: set[str | None] = {None, ""}
-    repeated = []
-    for value in values:
-        repeated.append(bool(value) and value in seen)
-        seen.add(value)
-    return repeated
+def _repeats(digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which digests stand there before; zeros are none."""
+    _, first = np.unique(digests.view("S32").ravel(), return_index=True)
+    is_repeated: NDArray[np.bool_] = (digests != 0).any(axis=1)
+    is_repeated[first] = False
+    return is_repeated
 
 
 def _contradicts(label: str | None, rating: int | None) -> bool:

@@ -23,15 +23,14 @@ CHANCE_FACTOR = 3.0
 _SMOOTHING = 0.5
 
 
-def describe(measured: Measured, good: Sequence[int]) -> Profile:
+def describe(measured: Measured, rows: NDArray[np.intp]) -> Profile:
     """The profile of the rows at the given positions."""
-    rows = np.asarray(good, np.intp)
     chars = measured.frame["text_chars"].to_numpy()[rows]
     bins = np.searchsorted(LENGTH_EDGES, chars, side="right") - 1
-    labels = measured.frame["label"].to_numpy(dtype=object)[rows]
+    is_positive = (measured.frame["label"] == POSITIVE).to_numpy()[rows]
     return Profile(
         rows=len(rows),
-        positive_rows=int((labels == POSITIVE).sum()),
+        positive_rows=int(is_positive.sum()),
         chars=_counts(bins, len(LENGTH_EDGES)),
         ngrams=tuple(measured.grams.counts(rows).tolist()),
     )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from pipelines.core.errors import ReplayError, TrustError
 from pipelines.core.keys import delivery_key
 from pipelines.core.settings.settings import Settings
@@ -19,7 +21,7 @@ from pipelines.intake import standings
 from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import Delivery, Replay, ReplayPlan
 from pipelines.records.validations import Validation
-from pipelines.validation import validate
+from pipelines.validation import storing
 from pipelines.validation.replay_plan import measured_rows
 
 logger = logging.getLogger(__name__)
@@ -79,13 +81,14 @@ def _replay(
     by: tuple[Settings, str],
 ) -> Replay:
     settings, actor = by
-    stored: dict[str, Any] = {"accepted": None, "sketch": None, "quarantined": None}
+    stored: dict[str, Any] = {"accepted": None, "quarantined": None}
     if plan.accept or plan.quarantine:
         rows, measured = measured_rows(reviews, delivery, settings)
         reasons = {row: list(codes) for row, codes in plan.quarantine}
-        stored = validate.store_rows(
-            reviews, delivery, rows, measured, good=list(plan.accept), quarantined=reasons
-        )
+        stored = storing.store_rows(
+            reviews, delivery, rows, measured, good=np.array(plan.accept, np.intp),
+            quarantined=reasons, partition_rows=settings.intake.partition_rows,
+        )  # fmt: skip
     accepted = standing.accepted_rows + len(plan.accept)
     validation = reviews.get_record(plan.validation_key, Validation)
     counted = accepted + len(plan.quarantine) + plan.held_rows + plan.discarded_rows

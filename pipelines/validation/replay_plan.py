@@ -12,15 +12,18 @@ from pipelines.core.keys import delivery_key, replay_plan_key
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import arrivals, standings
-from pipelines.intake.files.decoding import DATE_INVALID, Rows
-from pipelines.intake.partitions import read_partition
+from pipelines.intake.files.decoding import DATE_INVALID
+from pipelines.intake.files.spooled_rows import SpooledRows
+from pipelines.intake.partitions import read_lines
 from pipelines.intake.standings import Standing
+from pipelines.records.data import Partition
 from pipelines.records.deliveries import Delivery, ReplayAction, ReplayPlan, ReplayVerdict
 from pipelines.validation import checks, history, validate
 from pipelines.validation.drift import Labeller
 from pipelines.validation.measurements import Measured, measure
 from pipelines.validation.rules import LABELS
 
+_REASONS = ["row", "reasons"]
 _RULES = "docs/runbooks/replay.md"
 
 logger = logging.getLogger(__name__)
@@ -118,8 +121,12 @@ class LeftOut:
     text: str | None
 
 
-def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[LeftOut]:
-    """The rows in quarantine or, of a held delivery, those that break a rule today.
+def left_out(
+    reviews: Bucket, standing: Standing, settings: Settings, *, reason: str | None, most: int
+) -> tuple[int, list[LeftOut]]:
+    """How many rows are in quarantine or, of a held delivery, break a rule today; and the first.
+
+    Those with the reason code ``reason``, if one is given.
 
     Raises
     ------
@@ -127,20 +134,26 @@ def left_out(reviews: Bucket, standing: Standing, settings: Settings) -> list[Le
         If the delivery is held because its file cannot be read.
     """
     if standing.verdict != "HELD":
-        if standing.quarantined is None:
-            return []
-        columns = ["row", "review_id", "reasons", "text"]
-        table = read_partition(reviews, standing.quarantined, columns)
-        return [
-            LeftOut(line["row"], line["review_id"], tuple(line["reasons"]), line["text"])
-            for line in table.to_pylist()
+        reasons = _quarantined(reviews, standing.quarantined)
+        chosen = _with_reason(reasons, reason)
+        lines = read_lines(reviews, standing.quarantined, ["row", "review_id", "text"])
+        shown = set(chosen[:most])
+        texts = [(x["row"], x["review_id"], x["text"]) for x in lines if x["row"] in shown]
+    else:
+        delivery = reviews.get_record(delivery_key(standing.outcome.delivery), Delivery)
+        rows, reasons = _checked_today(reviews, delivery, standing, settings)
+        chosen = _with_reason(reasons, reason)
+        texts = [
+            line
+            for numbers, block in rows.select(chosen[:most])
+            for line in zip(numbers, block.review_id, block.text, strict=True)
         ]
-    delivery = reviews.get_record(delivery_key(standing.outcome.delivery), Delivery)
-    rows, reasons = _checked_today(reviews, delivery, standing, settings)
-    return [
-        LeftOut(row, rows.review_id[row], tuple(codes), rows.text[row])
-        for row, codes in sorted(reasons.items())
-    ]
+    first = [LeftOut(row, name, tuple(reasons[row]), text) for row, name, text in texts]
+    return len(chosen), first
+
+
+def _with_reason(reasons: dict[int, list[str]], reason: str | None) -> list[int]:
+    return sorted(row for row, codes in reasons.items() if reason is None or reason in codes)
 
 
 def _requested(reviews: Bucket, delivery: str, reason: str) -> tuple[Standing, Delivery]:
@@ -179,7 +192,7 @@ def _repeated(
 
 
 def _check_any_left(standing: Standing) -> None:
-    if standing.verdict != "HELD" and standing.quarantined is None:
+    if standing.verdict != "HELD" and not standing.quarantined:
         raise ReplayError(
             f"delivery {standing.outcome.delivery} is {standing.verdict}: no row of it is held or "
             "quarantined"
@@ -215,7 +228,7 @@ def _on_quarantined(
     rows: Sequence[int] | None,
     settings: Settings,
 ) -> _Effect:
-    reasons = _quarantined(reviews, standing)
+    reasons = _quarantined(reviews, standing.quarantined)
     chosen = _chosen(rows, reasons)
     if action == "discard":
         why = f"{len(chosen):,} quarantined rows are given up."
@@ -244,14 +257,7 @@ def _validated(
     if validation.verdict == "HELD":
         why = f"Today's rules would still hold it. {validation.why}"
         return _Effect(is_held=True, held_rows=validation.held_rows, why=why, validation_key=key)
-    quarantine = {
-        row["row"]: row["reasons"]
-        for row in (
-            read_partition(reviews, validation.quarantined, ["row", "reasons"]).to_pylist()
-            if validation.quarantined
-            else []
-        )
-    }
+    quarantine = _quarantined(reviews, validation.quarantined_parts)
     accept = tuple(row for row in range(validation.delivered_rows) if row not in quarantine)
     left = _left(quarantine, ())
     return _Effect(accept, left, why=validation.why, validation_key=key)
@@ -275,7 +281,7 @@ def _released(
 
 def _checked_today(
     reviews: Bucket, delivery: Delivery, standing: Standing, settings: Settings
-) -> tuple[Rows, dict[int, list[str]]]:
+) -> tuple[SpooledRows, dict[int, list[str]]]:
     past = history.collect(
         reviews, delivery=delivery.sha256, source=delivery.source,
         before=standing.outcome.counted_in, settings=settings.validation,
@@ -286,11 +292,9 @@ def _checked_today(
     return rows, checked.reasons
 
 
-def _quarantined(reviews: Bucket, standing: Standing) -> dict[int, list[str]]:
-    if standing.quarantined is None:
-        return {}
-    table = read_partition(reviews, standing.quarantined, ["row", "reasons"])
-    return {row["row"]: row["reasons"] for row in table.to_pylist()}
+def _quarantined(reviews: Bucket, parts: Sequence[Partition]) -> dict[int, list[str]]:
+    """The reason codes of each row in quarantine."""
+    return {line["row"]: line["reasons"] for line in read_lines(reviews, parts, _REASONS)}
 
 
 def _chosen(rows: Sequence[int] | None, reasons: dict[int, list[str]]) -> list[int]:
@@ -313,7 +317,9 @@ def _left(
     )
 
 
-def measured_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> tuple[Rows, Measured]:
+def measured_rows(
+    reviews: Bucket, delivery: Delivery, settings: Settings
+) -> tuple[SpooledRows, Measured]:
     rows = arrivals.read_rows(reviews, delivery, settings)
     night = date.fromisoformat(delivery.night)
     return rows, measure(rows, night=night, settings=settings.validation)
@@ -322,10 +328,9 @@ def measured_rows(reviews: Bucket, delivery: Delivery, settings: Settings) -> tu
 def _check_usable(measured: Measured, chosen: Sequence[int]) -> None:
     """Refuse rows without a text, a label or a day: nothing can be trained on them."""
     labels, undated = measured.frame["label"].tolist(), measured.frame[DATE_INVALID].tolist()
+    has_text = (measured.text_ids != 0).any(axis=1).tolist()
     unusable = [
-        row
-        for row in chosen
-        if measured.text_ids[row] is None or labels[row] not in LABELS or undated[row]
+        row for row in chosen if not has_text[row] or labels[row] not in LABELS or undated[row]
     ]
     if unusable:
         raise ReplayError(

@@ -12,36 +12,24 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.core.keys import report_key
 from pipelines.core.provenance import VALIDATION, rules_digest
 from pipelines.core.record import NO_BYTES, sha256_of
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
-from pipelines.features import signatures
 from pipelines.intake.arrivals import read_rows, unreadable
-from pipelines.intake.files.decoding import Rows
-from pipelines.intake.files.reading import POSITIVE
-from pipelines.intake.partitions import (
-    ACCEPTED_SCHEMA,
-    QUARANTINE_SCHEMA,
-    write_partition,
-    write_tables,
-)
+from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Delivery
 from pipelines.records.validations import Basis, Disputed, Example, RuleResult, Validation
-from pipelines.validation import checks, history, pinned_history, report
+from pipelines.validation import checks, history, pinned_history, report, storing
 from pipelines.validation.checks import Checked
 from pipelines.validation.drift import Labeller
 from pipelines.validation.history import History
-from pipelines.validation.measurements import Measured
 
 logger = logging.getLogger(__name__)
 
-MOST_PART_CHARS = 64 * 1024 * 1024  # of one row group
 MOST_EXAMPLES_PER_REASON, MOST_EXAMPLE_CHARS = 3, 200
 MOST_REASONS_NAMED = 3  # in the sentence on a delivery that is held for too many bad rows
 MOST_DISPUTED = 20  # as many as the runbook asks a person to read
@@ -93,7 +81,9 @@ def validate(
         checked = checks.check_rows(
             rows, night=night, settings=settings.validation, history=past, labeller=labeller
         )
-        validation = _validation(reviews, delivery, rows, checked, (basis, past))
+        validation = _validation(
+            reviews, delivery, rows, checked, (basis, past, settings.intake.partition_rows)
+        )
     key = validation.object_key
     last_good = _last_good(reviews, past)
     page = report.render(validation, delivery, last_good).encode("utf-8", "replace")
@@ -158,16 +148,16 @@ def _basis(past: History, settings: Settings, labeller: Labeller | None, source:
 def _validation(
     reviews: Bucket,
     delivery: Delivery,
-    rows: Rows,
+    rows: SpooledRows,
     checked: Checked,
-    compared_with: tuple[Basis, History],
+    by: tuple[Basis, History, int],
 ) -> Validation:
-    basis, past = compared_with
+    basis, past, partition_rows = by
     reasons = checked.reasons
     results = (*checked.results, checks.extra_columns(rows))
     critical = [rule for rule in results if rule.severity == "critical" and not rule.is_passed]
     quarantined = {} if critical else reasons
-    good = [] if critical else [row for row in range(len(rows)) if row not in reasons]
+    good = checked.good[: 0 if critical else None]
     return Validation(
         delivery=delivery.sha256,
         verdict="HELD" if critical else "PARTLY_ACCEPTED" if quarantined else "ACCEPTED",
@@ -185,7 +175,15 @@ def _validation(
         reference=past.trailing.reference,
         agreement=checked.agreement,
         page_sha256=NO_BYTES,
-        **store_rows(reviews, delivery, rows, checked.measured, good=good, quarantined=quarantined),
+        **storing.store_rows(
+            reviews,
+            delivery,
+            rows,
+            checked.measured,
+            good=good,
+            quarantined=quarantined,
+            partition_rows=partition_rows,
+        ),
     )
 
 
@@ -212,121 +210,39 @@ def _main_reasons(critical: list[RuleResult], results: tuple[RuleResult, ...]) -
     return [f"{result.rule}: {result.sentence}" for result in broken[:MOST_REASONS_NAMED]]
 
 
-def _examples(rows: Rows, reasons: dict[int, list[str]]) -> tuple[Example, ...]:
+def _examples(rows: SpooledRows, reasons: dict[int, list[str]]) -> tuple[Example, ...]:
     """The first few rows of each reason, cut short."""
     shown: Counter[str] = Counter()
-    examples = []
+    chosen = []
     for row, codes in sorted(reasons.items()):
         if any(shown[code] < MOST_EXAMPLES_PER_REASON for code in codes):
             shown.update(codes)
-            text, review_id = rows.text[row] or "", rows.review_id[row] or ""
-            examples.append(
-                Example(
-                    row=row,
-                    reasons=tuple(codes),
-                    review_id=review_id[:MOST_EXAMPLE_CHARS],
-                    text=text[:MOST_EXAMPLE_CHARS],
-                    label=(rows.label[row] or "")[:MOST_LABEL_CHARS],
-                )
-            )
-    return tuple(examples)
+            chosen.append(row)
+    return tuple(
+        Example(reasons=tuple(reasons[shown_row["row"]]), **shown_row)
+        for shown_row in _shown(rows, chosen)
+    )
 
 
 def _disputed(
-    rows: Rows, disputed: Sequence[int], results: Sequence[RuleResult]
+    rows: SpooledRows, disputed: Sequence[int], results: Sequence[RuleResult]
 ) -> tuple[Disputed, ...]:
     """The first rows that the champion labels otherwise, if there are more than usual."""
     suspicious = {"label_agreement", "label_agreement_unusual"}
     if not any(rule.rule in suspicious and not rule.is_passed for rule in results):
         return ()
-    return tuple(
-        Disputed(
-            row=row,
-            review_id=(rows.review_id[row] or "")[:MOST_EXAMPLE_CHARS],
-            label=(rows.label[row] or "")[:MOST_LABEL_CHARS],
-            text=(rows.text[row] or "")[:MOST_EXAMPLE_CHARS],
-        )
-        for row in disputed[:MOST_DISPUTED]
-    )
+    return tuple(Disputed(**shown) for shown in _shown(rows, disputed[:MOST_DISPUTED]))
 
 
-# ── Rows as tables ───────────────────────────────────────────────────────────────────────────
-
-
-def store_rows(
-    reviews: Bucket,
-    delivery: Delivery,
-    rows: Rows,
-    measured: Measured,
-    *,
-    good: list[int],
-    quarantined: dict[int, list[str]],
-) -> dict[str, Any]:
-    """Store rows that count, and rows that do not with their reasons; partitions by name."""
-    text_ids, rejected = measured.text_ids, sorted(quarantined)
-    accepted = (
-        _accepted_table(rows, part, text_ids=text_ids, source=delivery.source)
-        for part in _parts(rows, good)
-    )
-    rejects = (_quarantine_table(rows, part, quarantined) for part in _parts(rows, rejected))
-    sketch = signatures.as_table(
-        signatures.text_keys([text_ids[row] for row in good]), measured.signatures[good]
-    )
-    night = delivery.night
-    return {
-        "accepted": write_tables(reviews, f"accepted/date={night}", accepted, ACCEPTED_SCHEMA)
-        if good
-        else None,
-        "sketch": write_partition(reviews, f"sketches/date={night}", sketch) if good else None,
-        "quarantined": write_tables(reviews, f"quarantine/date={night}", rejects, QUARANTINE_SCHEMA)
-        if rejected
-        else None,
-    }
-
-
-def _parts(rows: Rows, positions: list[int]) -> Iterator[list[int]]:
-    """Positions cut into parts whose texts fit into little memory."""
-    part: list[int] = []
-    chars = 0
-    for row in positions:
-        part.append(row)
-        chars += len(rows.text[row] or "")
-        if chars >= MOST_PART_CHARS:
-            yield part
-            part, chars = [], 0
-    if part:
-        yield part
-
-
-def _accepted_table(
-    rows: Rows, positions: list[int], *, text_ids: list[str | None], source: str
-) -> pa.Table:
-    return pa.table(
-        {
-            "text_id": [text_ids[row] for row in positions],
-            "review_id": [rows.review_id[row] for row in positions],
-            "movie_id": [rows.movie_id[row] for row in positions],
-            "text": [rows.text[row] for row in positions],
-            "label": [int(rows.label[row] == POSITIVE) for row in positions],
-            "rating": [rows.rating[row] for row in positions],
-            "written_on": [rows.written_on[row] for row in positions],
-            "source": [source] * len(positions),
-        },
-        schema=ACCEPTED_SCHEMA,
-    )
-
-
-def _quarantine_table(rows: Rows, positions: list[int], reasons: dict[int, list[str]]) -> pa.Table:
-    return pa.table(
-        {
-            "row": positions,
-            "reasons": [reasons[row] for row in positions],
-            "review_id": [rows.review_id[row] for row in positions],
-            "movie_id": [rows.movie_id[row] for row in positions],
-            "text": [rows.text[row] for row in positions],
-            "label": [rows.label[row] for row in positions],
-            "rating": [rows.rating[row] for row in positions],
-            "written_on": [rows.written_on[row] for row in positions],
-        },
-        schema=QUARANTINE_SCHEMA,
-    )
+def _shown(rows: SpooledRows, positions: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """What is shown of the rows at ascending positions, cut short."""
+    for numbers, block in rows.select(positions):
+        for row, review_id, text, label in zip(
+            numbers, block.review_id, block.text, block.label, strict=True
+        ):
+            yield {
+                "row": row,
+                "review_id": (review_id or "")[:MOST_EXAMPLE_CHARS],
+                "text": (text or "")[:MOST_EXAMPLE_CHARS],
+                "label": (label or "")[:MOST_LABEL_CHARS],
+            }

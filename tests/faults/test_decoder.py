@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pipelines.core import bare_process, config
 from pipelines.core.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
 from pipelines.intake.arrivals import read_arrival, receive
-from pipelines.intake.files import decoder
+from pipelines.intake.files import blocks, decoder
 from pipelines.intake.files.decoding import Rows, decode
 from pipelines.intake.files.rows import FAULTS
 from pipelines.validation import validate
 from tests.support.in_memory import InMemory
-from tests.support.made.builders import as_csv, as_file, landing_key, some_rows
+from tests.support.made.builders import as_csv, as_file, in_memory, landing_key, some_rows
 
 pytestmark = pytest.mark.attack
 
@@ -34,7 +34,8 @@ needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="the kernel has no 
 BARE = """
 import os, signal, sys, time; sys.path.insert(0, sys.argv[1])
 from pipelines.core import bare_process
-from pipelines.intake.files import decoder
+from pipelines.intake.files import blocks, decoder
+from pipelines.intake.files.rows import Rows
 bare_process.give_up_everything(address_bytes=2**30, cpu_seconds=1)
 def say(kind, body): os.write(1, decoder._HEAD.pack(kind, len(body)) + body)
 def pass_on(words): say(b'R', __import__('json').dumps(
@@ -57,9 +58,10 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Instead:
 
 def apart(body: bytes = b"anything", intake=INTAKE, file_format: str = "csv") -> Rows:
     name, _, packing = file_format.partition(".")
-    with decoder.file_in_memory() as file:
+    with decoder.unnamed_file(len(body)) as file:
         file.write(body)
-        return decoder.decode_apart(file, name, is_gzipped=bool(packing), intake=intake)
+        spooled = decoder.decode_apart(file, name, is_gzipped=bool(packing), intake=intake)
+    return in_memory(spooled)
 
 
 def held(*args, **changes) -> str:
@@ -162,7 +164,7 @@ def test_reading_lines_takes_no_library(instead):
 
 
 MORE_AND_MORE = """
-block = decoder._packed(decoder.Rows(*([None] * 4096 for _ in range(6)), [()] * 4096))
+block = blocks.packed(Rows(*([None] * 4096 for _ in range(6)), [()] * 4096))
 while True: say(b'B', block)
 """
 
@@ -282,14 +284,14 @@ ROW = st.tuples(
 def test_a_block_is_the_same_on_the_other_side(rows):
     block = Rows(*([row[place] for row in rows] for place in range(7)))
 
-    assert decoder._unpacked(decoder._packed(block)) == block
+    assert blocks.unpacked(blocks.packed(block)) == block
 
 
 @settings(deadline=None)
 @given(body=st.binary(max_size=300))
 def test_bytes_that_are_no_block_are_refused(body):
     with suppress(UnreadableDeliveryError):
-        assert decoder._packed(decoder._unpacked(body))[:4] == body[:4]
+        assert blocks.packed(blocks.unpacked(body))[:4] == body[:4]
 
 
 def test_the_environment_names_no_place_of_this_machine():

@@ -27,6 +27,7 @@ class IntakeSettings(Section):
     max_row_chars: int = Field(gt=0)
     max_value_bytes: int = Field(gt=0)
     max_columns: int = Field(ge=6)
+    partition_rows: int = Field(gt=0)
     max_deliveries: int = Field(ge=1, le=1024)  # Airflow maps over at most 1,024
     max_decoder_memory_bytes: int = Field(gt=0)
     max_decoder_cpu_seconds: int = Field(gt=0)

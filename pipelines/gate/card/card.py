@@ -102,7 +102,7 @@ def _outcomes(reviews: Bucket, snapshot: Snapshot) -> tuple[Outcome, ...]:
     return tuple(
         outcome
         for outcome in all_outcomes(reviews)
-        if outcome.accepted is not None and outcome.accepted.key in pinned
+        if any(part.key in pinned for part in outcome.accepted_parts)
     )
 
 

@@ -181,10 +181,10 @@ def deliveries_sentence(evidence: Evidence) -> str:
     delivered = sum(outcome.delivered_rows for outcome in evidence.outcomes)
     quarantined = sum(outcome.quarantined_rows for outcome in evidence.outcomes)
     share = f" ({quarantined / delivered:.2%})" if delivered else ""
-    accepted_keys = {outcome.accepted.key for outcome in evidence.outcomes if outcome.accepted}
-    lost = sum(part.key not in accepted_keys for part in evidence.snapshot.partitions)
+    accepted_keys = {part.key for outcome in evidence.outcomes for part in outcome.accepted_parts}
+    released = sum(part.key not in accepted_keys for part in evidence.snapshot.partitions)
     return (
         f"{quarantined:,} of {delivered:,} delivered rows{share} are in quarantine. Deliveries "
         "that are held as a whole are not included."
-        + (f" {lost:,} of the partitions are not in the ledger." if lost else "")
+        + (f" Partitions of rows that were released later: {released:,}." if released else "")
     )

@@ -1,9 +1,8 @@
 """Decode a delivered file in a process without privileges, and do not trust its answer.
 
-The parent passes the bytes as an open file in memory, and reads messages from a pipe: blocks of
-rows, then one that says how it ended. A message is a kind, a length and a body. Blocks contain only
-numbers and UTF-8 and nothing nested, so they never take more memory than their length, even if an
-attacker controls the child.
+The parent passes the bytes as an open file without a name, and reads messages from a pipe: blocks
+of rows (`intake.files.blocks`), then one that says how it ended. A message is a kind, a length and
+a body. Each block is checked, and kept on disk.
 
 If the child exceeds a limit or crashes, that is a result, because the same bytes cause it again. If
 it is ended by anything else, such as a person, there is no result.
@@ -18,23 +17,20 @@ import os
 import signal
 import struct
 import sys
-from array import array
 from contextlib import contextmanager
-from datetime import date
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.core import bare_process
 from pipelines.core.errors import DecoderGoneError, UnreadableDeliveryError
+from pipelines.intake.files.blocks import not_understood, packed, unpacked
 from pipelines.intake.files.decoding import decode_file
 from pipelines.intake.files.reading import AGREED, Reading
 from pipelines.intake.files.rows import (
-    BLOCK_ROWS,
     FAULTS,
     MOST_VALUE_CHARS,
     MOST_VALUES,
     TEXT_COLUMNS,
-    Rows,
     check_row_count,
     check_value_bytes,
 )
@@ -44,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipelines.core.settings.data import IntakeSettings
+    from pipelines.intake.files.spooled_rows import SpooledRows
     from pipelines.records.deliveries import FileFormat
 
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
@@ -51,7 +48,7 @@ BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 _HEAD = struct.Struct("=cI")
 _MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, times four if it is not UTF-8
 _MOST_WORDS_BYTES = 1024 * 1024
-_NO_TEXT, _NO_DATE, _NO_RATING = -1, 0, 0
+MOST_BYTES_IN_MEMORY = 32 * 1024 * 1024  # of a delivery; a larger one is written to disk
 # Crashes of the decoder itself, which the same bytes cause again.
 _CRASHES = {
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS,
@@ -62,10 +59,15 @@ _CRASHES = {
 
 
 @contextmanager
-def file_in_memory() -> Iterator[BinaryIO]:
-    """An empty file in memory to write a delivery to; it has no name and needs no disk."""
+def unnamed_file(size_bytes: int) -> Iterator[BinaryIO]:
+    """An empty file without a name to write a delivery to: on disk, or in memory if it is small."""
+    import tempfile
+
     try:
-        file = os.fdopen(os.memfd_create("delivery"), "w+b")
+        if size_bytes > MOST_BYTES_IN_MEMORY:
+            file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed below
+        else:
+            file = os.fdopen(os.memfd_create("delivery"), "w+b")
     except OSError as error:
         raise DecoderGoneError(f"could not get the file ({error.strerror})") from error
     with file:
@@ -79,13 +81,13 @@ def decode_apart(
     is_gzipped: bool,
     intake: IntakeSettings,
     reading: Reading = AGREED,
-) -> Rows:
+) -> SpooledRows:
     """The rows of a delivered file, decoded by a process without privileges.
 
     Parameters
     ----------
     file : binary file
-        With a descriptor, e.g. from `file_in_memory`.
+        With a descriptor, e.g. from `unnamed_file`.
     file_format : FileFormat
         According to the file's name.
     is_gzipped : bool
@@ -156,29 +158,31 @@ def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
         raise DecoderGoneError(f"did not start ({error.strerror})") from error
 
 
-def _received(stream: IO[bytes], intake: IntakeSettings) -> Rows | None:
+def _received(stream: IO[bytes], intake: IntakeSettings) -> SpooledRows | None:
     """All rows if the child finished; None if it was ended."""
-    rows, value_bytes = Rows(), 0
+    from pipelines.intake.files.spooled_rows import SpooledRows
+
+    rows, value_bytes = SpooledRows(), 0
     while len(head := stream.read(_HEAD.size)) == _HEAD.size:
         kind, size = _HEAD.unpack(head)
         if size > (_MOST_BLOCK_BYTES if kind == BLOCK else _MOST_WORDS_BYTES):
-            raise _not_understood()
+            raise not_understood()
         body = stream.read(size)
         if len(body) < size:
             return None
         if kind != BLOCK:
             return _finished(kind, body, rows, intake)
-        block = _unpacked(body)
+        block = unpacked(body)
         check_row_count(len(rows) + len(block), intake)
         value_bytes += sum(
             sys.getsizeof(text) for name in TEXT_COLUMNS for text in getattr(block, name)
         )
         check_value_bytes(value_bytes, intake)
-        rows.extend(block)
+        rows.append(body, len(block))
     return None
 
 
-def _finished(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> Rows:
+def _finished(kind: bytes, body: bytes, rows: SpooledRows, intake: IntakeSettings) -> SpooledRows:
     if kind == NO_MEMORY:
         raise _out_of_memory(intake)
     try:
@@ -189,7 +193,7 @@ def _finished(kind: bytes, body: bytes, rows: Rows, intake: IntakeSettings) -> R
             return rows
         reason, detail, count = str(message["reason"]), str(message["detail"]), int(message["rows"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _not_understood() from error
+        raise not_understood() from error
     raise UnreadableDeliveryError(reason, detail, rows=max(0, min(count, intake.max_rows)))
 
 
@@ -226,84 +230,6 @@ def _out_of_memory(intake: IntakeSettings) -> UnreadableDeliveryError:
     )
 
 
-def _not_understood() -> UnreadableDeliveryError:
-    return UnreadableDeliveryError(
-        "decoder_failed", "the process that decodes it sent an invalid answer."
-    )
-
-
-# ── Blocks of rows ───────────────────────────────────────────────────────────────────────────
-
-
-def _packed(rows: Rows) -> bytes:
-    """A block as bytes: the row count, then one column after the other."""
-    parts = [struct.pack("=I", len(rows))]
-    for name in TEXT_COLUMNS:
-        texts = [None if text is None else text.encode() for text in getattr(rows, name)]
-        lengths = array("i", [_NO_TEXT if text is None else len(text) for text in texts])
-        parts += [lengths.tobytes(), *filter(None, texts)]
-    ratings = [_NO_RATING if rating is None else rating for rating in rows.rating]
-    days = [_NO_DATE if day is None else day.toordinal() for day in rows.written_on]
-    faults = [sum(1 << FAULTS.index(code) for code in codes) for codes in rows.faults]
-    parts += [bytes(ratings), array("i", days).tobytes(), bytes(faults)]
-    return b"".join(parts)
-
-
-def _unpacked(body: bytes) -> Rows:
-    """The block of these bytes; raises `UnreadableDeliveryError` if they are not valid."""
-    try:
-        reader = _Reader(body)
-        count = reader.numbers("I", 1)[0]
-        if count > BLOCK_ROWS:
-            raise _not_understood()
-        texts: dict[str, Any] = {name: reader.texts(count) for name in TEXT_COLUMNS}
-        rating = [_as_rating(number) for number in reader.take(count)]
-        written_on = [date.fromordinal(day) if day else None for day in reader.numbers("i", count)]
-        faults = [_FAULT_SETS[number] for number in reader.take(count)]
-        reader.check_end()
-    except (ValueError, LookupError, OverflowError) as error:
-        raise _not_understood() from error
-    return Rows(**texts, rating=rating, written_on=written_on, faults=faults)
-
-
-_FAULT_SETS = [
-    tuple(code for place, code in enumerate(FAULTS) if number >> place & 1)
-    for number in range(1 << len(FAULTS))
-]
-
-
-def _as_rating(number: int) -> int | None:
-    if number > 10:
-        raise ValueError(number)
-    return number or None
-
-
-class _Reader:
-    """Reads a block from its beginning; ValueError if it is too short or too long."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body, self._place = body, 0
-
-    def take(self, size: int) -> bytes:
-        start, self._place = self._place, self._place + size
-        if size < 0 or self._place > len(self._body):
-            raise ValueError(size)
-        return self._body[start : self._place]
-
-    def numbers(self, kind: str, count: int) -> array[int]:
-        numbers = array(kind)
-        numbers.frombytes(self.take(count * numbers.itemsize))
-        return numbers
-
-    def texts(self, count: int) -> list[str | None]:
-        lengths = self.numbers("i", count)
-        return [None if size == _NO_TEXT else self.take(size).decode() for size in lengths]
-
-    def check_end(self) -> None:
-        if self._place != len(self._body):
-            raise ValueError(self._place)
-
-
 # ── The child's side ─────────────────────────────────────────────────────────────────────────
 
 
@@ -329,7 +255,7 @@ def _decoded(
         extra_columns, found = decode_file(
             io.FileIO(0), request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
             reading=Reading(**request["reading"]),
-            on_block=lambda rows: _send(answers, BLOCK, _packed(rows)),
+            on_block=lambda rows: _send(answers, BLOCK, packed(rows)),
         )  # fmt: skip
     except UnreadableDeliveryError as error:
         return REFUSED, {"reason": error.reason, "detail": error.detail, "rows": error.rows}

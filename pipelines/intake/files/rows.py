@@ -9,7 +9,7 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,7 @@ INVALID_UTF8 = "invalid_utf8"
 RATING_INVALID = "rating_invalid"
 DATE_INVALID = "date_invalid"
 FAULTS = (MALFORMED_ROW, INVALID_UTF8, RATING_INVALID, DATE_INVALID)
+_LISTS = (*COLUMNS, "faults")
 LABEL_UNKNOWN = "label_unknown"  # of a label as it is, so no fault of reading
 MOST_VALUES, MOST_VALUE_CHARS = 5, 40  # that are named of what a reason code was found for
 
@@ -106,8 +107,25 @@ class Rows:
 
     def extend(self, block: Rows) -> None:
         """Add the rows of a block, in order."""
-        for name in (*COLUMNS, "faults"):
+        for name in _LISTS:
             getattr(self, name).extend(getattr(block, name))
+
+    def pick(self, positions: Sequence[int]) -> Rows:
+        """The rows at these positions."""
+        chosen = Rows()
+        for name in _LISTS:
+            values = getattr(self, name)
+            getattr(chosen, name).extend(values[row] for row in positions)
+        return chosen
+
+    def blocks(self) -> Iterator[Rows]:
+        """All rows in order, as many at a time as are in memory."""
+        yield self
+
+    def select(self, positions: Sequence[int]) -> Iterator[tuple[list[int], Rows]]:
+        """The rows at ascending positions, with their positions, block by block."""
+        if len(positions):
+            yield list(positions), self.pick(positions)
 
 
 OnBlock = Callable[[Rows], None]

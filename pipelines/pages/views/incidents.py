@@ -201,14 +201,14 @@ def kind_of(standing: Standing) -> Kind:
     """What happened to a delivery at first, whatever people decided since."""
     if standing.outcome.verdict == "HELD":
         return "HELD"
-    return "QUARANTINED" if standing.outcome.quarantined is not None else "CONFLICT"
+    return "QUARANTINED" if standing.outcome.quarantined_parts else "CONFLICT"
 
 
 def state_of(standing: Standing) -> State:
     """Whether somebody still has to act on a delivery."""
     if standing.verdict == "HELD":
         return "open"
-    is_decided = standing.outcome.verdict == "HELD" or standing.quarantined is None
+    is_decided = standing.outcome.verdict == "HELD" or not standing.quarantined
     if standing.replays and is_decided:
         return "settled"
     few = ROUTINE_SHARE * standing.newest.delivered_rows

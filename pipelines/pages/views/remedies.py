@@ -68,7 +68,7 @@ def remedies(standing: Standing | None, validation: Validation | None) -> Remedi
         return NOTHING_TO_DO
     if standing.verdict == "HELD":
         return _of_held(standing.newest.held_rows, validation)
-    if standing.quarantined is not None:
+    if standing.quarantined:
         return _of_quarantined(standing.newest.quarantined_rows, validation)
     return NOTHING_TO_DO
 

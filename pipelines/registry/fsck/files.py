@@ -69,7 +69,7 @@ def _of_deliveries(contents: Contents) -> Iterator[Expected]:
 
 
 def partitions_of(entry: Outcome | Replay | Validation) -> list[Partition]:
-    return [part for part in (entry.accepted, entry.quarantined, entry.sketch) if part is not None]
+    return [*entry.accepted_parts, *entry.quarantined_parts, *entry.sketches]
 
 
 def _of_versions(contents: Contents) -> Iterator[Expected]:

@@ -24,7 +24,7 @@ from pipelines.core.keys import (
     replay_key,
     replay_plan_key,
 )
-from pipelines.records.data import Partition, Snapshot
+from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import (
     Arrival,
     Delivery,
@@ -158,13 +158,12 @@ def _adds_up(
     delivered, accepted_rows, quarantined, held = _counts(record)
     if accepted_rows + quarantined + held + discarded != delivered:
         yield _error(key, f"does not add up to its {delivered:,} delivered rows")
-    stored = (_rows(record.accepted), _rows(record.quarantined), _rows(record.sketch))
+    stored = tuple(
+        sum(part.rows for part in parts)
+        for parts in (record.accepted_parts, record.quarantined_parts, record.sketches)
+    )
     if stored != (accepted, quarantined, accepted):
         yield _error(key, "counts other rows than its partitions hold")
-
-
-def _rows(part: Partition | None) -> int:
-    return part.rows if part is not None else 0
 
 
 def _replays(contents: Contents) -> dict[str, dict[int, Replay | None]]:
@@ -230,7 +229,7 @@ def _plan(
 def _snapshots(contents: Contents) -> Iterator[Finding]:
     """Whether the ledger still names every partition that a snapshot has."""
     entries: list[Entry] = [*contents.of(Outcome), *contents.of(Replay)]
-    counted = {entry.accepted for entry in entries if entry.accepted is not None}
+    counted = {part for entry in entries for part in entry.accepted_parts}
     lost: dict[str, list[str]] = defaultdict(list)
     for snapshot in contents.of(Snapshot):
         key = snapshot.object_key

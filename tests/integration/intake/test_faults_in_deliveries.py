@@ -29,7 +29,7 @@ from tests.support.hostile.fault_deliveries import (
     good_night,
 )
 from tests.support.in_memory import InMemory
-from tests.support.made.builders import landing_key
+from tests.support.made.builders import in_memory, landing_key
 
 pytestmark = pytest.mark.long
 
@@ -113,7 +113,7 @@ def test_a_fault_has_exactly_its_own_outcome(reviews, fault):
 def decoded(reviews: InMemory, fault: Fault, file_format: Format) -> Rows | str:
     delivery = landed(reviews, fault.build(good_night()), file_format, NIGHT.isoformat())
     try:
-        return arrivals.read_rows(reviews, delivery, SETTINGS)
+        return in_memory(arrivals.read_rows(reviews, delivery, SETTINGS))
     except UnreadableDeliveryError as error:
         return f"{file_format}: {error}"
 

@@ -45,7 +45,11 @@ from tests.support.made.builders import Row, as_csv, landing_key, some_rows
 
 pytestmark = pytest.mark.long
 
-STRICT = config.load(CONFIG_FOLDER / "default.toml")
+DEFAULT = config.load(CONFIG_FOLDER / "default.toml")
+# So few that the rows of one delivery lie in several partitions.
+STRICT = DEFAULT.model_copy(
+    update={"intake": DEFAULT.intake.model_copy(update={"partition_rows": 7})}
+)
 LAX = STRICT.model_copy(
     update={
         "validation": STRICT.validation.model_copy(
@@ -286,12 +290,15 @@ class Ledger(RuleBasedStateMachine):
         return [
             standing
             for standing in standings.every(self.reviews)
-            if standing.verdict == "HELD" or standing.quarantined is not None
+            if standing.verdict == "HELD" or standing.quarantined
         ]
 
     def quarantined(self, standing: Standing) -> list[int]:
-        part = standing.quarantined
-        return read_partition(self.reviews, part)["row"].to_pylist() if part else []
+        return [
+            row
+            for part in standing.quarantined
+            for row in read_partition(self.reviews, part)["row"].to_pylist()
+        ]
 
     def accepted(self, standing: Standing) -> list[str]:
         return [

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.stores import Stores
+from pipelines.intake.files.rows import Rows
+from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.simulation.damage import DELIVERED_SCHEMA
 from pipelines.simulation.film_site import encode
 from pipelines.simulation.plans import Format
@@ -55,6 +57,14 @@ def as_jsonl(rows: list[Row]) -> bytes:
 
 def as_parquet(rows: list[Row]) -> bytes:
     return as_file(rows, "parquet")
+
+
+def in_memory(spooled: SpooledRows) -> Rows:
+    """The rows of a delivery, as lists."""
+    rows = Rows(extra_columns=spooled.extra_columns, found=spooled.found)
+    for block in spooled.blocks():
+        rows.extend(block)
+    return rows
 
 
 def landing_key(file_name: str, *, source: str = "web", night: str = NIGHT) -> str:

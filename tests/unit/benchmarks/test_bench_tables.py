@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from benchmarks import bench_growth, bench_night, bench_retrain
+from benchmarks.large_delivery import bench as large_delivery
 
 
 def some_figures(**values: float) -> dict[str, float]:
@@ -64,3 +65,12 @@ def test_a_whole_retraining_is_compared_step_by_step():
 
 def test_a_retraining_that_was_measured_alone_has_no_ratio():
     assert "times less" not in bench_retrain.as_markdown({"stream_1m": some_figures()})
+
+
+def test_each_step_of_a_large_delivery_has_a_line():
+    steps = {"land": some_figures(peak_mb=180.0), "validate": some_figures(cpu_seconds=182.66)}
+
+    table = large_delivery.as_markdown(steps)
+
+    assert "| land | 1.0 | 1.0 | 180 |" in table
+    assert "| validate | 182.7 | 1.0 | 1 |" in table

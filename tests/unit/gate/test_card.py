@@ -160,12 +160,13 @@ def test_a_long_list_of_deliveries_ends_in_a_sum():
     assert rows[-1] == ["earlier", "-", "3 deliveries", "36", "30", "6"]
 
 
-def test_a_partition_that_the_ledger_does_not_know_is_told():
+def test_partitions_of_rows_that_were_released_later_are_counted():
+    """No outcome names them: a replay added them."""
     evidence = some_evidence()
 
     text = card.render(some_evidence(outcomes=evidence.outcomes[:1]))
 
-    assert "1 of the partitions are not in the ledger." in text
+    assert "Partitions of rows that were released later: 1." in text
 
 
 def test_every_score_of_every_model_is_there():

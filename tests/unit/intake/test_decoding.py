@@ -20,6 +20,7 @@ from tests.support.timing import cpu_seconds
 
 INTAKE = IntakeSettings(
     max_columns=200,
+    partition_rows=20,
     max_deliveries=1000,
     max_delivery_bytes=1_000_000,
     max_decoded_bytes=1_000_000,

@@ -51,7 +51,9 @@ def checked(rows: list[dict[str, Any]]) -> Checked:
 def knowing(texts: Sequence[str]) -> History:
     """As if these texts had been accepted before."""
     grams = fingerprint(texts, signatures.VIEW)
-    keys = signatures.text_keys([text_id(text) for text in texts])
+    keys = signatures.text_keys(
+        np.array([[*bytes.fromhex(text_id(text))] for text in texts], np.uint8)
+    )
     return replace(empty("2026-01-05"), known=Known(np.sort(keys), signatures.signatures(grams)))
 
 

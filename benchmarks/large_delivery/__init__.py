@@ -1,0 +1,1 @@
+"""One delivery of a million reviews."""
