@@ -32,7 +32,7 @@ from pipelines.records.data import Partition, Snapshot
 
 logger = logging.getLogger(__name__)
 
-MAX_THREADS = 8
+MAX_THREADS = 3  # a partition of 20,000 reviews takes 0.35 GB in each
 _KIND = "Features"
 _DAMAGED = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 
