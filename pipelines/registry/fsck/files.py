@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from pipelines.core.errors import DigestMismatchError, LoopError, ObjectMissingError, TrustError
 from pipelines.core.keys import report_key, sibling
@@ -27,7 +28,7 @@ CACHES: dict[FileKind, str] = {
     "pack": "Pack",
 }  # as what it is sealed
 _ALWAYS: tuple[FileKind, ...] = ("model file", "card file", "report page")
-_ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition")
+_ONLY_DEEP: tuple[FileKind, ...] = ("raw delivery", "partition", "prediction file")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Expected:
 
 
 def expected(contents: Contents) -> dict[str, Expected]:
-    """Every file that a proven record names, by key. No key is in both buckets."""
+    """Every file that a proven record or a service names, by key. No key is in both buckets."""
     files: dict[str, Expected] = {}
-    for file in (*_of_deliveries(contents), *_of_versions(contents)):
+    for file in (*_of_deliveries(contents), *_of_versions(contents), *_of_services(contents)):
         files.setdefault(file.key, file)
     return files
 
@@ -81,6 +82,12 @@ def _of_versions(contents: Contents) -> Iterator[Expected]:
     for card in contents.of(CardFiles):
         for name, sha256 in card.files.items():
             yield Expected("models", sibling(card.object_key, name), sha256, card.object_key)
+
+
+def _of_services(contents: Contents) -> Iterator[Expected]:
+    """Files of answers: a service names each by its bytes."""
+    for bucket, key in contents.keys_of("prediction file"):
+        yield Expected(bucket, key, PurePosixPath(key).stem, "the service that wrote it")
 
 
 def check(contents: Contents, progress: Progress, *, is_deep: bool) -> Iterator[Finding]:

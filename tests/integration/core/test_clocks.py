@@ -302,6 +302,7 @@ def test_no_module_asks_this_machine_for_the_time_but_those_that_say_why():
         "serving/served.py",  # when a champion took over in a service; shown, recorded nowhere
         "serving/http/metrics.py",  # the champion's age, for Prometheus
         "serving/prediction_log.py",  # when a service answered
+        "exports/mlflow.py",  # when a run of MLflow began and ended; nothing here reads it
         "steps/bake.py",  # how long the services have had
         "pages/routes/forms.py",  # how old a form is, sealed and opened by the same api-server
     }

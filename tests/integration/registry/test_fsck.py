@@ -72,10 +72,7 @@ def test_every_kind_of_record_and_file_lies_in_the_whole_world(world):
         if (place := place_of(name, key)) is not None
     }
 
-    assert {place.where for place in PLACES} - there == {
-        "probes/<sha256:32>",
-        "predictions/date=<night>/<sha256>.parquet",  # only services write them
-    }
+    assert {place.where for place in PLACES} - there == {"probes/<sha256:32>"}
 
 
 def test_reading_everything_says_how_far_it_is(world):
