@@ -95,8 +95,9 @@ test-pythons: $(STAMP) ## Lint, unit and DAG tests on each Python that is found 
 	@$(RUN) -m ops.pythons $(if $(OTHERS),--others unit dags,check unit dags)
 
 .PHONY: test-attack
-test-attack: $(STAMP) ## Only the tests of safeguards: how much they tried is in the last lines
-	$(PYTEST) $(PARALLEL) -m attack tests/unit tests/integration tests/faults tests/dags
+test-attack: $(STAMP) ## Only the tests of safeguards, without the longest (LONG=1: all): how much they tried is in the last lines
+	$(PYTEST) $(PARALLEL) -m "attack$(if $(LONG),, and not long)" tests/unit tests/integration tests/faults tests/dags
+	$(if $(LONG),,$(PYTEST) $(PARALLEL) tests/faults/test_hostile_files.py)
 
 .PHONY: test-safeguards
 test-safeguards: $(STAMP) ## Take each safeguard away in a copy, and see its test fail (docs/safeguards.md)
