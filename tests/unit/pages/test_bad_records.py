@@ -221,7 +221,7 @@ def check(world: World) -> None:
     assert "Who was champion at a given time?" in shown["/champion"]
 
 
-@pytest.mark.quick_every(5)  # which has each kind and each fault
+@pytest.mark.quick_every(9)  # which has each kind and each fault
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bad_record_makes_a_page_a_500_or_hides_another(kind, fault):
