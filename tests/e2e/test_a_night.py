@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.services.airflow_api import last_complete_night
+from pipelines.core.store.clock import day_before
 from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
@@ -126,8 +126,8 @@ def test_a_night_by_hand_needs_no_interval(api, logical_date):
     run_id = api.trigger(INGEST, logical_date=sent)
     state = wait(api, INGEST, run_id)
 
-    # It may have become 02:00 meanwhile, when another night is complete.
-    last_complete = {last_complete_night(one).isoformat() for one in (now, datetime.now(UTC))}
+    # It may have become midnight meanwhile, when another day is complete.
+    last_complete = {day_before(one).isoformat() for one in (now, datetime.now(UTC))}
     assert state == "success"
     assert api.xcom(INGEST, run_id, "summarize_night")["night"] in last_complete
 
