@@ -1,10 +1,12 @@
 """The pages as Airflow serves them: its own login and roles, on every route."""
 
+import html
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -35,6 +37,18 @@ def test_nobody_gets_a_page_without_airflows_login(served):
 
     assert len(answers) >= 8
     assert set(answers.values()) == {401}, answers
+
+
+def test_the_page_leads_to_airflows_login_and_the_login_back_to_the_page(served):
+    page = "/retraining/decisions?page=2"
+
+    link = re.search(r'href="([^"]*)">Log in</a>', served.get(page).text)[1]
+    answer = served.get(html.unescape(link))
+
+    login = urlsplit(answer.headers["location"])
+    assert answer.status_code == 307
+    assert (login.netloc, login.path) == ("", "/auth/login")
+    assert parse_qs(login.query) == {"next": [page]}
 
 
 def test_a_forged_login_gets_no_page(served):
