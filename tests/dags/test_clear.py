@@ -66,7 +66,7 @@ def call(served):
 
 @pytest.mark.parametrize("dag_id", LOOP)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_failed_run_can_be_cleared_before_its_deadline_which_then_counts_anew(call, dag_id, way):
+def test_a_failed_run_can_be_cleared_before_its_deadline_which_then_counts_again(call, dag_id, way):
     setting, task = LOOP[dag_id]
     run_id = f"{dag_id}__cleared_by_{way}"
     run = f"{dag_id}/dagRuns/{run_id}"
