@@ -3,7 +3,7 @@
 #### When it runs
 
 Every night at 02:00 UTC for the day before; also by backfill, by REST, and by hand. The form takes
-a past night; empty means the last complete day.
+a past night; empty means yesterday, in UTC.
 
 #### What it does
 
@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, task, task_group
 from alerting import alert_task, late_after
-from loop_defaults import ACCEPTED, FILE, NIGHT, export_task, loop_dag, named
+from loop_defaults import ACCEPTED, FILE, NIGHT, export_task, loop_dag, named, night_of
 
 from pipelines.core import config
 from pipelines.steps import alerts, exports, ingest
@@ -56,6 +56,7 @@ from pipelines.steps import alerts, exports, ingest
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
     deadline=late_after(config.load().alerts.ingest_late_minutes),
     doc_md=__doc__,
+    user_defined_macros={"night_of": night_of},
     description="Take in a night's reviews: land, validate, accept or hold.",
     params={
         "night": Param(
@@ -63,7 +64,7 @@ from pipelines.steps import alerts, exports, ingest
             type=["null", "string"],
             format="date",
             title="Night",
-            description="The day whose deliveries to ingest. Empty: the last complete day.",
+            description="The day whose deliveries to ingest. Empty: yesterday, in UTC.",
         ),
     },
 )

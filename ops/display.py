@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import textwrap
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from rich.console import Console
@@ -13,6 +14,12 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ops.services.stack import LocalStack
+
+_ASK_SECONDS, _SILENT_SECONDS = 5.0, 15.0
+_WHY_SILENT = (
+    "Other programs may keep this machine busy, or writers wait for each other. Send again what "
+    "failed meanwhile. If it stays silent: Ctrl-C, and start again; nothing is lost."
+)
 
 
 class Display:
@@ -58,16 +65,55 @@ def _wrapped(line: str, width: int) -> str:
     )  # fmt: skip
 
 
+class Silence:
+    """Says once when Airflow has stopped answering, and once when it answers again.
+
+    Parameters
+    ----------
+    is_answering : callable
+        Asks it.
+    say : callable
+        Takes a sentence for people.
+    now : callable
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self, is_answering: Callable[[], bool], say: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._is_answering, self._say, self._now = is_answering, say, now
+        self._answered_at = self._asked_at = now()
+        self._was_said = False
+
+    def look(self) -> None:
+        """Ask if it is time to."""
+        if self._now() - self._asked_at < _ASK_SECONDS:
+            return
+        is_answering = self._is_answering()
+        self._asked_at = at = self._now()
+        silent_seconds = at - self._answered_at
+        if is_answering:
+            if self._was_said:
+                self._say(f"Airflow answers again, after {silent_seconds:.0f} s")
+            self._answered_at, self._was_said = at, False
+        elif silent_seconds >= _SILENT_SECONDS and not self._was_said:
+            self._say(f"Airflow has not answered for {silent_seconds:.0f} s. {_WHY_SILENT}")
+            self._was_said = True
+
+
 def watch(stack: LocalStack, display: Display) -> None:
-    """Start again what dies, until Ctrl-C.
+    """Start again what dies, and say what does not answer, until Ctrl-C.
 
     Raises
     ------
     StackError
         If a part dies again and again.
     """
+    silence = Silence(stack.is_answering, lambda text: display.line(text, "yellow"))
     try:
         while True:
+            silence.look()
             for dead in stack.revive():
                 display.line(f"{dead} had ended and was started again", "yellow")
             time.sleep(0.5)

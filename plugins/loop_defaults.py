@@ -14,6 +14,7 @@ from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRu
 from alerting import alert_failed_run, say_where
 
 from pipelines.core.links import runbook_link
+from pipelines.core.store.clock import day_before
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import Task
@@ -160,10 +161,18 @@ def named(
     return task(task_display_name=display_name, **options)
 
 
-# The day whose deliveries are complete. A scheduled or backfilled run of 02:00 covers the day its
-# interval starts on. Runs by REST or by an asset may have no interval at all: they take the last
-# complete day before they run, as a run from the form does.
-NIGHT = (
-    "{{ params.night or ((data_interval_start if data_interval_start is defined and "
-    "data_interval_start else dag_run.run_after - macros.timedelta(hours=26)) | ds) }}"
-)
+def night_of(dag_run: Any) -> str:
+    """The day whose deliveries a run ingests whose form names none.
+
+    A scheduled or backfilled run of 02:00 covers the day its interval starts on. A run by hand, by
+    REST or by an asset takes the last complete day, as the command `ingest` does: it has no
+    interval, or the last one that Airflow found to have ended before its date.
+    """
+    start, end = dag_run.data_interval_start, dag_run.data_interval_end
+    at = dag_run.logical_date or dag_run.run_after
+    is_by_hand = start is None or timedelta(0) <= at - end < timedelta(days=1)
+    return (day_before(at) if is_by_hand else start.date()).isoformat()
+
+
+# Its DAG has the macro `night_of`.
+NIGHT = "{{ params.night or night_of(dag_run) }}"

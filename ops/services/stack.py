@@ -29,10 +29,14 @@ logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A busy machine takes its time; who dies is noticed at once.
-_START_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
+_START_SECONDS, _ANSWER_SECONDS, _QUICK_ANSWER_SECONDS = 1800.0, 60.0, 5.0
 USUAL_SERVICE_PORT = 8090
 _FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
+# Seconds that a writer waits for SQLite's lock before it says that it is locked. The api-server
+# writes its audit log on its event loop, for which the lock's holder may wait: then it stands still
+# for so long. Tasks ask again what it could not write.
+_LOCK_SECONDS, _API_SERVER_LOCK_SECONDS = 300, 20
 _NO_LOG_SERVER = "--skip-serve-logs"
 # Seconds, and a count. Airflow's own values end tasks and DAG files on a machine that has other
 # work: an answer then takes half a minute instead of half a second.
@@ -116,10 +120,12 @@ class LocalStack:
         self.ui_port, self.s3_port = self.ui_port or free.ui_port, self.s3_port or free.s3_port
         self.service_port = self.service_port or free_port(USUAL_SERVICE_PORT)
         self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
-        # Writers wait for each other this many seconds before they say that it is locked.
-        self.database_url = self.database_url or f"sqlite:///{self._sqlite}?timeout=300"
+        self.database_url = self.database_url or self._sqlite_url(_LOCK_SECONDS)
         self._processes = Processes(self.folder, self.identity.marker)
         self.password = self.identity.password or "admin"
+
+    def _sqlite_url(self, lock_seconds: int) -> str:
+        return f"sqlite:///{self._sqlite}?timeout={lock_seconds}"
 
     @property
     def ui_url(self) -> str:
@@ -270,7 +276,11 @@ class LocalStack:
             )
         self.on_step("starting Airflow: api-server, scheduler, dag-processor, triggerer")
         api_server = ["api-server", "--host", LOOPBACK, "--port", str(self.ui_port)]
-        self._spawn("api-server", "airflow", *api_server, "--workers", "1")
+        own_url = self._sqlite_url(_API_SERVER_LOCK_SECONDS) if self._sqlite else self.database_url
+        self._spawn(
+            "api-server", "airflow", *api_server, "--workers", "1",
+            changed={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": own_url},
+        )  # fmt: skip
         paths = f"{_PRELOAD}{os.pathsep}{self.environment['PYTHONPATH']}"
         # Airflow's log servers would listen on every address; the logs are in reach without them.
         self._spawn(
@@ -312,6 +322,13 @@ class LocalStack:
             If one dies again and again.
         """
         return self._processes.revive()
+
+    def is_answering(self) -> bool:
+        """Whether Airflow's api-server answers at once what needs no database."""
+        with contextlib.suppress(httpx.HTTPError):
+            url = f"{self.ui_url}/api/v2/version"
+            return httpx.get(url, timeout=_QUICK_ANSWER_SECONDS).is_success
+        return False
 
     def _spawn(
         self, name: str, module: str, *arguments: str, changed: Mapping[str, str] | None = None

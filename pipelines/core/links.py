@@ -28,6 +28,19 @@ _WEB = re.compile(r"https?://[^\s]+")
 FormValue = str | int | bool | None | list[int] | list[str]
 
 
+# The characters that are part of a query as it stands.
+_QUERY = "%&=+:/?@!$'()*,;"
+
+
+def login_link(path: str, query: bytes = b"") -> str:
+    """Airflow's login, and from there to a path of this site, as the browser sees it.
+
+    Airflow itself leads nowhere else after a login; so does this, as the path has no host.
+    """
+    address = quote(path) + (f"?{quote(query, safe=_QUERY)}" if query else "")
+    return f"/api/v2/auth/login?{urlencode({'next': address})}"
+
+
 def form_link(dag_id: str, params: Mapping[str, FormValue] | None = None) -> str:
     """The form that starts a run of a DAG, with these fields filled in.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +19,7 @@ from pipelines.core.errors import (
     TransientError,
     TrustError,
 )
-from pipelines.pages.site import respond
+from pipelines.pages.site import login_of, respond
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ def no_such(what: str) -> Unanswerable:
 
 def message_page(request: Request, status: int, title: str, what: str, todo: str) -> HTMLResponse:
     """A page that only shows what happened and what to do."""
-    return respond(request, "message.html.jinja", title=title, status=status, what=what, todo=todo)
+    return respond(
+        request, "message.html.jinja", title=title, status=status, what=what, todo=todo,
+        login=login_of(request) if status == HTTPStatus.UNAUTHORIZED else None,
+    )  # fmt: skip
 
 
 _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
@@ -99,7 +103,7 @@ _REFUSALS = {
     401: (
         "Not logged in",
         "Airflow does not know who you are.",
-        "Reload the whole window: Airflow then asks you to log in.",
+        "Log in to Airflow, which then opens this page.",
     ),
     403: (
         "Not allowed",

@@ -91,6 +91,13 @@ def base_of(request: Request) -> str:
     return str(request.scope.get("root_path", "")).removesuffix(links.ROOT)
 
 
+def login_of(request: Request) -> str:
+    """Airflow's login, which then opens the page that was asked for."""
+    own = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    page = f"{base_of(request)}{links.ROOT}{own}"
+    return links.login_link(page, request.scope["query_string"])
+
+
 def respond(
     request: Request, template: str, *, title: str, section: Section = "", status: int = 200,
     **parts: Any,

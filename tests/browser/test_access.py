@@ -72,3 +72,17 @@ def test_a_viewer_cannot_send_the_form_of_the_pages_either(visit, world):
         form={"delivery": world.worse, "action": "discard", "reason": "because I can"},
     )
     assert reply.status == 403
+
+
+def test_a_link_of_an_alert_leads_through_the_login_to_its_page(visit, world):
+    visitor = visit("")
+    page, address = visitor.page, f"{visitor.origin}/retraining/incidents/{world.worse}"
+    page.goto(address)
+
+    page.get_by_role("link", name="Log in").click()
+    page.locator("input[name=username]").fill("viewer")
+    page.locator("input[name=password]").fill("viewer")
+    page.locator("button[type=submit]").click()
+
+    page.wait_for_url(address)
+    assert page.get_by_text("None of its rows count").is_visible()

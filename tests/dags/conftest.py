@@ -49,6 +49,15 @@ def dagbag(airflow_db):
     return bag
 
 
+@pytest.fixture(scope="module")
+def served(airflow_db, tmp_path_factory):
+    """Airflow's app with the plugin, and a viewer, an operator and an admin."""
+    from tests.support.services.airflow_pages import airflow_app
+
+    with airflow_app(tmp_path_factory.mktemp("login")) as client:
+        yield client
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _home_is_removed():
     import shutil

@@ -1,47 +1,22 @@
 """The pages as Airflow serves them: its own login and roles, on every route."""
 
+import html
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fastapi.testclient import TestClient
 
 from pipelines.core import links
+from tests.support.services.airflow_pages import as_user, store_dags
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ["pandas", "sklearn", "great_expectations", "boto3", "fastapi", "jinja2"]
 
 pytestmark = pytest.mark.airflow
-
-
-@pytest.fixture(scope="module")
-def served(airflow_db, tmp_path_factory):
-    """Airflow's app with the plugin, and a viewer, an operator and an admin."""
-    passwords = tmp_path_factory.mktemp("login") / "passwords.json"
-    passwords.write_text(json.dumps({name: name for name in ("vera", "olga", "ada")}))
-    users = {
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "vera:viewer,olga:op,ada:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        # Nobody listens there: what the pages say of that is tested below.
-        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in users.items():
-            patch.setenv(name, value)
-        from airflow.api_fastapi.app import create_app
-
-        with TestClient(create_app(), follow_redirects=False) as client:
-            yield client
-
-
-def as_user(client, name):
-    reply = client.post("/auth/token", json={"username": name, "password": name})
-    return {"Authorization": f"Bearer {reply.json()['access_token']}"}
 
 
 def routes():
@@ -62,6 +37,18 @@ def test_nobody_gets_a_page_without_airflows_login(served):
 
     assert len(answers) >= 8
     assert set(answers.values()) == {401}, answers
+
+
+def test_the_page_leads_to_airflows_login_and_the_login_back_to_the_page(served):
+    page = "/retraining/decisions?page=2"
+
+    link = re.search(r'href="([^"]*)">Log in</a>', served.get(page).text)[1]
+    answer = served.get(html.unescape(link))
+
+    login = urlsplit(answer.headers["location"])
+    assert answer.status_code == 307
+    assert (login.netloc, login.path) == ("", "/auth/login")
+    assert parse_qs(login.query) == {"next": [page]}
 
 
 def test_a_forged_login_gets_no_page(served):
@@ -99,20 +86,8 @@ def test_a_configuration_that_cannot_be_used_is_a_page_that_says_so(served, monk
 @pytest.fixture
 def known_dag(served, dagbag):
     """`sentiment_rollback` as the dag-processor would have stored it."""
-    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
-    from airflow.utils.session import create_session
-
     dag = dagbag.dags["sentiment_rollback"]
-    with create_session() as session:
-        if session.get(DagBundleModel, "dags") is None:
-            session.add(DagBundleModel(name="dags"))
-            session.commit()
-        update_dag_parsing_results_in_db(
-            bundle_name="dags", bundle_version=None, dags=[LazyDeserializedDAG.from_dag(dag)],
-            import_errors={}, parse_duration=None, warnings=set(), session=session,
-        )  # fmt: skip
+    store_dags([dag])
     return dag.dag_id
 
 

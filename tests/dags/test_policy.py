@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 from airflow.sdk import CronDataIntervalTimetable, RetryAction, TriggerRule
-from airflow.sdk.execution_time import macros
+from airflow.timetables.interval import CronDataIntervalTimetable as CoreTimetable
 from jinja2 import Template
 from loop_defaults import ACTOR, NIGHT, RETRY_POLICY
 
 from pipelines.core import links
 from pipelines.core.errors import DataError, StoreUnavailableError
+from pipelines.core.store import clock
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXPECTED = {
@@ -188,30 +189,64 @@ def test_the_last_task_tells_people_and_changes_the_colour_of_no_run(dagbag, dag
     assert alert.get_flat_relative_ids(upstream=True) == others
 
 
-@pytest.mark.parametrize(
-    ("context", "night"),
-    [
-        ({"data_interval_start": pendulum.datetime(2026, 1, 5, 2)}, "2026-01-05"),
-        ({}, "2026-01-06"),
-        ({"data_interval_start": None}, "2026-01-06"),
-    ],
-)
-def test_the_night_of_a_run_is_its_interval_or_the_last_complete_day(dagbag, context, night):
-    template = dagbag.dags["reviews_ingest"].get_template_env().from_string(NIGHT)
-    run_after = pendulum.datetime(2026, 1, 8, 1, 59)  # the night of the 7th is not complete yet
-    always = {
-        "params": {"night": None},
-        "dag_run": SimpleNamespace(run_after=run_after),
-        "macros": macros,
-    }
+def at(day, hour, minute=0):
+    return pendulum.datetime(2026, 1, day, hour, minute, tz="UTC")
 
-    assert template.render(**(always | context)) == night
+
+def a_run(run_after, logical_date=None, interval=(None, None)):
+    start, end = interval
+    return SimpleNamespace(
+        run_after=run_after, logical_date=logical_date, data_interval_start=start,
+        data_interval_end=end,
+    )  # fmt: skip
+
+
+def night_of(dagbag, night=None, **names):
+    environment = dagbag.dags["reviews_ingest"].get_template_env()
+    return environment.from_string(NIGHT).render(params={"night": night}, **names)
+
+
+def by_hand(dagbag, moment):
+    """A run by Airflow's own form: dated, with the interval that Airflow finds for the date."""
+    found = dagbag.dags["reviews_ingest"].timetable
+    core = CoreTimetable(found.expression, timezone="UTC")
+    interval = core.infer_manual_data_interval(run_after=moment)
+    return a_run(moment, moment, (interval.start, interval.end))
+
+
+@pytest.mark.parametrize("started", [at(8, 2), at(8, 2, 1), at(8, 23, 59), at(9, 1)])
+def test_the_night_of_a_scheduled_run_is_the_day_its_interval_starts_on(dagbag, started):
+    scheduled = a_run(started, at(7, 2), (at(7, 2), at(8, 2)))
+
+    assert night_of(dagbag, dag_run=scheduled) == "2026-01-07"
+
+
+@pytest.mark.parametrize(
+    ("moment", "night"),
+    [
+        (at(8, 0), "2026-01-07"), (at(8, 1, 59), "2026-01-07"), (at(8, 2), "2026-01-07"),
+        (at(8, 23, 59), "2026-01-07"), (at(9, 0), "2026-01-08"),
+    ],
+)  # fmt: skip
+def test_an_empty_night_by_hand_is_the_last_complete_day_as_in_the_shell(dagbag, moment, night):
+    store = SimpleNamespace(clock=lambda: moment)
+
+    shell = clock.last_complete_day(store)
+    without_a_date = night_of(dagbag, dag_run=a_run(moment))
+    with_a_date = night_of(dagbag, dag_run=by_hand(dagbag, moment))
+
+    assert (str(shell), without_a_date, with_a_date) == (night, night, night)
+
+
+def test_an_interval_that_was_given_by_rest_is_kept(dagbag):
+    """With a date that is not its own, too."""
+    given = a_run(at(8, 1), at(8, 1), (at(5, 2), at(6, 2)))
+
+    assert night_of(dagbag, dag_run=given) == "2026-01-05"
 
 
 def test_the_night_of_the_form_wins(dagbag):
-    template = dagbag.dags["reviews_ingest"].get_template_env().from_string(NIGHT)
-
-    assert template.render(params={"night": "2025-12-24"}) == "2025-12-24"
+    assert night_of(dagbag, "2025-12-24", dag_run=a_run(at(8, 1))) == "2025-12-24"
 
 
 @pytest.mark.parametrize(

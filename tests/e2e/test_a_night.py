@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from sqlalchemy import make_url
 
-from ops.services.airflow_api import last_complete_night
+from pipelines.core.store.clock import day_before
 from pipelines.registry.registry import Registry
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
@@ -126,8 +129,8 @@ def test_a_night_by_hand_needs_no_interval(api, logical_date):
     run_id = api.trigger(INGEST, logical_date=sent)
     state = wait(api, INGEST, run_id)
 
-    # It may have become 02:00 meanwhile, when another night is complete.
-    last_complete = {last_complete_night(one).isoformat() for one in (now, datetime.now(UTC))}
+    # It may have become midnight meanwhile, when another day is complete.
+    last_complete = {day_before(one).isoformat() for one in (now, datetime.now(UTC))}
     assert state == "success"
     assert api.xcom(INGEST, run_id, "summarize_night")["night"] in last_complete
 
@@ -162,6 +165,47 @@ def test_on_sqlite_who_reads_keeps_nobody_from_writing(stack):
         return  # nobody does there
     with contextlib.closing(sqlite3.connect(stack.folder / "airflow" / "airflow.db")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_on_sqlite_a_locked_database_stops_airflow_only_as_long_as_its_api_server_waits(api, stack):
+    """What a form cannot write is refused, and nothing was started: it can be sent again."""
+    if stack.database_url.startswith("postgresql"):
+        return  # no writer locks out all others there
+    runs, patient = api.runs(INGEST), int(make_url(stack.database_url).query["timeout"])
+    file = stack.folder / "airflow" / "airflow.db"
+    body = {"logical_date": None, "conf": {"night": str(NIGHT)}}
+    login = {"username": "admin", "password": stack.password}
+    token = httpx.post(f"{stack.ui_url}/auth/token", json=login, timeout=HANG_SECONDS).json()
+
+    with (
+        contextlib.closing(sqlite3.connect(file, isolation_level=None)) as holder,
+        ThreadPoolExecutor(1) as others,
+    ):
+        holder.execute("BEGIN IMMEDIATE")
+        scheduler = others.submit(write_patiently, file, patient)
+        reply = httpx.post(
+            f"{stack.ui_url}/api/v2/dags/{INGEST}/dagRuns",
+            json=body,
+            headers={"Authorization": f"Bearer {token['access_token']}"},
+            timeout=HANG_SECONDS,
+        )
+        wait_for(stack.is_answering, "the api-server waits still")
+        was_first = not scheduler.done()
+        holder.execute("ROLLBACK")
+        scheduler.result()
+
+    assert reply.is_server_error
+    assert was_first
+    assert api.runs(INGEST) == runs
+
+
+def write_patiently(file, lock_seconds):
+    """Wait for the lock as all parts but the api-server do."""
+    with contextlib.closing(
+        sqlite3.connect(file, timeout=lock_seconds, isolation_level=None)
+    ) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("ROLLBACK")
 
 
 def test_no_secret_is_in_any_log(stack):

@@ -36,7 +36,12 @@ def now(bucket: Bucket) -> datetime:
 
 def last_complete_day(bucket: Bucket) -> date:
     """Yesterday in UTC, by the store's clock."""
-    return now(bucket).date() - timedelta(days=1)
+    return day_before(now(bucket))
+
+
+def day_before(moment: datetime) -> date:
+    """The last day in UTC that was complete at a moment."""
+    return moment.astimezone(UTC).date() - timedelta(days=1)
 
 
 def written(moment: datetime) -> str:

@@ -2,11 +2,14 @@
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
@@ -87,8 +90,41 @@ def test_a_route_asks_for_the_right_to_read_the_dag_that_it_tells_of(dag_id):
     assert refused == {path for path in answers if path.split("/")[1] in TOLD_OF[dag_id]}
 
 
+def login_links(page):
+    found = re.findall(r'<a data-airflow href="([^"]*)">Log in</a>', page.text)
+    return [urlsplit(html.unescape(link)) for link in found]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/champion",
+        "/decisions?page=2&name=a%26b",
+        "/runs/reviews_ingest/at%2B00%3A00",
+        "/champion?next=https://elsewhere.example/",
+        "/champion?%0d%0a=%ff",
+    ],
+)
+def test_who_is_not_logged_in_gets_a_link_to_the_login_and_back_to_this_page_only(path):
+    (link,) = login_links(Pages(refusal=401).get(f"http://testserver{path}"))
+
+    assert (link.scheme, link.netloc, link.path) == ("", "", "/api/v2/auth/login")
+    assert parse_qs(link.query) == {"next": [f"/retraining{path}"]}
+
+
+def test_behind_a_path_of_airflows_own_the_login_leads_back_to_that_path():
+    outer = FastAPI(root_path="/airflow")
+    outer.mount(links.ROOT, Pages(refusal=401).app)
+
+    (link,) = login_links(TestClient(outer).get("/airflow/retraining/champion"))
+
+    assert link.path == "/airflow/api/v2/auth/login"
+    assert parse_qs(link.query) == {"next": ["/airflow/retraining/champion"]}
+
+
 def test_a_refusal_says_what_to_do():
-    assert "log in" in Pages(refusal=401).get("/champion").text
+    assert "Log in" in Pages(refusal=401).get("/champion").text
+    assert not login_links(Pages(refusal=403).get("/champion"))
     assert "The roles User, Op and Admin have both" in Pages(refusal=403).get("/champion").text
 
 
