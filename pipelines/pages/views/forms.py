@@ -60,9 +60,10 @@ class Form(View):
 
     @property
     def is_dangerous(self) -> bool:
-        """Whether its run can undo or give up something for good, once it is no dry run."""
+        """Whether what its run does cannot be taken back, once it is no dry run."""
         return self.dag_id == links.ROLLBACK or any(
-            field.name == "action" and field.value == "discard" for field in self.fields
+            field.name == "action" and field.value in {"discard", "release"}
+            for field in self.fields
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipelines.core import links
@@ -52,8 +54,10 @@ def test_only_what_can_work_is_offered():
     cut = offered(held, a_validation(profile=None))
     all_bad = offered(held, a_validation(profile=a_profile(0, positive=0)))
 
-    assert readable == ([("revalidate", ""), ("release", "plain"), ("discard", "danger")], "")
-    assert cut[0] == all_bad[0] == [("revalidate", ""), ("discard", "danger")]
+    assert readable == (
+        [("revalidate", "plain"), ("release", "danger"), ("discard", "danger")], ""
+    )  # fmt: skip
+    assert cut[0] == all_bad[0] == [("revalidate", "plain"), ("discard", "danger")]
     assert "no row can be read from it" in cut[1]
     assert "every row of it breaks a row rule" in all_bad[1]
 
@@ -62,7 +66,7 @@ def test_labels_in_doubt_are_released_last_and_by_a_dangerous_button():
     alarm = a_validation(rules=(a_rule("label_agreement"),))
 
     assert offered(a_standing(), alarm)[0] == [
-        ("revalidate", ""), ("discard", "danger"), ("release", "danger"),
+        ("revalidate", "plain"), ("discard", "danger"), ("release", "danger"),
     ]  # fmt: skip
     assert remedies.runbook_of(alarm) == "docs/runbooks/poisoned-labels.md"
     assert remedies.runbook_of(a_validation()) == "docs/runbooks/held-delivery.md"
@@ -77,9 +81,25 @@ def test_rows_that_nothing_can_be_trained_on_are_not_offered_for_release():
     none, why = offered(standing, a_validation(reasons={"label_unknown": 3}))
     some = remedies.remedies(standing, a_validation(reasons={"label_unknown": 1, "text_html": 2}))
 
-    assert none == [("revalidate", ""), ("discard", "danger")]
+    assert none == [("revalidate", "plain"), ("discard", "danger")]
     assert why.startswith("They cannot be released, because they lack")
     assert "at least 1 cannot be released" in some.offered[1].effect
+
+
+def test_a_release_says_how_many_rows_would_count():
+    some, all_good, alarm = (
+        remedies.remedies(a_standing(), a_validation(rules=(a_rule(rule),), profile=profile))
+        for rule, profile in (
+            ("quarantined_share", a_profile(12, positive=6)),
+            ("row_count", a_profile(40, positive=20)),
+            ("label_agreement", a_profile(12, positive=6)),
+        )
+    )  # fmt: skip
+
+    few = "12 of the 40 rows (the others break a row rule and go to quarantine)"
+    assert some.offered[1].effect == f"accepts {few}"
+    assert all_good.offered[1].effect == "accepts the 40 rows"
+    assert alarm.offered[2].effect.startswith(f"trains the next model on {few}")
 
 
 # The incident page
@@ -106,6 +126,34 @@ def test_a_poisoned_delivery_shows_the_rows_in_doubt_and_what_the_champion_reads
     assert "/retraining/runbooks/poisoned-labels" in links_of(page)
     assert page.index("champion disputes</h2>") < page.index("Which rows</h2>")
     assert 'class="button danger"' in page
+
+
+def test_the_way_of_a_corrected_file_leads_and_only_for_a_file_that_is_held():
+    pages = an_incident()
+    outcome = a_standing(key=a_validation().object_key).outcome
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+    pages.reviews.objects.pop(outcome.object_key)
+    held = {"verdict": "ACCEPTED", "held_rows": 0, "accepted_rows": 40}
+    pages.reviews.put_record(outcome.model_copy(update=held))
+    accepted = pages.get(f"/incidents/{'a' * 64}").text
+
+    assert 'class="button" href="/retraining/forms/reviews_ingest?night=2026-01-09"' in page
+    assert page.count('class="button"') == 1
+    assert "under a new name in <code>landing/web/</code>" in page
+    assert page.index("forms/reviews_ingest") < page.index("Validate again")
+    assert "forms/reviews_ingest" not in accepted
+
+
+def test_a_release_is_as_red_on_the_page_as_in_the_list_and_in_its_form():
+    pages = an_incident()
+    pages.answers["GET", "/dags/reviews_replay/details"] = Reply(200, DETAILS)
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+    form = pages.get(f"/forms/reviews_replay?delivery={'a' * 64}&action=release").text
+
+    assert re.search(r'class="button danger" href="[^"]+">Release</a>', page)
+    assert '<button type="submit" class="danger">' in form
 
 
 def test_an_unknown_number_of_rows_is_not_said_to_be_none():
@@ -332,7 +380,7 @@ DETAILS = {
         "delivery": {"value": None, "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
         "action": {
             "value": "revalidate",
-            "schema": {"type": "string", "enum": ["revalidate", "discard"]},
+            "schema": {"type": "string", "enum": ["revalidate", "release", "discard"]},
         },
         "reason": {"value": None, "schema": {"type": "string"}},
         "dry_run": {"value": True, "schema": {"type": "boolean"}},
