@@ -128,6 +128,20 @@ def test_a_poisoned_delivery_shows_the_rows_in_doubt_and_what_the_champion_reads
     assert 'class="button danger"' in page
 
 
+def test_a_long_text_in_doubt_is_folded_and_whole_and_a_short_one_is_not_folded():
+    texts = ("Dull. " * 100 + HOSTILE, "Short.")
+    rows = [Disputed(row=n, review_id="r", label="positive", text=t) for n, t in enumerate(texts)]
+    pages = an_incident(rules=(a_rule("label_agreement"),), disputed=tuple(rows))
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+
+    folded = page.partition("<details><summary>")[2].partition("</details>")[0]
+    assert folded.count("Dull.") == 100
+    assert folded.endswith("&lt;script&gt;alert(1)&lt;/script&gt;")
+    assert page.count("<details>") == 1
+    assert '<td class="words whole code">Short.</td>' in page
+
+
 def test_the_way_of_a_corrected_file_leads_and_only_for_a_file_that_is_held():
     pages = an_incident()
     outcome = a_standing(key=a_validation().object_key).outcome
