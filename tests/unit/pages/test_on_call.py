@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pipelines.core import links
+from pipelines.core.errors import StoreUnavailableError
 from pipelines.gate.card import sentences
 from pipelines.intake.standings import Standing
 from pipelines.pages.markdown_page import folded, html, own_page
@@ -402,6 +403,10 @@ DETAILS = {
 }  # fmt: skip
 
 
+def refuse():
+    raise StoreUnavailableError("the store did not answer")
+
+
 def bulk(count):
     pages = Pages()
     pages.answers["GET", "/dags/reviews_replay/details"] = Reply(200, DETAILS)
@@ -412,6 +417,28 @@ def bulk(count):
     seal = shown.partition('name="_seal" value="')[2].partition('"')[0]
     sent = {"_seal": seal, "delivery": "\n".join(names), "action": "discard", "reason": "all old"}
     return pages, names, shown, pages.client.post("/forms/reviews_replay", data=sent)
+
+
+def test_the_form_of_a_replay_says_which_file_night_and_rows_it_decides_on():
+    pages = an_incident()
+    pages.answers["GET", "/dags/reviews_replay/details"] = Reply(200, DETAILS)
+    where = f"/forms/reviews_replay?delivery={'a' * 64}"
+
+    page = pages.get(f"{where}&action=discard").text
+    outcome = a_standing(key=a_validation().object_key).outcome
+    pages.reviews.objects[outcome.object_key] = b"torn"
+    torn = pages.get(where)
+    pages.open_stores = refuse
+    unreachable = pages.get(where)
+
+    named = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    assert f'/retraining/incidents/{"a" * 64}">landing/web/r.csv</a>' in named
+    assert re.findall(r"<td class=\"(?:keep|number)\">([^<]*)", named) == [
+        "2026-01-09", "HELD", "40", "0", "0", "40",
+    ]  # fmt: skip
+    for without in (torn, unreachable):
+        assert (without.status_code, "<tbody>" in without.text) == (200, False)
+        assert "Start a run of reviews_replay" in without.text
 
 
 def test_several_deliveries_get_a_run_each_from_one_form():
