@@ -11,7 +11,7 @@ from pipelines.core.errors import StoreUnavailableError
 from pipelines.gate.card import sentences
 from pipelines.intake.standings import Standing
 from pipelines.pages.markdown_page import folded, html, own_page
-from pipelines.pages.routes.runbooks import FOLDER, link_under
+from pipelines.pages.routes.runbooks import FOLDER, link_under, name_of
 from pipelines.pages.site import Reply
 from pipelines.pages.views import failures, forms, remedies
 from pipelines.records.deliveries import Outcome, ReplayPlan
@@ -355,13 +355,13 @@ def test_a_runbook_renders_with_links_that_lead_somewhere(path):
     assert set(answers.values()) <= {200}
 
 
-def test_a_heading_can_be_linked_and_a_page_that_is_not_installed_is_no_link():
-    text = "[one](replay.md#how) [two](#what-to-do) [three](../commands.md) <b>x</b>\n\n"
+def test_a_heading_can_be_linked_and_a_page_that_is_not_installed_is_named_instead():
+    text = "[one](replay.md#how) [two](#what-to-do) [three](../commands.md#all) <b>x</b>\n\n"
 
-    page = own_page(f"{text}## What to do\n", link_under("/prefix"))
+    page = own_page(f"{text}## What to do\n", link_under("/prefix"), name_of)
 
     assert '<a href="/prefix/retraining/runbooks/replay#how">one</a>' in page
-    assert '<a href="#what-to-do">two</a> three' in page
+    assert '<a href="#what-to-do">two</a> three (docs/commands.md) ' in page
     assert '<h2 id="what-to-do">' in page
     assert "<b>" not in page
 
