@@ -45,8 +45,8 @@ class Remembered:
         self.holdout_accuracy, self.holdout_rows = accuracy, HOLDOUT_ROWS
         self._answers = answers
 
-    def are_positive(self, texts: Sequence[str]) -> list[bool]:
-        return [bool(self._answers[int(text)]) for text in texts]
+    def positive_scores(self, texts: Sequence[str]) -> list[float]:
+        return [float(self._answers[int(text)]) for text in texts]
 
 
 def dealt(reviews: pa.Table, rng: np.random.Generator) -> pa.Table:
@@ -71,6 +71,10 @@ def _is_positive(table: pa.Table) -> Bools:
     return np.array([label == "positive" for label in table["label"].to_pylist()])
 
 
+def _answers(judge: Remembered, places: NDArray[np.intp]) -> Bools:
+    return np.array(judge.positive_scores(list(map(str, places)))) >= 0.5
+
+
 def held_share(
     judge: Remembered, pool: pa.Table, *, rows: int, share: float, has_history: bool, repeats: int
 ) -> float:
@@ -82,9 +86,7 @@ def held_share(
         places = rng.choice(pool.num_rows, size=4 * rows, replace=False)
         past = _history(judge, pool, np.split(places[rows:], 3)) if has_history else empty("")
         labels = _delivered(pool, places[:rows], share=share, rng=rng)
-        agreed = drift.agreement(
-            judge.are_positive(list(map(str, places[:rows]))), labels.tolist(), judge, past
-        )
+        agreed = drift.agreement(_answers(judge, places[:rows]), labels.tolist(), judge, past)
         compared = drift.with_champion(agreed, settings, source="web")
         held += compared.value is None or compared.value > cast("float", compared.high)
     return held / repeats
@@ -94,7 +96,7 @@ def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) 
     is_positive = _is_positive(pool)
     found = [
         drift.agreement(
-            judge.are_positive(list(map(str, places))),
+            _answers(judge, places),
             is_positive[places].tolist(),
             judge,
             empty(""),

@@ -14,6 +14,7 @@ from pipelines.core.links import (
     incidents_link,
     missing_link,
     monitoring_link,
+    question_link,
     report_link,
 )
 from pipelines.core.record import sha256_of
@@ -243,6 +244,7 @@ def waiting(
         ),
         run=run,
         links=(
+            *page(airflow_url, "question", question_link(run.dag_id, run.run_id)),
             *page(airflow_url, "decision", decision_link(decision_key)),
             *page(airflow_url, "model card", card_link(decision_key)),
             *links(run, airflow_url, "approval_waiting"),

@@ -103,11 +103,13 @@ def find(prefix: str) -> Standing:
 
 
 def left_out(prefix: str, reason: str | None, first: int) -> dict[str, Any]:
-    """The rows of a delivery that break a rule, the first ones with their texts."""
+    """The rows of a delivery that break a rule or whose label the champion disputes."""
     from pipelines.core import config
-    from pipelines.validation import replay_plan
+    from pipelines.validation import replay_plan, report
 
     standing = find(prefix)
+    disputed = report.read(_reviews(), standing.validation_key).disputed
+    is_asked = reason in (None, "label_agreement")
     count, rows = replay_plan.left_out(
         _reviews(), standing, config.load(), reason=reason, most=first
     )
@@ -116,6 +118,7 @@ def left_out(prefix: str, reason: str | None, first: int) -> dict[str, Any]:
         "delivered_rows": standing.newest.delivered_rows,
         "rows_that_break_a_rule": count,
         "rows": [asdict(row) for row in rows],
+        "disputed": [row.model_dump() for row in disputed[:first] if is_asked],
     }
 
 
@@ -223,10 +226,10 @@ def delivery_rows(
     has_text: Annotated[bool, typer.Option("--with-text", help="Show their texts.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the rows of a delivery that break a rule, and which rule."""
+    """List the rows that break a rule, and those whose label the champion disputes."""
     broken = left_out(delivery, reason, first)
     if not has_text:
-        for row in broken["rows"]:
+        for row in [*broken["rows"], *broken["disputed"]]:
             del row["text"]
     if as_json:
         print_json(broken)
@@ -237,6 +240,15 @@ def delivery_rows(
         for row in broken["rows"]
     ]
     print_table("Rows that break a rule", columns, rows, if_empty="No row breaks a rule.")
+    if broken["disputed"]:
+        columns = ("row", "review_id", "label", *(["text"] if has_text else []))
+        disputed = [tuple(str(row[name]) for name in columns) for row in broken["disputed"]]
+        print_table(
+            "Rows whose label the champion disputes, the surest first",
+            columns,
+            disputed,
+            if_empty="",
+        )
     how_many = f"{len(rows):,} are shown" + (
         f" (--first {broken['rows_that_break_a_rule']} shows all)"
         if len(rows) < broken["rows_that_break_a_rule"]

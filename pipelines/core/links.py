@@ -154,6 +154,11 @@ def task_link(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> st
     return task if map_index < 0 else f"{task}/mapped/{map_index}"
 
 
+def question_link(dag_id: str, run_id: str) -> str:
+    """Where a person answers a run's question: the tab *Required Actions* of its task ``ask``."""
+    return f"{task_link(dag_id, run_id, 'ask')}/required_actions"
+
+
 def address(airflow_url: str, link: str) -> str:
     """The whole address of a page; empty where Airflow's address is not known."""
     return f"{airflow_url.rstrip('/')}{link}" if _WEB.fullmatch(airflow_url) else ""

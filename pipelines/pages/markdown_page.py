@@ -42,10 +42,13 @@ def folded(page: Markup) -> Markup:
     return Markup("".join([first, *shown]))  # noqa: S704 - put together from what was escaped
 
 
-def own_page(text: str, link_of: Callable[[str], str | None]) -> Markup:
+def own_page(
+    text: str, link_of: Callable[[str], str | None], name_of: Callable[[str], str]
+) -> Markup:
     """A page of this project as HTML, with its headings to link to.
 
-    ``link_of`` gives the address of a link's target, or None to leave its words as text.
+    ``link_of`` gives the address of a link's target, or None to leave its words as text, followed
+    by what ``name_of`` calls the target.
     """
     parser = _own_parser()
     tokens = parser.parse(text)
@@ -54,23 +57,33 @@ def own_page(text: str, link_of: Callable[[str], str | None]) -> Markup:
             token.attrSet("id", _slug(inline.content))
     for token in tokens:
         if token.children:
-            token.children = list(_linked(token.children, link_of))
+            token.children = list(_linked(token.children, link_of, name_of))
     return _dressed(parser.renderer.render(tokens, parser.options, {}), {})
 
 
-def _linked(tokens: Sequence[Token], link_of: Callable[[str], str | None]) -> Iterator[Token]:
-    is_open = False
+def _linked(
+    tokens: Sequence[Token], link_of: Callable[[str], str | None], name_of: Callable[[str], str]
+) -> Iterator[Token]:
+    unlinked = None
     for token in tokens:
         if token.type == "link_open":
-            target = link_of(str(token.attrGet("href") or ""))
-            is_open = target is not None
+            written = str(token.attrGet("href") or "")
+            target = link_of(written)
+            unlinked = written if target is None else None
             if target is None:
                 continue
             token.attrSet("href", target)
-        if token.type == "link_close" and not is_open:
+        if token.type == "link_close" and unlinked is not None:
+            yield _text(f" ({name_of(unlinked)})")
             continue
         if token.type != "image":  # those show pages that the reader is in already
             yield token
+
+
+def _text(content: str) -> Token:
+    from markdown_it.token import Token
+
+    return Token("text", "", 0, content=content)
 
 
 def _slug(heading: str) -> str:

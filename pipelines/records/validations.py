@@ -64,13 +64,19 @@ class Example(Record):
     label: str = ""  # as it was delivered
 
 
+MOST_DISPUTED_CHARS = 8_000  # of 10,000 reviews of IMDB, three are longer
+
+
 class Disputed(Record):
-    """One row that the champion labels otherwise, cut short. The text is hostile: escape it."""
+    """One row that the champion labels otherwise, for a person who must judge it.
+
+    The text is hostile: escape it.
+    """
 
     row: int  # position in the delivery, from 0
     review_id: str
     label: str  # as it was delivered; the champion reads the other one
-    text: str
+    text: str  # whole, up to `MOST_DISPUTED_CHARS`
 
 
 class Validation(WithRows):
@@ -88,7 +94,7 @@ class Validation(WithRows):
     reasons: dict[str, int]  # reason code -> rows that carry it; a row may carry several
     rules: tuple[RuleResult, ...]
     examples: tuple[Example, ...] = ()
-    disputed: tuple[Disputed, ...] = ()  # the first of them, where the champion agrees too rarely
+    disputed: tuple[Disputed, ...] = ()  # the surest, where the champion agrees too rarely
     profile: Profile | None = None  # None: no rows could be read
     reference: Profile | None = None  # of the trailing deliveries together
     agreement: Agreement | None = None

@@ -21,10 +21,10 @@ class ChampionLabeller:
         self.holdout_rows = champion.manifest.holdout_rows
         self._model = champion.model
 
-    def are_positive(self, texts: Sequence[str]) -> list[bool]:
+    def positive_scores(self, texts: Sequence[str]) -> list[float]:
         from pipelines.models.prediction import positive_probability
 
-        return [bool(value >= 0.5) for value in positive_probability(self._model, list(texts))]
+        return list(map(float, positive_probability(self._model, list(texts))))
 
 
 def find(registry: Registry) -> ChampionLabeller | None:

@@ -51,7 +51,7 @@ class Checked:
     found : dict
         As `Rows.found`.
     disputed : tuple of int
-        Positions of the rows that the champion labels otherwise.
+        Positions of the rows that the champion labels otherwise, those that it is surest of first.
     """
 
     findings: list[Finding]
@@ -101,9 +101,9 @@ def check_rows(
     reasons = _reasons(findings)
     good = np.delete(np.arange(len(rows)), list(reasons))
     profile = profiles.describe(measured, good)
-    answers = _answers(rows, good, labeller)
+    scores = _scores(rows, good, labeller)
     are_positive = (measured.frame["label"] == POSITIVE).to_numpy()[good]
-    agreed = drift.agreement(answers, are_positive, labeller, history)
+    agreed = drift.agreement(scores >= 0.5, are_positive, labeller, history)
     compared: list[drift.Compared] = []  # without good rows it is held, and nothing is compared
     if len(good):
         compared = [
@@ -123,8 +123,17 @@ def check_rows(
         profile=profile,
         agreement=agreed,
         found=rows.found,
-        disputed=tuple(good[answers != are_positive].tolist()) if len(answers) else (),
+        disputed=_disputed(scores, are_positive, good) if len(scores) else (),
     )
+
+
+def _disputed(
+    scores: NDArray[np.float64], are_positive: NDArray[np.bool_], good: Positions
+) -> tuple[int, ...]:
+    """Rows that are equally sure to three digits keep their order, on every machine."""
+    is_disputed = (scores >= 0.5) != are_positive
+    certainty = np.abs(scores[is_disputed] - 0.5).round(3)
+    return tuple(good[is_disputed][np.argsort(-certainty, kind="stable")].tolist())
 
 
 def _reasons(findings: list[Finding]) -> dict[int, list[str]]:
@@ -158,17 +167,17 @@ def _batch_frame(
     )
 
 
-def _answers(
+def _scores(
     rows: Rows | SpooledRows, good: Positions, labeller: Labeller | None
-) -> NDArray[np.bool_]:
-    """Whether the champion labels each good row as positive; empty without a champion."""
+) -> NDArray[np.float64]:
+    """How likely each good row is positive, says the champion; empty without a champion."""
     if labeller is None or not len(good):
-        return np.empty(0, np.bool_)
-    answers = [
-        labeller.are_positive([text for text in block.text if text is not None])
+        return np.empty(0, np.float64)
+    scores = [
+        labeller.positive_scores([text for text in block.text if text is not None])
         for _, block in rows.select(good.tolist())
     ]
-    return np.concatenate([np.asarray(part, np.bool_) for part in answers])
+    return np.concatenate([np.asarray(part, np.float64) for part in scores])
 
 
 # ── In words ─────────────────────────────────────────────────────────────────────────────────

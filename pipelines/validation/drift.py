@@ -31,8 +31,8 @@ class Labeller(Protocol):
     holdout_accuracy: float  # share, in its own evaluation
     holdout_rows: int
 
-    def are_positive(self, texts: Sequence[str]) -> Sequence[bool]:
-        """Whether it labels each text as positive."""
+    def positive_scores(self, texts: Sequence[str]) -> Sequence[float]:
+        """How likely each text is positive, in [0, 1]; from 0.5 on it is labelled so."""
 
 
 @dataclass(frozen=True)

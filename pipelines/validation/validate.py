@@ -22,7 +22,14 @@ from pipelines.intake.arrivals import read_rows, unreadable
 from pipelines.intake.files.spooled_rows import SpooledRows
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Delivery
-from pipelines.records.validations import Basis, Disputed, Example, RuleResult, Validation
+from pipelines.records.validations import (
+    MOST_DISPUTED_CHARS,
+    Basis,
+    Disputed,
+    Example,
+    RuleResult,
+    Validation,
+)
 from pipelines.validation import checks, history, pinned_history, report, storing
 from pipelines.validation.checks import Checked
 from pipelines.validation.drift import Labeller
@@ -227,14 +234,18 @@ def _examples(rows: SpooledRows, reasons: dict[int, list[str]]) -> tuple[Example
 def _disputed(
     rows: SpooledRows, disputed: Sequence[int], results: Sequence[RuleResult]
 ) -> tuple[Disputed, ...]:
-    """The first rows that the champion labels otherwise, if there are more than usual."""
+    """Rows that the champion labels otherwise, the surest first, if there are more than usual."""
     suspicious = {"label_agreement", "label_agreement_unusual"}
     if not any(rule.rule in suspicious and not rule.is_passed for rule in results):
         return ()
-    return tuple(Disputed(**shown) for shown in _shown(rows, disputed[:MOST_DISPUTED]))
+    chosen = disputed[:MOST_DISPUTED]
+    shown = {one["row"]: one for one in _shown(rows, sorted(chosen), MOST_DISPUTED_CHARS)}
+    return tuple(Disputed(**shown[row]) for row in chosen)
 
 
-def _shown(rows: SpooledRows, positions: Sequence[int]) -> Iterator[dict[str, Any]]:
+def _shown(
+    rows: SpooledRows, positions: Sequence[int], most_chars: int = MOST_EXAMPLE_CHARS
+) -> Iterator[dict[str, Any]]:
     """What is shown of the rows at ascending positions, cut short."""
     for numbers, block in rows.select(positions):
         for row, review_id, text, label in zip(
@@ -243,6 +254,6 @@ def _shown(rows: SpooledRows, positions: Sequence[int]) -> Iterator[dict[str, An
             yield {
                 "row": row,
                 "review_id": (review_id or "")[:MOST_EXAMPLE_CHARS],
-                "text": (text or "")[:MOST_EXAMPLE_CHARS],
+                "text": (text or "")[:most_chars],
                 "label": (label or "")[:MOST_LABEL_CHARS],
             }

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from pipelines.core import links
@@ -66,13 +67,15 @@ def _add_start(routes: APIRouter, site: Site, details: Any) -> None:
         try:
             wanted = forms.confs(about, sent)
         except forms.FieldError as error:
-            return _again(request, site, viewer, about, sent, str(error))
+            return await run_in_threadpool(_again, request, site, viewer, about, sent, str(error))
         replies = [await _run(site, request, dag_id, conf) for conf in wanted]
         if len(wanted) > 1:
             return _started(request, dag_id, wanted, replies)
         (reply,) = replies
         if reply.status != 200:
-            return _again(request, site, viewer, about, sent, forms.refusal(reply.body))
+            return await run_in_threadpool(
+                _again, request, site, viewer, about, sent, forms.refusal(reply.body)
+            )
         run = links.report_of_run_link(dag_id, str(reply.body["dag_run_id"]))
         return RedirectResponse(f"{base_of(request)}{run}", status_code=303, headers=headers())
 
@@ -150,10 +153,13 @@ def _again(
 def _page(
     request: Request, site: Site, viewer: Viewer, form: forms.Form, status: int = 200
 ) -> HTMLResponse:
+    chosen = " ".join(field.value for field in form.fields if field.name == forms.MANY)
     until = int(time.time()) + forms.SEAL_HOURS * 3600
     return respond(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        page_link=links.form_link(form.dag_id), way=WAYS.get(form.dag_id, []),
+        concerned=forms.concerned(site.stores, chosen),
+        incident=links.incidents_link, page_link=links.form_link(form.dag_id),
+        way=WAYS.get(form.dag_id, []),
     )  # fmt: skip

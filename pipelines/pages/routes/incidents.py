@@ -170,7 +170,8 @@ def _add_delivery(routes: APIRouter, site: Site) -> None:
         return respond(
             request, "incident.html.jinja", title=title_of(look), section="incidents", look=look,
             way=[("Incidents", links.incidents_link())], runs=runs,
-            remedies=remedies(look, viewer), pages=links.incidents_link,
+            remedies=remedies(look, viewer), corrected=corrected(look, viewer),
+            folder=folder_of(look), pages=links.incidents_link,
             source_page=links.source_link,
             report=links.report_link(look.standing.validation_key) if look.standing else "",
             runbook=links.runbook_link(look.runbook),
@@ -210,6 +211,19 @@ def remedies(look: Look, viewer: Viewer) -> list[Remedy]:
         )
         for remedy in look.remedies.offered
     ]
+
+
+def corrected(look: Look, viewer: Viewer) -> Button | None:
+    """The form that takes up a corrected file; None if no file is held."""
+    if not (night := look.remedies.corrected_night):
+        return None
+    return viewer.button("Ingest a corrected file", links.INGEST, {"night": night})
+
+
+def folder_of(look: Look) -> str:
+    """The folder that the file was delivered to."""
+    key = look.standing.outcome.landing_key if look.standing else ""
+    return "".join(key.rpartition("/")[:2])
 
 
 def _add_missing(routes: APIRouter, site: Site) -> None:

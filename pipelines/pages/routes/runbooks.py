@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable
 from typing import Annotated
@@ -45,14 +46,15 @@ def _page(request: Request, name: str) -> HTMLResponse:
     return respond(
         request, "runbook.html.jinja", title=title.lstrip("# "), section="runbooks",
         way=[] if name == "README" else [("Runbooks", links.runbooks_link())],
-        text=own_page(body, link_under(base_of(request))),
+        text=own_page(body, link_under(base_of(request)), name_of),
     )  # fmt: skip
 
 
 def link_under(base: str) -> Callable[[str], str | None]:
     """Where the links of a runbook lead here: to other runbooks and to headings of its own.
 
-    Other pages of docs/ are not installed: the words of a link to them are shown without it.
+    Other pages of docs/ are not installed: the words of a link to them are shown without it, and
+    with the file's name.
     """
 
     def link_of(target: str) -> str | None:
@@ -66,3 +68,8 @@ def link_under(base: str) -> Callable[[str], str | None]:
         return f"{base}{page}{heading}"
 
     return link_of
+
+
+def name_of(target: str) -> str:
+    """The file in this project that a link of a runbook leads to."""
+    return posixpath.normpath(f"docs/runbooks/{target.partition('#')[0]}")

@@ -9,18 +9,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pipelines.core import links
+from pipelines.core.errors import LoopError, concerns_one_record, sentence
+from pipelines.core.parallel import in_parallel
+from pipelines.core.store.stores import Stores
+from pipelines.intake import standings
+from pipelines.intake.standings import Standing
 from pipelines.pages.frame import View
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
 SEAL_HOURS = 12
 MANY = "delivery"  # the field that may hold several, between blanks: each gets a run of its own
 MOST_AT_ONCE = 50
 _MOST_EXAMPLES = 12
+_DELIVERY = re.compile(r"[0-9a-f]{64}")
 _SEAL = re.compile(r"([0-9]{1,12})\.[0-9a-f]{64}")
 
 Kind = Literal["text", "number", "date", "choice", "check", "json"]
@@ -60,9 +69,10 @@ class Form(View):
 
     @property
     def is_dangerous(self) -> bool:
-        """Whether its run can undo or give up something for good, once it is no dry run."""
+        """Whether what its run does cannot be taken back, once it is no dry run."""
         return self.dag_id == links.ROLLBACK or any(
-            field.name == "action" and field.value == "discard" for field in self.fields
+            field.name == "action" and field.value in {"discard", "release"}
+            for field in self.fields
         )
 
 
@@ -103,6 +113,45 @@ def from_link(details: Mapping[str, Any], values: Values) -> dict[str, str]:
         and name != "reason"
         and (_kind(params[name].get("schema") or {}) != "check" or text == "true")
     }
+
+
+class Concerned(View):
+    """A delivery that the form decides on, as it stands."""
+
+    delivery: str
+    file: str
+    night: str
+    verdict: str
+    delivered_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    held_rows: int
+
+
+def concerned(stores: Callable[[], Stores], names: str) -> tuple[Concerned, ...]:
+    """The deliveries of that field which can be read; the form is of use without them."""
+    chosen = [name for name in names.split() if _DELIVERY.fullmatch(name)][:MOST_AT_ONCE]
+    found = in_parallel(lambda name: _standing(stores, name), chosen)
+    return tuple(
+        Concerned(
+            delivery=standing.outcome.delivery, file=standing.outcome.landing_key,
+            night=standing.outcome.night, verdict=standing.verdict,
+            delivered_rows=standing.newest.delivered_rows, accepted_rows=standing.accepted_rows,
+            quarantined_rows=standing.newest.quarantined_rows,
+            held_rows=standing.newest.held_rows,
+        )
+        for standing in found if standing is not None
+    )  # fmt: skip
+
+
+def _standing(stores: Callable[[], Stores], delivery: str) -> Standing | None:
+    try:
+        return standings.find(stores().reviews, delivery)
+    except Exception as error:
+        if not (isinstance(error, LoopError) or concerns_one_record(error)):
+            raise
+        logger.warning("delivery=%s form shows a gap: %s", delivery, sentence(error))
+        return None
 
 
 def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:

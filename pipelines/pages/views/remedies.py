@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipelines.alerts.kinds import RULE_ALERTS
@@ -30,15 +30,20 @@ class Remedy:
     label: str
     action: ReplayAction
     effect: str  # half a sentence
-    tone: Tone = ""
+    tone: Tone = "plain"
 
 
 @dataclass(frozen=True)
 class Remedies:
-    """The buttons of one delivery, the usual one first; ``not_offered`` says why one is missing."""
+    """The buttons of one delivery; ``not_offered`` says why one is missing.
+
+    A red one cannot be taken back. ``corrected_night`` is the night to ingest once a corrected file
+    was delivered, which is the usual way and leads; empty if no file is held.
+    """
 
     offered: tuple[Remedy, ...] = ()
     not_offered: str = ""
+    corrected_night: str = ""
 
 
 NOTHING_TO_DO = Remedies()
@@ -67,7 +72,8 @@ def remedies(standing: Standing | None, validation: Validation | None) -> Remedi
     if standing is None:
         return NOTHING_TO_DO
     if standing.verdict == "HELD":
-        return _of_held(standing.newest.held_rows, validation)
+        held = _of_held(standing.newest.held_rows, validation)
+        return replace(held, corrected_night=standing.outcome.counted_in)
     if standing.quarantined:
         return _of_quarantined(standing.newest.quarantined_rows, validation)
     return NOTHING_TO_DO
@@ -77,15 +83,15 @@ def _of_held(rows: int, validation: Validation | None) -> Remedies:
     if is_unreadable(validation):
         return Remedies(
             (
-                Remedy("Validate again", "revalidate", "reads the file again, by today's limits"),
+                Remedy(
+                    "Validate again", "revalidate",
+                    "reads the file again, which helps only if the limits were changed",
+                ),
                 Remedy("Discard", "discard", "gives the file up permanently", "danger"),
             ),
-            "It cannot be released, because no row can be read from it. Ask upstream for the whole "
-            "file under a new name.",
-        )
-    again = Remedy(
-        "Validate again", "revalidate", f"validates {_rows(rows)} by today's rules and limits"
-    )
+            "It cannot be released, because no row can be read from it.",
+        )  # fmt: skip
+    again = _again(rows)
     discard = Remedy("Discard", "discard", f"discards {_rows(rows)} permanently", "danger")
     if validation is not None and validation.profile is not None and not validation.profile.rows:
         return Remedies(
@@ -94,20 +100,16 @@ def _of_held(rows: int, validation: Validation | None) -> Remedies:
     if is_poison_alarm(validation):
         anyway = Remedy(
             "Release all the same", "release",
-            f"trains the next model on {_rows(rows)} with these labels, and nothing takes them "
-            "back. Only after you have read the rows below", "danger",
+            f"trains the next model on {_good_rows(rows, validation)} with these labels, and "
+            "nothing takes them back. Only after you have read the rows below", "danger",
         )  # fmt: skip
         return Remedies((again, discard, anyway))
-    release = Remedy(
-        "Release", "release", f"accepts {_rows(rows)}, except those that break a row rule", "plain"
-    )
+    release = Remedy("Release", "release", f"accepts {_good_rows(rows, validation)}", "danger")
     return Remedies((again, release, discard))
 
 
 def _of_quarantined(rows: int, validation: Validation | None) -> Remedies:
-    again = Remedy(
-        "Validate again", "revalidate", f"validates {_rows(rows)} by today's rules and limits"
-    )
+    again = _again(rows)
     discard = Remedy("Discard", "discard", f"discards {_rows(rows)} permanently", "danger")
     reasons = validation.reasons if validation else {}
     unusable = max((reasons.get(reason, 0) for reason in _UNUSABLE), default=0)
@@ -118,13 +120,29 @@ def _of_quarantined(rows: int, validation: Validation | None) -> Remedies:
         some = Remedy(
             "Release some rows", "release",
             f"accepts those whose positions you give under Rows; at least {unusable:,} cannot be "
-            f"released, because they {lacking}", "plain",
+            f"released, because they {lacking}", "danger",
         )  # fmt: skip
         return Remedies((again, some, discard))
     release = Remedy(
-        "Release", "release", f"accepts {_rows(rows)}, although they break a rule", "plain"
+        "Release", "release", f"accepts {_rows(rows)}, although they break a rule", "danger"
     )
     return Remedies((again, release, discard))
+
+
+def _again(rows: int) -> Remedy:
+    return Remedy(
+        "Validate again", "revalidate",
+        f"validates {_rows(rows)} by today's rules, which helps only if a rule, a limit or the "
+        "champion was changed",
+    )  # fmt: skip
+
+
+def _good_rows(rows: int, validation: Validation | None) -> str:
+    """How many of the rows would count, as the validation found."""
+    good = validation.profile.rows if validation and validation.profile else rows
+    if good == rows:
+        return _rows(rows)
+    return f"{good:,} of {_rows(rows)} (the others break a row rule and go to quarantine)"
 
 
 def _rows(count: int) -> str:

@@ -114,8 +114,11 @@ def test_its_buttons_open_the_form_filled_in_but_for_the_reason(stores, page):
     links = Elements(page(f"/incidents/{held}")).links
 
     assert [link for link in links if "/forms/" in link] == [
-        f"/retraining/forms/reviews_replay?delivery={held}&action={action}&dry_run=true"
-        for action in ("revalidate", "release", "discard")
+        f"/retraining/forms/reviews_ingest?night={NIGHT}",
+        *(
+            f"/retraining/forms/reviews_replay?delivery={held}&action={action}&dry_run=true"
+            for action in ("revalidate", "release", "discard")
+        ),
     ]
     assert "/retraining/runbooks/held-delivery" in links
     assert [link for link in links if link.startswith(f"/retraining/reports/{held}/")]

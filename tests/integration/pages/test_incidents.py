@@ -233,9 +233,11 @@ def test_what_may_be_done_about_a_held_delivery_is_said_with_its_effect(stores):
     remedies = looked_at(stores, held).remedies.offered
 
     assert [(remedy.action, remedy.tone) for remedy in remedies] == [
-        ("revalidate", ""), ("release", "plain"), ("discard", "danger"),
+        ("revalidate", "plain"), ("release", "danger"), ("discard", "danger"),
     ]  # fmt: skip
-    assert remedies[1].effect == "accepts the 40 rows, except those that break a row rule"
+    assert remedies[1].effect == (
+        "accepts 37 of the 40 rows (the others break a row rule and go to quarantine)"
+    )
 
 
 def test_a_settled_delivery_has_nothing_to_press(stores):

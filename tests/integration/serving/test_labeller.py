@@ -1,5 +1,6 @@
 """The champion as a judge of labels: from the log to the verdict on a delivery."""
 
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -56,15 +57,25 @@ def test_labels_turned_round_are_held_once_there_is_a_champion(stores, champions
 
 
 @pytest.mark.long
-def test_the_first_rows_whose_labels_are_disputed_are_kept_with_their_labels(stores, champions):
+def test_rows_whose_labels_are_disputed_are_kept_whole_and_listed_by_the_shell(stores, champions):
     champions(1)
     rows = reviews_of_a_night(is_turned=True)
 
-    disputed = ingested(stores, rows).disputed
+    validation = ingested(stores, rows)
+    asked = ["delivery", "rows", validation.delivery[:8]]
+    listed = CliRunner().invoke(app, [*asked, "--json", "--with-text", "--first", "3"])
+    of_a_rule = CliRunner().invoke(app, [*asked, "--json", "--reason", "text_html"])
+    shown = CliRunner().invoke(app, asked).stdout
 
+    disputed = validation.disputed
     assert len(disputed) == MOST_DISPUTED
-    assert [row.label for row in disputed] == [rows[row.row]["label"] for row in disputed]
-    assert all(rows[row.row]["text"].startswith(row.text) for row in disputed)
+    assert [(row.label, row.text) for row in disputed] == [
+        (rows[row.row]["label"], rows[row.row]["text"]) for row in disputed
+    ]
+    assert json.loads(listed.stdout)["disputed"] == [row.model_dump() for row in disputed[:3]]
+    assert json.loads(of_a_rule.stdout)["disputed"] == []
+    assert "Rows whose label the champion disputes, the surest first" in " ".join(shown.split())
+    assert all(row.review_id in shown for row in disputed)
 
 
 @pytest.mark.long

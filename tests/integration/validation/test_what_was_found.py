@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from html import unescape
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from pipelines.core.settings.settings import Settings
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.intake.partitions import read_partition
 from pipelines.records.deliveries import Delivery
-from pipelines.records.validations import Validation
+from pipelines.records.validations import MOST_DISPUTED_CHARS, Validation
 from pipelines.simulation.made_up import make_reviews
 from pipelines.validation import report, validate
+from pipelines.validation.drift import Labeller
 from tests.support.in_memory import InMemory
 from tests.support.made.builders import landing_key
 
@@ -40,7 +42,9 @@ def as_csv(rows: list[Row]) -> bytes:
     return file.getvalue().encode()
 
 
-def judged(body: bytes, settings: Settings = DEFAULTS) -> tuple[InMemory, Delivery, Validation]:
+def judged(
+    body: bytes, settings: Settings = DEFAULTS, labeller: Labeller | None = None
+) -> tuple[InMemory, Delivery, Validation]:
     reviews, key = InMemory(), landing_key("a.csv", night=DAY)
     sha256 = delivery_digest(parse_name(key), body).hexdigest()
     reviews.put_once(f"deliveries/{sha256}/raw", body)
@@ -48,7 +52,11 @@ def judged(body: bytes, settings: Settings = DEFAULTS) -> tuple[InMemory, Delive
         sha256=sha256, source="web", landing_key=key, file_format="csv", is_gzipped=False,
         size_bytes=len(body), night=DAY, raw_key=f"deliveries/{sha256}/raw",
     )  # fmt: skip
-    return reviews, delivery, validate.validate(reviews, delivery, settings)[1]
+    return (
+        reviews,
+        delivery,
+        validate.validate(reviews, delivery, settings, before=DAY, labeller=labeller)[1],
+    )
 
 
 def changed(change: Callable[[Row, int], Row]) -> bytes:
@@ -144,3 +152,38 @@ def test_films_that_are_missing_in_any_spelling_are_missing_and_numbers_are_one(
     kept = read_partition(reviews, validation.accepted).column("movie_id").to_pylist()
     assert validation.verdict == "ACCEPTED"
     assert kept == [None, None, None, None, "1000", "1000", "1000", "1000"] * 5
+
+
+class Doubtful:
+    """A champion that disputes every label, the later in the file the surer."""
+
+    version, holdout_accuracy, holdout_rows = "0" * 20, 0.9, 1000
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._sides = {
+            row["text"]: (place + 1) / 100 * (-1 if row["label"] == "positive" else 1)
+            for place, row in enumerate(rows)
+        }
+
+    def positive_scores(self, texts: Sequence[str]) -> list[float]:
+        return [0.5 + self._sides[text] for text in texts]
+
+
+def test_disputed_rows_come_surest_first_and_can_be_read_whole():
+    limits = DEFAULTS.validation.model_copy(update={"drift_min_rows": 20})
+    rows = good_rows()
+    spare = " ".join(row["text"] for row in make_reviews(80, seed=4).to_pylist())
+    rows[38]["text"], rows[39]["text"] = spare[:1_500], spare[1_500 : 2_000 + MOST_DISPUTED_CHARS]
+
+    _, delivery, validation = judged(
+        as_csv(rows), DEFAULTS.model_copy(update={"validation": limits}), Doubtful(rows)
+    )
+    page = report.render(validation, delivery, None)
+
+    assert [row.row for row in validation.disputed] == list(range(39, 19, -1))
+    assert [len(row.text) for row in validation.disputed[:2]] == [MOST_DISPUTED_CHARS, 1_500]
+    assert validation.disputed[1].text == rows[38]["text"]
+    summary, _, rest = page.partition("<details><summary>")[2].partition('<span class="more">')
+    text, rest = rest.partition("</summary>")[2].split("</details>", 1)
+    assert unescape(summary + text) == rows[39]["text"][:MOST_DISPUTED_CHARS]
+    assert rest.count("<details>") == sum(len(row.text) > 240 for row in validation.disputed[1:])

@@ -96,8 +96,8 @@ class Champion:
     version = "c" * 20
     holdout_accuracy, holdout_rows = 0.875, 4_000
 
-    def are_positive(self, texts: list[str]) -> list[bool]:
-        return [_meanings()[text] for text in texts]
+    def positive_scores(self, texts: list[str]) -> list[float]:
+        return [float(_meanings()[text]) for text in texts]
 
 
 @cache

@@ -108,16 +108,19 @@ def test_a_file_that_could_not_be_read_has_an_unknown_number_of_rows():
     assert "How many it has is unknown: the file could not be read." in alert.sentences[3]
 
 
-def test_a_question_leads_to_the_decision_and_its_card():
+def test_an_alert_on_a_question_leads_to_it_and_to_the_decision_and_its_card():
     key = f"sentiment/versions/{VERSION}/gates/00000003-{'d' * 16}/decision.json"
     run = Run(dag_id="sentiment_retrain", run_id="r")
 
     alert = messages.waiting(VERSION, "So.", 20, run, "https://airflow.example", decision_key=key)
 
     assert [link.name for link in alert.links] == [
-        "decision", "model card", "run page", "run report", "runbook",
+        "question", "decision", "model card", "run page", "run report", "runbook",
     ]  # fmt: skip
-    assert alert.links[1].url.endswith(f"/decisions/{VERSION}/00000003-{'d' * 16}/card")
+    assert alert.links[0].url == (
+        "https://airflow.example/dags/sentiment_retrain/runs/r/tasks/ask/required_actions"
+    )
+    assert alert.links[2].url.endswith(f"/decisions/{VERSION}/00000003-{'d' * 16}/card")
 
 
 def test_labels_that_the_champion_reads_otherwise_are_a_poison_alarm_that_names_the_source():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipelines.core import links
+from pipelines.core.errors import StoreUnavailableError
 from pipelines.gate.card import sentences
 from pipelines.intake.standings import Standing
 from pipelines.pages.markdown_page import folded, html, own_page
-from pipelines.pages.routes.runbooks import FOLDER, link_under
+from pipelines.pages.routes.runbooks import FOLDER, link_under, name_of
 from pipelines.pages.site import Reply
 from pipelines.pages.views import failures, forms, remedies
 from pipelines.records.deliveries import Outcome, ReplayPlan
@@ -52,8 +55,10 @@ def test_only_what_can_work_is_offered():
     cut = offered(held, a_validation(profile=None))
     all_bad = offered(held, a_validation(profile=a_profile(0, positive=0)))
 
-    assert readable == ([("revalidate", ""), ("release", "plain"), ("discard", "danger")], "")
-    assert cut[0] == all_bad[0] == [("revalidate", ""), ("discard", "danger")]
+    assert readable == (
+        [("revalidate", "plain"), ("release", "danger"), ("discard", "danger")], ""
+    )  # fmt: skip
+    assert cut[0] == all_bad[0] == [("revalidate", "plain"), ("discard", "danger")]
     assert "no row can be read from it" in cut[1]
     assert "every row of it breaks a row rule" in all_bad[1]
 
@@ -62,7 +67,7 @@ def test_labels_in_doubt_are_released_last_and_by_a_dangerous_button():
     alarm = a_validation(rules=(a_rule("label_agreement"),))
 
     assert offered(a_standing(), alarm)[0] == [
-        ("revalidate", ""), ("discard", "danger"), ("release", "danger"),
+        ("revalidate", "plain"), ("discard", "danger"), ("release", "danger"),
     ]  # fmt: skip
     assert remedies.runbook_of(alarm) == "docs/runbooks/poisoned-labels.md"
     assert remedies.runbook_of(a_validation()) == "docs/runbooks/held-delivery.md"
@@ -77,9 +82,25 @@ def test_rows_that_nothing_can_be_trained_on_are_not_offered_for_release():
     none, why = offered(standing, a_validation(reasons={"label_unknown": 3}))
     some = remedies.remedies(standing, a_validation(reasons={"label_unknown": 1, "text_html": 2}))
 
-    assert none == [("revalidate", ""), ("discard", "danger")]
+    assert none == [("revalidate", "plain"), ("discard", "danger")]
     assert why.startswith("They cannot be released, because they lack")
     assert "at least 1 cannot be released" in some.offered[1].effect
+
+
+def test_a_release_says_how_many_rows_would_count():
+    some, all_good, alarm = (
+        remedies.remedies(a_standing(), a_validation(rules=(a_rule(rule),), profile=profile))
+        for rule, profile in (
+            ("quarantined_share", a_profile(12, positive=6)),
+            ("row_count", a_profile(40, positive=20)),
+            ("label_agreement", a_profile(12, positive=6)),
+        )
+    )  # fmt: skip
+
+    few = "12 of the 40 rows (the others break a row rule and go to quarantine)"
+    assert some.offered[1].effect == f"accepts {few}"
+    assert all_good.offered[1].effect == "accepts the 40 rows"
+    assert alarm.offered[2].effect.startswith(f"trains the next model on {few}")
 
 
 # The incident page
@@ -106,6 +127,48 @@ def test_a_poisoned_delivery_shows_the_rows_in_doubt_and_what_the_champion_reads
     assert "/retraining/runbooks/poisoned-labels" in links_of(page)
     assert page.index("champion disputes</h2>") < page.index("Which rows</h2>")
     assert 'class="button danger"' in page
+
+
+def test_a_long_text_in_doubt_is_folded_and_whole_and_a_short_one_is_not_folded():
+    texts = ("Dull. " * 100 + HOSTILE, "Short.")
+    rows = [Disputed(row=n, review_id="r", label="positive", text=t) for n, t in enumerate(texts)]
+    pages = an_incident(rules=(a_rule("label_agreement"),), disputed=tuple(rows))
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+
+    folded = page.partition("<details><summary>")[2].partition("</details>")[0]
+    assert folded.count("Dull.") == 100
+    assert folded.endswith("&lt;script&gt;alert(1)&lt;/script&gt;")
+    assert page.count("<details>") == 1
+    assert '<td class="words whole code">Short.</td>' in page
+
+
+def test_the_way_of_a_corrected_file_leads_and_only_for_a_file_that_is_held():
+    pages = an_incident()
+    outcome = a_standing(key=a_validation().object_key).outcome
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+    pages.reviews.objects.pop(outcome.object_key)
+    held = {"verdict": "ACCEPTED", "held_rows": 0, "accepted_rows": 40}
+    pages.reviews.put_record(outcome.model_copy(update=held))
+    accepted = pages.get(f"/incidents/{'a' * 64}").text
+
+    assert 'class="button" href="/retraining/forms/reviews_ingest?night=2026-01-09"' in page
+    assert page.count('class="button"') == 1
+    assert "under a new name in <code>landing/web/</code>" in page
+    assert page.index("forms/reviews_ingest") < page.index("Validate again")
+    assert "forms/reviews_ingest" not in accepted
+
+
+def test_a_release_is_as_red_on_the_page_as_in_the_list_and_in_its_form():
+    pages = an_incident()
+    pages.answers["GET", "/dags/reviews_replay/details"] = Reply(200, DETAILS)
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+    form = pages.get(f"/forms/reviews_replay?delivery={'a' * 64}&action=release").text
+
+    assert re.search(r'class="button danger" href="[^"]+">Release</a>', page)
+    assert '<button type="submit" class="danger">' in form
 
 
 def test_an_unknown_number_of_rows_is_not_said_to_be_none():
@@ -292,13 +355,13 @@ def test_a_runbook_renders_with_links_that_lead_somewhere(path):
     assert set(answers.values()) <= {200}
 
 
-def test_a_heading_can_be_linked_and_a_page_that_is_not_installed_is_no_link():
-    text = "[one](replay.md#how) [two](#what-to-do) [three](../commands.md) <b>x</b>\n\n"
+def test_a_heading_can_be_linked_and_a_page_that_is_not_installed_is_named_instead():
+    text = "[one](replay.md#how) [two](#what-to-do) [three](../commands.md#all) <b>x</b>\n\n"
 
-    page = own_page(f"{text}## What to do\n", link_under("/prefix"))
+    page = own_page(f"{text}## What to do\n", link_under("/prefix"), name_of)
 
     assert '<a href="/prefix/retraining/runbooks/replay#how">one</a>' in page
-    assert '<a href="#what-to-do">two</a> three' in page
+    assert '<a href="#what-to-do">two</a> three (docs/commands.md) ' in page
     assert '<h2 id="what-to-do">' in page
     assert "<b>" not in page
 
@@ -332,12 +395,16 @@ DETAILS = {
         "delivery": {"value": None, "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
         "action": {
             "value": "revalidate",
-            "schema": {"type": "string", "enum": ["revalidate", "discard"]},
+            "schema": {"type": "string", "enum": ["revalidate", "release", "discard"]},
         },
         "reason": {"value": None, "schema": {"type": "string"}},
         "dry_run": {"value": True, "schema": {"type": "boolean"}},
     },
 }  # fmt: skip
+
+
+def refuse():
+    raise StoreUnavailableError("the store did not answer")
 
 
 def bulk(count):
@@ -350,6 +417,28 @@ def bulk(count):
     seal = shown.partition('name="_seal" value="')[2].partition('"')[0]
     sent = {"_seal": seal, "delivery": "\n".join(names), "action": "discard", "reason": "all old"}
     return pages, names, shown, pages.client.post("/forms/reviews_replay", data=sent)
+
+
+def test_the_form_of_a_replay_says_which_file_night_and_rows_it_decides_on():
+    pages = an_incident()
+    pages.answers["GET", "/dags/reviews_replay/details"] = Reply(200, DETAILS)
+    where = f"/forms/reviews_replay?delivery={'a' * 64}"
+
+    page = pages.get(f"{where}&action=discard").text
+    outcome = a_standing(key=a_validation().object_key).outcome
+    pages.reviews.objects[outcome.object_key] = b"torn"
+    torn = pages.get(where)
+    pages.open_stores = refuse
+    unreachable = pages.get(where)
+
+    named = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    assert f'/retraining/incidents/{"a" * 64}">landing/web/r.csv</a>' in named
+    assert re.findall(r"<td class=\"(?:keep|number)\">([^<]*)", named) == [
+        "2026-01-09", "HELD", "40", "0", "0", "40",
+    ]  # fmt: skip
+    for without in (torn, unreachable):
+        assert (without.status_code, "<tbody>" in without.text) == (200, False)
+        assert "Start a run of reviews_replay" in without.text
 
 
 def test_several_deliveries_get_a_run_each_from_one_form():

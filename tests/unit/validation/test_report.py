@@ -55,9 +55,20 @@ def test_the_page_says_what_failed_which_rows_and_what_to_do():
     page = report.render(a_validation("<b>odd</b>"), a_delivery(), None)
 
     assert "1 of 40 rows is odd: &lt;b&gt;odd&lt;/b&gt;" in page
-    assert "<td>7<td>" in page
+    assert '<td>7<td class="words">' in page
     assert "docs/runbooks/held-delivery.md" in page
     assert "This source has no good delivery within the trailing nights." in page
+
+
+def test_only_a_column_that_is_wide_enough_for_words_may_break_them():
+    page = report.render(a_validation(), a_delivery(), None)
+
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    rules = dict(re.findall(r"([^{}]+?) *\{([^}]*)\}", style))
+    breaking = {name.strip() for name, kept in rules.items() if "anywhere" in kept}
+    assert breaking == {"body", ".words", ".text"}
+    assert all("min-width" in rules[f"\n{name}"] for name in (".words", ".text"))
+    assert "white-space: nowrap; overflow-wrap: normal" in rules["\nth, td"]
 
 
 def test_the_difference_to_the_last_good_delivery_is_shown():
