@@ -46,6 +46,6 @@ def sentence(run: Run) -> str:
     return f"{name}: {said or 'see its log.'} What to do: {error_runbook(first(run))}"
 
 
-def names_a_version(run: Run) -> bool:
+def names_a_version(error: str) -> bool:
     """Whether an error names a file of a stored version, which may be the champion."""
-    return any(_STORED_VERSION.search(one) for one in run.errors)
+    return bool(_STORED_VERSION.search(error))

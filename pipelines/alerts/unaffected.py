@@ -12,15 +12,19 @@ _PERHAPS_DAMAGED = (
 )
 
 
+def _is_doubtful(run: Run) -> bool:
+    return any(map(run_errors.names_a_version, run.errors))
+
+
 def champion_stays(run: Run) -> str:
     """That the champion is not affected, unless an error of the run may be about its files."""
-    return _PERHAPS_DAMAGED if run_errors.names_a_version(run) else f"Not affected: {_CHAMPION}"
+    return _PERHAPS_DAMAGED if _is_doubtful(run) else f"Not affected: {_CHAMPION}"
 
 
 def others_count(run: Run) -> str:
     """That the other deliveries of the night are not affected, and what of the champion."""
     others = "Not affected: the other deliveries of the night"
-    if run_errors.names_a_version(run):
+    if _is_doubtful(run):
         return f"{others}. {_PERHAPS_DAMAGED}"
     return f"{others}, and {_CHAMPION}"
 
