@@ -30,7 +30,8 @@ reported.
 #### How to rerun
 
 Any task at any time: finished work is not redone, and nothing is counted twice. A held delivery
-stays held, however often it is cleared; to accept it, run `reviews_replay`.
+stays held, however often it is cleared, until somebody releases or discards it with
+`reviews_replay`. From then on no run is red because of it.
 
 #### Runbook
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,13 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from pipelines.alerts.alert import Run
+from pipelines.alerts.run_errors import described
 from pipelines.steps import alerts
 
 logger = logging.getLogger(__name__)
 
 _FAILED, _BACKFILL = "failed", "backfill"
+_ERROR = "error"  # an XCom of a failed task
 
 
 def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
@@ -31,7 +34,9 @@ def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
 
     @task(task_id="alert", task_display_name="Alert people once")
     def alert(given: list[Any], ti: Any = None) -> None:
-        look(Run(dag_id=ti.dag_id, run_id=ti.run_id, failed_tasks=_failed_tasks(ti)), *given)
+        failed = _failed_tasks(ti)
+        errors = _errors(ti, failed) if failed else ()
+        look(Run(dag_id=ti.dag_id, run_id=ti.run_id, failed_tasks=failed, errors=errors), *given)
 
     return alert(list(inputs)).as_teardown(on_failure_fail_dagrun=False)
 
@@ -39,6 +44,22 @@ def alert_task(look: Callable[..., None], *inputs: Any) -> Any:
 def _failed_tasks(ti: Any) -> tuple[str, ...]:
     states = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     return tuple(sorted(name for name, state in states.items() if state == _FAILED))
+
+
+def _errors(ti: Any, failed: tuple[str, ...]) -> tuple[str, ...]:
+    """What failed tasks raised, in the order of the DAG, as `say_where` left it."""
+    found: list[Any] = []
+    for task_id in ti.task.dag.task_ids:
+        is_mapped = re.compile(rf"{re.escape(task_id)}(_\d+)?")
+        if not any(map(is_mapped.fullmatch, failed)):
+            continue
+        try:
+            left = ti.xcom_pull(task_ids=task_id, key=_ERROR)
+        except Exception as error:  # noqa: BLE001 - the run is reported all the same
+            logger.warning("cannot read what %s raised: %s", task_id, type(error).__name__)
+            continue
+        found += left if isinstance(left, list) else [left]
+    return tuple(each for each in found if isinstance(each, str))
 
 
 def alert_failed_run(context: Any) -> None:
@@ -49,7 +70,14 @@ def alert_failed_run(context: Any) -> None:
 
 
 def say_where(context: Any) -> None:
-    """Write into the log of a failed task where to look, called in its own process."""
+    """Write into the log of a failed task where to look, and leave its error to `alert`.
+
+    Called in the process of the task. Where that was killed, its error is not known.
+    """
+    try:
+        context["ti"].xcom_push(key=_ERROR, value=described(context["exception"]))
+    except Exception as error:  # noqa: BLE001 - the alert then names the task alone
+        logger.warning("the alert will not name the error: %s", type(error).__name__)
     run = Run(dag_id=context["dag"].dag_id, run_id=context["run_id"])
     for name, url in alerts.where_to_look(run, context.get("exception")):
         logger.error("%s: %s", name, url)

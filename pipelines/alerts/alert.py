@@ -26,6 +26,7 @@ class Run(Record):
     dag_id: str
     run_id: str
     failed_tasks: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()  # of those tasks, as `run_errors.described` gives them
 
 
 class Alert(StoredRecord):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.alerts import run_errors
 from pipelines.alerts.alert import Alert, Link, Run, make_alert
 from pipelines.alerts.kinds import RULE_ALERTS
+from pipelines.alerts.unaffected import champion_after, champion_stays, others_count
 from pipelines.alerts.where_to_look import links, page
 from pipelines.core.links import (
     card_link,
@@ -33,10 +35,6 @@ _DAG_ALERTS: dict[str, AlertName] = {
     "sentiment_housekeeping": "housekeeping_failed",
     "sentiment_monitor": "monitor_failed",
 }
-_OTHERS_COUNT = (
-    "Not affected: the other deliveries of the night, and the champion, which stays in use."
-)
-_CHAMPION_STAYS = "Not affected: the champion, which stays in use."
 
 
 def held(
@@ -59,7 +57,7 @@ def held(
             f"Why: {outcome.why}",
             f"Failed: {', '.join(broken)}." if validation else "Its validation cannot be read.",
             _none_count(outcome.delivered_rows),
-            _OTHERS_COUNT,
+            others_count(run),
         ),
         run=run,
         night=outcome.night,
@@ -78,7 +76,7 @@ def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
         "held_delivery",
         f"{receipt.delivery} unreadable",
         f"Cannot tell whether the delivery held on {receipt.night} is still held",
-        (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, _OTHERS_COUNT),
+        (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, others_count(run)),
         run=run,
         night=receipt.night,
         delivery=receipt.delivery,
@@ -109,7 +107,7 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
         "held_delivery",
         f"{night} and more: {which}",
         f"{len(incidents):,} more deliveries of the night {night} are held",
-        ("All of them: python -m pipelines delivery list", _OTHERS_COUNT),
+        ("All of them: python -m pipelines delivery list", others_count(run)),
         run=run,
         night=night,
         links=page(airflow_url, "incidents", incidents_link())
@@ -131,7 +129,7 @@ def watched(window: Window, since: str, run: Run, airflow_url: str) -> Alert:
             window.why,
             f"The words that changed most: {words}." if words else "",
             f"{window.rows:,} reviews, champion generation {window.champion_generation}.",
-            _CHAMPION_STAYS,
+            champion_stays(run),
         ),
         run=run,
         night=window.night,
@@ -148,7 +146,7 @@ def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -
         "missing_delivery",
         f"{record.source} silent since {record.last_delivered_for}",
         f"Source {record.source!r} has not delivered for {record.night}",
-        (f"{overdue}.", "Everything that was delivered counts.", _CHAMPION_STAYS),
+        (f"{overdue}.", "Everything that was delivered counts.", champion_stays(run)),
         run=run,
         night=record.night,
         links=(
@@ -166,7 +164,7 @@ def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
         "set_aside_delivery",
         identity,
         f"No night takes up {len(files):,} landed files",
-        (*(f"{file.landing_key}: {file.why}" for file in files[:5]), _OTHERS_COUNT),
+        (*(f"{file.landing_key}: {file.why}" for file in files[:5]), others_count(run)),
         run=run,
         night=summary.night,
         links=links(run, airflow_url, "set_aside_delivery"),
@@ -181,10 +179,11 @@ def unfinished(night: str, uris: Sequence[str], why: str, run: Run, airflow_url:
         f"The night {night} was not ingested completely",
         (
             why,
+            run_errors.sentence(run),
             *(f"Due again: {uri}" for uri in uris[:3]),
             _failed(run),
             "None of their rows count, and nothing is lost: the next run takes them up.",
-            _OTHERS_COUNT,
+            others_count(run),
         ),
         run=run,
         night=night,
@@ -198,7 +197,13 @@ def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
         _DAG_ALERTS[run.dag_id],
         run.run_id,
         f"A run of {run.dag_id} failed",
-        (why, _failed(run), "The log of the failed task shows why.", _champion_after(run)),
+        (
+            why,
+            _failed(run),
+            run_errors.sentence(run),
+            "The log of the failed task shows why.",
+            champion_after(run),
+        ),
         run=run,
         links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
     )
@@ -210,17 +215,10 @@ def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
         _DAG_ALERTS[run.dag_id],
         run.run_id,
         f"Cannot tell how the run of {run.dag_id} ended",
-        (why, _failed(run), _champion_after(run)),
+        (why, _failed(run), champion_after(run)),
         run=run,
         links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
     )
-
-
-def _champion_after(run: Run) -> str:
-    if "confirm" in run.failed_tasks:
-        return "Consumers may not get the model that was approved: check the champion first."
-    stays = run.failed_tasks or run.dag_id.startswith("reviews_")
-    return _CHAMPION_STAYS if stays else "To see the champion: python -m pipelines champion show"
 
 
 def approval_key(run: Run) -> str:
@@ -229,9 +227,16 @@ def approval_key(run: Run) -> str:
 
 
 def waiting(
-    version: str, why: str, hours: float, run: Run, airflow_url: str, *, decision_key: str = ""
+    version: str,
+    why: str,
+    hours: float,
+    run: Run,
+    airflow_url: str,
+    *,
+    decision_key: str = "",
+    is_first: bool = False,
 ) -> Alert:
-    """A model that waits for a person."""
+    """A model that waits for a person; ``is_first``: there is no champion."""
     return make_alert(
         "approval_waiting",
         approval_key(run),
@@ -240,7 +245,7 @@ def waiting(
             f"What the gate says: {why}",
             f"Answer within {hours:g} hours, in Airflow under Browse, Required Actions.",
             "Without an answer the model is not promoted.",
-            _CHAMPION_STAYS,
+            "There is no champion yet." if is_first else champion_stays(run),
         ),
         run=run,
         links=(
@@ -307,7 +312,7 @@ def late(run: Run, minutes: float, airflow_url: str) -> Alert:
         f"{run.dag_id} {run.run_id}",
         f"{run.dag_id} is late",
         (f"It is not finished {minutes:g} minutes after it was queued.",
-         "It may still succeed: nothing was stopped.", _CHAMPION_STAYS),
+         "It may still succeed: nothing was stopped.", champion_stays(run)),
         run=run,
         links=links(run, airflow_url, "night_late"),
     )  # fmt: skip

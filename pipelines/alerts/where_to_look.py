@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pipelines.alerts import run_errors
 from pipelines.alerts.alert import Link, Run
 from pipelines.alerts.kinds import KINDS
-from pipelines.core.links import address, report_of_run_link, run_link, runbook_link
+from pipelines.core.links import (
+    address,
+    error_runbook,
+    report_of_run_link,
+    run_link,
+    runbook_link,
+)
 from pipelines.core.settings.operation import AlertName
+
+_ABOUT_ERRORS: tuple[AlertName, ...] = ("ingest_incomplete", "retrain_failed")
 
 
 def links(run: Run | None, airflow_url: str, kind: AlertName | None = None) -> tuple[Link, ...]:
@@ -16,6 +25,8 @@ def links(run: Run | None, airflow_url: str, kind: AlertName | None = None) -> t
         pages += page(airflow_url, "run report", report_of_run_link(run.dag_id, run.run_id))
     if kind is not None:
         pages += page(airflow_url, "runbook", runbook_link(KINDS[kind].runbook))
+    if run is not None and kind in _ABOUT_ERRORS and (error := run_errors.first(run)):
+        pages += page(airflow_url, "runbook on the error", runbook_link(error_runbook(error)))
     return tuple(pages)
 
 

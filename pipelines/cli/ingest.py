@@ -192,10 +192,11 @@ def ingest(night: NightOption = None, as_json: AsJson = False) -> None:
             f"Night {day}: {state}", headers, rows,
             if_empty=f"Night {day}: {state}. Nothing was delivered for it.",
         )  # fmt: skip
-    _end_night(summary, failures)
+    is_held = bool(intake_nights.still_held(stores.reviews, summary))
+    _end_night(summary, failures, is_held=is_held)
 
 
-def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
+def _end_night(summary: NightSummary, failures: Sequence[str], *, is_held: bool) -> None:
     """Print what needs attention, and exit with the matching code."""
     from pipelines.intake import nights as intake_nights
 
@@ -212,7 +213,7 @@ def _end_night(summary: NightSummary, failures: Sequence[str]) -> None:
         print_note(f"{summary.side_files:,} hidden, temporary or marker files are no deliveries")
     if failures:
         raise typer.Exit(EXIT_ERROR)
-    if summary.held_deliveries or summary.missing or summary.for_people:
+    if is_held or summary.missing or summary.for_people:
         raise typer.Exit(EXIT_HELD)
 
 

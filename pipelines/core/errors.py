@@ -139,7 +139,8 @@ class DigestMismatchError(TrustError):
         self.uri, self.expected, self.found = uri, expected, found
         super().__init__(
             f"{uri} was changed after it was recorded: expected sha256 {expected}, found {found}. "
-            "It is not used. Restore the object or remove the record that names it."
+            "It is not used. Restore it from a backup. If it is the champion's and there is none, "
+            "roll back. What to do: docs/runbooks/retrain-failed.md#digestmismatcherror"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
+from pipelines.core import errors
 from pipelines.core.record import canonical_json
 
 ROOT = "/retraining"
@@ -23,6 +24,7 @@ _DECISION_KEY = re.compile(
 
 _ACTOR = re.compile(r"(?:(.+) on )?airflow (\S+) (\S+)")
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md(?:#[a-z-]+)?")  # as texts of ours name them
 _WEB = re.compile(r"https?://[^\s]+")
 
 FormValue = str | int | bool | None | list[int] | list[str]
@@ -170,6 +172,20 @@ def runbooks_link() -> str:
 
 
 def runbook_link(path: str) -> str:
-    """A runbook, by its path in the project: ``docs/runbooks/<name>.md``."""
-    name = path.rpartition("/")[2].removesuffix(".md")
-    return f"{ROOT}/runbooks/{quote(name, safe='')}"
+    """A runbook by its path in the project, ``docs/runbooks/<name>.md``, or a section of it."""
+    name, _, heading = path.rpartition("/")[2].partition("#")
+    page = f"{ROOT}/runbooks/{quote(name.removesuffix('.md'), safe='')}"
+    return f"{page}#{quote(heading, safe='')}" if heading else page
+
+
+def error_runbook(described: str) -> str:
+    """The runbook that an error's text names, else the section on its class.
+
+    ``described`` is the name of the class, then perhaps a colon and the text.
+    """
+    if named := RUNBOOK.search(described):
+        return named[0]
+    name = described.partition(":")[0]
+    kind = getattr(errors, name, None)
+    is_ours = isinstance(kind, type) and issubclass(kind, errors.LoopError)
+    return f"docs/runbooks/retrain-failed.md#{name.lower() if is_ours else 'any-other-error'}"

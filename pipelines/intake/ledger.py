@@ -86,12 +86,14 @@ def check_not_held(
 ) -> None:
     """Give a held delivery its receipt, then raise; ``is_new`` is as in `give_receipt`.
 
+    Nothing is raised about one that somebody released or discarded since.
+
     Raises
     ------
     DeliveryHeldError
         If this arrival of the delivery is held, not a duplicate of one that is.
     """
-    if outcome.verdict != "HELD":
+    if outcome.verdict != "HELD" or not (is_new or standings.is_held(reviews, outcome.delivery)):
         return
     if give_receipt(reviews, arrival, outcome, is_new=is_new).verdict != "HELD":
         return

@@ -14,9 +14,7 @@ from pipelines.core.errors import (
     ObjectMissingError,
     SetAsideError,
     TrustError,
-    concerns_one_record,
 )
-from pipelines.core.errors import sentence as error_sentence
 from pipelines.core.escaping import visible
 from pipelines.core.keys import RECEIPTS, outcome_key
 from pipelines.core.parallel import in_parallel
@@ -246,10 +244,19 @@ def check(reviews: Bucket, summary: NightSummary, due: Sequence[str]) -> None:
         If there are only files that no night will take up unless somebody does something.
     """
     finished = {receipt.landing_key for receipt in summary.receipts}
-    held = [receipt for receipt in summary.receipts if _is_still_held(reviews, receipt)]
-    problem = _problem(summary, [key for key in due if key not in finished], len(due), held)
+    unfinished = [key for key in due if key not in finished]
+    problem = _problem(summary, unfinished, len(due), still_held(reviews, summary))
     if problem is not None:
         raise problem
+
+
+def still_held(reviews: Bucket, summary: NightSummary) -> list[Receipt]:
+    """The receipts of the night's held files that nobody released or discarded since."""
+    return [
+        receipt
+        for receipt in summary.receipts
+        if receipt.verdict == "HELD" and standings.is_held(reviews, receipt.delivery)
+    ]
 
 
 def _problem(
@@ -288,17 +295,3 @@ def _problem(
             "What to do: docs/runbooks/set-aside-delivery.md"
         )
     return None
-
-
-def _is_still_held(reviews: Bucket, receipt: Receipt) -> bool:
-    """Whether nobody replayed it; what cannot be read is held, so that the others are named."""
-    if receipt.verdict != "HELD":
-        return False
-    try:
-        standing = standings.find(reviews, receipt.delivery)
-    except Exception as error:
-        if not concerns_one_record(error):
-            raise
-        logger.warning("delivery=%s is taken as held: %s", receipt.delivery, error_sentence(error))
-        return True
-    return standing is not None and standing.verdict == "HELD"

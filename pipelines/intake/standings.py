@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.errors import ObjectMissingError, TrustError, concerns_one_record, sentence
 from pipelines.core.keys import DELIVERIES, outcome_key, replay_key, replays_folder
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
@@ -95,6 +95,18 @@ def find(reviews: Bucket, delivery: str) -> Standing | None:
         return None
     names = [info.key for info in reviews.list(replays_folder(delivery))]
     return _read(reviews, reviews.get_record, delivery, len(names))
+
+
+def is_held(reviews: Bucket, delivery: str) -> bool:
+    """Whether a delivery that was held still is; what cannot be read is taken as held."""
+    try:
+        standing = find(reviews, delivery)
+    except Exception as error:
+        if not concerns_one_record(error):
+            raise
+        logger.warning("delivery=%s is taken as held: %s", delivery, sentence(error))
+        return True
+    return standing is not None and standing.verdict == "HELD"
 
 
 def every(reviews: Bucket, *, skips_torn: bool = False, keeps: bool = False) -> list[Standing]:

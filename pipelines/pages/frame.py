@@ -166,7 +166,6 @@ def _environment() -> Environment:
 
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?: UTC|Z|\+00:00)?")
-_RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md")
 
 
 def _moment(at: str) -> Markup | str:
@@ -184,7 +183,7 @@ def _linked(context: Context, text: str) -> Markup:
     base = context["base"]
     parts: list[Markup] = []
     end = 0
-    for match in _RUNBOOK.finditer(text):
+    for match in links.RUNBOOK.finditer(text):
         link = f"{base}{links.runbook_link(match[0])}"
         parts.append(escape(visible(text[end : match.start()])))
         parts.append(Markup('<a href="{}">{}</a>').format(link, match[0]))

@@ -14,6 +14,8 @@ from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
 from pipelines.gate.card.sentences import Judged
+from pipelines.intake import standings
+from pipelines.records.deliveries import Replay
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
@@ -154,3 +156,13 @@ def read_all(
             return Unreadable(key, sentence(error))
 
     return list(in_parallel(read, keys))
+
+
+def settled(reviews: Bucket, held: Iterable[str]) -> dict[str, Replay]:
+    """The decisions that ended that deliveries were held, of those that are not held any more."""
+    found = by_name(lambda delivery: standings.find(reviews, delivery), held)
+    return {
+        delivery: next(replay for replay in standing.replays if replay.verdict != "HELD")
+        for delivery, standing in found.items()
+        if standing is not None and standing.replays and standing.verdict != "HELD"
+    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
-
-_RUNBOOK = re.compile(r"docs/runbooks/[a-z-]+\.md")
 
 
 def alert_night(run: Run, night: str, landing_uris: Sequence[str] | None) -> None:
@@ -94,7 +91,7 @@ def where_to_look(run: Run, error: object) -> list[tuple[str, str]]:
     pages = [("Run report", links.report_of_run_link(run.dag_id, run.run_id))]
     if isinstance(error, DeliveryHeldError):
         pages.append(("Incident", links.incidents_link(error.delivery)))
-    named = dict.fromkeys(_RUNBOOK.findall(str(error)))
+    named = dict.fromkeys(links.RUNBOOK.findall(str(error)))
     pages += [("What to do", links.runbook_link(path)) for path in named]
     url = _airflow_url()
     return [(name, page) for name, link in pages if (page := links.address(url, link))]
@@ -132,7 +129,7 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
         hours = config.load().approval.timeout_hours
         alert = messages.waiting(
             decision.version, decision.why, hours, run, _airflow_url(),
-            decision_key=decision.object_key,
+            decision_key=decision.object_key, is_first=decision.champion_version is None,
         )  # fmt: skip
         notifier.notify(alert)
     except Exception as error:  # noqa: BLE001 - the question must be asked

@@ -50,8 +50,18 @@ def night_alerts(
     if summary.for_people:
         incidents.append(messages.set_aside(summary, run, url))
     yield from incidents
-    if not _is_explained(run, incidents):
+    settled = _red_by_settled(loop, summary, landing_uris or ())
+    if not _is_explained(run, incidents, settled):
         yield messages.failed_run(run, url)
+
+
+def _red_by_settled(
+    loop: Loop, summary: NightSummary, landing_uris: Sequence[str]
+) -> frozenset[str]:
+    """The tasks that turned red because of files that were held, also if somebody decided since."""
+    held = {loop.reviews.uri(one.landing_key) for one in summary.receipts if one.verdict == "HELD"}
+    numbered = enumerate(landing_uris)
+    return frozenset(f"delivery.validate_{number}" for number, uri in numbered if uri in held)
 
 
 def _named_or_counted(loop: Loop, held: Sequence[Alert], night: str, run: Run) -> Iterator[Alert]:
@@ -82,10 +92,10 @@ def _unfinished_alerts(
         yield messages.unfinished(night, unfinished, why, run, url)
 
 
-def _is_explained(run: Run, incidents: Sequence[Alert]) -> bool:
-    """Whether what is reported of its deliveries explains every red task of the run."""
+def _is_explained(run: Run, incidents: Sequence[Alert], settled: frozenset[str]) -> bool:
+    """Whether its deliveries, reported or settled, explain every red task of the run."""
     explained = _RED_BY_DELIVERIES if incidents else ()
-    return all(name.startswith(explained) for name in run.failed_tasks)
+    return all(name in settled or name.startswith(explained) for name in run.failed_tasks)
 
 
 def _held_alerts(loop: Loop, summary: NightSummary, run: Run) -> Iterator[Alert]:

@@ -7,9 +7,11 @@ import pendulum
 import pytest
 from alerting import alert_late
 
+from pipelines.core.keys import outcome_key
+from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.simulation import film_site, plans
 from pipelines.simulation.made_up import make_reviews
-from tests.support.made.builders import deliver
+from tests.support.made.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.made.dag_runs import deliver_night, run, states
 from tests.support.services.alert_servers import web_server
 
@@ -95,6 +97,27 @@ def test_a_night_of_a_backfill_that_waits_for_the_others_is_not_late(
     assert [one["kind"] for one in told(posts)] == ["night_late"] * is_late
 
 
+@pytest.mark.long
+def test_a_night_is_told_with_the_error_of_the_file_that_was_not_processed(
+    dagbag, stores, configure, monkeypatch
+):
+    key, body = landing_key("r.csv"), as_csv(some_rows(40))
+    deliver(stores, landing_key("held.csv"), b"no,such,columns\n1,2,3\n")
+    deliver(stores, key, body)
+    torn = outcome_key(delivery_digest(parse_name(key), body).hexdigest())
+    stores.reviews.put(torn, b"{")
+    configure(alerts={"webhook": ON})
+    with web_server() as posts:
+        monkeypatch.setenv("LOOP_WEBHOOK_URL", posts.url)
+        night = run(dagbag.dags["reviews_ingest"], at=at(6), conf={"night": NIGHT})
+
+    assert str(night.state) == "failed"
+    (one,) = [one for one in told(posts) if one["kind"] == "ingest_incomplete"]
+    (said,) = [text for text in one["sentences"] if text.startswith("SignatureError: ")]
+    assert torn in said
+    assert said.endswith("What to do: docs/runbooks/retrain-failed.md#signatureerror")
+
+
 def test_a_failed_retraining_is_told_with_the_tasks_that_failed(
     dagbag, stores, configure, monkeypatch
 ):
@@ -109,6 +132,8 @@ def test_a_failed_retraining_is_told_with_the_tasks_that_failed(
     assert (one["kind"], one["run_id"]) == ("retrain_failed", failed.run_id)
     assert red
     assert one["sentences"][0] == f"Failed: {', '.join(red)}."
+    assert one["sentences"][1].startswith("NoReviewsError: ")
+    assert one["links"][-1]["url"].endswith("/retraining/runbooks/retrain-failed#noreviewserror")
     assert one["links"][0]["url"].startswith(
         "https://airflow.example.org/dags/sentiment_retrain/runs/manual__2026-01-06T05%3A00"
     )

@@ -23,7 +23,7 @@ from pipelines.pages.frame import Button, inert_headers
 from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import failures, runs
 from pipelines.pages.views.champion import clock
-from pipelines.pages.views.failures import Failure
+from pipelines.pages.views.failures import End, Failure
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
 from pipelines.records.monitoring import TriggerDecision, Window
@@ -71,10 +71,8 @@ class RunInAirflow:
         return conf if isinstance(conf, dict) else {}
 
     @property
-    def end(self) -> runs.End:
-        return runs.End(
-            str(self.run.get("state")), self.conf.get("dry_run") is not False, self.failures
-        )
+    def end(self) -> End:
+        return End(str(self.run.get("state")), self.conf.get("dry_run") is not False, self.failures)
 
 
 def router(site: Site) -> APIRouter:
@@ -181,11 +179,11 @@ def checked(reply: Reply) -> Any:
     return reply.body
 
 
-def _foreign(_site: Site, _results: dict[str, Any], _end: runs.End) -> dict[str, Any]:
+def _foreign(_site: Site, _results: dict[str, Any], _end: End) -> dict[str, Any]:
     return {"sentence": "This DAG is not part of the retraining loop, so it has no report here."}
 
 
-def _ingest(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _ingest(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     summary = results.get("summarize_night")
     night = summary.get("night") if isinstance(summary, dict) else None
     if summary is None or not isinstance(night, str) or not is_night(night):
@@ -199,12 +197,13 @@ def _ingest(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any
     outcomes, no_outcomes = read.readable(reviews, keys, Outcome)
     missing, not_missing = read.of_night(reviews, MISSING, night, MissingDelivery)
     reports = {outcome.delivery: outcome for outcome in outcomes}
-    lines = tuple(runs.delivered(receipt, reports.get(receipt.delivery)) for receipt in receipts)
+    settled = read.settled(reviews, [one.delivery for one in receipts if one.verdict == "HELD"])
+    lines = tuple(runs.delivered(one, reports, settled) for one in receipts)
     return {
-        "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn))}",
+        "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn), settled)}",
         "deliveries": lines,
         "totals": runs.totals(lines) if lines and not torn else None,
-        "nothing_affected": None if torn else runs.not_affected(receipts),
+        "nothing_affected": None if torn else runs.not_affected(receipts, settled, end.failures),
         "notes": (
             *runs.unreadable([*torn, *no_outcomes, *not_missing]),
             *runs.overdue(missing),
@@ -213,7 +212,7 @@ def _ingest(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any
     }
 
 
-def _retrain(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _retrain(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     key = _decision_key(site, results.get("decide"))
     decision = read_one(lambda: _decision(site, key)) if key else None
@@ -227,7 +226,7 @@ def _retrain(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, An
     return read_one.report(sentence, (*cause, *pinned, *facts))
 
 
-def _monitor(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _monitor(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     uris = results.get("watch")
     named = uris[:_MOST_WINDOWS] if isinstance(uris, list) else ()
@@ -241,14 +240,14 @@ def _trigger(site: Site, uri: Any) -> TriggerDecision | None:
     return _record(site, uri, _TRIGGER_KEY, TriggerDecision)
 
 
-def _rollback(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _rollback(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     plan = read_one(lambda: _rollback_plan(site, results.get("plan_rollback")))
     entry = read_one(lambda: _entry(site, results.get("apply_rollback")))
     return read_one.report(*runs.rollback_facts(plan, entry, end))
 
 
-def _release(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _release(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     planned = results.get("plan_release")
     version = planned if isinstance(planned, str) and _VERSION.fullmatch(planned) else None
@@ -256,7 +255,7 @@ def _release(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, An
     return read_one.report(*runs.release_facts(version, entry, end))
 
 
-def _replay(site: Site, results: dict[str, Any], end: runs.End) -> dict[str, Any]:
+def _replay(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     plan = read_one(lambda: _record(site, results.get("plan_replay"), _PLAN_KEY, ReplayPlan))
     done = read_one(lambda: _record(site, results.get("apply_replay"), _REPLAY_KEY, Replay))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pipelines.core import links
@@ -23,6 +24,7 @@ class Failure(View):
     about: str  # which of the mapped tasks: the file
     error: str
     log: str  # link in Airflow
+    runbook: str  # link to what it says of the error; empty when the error is not known
 
 
 class Task(View):
@@ -64,10 +66,12 @@ def _task(where: str, instance: Any) -> Task | None:
 
 def failure(dag_id: str, run_id: str, task: Task, log: Any) -> Failure:
     """A failed task and the last error in its log; a log that is gone is no fault of the page."""
+    error = next(_errors(log), "")
     return Failure(
         task=task.name,
         about=task.about,
-        error=next(_errors(log), "") or _NO_ERROR,
+        error=error or _NO_ERROR,
+        runbook=links.runbook_link(links.error_runbook(error)) if error else "",
         log=links.task_link(dag_id, run_id, task.task_id, task.map_index),
     )
 
@@ -90,3 +94,24 @@ def in_one_sentence(failures: tuple[Failure, ...]) -> str:
     first = failures[0]
     about = f" ({first.about})" if first.about else ""
     return f"{first.task}{about}. {first.error}"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run stands: its state, whether it was to act, and what failed in it."""
+
+    state: str = ""
+    is_dry_run: bool = False
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def is_going_on(self) -> bool:
+        return self.state in {"queued", "running"}
+
+    def before(self, what: str) -> str:
+        """The sentence on a run that has not got so far."""
+        if self.state == "failed":
+            return f"Failed before it had {what}: {in_one_sentence(self.failures)}"
+        if self.is_going_on:
+            return f"It has no {what.removeprefix('a ')} yet: it is {self.state}."
+        return f"It ended without {what}."

@@ -6,16 +6,16 @@ from the store, so a report can be shown for as long as the records are kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pipelines.alerts.run_errors import names_a_version
 from pipelines.core import links
 from pipelines.intake.nights import sentence as overdue_sentence
 from pipelines.pages.frame import Button, View
-from pipelines.pages.views.failures import Failure, in_one_sentence
+from pipelines.pages.views.failures import End, Failure, in_one_sentence
 from pipelines.pages.views.incident import MISSING_RUNBOOK, SET_ASIDE_RUNBOOK
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import (
@@ -46,6 +46,7 @@ VERDICT_TONES: Final[Mapping[str, str]] = {
     "PARTLY_ACCEPTED": "warn",
     "HELD": "bad",
     "DUPLICATE": "dim",
+    "DISCARDED": "dim",
 }
 
 
@@ -98,27 +99,6 @@ class Report(View):
     buttons: tuple[Button, ...] = ()
 
 
-@dataclass(frozen=True)
-class End:
-    """How a run stands: its state, whether it was to act, and what failed in it."""
-
-    state: str = ""
-    is_dry_run: bool = False
-    failures: tuple[Failure, ...] = ()
-
-    @property
-    def is_going_on(self) -> bool:
-        return self.state in {"queued", "running"}
-
-    def before(self, what: str) -> str:
-        """The sentence on a run that has not got so far."""
-        if self.state == "failed":
-            return f"Failed before it had {what}: {in_one_sentence(self.failures)}"
-        if self.is_going_on:
-            return f"It has no {what.removeprefix('a ')} yet: it is {self.state}."
-        return f"It ended without {what}."
-
-
 def uri_key(value: Any, bucket: str) -> str | None:
     """The key in a URI that a task returned; None when it is not in that bucket."""
     prefix = f"s3://{bucket}/"
@@ -127,31 +107,51 @@ def uri_key(value: Any, bucket: str) -> str | None:
     return None
 
 
-def night_sentence(receipts: Sequence[Receipt], unreadable: int = 0) -> str:
+def night_sentence(
+    receipts: Sequence[Receipt], unreadable: int = 0, settled: Collection[str] = ()
+) -> str:
     """What a night brought; nothing is added up when some of its receipts cannot be read."""
     if unreadable:
         files = len(receipts) + unreadable
         return f"{_files(files)} processed; the records of {unreadable:,} of them cannot be read."
     if not receipts:
         return "Nothing was delivered, so this night starts no retraining."
-    held = sum(receipt.verdict == "HELD" for receipt in receipts)
+    held = [one.delivery for one in receipts if one.verdict == "HELD"]
+    decided = sum(each in settled for each in held)
     accepted = sum(receipt.accepted_rows for receipt in receipts)
-    sentence = f"{_files(len(receipts))} processed, {accepted:,} rows count."
-    return sentence if not held else f"{sentence} {_files(held)} held: none of their rows count."
+    parts = [f"{_files(len(receipts))} processed, {accepted:,} rows count."]
+    if len(held) > decided:
+        parts.append(f"{_files(len(held) - decided)} held: none of their rows count.")
+    if decided:
+        parts.append(f"{_files(decided)} held at first: a person decided since.")
+    return " ".join(parts)
 
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
-def delivered(receipt: Receipt, outcome: Outcome | None) -> Delivered:
-    """One file of a night; the outcome names its report."""
+def decided(replay: Replay) -> str:
+    """What a person decided on a file that was held, by whom and why."""
+    did = {"discard": "discarded", "release": "released", "revalidate": "validated again"}
+    return (
+        f"Held at first; {did[replay.action]} by {links.actor(replay.actor).words}: "
+        f"{replay.reason.rstrip('.')}. {replay.accepted_rows:,} of its rows count. Held because: "
+    )
+
+
+def delivered(
+    receipt: Receipt, outcomes: Mapping[str, Outcome], settled: Mapping[str, Replay]
+) -> Delivered:
+    """One file of a night; its outcome names its report."""
+    outcome, replay = outcomes.get(receipt.delivery), settled.get(receipt.delivery)
     is_held = receipt.verdict == "HELD"
+    verdict = replay.verdict if replay else receipt.verdict
     return Delivered(
         file=receipt.landing_key,
-        verdict=receipt.verdict,
-        tone=VERDICT_TONES[receipt.verdict],
-        why=receipt.why,
+        verdict=verdict,
+        tone=VERDICT_TONES[verdict],
+        why=(decided(replay) if replay else "") + receipt.why,
         delivered=receipt.delivered_rows,
         accepted=receipt.accepted_rows,
         quarantined=receipt.quarantined_rows,
@@ -171,16 +171,18 @@ def totals(lines: Sequence[Delivered]) -> Delivered:
     )  # fmt: skip
 
 
-def not_affected(receipts: Sequence[Receipt]) -> str | None:
+def not_affected(
+    receipts: Sequence[Receipt], settled: Collection[str], failures: Sequence[Failure]
+) -> str | None:
     """What is not affected by a held delivery, for the person who is woken by it."""
     others = [receipt for receipt in receipts if receipt.verdict != "HELD"]
-    if len(others) == len(receipts):
+    if not any(one.verdict == "HELD" and one.delivery not in settled for one in receipts):
         return None
     rows = sum(receipt.accepted_rows for receipt in others)
-    return (
-        f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count. The "
-        "champion stays in use, and retraining continues with the rows that count."
-    )
+    sentence = f"Not affected: {_files(len(others))} of this night, with {rows:,} rows that count."
+    if any(names_a_version(failure.error) for failure in failures):
+        return sentence  # it may be the champion's
+    return f"{sentence} The champion stays in use, and retraining continues with those rows."
 
 
 def overdue(missing: Sequence[MissingDelivery]) -> tuple[Note, ...]:

@@ -19,7 +19,7 @@ from pipelines.steps import alerts, incidents
 from pipelines.steps.context import open_loop
 from pipelines.steps.incidents import MAX_HELD_ALERTS
 from tests.support.made.alert_builders import an_alert
-from tests.support.made.builders import as_csv, deliver, landing_key
+from tests.support.made.builders import as_csv, deliver, landing_key, some_rows
 from tests.support.made.nights import reviews_of_a_night
 from tests.support.made.registry_builders import promoted
 from tests.support.services.alert_servers import web_server
@@ -46,6 +46,13 @@ def two_champions(registry):
     return first, promoted(registry, "b", against=first, model=model)
 
 
+def discard_the_held():
+    listed = CliRunner().invoke(app, ["delivery", "list", "--json"]).stdout
+    (delivery,) = [one["delivery"] for one in json.loads(listed)]
+    given_up = ["delivery", "discard", delivery, "--reason", "it is no use", "--yes"]
+    assert CliRunner().invoke(app, given_up).exit_code == 0
+
+
 def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, champions, told):
     champions(1)
     key = landing_key("r.csv", night=NIGHT)
@@ -64,10 +71,7 @@ def test_a_delivery_without_a_conclusion_is_told_and_one_that_was_released_is_no
     held, due = (landing_key(name, night=NIGHT) for name in ("held.csv", "due.csv"))
     deliver(stores, held, b"no,such,columns\n1,2,3\n")
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
-    listed = CliRunner().invoke(app, ["delivery", "list", "--json"]).stdout
-    (delivery,) = [one["delivery"] for one in json.loads(listed)]
-    given_up = ["delivery", "discard", delivery, "--reason", "it is no use", "--yes"]
-    assert CliRunner().invoke(app, given_up).exit_code == 0
+    discard_the_held()
 
     alerts.alert_night(INGEST, NIGHT, [stores.reviews.uri(key) for key in (held, due)])
 
@@ -189,6 +193,27 @@ def test_what_a_held_delivery_does_not_explain_is_told_beside_it(stores, told, r
     CliRunner().invoke(app, ["ingest", "--night", NIGHT])
 
     alerts.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, [])
+
+    assert [one["kind"] for one in told()] == kinds
+
+
+@pytest.mark.parametrize(
+    ("red", "kinds"),
+    [
+        (("delivery.validate_1",), []),
+        (("delivery.validate_0", "delivery.validate_1"), ["ingest_incomplete"]),
+        (("delivery.accept_1",), ["ingest_incomplete"]),
+    ],
+)
+def test_a_discarded_file_explains_its_own_red_task_and_no_other(stores, told, red, kinds):
+    good, held = (landing_key(name, night=NIGHT) for name in ("good.csv", "held.csv"))
+    deliver(stores, good, as_csv(some_rows(40)))
+    deliver(stores, held, b"no,such,columns\n1,2,3\n")
+    CliRunner().invoke(app, ["ingest", "--night", NIGHT])
+    discard_the_held()
+    due = [stores.reviews.uri(key) for key in (good, held)]
+
+    alerts.alert_night(INGEST.model_copy(update={"failed_tasks": red}), NIGHT, due)
 
     assert [one["kind"] for one in told()] == kinds
 

@@ -9,7 +9,13 @@ from typer.testing import CliRunner
 
 from pipelines.cli.app import app
 from pipelines.core import config
-from pipelines.core.errors import MissingDeliveryError, NightHeldError, ReplayError
+from pipelines.core.errors import (
+    DeliveryHeldError,
+    MissingDeliveryError,
+    NightHeldError,
+    ReplayError,
+)
+from pipelines.core.keys import replay_key
 from pipelines.core.store.stores import Stores
 from pipelines.intake import nights, standings
 from pipelines.intake.landing import delivery_digest, parse_name
@@ -72,6 +78,10 @@ def counts(stores: Stores, delivery: str) -> tuple[int, int, int, int, int]:
 
 def trained_on(stores: Stores) -> int:
     return take(stores.reviews, config.load().split).rows
+
+
+def rows_that_count(stores: Stores) -> int:
+    return sum(one.accepted_rows for one in standings.every(stores.reviews))
 
 
 def test_a_released_delivery_counts_but_for_the_rows_that_break_a_row_rule(stores):
@@ -245,6 +255,42 @@ def test_a_replayed_delivery_no_longer_turns_its_night_red(stores):
     replayed(delivery, "release")
 
     assert steps_ingest.check_night(NIGHT, []) == "ALL_HELD"
+
+
+@pytest.mark.parametrize(("action", "rows"), [("release", 37), ("discard", 0)])
+def test_a_later_run_of_the_night_goes_by_what_people_decided(stores, action, rows):
+    delivery = delivered(stores, with_unknown_labels(3))
+    arrival = steps_ingest.land(stores.reviews.uri(KEY), NIGHT)
+    with pytest.raises(DeliveryHeldError):
+        steps_ingest.validate(arrival)
+    replayed(delivery, action)
+    before = listing(stores.reviews)
+
+    steps_ingest.accept(arrival, steps_ingest.validate(arrival))
+    again = ingest()
+
+    assert (again.exit_code, json.loads(again.stdout)["is_complete"]) == (0, True)
+    assert listing(stores.reviews) == before
+    assert rows_that_count(stores) == rows
+
+
+@pytest.mark.parametrize("left", ["held", "torn"])
+def test_what_people_decided_on_one_file_leaves_another_held(stores, left):
+    delivery = delivered(stores, with_unknown_labels(3))
+    other = landing_key("other.csv")
+    deliver(stores, other, b"no,such,columns\n1,2,3\n")
+    ingest()
+    replayed(delivery, "discard")
+    if left == "torn":  # what cannot be read is not taken as decided
+        stores.reviews.put(replay_key(delivery, 1), b"{")
+    held = KEY if left == "torn" else other
+
+    with pytest.raises(DeliveryHeldError):
+        steps_ingest.validate(steps_ingest.land(stores.reviews.uri(held), NIGHT))
+
+    with pytest.raises(NightHeldError, match=held):
+        steps_ingest.check_night(NIGHT, [])
+    assert ingest().exit_code == 3
 
 
 @pytest.mark.long

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.alerts import messages
+from pipelines.alerts import messages, run_errors
 from pipelines.alerts.alert import Link, Run
+from pipelines.core.errors import (
+    DecoderGoneError,
+    DeliveryHeldError,
+    DigestMismatchError,
+    StoreUnavailableError,
+)
 from pipelines.records.deliveries import MissingDelivery, Outcome
 from pipelines.records.succession import LogEntry
 from pipelines.records.validations import Basis, RuleResult, Validation
@@ -218,3 +224,85 @@ def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_kno
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )
     assert messages.links(RUN, "javascript:alert(1)") == ()
+
+
+MODEL = f"s3://models/sentiment/versions/{VERSION}/model.skops"
+DAMAGED = DigestMismatchError(uri=MODEL, expected="1" * 64, found="2" * 64)
+FSCK = "python -m pipelines champion fsck"
+
+
+def failed(*errors, dag_id="sentiment_retrain", failed_tasks=("verify",)):
+    described = tuple(run_errors.described(error) for error in errors)
+    return Run(dag_id=dag_id, run_id="r", failed_tasks=failed_tasks, errors=described)
+
+
+def alerts_of(run):
+    uris = [f"s3://reviews/landing/web/{number}.csv" for number in range(4)]
+    return (
+        messages.failed_run(run, "https://airflow.example"),
+        messages.unfinished("2026-01-05", uris, "So.", run, "https://airflow.example"),
+    )
+
+
+def test_a_failed_run_is_told_with_its_error_and_the_section_that_explains_it():
+    section = "retrain-failed#digestmismatcherror"
+    for alert in alerts_of(failed(DAMAGED)):
+        (said,) = [one for one in alert.sentences if one.startswith("DigestMismatchError: ")]
+
+        assert f"{MODEL} was changed after it was recorded" in said
+        assert said.endswith("What to do: docs/runbooks/retrain-failed.md#digestmismatcherror")
+        assert alert.links[-1].url.endswith(f"/retraining/runbooks/{section}")
+
+
+def test_no_alert_says_that_a_champion_is_fine_whose_file_an_error_names():
+    run = failed(DAMAGED)
+    silent = MissingDelivery(
+        night="2026-01-05", source="web", expected_every_days=1, last_delivered_for=None
+    )
+    others = (held(("row_count", "critical"), run=run), messages.missing(silent, "So", run, ""))
+
+    for alert in (*alerts_of(run), *others):
+        assert "stays in use" not in " ".join(alert.sentences)
+        assert alert.sentences[-1].endswith(FSCK)
+    for alert in alerts_of(failed(StoreUnavailableError("s3://models gave no answer."))):
+        assert alert.sentences[-1].endswith("the champion, which stays in use.")
+
+
+def test_the_error_that_explains_the_run_is_told_and_not_that_of_a_held_file():
+    held_back = DeliveryHeldError(landing_key="a.csv", delivery=DELIVERY, why="So.", report_uri="r")
+    run = failed(held_back, StoreUnavailableError("The store timed out. Try again."))
+
+    assert run_errors.sentence(run) == (
+        "StoreUnavailableError: The store timed out. "
+        "What to do: docs/runbooks/retrain-failed.md#storeunavailableerror"
+    )
+    assert run_errors.sentence(failed(held_back)) == ""
+
+
+def test_the_runbook_that_an_error_names_goes_before_the_section_on_its_class():
+    assert run_errors.sentence(failed(DecoderGoneError("was killed"))).endswith(
+        "What to do: docs/runbooks/ingest-incomplete.md"
+    )
+
+
+def test_an_alert_repeats_no_secret_of_an_error_and_no_more_of_it_than_fits():
+    foreign = failed(ValueError("password=swordfish"))
+    ours = failed(StoreUnavailableError("https://me:swordfish@store\x1b[1m\n" + "x" * 9_000))
+
+    for run in (foreign, ours):
+        for alert in alerts_of(run):
+            text = " ".join(alert.sentences)
+            assert "swordfish" not in text
+            assert text.isprintable()
+            assert len(text) < 1_500
+    assert run_errors.sentence(foreign) == (
+        "ValueError: see its log. What to do: docs/runbooks/retrain-failed.md#any-other-error"
+    )
+
+
+def test_a_first_model_waits_for_a_person_without_a_champion():
+    first = messages.waiting(VERSION, "So.", 20, RUN, "", is_first=True)
+    later = messages.waiting(VERSION, "So.", 20, RUN, "")
+
+    assert first.sentences[-1] == "There is no champion yet."
+    assert later.sentences[-1] == "Not affected: the champion, which stays in use."

@@ -7,14 +7,14 @@ import re
 import pytest
 
 from pipelines.core import links
-from pipelines.core.errors import StoreUnavailableError
+from pipelines.core.errors import DigestMismatchError, StoreUnavailableError
 from pipelines.gate.card import sentences
 from pipelines.intake.standings import Standing
 from pipelines.pages.markdown_page import folded, html, own_page
 from pipelines.pages.routes.runbooks import FOLDER, link_under, name_of
 from pipelines.pages.site import Reply
 from pipelines.pages.views import failures, forms, remedies
-from pipelines.records.deliveries import Outcome, ReplayPlan
+from pipelines.records.deliveries import Outcome, Receipt, Replay, ReplayPlan
 from pipelines.records.succession import RollbackPlan
 from pipelines.records.validations import Disputed, RuleResult
 from tests.support.made.made_validations import a_delivery, a_profile, a_validation
@@ -516,3 +516,91 @@ def test_who_started_a_run_is_named_and_leads_to_it(dag_id, person):
 
     assert actor.run == f"/dags/{dag_id}/runs/manual__1"
     assert actor.words == (f"{person.removesuffix(' on ')}, {dag_id}" if person else dag_id)
+
+
+def a_night_with_a_held_file(*actions):
+    """The report of a night whose one file was held, after these replays."""
+    pages = Pages()
+    outcome = a_standing().outcome
+    pages.reviews.put_record(outcome)
+    pages.reviews.put_record(Receipt(
+        landing_key=outcome.landing_key, version_tag="1", night="2026-01-09", delivery="a" * 64,
+        verdict="HELD", why="Because.", delivered_rows=40, accepted_rows=0, quarantined_rows=0,
+        held_rows=40,
+    ))  # fmt: skip
+    before = outcome
+    for number, (action, verdict) in enumerate(actions, start=1):
+        before = Replay(
+            delivery="a" * 64, number=number, follows=before.digest(), action=action,
+            verdict=verdict, why="So.", delivered_rows=40,
+            accepted_rows=37 if verdict == "PARTLY_ACCEPTED" else 0, quarantined_rows=0,
+            held_rows=40 if verdict == "HELD" else 0, discarded_rows=0, validation_key="k",
+            actor="vera on airflow reviews_replay run", reason=f"Sent again {HOSTILE}",
+            token="0" * 64, at="2026-01-10T08:00:00Z", accepted=None, quarantined=None,
+        )  # fmt: skip
+        pages.reviews.put_record(before)
+    return run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-09"})
+
+
+@pytest.mark.parametrize(
+    ("action", "verdict", "did"),
+    [
+        ("discard", "DISCARDED", "discarded"),
+        ("release", "PARTLY_ACCEPTED", "released"),
+        ("revalidate", "PARTLY_ACCEPTED", "validated again"),
+    ],
+)
+def test_the_report_of_a_night_says_what_became_of_a_held_file_by_whom_and_why(
+    action, verdict, did
+):
+    page = a_night_with_a_held_file(("revalidate", "HELD"), (action, verdict))
+
+    assert f"Held at first; {did} by vera, reviews_replay: Sent again" in page
+    assert "1 file held at first: a person decided since." in page
+    assert f">{verdict}</td>" in page
+    assert ">HELD</td>" not in page
+    assert "none of their rows count" not in page
+    assert "Not affected" not in page
+    assert HOSTILE not in page
+
+
+def test_a_file_that_is_still_held_is_called_so_in_the_report_of_its_night():
+    page = a_night_with_a_held_file(("revalidate", "HELD"))
+
+    assert "1 file held: none of their rows count." in page
+    assert ">HELD</td>" in page
+    assert "Held at first" not in page
+    assert "The champion stays in use" in page
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "runbook"),
+    [
+        ("StoreUnavailableError", "It timed out.", "retrain-failed#storeunavailableerror"),
+        ("KeyError", "'a'", "retrain-failed#any-other-error"),
+        ("ReplayError", "See docs/runbooks/replay.md", "replay"),
+        ("DigestMismatchError", str(DigestMismatchError(uri="u", expected="e", found="f")),
+         "retrain-failed#digestmismatcherror"),
+    ],
+)  # fmt: skip
+def test_each_error_of_a_run_leads_to_its_section_of_the_runbooks(error, says, runbook):
+    pages = Pages()
+    where = WHERE.format("sentiment_retrain")
+    pages.answers["GET", f"{where}/taskInstances?state=failed&limit=50"] = Reply(
+        200, {"task_instances": [{"task_id": "verify", "map_index": -1}]}
+    )
+    log = {"content": [{"error_detail": [{"exc_type": error, "exc_value": says}]}]}
+    pages.answers["GET", f"{where}/taskInstances/verify/logs/1?map_index=-1"] = Reply(200, log)
+
+    page = run_of(pages, "sentiment_retrain", state="failed")
+
+    box = page[page.index('<div class="note bad">') :].partition("</div>")[0]
+    assert f'href="/retraining/runbooks/{runbook}"' in box
+
+
+def test_the_advice_on_changed_bytes_breaks_nothing_more():
+    said = str(DigestMismatchError(uri="s3://models/m", expected="e", found="f"))
+
+    assert "remove" not in said
+    assert "Restore it from a backup" in said
+    assert "roll back" in said

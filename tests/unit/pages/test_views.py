@@ -286,7 +286,7 @@ def test_the_report_of_a_night_adds_up_and_says_what_was_not_affected():
 
     answer = a_run_of(pages, "reviews_ingest", summarize_night={"night": "2026-01-05"})
 
-    lines = [runs.delivered(one, None) for one in (a_receipt(), held)]
+    lines = [runs.delivered(one, {}, {}) for one in (a_receipt(), held)]
     total = runs.totals(lines)
     assert total.delivered == total.accepted + total.quarantined + total.held == 15
     assert "2 files processed, 8 rows count. 1 file held" in answer.text
