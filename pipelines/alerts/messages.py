@@ -227,15 +227,9 @@ def approval_key(run: Run) -> str:
 
 
 def waiting(
-    version: str,
-    why: str,
-    hours: float,
-    run: Run,
-    airflow_url: str,
-    *,
-    decision_key: str = "",
-    is_first: bool = False,
-) -> Alert:
+    version: str, why: str, hours: float, run: Run, airflow_url: str, *,
+    decision_key: str = "", is_first: bool = False,
+) -> Alert:  # fmt: skip
     """A model that waits for a person; ``is_first``: there is no champion."""
     return make_alert(
         "approval_waiting",
