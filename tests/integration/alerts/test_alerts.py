@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -373,9 +374,9 @@ def test_the_backstop_is_silent_where_the_run_told_already(hook):
 
 
 def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
-    decision = type(
-        "Decision", (), {"version": "v" * 20, "why": "too few rows", "object_key": "d"}
-    )()
+    decision = SimpleNamespace(
+        version="v" * 20, why="too few rows", object_key="d", champion_version=None
+    )
     monkeypatch.setattr("pipelines.steps.context.read_decision", lambda uri: decision)
     asking = Run(dag_id="sentiment_retrain", run_id="asking")
     steps_alerts.alert_waiting(asking, "s3://models/decision.json")
@@ -390,6 +391,7 @@ def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
         ("night_late", "hanging"),
     ]
     assert "20 hours" in bodies[0]["sentences"][1]
+    assert "There is no champion yet." in bodies[0]["sentences"]
 
 
 def test_a_silent_source_is_told_once_however_long_it_is_silent(hook, configure):

@@ -114,7 +114,7 @@ def test_a_night_in_which_most_rows_are_of_a_form_is_held(code, change):
     assert validation.verdict == "HELD"
     assert validation.reasons == {code: 30}
     page = report.render(validation, delivery, None)
-    assert f"<td>{code}<td>row<td>30<td>30 of 40 rows" in page
+    assert f'<td>{code}<td>row<td>30<td class="words">30 of 40 rows' in page
 
 
 def test_neutral_reviews_are_left_out_and_counted_and_hold_nothing():
