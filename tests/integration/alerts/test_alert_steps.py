@@ -53,6 +53,7 @@ def discard_the_held():
     assert CliRunner().invoke(app, given_up).exit_code == 0
 
 
+@pytest.mark.long
 def test_turned_labels_are_a_poison_alarm_that_names_the_source(stores, champions, told):
     champions(1)
     key = landing_key("r.csv", night=NIGHT)

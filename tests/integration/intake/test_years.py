@@ -204,6 +204,7 @@ def expected(one_key: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]
     return _EXPECTED
 
 
+@pytest.mark.long
 def test_roll_ups_change_no_decision(expected, monkeypatch):
     world = World()
 

@@ -378,6 +378,7 @@ def test_a_pulled_file_that_was_changed_is_refused(champions, tmp_path, name):
         serving_champion.load_pulled(tmp_path, sealing.keyring())
 
 
+@pytest.mark.long
 def test_a_pull_that_is_stopped_half_way_leaves_the_old_champion(champions, tmp_path, monkeypatch):
     (first,) = champions(1)
     cli("champion", "pull", "--to", str(tmp_path), "--json")

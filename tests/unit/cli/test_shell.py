@@ -299,7 +299,7 @@ def test_the_commands_and_their_texts_are_found():
     assert sum(len(takes(path, "text")) for path in COMMANDS) >= 30
 
 
-@pytest.mark.quick_every(3)
+@pytest.mark.quick_every(5)
 @each_command
 def test_no_text_or_number_ends_a_command_in_a_traceback(empty_store, path):
     given = [(text, "") for text in HOSTILE if text.strip() or path != ("simulate",)]

@@ -299,7 +299,7 @@ def test_reviews_that_just_fill_a_block_equal_the_reference(spare):
         pytest.param("x" * 300_000, id="one-giant-word"),
         pytest.param("é" * 200_000, id="cut-inside-the-256-KiB-of-two-byte-letters"),
         pytest.param("a" + "é" * 200_000, id="cut-in-the-middle-of-a-letter"),
-        pytest.param("." * 300_000, id="marks-only"),
+        pytest.param("." * 300_000, id="marks-only", marks=pytest.mark.long),
         pytest.param(" " * 300_000, id="blanks-only"),
     ],
 )

@@ -141,6 +141,7 @@ def printed_examples(folder: Path, **environment: str) -> list[str]:
     return re.findall(r"^example (.*)$", output, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_examples_are_the_same_in_every_run_and_others_with_a_seed(tmp_path):
     usual, again = printed_examples(tmp_path), printed_examples(tmp_path)
     seeded, repeated = (printed_examples(tmp_path, LOOP_TEST_SEED="5") for _ in range(2))

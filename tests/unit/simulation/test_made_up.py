@@ -105,6 +105,7 @@ def test_making_more_reviews_takes_in_proportion() -> None:
     assert many < 30 * few
 
 
+@pytest.mark.long
 def test_a_classifier_learns_from_them_and_more_of_them_teach_it_more() -> None:
     table = make_reviews(5500, seed=2)
     texts, labels = table["text"].to_pylist(), table["label"].to_pylist()
