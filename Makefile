@@ -42,9 +42,7 @@ local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
 .PHONY: test test-long nothing-skipped
 test: ONLY = not long
-test: nothing-skipped check unit integration faults dags ## Every check, and every test but the long ones
-	@echo "Whole Airflows, on the command line and in Chromium, at once: they say what they did at their end."
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target AT_ONCE=1 ONLY="$(ONLY)" e2e browser
+test: nothing-skipped check unit integration faults dags e2e browser ## Every check, and every test but the long ones
 	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
 	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
 test-long: $(STAMP) ## The long tests alone: hostile stores and files, kills, more nights and pages
@@ -121,9 +119,7 @@ minio: ## Build MinIO with Go, for test-real
 # Each prints a table and writes it, with the machine's facts, to benchmarks/results/. Best alone on the machine.
 # REPEATS=3 measures each three times and gives the medians.
 REPEATS ?= 1
-ifndef AT_ONCE
 .NOTPARALLEL:
-endif
 BENCH = $(RUN) -m benchmarks.bench_$(1) $(if $(filter model,$(1)),,--repeats $(REPEATS)) --reviews "$(REVIEWS)" --json benchmarks/results/$(1).json
 .PHONY: reviews-given
 reviews-given: $(STAMP)

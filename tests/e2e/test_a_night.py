@@ -167,6 +167,7 @@ def test_on_sqlite_who_reads_keeps_nobody_from_writing(stack):
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.long
 def test_on_sqlite_a_locked_database_stops_airflow_only_as_long_as_its_api_server_waits(api, stack):
     """What a form cannot write is refused, and nothing was started: it can be sent again."""
     if stack.database_url.startswith("postgresql"):
