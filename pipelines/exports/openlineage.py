@@ -52,7 +52,7 @@ def of_champion(
 
 def of_delivery(reviews: Bucket, outcome: Outcome, at: str) -> list[Event]:
     """From a delivered file to the rows that count and those that do not."""
-    parts = [part for part in (outcome.accepted, outcome.quarantined) if part is not None]
+    parts = [*outcome.accepted_parts, *outcome.quarantined_parts]
     return _run(
         f"{reviews.uri(outcome.object_key)} {outcome.digest()}", "reviews_ingest", at,
         inputs=[_dataset(reviews, raw_key(outcome.delivery), version=outcome.delivery)],

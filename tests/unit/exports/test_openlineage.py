@@ -101,6 +101,15 @@ def without_empty(value):
     return value
 
 
+def test_every_partition_of_a_large_delivery_is_an_output():
+    further = a_part("accepted").model_copy(update={"key": f"accepted/x/{'f' * 64}.parquet"})
+
+    event = openlineage.of_delivery(InMemory(), an_outcome(further_accepted=(further,)), AT)[-1]
+
+    names = [output["name"] for output in event["outputs"]]
+    assert names == [a_part("accepted").key, further.key, a_part("quarantine").key]
+
+
 @pytest.mark.long
 def test_events_and_facets_are_valid_by_the_published_schema(events):
     try:
