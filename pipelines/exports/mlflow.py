@@ -69,18 +69,19 @@ class _Server:
         wanted = promoted.manifest.version
         filter_ = f"name='{name}' and tags.`{_VERSION_TAG}`='{wanted}'"
         found = self._call("GET", "model-versions/search", {"filter": filter_, "max_results": 1})
-        versions = found.get("model_versions") or []
-        return str(versions[0]["version"]) if versions else None
+        versions = found.get("model_versions")
+        return _text(versions[0], "version") if isinstance(versions, list) and versions else None
 
     def _add(self, name: str, promoted: Promoted) -> str:
         tags = {_VERSION_TAG: promoted.manifest.version,
                 _MODEL_TAG: promoted.manifest.model_sha256}  # fmt: skip
         at = datetime.now(UTC)
-        run = self._call("POST", "runs/create", {
+        made = self._call("POST", "runs/create", {
             "experiment_id": self._experiment(name), "start_time": _millis(at),
             "run_name": f"generation {promoted.entry.generation}", "tags": _pairs(tags),
-        })["run"]["info"]  # fmt: skip
-        run_id, artefacts = run["run_id"], run["artifact_uri"]
+        })  # fmt: skip
+        run_id = _text(made, "run", "info", "run_id")
+        artefacts = _text(made, "run", "info", "artifact_uri")
         self._call("POST", "runs/log-batch", {
             "run_id": run_id, "params": _pairs(parameters(promoted)),
             "metrics": [{"key": key, "value": value, "timestamp": _millis(at), "step": 0}
@@ -96,12 +97,12 @@ class _Server:
             "name": name, "source": f"{artefacts}/model", "run_id": run_id, "tags": _pairs(tags),
             "description": promoted.decision.why,
         })  # fmt: skip
-        return str(made["model_version"]["version"])
+        return _text(made, "model_version", "version")
 
     def _experiment(self, name: str) -> str:
         self._call("POST", "experiments/create", {"name": name}, exists_is_fine=True)
         found = self._call("GET", "experiments/get-by-name", {"experiment_name": name})
-        return str(found["experiment"]["experiment_id"])
+        return _text(found, "experiment", "experiment_id")
 
     def _upload(self, artefacts: str, files: Mapping[str, bytes]) -> None:
         if not artefacts.startswith(_PROXIED):
@@ -144,6 +145,16 @@ def _as_json(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _text(answer: Any, *path: str) -> str:
+    """A text within an answer; a number is taken as its digits."""
+    value = answer
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, str | int):
+        raise ExportError(f"MLflow's answer lacks {'.'.join(path)}")
+    return str(value)
 
 
 def _code(answer: dict[str, Any] | None) -> str:
