@@ -6,13 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from pipelines.core.escaping import escaped, shown
+
+MOST_UNFOLDED_CHARS, MOST_BEGINNING_CHARS = 240, 200
 
 
 def markup(package: str, **options: Any) -> Environment:
     """HTML and SVG in the folder ``templates`` of a package: values are escaped and visible."""
-    return _environment(package, autoescape=True, finalize=shown, **options)
+    environment = _environment(package, autoescape=True, finalize=shown, **options)
+    environment.filters["folded"] = _folded
+    return environment
+
+
+def _folded(text: str) -> str:
+    """A long text as its beginning, which a reader can open to see the rest."""
+    if len(text) <= MOST_UNFOLDED_CHARS:
+        return text
+    beginning = text[:MOST_BEGINNING_CHARS].rsplit(" ", 1)[0]
+    return Markup(
+        '<details><summary>{}<span class="more"> ...</span></summary>{}</details>'
+    ).format(shown(beginning), shown(text[len(beginning) :]))
 
 
 def markdown(package: str, **options: Any) -> Environment:

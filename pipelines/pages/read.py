@@ -13,8 +13,10 @@ from pipelines.core.parallel import in_parallel
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
+from pipelines.core.store.stores import Stores
 from pipelines.gate.card.sentences import Judged
 from pipelines.intake import standings
+from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import Replay
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
@@ -156,6 +158,17 @@ def read_all(
             return Unreadable(key, sentence(error))
 
     return list(in_parallel(read, keys))
+
+
+def standings_of(stores: Callable[[], Stores], deliveries: Iterable[str]) -> list[Standing]:
+    """Deliveries as they stand, of those that can be read; none while the store is away."""
+    try:
+        reviews = stores().reviews
+        found = by_name(lambda delivery: standings.find(reviews, delivery), deliveries)
+    except LoopError as error:
+        logger.warning("the page shows a gap: %s", sentence(error))
+        return []
+    return [standing for standing in found.values() if standing is not None]
 
 
 def settled(reviews: Bucket, held: Iterable[str]) -> dict[str, Replay]:

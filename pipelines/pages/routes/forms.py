@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from pipelines.core import links
+from pipelines.pages import read
 from pipelines.pages.error_pages import Unanswerable, no_such
 from pipelines.pages.frame import headers
 from pipelines.pages.routes.runs import WAYS, DagId, checked
@@ -153,13 +154,13 @@ def _again(
 def _page(
     request: Request, site: Site, viewer: Viewer, form: forms.Form, status: int = 200
 ) -> HTMLResponse:
-    chosen = " ".join(field.value for field in form.fields if field.name == forms.MANY)
+    standings = read.standings_of(site.stores, forms.deliveries_of(form))
     until = int(time.time()) + forms.SEAL_HOURS * 3600
     return respond(
         request, "form.html.jinja", title=f"Start {form.dag_id}", section="form", status=status,
         form=form, may_start=viewer.may_start(form.dag_id), seal_name=SEAL,
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
-        concerned=forms.concerned(site.stores, chosen),
+        concerned=[forms.concerned(standing) for standing in standings],
         incident=links.incidents_link, page_link=links.form_link(form.dag_id),
         way=WAYS.get(form.dag_id, []),
     )  # fmt: skip

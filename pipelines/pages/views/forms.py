@@ -9,20 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipelines.core import links
-from pipelines.core.errors import LoopError, concerns_one_record, sentence
-from pipelines.core.parallel import in_parallel
-from pipelines.core.store.stores import Stores
-from pipelines.intake import standings
 from pipelines.intake.standings import Standing
 from pipelines.pages.frame import View
-
-logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
 SEAL_HOURS = 12
@@ -128,30 +121,20 @@ class Concerned(View):
     held_rows: int
 
 
-def concerned(stores: Callable[[], Stores], names: str) -> tuple[Concerned, ...]:
-    """The deliveries of that field which can be read; the form is of use without them."""
-    chosen = [name for name in names.split() if _DELIVERY.fullmatch(name)][:MOST_AT_ONCE]
-    found = in_parallel(lambda name: _standing(stores, name), chosen)
-    return tuple(
-        Concerned(
-            delivery=standing.outcome.delivery, file=standing.outcome.landing_key,
-            night=standing.outcome.night, verdict=standing.verdict,
-            delivered_rows=standing.newest.delivered_rows, accepted_rows=standing.accepted_rows,
-            quarantined_rows=standing.newest.quarantined_rows,
-            held_rows=standing.newest.held_rows,
-        )
-        for standing in found if standing is not None
+def deliveries_of(form: Form) -> list[str]:
+    """The deliveries that a form decides on, as far as its field names any."""
+    written = " ".join(field.value for field in form.fields if field.name == MANY)
+    return [name for name in written.split() if _DELIVERY.fullmatch(name)][:MOST_AT_ONCE]
+
+
+def concerned(standing: Standing) -> Concerned:
+    outcome, newest = standing.outcome, standing.newest
+    return Concerned(
+        delivery=outcome.delivery, file=outcome.landing_key, night=outcome.night,
+        verdict=standing.verdict, delivered_rows=newest.delivered_rows,
+        accepted_rows=standing.accepted_rows, quarantined_rows=newest.quarantined_rows,
+        held_rows=newest.held_rows,
     )  # fmt: skip
-
-
-def _standing(stores: Callable[[], Stores], delivery: str) -> Standing | None:
-    try:
-        return standings.find(stores().reviews, delivery)
-    except Exception as error:
-        if not (isinstance(error, LoopError) or concerns_one_record(error)):
-            raise
-        logger.warning("delivery=%s form shows a gap: %s", delivery, sentence(error))
-        return None
 
 
 def _field(name: str, param: Mapping[str, Any], filled: Values) -> Field:
