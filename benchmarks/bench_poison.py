@@ -86,7 +86,7 @@ def held_share(
         places = rng.choice(pool.num_rows, size=4 * rows, replace=False)
         past = _history(judge, pool, np.split(places[rows:], 3)) if has_history else empty("")
         labels = _delivered(pool, places[:rows], share=share, rng=rng)
-        agreed = drift.agreement(_answers(judge, places[:rows]), labels.tolist(), judge, past)
+        agreed = drift.agreement(_answers(judge, places[:rows]), labels, judge, past)
         compared = drift.with_champion(agreed, settings, source="web")
         held += compared.value is None or compared.value > cast("float", compared.high)
     return held / repeats
@@ -97,7 +97,7 @@ def _history(judge: Remembered, pool: pa.Table, before: list[NDArray[np.intp]]) 
     found = [
         drift.agreement(
             _answers(judge, places),
-            is_positive[places].tolist(),
+            is_positive[places],
             judge,
             empty(""),
         )

@@ -209,10 +209,11 @@ def main() -> None:
     )
     sys.stdout.write(f"port {server.server_port}\n")
     sys.stdout.flush()
-    if not chosen.until_end_of_input:
+    if chosen.until_end_of_input:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sys.stdin.read()
+    else:
         server.serve_forever()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -162,11 +162,12 @@ def _serve(scrape: Callable[[], bytes], content_type: str, host: str, port: int)
                 complain(failure_of(error))
                 self.send_error(503, "the records cannot be read; the log says why")
                 return
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # whoever asked is gone
+                self.send_response(200)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing of each scrape."""

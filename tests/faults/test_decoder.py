@@ -153,7 +153,12 @@ def test_it_may_touch_no_file_and_no_process_but_its_own(instead, tmp_path, what
         "os.write(0, b'x')",
     ],
 )
-def test_it_reaches_no_network_and_cannot_change_the_delivery(instead, what):
+@pytest.mark.parametrize("most_bytes", [decoder.MOST_BYTES_IN_MEMORY, 0], ids=["memory", "disk"])
+def test_it_reaches_no_network_and_cannot_change_the_delivery(
+    instead, monkeypatch, what, most_bytes
+):
+    monkeypatch.setattr(decoder, "MOST_BYTES_IN_MEMORY", most_bytes)
+
     assert seen(instead, ATTEMPT.format(what=what)) in {"PermissionError", "OSError"}
 
 
