@@ -27,8 +27,8 @@ from pipelines.features.fingerprints import Fingerprints, Occurrences, occurrenc
 from pipelines.models.blend import joined_by, members_of
 from pipelines.models.nbsvm import scaled
 
-CHUNK_CHARACTERS = 1 << 16
-"""Size of one thread's chunk: about 50 reviews, whose fingerprints fit into its cache."""
+CHUNK_CHARACTERS = 1 << 18
+"""Size of one thread's chunk: about 200 reviews. Threads with smaller ones wait for each other."""
 
 MAX_THREADS = 8
 
