@@ -171,7 +171,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "empty environment", "who decodes a delivery holds no key",
-        "pipelines/intake/files/decoder.py", "                env=bare_process.ENVIRONMENT,\n", "",
+        "pipelines/core/apart.py", "            env=bare_process.ENVIRONMENT,\n", "",
         f"{FAULTS}/test_decoder.py::test_it_has_no_variable_that_is_not_harmless",
     ),
     Safeguard(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core import bare_process, config
+from pipelines.core import apart, bare_process, config
 from pipelines.core.errors import DecoderGoneError, TransientError, UnreadableDeliveryError
 from pipelines.intake.arrivals import read_arrival, receive
 from pipelines.intake.files import blocks, decoder
@@ -33,11 +33,11 @@ needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="the kernel has no 
 
 BARE = """
 import os, signal, sys, time; sys.path.insert(0, sys.argv[1])
-from pipelines.core import bare_process
-from pipelines.intake.files import blocks, decoder
+from pipelines.core import apart, bare_process
+from pipelines.intake.files import blocks
 from pipelines.intake.files.rows import Rows
 bare_process.give_up_everything(address_bytes=2**30, cpu_seconds=1)
-def say(kind, body): os.write(1, decoder._HEAD.pack(kind, len(body)) + body)
+def say(kind, body): os.write(1, apart.HEAD.pack(kind, len(body)) + body)
 def pass_on(words): say(b'R', __import__('json').dumps(
     {'reason': 'test', 'detail': str(words), 'rows': 0}).encode())
 """
@@ -56,7 +56,7 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Instead:
     return replace
 
 
-def apart(body: bytes = b"anything", intake=INTAKE, file_format: str = "csv") -> Rows:
+def decoded(body: bytes = b"anything", intake=INTAKE, file_format: str = "csv") -> Rows:
     name, _, packing = file_format.partition(".")
     with decoder.unnamed_file(len(body)) as file:
         file.write(body)
@@ -66,7 +66,7 @@ def apart(body: bytes = b"anything", intake=INTAKE, file_format: str = "csv") ->
 
 def held(*args, **changes) -> str:
     with pytest.raises(UnreadableDeliveryError) as caught:
-        apart(*args, **changes)
+        decoded(*args, **changes)
     return caught.value.reason
 
 
@@ -74,7 +74,7 @@ def seen(instead: Instead, program: str) -> str:
     """What the child says of itself: the value of ``words``."""
     instead(program + "\npass_on(words)")
     with pytest.raises(UnreadableDeliveryError) as caught:
-        apart()
+        decoded()
     return caught.value.detail
 
 
@@ -88,7 +88,7 @@ def test_it_reads_the_very_rows_that_this_process_would_read(file_format):
 
     here = decode(body, name[0], is_gzipped=bool(name[1]), intake=INTAKE)
 
-    assert apart(body, file_format=file_format) == here
+    assert decoded(body, file_format=file_format) == here
 
 
 def test_it_has_no_variable_that_is_not_harmless(instead, monkeypatch):
@@ -112,7 +112,7 @@ def test_it_has_no_open_file_but_the_delivery_and_its_answer(instead, tmp_path):
 
         said = seen(instead, OPEN_FILES)
 
-    assert said == "['/dev/null', '/memfd:delivery (deleted)', 'pipe']"
+    assert said == "['/dev/null', '/memfd:file (deleted)', 'pipe']"
 
 
 ATTEMPT = """
@@ -153,11 +153,11 @@ def test_it_may_touch_no_file_and_no_process_but_its_own(instead, tmp_path, what
         "os.write(0, b'x')",
     ],
 )
-@pytest.mark.parametrize("most_bytes", [decoder.MOST_BYTES_IN_MEMORY, 0], ids=["memory", "disk"])
+@pytest.mark.parametrize("most_bytes", [apart.MOST_BYTES_IN_MEMORY, 0], ids=["memory", "disk"])
 def test_it_reaches_no_network_and_cannot_change_the_delivery(
     instead, monkeypatch, what, most_bytes
 ):
-    monkeypatch.setattr(decoder, "MOST_BYTES_IN_MEMORY", most_bytes)
+    monkeypatch.setattr(apart, "MOST_BYTES_IN_MEMORY", most_bytes)
 
     assert seen(instead, ATTEMPT.format(what=what)) in {"PermissionError", "OSError"}
 
@@ -210,7 +210,9 @@ def test_whatever_is_raised_in_it_holds_the_delivery(monkeypatch, tmp_path):
 
     monkeypatch.setattr(decoder, "decode_file", breaks)
     with (tmp_path / "answers").open("wb") as answers:
-        kind, words = decoder._decoded(answers, {"file_format": "csv", "is_gzipped": False}, INTAKE)
+        kind, words = decoder._decoded(
+            None, answers, {"file_format": "csv", "is_gzipped": False}, INTAKE
+        )
 
     assert (kind, words["reason"]) == (decoder.REFUSED, "decoder_failed")
     assert "KeyError" in words["detail"]
@@ -223,7 +225,7 @@ def test_whatever_is_raised_in_it_holds_the_delivery(monkeypatch, tmp_path):
         ("signal.raise_signal(signal.SIGTERM)", "SIGTERM"),
         ("os._exit(0)", "exit code 0"),
         ("os._exit(1)", "exit code 1"),
-        ("os.write(1, decoder._HEAD.pack(b'D', 100))", "exit code 0"),
+        ("os.write(1, apart.HEAD.pack(b'D', 100))", "exit code 0"),
     ],
 )
 def test_an_end_from_outside_is_no_verdict_and_leaves_nothing(instead, program, why):
@@ -245,7 +247,7 @@ def test_silence_beyond_the_wall_clock_is_no_verdict(instead):
     instead("time.sleep(600)")
 
     with pytest.raises(DecoderGoneError, match="no answer within"):
-        apart(intake=INTAKE.model_copy(update={"max_decoder_wall_seconds": 1.0}))
+        decoded(intake=INTAKE.model_copy(update={"max_decoder_wall_seconds": 1.0}))
 
 
 @pytest.mark.parametrize("name", ["subprocess.Popen", "os.memfd_create"])
@@ -256,7 +258,7 @@ def test_a_process_that_cannot_be_started_is_no_verdict(monkeypatch, name):
     monkeypatch.setattr(name, refuse)
 
     with pytest.raises(DecoderGoneError, match="Resource temporarily unavailable"):
-        apart()
+        decoded()
 
 
 def own_children() -> set[str]:

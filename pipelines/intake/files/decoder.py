@@ -11,17 +11,15 @@ it is ended by anything else, such as a person, there is no result.
 from __future__ import annotations
 
 import gc
-import io
 import json
-import os
 import signal
-import struct
 import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
-from pipelines.core import bare_process
+from pipelines.core import apart, bare_process
+from pipelines.core.apart import OF_ITSELF, Apart, TooLargeMessageError, asked, send
 from pipelines.core.errors import DecoderGoneError, UnreadableDeliveryError
 from pipelines.intake.files.blocks import not_understood, packed, unpacked
 from pipelines.intake.files.decoding import decode_file
@@ -36,7 +34,7 @@ from pipelines.intake.files.rows import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
+    import io
     from collections.abc import Iterator
 
     from pipelines.core.settings.data import IntakeSettings
@@ -45,14 +43,8 @@ if TYPE_CHECKING:
 
 BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 
-_HEAD = struct.Struct("=cI")
 _MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, times four if it is not UTF-8
 _MOST_WORDS_BYTES = 1024 * 1024
-MOST_BYTES_IN_MEMORY = 32 * 1024 * 1024  # of a delivery; a larger one is written to disk
-# Crashes of the decoder itself, which the same bytes cause again.
-_CRASHES = {
-    signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS,
-}  # fmt: skip
 
 
 # ── The parent's side ────────────────────────────────────────────────────────────────────────
@@ -61,13 +53,8 @@ _CRASHES = {
 @contextmanager
 def unnamed_file(size_bytes: int) -> Iterator[BinaryIO]:
     """An empty file without a name to write a delivery to: on disk, or in memory if it is small."""
-    import tempfile
-
     try:
-        if size_bytes > MOST_BYTES_IN_MEMORY:
-            file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed below
-        else:
-            file = os.fdopen(os.memfd_create("delivery"), "w+b")
+        file = apart.unnamed_file(size_bytes)
     except OSError as error:
         raise DecoderGoneError(f"could not get the file ({error.strerror})") from error
     with file:
@@ -105,84 +92,49 @@ def decode_apart(
     DecoderGoneError
         If the process could not be started, or was ended from outside.
     """
-    import threading
-
     request = {
         "file_format": file_format, "is_gzipped": is_gzipped, "intake": intake.model_dump(),
         "reading": reading.as_json(),
     }  # fmt: skip
-    process = _started(file, json.dumps(request))
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        process.kill()
-
-    timer = threading.Timer(intake.max_decoder_wall_seconds, end)
-    timer.start()
+    seconds = intake.max_decoder_wall_seconds
     try:
-        with process:
-            rows = _received(cast("IO[bytes]", process.stdout), intake)
-    except UnreadableDeliveryError:
-        process.kill()  # it may go on sending
-        raise
-    finally:
-        timer.cancel()
-        timer.join()
-    if rows is not None:
-        return rows
-    if late.is_set():
-        raise DecoderGoneError(f"gave no answer within {intake.max_decoder_wall_seconds:,.0f} s")
-    raise _ended(process.returncode, intake)
-
-
-def _started(file: BinaryIO, request: str) -> subprocess.Popen[bytes]:
-    import subprocess
-
-    try:
-        file.flush()
-        # Opened again, for a position of its own and read access only.
-        readable = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
-                bare_process.command("pipelines.intake.files.decoder", request),
-                stdin=readable,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=bare_process.ENVIRONMENT,
-            )
-        finally:
-            os.close(readable)
+        process = Apart(__name__, request, file, wall_seconds=seconds)
     except OSError as error:
         raise DecoderGoneError(f"did not start ({error.strerror})") from error
+    with process:
+        rows = _received(process, intake)
+        if rows is not None:
+            return rows
+        code = process.exit_code()
+    if process.is_late:
+        raise DecoderGoneError(f"gave no answer within {seconds:,.0f} s")
+    raise _ended(code, intake)
 
 
-def _received(stream: IO[bytes], intake: IntakeSettings) -> SpooledRows | None:
-    """All rows if the child finished; None if it was ended."""
+def _received(process: Apart, intake: IntakeSettings) -> SpooledRows | None:
+    """All rows if the process finished; None if it was ended."""
     from pipelines.intake.files.spooled_rows import SpooledRows
 
     rows, value_bytes = SpooledRows(), 0
-    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
-        kind, size = _HEAD.unpack(head)
-        if size > (_MOST_BLOCK_BYTES if kind == BLOCK else _MOST_WORDS_BYTES):
-            raise not_understood()
-        body = stream.read(size)
-        if len(body) < size:
-            return None
-        if kind != BLOCK:
-            return _finished(kind, body, rows, intake)
-        block = unpacked(body)
-        check_row_count(len(rows) + len(block), intake)
-        value_bytes += sum(
-            sys.getsizeof(text) for name in TEXT_COLUMNS for text in getattr(block, name)
-        )
-        check_value_bytes(value_bytes, intake)
-        rows.append(body, len(block))
+    try:
+        for kind, body in process.messages(_MOST_BLOCK_BYTES):
+            if kind != BLOCK:
+                return _finished(kind, body, rows, intake)
+            block = unpacked(body)
+            check_row_count(len(rows) + len(block), intake)
+            value_bytes += sum(
+                sys.getsizeof(text) for name in TEXT_COLUMNS for text in getattr(block, name)
+            )
+            check_value_bytes(value_bytes, intake)
+            rows.append(body, len(block))
+    except TooLargeMessageError as error:
+        raise not_understood() from error
     return None
 
 
 def _finished(kind: bytes, body: bytes, rows: SpooledRows, intake: IntakeSettings) -> SpooledRows:
+    if len(body) > _MOST_WORDS_BYTES:
+        raise not_understood()
     if kind == NO_MEMORY:
         raise _out_of_memory(intake)
     try:
@@ -215,7 +167,7 @@ def _ended(code: int, intake: IntakeSettings) -> Exception:
             "decoding it takes more than "
             f"intake.max_decoder_cpu_seconds={intake.max_decoder_cpu_seconds} s.",
         )
-    if -code in _CRASHES:
+    if -code in OF_ITSELF:
         name = signal.Signals(-code).name
         return UnreadableDeliveryError("decoder_failed", f"decoding it ends in a crash ({name}).")
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -235,27 +187,26 @@ def _out_of_memory(intake: IntakeSettings) -> UnreadableDeliveryError:
 
 def main() -> None:
     """Decode the file on standard input, as requested in the arguments."""
-    request = json.loads(sys.argv[3])
+    request, file, answers = asked()
     intake: Any = SimpleNamespace(**request["intake"])
-    answers = os.fdopen(os.dup(1), "wb")
     bare_process.give_up_everything(
         address_bytes=intake.max_decoder_memory_bytes, cpu_seconds=intake.max_decoder_cpu_seconds
     )
     gc.disable()  # there are no cycles, and hostile JSON would make it scan millions of lists
-    kind, message = _decoded(answers, request, intake)
-    _send(answers, kind, json.dumps(message).encode())
+    kind, message = _decoded(file, answers, request, intake)
+    send(answers, kind, json.dumps(message).encode())
     answers.close()
 
 
 def _decoded(
-    answers: IO[bytes], request: dict[str, Any], intake: IntakeSettings
+    file: io.FileIO, answers: IO[bytes], request: dict[str, Any], intake: IntakeSettings
 ) -> tuple[bytes, dict[str, Any]]:
     """Send every block; returns the last message, whatever happens."""
     try:
         extra_columns, found = decode_file(
-            io.FileIO(0), request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
+            file, request["file_format"], is_gzipped=request["is_gzipped"], intake=intake,
             reading=Reading(**request["reading"]),
-            on_block=lambda rows: _send(answers, BLOCK, packed(rows)),
+            on_block=lambda rows: send(answers, BLOCK, packed(rows)),
         )  # fmt: skip
     except UnreadableDeliveryError as error:
         return REFUSED, {"reason": error.reason, "detail": error.detail, "rows": error.rows}
@@ -265,9 +216,3 @@ def _decoded(
         detail = f"decoding it failed unexpectedly ({type(error).__name__})."
         return REFUSED, {"reason": "decoder_failed", "detail": detail, "rows": 0}
     return DONE, {"extra_columns": extra_columns, "found": found}
-
-
-def _send(answers: IO[bytes], kind: bytes, body: bytes) -> None:
-    answers.write(_HEAD.pack(kind, len(body)))
-    answers.write(body)
-    answers.flush()

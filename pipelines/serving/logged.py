@@ -1,0 +1,255 @@
+"""Read what scoring services logged on a day (`serving.prediction_log`).
+
+The files are signed by nobody: whoever can write to the bucket can have written them. So a process
+without rights decodes them, and its answer is numbers of a fixed size (`ANSWER`), which are
+checked. A file is left out, and counted, if it is too large, changed or not readable, or if it ends
+the process. Files are named by their digests, so those with the first names are a fair sample of a
+day with many.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import signal
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from pipelines.core import apart, bare_process, keys
+from pipelines.core.errors import ObjectMissingError, TransientError, TrustError
+from pipelines.core.parallel import MOST_READS, in_parallel
+from pipelines.core.record import sha256_of
+from pipelines.intake.files.parquet_rows import read_parquet
+from pipelines.intake.files.reading import Reading
+
+if TYPE_CHECKING:
+    from pipelines.core.settings.data import IntakeSettings
+    from pipelines.core.store.answers import ObjectInfo
+    from pipelines.core.store.bucket import Bucket
+
+MOST_FILES = 200  # of a day that are read
+MOST_FILE_BYTES = 16 * 1024 * 1024
+MOST_DAY_BYTES = 256 * 1024 * 1024
+MOST_ANSWERS = 20_000  # of a day, the same number of each file
+MOST_FILE_ROWS = 1_000_000
+MOST_PROCESSES = 4  # for one day; each but the first because a file ended the one before
+
+ANSWER = np.dtype(
+    [("text", "u1", 32), ("version", "u1", 10), ("generation", "<i4"), ("probability", "<f8")]
+)
+_FILE, _LEFT_OUT = b"F", b"L"
+_ROWS = struct.Struct("=I")  # of a file, also those that no service writes
+
+_COLUMNS = ("text_sha256", "version", "generation", "probability")
+_READING = Reading(columns={name: (name,) for name in _COLUMNS}, needed=_COLUMNS)
+_SHA256, _VERSION = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{20}")
+_LAST_GENERATION = 99_999_999  # that a key of the log can hold
+
+
+class Who(NamedTuple):
+    """Which champion says that it answered."""
+
+    generation: int
+    version: str
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """A sample of a day's answers.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Keys of those that were read.
+    left_out_files : int
+        Too large, changed, or not readable.
+    counts : Counter of Who
+        Answers of each champion.
+    texts : dict of Who to dict of str to float
+        Probability of positive by the digest of the text.
+    rows : int
+        All that were read, also those that make no sense.
+    """
+
+    files: tuple[str, ...]
+    left_out_files: int
+    counts: Counter[Who]
+    texts: dict[Who, dict[str, float]]
+    rows: int
+
+
+class _Decoded(NamedTuple):
+    rows: int
+    answers: np.ndarray[Any, Any]  # of `ANSWER`
+
+
+# ── The parent's side ────────────────────────────────────────────────────────────────────────
+
+
+def read(reviews: Bucket, day: str, intake: IntakeSettings) -> Log:
+    """A sample of a day's answers, in at most `MOST_FILES` reads.
+
+    Raises
+    ------
+    TransientError
+        If the process that decodes them could not be started, or was ended from outside.
+    """
+    infos = reviews.first(keys.predictions_folder(day), MOST_FILES)
+    share = MOST_ANSWERS // max(1, len(infos))
+    names: list[str] = []
+    sizes: list[int] = []
+    try:
+        with apart.unnamed_file(sum(info.size_bytes for info in infos)) as file:
+            for key, data in _fetched(reviews, infos):
+                file.write(data)
+                names.append(key)
+                sizes.append(len(data))
+            files = _decoded(file, sizes, share, intake)
+    except OSError as error:
+        raise _gone(f"could not be started ({error.strerror})") from error
+    return _log(infos, names, files)
+
+
+def _fetched(reviews: Bucket, infos: Sequence[ObjectInfo]) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of the files that are what their names say, a few at a time."""
+    total, small = 0, []
+    for info in infos:
+        total += info.size_bytes
+        if info.size_bytes <= MOST_FILE_BYTES and total <= MOST_DAY_BYTES:
+            small.append(info.key)
+    for start in range(0, len(small), MOST_READS):
+        few = small[start : start + MOST_READS]
+        for key, data in zip(few, in_parallel(lambda key: _bytes(reviews, key), few), strict=True):
+            if data is not None:
+                yield key, data
+
+
+def _bytes(reviews: Bucket, key: str) -> bytes | None:
+    try:
+        data = reviews.get(key, max_bytes=MOST_FILE_BYTES)
+    except (ObjectMissingError, TrustError):
+        return None
+    return data if sha256_of(data) == key.rpartition("/")[2].removesuffix(".parquet") else None
+
+
+def _decoded(
+    file: BinaryIO, sizes: list[int], share: int, intake: IntakeSettings
+) -> list[_Decoded | None]:
+    """What each file holds; None for one that is not readable."""
+    limits = intake.model_copy(
+        update={"max_rows": MOST_FILE_ROWS, "max_decoded_bytes": 16 * MOST_FILE_BYTES}
+    )
+    files: list[_Decoded | None] = []
+    for _ in range(MOST_PROCESSES):
+        if len(files) == len(sizes):
+            return files
+        request = {
+            "begins": sum(sizes[: len(files)]), "sizes": sizes[len(files) :], "share": share,
+            "intake": limits.model_dump(),
+        }  # fmt: skip
+        seconds = intake.max_decoder_wall_seconds
+        with apart.Apart(__name__, request, file, wall_seconds=seconds) as process:
+            try:
+                for kind, body in process.messages(_ROWS.size + share * ANSWER.itemsize):
+                    files.append(_checked(body) if kind == _FILE else None)
+                    if len(files) == len(sizes):
+                        return files
+                _check_end(process)
+            except apart.TooLargeMessageError:
+                pass  # no decoder says so much
+            files.append(None)  # the one that ended it
+    return files + [None] * (len(sizes) - len(files))
+
+
+def _checked(body: bytes) -> _Decoded | None:
+    """A file's answers; None if no decoder says this."""
+    if len(body) < _ROWS.size or (len(body) - _ROWS.size) % ANSWER.itemsize:
+        return None
+    (rows,) = _ROWS.unpack_from(body)
+    answers = np.frombuffer(body, ANSWER, offset=_ROWS.size)
+    generation, probability = answers["generation"], answers["probability"]
+    is_one = (generation >= 1) & (generation <= _LAST_GENERATION)
+    is_one &= (probability >= 0) & (probability <= 1)
+    return _Decoded(rows, answers) if is_one.all() and len(answers) <= rows else None
+
+
+def _check_end(process: apart.Apart) -> None:
+    """Raise unless the file ended the process, and would again."""
+    code = process.exit_code()
+    if -code in apart.OF_ITSELF:
+        return
+    if process.is_late:
+        raise _gone("gave no answer in time")
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    raise _gone(f"ended without an answer ({how})")
+
+
+def _gone(why: str) -> TransientError:
+    return TransientError(
+        f"the process that decodes the prediction log {why}. Nothing was judged, and nothing is "
+        "stored. Repeat the task."
+    )
+
+
+def _log(infos: Sequence[ObjectInfo], names: list[str], files: list[_Decoded | None]) -> Log:
+    counts: Counter[Who] = Counter()
+    texts: dict[Who, dict[str, float]] = {}
+    rows = 0
+    for decoded in filter(None, files):
+        rows += decoded.rows
+        for text, version, generation, probability in decoded.answers:
+            who = Who(int(generation), version.tobytes().hex())
+            counts[who] += 1
+            texts.setdefault(who, {}).setdefault(text.tobytes().hex(), float(probability))
+    good = tuple(name for name, decoded in zip(names, files, strict=True) if decoded is not None)
+    return Log(good, len(infos) - len(good), counts, texts, rows)
+
+
+# ── The child's side ─────────────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    """Decode the files on standard input, one after the other."""
+    request, file, answers = apart.asked()
+    limits: Any = SimpleNamespace(**request["intake"])
+    bare_process.give_up_everything(
+        address_bytes=limits.max_decoder_memory_bytes, cpu_seconds=limits.max_decoder_cpu_seconds
+    )
+    file.seek(request["begins"])
+    for size in request["sizes"]:
+        data = file.read(size)
+        try:
+            kind, body = _FILE, _answers(data, request["share"], limits)
+        except Exception:  # noqa: BLE001 - whatever it is, the file is left out
+            kind, body = _LEFT_OUT, b""
+        apart.send(answers, kind, body)
+    answers.close()
+
+
+def _answers(data: bytes, most: int, limits: IntakeSettings) -> bytes:
+    """How many of the first rows there are, and those that a service can have written."""
+    rows = list(islice(read_parquet(io.BytesIO(data), limits, _READING), most))
+    found = [answer for row in rows if (answer := _answer(row.values)) is not None]
+    return _ROWS.pack(len(rows)) + np.array(found, ANSWER).tobytes()
+
+
+def _answer(row: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Who answered which text, and how, as an `ANSWER`; None for what no service writes."""
+    text, version, generation, probability = (row[name] for name in _COLUMNS)
+    if not (isinstance(text, str) and isinstance(version, str) and isinstance(generation, int)):
+        return None
+    if not (_SHA256.fullmatch(text) and _VERSION.fullmatch(version)):
+        return None
+    if not 1 <= generation <= _LAST_GENERATION or not isinstance(probability, float):
+        return None
+    if not (math.isfinite(probability) and 0 <= probability <= 1):
+        return None
+    return list(bytes.fromhex(text)), list(bytes.fromhex(version)), generation, probability
