@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.core.errors import NoReviewsError
 from pipelines.intake import standings
 from pipelines.monitoring import windows
-from pipelines.monitoring.sample import COLUMNS, Scores, read_rows, read_texts, score
+from pipelines.monitoring.sample import Scores, read_sample, read_texts, score
 from pipelines.monitoring.words import WordTable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def tables(
         )
     model, usual = windows.asked(reviews, registry, settings, window)
     parts: list[Partition] = [ledger[name] for name in window.partitions]
-    rows = read_rows(reviews, parts).select(COLUMNS)
+    rows = read_sample(reviews, parts)
     texts = read_texts(rows, WordTable(usual.words))
     unseen = texts.documents.share_from(usual.known_words)
     return _table(score(model, rows, settings.gate), unseen), _table(usual.scores, usual.unseen)

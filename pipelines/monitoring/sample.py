@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.records.data import Partition
 
 COLUMNS = ["text_id", "text", "label", "rating", "source", "movie_id"]
+MOST_ROWS = 20_000  # of a window that are judged
 SOURCE = "source="  # begins the name of a group that is a source
 
 Mask = NDArray[np.bool_]
@@ -126,3 +128,32 @@ def read_rows(reviews: Bucket, partitions: Sequence[Partition]) -> pa.Table:
 
     parts = in_parallel(lambda part: read_partition(reviews, part, columns=COLUMNS), partitions)
     return pa.concat_tables(parts)
+
+
+def read_sample(
+    reviews: Bucket, partitions: Sequence[Partition], most: int = MOST_ROWS
+) -> pa.Table:
+    """About so many rows of some partitions, at least one: the same share of each, by chance.
+
+    Which rows depends on nothing but the partitions, so another attempt draws the same ones. The
+    others are not kept in memory.
+    """
+    import pyarrow as pa
+
+    from pipelines.core.parallel import in_parallel
+
+    share = min(1.0, most / sum(part.rows for part in partitions))
+
+    def read(part: Partition) -> pa.Table:
+        return drawn(read_partition(reviews, part, columns=COLUMNS), share, seed=part.sha256)
+
+    return pa.concat_tables(in_parallel(read, partitions))
+
+
+def drawn(rows: pa.Table, share: float, *, seed: str) -> pa.Table:
+    """A share of the rows in their order, at least one; ``seed`` is hexadecimal."""
+    count = math.ceil(share * rows.num_rows)
+    if count == rows.num_rows:
+        return rows
+    chosen = np.random.default_rng(int(seed, 16)).choice(rows.num_rows, count, replace=False)
+    return rows.take(np.sort(chosen))

@@ -26,7 +26,7 @@ from pipelines.intake.standings import Standing
 from pipelines.monitoring import judge, reference
 from pipelines.monitoring.judge import Findings
 from pipelines.monitoring.reference import Reference
-from pipelines.monitoring.sample import COLUMNS, read_rows, read_texts, score
+from pipelines.monitoring.sample import read_sample, read_texts, score
 from pipelines.monitoring.words import WordTable
 from pipelines.records.data import Partition
 from pipelines.records.monitoring import SourceRows, Window
@@ -225,7 +225,7 @@ class Asked:
     def _findings(
         self, rows: Rows, model: Pipeline, usual: Reference, *, is_provisional: bool
     ) -> Findings:
-        table = read_rows(self._reviews, rows.partitions).select(COLUMNS)
+        table = read_sample(self._reviews, rows.partitions)
         words = WordTable(usual.words)
         texts = read_texts(table, words)
         scores = score(model, table, self._settings.gate)

@@ -64,7 +64,7 @@ def test_a_night_that_every_champion_learned_is_not_judged(stores, champions):
 def test_a_judged_night_is_not_judged_again_and_costs_no_reading(stores, champions, monkeypatch):
     champions(2)
     watched(stores)
-    monkeypatch.setattr(windows, "read_rows", pytest.fail)
+    monkeypatch.setattr(windows, "read_sample", pytest.fail)
 
     assert monitor.watch(SECOND) == []
 
