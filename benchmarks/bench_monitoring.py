@@ -30,7 +30,7 @@ from pipelines.models.prediction import positive_probability
 from pipelines.monitoring import judge as judging
 from pipelines.monitoring.reference import Reference, Usual
 from pipelines.monitoring.sample import Scores, Texts
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 from pipelines.simulation import drift
 from pipelines.training.split import is_holdout
 

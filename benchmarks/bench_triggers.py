@@ -42,7 +42,7 @@ from pipelines.models.prediction import positive_probability
 from pipelines.monitoring import judge, reference, triggers
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import read_texts, score
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 from pipelines.records.decisions import PROMOTABLE
 from pipelines.records.monitoring import Window
 from pipelines.simulation.drift import new_words, replaced, strongest_words

@@ -32,9 +32,9 @@ def serve(
     from pipelines.serving.http import server
     from pipelines.serving.http.service import Service
     from pipelines.serving.prediction_log import PredictionLog
-    from pipelines.serving.served import Champions
     from pipelines.serving.shadow import Shadow
     from pipelines.serving.sources import FolderSource, LogSource, Source
+    from pipelines.serving.swap import Champions
 
     settings = config.load()
     loop, serving = open_loop("scoring"), settings.serving

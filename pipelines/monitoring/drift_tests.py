@@ -14,7 +14,7 @@ from pipelines.monitoring import two_samples
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import Scores, Texts
 from pipelines.monitoring.two_samples import Difference, Told
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 from pipelines.records.monitoring import DriftName, DriftTest, MovedWord
 
 LEAST_WORD_ROWS = 3  # reviews that a named word is in; a rarer one tells who wrote it

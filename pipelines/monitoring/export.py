@@ -13,7 +13,7 @@ from pipelines.core.errors import NoReviewsError
 from pipelines.intake import standings
 from pipelines.monitoring import windows
 from pipelines.monitoring.sample import Scores, read_sample, read_texts, score
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 
 if TYPE_CHECKING:
     import numpy as np

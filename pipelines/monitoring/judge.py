@@ -19,7 +19,7 @@ from pipelines.monitoring import drift_tests, estimates, two_samples
 from pipelines.monitoring.drift_tests import MEANINGS, Window
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import SOURCE, Scores, Texts
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 from pipelines.records.monitoring import (
     DriftTest,
     Estimate,

@@ -22,7 +22,7 @@ from pipelines.core import keys
 from pipelines.core.errors import NoReviewsError
 from pipelines.core.record import sha256_of
 from pipelines.monitoring.sample import Scores, Texts, read_rows, read_texts, score
-from pipelines.monitoring.words import Documents, WordTable
+from pipelines.monitoring.word_table import Documents, WordTable
 from pipelines.training.split import is_holdout
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pipelines.evaluation.metrics import review_losses
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.intake.partitions import read_partition
 from pipelines.models.prediction import positive_probability
-from pipelines.monitoring.words import Documents, WordTable
+from pipelines.monitoring.word_table import Documents, WordTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

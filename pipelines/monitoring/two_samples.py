@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-from pipelines.monitoring.words import Documents
+from pipelines.monitoring.word_table import Documents
 
 Values = NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from pipelines.monitoring import judge, reference
 from pipelines.monitoring.judge import Findings
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import read_sample, read_texts, score
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 from pipelines.records.data import Partition
 from pipelines.records.monitoring import SourceRows, Window
 from pipelines.registry.registry import Registry

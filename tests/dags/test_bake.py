@@ -16,8 +16,8 @@ from pipelines.core import config
 from pipelines.evaluation.golden import load_golden
 from pipelines.registry.registry import Registry
 from pipelines.serving.http.service import Service
-from pipelines.serving.served import Champions, Served
 from pipelines.serving.sources import LogSource
+from pipelines.serving.swap import Champions, Served
 from pipelines.simulation import film_site
 from pipelines.simulation.made_up import make_reviews
 from pipelines.simulation.plans import DeliveryPlan, NightPlan

@@ -15,8 +15,8 @@ from pipelines.core.errors import StoreUnavailableError
 from pipelines.evaluation.golden import load_golden
 from pipelines.registry.registry import Registry
 from pipelines.serving.http.service import Service
-from pipelines.serving.served import Champions
 from pipelines.serving.sources import LogSource
+from pipelines.serving.swap import Champions
 from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews

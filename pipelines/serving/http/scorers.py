@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.models.prediction import chunks
-from pipelines.serving.served import Served
+from pipelines.serving.swap import Served
 
 Result = TypeVar("Result")
 

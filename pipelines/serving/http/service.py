@@ -30,8 +30,8 @@ from pipelines.serving.http.contract import (
 from pipelines.serving.http.metrics import ServiceMetrics
 from pipelines.serving.http.scorers import Scorers
 from pipelines.serving.prediction_log import PredictionLog
-from pipelines.serving.served import Champions, Served
 from pipelines.serving.shadow import Shadow
+from pipelines.serving.swap import Champions, Served
 
 logger = logging.getLogger(__name__)
 

@@ -299,7 +299,7 @@ def test_no_module_asks_this_machine_for_the_time_but_those_that_say_why():
         "core/store/clock.py",  # to compare it with the store's
         "alerts/notifier.py",  # to name a day while the store is down
         "alerts/channels.py",  # the date of a mail
-        "serving/served.py",  # when a champion took over in a service; shown, recorded nowhere
+        "serving/swap.py",  # when a champion took over in a service; shown, recorded nowhere
         "serving/http/metrics.py",  # the champion's age, for Prometheus
         "serving/prediction_log.py",  # when a service answered
         "exports/mlflow.py",  # when a run of MLflow began and ended; nothing here reads it

@@ -12,8 +12,8 @@ from pipelines.core.store.stores import open_stores
 from pipelines.registry import rollback
 from pipelines.registry.registry import Registry
 from pipelines.serving.champion import pull
-from pipelines.serving.served import Champions
 from pipelines.serving.sources import FolderSource, LogSource
+from pipelines.serving.swap import Champions
 from tests.support.made.served_builders import (
     corrupt,
     forge_evaluation,

@@ -21,7 +21,7 @@ from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
 from pipelines.serving.champion import Champion
 from pipelines.serving.http.service import Service
-from pipelines.serving.served import Champions
+from pipelines.serving.swap import Champions
 from tests.support.made.judgement_builders import a_decision_on, a_first_model, an_evaluation
 from tests.support.made.made_models import a_model
 from tests.support.made.registry_builders import DIGEST, a_log_entry, a_version

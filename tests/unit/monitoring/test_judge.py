@@ -7,7 +7,7 @@ from pipelines.core import config
 from pipelines.monitoring import judge as judging
 from pipelines.monitoring.reference import Reference, Usual
 from pipelines.monitoring.sample import Scores, Texts
-from pipelines.monitoring.words import WordTable
+from pipelines.monitoring.word_table import WordTable
 
 SETTINGS = config.load().monitoring
 WORDS = [f"word{number}" for number in range(200)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipelines.monitoring import two_samples
-from pipelines.monitoring.words import BUCKETS, Documents, WordTable
+from pipelines.monitoring.word_table import BUCKETS, Documents, WordTable
 
 VALUES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
 COUNTS = st.tuples(st.integers(1, 500), st.integers(1, 500)).flatmap(

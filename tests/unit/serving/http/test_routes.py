@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from pipelines.core.errors import StoreUnavailableError
 from pipelines.models.prediction import positive_probability
 from pipelines.serving.http.app import make_app
-from pipelines.serving.served import Served
+from pipelines.serving.swap import Served
 from tests.support.made.served_builders import MadeUpSource, a_service, model_of
 
 GOOD = "a great film, truly great"

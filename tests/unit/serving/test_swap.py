@@ -14,7 +14,7 @@ from pipelines.core.errors import (
     StoreUnavailableError,
 )
 from pipelines.models.factories import tfidf_logistic
-from pipelines.serving.served import Champions, Traffic, largest_difference
+from pipelines.serving.swap import Champions, Traffic, largest_difference
 from tests.support.made.served_builders import MadeUpSource, golden_set, model_of
 
 
