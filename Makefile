@@ -147,6 +147,10 @@ bench-retrain: reviews-given ## Whole retrainings, step by step, up to 1M review
 bench-delivery: reviews-given ## One delivery of a million reviews, from its file to its features (REVIEWS=...)
 	$(RUN) -m benchmarks.large_delivery.bench --reviews "$(REVIEWS)" --json benchmarks/results/delivery.json
 
+.PHONY: bench-cluster
+bench-cluster: reviews-given ## A search and a streamed fit here and on Dask with one, two and four workers (REVIEWS=...)
+	$(RUN) -m benchmarks.cluster.bench --reviews "$(REVIEWS)" --json benchmarks/results/cluster.json
+
 .PHONY: bench-years
 bench-years: $(STAMP) ## A night after years of nights compared with the one after ten (half an hour)
 	@mkdir -p benchmarks/results

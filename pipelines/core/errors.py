@@ -218,6 +218,16 @@ class DecoderGoneError(TransientError):
         )
 
 
+class ClusterError(TransientError):
+    """The Dask cluster did not do what it was asked for."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}. Nothing was trained, and nothing is stored. Start the cluster and repeat the "
+            "task, or fit here: leave training.cluster empty. The model is the same"
+        )
+
+
 class CleanRoomGoneError(TransientError):
     """A model file was not tried for a reason outside the file, so nothing is known about it."""
 

@@ -27,7 +27,7 @@ References
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,17 @@ PENALTY = 1e-6
 """Strength of the L2 penalty. Dropout and the small number of passes regularize more."""
 
 _HALVED = {"ratio_", "coef_"}
+
+
+class Weights(NamedTuple):
+    """What a descent learned: a weight per feature, and what is added to the margin, shape (1,)."""
+
+    coef: NDArray[np.floating]
+    intercept: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, linear: SGDClassifier) -> Weights:
+        return cls(linear.coef_[0], linear.intercept_)
 
 
 class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -143,14 +154,17 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_weighted(self, weighted: Weighted, y: NDArray[Any]) -> Self:
         """As `fit_margin`, for rows that `weigh` returned for ``alpha`` and ``floor``."""
+        runs = [self.descend(weighted, y, run) for run in range(self.runs)]
+        return self.take_over(runs, weighted.ratio, two_classes(y))
+
+    def descend(self, weighted: Weighted, y: NDArray[Any], run: int) -> Weights:
+        """Return what a run learns from all rows; it does not depend on the other runs."""
+        linear, dropout = self.descent(len(y), run), self.thinning(run)
         classes, values = two_classes(y), np.empty_like(weighted.rows.data)
-        descents = [self.descent(len(y), run) for run in range(self.runs)]
-        for run, linear in enumerate(descents):
-            dropout = self.thinning(run)
-            for passing in range(self.epochs):
-                rows = dropout.applied(weighted.rows, values, passing=passing)
-                linear.partial_fit(rows, y, classes=classes)
-        return self.take_over(descents, weighted.ratio, classes)
+        for passing in range(self.epochs):
+            rows = dropout.applied(weighted.rows, values, passing=passing)
+            linear.partial_fit(rows, y, classes=classes)
+        return Weights.of(linear)
 
     def in_one_run(self) -> Self:
         """Return a copy, not fitted, for a fit that only compares or calibrates."""
@@ -158,13 +172,13 @@ class NaiveBayesSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return copy
 
     def take_over(
-        self, descents: list[SGDClassifier], ratio: NDArray[np.float32], classes: NDArray[Any]
+        self, runs: list[Weights], ratio: NDArray[np.float32], classes: NDArray[Any]
     ) -> Self:
-        """Keep the mean of what each `descent` learned from rows weighted by ``ratio``."""
+        """Keep the mean of what each run learned from rows weighted by ``ratio``."""
         self.classes_, self.n_features_in_ = classes, len(ratio)
-        coef = np.mean([linear.coef_[0] for linear in descents], axis=0)
+        coef = np.mean([run.coef for run in runs], axis=0)
         self.ratio_, self.coef_ = in_half_precision(ratio), in_half_precision(coef)
-        self.intercept_ = float(np.mean([linear.intercept_[0] for linear in descents]))
+        self.intercept_ = float(np.mean([run.intercept[0] for run in runs]))
         self.slope_, self.offset_ = 1.0, 0.0
         return self
 

@@ -15,11 +15,12 @@ from sklearn.utils import check_array
 from pipelines.models.log_count_ratio import Weighted, class_counts, ratio_of_counts, weighted_by
 from pipelines.models.vectorizer import FingerprintVectorizer
 from pipelines.training.candidates import inputs_for
+from pipelines.training.compute import Compute
 from pipelines.training.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class _Shared:
+class Shared:
     """What settings with the same first step share: that step, its matrix, and the labels."""
 
     first: Any
@@ -38,13 +39,18 @@ class _Shared:
         check_array(self.X, accept_sparse="csr", dtype=None)
         return class_counts(self.X, self.labels == 1)
 
+    def ratio(self, alpha: float, floor: float) -> NDArray[np.float32]:
+        """The log-count ratio of each feature in all rows."""
+        return ratio_of_counts(*self.counts, alpha, floor)
+
 
 class TrainingRows:
     """The training rows: their labels, their folds, and one matrix per kind of first step."""
 
-    def __init__(self, dataset: Dataset, fold_count: int) -> None:
-        self._dataset = dataset
-        self._shared: dict[str, _Shared] = {}
+    def __init__(self, dataset: Dataset, fold_count: int, compute: Compute) -> None:
+        self._dataset, self.compute = dataset, compute
+        self._kept: dict[str, Any] = {}
+        self._shared: dict[str, Shared] = {}
         self.rows = dataset.training_rows
         self.labels = dataset.label[self.rows]
         self.folds = dataset.folds(fold_count)[self.rows]
@@ -55,12 +61,19 @@ class TrainingRows:
         """Whether both classes are in the fold, and among the other rows."""
         return are_both_classes_on_both_sides(self.labels, self.folds == fold)
 
-    def shared(self, model: Pipeline) -> _Shared:
+    def shared(self, model: Pipeline) -> Shared:
         """The model's first step, fitted to all training rows, and the matrix it returns."""
         key = parameters_key(model[0])
         if key not in self._shared:
-            self._shared[key] = _Shared(*self._fitted(model), self.labels)
+            self._shared[key] = Shared(*self._fitted(model), self.labels)
         return self._shared[key]
+
+    def kept(self, model: Pipeline) -> Any:
+        """What stands for `shared` in a call of `compute`."""
+        key = parameters_key(model[0])
+        if key not in self._kept:
+            self._kept[key] = self.compute.keep(self.shared(model))
+        return self._kept[key]
 
     def _fitted(self, model: Pipeline) -> tuple[Any, Any]:
         first = clone(model[0])
@@ -83,7 +96,7 @@ class Fold:
     Counts inside = total counts - counts outside, so each fold is counted only once.
     """
 
-    def __init__(self, shared: _Shared, is_out: NDArray[np.bool_]) -> None:
+    def __init__(self, shared: Shared, is_out: NDArray[np.bool_]) -> None:
         self.X, self.is_out, self._shared = shared.X, is_out, shared
         self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
         self._weighted: dict[tuple[float, float], tuple[Weighted, Any]] = {}

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,15 @@ from sklearn.pipeline import Pipeline
 
 from pipelines.core.errors import ConfigError, FitError
 from pipelines.models.blend import Blend, members_of
-from pipelines.models.log_count_ratio import Weighted, ratio_of_counts
-from pipelines.models.nbsvm import calibration, every_fifth
+from pipelines.models.log_count_ratio import Weighted, two_classes
+from pipelines.models.nbsvm import NaiveBayesSvm, Weights, calibration, every_fifth
 from pipelines.records.versions import CandidateScore, Plan
 from pipelines.training.candidates import build
+from pipelines.training.compute import Arrays, Compute, Here
 from pipelines.training.dataset import Dataset
 from pipelines.training.folds import (
     Fold,
+    Shared,
     TrainingRows,
     are_both_classes_on_both_sides,
     parameters_key,
@@ -102,11 +104,13 @@ class _Trial:
         )
 
 
-def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Selection:
+def find_best(
+    dataset: Dataset, plan: Plan, on_step: OnStep, compute: Compute | None = None
+) -> Selection:
     """Fit the plan's best setting to all training rows; a single setting is not compared.
 
-    Folds that lack a class, inside or outside, are skipped. If all folds are skipped, the first
-    setting by name is fitted.
+    Where the fits run changes nothing in them (`training.compute`). Folds that lack a class, inside
+    or outside, are skipped. If all folds are skipped, the first setting by name is fitted.
 
     Raises
     ------
@@ -114,8 +118,10 @@ def find_best(dataset: Dataset, plan: Plan, on_step: OnStep) -> Selection:
         If a candidate is not a pipeline of at least two steps.
     FitError
         If a candidate cannot be fitted to these reviews.
+    ClusterError
+        If the cluster cannot be used.
     """
-    rows = TrainingRows(dataset, plan.folds)
+    rows = TrainingRows(dataset, plan.folds, compute or Here())
     trials = [_Trial(name, _built(plan, name)) for name in sorted(plan.candidates)]
     running, is_compared = trials, len(trials) > 1 and bool(rows.usable_folds)
     if is_compared:
@@ -173,16 +179,41 @@ def _answers(
     trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_]
 ) -> list[NDArray[np.float64]]:
     """Per trial, what its parts say of the rows outside: margins, or else probabilities."""
-    parts = [(part, trial) for trial in trials for part in trial.parts]
-    found: dict[int, NDArray[np.float64]] = {}
-    for key in dict.fromkeys(parameters_key(part[0]) for part, _ in parts):
-        group = [one for one in parts if parameters_key(one[0][0]) == key]
-        with _fitting(group[0][1].name, len(rows.rows)):
-            fold = Fold(rows.shared(group[0][0]), is_out)
-        for part, trial in sorted(group, key=lambda one: _smoothing(one[0])):
-            with _fitting(trial.name, int(np.sum(~is_out))):
-                found[id(part)] = _answer(part, fold)
+    parts = [_Part(trial.name, part) for trial in trials for part in trial.parts]
+    groups: list[list[_Part]] = []
+    for key in dict.fromkeys(parameters_key(part.model[0]) for part in parts):
+        group = [part for part in parts if parameters_key(part.model[0]) == key]
+        group.sort(key=lambda part: _smoothing(part.model))
+        groups += [[part] for part in group] if rows.compute.has_workers else [group]
+    with_rows = [(_kept(group[0], rows), is_out, group) for group in groups]
+    answers = rows.compute.run(_answers_of, with_rows)
+    found = {
+        id(part.model): answer
+        for group, own in zip(groups, answers, strict=True)
+        for part, answer in zip(group, own, strict=True)
+    }
     return [np.column_stack([found[id(part)] for part in trial.parts]) for trial in trials]
+
+
+class _Part(NamedTuple):
+    """What is fitted by itself, and the setting that it belongs to."""
+
+    name: str
+    model: Pipeline
+
+
+def _kept(part: _Part, rows: TrainingRows) -> Any:
+    with _fitting(part.name, len(rows.rows)):
+        return rows.kept(part.model)
+
+
+def _answers_of(shared: Shared, is_out: NDArray[np.bool_], group: list[_Part]) -> Arrays:
+    """Fit parts with the same first step without a fold, and answer for the fold."""
+    fold, answers = Fold(shared, is_out), []
+    for part in group:
+        with _fitting(part.name, int(np.sum(~is_out))):
+            answers.append(_answer(part.model, fold))
+    return answers
 
 
 def _smoothing(part: Pipeline) -> tuple[float, float]:
@@ -218,10 +249,22 @@ def _fit_to_all(trial: _Trial, rows: TrainingRows) -> Pipeline:
 
 def _fit_member(member: Pipeline, rows: TrainingRows) -> Pipeline:
     shared, svm = rows.shared(member), clone(member[-1])
-    ratio = ratio_of_counts(*shared.counts, svm.alpha, svm.floor)
+    numbers = list(range(svm.runs))
+    batches = [[run] for run in numbers] if rows.compute.has_workers else [numbers]
+    calls = [(rows.kept(member), svm, batch) for batch in batches]
+    learned = [array for own in rows.compute.run(_runs_of, calls) for array in own]
+    runs = list(map(Weights, learned[::2], learned[1::2]))
     return _steps_of(
-        member, shared.first, svm.fit_weighted(Weighted.by(ratio, shared.X), rows.labels)
+        member,
+        shared.first,
+        svm.take_over(runs, shared.ratio(svm.alpha, svm.floor), two_classes(rows.labels)),
     )
+
+
+def _runs_of(shared: Shared, svm: NaiveBayesSvm, numbers: list[int]) -> Arrays:
+    """What some runs learn from all rows: the `Weights` of each, one after the other."""
+    weighted = Weighted.by(shared.ratio(svm.alpha, svm.floor), shared.X)
+    return [array for run in numbers for array in svm.descend(weighted, shared.labels, run)]
 
 
 def _steps_of(model: Pipeline, *steps: Any) -> Pipeline:
@@ -244,7 +287,7 @@ def _held_out_margins(
 def _fit_streamed(trial: _Trial, dataset: Dataset, rows: TrainingRows) -> Pipeline:
     held_out = _calibration_rows(rows)
     with _fitting(trial.name, len(rows.rows)):
-        return fit_streamed(trial.model, dataset, rows.rows, held_out)
+        return fit_streamed(trial.model, dataset, rows.rows, held_out, rows.compute)
 
 
 def _calibration_rows(rows: TrainingRows) -> NDArray[np.bool_]:

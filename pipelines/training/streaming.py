@@ -10,25 +10,28 @@ run, and the largest partition.
 from __future__ import annotations
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline
 
 from pipelines.features.fingerprint_index import Marks, csr
 from pipelines.features.fingerprints import Fingerprints
+from pipelines.models.dropout import Dropout
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import ratio_of_counts, two_classes, weighted_by
-from pipelines.models.nbsvm import NaiveBayesSvm
+from pipelines.models.nbsvm import NaiveBayesSvm, Weights
+from pipelines.training.compute import Cluster, Compute
 from pipelines.training.dataset import Dataset, Rows
 
 BLOCK_REVIEWS = 32_768
@@ -47,7 +50,9 @@ def streams(model: Pipeline) -> bool:
     )
 
 
-def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) -> Pipeline:
+def fit_streamed(
+    model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask, compute: Compute | None = None
+) -> Pipeline:
     """Fit to the given reviews, as `NaiveBayesSvm.fit` except for the order of the reviews.
 
     Parameters
@@ -60,6 +65,8 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
         The reviews to fit to, ascending.
     held_out : ndarray of bool, shape (n_rows,)
         The ones to calibrate on.
+    compute : Compute, optional
+        Where the fits run. Workers hold all blocks in their memory.
 
     Raises
     ------
@@ -69,12 +76,33 @@ def fit_streamed(model: Pipeline, dataset: Dataset, rows: Rows, held_out: Mask) 
     columns, svm = model[0].fit(None), model[1]
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         spool = _Spool.write(Path(folder), columns, dataset, rows, held_out)
-        with ThreadPoolExecutor(2) as pool:
-            calibration = pool.submit(_descend, svm.in_one_run(), spool, are_all=False)
-            final = pool.submit(_descend, svm, spool, are_all=True)
-            margins, labels = _held_out_margins(calibration.result(), spool)
-            final.result().calibrate(margins, labels)
+        fits = [_Fit(svm.in_one_run(), are_all=False), _Fit(svm, are_all=True)]
+        if isinstance(compute, Cluster):
+            calibration, final = _descend_there(fits, spool, compute)
+        else:
+            with ThreadPoolExecutor(len(fits)) as pool:
+                calibration, final = pool.map(partial(_descend, spool=spool), fits)
+        margins, labels = _held_out_margins(calibration, spool)
+        final.calibrate(margins, labels)
     return model
+
+
+class _Fit(NamedTuple):
+    """A model to fit to all reviews, or to those that are not held out."""
+
+    svm: NaiveBayesSvm
+    are_all: bool
+
+    def labels(self, spool: _Spool) -> NDArray[np.int8]:
+        return spool.labels if self.are_all else spool.labels[~spool.held_out]
+
+    def passes(self, block_count: int) -> list[list[list[int]]]:
+        """Per run and pass the order of the blocks."""
+        order, svm = np.random.default_rng(self.svm.random_state), self.svm
+        return [
+            [order.permutation(block_count).tolist() for _ in range(svm.epochs)]
+            for _ in range(svm.runs)
+        ]
 
 
 @dataclass(frozen=True)
@@ -168,24 +196,84 @@ def _joined(parts: list[tuple[Rows, Fingerprints]]) -> tuple[Rows, Fingerprints]
     return rows, Fingerprints.concat(part for _, part in parts)
 
 
-def _descend(svm: NaiveBayesSvm, spool: _Spool, *, are_all: bool) -> NaiveBayesSvm:
+def _descend(fit: _Fit, spool: _Spool) -> NaiveBayesSvm:
     """Fit ratio and margin to all or to the fitted rows, with the blocks reordered each pass."""
-    labels = spool.labels if are_all else spool.labels[~spool.held_out]
+    svm, are_all = fit
+    labels, ratio = fit.labels(spool), spool.ratio(svm.alpha, svm.floor, are_all=are_all)
     classes = two_classes(labels)
-    ratio = spool.ratio(svm.alpha, svm.floor, are_all=are_all)
     descents = [svm.descent(len(labels), run) for run in range(svm.runs)]
-    order = np.random.default_rng(svm.random_state)
     with tempfile.TemporaryDirectory(dir=spool.folder) as folder:
         weighted = partial(_weighted, spool, ratio, Path(folder), are_all)
-        for run, passing in product(range(svm.runs), range(svm.epochs)):
-            dropout, numbers = svm.thinning(run), order.permutation(len(spool.fitted)).tolist()
-            with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
-                for number, (X, mine) in zip(numbers, blocks, strict=True):
-                    if len(mine):
-                        values = np.empty_like(X.data)
-                        rows = dropout.applied(X, values, passing=passing, block=number)
-                        descents[run].partial_fit(rows, mine, classes=classes)
-    return svm.take_over(descents, ratio, classes)
+        for run, passes in enumerate(fit.passes(len(spool.fitted))):
+            for passing, numbers in enumerate(passes):
+                with contextlib.closing(_one_ahead(weighted, numbers)) as blocks:
+                    for number, (X, mine) in zip(numbers, blocks, strict=True):
+                        place = _Place(passing, number, svm.thinning(run))
+                        _learn(descents[run], X, mine, place, classes)
+    return svm.take_over(list(map(Weights.of, descents)), ratio, classes)
+
+
+class _Place(NamedTuple):
+    """Which block of which pass, and what drops values there."""
+
+    passing: int
+    block: int
+    dropout: Dropout
+
+
+def _learn(
+    linear: SGDClassifier,
+    X: sparse.csr_array,
+    labels: NDArray[np.int8],
+    place: _Place,
+    classes: NDArray[np.int8],
+) -> None:
+    if len(labels):
+        values = np.empty_like(X.data)
+        rows = place.dropout.applied(X, values, passing=place.passing, block=place.block)
+        linear.partial_fit(rows, labels, classes=classes)
+
+
+def _descend_there(fits: list[_Fit], spool: _Spool, cluster: Cluster) -> list[NaiveBayesSvm]:
+    """As `_descend`, a chain of calls per run; the chains go on at the same time."""
+    ratios, ends = [], []
+    for fit in fits:
+        svm, are_all = fit
+        ratio, labels = spool.ratio(svm.alpha, svm.floor, are_all=are_all), fit.labels(spool)
+        blocks = []
+        for number, fitted in enumerate(spool.fitted):
+            block = spool.block(number, slice(None if are_all else fitted))
+            rows = weighted_by(ratio, block.marks.matrix(len(ratio), spool.late_weight))
+            blocks.append(cluster.keep((rows, block.labels)))
+        for run, passes in enumerate(fit.passes(len(blocks))):
+            linear = cluster.later(svm.descent, len(labels), run)
+            for passing, numbers in enumerate(passes):
+                for number in numbers:
+                    place = _Place(passing, number, svm.thinning(run))
+                    linear = cluster.later(
+                        _after, linear, blocks[number], place, two_classes(labels)
+                    )
+            ends.append((linear,))
+        ratios.append(ratio)
+    runs = iter([Weights(*own) for own in cluster.run(Weights.of, ends)])
+    return [
+        fit.svm.take_over(
+            [next(runs) for _ in range(fit.svm.runs)], ratio, two_classes(fit.labels(spool))
+        )
+        for fit, ratio in zip(fits, ratios, strict=True)
+    ]
+
+
+def _after(
+    linear: SGDClassifier,
+    block: tuple[sparse.csr_array, NDArray[np.int8]],
+    place: _Place,
+    classes: NDArray[np.int8],
+) -> SGDClassifier:
+    """What a descent is after another block. The one before stays, should it be needed again."""
+    following = copy.deepcopy(linear)
+    _learn(following, *block, place, classes)
+    return following
 
 
 def _weighted(

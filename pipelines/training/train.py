@@ -27,6 +27,7 @@ from pipelines.records.data import Snapshot
 from pipelines.records.versions import Manifest, Plan
 from pipelines.registry.registry import Registry
 from pipelines.training.candidates import check_configured, settings_to_try
+from pipelines.training.compute import opened
 from pipelines.training.dataset import Dataset, ids_digest, load_dataset
 from pipelines.training.search import Selection, find_best
 
@@ -82,8 +83,9 @@ def train(
     snapshot = pinned(reviews, plan)
     dataset = load_dataset(reviews, snapshot)
     _check_trainable(dataset, plan)
-    with threadpool_limits(limits=1):  # the same bytes whatever the number of cores
-        selection = find_best(dataset, plan, on_step)
+    # One thread: the same bytes whatever the number of cores.
+    with threadpool_limits(limits=1), opened(settings.training.cluster) as compute:
+        selection = find_best(dataset, plan, on_step, compute)
     model = dump_model(selection.model)
     return registry.versions.add_version(_manifest(plan, dataset, selection, model), model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,13 @@ from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.views import View
 from pipelines.records.versions import Plan
+from pipelines.simulation.made_up import make_reviews
 from tests.support.made.registry_builders import DIGEST
+
+STREAM = {
+    "factory": "pipelines.models.factories:fingerprint_stream",
+    "parameters": {"column_bits": 18},
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,25 @@ class SomeReviews:
 
     def corpus(self, rows: np.ndarray, view: View, *, min_df: int) -> Corpus:
         return Corpus.of([self.fingerprints(rows, view)], view, min_df=min_df)
+
+
+@dataclass(frozen=True)
+class PartitionedReviews(SomeReviews):
+    """Reviews in partitions of 70."""
+
+    def fingerprints_by_pack(
+        self, rows: np.ndarray, view: View
+    ) -> Iterator[tuple[np.ndarray, Fingerprints]]:
+        for start in range(0, len(self.label), 70):
+            mine = rows[(rows >= start) & (rows < start + 70)]
+            yield mine, self.fingerprints(mine, view)
+
+
+def some_partitioned(count: int, seed: int) -> PartitionedReviews:
+    table = make_reviews(count, seed=seed)
+    labels = (np.array(table["label"].to_pylist()) == "positive").astype(np.int8)
+    fold = np.arange(len(labels)) // 7
+    return PartitionedReviews(table["text"].to_pylist(), labels, fold, fold % 5 == 0)
 
 
 def a_plan(candidates: dict[str, dict[str, Any]], **changes: Any) -> Plan:

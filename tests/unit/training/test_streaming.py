@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.fingerprints import fingerprint
 from pipelines.features.views import View
 from pipelines.models.artefacts import dump_model, load_model
 from pipelines.models.factories import fingerprint_stream
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.prediction import positive_probability, scorer_of
-from pipelines.simulation.made_up import make_reviews
 from pipelines.training import folds, search, streaming
 from pipelines.training.streaming import fit_streamed
 from tests.support.made.made_features import some_reviews
-from tests.support.made.made_searches import SomeReviews, a_plan, quiet
-
-STREAM = {
-    "factory": "pipelines.models.factories:fingerprint_stream",
-    "parameters": {"column_bits": 18},
-}
-
-
-@dataclass(frozen=True)
-class Partitioned(SomeReviews):
-    """Reviews in partitions of 70."""
-
-    def fingerprints_by_pack(
-        self, rows: np.ndarray, view: View
-    ) -> Iterator[tuple[np.ndarray, Fingerprints]]:
-        for start in range(0, len(self.label), 70):
-            mine = rows[(rows >= start) & (rows < start + 70)]
-            yield mine, self.fingerprints(mine, view)
-
-
-def some(count: int, seed: int) -> Partitioned:
-    table = make_reviews(count, seed=seed)
-    labels = (np.array(table["label"].to_pylist()) == "positive").astype(np.int8)
-    fold = np.arange(len(labels)) // 7
-    return Partitioned(table["text"].to_pylist(), labels, fold, fold % 5 == 0)
+from tests.support.made.made_searches import (
+    STREAM,
+    PartitionedReviews,
+    a_plan,
+    quiet,
+    some_partitioned,
+)
 
 
 @pytest.fixture(scope="module")
-def reviews() -> Partitioned:
-    return some(500, seed=5)
+def reviews() -> PartitionedReviews:
+    return some_partitioned(500, seed=5)
 
 
-def streamed(reviews: Partitioned, seed: int = 1, runs: int = 1):
+def streamed(reviews: PartitionedReviews, seed: int = 1, runs: int = 1):
     model = fingerprint_stream(seed=seed, column_bits=18, runs=runs)
     return fit_streamed(model, reviews, reviews.training_rows, reviews.is_selection)
 
@@ -94,7 +72,7 @@ def test_ratios_counted_block_by_block_are_those_of_the_whole(reviews, monkeypat
 @pytest.mark.parametrize("runs", [1, 2])
 def test_streaming_is_about_as_good_as_fitting_at_once(reviews, runs, monkeypatch):
     monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
-    fresh = some(600, seed=6)
+    fresh = some_partitioned(600, seed=6)
     at_once = fingerprint_stream(seed=1, column_bits=18, runs=runs)
     at_once.fit(reviews.all_texts, reviews.label, svm__held_out=reviews.is_selection)
 

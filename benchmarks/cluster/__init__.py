@@ -1,0 +1,1 @@
+"""Fits on a cluster beside fits in one process."""
