@@ -70,6 +70,16 @@ MODEL = (
           (("loss", "loop_fresh_loss_ratio"), ("limit", "loop_fresh_loss_limit_ratio"))),
     Panel("Drift as a multiple of its limit", "Above 1 the night has DRIFT.", "none",
           (("{{test}}", "loop:drift_of_limit"),)),
+    Panel("Estimate on what was asked", "The same for the newest judged day of the services' "
+          "answers, whose labels nobody knows. Empty while the prediction log is off.",
+          "percentunit",
+          (("estimate", "loop_answers_estimated_accuracy_ratio"),
+           ("low", "loop_answers_estimated_accuracy_low_ratio"),
+           ("high", "loop_answers_estimated_accuracy_high_ratio"))),
+    Panel("What was asked, as a multiple of its limits", "Above 1 the day is FADING, by its "
+          "estimated loss, or has DRIFT, by a test.", "none",
+          (("loss", "loop_answers_loss_ratio / (loop_answers_loss_limit_ratio > 0)"),
+           ("{{test}}", "loop:answers_drift_of_limit"))),
     Panel("Scores at the gate", "On the holdout, its newest nights and the golden set, when it was "
           "promoted.", "percentunit", (("{{set}}", "loop_gate_accuracy_ratio"),), "bargauge"),
     Panel("Margins at the gate", "How far it was from each limit of its gate.", "none",

@@ -8,6 +8,7 @@ from importlib import import_module
 
 LIBRARIES = (
     "boto3",
+    "ftfy",
     "great_expectations",
     "pandas",
     "pyarrow.csv",
@@ -22,3 +23,11 @@ __all__ = ()  # Airflow would take every name as a setting of its own
 
 for library in LIBRARIES:
     import_module(library)
+
+# The first client of a process imports more, and compiles patterns. No request is made with it.
+import_module("boto3.session").Session().client(
+    "s3",
+    region_name="us-east-1",
+    aws_access_key_id="none",
+    aws_secret_access_key="none",  # noqa: S106
+)

@@ -38,6 +38,8 @@ _PRELOAD = PROJECT / "ops" / "preload"
 # for so long. Tasks ask again what it could not write.
 _LOCK_SECONDS, _API_SERVER_LOCK_SECONDS = 300, 20
 _NO_LOG_SERVER = "--skip-serve-logs"
+# Containers set it. Each of the hundreds of processes here would then compile what it imports anew.
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 # Seconds, and a count. Airflow's own values end tasks and DAG files on a machine that has other
 # work: an answer then takes half a minute instead of half a second.
 _PATIENCE = {
@@ -156,7 +158,7 @@ class LocalStack:
         """The whole environment of every component."""
         inherited = {
             name: value for name, value in os.environ.items()
-            if not name.startswith(("AIRFLOW", "AWS_", "_AIRFLOW"))
+            if not name.startswith(("AIRFLOW", "AWS_", "_AIRFLOW")) and name != _NO_BYTECODE
         }  # fmt: skip
         return (
             inherited

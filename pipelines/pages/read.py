@@ -100,6 +100,14 @@ def champion_manifest(registry: Registry, history: list[LogEntry]) -> Manifest |
     return or_none(registry.versions.champion_manifest, history[-1]) if history else None
 
 
+def champion_fault(registry: Registry, manifest: Manifest | None) -> str:
+    """Why nothing can load the champion, as the end of a sentence; empty if its file is whole."""
+    if manifest is None:
+        return "its manifest is missing, or is not the recorded one"
+    fault = registry.versions.file_fault(manifest)
+    return f"its model file {fault} ({manifest.model_key})" if fault else ""
+
+
 def decisions(registry: Registry) -> list[ObjectInfo]:
     """Every decision that was ever stored, newest first."""
     infos = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from typing import TYPE_CHECKING
 
 from pipelines.core import keys
@@ -54,6 +56,16 @@ def check_digest(bucket: Bucket, record: ModelRecord, expected: str) -> None:
         raise DigestMismatchError(
             uri=bucket.uri(record.object_key), expected=expected, found=record.digest()
         )
+
+
+# What a page about the champion needs: its file now, and some that were replaced.
+@functools.lru_cache(maxsize=16)
+def _sha256_in(bucket: Bucket, key: str, _version_tag: str) -> str:
+    """The digest of an object. It is read once for each version tag that a listing gives."""
+    digest = hashlib.sha256()
+    for chunk in bucket.stream(key)[1]:
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 class Versions:
@@ -119,6 +131,22 @@ class Versions:
                 found=actual,
             )
         return data
+
+    def file_fault(self, manifest: Manifest) -> str:
+        """What is wrong with a version's model file, as words after it; empty if nothing is.
+
+        Costs one line of a listing, and a process reads the file once, unless it changes.
+        """
+        info = self.models.find(manifest.model_key)
+        if info is None:
+            return "does not exist"
+        if info.size_bytes != manifest.model_size_bytes:
+            return f"has {info.size_bytes:,} bytes, not {manifest.model_size_bytes:,}"
+        try:
+            found = _sha256_in(self.models, manifest.model_key, info.version_tag)
+        except ObjectMissingError:
+            return "does not exist"
+        return "" if found == manifest.model_sha256 else "was changed after it was recorded"
 
     def load(self, manifest: Manifest) -> Pipeline:
         """A version's model, verified, and read with the allow-list in our code."""

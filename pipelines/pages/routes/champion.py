@@ -68,12 +68,14 @@ def _plot(history: list[LogEntry]) -> Markup | None:
 
 def _evidence(registry: Registry, history: list[LogEntry], page: int) -> Evidence:
     shown = [*newest_first(history, page), *history[-1:]]
+    manifest = read.champion_manifest(registry, history)
     return Evidence(
         history=history,
         judged=read.by_name(
             lambda key: read.judged(registry, key), (entry.decision_key for entry in shown)
         ),
-        manifest=read.champion_manifest(registry, history),
+        manifest=manifest,
+        fault=read.champion_fault(registry, manifest) if history else "",
     )
 
 

@@ -113,7 +113,8 @@ def router(site: Site) -> APIRouter:
         window = reviews.get_record(found[0], Window)
         return respond(
             request, "night.html.jinja", title=f"Night {night}", section="monitoring",
-            one=monitoring.night(window, earlier=len(found) - 1), back=links.monitoring_link(),
+            way=[("Monitoring", links.monitoring_link())],
+            one=monitoring.night(window, earlier=len(found) - 1),
         )  # fmt: skip
 
     return routes

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from pipelines.core import links
+from pipelines.core.errors import DigestMismatchError
 from pipelines.gate.card.sentences import Judged
 from pipelines.pages.frame import Button, View
 from pipelines.pages.site import Viewer
@@ -58,6 +59,8 @@ class Present(View):
     reviews: str
     training: str
     snapshot: str
+    fault: str  # of its files; empty if they are whole
+    runbook: str  # link to what it says of that
 
 
 class Answering(View):
@@ -93,12 +96,13 @@ class Evidence:
     """The records behind the page, as far as they could be read.
 
     ``history`` is the champion log, oldest first; ``judged`` has decision and evaluation by the
-    decision's key; ``manifest`` is the champion's.
+    decision's key; ``manifest`` is the champion's; ``fault`` is what is wrong with its files.
     """
 
     history: Sequence[LogEntry]
     judged: Mapping[str, Judged]
     manifest: Manifest | None
+    fault: str = ""
 
     @cached_property
     def withdrawn(self) -> frozenset[str]:
@@ -204,6 +208,8 @@ def _present(evidence: Evidence) -> Present:
         reviews=_reviews(decided),
         training=f"{manifest.training_rows:,}" if manifest else NOTHING,
         snapshot=manifest.plan.snapshot if manifest else NOTHING,
+        fault=evidence.fault,
+        runbook=links.runbook_link(links.error_runbook(DigestMismatchError.__name__)),
     )
 
 

@@ -184,5 +184,5 @@ def _panel(
         for place, value in known
     ]  # fmt: skip
     words = words if known else f"{words}: none known"
-    return {"words": words, "top": rows[0], "down": down.ticks(3) if known else [],
+    return {"words": words, "top": rows[0] - 4, "down": down.ticks(3) if known else [],
             "marks": marks, "points": points(marks)}  # fmt: skip

@@ -23,7 +23,7 @@ from pipelines.core.store.stores import Stores
 from pipelines.monitoring import facts, metrics
 from pipelines.records.decisions import GateRule
 from tests.support.made.registry_builders import promoted
-from tests.support.made.window_builders import a_trigger, a_window
+from tests.support.made.window_builders import a_trigger, a_window, an_answered_day
 from tests.support.page_site import Bucket, Pages
 from tests.support.timing import HANG_SECONDS
 
@@ -100,7 +100,7 @@ RULE = GateRule(
 
 
 def a_watched_loop():
-    """A champion that was promoted by the gate, a night that was judged, a decision on triggers."""
+    """A champion that the gate promoted, a judged night and day of answers, a look at triggers."""
     now = datetime.now(UTC).replace(microsecond=0)
     stores = Stores(Bucket(), Bucket())
     registry = Pages(models=stores.models, reviews=stores.reviews).registry
@@ -109,6 +109,7 @@ def a_watched_loop():
     stores.reviews.put_record(a_window(today, "DRIFT", accuracy=0.85))
     stores.reviews.put_record(a_trigger(today))
     found = facts.read(stores, config.load())
+    found.answers = an_answered_day(today, "FADING")
     found.decision = found.decision.model_copy(update={"rules": (RULE,)})
     return found
 
@@ -192,7 +193,7 @@ def test_a_real_prometheus_scrapes_the_loop_alerts_on_it_and_answers_every_query
         alerts = ask(prometheus, "alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
-    wait_for(lambda: "LoopInputDrift" in firing())
+    wait_for(lambda: firing() >= {"LoopInputDrift", "LoopAnswersFade"})
 
     def rates_are_there():
         return ask(prometheus, "query", query="rate(loop_scoring_requests_total[5m]) > 0")["result"]

@@ -1,9 +1,11 @@
 """The page Monitoring: nights, filters, one night, and a thousand of them."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from pipelines.pages import frame
 from tests.support.made.window_builders import a_trigger, a_window, an_answered_day, night_after
 from tests.support.page_site import Pages
 from tests.support.settings_file import write_settings
@@ -104,6 +106,28 @@ def test_a_night_shows_what_changed_and_the_words_that_moved(pages):
     assert html.count('class="tag bad">beyond') == 7
     assert "90.00% (95 % interval 88.0% to 92.0%), 90.00% is usual" in html
     assert '<td class="number">1,050</td>' in html
+
+
+def test_a_night_leads_back_to_all_nights(pages):
+    put(pages, a_window())
+
+    way = pages.get("/monitoring/2026-01-05").text.partition('aria-label="You are here"')[2]
+
+    assert 'href="/retraining/monitoring"' in way.partition("</nav>")[0]
+
+
+def test_dates_are_not_broken_in_the_head_of_a_line_either():
+    templates = (Path(frame.__file__).parent / "templates").glob("*.jinja")
+    css = (Path(frame.__file__).parent / "templates" / "page.css").read_text()
+
+    cells = {
+        cell
+        for template in templates
+        for cell in re.findall(r'<(t[hd])\b[^>]*class="keep"', template.read_text())
+    }
+
+    assert cells == {"th", "td"}
+    assert all(f"{cell}.keep" in css for cell in cells)
 
 
 def test_a_night_that_was_judged_again_says_so_and_an_unknown_one_is_not_found(pages):

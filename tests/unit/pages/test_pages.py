@@ -236,6 +236,59 @@ def test_a_changed_log_entry_is_not_shown():
     assert "99.00%" not in answer.text
 
 
+def damaged(data):
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (damaged, "was changed after it was recorded"),
+        (lambda data: data[:-1], "not 39"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_champion_whose_file_is_damaged_is_said_so_with_the_way_to_the_runbook(damage, says):
+    pages = Pages()
+    promoted(pages.registry, "one")
+    assert "cannot be loaded" not in pages.get("/champion").text
+
+    (key,) = [key for key in pages.models.objects if key.endswith(".skops")]
+    if damage is None:
+        del pages.models.objects[key]
+    else:
+        pages.models.objects[key] = damage(pages.models.objects[key])
+    note = pages.get("/champion").text.partition('role="alert"')[2].partition("</p>")[0]
+
+    assert "The champion cannot be loaded any more" in note
+    assert says in note
+    assert 'href="/retraining/runbooks/retrain-failed#digestmismatcherror"' in note
+
+
+def test_a_champion_whose_manifest_is_gone_is_said_so():
+    pages = Pages()
+    entry = promoted(pages.registry, "one")
+    del pages.models.objects[pages.registry.versions.key(entry.version)]
+
+    assert "because its manifest is missing" in pages.get("/champion").text
+
+
+def test_a_view_of_the_champion_reads_its_file_only_after_a_change(monkeypatch):
+    pages, read = Pages(), []
+    promoted(pages.registry, "one")
+    stream = pages.models.stream
+    monkeypatch.setattr(pages.models, "stream", lambda key: read.append(key) or stream(key))
+
+    for _ in range(3):
+        pages.get("/champion")
+    assert len(read) == 1
+
+    pages.models.objects[read[0]] = damaged(pages.models.objects[read[0]])
+    for _ in range(3):
+        pages.get("/champion")
+    assert len(read) == 2
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -29,7 +29,7 @@ class BusyAirflow:
     """Answers a call only the second time it is made; a trigger it carries out the first time."""
 
     def __init__(self, *, answers=True):
-        self.calls, self.runs, self.answers = [], [], answers
+        self.calls, self.runs, self.bodies, self.answers = [], [], [], answers
 
     def __call__(self, request):
         call = f"{request.method} {request.url.path}"
@@ -40,6 +40,7 @@ class BusyAirflow:
         is_new = "dag_run_id" in body and body["dag_run_id"] not in self.runs
         if is_new:
             self.runs.append(body["dag_run_id"])
+            self.bodies.append(body)
         if not self.answers or self.calls.count(call) == 1:
             raise httpx.ReadTimeout("timed out", request=request)
         if "dag_run_id" in body:
@@ -70,6 +71,15 @@ def test_a_run_whose_start_was_not_answered_is_started_once(airflow):
 
     assert airflow.runs == [run_id]
     assert airflow.calls.count("POST /api/v2/dags/a_dag/dagRuns") == 2
+
+
+def test_a_run_may_start_at_once_by_a_clock_of_whole_seconds(airflow):
+    api = AirflowApi("http://here", username="admin", password="admin")
+
+    api.trigger("a_dag", logical_date=None)
+
+    run_after = datetime.fromisoformat(airflow.bodies[0]["run_after"])
+    assert run_after < datetime.now(UTC).replace(microsecond=0)
 
 
 def test_an_airflow_that_never_answers_is_an_error_that_names_the_call_and_the_cure(airflow):

@@ -56,3 +56,10 @@ def test_all_use_one_database(urls_with, tmp_path):
 
     assert of_sqlite == {f"{tmp_path}/airflow/airflow.db"}
     assert of_postgresql == {POSTGRESQL}
+
+
+def test_what_one_process_compiled_serves_all_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    stack = LocalStack(tmp_path, PROJECT / "config" / "demo.toml", given_s3={})
+
+    assert "PYTHONDONTWRITEBYTECODE" not in stack.environment
