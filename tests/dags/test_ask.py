@@ -1,5 +1,6 @@
 """The question to a person: its form, what becomes of each answer, and of none."""
 
+from copy import copy, deepcopy
 from datetime import UTC, date, datetime, timedelta
 
 import approval
@@ -49,7 +50,9 @@ def answered(task, *, option="Approve", user=OPS, reason="it reads well", **chan
         "responded_by_user": user,
         "timedout": False,
     }
-    return task.execute_complete({"run_id": "manual__1"}, event | changes, "s3://decision")
+    mine = copy(task)
+    mine.params = deepcopy(task.params)  # it writes the answer into them
+    return mine.execute_complete({"run_id": "manual__1"}, event | changes, "s3://decision")
 
 
 def test_only_these_tasks_follow_a_decision_and_a_promotion_comes_from_two_of_them(retrain):
