@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,22 +77,21 @@ class Pack:
 def packed(partitions: Iterable[Partition]) -> Iterator[Pack]:
     """The partitions of a snapshot in packs."""
     members: list[Partition] = []
+    size_bytes = 0
     for partition in partitions:
-        if members and not _fits(partition, members):
+        size_bytes += partition.size_bytes
+        if members and (size_bytes > MOST_BYTES or not _are_alike(partition, members[0])):
             yield Pack(tuple(members))
-            members = []
+            members, size_bytes = [], partition.size_bytes
         members.append(partition)
     if members:
         yield Pack(tuple(members))
 
 
-def _fits(partition: Partition, members: Sequence[Partition]) -> bool:
-    sizes = [part.size_bytes for part in (members[0], partition)]
-    return (
-        max(sizes) <= LARGEST_BYTES
-        and _quarter(partition.night) == _quarter(members[0].night)
-        and partition.size_bytes + sum(part.size_bytes for part in members) <= MOST_BYTES
-    )
+def _are_alike(partition: Partition, first: Partition) -> bool:
+    """Whether both are small, and of the same quarter of a year."""
+    is_small = max(partition.size_bytes, first.size_bytes) <= LARGEST_BYTES
+    return is_small and _quarter(partition.night) == _quarter(first.night)
 
 
 def _quarter(night: str) -> tuple[str, int]:
