@@ -77,21 +77,17 @@ class Pack:
 def packed(partitions: Iterable[Partition]) -> Iterator[Pack]:
     """The partitions of a snapshot in packs."""
     members: list[Partition] = []
-    size_bytes = 0
+    together, size_bytes = None, 0
     for partition in partitions:
         size_bytes += partition.size_bytes
-        if members and (size_bytes > MOST_BYTES or not _are_alike(partition, members[0])):
+        quarter = _quarter(partition.night) if partition.size_bytes <= LARGEST_BYTES else None
+        if members and (quarter is None or quarter != together or size_bytes > MOST_BYTES):
             yield Pack(tuple(members))
             members, size_bytes = [], partition.size_bytes
+        together = quarter  # None: it is large, and stays alone
         members.append(partition)
     if members:
         yield Pack(tuple(members))
-
-
-def _are_alike(partition: Partition, first: Partition) -> bool:
-    """Whether both are small, and of the same quarter of a year."""
-    is_small = max(partition.size_bytes, first.size_bytes) <= LARGEST_BYTES
-    return is_small and _quarter(partition.night) == _quarter(first.night)
 
 
 def _quarter(night: str) -> tuple[str, int]:

@@ -25,6 +25,7 @@ _LISTED_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]
 def make_client(settings: StoreSettings, role: Role | None) -> Any:
     import boto3
     import botocore.session
+    from botocore import handlers
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -47,6 +48,8 @@ def make_client(settings: StoreSettings, role: Role | None) -> Any:
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"cannot set up the S3 client: {error}") from error
     client.meta.events.register("before-parse.s3", answers.inspect)
+    # It parses each listing once more, to see errors with status 200: `store.answers` sees them.
+    client.meta.events.unregister("before-parse.s3.*", handlers._handle_200_error)
     hurry(client)
     return client
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from cryptography import x509
@@ -100,6 +101,32 @@ def failure(do: Any) -> LoopError:
     with pytest.raises(LoopError) as caught:
         do()
     return caught.value
+
+
+def test_an_error_with_the_status_of_success_is_no_listing(stub, surroundings):
+    stub.says(200, "InternalError", "We encountered an internal error.")
+
+    error = failure(lambda: a_bucket().list(""))
+
+    assert isinstance(error, StoreUnavailableError)
+    assert "a listing of a bucket None" in str(error)
+
+
+def test_a_listing_is_parsed_once(stub, surroundings):
+    parsed, parser = [], ElementTree.XMLParser
+    surroundings.setattr(
+        ElementTree, "XMLParser", lambda **options: parsed.append(1) or parser(**options)
+    )
+    stub.status, stub.body = (
+        200,
+        (
+            b"<ListBucketResult><Name>reviews</Name><Prefix/><KeyCount>0</KeyCount>"
+            b"<IsTruncated>false</IsTruncated></ListBucketResult>"
+        ),
+    )
+
+    assert a_bucket().list("") == []
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize(
