@@ -103,13 +103,22 @@ def failure(do: Any) -> LoopError:
     return caught.value
 
 
-def test_an_error_with_the_status_of_success_is_no_listing(stub, surroundings):
-    stub.says(200, "InternalError", "We encountered an internal error.")
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"<Error><Code>InternalError</Code></Error>", "a listing of a bucket None"),
+        (b"<html><br>Log in</html>", "ResponseParserError"),
+        (b"<ListBucketResult><Name>reviews</Na", "ResponseParserError"),
+        (b"", "a listing of a bucket None"),
+    ],
+)
+def test_what_is_no_listing_is_none_with_the_status_of_success(stub, surroundings, body, what):
+    stub.status, stub.body = 200, body
 
     error = failure(lambda: a_bucket().list(""))
 
     assert isinstance(error, StoreUnavailableError)
-    assert "a listing of a bucket None" in str(error)
+    assert f"does not come from an S3 store or is incomplete ({what})" in str(error)
 
 
 def test_a_listing_is_parsed_once(stub, surroundings):
