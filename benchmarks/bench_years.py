@@ -364,6 +364,7 @@ def as_plot(results: dict[str, Figures]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {len(bars) * step + 40}"',
         'font-family="sans-serif" font-size="13" role="img">',
         "<title>A night after years, as a multiple of the night after ten nights</title>",
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for place, (label, ratio, most) in enumerate(bars):
         y = 12 + place * step

@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -152,25 +152,59 @@ class _Handler(S3Handler):  # type: ignore[misc]  # LocalBucket has no types
             os.close(opened)
 
     def _list_entries(
-        self, bucket_dir: Path, prefix: str, delimiter: str, marker: str, *rest: Any
-    ) -> Any:
-        """As LocalBucket's, which reads the whole bucket, for the one folder that can match."""
-        folder, slash, _ = prefix.rpartition("/")
-        if not slash or not {"", ".", ".."}.isdisjoint(folder.split("/")):
-            return super()._list_entries(bucket_dir, prefix, delimiter, marker, *rest)
-        folder += "/"
-        if marker >= folder and not marker.startswith(folder):
-            return [], [], False, ""  # the page begins after all that is in it
-        contents, prefixes, is_cut, last = super()._list_entries(
-            bucket_dir / folder, prefix.removeprefix(folder), delimiter,
-            marker.removeprefix(folder) if marker.startswith(folder) else "", *rest,
-        )  # fmt: skip
-        return (
-            [(folder + key, path) for key, path in contents],
-            [folder + common for common in prefixes],
-            is_cut,
-            last[:2] + folder + last[2:],
-        )
+        self, bucket_dir: Path, prefix: str, delimiter: str, marker: str, is_folder: bool, most: int
+    ) -> tuple[list[tuple[str, Path]], list[str], bool, str]:
+        """A page of keys and common prefixes after the marker.
+
+        LocalBucket's reads the whole bucket for each page.
+        """
+        contents: list[tuple[str, Path]] = []
+        prefixes: list[str] = []
+        last = ""
+        for key, path in _keys(bucket_dir, "", prefix, marker):
+            head, found, _ = key[len(prefix) :].partition(delimiter or "\0")
+            common = prefix + head + found if found else ""
+            if (is_folder and key.startswith(marker)) or (common and common in prefixes[-1:]):
+                continue
+            if len(contents) + len(prefixes) >= most:
+                return contents, prefixes, most > 0, last
+            if common:
+                prefixes.append(common)
+            else:
+                contents.append((key, path))
+            last = f"P:{common}" if common else f"K:{key}"
+        return contents, prefixes, False, last
+
+
+def _keys(folder: Path, start: str, prefix: str, after: str) -> Iterator[tuple[str, Path]]:
+    """Keys in a folder that begin with ``prefix`` and follow ``after``, in order, with their files.
+
+    No folder is read that can have none, or before its turn comes. ``start`` is the folder's key.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(filter(None, (_name(entry) for entry in entries)))
+    except FileNotFoundError:  # its last object was deleted meanwhile
+        return
+    for name in names:
+        key, path = start + name, folder / name
+        if not name.endswith("/"):
+            if key.startswith(prefix) and key > after:
+                yield key, path
+        elif _may_begin(key, prefix) and (key > after or after.startswith(key)):
+            yield from _keys(path, key, prefix, after)
+
+
+def _may_begin(folder: str, prefix: str) -> bool:
+    """Whether a key in a folder can begin with a prefix."""
+    return folder.startswith(prefix) or prefix.startswith(folder)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    """The part of a key that it is, with a slash if it is a folder; empty for what is no key."""
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name}/"
+    return entry.name if entry.is_file() and not entry.name.startswith(TEMP_PREFIX) else ""
 
 
 def _refused() -> S3Error:

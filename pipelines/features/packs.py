@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,22 +77,17 @@ class Pack:
 def packed(partitions: Iterable[Partition]) -> Iterator[Pack]:
     """The partitions of a snapshot in packs."""
     members: list[Partition] = []
+    together, size_bytes = None, 0
     for partition in partitions:
-        if members and not _fits(partition, members):
+        size_bytes += partition.size_bytes
+        quarter = _quarter(partition.night) if partition.size_bytes <= LARGEST_BYTES else None
+        if members and (quarter is None or quarter != together or size_bytes > MOST_BYTES):
             yield Pack(tuple(members))
-            members = []
+            members, size_bytes = [], partition.size_bytes
+        together = quarter  # None: it is large, and stays alone
         members.append(partition)
     if members:
         yield Pack(tuple(members))
-
-
-def _fits(partition: Partition, members: Sequence[Partition]) -> bool:
-    sizes = [part.size_bytes for part in (members[0], partition)]
-    return (
-        max(sizes) <= LARGEST_BYTES
-        and _quarter(partition.night) == _quarter(members[0].night)
-        and partition.size_bytes + sum(part.size_bytes for part in members) <= MOST_BYTES
-    )
 
 
 def _quarter(night: str) -> tuple[str, int]:

@@ -56,7 +56,11 @@ def find_champion(registry: Registry) -> LogEntry:
 
 def load_champion(registry: Registry) -> Champion:
     """Load the champion that the log names; digest and types are checked."""
-    entry = find_champion(registry)
+    return loaded(registry, find_champion(registry))
+
+
+def loaded(registry: Registry, entry: LogEntry) -> Champion:
+    """Load the champion of a log entry; digest and types are checked."""
     manifest = registry.versions.champion_manifest(entry)
     return Champion(entry, manifest, registry.versions.load(manifest))
 

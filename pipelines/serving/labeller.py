@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from pipelines.core.errors import ModelFormatError
+from pipelines.records.succession import LogEntry
 from pipelines.registry.registry import Registry
-from pipelines.serving.champion import Champion, load_champion
+from pipelines.serving.champion import Champion, loaded
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +28,27 @@ class ChampionLabeller:
         return list(map(float, positive_probability(self._model, list(texts))))
 
 
-def find(registry: Registry) -> ChampionLabeller | None:
+def find(registry: Registry, champion: LogEntry | None) -> ChampionLabeller | None:
     """The champion, ready to label; None if there is none yet, or this release cannot read it.
+
+    Parameters
+    ----------
+    registry : Registry
+        Where its model is.
+    champion : LogEntry, optional
+        The newest entry of the log; None if the log was read and is empty.
 
     Raises
     ------
     StoreUnavailableError
-        If the log or the model cannot be reached, which does not mean that there is no champion.
+        If the model cannot be reached.
     TrustError
         If the champion was changed after it was recorded.
     """
-    if registry.log.champion() is None:
+    if champion is None:
         return None
     try:
-        return ChampionLabeller(load_champion(registry))
+        return ChampionLabeller(loaded(registry, champion))
     except ModelFormatError as error:
         logger.warning("labels are not compared with the champion: %s", error)
         return None

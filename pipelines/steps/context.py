@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.core.store.stores import Stores
     from pipelines.records.data import Snapshot
     from pipelines.records.decisions import Decision
+    from pipelines.records.succession import LogEntry
     from pipelines.records.versions import Plan
     from pipelines.registry.registry import Registry
 
@@ -48,13 +49,16 @@ class Loop:
 
     def learned(self) -> Snapshot | None:
         """What the champion was trained on; None when there is no champion."""
+        return self.learned_by(self.registry.log.champion())
+
+    def learned_by(self, champion: LogEntry | None) -> Snapshot | None:
+        """As `learned`, by the newest entry of the log, if that was read before."""
         from pipelines.intake import snapshot
 
-        registry = self.registry
-        champion = registry.log.champion()
         if champion is None:
             return None
-        return snapshot.pinned(self.reviews, registry.versions.champion_manifest(champion).plan)
+        manifest = self.registry.versions.champion_manifest(champion)
+        return snapshot.pinned(self.reviews, manifest.plan)
 
 
 def open_loop(role: Role | None = "retrain") -> Loop:

@@ -82,9 +82,10 @@ def validate(arrival_uri: str, history_uri: str | None = None) -> str:
     outcome = ledger.find_outcome(reviews, delivery.sha256)
     is_new = outcome is None
     if outcome is None:
+        champion = loop.registry.log.champion()
         validation_key, validated = validation.validate(
             reviews, delivery, loop.settings, before=arrival.night,
-            labeller=labeller.find(loop.registry), learned=loop.learned(),
+            labeller=labeller.find(loop.registry, champion), learned=loop.learned_by(champion),
             pinned=loop.key(history_uri) if history_uri else None,
         )  # fmt: skip
         outcome = ledger.conclude_held(reviews, arrival, delivery, validated, validation_key)

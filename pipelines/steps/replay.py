@@ -22,7 +22,9 @@ def plan_replay(
     from pipelines.validation import replay_plan
 
     loop = open_loop("ingest")
-    champion = labeller.find(loop.registry) if action == "revalidate" else None
+    champion = None
+    if action == "revalidate":
+        champion = labeller.find(loop.registry, loop.registry.log.champion())
     key, plan = replay_plan.make_plan(
         loop.reviews, delivery, action, rows=rows or None, reason=reason, settings=loop.settings,
         labeller=champion,

@@ -43,9 +43,12 @@ class ObjectInfo:
     key: str
     size_bytes: int
     version_tag: str
-    stored_at: str = field(
-        default="", compare=False
-    )  # by the store's clock, ISO 8601 in UTC; only listings say
+    moment: datetime | None = field(default=None, compare=False)  # only listings say it
+
+    @property
+    def stored_at(self) -> str:
+        """By the store's clock, ISO 8601 in UTC; empty if not known."""
+        return self.moment.astimezone(UTC).isoformat(timespec="seconds") if self.moment else ""
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,7 @@ def _checked_line(line: Any, prefix: str, after: str) -> ObjectInfo:
     _must(key > after, "a listing with a line twice, or out of order")
     _must(isinstance(size, int) and size >= 0, "a listing with a line without Size")
     _must(isinstance(moment, datetime), "a listing with a line without LastModified")
-    stored_at = moment.astimezone(UTC).isoformat(timespec="seconds")
-    return ObjectInfo(key, size, _tag(line, "a listing with a line"), stored_at)
+    return ObjectInfo(key, size, _tag(line, "a listing with a line"), moment)
 
 
 def own_code(error: Any) -> str:

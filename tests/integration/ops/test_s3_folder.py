@@ -213,6 +213,38 @@ def test_a_listing_below_a_folder_begins_where_it_is_to_begin(client, after):
     assert [one["Prefix"] for one in folders["CommonPrefixes"]] == ["a/b/"]
 
 
+@pytest.mark.parametrize("page", [1, 2, 1000])
+def test_common_prefixes_come_once_on_pages_of_any_size(client, page):
+    for key in ("a-0", "a/b/1", "a/b/2", "a/c/1", "a/d", "a0/1"):
+        client.put_object(Bucket="bucket", Key=key, Body=b"1")
+
+    def below(prefix):
+        options = {"Prefix": prefix, "Delimiter": "/", "PaginationConfig": {"PageSize": page}}
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", **options)
+        return [
+            line.get("Key") or line["Prefix"]
+            for reply in pages
+            for line in (*reply.get("Contents", ()), *reply.get("CommonPrefixes", ()))
+        ]
+
+    assert sorted(below("")) == ["a-0", "a/", "a0/"]
+    assert sorted(below("a/")) == ["a/b/", "a/c/", "a/d"]
+    assert below("a/b/") == ["a/b/1", "a/b/2"]
+
+
+def test_a_page_reads_only_the_folders_that_it_shows(client, monkeypatch):
+    for number in range(40):
+        client.put_object(Bucket="bucket", Key=f"a/{number:02d}/one", Body=b"1")
+    read, scandir = [], os.scandir
+    monkeypatch.setattr("os.scandir", lambda folder: read.append(folder) or scandir(folder))
+
+    page = client.list_objects_v2(Bucket="bucket", Prefix="a/", StartAfter="a/20/one", MaxKeys=5)
+
+    assert [line["Key"] for line in page["Contents"]] == [f"a/{n}/one" for n in range(21, 26)]
+    # The bucket, the folder, that of the marker, those shown, and one to see that there are more.
+    assert len(read) == 1 + 1 + 1 + 5 + 1
+
+
 def test_a_second_server_of_a_folder_does_not_start(server):
     with pytest.raises(BlockingIOError):
         FolderServer(server.folder, port=0, access_key=KEY)

@@ -32,7 +32,7 @@ from pipelines.records.versions import Manifest, Plan
 from pipelines.registry import promotion
 from pipelines.registry import rollback as registry_rollback
 from pipelines.registry.fsck import check
-from pipelines.serving import champion, labeller
+from pipelines.serving import champion
 from pipelines.steps import context, incidents, ingest, promote, replay, retrain, rollback
 from pipelines.steps.context import open_loop
 from pipelines.validation import report
@@ -511,7 +511,7 @@ def test_a_log_that_is_gone_with_its_hint_is_not_one_that_never_began(
 
     refused(
         "cut back", registry.log.champion, retrain.take_snapshot, registry.check_nothing_cut,
-        lambda: labeller.find(registry), lambda: champion.find_champion(registry),
+        lambda: champion.find_champion(registry),
     )  # fmt: skip
 
     assert "cutback" in failing_cli("retrain")

@@ -44,8 +44,8 @@ class Aged(Bucket):
 
     def _info(self, key: str) -> ObjectInfo:
         info = super()._info(key)
-        stored_at = (NOW if key in self.new else LONG_AGO).isoformat(timespec="seconds")
-        return ObjectInfo(info.key, info.size_bytes, info.version_tag, stored_at)
+        moment = NOW if key in self.new else LONG_AGO
+        return ObjectInfo(info.key, info.size_bytes, info.version_tag, moment)
 
     def delete(self, key: str) -> None:
         super().delete(key)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.years import counted_requests
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import DigestMismatchError, StoreUnavailableError, TrustError
@@ -151,6 +152,17 @@ def test_a_champion_that_cannot_be_reached_is_not_taken_for_none(stores, registr
     assert not [key for key in listing(stores.reviews) if key.endswith("outcome.json")]
 
 
+def test_a_validation_reads_the_champion_log_once(stores, champions):
+    champions(1)
+    uri = deliver(stores, landing_key("r.csv", night=NIGHT), as_csv(reviews_of_a_night()))
+    arrival = ingest.land(uri, NIGHT)
+
+    with counted_requests() as requests:
+        ingest.validate(arrival)
+
+    assert requests.counted["LIST sentiment"] == 1
+
+
 def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry: Registry):
     champions(1)
     manifest = registry.versions.champion_manifest(registry.log.champion())
@@ -158,6 +170,6 @@ def test_a_champion_that_was_changed_judges_nothing(stores, champions, registry:
     stores.models.put(manifest.model_key, model[:-1] + bytes([model[-1] ^ 1]))
 
     with pytest.raises(TrustError) as raised:
-        labeller.find(registry)
+        labeller.find(registry, registry.log.champion())
 
     assert isinstance(raised.value, DigestMismatchError)

@@ -73,6 +73,21 @@ def test_a_large_partition_is_a_pack_of_its_own_and_keeps_its_name(monkeypatch):
     assert found[2].key == parts[3].key
 
 
+def test_packing_looks_a_few_times_at_each_partition_however_many_there_are():
+    class Looked:
+        night, looks = "2026-01-05", 0
+
+        @property
+        def size_bytes(self):
+            Looked.looks += 1
+            return 1
+
+    (pack,) = packed([Looked() for _ in range(300)])
+
+    assert len(pack.partitions) == 300
+    assert Looked.looks <= 300 * 4
+
+
 def test_a_pack_has_the_rows_of_its_partitions_in_their_order(stores, parts):
     (pack, *_) = packed(parts)
     expected = pa.concat_tables([read_partition(stores.reviews, part) for part in parts[:4]])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from cryptography import x509
@@ -100,6 +101,41 @@ def failure(do: Any) -> LoopError:
     with pytest.raises(LoopError) as caught:
         do()
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"<Error><Code>InternalError</Code></Error>", "a listing of a bucket None"),
+        (b"<html><br>Log in</html>", "ResponseParserError"),
+        (b"<ListBucketResult><Name>reviews</Na", "ResponseParserError"),
+        (b"", "a listing of a bucket None"),
+    ],
+)
+def test_what_is_no_listing_is_none_with_the_status_of_success(stub, surroundings, body, what):
+    stub.status, stub.body = 200, body
+
+    error = failure(lambda: a_bucket().list(""))
+
+    assert isinstance(error, StoreUnavailableError)
+    assert f"does not come from an S3 store or is incomplete ({what})" in str(error)
+
+
+def test_a_listing_is_parsed_once(stub, surroundings):
+    parsed, parser = [], ElementTree.XMLParser
+    surroundings.setattr(
+        ElementTree, "XMLParser", lambda **options: parsed.append(1) or parser(**options)
+    )
+    stub.status, stub.body = (
+        200,
+        (
+            b"<ListBucketResult><Name>reviews</Name><Prefix/><KeyCount>0</KeyCount>"
+            b"<IsTruncated>false</IsTruncated></ListBucketResult>"
+        ),
+    )
+
+    assert a_bucket().list("") == []
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize(
