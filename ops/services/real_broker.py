@@ -26,6 +26,11 @@ maxmemory-policy noeviction
 """
 
 
+def settings_of(folder: Path, *, port: int, password: str) -> str:
+    """What its settings file says."""
+    return _SETTINGS.format(host=LOOPBACK, port=port, password=password, folder=folder)
+
+
 class Redis:
     """One server, which goes on with what is in its folder. It listens on 127.0.0.1 only."""
 
@@ -47,12 +52,8 @@ class Redis:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         settings = self.folder / "redis.conf"
         settings.touch(mode=0o600)  # a password on a command line could be read by everyone
-        settings.write_text(
-            _SETTINGS.format(
-                host=LOOPBACK, port=self.port, password=self._password, folder=self.folder
-            ),
-            encoding="utf-8",
-        )
+        text = settings_of(self.folder, port=self.port, password=self._password)
+        settings.write_text(text, encoding="utf-8")
         processes.spawn("redis", [str(self.program()), str(settings)], environment={})
         processes.wait_for("redis", self._is_up, timeout_seconds=_START_SECONDS)
 

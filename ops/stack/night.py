@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 from rich.table import Table
 
 from ops.local import IDENTITY
-from ops.services.airflow_api import FINISHED, AirflowApi, last_complete_night
+from ops.services.airflow_api import FINISHED, AirflowApi
 from ops.services.identity import kept_identity
 from ops.services.processes import StackError
 from ops.services.stack import environment
@@ -23,7 +23,7 @@ from ops.stack.supervisor import CONFIG, WORKERS, facts_of
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
 LAST_NIGHT = "last-night"
 NIGHT_SECONDS = 7200.0  # whatever takes so long hangs
-_FIRST_NIGHT_DAYS = 400  # before the day of the first one: the scheduler's own nights are later
+FIRST_NIGHT = date(2026, 3, 2)  # the scheduler's own nights are later
 _SOURCES = (("app", "jsonl.gz"), ("web", "csv.gz"))  # a file each
 _ROWS = 1_000  # in each file
 _TEXT = "A wonderful film, moving and superbly acted."
@@ -91,7 +91,8 @@ class Player:
             self._on_step(f"{night}: ingest")
             states = {INGEST: self.api.wait(INGEST, ingest, timeout_seconds=NIGHT_SECONDS)}
             runs = [(INGEST, ingest)]
-            if states[INGEST] == "success":
+            counts = self.api.xcom(INGEST, ingest, "summarize_night") or {}
+            if counts.get("accepted_rows"):
                 retrain = self._run_caused_by(ingest)
                 self._on_step(f"{night}: retraining")
                 states[RETRAIN] = self.api.wait(
@@ -120,7 +121,7 @@ class Player:
         if path.exists():
             night = date.fromisoformat(path.read_text()) + timedelta(days=1)
         else:
-            night = last_complete_night(datetime.now(UTC)) - timedelta(days=_FIRST_NIGHT_DAYS)
+            night = FIRST_NIGHT
         path.write_text(night.isoformat())
         return night
 
@@ -164,12 +165,12 @@ class Player:
 
     def _done(self, runs: list[tuple[str, str]]) -> Iterator[Done]:
         for dag_id, run_id in runs:
-            ran = [task for task in self.api.tasks(dag_id, run_id) if task["start_date"]]
+            ran = [task for task in self.api.tasks(dag_id, run_id) if task["hostname"]]
             for task in sorted(ran, key=lambda task: task["start_date"]):
                 part = f"[{task['map_index']}]" if task["map_index"] >= 0 else ""
                 yield Done(
                     f"{dag_id}.{task['task_id']}{part}",
-                    task["hostname"] or "-",
+                    task["hostname"],
                     task["state"],
                     task["try_number"],
                     round(task["duration"] or 0.0, 1),
