@@ -50,7 +50,7 @@ def run(folder: Path, config: Path) -> None:
         keep(identity, folder / IDENTITY)  # the same addresses next time, if they are free then
         services = KeptServices(folder / "services", identity)
         stack = _stack(folder, identity, services)
-        _write_config(stack, config)
+        write_config(stack, config)
         write_variables(stack)
         _say(f"starting {services.names}")
         with services, stack:
@@ -79,7 +79,7 @@ def _stack(folder: Path, identity: Identity, services: KeptServices) -> LocalSta
     return stack
 
 
-def _write_config(stack: LocalStack, config: Path) -> None:
+def write_config(stack: LocalStack, config: Path) -> None:
     """The given settings, with the address of the scoring service, which few ask anything."""
     settings = (
         f"extends = {json.dumps(str(config))}\n\n"  # JSON's strings are TOML's, too

@@ -151,18 +151,20 @@ def undisturbed(tmp_path):
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    with LocalStack(tmp_path / "store", settings, has_airflow=False) as store:
-        with environment(store.s3_environment):
-            run("init")
-            stores = open_stores(config.load(settings))
-            versions = []
-            for number in range(len(KILLS)):
-                night = FIRST_NIGHT + timedelta(days=number)
-                for key, body in deliveries(night):
-                    stores.reviews.put(key, body)
-                run("ingest", "--night", night.isoformat())
-                run("retrain")
-                versions.append(Registry(stores.models, "sentiment").log.champion().version)
+    versions = []
+    with (
+        LocalStack(tmp_path / "store", settings, has_airflow=False) as store,
+        environment(store.s3_environment),
+    ):
+        run("init")
+        stores = open_stores(config.load(settings))
+        for number in range(len(KILLS)):
+            night = FIRST_NIGHT + timedelta(days=number)
+            for key, body in deliveries(night):
+                stores.reviews.put(key, body)
+            run("ingest", "--night", night.isoformat())
+            run("retrain")
+            versions.append(Registry(stores.models, "sentiment").log.champion().version)
     return versions
 
 
@@ -207,7 +209,7 @@ def test_nights_lose_nothing_whatever_is_killed_and_end_with_the_champion_of_und
         full_stack.kill(killed)
         shown, summary = full_stack.end_night(night)
 
-        print(f"killed {killed} while {task_id} ran\n{shown}")
+        sys.stdout.write(f"killed {killed} while {task_id} ran\n{shown}\n")
         assert f"{killed} (exit code -9) had ended and was started again" in full_stack.said
         assert set(summary["states"].values()) == {"success"}
         assert {done["state"] for done in summary["tasks"]} == {"success"}
