@@ -13,12 +13,14 @@ PACKAGES = ("redis-server",)
 _START_SECONDS = 60.0
 _PROGRAMS = ("redis-server", "valkey-server")
 # What it has confirmed is on the disk, so a kill loses no task; and it refuses rather than forgets.
+# A title for the process would overwrite the marks in its environment.
 _SETTINGS = """\
 bind {host}
 port {port}
 requirepass {password}
 dir "{folder}"
 daemonize no
+set-proc-title no
 save ""
 appendonly yes
 appendfsync always

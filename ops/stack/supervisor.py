@@ -6,6 +6,7 @@ night needs to know is in ``up.json`` from the moment everything is healthy.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -126,11 +127,12 @@ def stop(folder: Path) -> bool:
 
     Safe to repeat, and where nothing runs.
     """
-    if is_running(folder):
-        os.kill(int((folder / PID).read_text()), signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
-    while is_running(folder) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    if is_running(folder):
+        pid = int((folder / PID).read_text())
+        os.kill(pid, signal.SIGTERM)
+        while (is_running(folder) or _is_alive(pid)) and time.monotonic() < deadline:
+            time.sleep(0.2)
     if is_running(folder):
         return False
     (folder / UP).unlink(missing_ok=True)
@@ -140,6 +142,13 @@ def stop(folder: Path) -> bool:
     for one in (marker, f"{marker}-services"):
         Processes(folder, one).end_leftovers()
     return True
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether it is more than an entry that nobody has read."""
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return False
 
 
 def _say(text: str) -> None:

@@ -291,7 +291,7 @@ def test_the_broker_is_no_root_asks_for_a_password_and_confirms_what_is_on_the_d
     assert redis["command"] == ["redis-server", mounted["target"]]
     assert env["REDIS_PASSWORD"].isalnum()  # part of an URL
     assert {line.replace('"/data"', "/data") for line in natively.splitlines()} - set(settings) == {
-        "bind 127.0.0.1", "daemonize no"
+        "bind 127.0.0.1", "daemonize no", "set-proc-title no"
     }  # fmt: skip
 
 
