@@ -53,7 +53,7 @@ class Postgres:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         if user is not None:
             os.chown(self.folder, user, -1)
-            self._check_way(user)
+            self.check_way(user)
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         if not data.exists():
             self._make(data, processes, user, environment)
@@ -94,7 +94,7 @@ class Postgres:
         password.unlink()
         part.rename(data)
 
-    def _check_way(self, user: int) -> None:
+    def check_way(self, user: int) -> None:
         """Whether the other user gets to the folder: one above it may be closed to him."""
         seen = subprocess.run(  # noqa: S603
             ["test", "-w", str(self.folder)],  # noqa: S607

@@ -21,6 +21,7 @@ from ops.services.identity import Identity
 from ops.services.kept import KeptServices
 from ops.services.processes import PART, Processes, StackError, part_name, processes_of
 from ops.services.real import NotHereError
+from ops.services.real_database import Postgres
 from ops.services.real_s3 import CephGateway, Minio
 from ops.stack import night as nights
 from ops.stack import supervisor
@@ -214,3 +215,15 @@ def test_the_broker_keeps_its_password_off_every_command_line(tmp_path):
     assert "hunter2" not in json.dumps(asked)
     assert (tmp_path / "redis" / "redis.conf").stat().st_mode & 0o077 == 0
     assert "requirepass hunter2" in (tmp_path / "redis" / "redis.conf").read_text()
+
+
+def test_a_folder_that_is_closed_to_postgresqls_user_is_named_with_what_to_do(tmp_path):
+    if os.geteuid() != 0:
+        return  # then it runs as the caller, who made the folder
+    nobody, folder = 65534, tmp_path / "closed" / "postgres"
+    folder.mkdir(parents=True)
+    os.chown(folder, nobody, -1)
+    (tmp_path / "closed").chmod(0o700)
+
+    with pytest.raises(StackError, match=r"closed to others\. Choose another FOLDER="):
+        Postgres(folder).check_way(nobody)
