@@ -15,7 +15,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ class Stack:
 
     def __init__(self, folder):
         self.folder = folder / "stack"
-        self.summary = folder / "night.json"
+        self.summary, self.night = folder / "night.json", None
         kept_out = ("LOOP_", "AWS_")  # these tests may run on services of their own
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(kept_out)
@@ -64,16 +63,15 @@ class Stack:
 
     def start_night(self):
         command = [PROJECT / ".local" / "celery" / "bin" / "python", "-m", "ops.stack", "night"]
-        self.summary.unlink(missing_ok=True)
-        return subprocess.Popen(
+        self.night = subprocess.Popen(
             [*command, "--summary", self.summary], cwd=PROJECT, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
-    def end_night(self, night):
+    def end_night(self):
         """What it showed, and its summary; it must have ended well."""
-        shown, _ = night.communicate(timeout=3 * HANG_SECONDS)
-        assert night.returncode == 0, shown
+        shown, _ = self.night.communicate(timeout=3 * HANG_SECONDS)
+        assert self.night.returncode == 0, shown
         return shown, json.loads(self.summary.read_text())
 
     @property
@@ -133,6 +131,8 @@ def full_stack():
         pytest.skip(f"the full stack's packages cannot be had: {' '.join(missing)}")
     assert up.returncode == 0, up.stdout + up.stderr
     yield made
+    if made.night is not None:
+        made.night.kill()
     down = made.make("stack-down")
     assert down.returncode == 0, down.stdout + down.stderr
     assert processes_with(str(made.folder)) == []
@@ -198,12 +198,12 @@ def test_a_night_loses_nothing_whatever_is_killed_and_ends_with_the_champion_of_
     full_stack, undisturbed
 ):
     first_identity, known, killed = full_stack.identity, full_stack.known_runs(), []
-    night = full_stack.start_night()
+    full_stack.start_night()
     for part, dag_id, task_id in KILLS:
         task = full_stack.running(dag_id, task_id, known)
         killed.append(task["hostname"] if part == "worker" else part)
         full_stack.kill(killed[-1])
-    shown, summary = full_stack.end_night(night)
+    shown, summary = full_stack.end_night()
 
     sys.stdout.write(shown)
     for part in killed:
