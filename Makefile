@@ -39,6 +39,23 @@ demo: $(STAMP) ## Run the whole loop without docker (REVIEWS=path, ONCE=1)
 local: $(STAMP) ## Run the loop on this machine to stay, without docker (FOLDER=path, LOOP_CONFIG=path, DATABASE=url)
 	@$(RUN) -m ops.local
 
+# Celery and its libraries are in an environment of their own, which only the full stack needs.
+CELERY := .local/celery
+STACK  := $(CELERY)/bin/python -m ops.stack
+$(CELERY)/.installed: $(STAMP) requirements-celery.txt
+	@echo "Installing the locked requirements of the full stack into $(CELERY) (once)"
+	@$(RUN) -m venv --clear $(CELERY)
+	@$(VENV)/bin/uv pip install --quiet --python $(CELERY)/bin/python --require-hashes -r requirements-celery.txt
+	@touch $@
+
+.PHONY: stack stack-night stack-down
+stack: $(CELERY)/.installed ## Start PostgreSQL, Redis, a real S3 server, Airflow and two workers (FOLDER=path; installs them as root, with apt)
+	@$(STACK) up --install
+stack-night: $(CELERY)/.installed ## Play one night on what `make stack` started, and say which worker did what (FOLDER=path)
+	@$(STACK) night
+stack-down: $(CELERY)/.installed ## Stop what `make stack` started; what it kept stays (FOLDER=path)
+	@$(STACK) down
+
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
 .PHONY: test test-long nothing-skipped
 test: ONLY = not long
@@ -207,13 +224,13 @@ docs: $(STAMP) ## Make the generated pages again
 	$(RUN) -m ops.config_docs > docs/configuration.md
 
 .PHONY: lock
-lock: $(STAMP) ## Resolve again what runs (requirements.txt) and what tests it, too (requirements-dev.txt)
+lock: $(STAMP) ## Resolve again what runs (requirements.txt), and what tests it (-dev) or runs workers (-celery), too
 	@$(RUN) -m venv .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@{ echo "# What installs the locked requirements: \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
-	for name in requirements requirements-dev; do .local/lock/bin/uv pip compile --quiet $$name.in \
+	for name in requirements requirements-dev requirements-celery; do .local/lock/bin/uv pip compile --quiet $$name.in \
 	  --python-version 3.11 --generate-hashes --universal --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file $$name.txt; done
 

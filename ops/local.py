@@ -88,8 +88,10 @@ def main(
 
 
 @contextmanager
-def own_folder(folder: Path) -> Iterator[None]:
+def own_folder(folder: Path, mode: int = 0o700) -> Iterator[None]:
     """A folder that its owner alone can read and one process at a time may run.
+
+    With mode 0o711 others get to what is theirs in it; then no file in it must be open to them.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def own_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()) and not lock.exists():
         raise StackError(f"{folder} holds something else; choose an empty FOLDER=...")
-    folder.chmod(0o700)
+    folder.chmod(mode)
     with lock.open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,10 +141,10 @@ def _run(display: Display, folder: Path, config: Path, database: str) -> None:
         identity=identity,
         database_url=database,
         extra_environment=AIRFLOW,
-        on_store=lambda: _prepare_store(stack),
+        on_store=lambda: prepare_store(stack),
     )
     keep(identity, folder / IDENTITY)  # the same addresses next time, if they are free then
-    _write_variables(stack)
+    write_variables(stack)
     with stack:
         _show(display, stack)
         display.status("Ctrl-C stops everything; `make local` then goes on from here")
@@ -150,7 +152,7 @@ def _run(display: Display, folder: Path, config: Path, database: str) -> None:
     display.line(f"Stopped; nothing is left running. Everything is kept in {folder}")
 
 
-def _prepare_store(stack: LocalStack) -> None:
+def prepare_store(stack: LocalStack) -> None:
     """Create the buckets at the first start; prove the store at each."""
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
@@ -162,7 +164,7 @@ def _prepare_store(stack: LocalStack) -> None:
         stores.models.prove_create_if_absent()
 
 
-def _write_variables(stack: LocalStack) -> None:
+def write_variables(stack: LocalStack) -> None:
     """What a shell needs, in a file that it can read in."""
     path = stack.folder / VARIABLES
     path.touch(mode=0o600)

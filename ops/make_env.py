@@ -28,6 +28,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_API_SECRET": lambda: secrets.token_hex(32),
     "AIRFLOW_FERNET_KEY": fernet_key,
     "POSTGRES_PASSWORD": lambda: secrets.token_hex(24),
+    "REDIS_PASSWORD": lambda: secrets.token_hex(24),
     "GRAFANA_PASSWORD": lambda: secrets.token_hex(12),
     "LOOP_SIGNING_KEY": lambda: secrets.token_hex(32),
     "S3_SECRET_KEY": lambda: secrets.token_hex(24),

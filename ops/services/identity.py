@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ops.services.processes import StackError, free_port
 
-USUAL_UI_PORT, USUAL_S3_PORT = 8080, 9000
+USUAL_UI_PORT, USUAL_S3_PORT, USUAL_SERVICE_PORT = 8080, 9000, 8090
+USUAL_DATABASE_PORT, USUAL_BROKER_PORT = 5432, 6379
 
 
 def _fernet_key() -> str:
@@ -28,14 +29,20 @@ class Identity:
     password : str
         Of Airflow's user ``admin``; empty: the user's own name.
     s3_key : str
-        Who names it may use the buckets.
+        Who names it may use the buckets; a real S3 server asks for ``s3_secret``, too.
     """
 
     marker: str = field(default_factory=lambda: secrets.token_hex(16))
     ui_port: int = 0
     s3_port: int = 0
     password: str = ""
+    service_port: int = 0
+    database_port: int = 0
+    broker_port: int = 0
     s3_key: str = field(default_factory=lambda: secrets.token_hex(16))
+    s3_secret: str = field(default_factory=lambda: secrets.token_hex(20))
+    database_password: str = field(default_factory=lambda: secrets.token_hex(16))
+    broker_password: str = field(default_factory=lambda: secrets.token_hex(16))
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(64))
     api_secret: str = field(default_factory=lambda: secrets.token_hex(32))
     fernet_key: str = field(default_factory=_fernet_key)
@@ -46,6 +53,9 @@ class Identity:
             self,
             ui_port=free_port(self.ui_port or USUAL_UI_PORT),
             s3_port=free_port(self.s3_port or USUAL_S3_PORT),
+            service_port=free_port(self.service_port or USUAL_SERVICE_PORT),
+            database_port=free_port(self.database_port or USUAL_DATABASE_PORT),
+            broker_port=free_port(self.broker_port or USUAL_BROKER_PORT),
         )
 
 

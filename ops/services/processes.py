@@ -31,6 +31,11 @@ class StackError(RuntimeError):
     """A component did not start or died. The message holds the end of its log."""
 
 
+def part_name() -> str:
+    """What a stack calls this process; Airflow asks it which host a task runs on."""
+    return os.environ.get(PART, "").rpartition("/")[2] or socket.gethostname()
+
+
 def free_port(preferred: int | None = None) -> int:
     """A TCP port nobody listens on: the preferred one if it is free.
 
@@ -124,6 +129,10 @@ class Processes:
         if code != 0:
             raise StackError(f"{name} failed ({code}). Its log ends:\n{self._log_tail(name)}")
         del self._children[name]
+
+    def forget_log(self, name: str) -> None:
+        """Delete what a command printed that has ended: there are secrets in it."""
+        self._log_path(name).unlink(missing_ok=True)
 
     def wait_for(self, name: str, is_up: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Wait until something answers.

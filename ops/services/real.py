@@ -135,7 +135,19 @@ def install_missing() -> None:
     """
     has_s3 = given_endpoint() or Minio.program() is not None or CephGateway.is_installed()
     has_database = _given_database() or Postgres.programs() is not None
-    packages = [*(() if has_s3 else CEPH_PACKAGES), *(() if has_database else DATABASE_PACKAGES)]
+    install_packages(
+        [*(() if has_s3 else CEPH_PACKAGES), *(() if has_database else DATABASE_PACKAGES)]
+    )
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian's packages, where we are root and have apt; elsewhere nothing happens.
+
+    Raises
+    ------
+    NotHereError
+        If that fails.
+    """
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     _say(f"installing Debian's packages {' '.join(packages)}")

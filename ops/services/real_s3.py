@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import uuid
@@ -26,7 +27,7 @@ CEPH_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
 
 
 class S3Server(ABC):
-    """A server with one user, whose credentials are random.
+    """A server with one user, whose credentials are random unless they are given.
 
     ``capabilities`` are what the tests must find it able to do, by the names that
     `tests/support/services/capabilities.py` has for them.
@@ -35,10 +36,13 @@ class S3Server(ABC):
     name: str
     capabilities: tuple[str, ...] = ("atomic_create", "checks_credentials")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, access_key: str = "", secret_key: str = ""
+    ) -> None:
         self.folder = folder
-        self.port = free_port()
-        self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
+        self.port = port or free_port()
+        self.access_key = access_key or secrets.token_hex(10)
+        self.secret_key = secret_key or secrets.token_hex(20)
 
     @property
     def endpoint(self) -> str:
@@ -118,14 +122,17 @@ class CephGateway(S3Server):
     """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file.
 
     Beside the user that owns the buckets it has one for each role, which may do nothing; the owner
-    may give them policies through IAM's interface.
+    may give them policies through IAM's interface. A cluster that is in the folder goes on, with
+    its users and the monitor's port.
     """
 
     name = "Ceph RGW"
     capabilities = (*S3Server.capabilities, "enforces_policies")
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(
+        self, folder: Path, *, port: int = 0, access_key: str = "", secret_key: str = ""
+    ) -> None:
+        super().__init__(folder, port=port, access_key=access_key, secret_key=secret_key)
         self.users = {role: (secrets.token_hex(10), secrets.token_hex(20)) for role in ROLES}
 
     @property
@@ -138,6 +145,26 @@ class CephGateway(S3Server):
 
     def start(self, processes: Processes) -> None:
         self._processes = processes
+        made = self.folder / "made"
+        if made.exists():
+            self._go_on()
+        else:
+            self._make()
+            made.touch()
+        self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
+        processes.wait_for("rgw", lambda: _answers(self.endpoint), timeout_seconds=_START_SECONDS)
+
+    def _go_on(self) -> None:
+        """With another address for clients, if its former port was taken."""
+        endpoint = f"endpoint={LOOPBACK}:{self.port}"
+        settings = self._config.read_text(encoding="utf-8")
+        self._config.write_text(re.sub(r"endpoint=\S+", endpoint, settings), encoding="utf-8")
+        self._spawn("mon", "ceph-mon", "-i", "a", "-f")
+        self._spawn("osd", "ceph-osd", "-i", "0", "-f")
+
+    def _make(self) -> None:
+        shutil.rmtree(self.folder)  # what was begun and not ended
+        self.folder.mkdir()
         for part in ("mon", "osd", "rgw", "run"):
             (self.folder / part).mkdir()
         cluster, store = str(uuid.uuid4()), str(uuid.uuid4())
@@ -157,8 +184,6 @@ class CephGateway(S3Server):
         )  # fmt: skip
         for role, keys in self.users.items():
             self._make_user(role, *keys, "--max-buckets=-1")  # may make none
-        self._spawn("rgw", "radosgw", "-n", "client.admin", "-f")
-        processes.wait_for("rgw", lambda: _answers(self.endpoint), timeout_seconds=_START_SECONDS)
 
     def _make_user(self, name: str, access_key: str, secret_key: str, *options: str) -> None:
         self._run(
@@ -166,6 +191,7 @@ class CephGateway(S3Server):
             f"--display-name={name}", f"--access-key={access_key}", f"--secret-key={secret_key}",
             *options,
         )  # fmt: skip
+        self._processes.forget_log(f"user-{name}")
 
     def _make_monitor(self, cluster: str, monitor: str) -> None:
         keyring, members = str(self.folder / "keyring"), str(self.folder / "monmap")
@@ -248,9 +274,15 @@ def find_server(folder: Path) -> S3Server | None:
     """The server that is given or can be started on this machine; None when there is none."""
     if endpoint := given_endpoint():
         return GivenServer(endpoint)
+    kind = own_kind()
+    return kind(folder) if kind else None
+
+
+def own_kind() -> type[Minio] | type[CephGateway] | None:
+    """What can be started on this machine."""
     if Minio.program() is not None:
-        return Minio(folder)
-    return CephGateway(folder) if CephGateway.is_installed() else None
+        return Minio
+    return CephGateway if CephGateway.is_installed() else None
 
 
 def _plain_environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +22,7 @@ import httpx
 
 from ops.services import fab_users
 from ops.services.identity import Identity
-from ops.services.processes import LOOPBACK, Processes, free_port
+from ops.services.processes import LOOPBACK, Processes
 from pipelines.core.store.keyring import KEY_VARIABLE, TRUSTED_VARIABLE, Keyring, write_new_key
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parents[2]
 # A busy machine takes its time; who dies is noticed at once.
 _START_SECONDS, _ANSWER_SECONDS, _QUICK_ANSWER_SECONDS = 1800.0, 60.0, 5.0
-USUAL_SERVICE_PORT = 8090
 _FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
 # Seconds that a writer waits for SQLite's lock before it says that it is locked. The api-server
@@ -52,6 +51,18 @@ _PATIENCE = {
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "120",
     "WORKERS__EXECUTION_API_TIMEOUT": "180",
     "WORKERS__MAX_FAILED_HEARTBEATS": "20",
+}
+
+
+# Seconds. A message that is not confirmed comes back after two hours: no task may run for one.
+_CELERY = {
+    "CORE__EXECUTOR": "CeleryExecutor",
+    # Workers of one machine share its name; who did a task is told by the name of the worker.
+    "CORE__HOSTNAME_CALLABLE": "ops.services.processes.part_name",
+    "CELERY__WORKER_CONCURRENCY": "2",
+    "CELERY__OPERATION_TIMEOUT": "30",
+    "CELERY__SYNC_PARALLELISM": "1",
+    "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "7200",
 }
 
 
@@ -97,6 +108,10 @@ class LocalStack:
         Whether Airflow keeps users in its database, with FAB's roles, as docker compose does.
     identity : Identity
         The stack's secrets, ports and mark.
+    broker_url : str
+        Of the broker that hands tasks to ``workers``; without it the scheduler runs them.
+    workers : sequence of str
+        Names of Celery's workers, each of which runs two tasks at once.
     on_store : callable
         Called once the S3 server is up, before Airflow is started.
     """
@@ -115,12 +130,14 @@ class LocalStack:
     roles: Mapping[str, str] = field(default_factory=lambda: {"admin": "admin"})
     has_fab: bool = False
     identity: Identity = field(default_factory=Identity)
+    broker_url: str = ""
+    workers: Sequence[str] = ()
     on_store: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         free = self.identity.with_free_ports()
         self.ui_port, self.s3_port = self.ui_port or free.ui_port, self.s3_port or free.s3_port
-        self.service_port = self.service_port or free_port(USUAL_SERVICE_PORT)
+        self.service_port = self.service_port or free.service_port
         self._sqlite = "" if self.database_url else f"{self.folder}/airflow/airflow.db"
         self.database_url = self.database_url or self._sqlite_url(_LOCK_SECONDS)
         self._processes = Processes(self.folder, self.identity.marker)
@@ -197,7 +214,7 @@ class LocalStack:
             "DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
             "LOGGING__BASE_LOG_FOLDER": str(home / "task-logs"),
         }
-        settings |= _PATIENCE | self._login_settings(home)
+        settings |= _PATIENCE | self._login_settings(home) | self._celery_settings()
         return {f"AIRFLOW__{name}": value for name, value in settings.items()} | {
             "AIRFLOW_HOME": str(home),
             "PYTHONPATH": str(PROJECT),
@@ -205,6 +222,15 @@ class LocalStack:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
+
+    def _celery_settings(self) -> dict[str, str]:
+        if not self.broker_url:
+            return {}
+        urls = {
+            "CELERY__BROKER_URL": self.broker_url,
+            "CELERY__RESULT_BACKEND": f"db+{self.database_url}",
+        }
+        return _CELERY | urls
 
     def _login_settings(self, home: Path) -> dict[str, str]:
         if self.has_fab:
@@ -285,14 +311,20 @@ class LocalStack:
         )  # fmt: skip
         paths = f"{_PRELOAD}{os.pathsep}{self.environment['PYTHONPATH']}"
         # Airflow's log servers would listen on every address; the logs are in reach without them.
+        preloaded = {"PYTHONPATH": paths}  # for what starts the processes of tasks
         self._spawn(
-            "scheduler", "airflow", "scheduler", _NO_LOG_SERVER, changed={"PYTHONPATH": paths}
-        )
+            "scheduler", "airflow", "scheduler", _NO_LOG_SERVER,
+            changed={} if self.workers else preloaded,
+        )  # fmt: skip
+        for name in self.workers:
+            worker = ("celery", "worker", "--celery-hostname", name, _NO_LOG_SERVER)
+            self._spawn(name, "airflow", *worker, changed=preloaded)
         self._spawn("triggerer", "airflow", "triggerer", _NO_LOG_SERVER)
         self._spawn("dag-processor", "airflow", "dag-processor")
         self._processes.wait_for(
             "airflow", self._is_airflow_healthy, timeout_seconds=_START_SECONDS
         )
+        self._processes.wait_for("workers", self._are_workers_up, timeout_seconds=_START_SECONDS)
 
     def _start_service(self) -> None:
         self.on_step("starting the scoring service")
@@ -355,3 +387,14 @@ class LocalStack:
             return False
         wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((parts.get(part) or {}).get("status") == "healthy" for part in wanted)
+
+    def _are_workers_up(self) -> bool:
+        """Whether each of them takes tasks from the broker."""
+        if not self.workers:
+            return True
+        from celery import Celery
+
+        with Celery(broker=self.broker_url) as app:
+            answers = app.control.ping(timeout=_QUICK_ANSWER_SECONDS, limit=len(self.workers))
+        names = {name.rpartition("@")[2] for answer in answers for name in answer}
+        return names >= set(self.workers)

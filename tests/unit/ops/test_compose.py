@@ -19,18 +19,21 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from ops import make_env
+from ops.services import real_broker
 from pipelines.alerts import channels
 from pipelines.core import config
 from pipelines.core.grants import ROLES
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yaml"
-AIRFLOW_SERVICES = ("init", "api-server", "scheduler", "dag-processor", "triggerer")
+WORKERS = ("worker-1", "worker-2")
+AIRFLOW_SERVICES = ("init", "api-server", "scheduler", "dag-processor", "triggerer", *WORKERS)
 SHARED_SECRETS = (
     "AIRFLOW__CORE__FERNET_KEY",
     "AIRFLOW__API__SECRET_KEY",
     "AIRFLOW__API_AUTH__JWT_SECRET",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CELERY__BROKER_URL",
 )
 ONE_OFFS = ("init", "store-users", "upstream")
 ROOT_SECRET = "${S3_SECRET_KEY:"
@@ -87,8 +90,8 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
 def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any]) -> None:
     known = {
         "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck",
-        "image", "logging", "ports", "profiles", "pull_policy", "restart", "stop_grace_period",
-        "volumes",
+        "hostname", "image", "logging", "mem_limit", "pids_limit", "ports", "profiles",
+        "pull_policy", "restart", "stop_grace_period", "user", "volumes",
     }  # fmt: skip
 
     for name, service in services.items():
@@ -159,12 +162,14 @@ def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -
 def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
     for found in VARIABLE.finditer(text):
         assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
-            r":-(\d*|/opt/airflow/config/compose.toml)", found["rest"]
+            r":-(\d*|LocalExecutor|/opt/airflow/config/compose.toml)", found["rest"]
         ), found[0]
 
 
 def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
-    secret = re.compile(r"SECRET|PASSWORD|FERNET|SIGNING_KEY$|SQL_ALCHEMY_CONN|ROOT_USER|MC_HOST")
+    secret = re.compile(
+        r"SECRET|PASSWORD|FERNET|SIGNING_KEY$|SQL_ALCHEMY_CONN|BROKER_URL|ROOT_USER|MC_HOST|AUTH$"
+    )
 
     for service in services.values():
         for name, value in service.get("environment", {}).items():
@@ -216,21 +221,78 @@ def test_one_service_builds_the_image_and_the_others_neither_build_nor_pull_it(
 def test_the_image_holds_nothing_that_only_tests() -> None:
     runs, tests = (
         set(re.findall(r"^([a-z][\w.-]*)==", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.txt", "requirements-dev.txt")
+        for name in ("requirements-celery.txt", "requirements-dev.txt")
     )
 
     testing = {"localbucket", "playwright", "pytest", "hypothesis", "mypy", "ruff", "import-linter"}
     assert not testing & runs
-    assert testing | runs <= tests
+    assert testing <= tests
 
 
-def test_what_runs_has_the_same_versions_where_it_is_tested() -> None:
-    runs, tests = (
+def test_what_runs_has_the_same_versions_in_the_image_and_where_it_is_tested() -> None:
+    runs, tests, image = (
         dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.txt", "requirements-dev.txt")
+        for name in ("requirements.txt", "requirements-dev.txt", "requirements-celery.txt")
     )
 
     assert {name: tests[name] for name in runs} == runs
+    assert {name: image[name] for name in runs} == runs
+    assert {"apache-airflow-providers-celery", "celery", "redis"} <= set(image)
+
+
+# The profile celery
+
+
+def test_two_workers_run_tasks_only_if_asked_for(services: dict[str, Any]) -> None:
+    executors = {
+        services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in AIRFLOW_SERVICES
+    }
+
+    assert executors == {"${AIRFLOW_EXECUTOR:-LocalExecutor}"}
+    for name in ("redis", *WORKERS):
+        assert services[name]["profiles"] == ["celery"], name
+    for name in WORKERS:  # so the page of a task says who ran it, and the check asks its own
+        assert services[name]["hostname"] == name
+        assert services[name]["command"] == ["celery", "worker"]
+        assert "celery@{socket.gethostname()}" in services[name]["healthcheck"]["test"][-1]
+
+
+def test_a_worker_has_what_the_scheduler_has_when_it_runs_tasks(services: dict[str, Any]) -> None:
+    scheduler = services["scheduler"]
+    for name in WORKERS:
+        own = services[name]["environment"]
+        assert own == scheduler["environment"] | {"DUMB_INIT_SETSID": "0"}
+        assert services[name]["configs"] == scheduler["configs"]
+        assert services[name]["volumes"] == scheduler["volumes"]
+
+
+def test_workers_and_broker_are_limited_and_a_worker_gets_time_to_end_its_tasks(
+    services: dict[str, Any],
+) -> None:
+    for name in ("redis", *WORKERS):
+        assert services[name]["mem_limit"], name
+        assert services[name]["pids_limit"], name
+    for name in WORKERS:
+        grace = int(services[name]["stop_grace_period"].removesuffix("s"))
+        assert grace > int(services["scoring"]["stop_grace_period"].removesuffix("s"))
+
+
+@pytest.mark.attack
+def test_the_broker_is_no_root_asks_for_a_password_and_confirms_what_is_on_the_disk(
+    text: str, services: dict[str, Any], env: dict[str, str]
+) -> None:
+    redis, configs = services["redis"], yaml.safe_load(text)["configs"]
+    (mounted,) = redis["configs"]
+    settings = filled(configs[mounted["source"]]["content"], env).splitlines()
+    natively = real_broker.settings_of(Path("/data"), port=6379, password=env["REDIS_PASSWORD"])
+
+    assert redis["user"] == "999:999"
+    assert "ports" not in redis
+    assert redis["command"] == ["redis-server", mounted["target"]]
+    assert env["REDIS_PASSWORD"].isalnum()  # part of an URL
+    assert {line.replace('"/data"', "/data") for line in natively.splitlines()} - set(settings) == {
+        "bind 127.0.0.1", "daemonize no", "set-proc-title no"
+    }  # fmt: skip
 
 
 def test_no_service_can_fill_the_disk_with_its_output(services: dict[str, Any]) -> None:
@@ -342,6 +404,8 @@ def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
     done, healthy = "service_completed_successfully", "service_healthy"
     assert needs("init") == {"postgres": healthy, "minio": healthy}
     assert needs("store-users") == {"init": done, "minio": healthy}
+    for name in WORKERS:
+        assert needs(name) == needs("scheduler") | {"store-users": done, "redis": healthy}
     assert needs("api-server") == needs("scoring") == {"init": done, "store-users": done}
     for name in ("scheduler", "dag-processor", "triggerer"):
         assert needs(name) == {"init": done, "api-server": healthy}
@@ -437,7 +501,7 @@ def test_the_scoring_service_gets_the_time_that_it_takes_to_stop(services: dict[
 def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[str, Any]) -> None:
     holders = {name for name, one in services.items() if "LOOP_SIGNING_KEY" in str(one)}
 
-    assert holders == {"init", "scheduler", "dag-processor", "triggerer"}
+    assert holders == {"init", "scheduler", "dag-processor", "triggerer", *WORKERS}
 
 
 @pytest.mark.attack
