@@ -201,6 +201,7 @@ down: ## Stop what `make up` started; the volumes stay
 .PHONY: docs
 docs: $(STAMP) ## Make the generated pages again, and all pages as a site in .local/site
 	$(RUN) -m ops.config_docs > docs/configuration.md
+	$(RUN) -m ops.reference
 	@$(RUN) -m ops.site
 
 .PHONY: lock

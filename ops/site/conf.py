@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-_ENTRY = re.compile(r"^[-|].*?\[[^\]]+\]\((?P<page>[^)#:]+)\.(?:md|ipynb)\)", re.MULTILINE)
+_ENTRY = re.compile(r"^[-|].*", re.MULTILINE)
+_PAGE = re.compile(r"\]\((?P<page>[^)#:]+)\.(?:md|ipynb)\)")
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>[^)#:\s]+)\)")
 
 project = html_title = "retraining-loop"
@@ -34,7 +35,7 @@ def groups(index: Path) -> dict[str, list[str]]:
     """
     _, *parts = re.split(r"^#+ (.+)\n", index.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found = {
-        title: list(dict.fromkeys(_ENTRY.findall(text)))
+        title: list(dict.fromkeys(_PAGE.findall("\n".join(_ENTRY.findall(text)))))
         for title, text in zip(parts[::2], parts[1::2], strict=True)
     }
     return {title: pages for title, pages in found.items() if pages}
