@@ -140,7 +140,7 @@ def _labels(call: ast.Call) -> str:
         if isinstance(node, ast.List | ast.Tuple)
         for element in node.elts
         if isinstance(element, ast.Constant)
-    ] or [one.arg for one in call.keywords if one.arg not in ("labels", "buckets", "registry")]
+    ] or [str(one.arg) for one in call.keywords if one.arg not in ("buckets", "registry")]
     return ", ".join(f"`{name}`" for name in names)
 
 
