@@ -5,6 +5,7 @@ is a group, each page that it links an entry, and so in the indexes of the folde
 A page that no index links, and a link or anchor that leads nowhere, is an error.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ project = html_title = "retraining-loop"
 copyright = "the retraining-loop authors, Apache License 2.0"  # noqa: A001
 root_doc = "README"
 extensions = ["myst_parser"]
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 include_patterns = ["*.md", "docs/**"]
 exclude_patterns = [".*"]
 myst_heading_anchors = 4
@@ -65,7 +67,17 @@ def _without_folders(page: str, text: str) -> str:
     return _LINK.sub(lambda link: link["text"] if (here / link["path"]).is_dir() else link[0], text)
 
 
+def _as_markdown(notebook: str) -> str:
+    """The cells of a notebook; it is kept without what they printed."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
+    return "\n\n".join(
+        f"```python\n{text}\n```" if kind == "code" else text for kind, text in cells
+    )
+
+
 def _prepare(_app: object, page: str, source: list[str]) -> None:
+    if (ROOT / f"{page}.ipynb").is_file():
+        source[0] = _as_markdown(source[0])
     source[0] = _without_folders(page, _with_navigation(page, source[0]))
 
 
