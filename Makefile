@@ -220,8 +220,10 @@ down: ## Stop what `make up` started; the volumes stay
 	docker compose down
 
 .PHONY: docs
-docs: $(STAMP) ## Make the generated pages again
+docs: $(STAMP) ## Make the generated pages again, and all pages as a site in .local/site
 	$(RUN) -m ops.config_docs > docs/configuration.md
+	$(RUN) -m ops.reference
+	@$(RUN) -m ops.site
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve again what runs (requirements.txt), and what tests it (-dev) or runs workers (-celery), too
@@ -230,7 +232,7 @@ lock: $(STAMP) ## Resolve again what runs (requirements.txt), and what tests it 
 	@{ echo "# What installs the locked requirements: \`make lock\` makes this file, too."; \
 	  echo uv | .local/lock/bin/uv pip compile --quiet - --python-version 3.11 --generate-hashes --universal \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > ops/installer.txt
-	for name in requirements requirements-dev requirements-celery; do .local/lock/bin/uv pip compile --quiet $$name.in \
+	for name in requirements requirements-dev requirements-celery ops/site/requirements; do .local/lock/bin/uv pip compile --quiet $$name.in \
 	  --python-version 3.11 --generate-hashes --universal --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file $$name.txt; done
 

@@ -95,7 +95,7 @@ def as_markdown(settings: list[Setting]) -> str:
     pages = [_HEADER]
     for section in dict.fromkeys(setting.section for setting in settings):
         rows = [
-            f"| `{setting.key}` | `{_cell(setting.value)}` | {_cell(setting.comment)} |"
+            f"| `{setting.key}` | `{cell(setting.value)}` | {cell(setting.comment)} |"
             for setting in settings
             if setting.section == section
         ]
@@ -104,7 +104,8 @@ def as_markdown(settings: list[Setting]) -> str:
     return "\n".join(pages)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of a table."""
     return text.replace("|", "\\|")
 
 

@@ -1,7 +1,8 @@
-"""The commands of README and compose.md, as printed, lead from an empty store to a champion."""
+"""The commands of README, tutorial and compose.md, as printed, lead to what these pages say."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.test_local import Loop
 from tests.support.printed import ROOT, block_with, blocks
 from tests.support.services.s3_under_test import S3_FOLDER
 from tests.support.timing import HANG_SECONDS
@@ -82,3 +84,88 @@ def test_every_other_block_of_the_page_on_compose_is_about_docker_alone() -> Non
     for block in blocks("docs/compose.md"):
         for line in block:
             assert line.startswith(("make up", "make down", "docker compose ")), line
+
+
+class Tutorial:
+    """A shell in which the blocks of the tutorial are typed, one after the other."""
+
+    FOLDER = ".local/tutorial"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.blocks = folder, iter(blocks("docs/tutorial.md"))
+        self.shell = subprocess.Popen(
+            ["bash"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "ada", "COLUMNS": "300"},
+        )  # fmt: skip
+
+    def next_block(self, *, delivery: str = "DELIVERY") -> tuple[str, int]:
+        """What the next block prints, and the exit code of its last line."""
+        lines = [
+            line.replace(self.FOLDER, str(self.folder)).replace("DELIVERY", delivery)
+            for line in next(self.blocks)
+        ]
+        return self.typed(*lines)
+
+    def typed(self, *lines: str) -> tuple[str, int]:
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        self.shell.stdin.write("\n".join([*lines, 'echo "=== $?"', ""]))
+        self.shell.stdin.flush()
+        said = []
+        for line in self.shell.stdout:
+            if line.startswith("=== "):
+                return "".join(said), int(line.removeprefix("=== "))
+            said.append(line)
+        raise AssertionError(f"the shell ended: {said}")
+
+
+@pytest.fixture
+def tutorial(tmp_path: Path) -> Iterator[Tutorial]:
+    """Its loop is up: `make local` as the tutorial starts it, without what `make` installs."""
+    loop = Loop(tmp_path, "")
+    loop.config = ROOT / "config" / "try-out.toml"
+    loop.start()
+    shell = Tutorial(loop.folder)
+    yield shell
+    shell.shell.kill()
+    shell.shell.communicate()
+    loop.stop()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * HANG_SECONDS)
+def test_the_tutorial_leads_to_each_result_that_it_states(tutorial: Tutorial) -> None:
+    assert next(tutorial.blocks)[1:] == ["cd retraining-loop", "make install"]
+    assert next(tutorial.blocks) == [
+        f"make local FOLDER={Tutorial.FOLDER} LOOP_CONFIG=config/try-out.toml"
+    ]
+
+    assert tutorial.next_block() == ("", 0)  # the variables
+    said, code = tutorial.next_block()  # deliver
+    assert (code, len(re.findall(r"landing/web/\S+", said))) == (0, 5)
+    said, code = tutorial.next_block()  # ingest
+    assert (code, len(re.findall("ACCEPTED", said))) == (0, 5)
+    said, code = tutorial.next_block()  # train
+    assert (code, "PROMOTE: This is the first model" in said) == (0, True)
+    said, code = tutorial.next_block()  # approve
+    assert code == 0
+    assert re.search(r"generation +1\n", said)
+    assert re.search(r"reason +my first model\n", said)
+    said, code = tutorial.next_block()  # ask
+    assert (code, [json.loads(line)["row"] for line in said.splitlines()]) == (0, [0, 1])
+
+    assert tutorial.next_block()[1] == 0  # break a file
+    said, code = tutorial.next_block()
+    assert (code, "HELD" in said) == (3, True)
+    said, code = tutorial.next_block()  # what happened
+    (held,) = re.findall(r"([0-9a-f]{8})[0-9a-f]{56} \S+ \S+/reviews-1.csv +\S+ HELD ", said)
+    said, code = tutorial.next_block(delivery=held)
+    assert (code, "missing columns ['written_on']" in said) == (0, True)
+
+    said, code = tutorial.next_block(delivery=held)  # solve it
+    assert code == 0
+    assert re.search(r"reviews-1-corrected.csv +\S+ ACCEPTED +\S+ 1,000 ", said)
+    assert re.search(r"verdict +DISCARDED\n", said)
+    said, code = tutorial.next_block()  # train again
+    assert (code, bool(re.search(r"^(HOLD|PROMOTE|REFRESH): ", said, re.MULTILINE))) == (0, True)
+    assert next(tutorial.blocks, None) is None

@@ -25,6 +25,8 @@ _ONLY_OURS = {
     "Cache-Control": "no-store",
 }
 
+_NOT_THIS_KIND = {**FAILURES[400], "description": "This kind of model cannot be taken apart."}
+
 _pages = markup("pipelines.serving.http", trim_blocks=True)
 
 
@@ -64,7 +66,7 @@ def make_router(service: Service) -> APIRouter:
         "/v1/explain",
         tags=["scoring"],
         response_model=Explained,
-        responses=FAILURES | {404: FAILURES[400]},
+        responses=FAILURES | {404: _NOT_THIS_KIND},
         openapi_extra={"requestBody": described(ExplainRequest), "parameters": HEADERS},
     )
     async def explain(request: Request) -> Response:

@@ -388,6 +388,15 @@ def test_every_example_of_the_description_is_answered(client):
     assert answered >= 3
 
 
+def test_no_two_failures_of_a_route_are_described_alike(client):
+    description = client.get("/openapi.json").json()
+
+    for methods in description["paths"].values():
+        for operation in methods.values():
+            said = [one["description"] for one in operation["responses"].values()]
+            assert len(said) == len(set(said)), operation["operationId"]
+
+
 def test_the_description_leads_nowhere_that_is_not_there(client):
     text = client.get("/openapi.json").text
     description = json.loads(text)
