@@ -58,10 +58,11 @@ def monitor(
     asked_for = parse_day(night).isoformat() if night else None
     last = steps_monitor.find_night(asked_for)
     uris = steps_monitor.watch(last)
-    days = steps_monitor.answered_days(steps_monitor.watch_answers())
     now = clock.now(open_loop(None).reviews)
     who = f"{in_shell(actor)} at {clock.written(now)}"
     decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason)
+    # Last: what the services were asked decides nothing, so its faults are in the way of nothing.
+    days = steps_monitor.answered_days(steps_monitor.watch_answers())
     facts: dict[str, Any] = {
         "windows": [window.model_dump(mode="json") for window in steps_monitor.windows(uris)],
         "answers": [day.model_dump(mode="json") for day in days],

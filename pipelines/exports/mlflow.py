@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipelines.core.errors import ExportError
+from pipelines.core.escaping import plain
 from pipelines.exports import mlflow_model
 from pipelines.exports.promoted import Promoted
 
@@ -28,6 +30,8 @@ TOKEN, USER, PASSWORD = (
     "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
 )  # fmt: skip
 MOST_PARAMETER_CHARS = 500
+MOST_REPLY_BYTES = 4 * 1024 * 1024  # of one answer of the server
+_MOST_TEXT_CHARS = 1_000  # of one text in it
 _VERSION_TAG, _MODEL_TAG = "loop.version", "loop.model_sha256"
 _PROXIED = "mlflow-artifacts:/"
 
@@ -124,41 +128,55 @@ class _Server:
     def _send(self, method: str, address: str, *, exists_is_fine: bool = False, **sent: Any) -> Any:
         import httpx
 
+        as_it_is = {"Accept-Encoding": "identity"}
         try:
-            reply = self._client.request(method, address, **sent)
+            with self._client.stream(method, address, headers=as_it_is, **sent) as reply:
+                status, answer = reply.status_code, _as_json(self._read(reply, address))
         except httpx.HTTPError as error:
             raise ExportError(f"MLflow did not answer {address}: {type(error).__name__}") from error
-        answer = _as_json(reply.content)
         if exists_is_fine and _code(answer) == "RESOURCE_ALREADY_EXISTS":
             return answer
-        if reply.status_code != 200 or answer is None:
-            raise ExportError(
-                f"MLflow answered {reply.status_code} to {address} {_code(answer)}".rstrip()
-            )
+        if status != 200 or answer is None:
+            raise ExportError(f"MLflow answered {status} to {address} {_code(answer)}".rstrip())
         return answer
+
+    def _read(self, reply: httpx.Response, address: str) -> bytes:
+        """The body, which has the client's time as a whole, and a bounded size."""
+        if "Content-Encoding" in reply.headers:
+            raise ExportError(f"MLflow's answer to {address} is compressed, unasked")
+        seconds = self._client.timeout.read or 0.0
+        began, body = time.monotonic(), bytearray()
+        for chunk in reply.iter_bytes():
+            body += chunk
+            if len(body) > MOST_REPLY_BYTES:
+                raise ExportError(f"MLflow's answer to {address} is too large")
+            if time.monotonic() - began > seconds:
+                raise ExportError(f"MLflow's answer to {address} took more than {seconds:g} s")
+        return bytes(body)
 
 
 def _as_json(data: bytes) -> dict[str, Any] | None:
     """The object in an answer, which may be empty; None for anything else."""
     try:
         value = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def _text(answer: Any, *path: str) -> str:
-    """A text within an answer; a number is taken as its digits."""
+    """A short text within an answer; a number is taken as its digits."""
     value = answer
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(value, str | int):
+    text = str(value) if isinstance(value, str | int) else ""
+    if not text.isprintable() or not 0 < len(text) <= _MOST_TEXT_CHARS:
         raise ExportError(f"MLflow's answer lacks {'.'.join(path)}")
-    return str(value)
+    return text
 
 
 def _code(answer: dict[str, Any] | None) -> str:
-    return str((answer or {}).get("error_code", ""))
+    return plain(str((answer or {}).get("error_code", "")), most=100)
 
 
 def parameters(promoted: Promoted) -> dict[str, str]:

@@ -146,7 +146,8 @@ def _post(events: Sequence[Event], url: str, timeout_seconds: float) -> None:
     try:
         with httpx.Client(headers=headers, timeout=timeout_seconds) as client:
             for event in events:
-                status = client.post(url, json=event).status_code
+                with client.stream("POST", url, json=event) as reply:  # its body is not read
+                    status = reply.status_code
                 if not 200 <= status < 300:
                     raise ExportError(f"the OpenLineage server answered {status}")
     except httpx.HTTPError as error:

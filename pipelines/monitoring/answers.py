@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core import keys, provenance
+from pipelines.core.errors import concerns_one_record, sentence
 from pipelines.core.record import canonical_json, sha256_of
 from pipelines.monitoring import judge
 from pipelines.monitoring.windows import Asked
@@ -53,6 +54,11 @@ def judge_new(
     -------
     days : list of AnsweredDay
         The new ones, oldest first. A day without answers of any champion is left out.
+
+    Raises
+    ------
+    LoopError
+        What was wrong with the first day that cannot be judged, once all others are.
     """
     last = date.fromisoformat(until)
     trailing = range(settings.monitoring.trailing_nights - 1, -1, -1)
@@ -64,13 +70,23 @@ def judge_new(
     }
     asked = Asked(reviews, registry, settings)
     judged: list[AnsweredDay] = []
+    faults: list[Exception] = []
     for day in days:
         if keys.answered_day_key(registry.name, day) in known:
             continue
-        record = _judge(reviews, registry, settings, asked, day)
+        try:
+            record = _judge(reviews, registry, settings, asked, day)
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            logger.warning("day=%s cannot be judged: %s", day, sentence(error))
+            faults.append(error)
+            continue
         if record is not None:
             judged.append(reviews.put_first(record))
             logger.info("day=%s verdict=%s %s", day, record.verdict, record.why)
+    if faults:
+        raise faults[0]
     return judged
 
 

@@ -10,6 +10,7 @@ at again, and in the end a person decides. Where requests are few, the golden an
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,20 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.core.escaping import plain
 from pipelines.core.settings.operation import BakeSettings
+from pipelines.serving.swap import largest_difference
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 LARGEST_DIFFERENCE = 1e-9
 BAKE_HEADER = "X-Bake"  # the service does not count requests that have it
 GOLDEN_BATCH = 64
+MOST_REPLY_BYTES = 1024 * 1024  # of one answer of a service
 _MOST_CHARS = 300
+# What an answer may raise that is none of a service.
+_NO_ANSWER = (
+    httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError,
+    OverflowError, RecursionError,
+)  # fmt: skip
 
 
 class Question(BaseModel):
@@ -192,15 +200,13 @@ class Looks:
     async def _observe(self, client: httpx.AsyncClient, address: str) -> Observation:
         question = self._question
         try:
-            reply = await client.get(f"{address}/status")
-            reply.raise_for_status()
-            facts = reply.json()
+            facts = await _asked_for(client, "GET", f"{address}/status")
             difference = None
             if _whole(_part(facts, "champion", "generation")) == question.generation:
                 swap = address, str(_part(facts, "champion", "answers_since"))
                 difference = await self._difference(client, swap)
             return _observation(address, facts, question.generation, difference)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        except _NO_ANSWER as error:
             why = plain(f"{type(error).__name__}: {error}", most=_MOST_CHARS)
             return Observation(address, trouble=why)
 
@@ -215,11 +221,33 @@ class Looks:
         return difference
 
 
+async def _asked_for(client: httpx.AsyncClient, method: str, url: str, **sent: Any) -> Any:
+    """The JSON of an answer, which has the client's time as a whole, and a bounded size.
+
+    Raises
+    ------
+    HTTPError, TimeoutError, ValueError, RecursionError
+        If it does not come, or is none.
+    """
+    as_it_is = {"Accept-Encoding": "identity", **sent.pop("headers", {})}
+    async with asyncio.timeout(client.timeout.read):
+        async with client.stream(method, url, headers=as_it_is, **sent) as reply:
+            reply.raise_for_status()
+            if "Content-Encoding" in reply.headers:
+                raise ValueError("its answer is compressed, which was not asked for")
+            body = bytearray()
+            async for chunk in reply.aiter_bytes():
+                body += chunk
+                if len(body) > MOST_REPLY_BYTES:
+                    raise ValueError(f"its answer has more than {MOST_REPLY_BYTES:,} bytes")
+    return json.loads(body)
+
+
 def _observation(
     address: str, facts: Any, generation: int, difference: float | None
 ) -> Observation:
     """What a status says; anything of another type than it should be counts as not said."""
-    refused = _part(facts, "refused", "generation") == generation
+    refused = _whole(_part(facts, "refused", "generation")) == generation
     spent = _part(facts, "traffic", "cpu_p99_milliseconds")
     return Observation(
         address,
@@ -250,20 +278,14 @@ async def _golden_difference(
     """Largest difference of a service's answers; None if another champion took over meanwhile."""
     answers: list[float] = []
     for start in range(0, len(texts), GOLDEN_BATCH):
-        reply = await client.post(
-            f"{address}/v1/score",
+        facts = await _asked_for(
+            client, "POST", f"{address}/v1/score",
             json={"texts": list(texts[start : start + GOLDEN_BATCH])},
             headers={BAKE_HEADER: "golden"},
-        )
-        reply.raise_for_status()
-        facts = reply.json()
+        )  # fmt: skip
         if facts["generation"] != question.generation:
             return None
         if facts["version"] != question.version:
             return math.inf
         answers += [float(one["probability"]) for one in facts["predictions"]]
-    if len(answers) != len(question.expected):
-        return math.inf
-    pairs = zip(answers, question.expected, strict=True)
-    worst = max(abs(answer - expected) for answer, expected in pairs)
-    return worst if math.isfinite(worst) else math.inf
+    return largest_difference(answers, question.expected)

@@ -122,8 +122,8 @@ def _fetched(reviews: Bucket, infos: Sequence[ObjectInfo]) -> Iterator[tuple[str
     """Key and bytes of the files that are what their names say, a few at a time."""
     total, small = 0, []
     for info in infos:
-        total += info.size_bytes
-        if info.size_bytes <= MOST_FILE_BYTES and total <= MOST_DAY_BYTES:
+        if info.size_bytes <= MOST_FILE_BYTES and total + info.size_bytes <= MOST_DAY_BYTES:
+            total += info.size_bytes
             small.append(info.key)
     for start in range(0, len(small), MOST_READS):
         few = small[start : start + MOST_READS]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ BLOCK, DONE, REFUSED, NO_MEMORY = b"B", b"D", b"R", b"M"
 
 _MOST_BLOCK_BYTES = 32 * 1024 * 1024  # 1 MiB and a row, times four if it is not UTF-8
 _MOST_WORDS_BYTES = 1024 * 1024
+_REASON, _MOST_DETAIL_CHARS = re.compile("[a-z][a-z0-9_]{0,39}"), 2_000
 
 
 # ── The parent's side ────────────────────────────────────────────────────────────────────────
@@ -139,21 +141,31 @@ def _finished(kind: bytes, body: bytes, rows: SpooledRows, intake: IntakeSetting
         raise _out_of_memory(intake)
     try:
         message = json.loads(body)
+        json.dumps(message, ensure_ascii=False).encode()  # half a character can be stored nowhere
         if kind == DONE:
             rows.extra_columns = tuple(str(name) for name in message["extra_columns"])
-            rows.found = _found(message["found"])
+            rows.found = _found(message["found"], intake)
             return rows
-        reason, detail, count = str(message["reason"]), str(message["detail"]), int(message["rows"])
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason, detail = str(message["reason"]), str(message["detail"])[:_MOST_DETAIL_CHARS]
+        count = _count(message["rows"], intake)
+    except (
+        ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise not_understood() from error
-    raise UnreadableDeliveryError(reason, detail, rows=max(0, min(count, intake.max_rows)))
+    if not _REASON.fullmatch(reason):
+        raise not_understood()
+    raise UnreadableDeliveryError(reason, detail, rows=count)
 
 
-def _found(message: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+def _count(number: int, intake: IntakeSettings) -> int:
+    return max(0, min(int(number), intake.max_rows))
+
+
+def _found(message: dict[str, dict[str, int]], intake: IntakeSettings) -> dict[str, dict[str, int]]:
     """What reason codes were found for, as far as such a message may go."""
     return {
         str(code): {
-            str(value)[:MOST_VALUE_CHARS]: int(count)
+            str(value)[:MOST_VALUE_CHARS]: _count(count, intake)
             for value, count in list(values.items())[:MOST_VALUES]
         }
         for code, values in list(message.items())[: len(FAULTS) + 1]

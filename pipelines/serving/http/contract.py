@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,7 @@ from pipelines.serving.http.bounds import RefusedError
 
 VERSION_HEADER, GENERATION_HEADER = "X-Model-Version", "X-Model-Generation"
 MIN_GENERATION_HEADER, REQUEST_ID_HEADER = "X-Model-Min-Generation", "X-Request-Id"
+MOST_ID_CHARS = 200  # of a caller's name for a text, which waits in memory to be logged
 
 AnyMessage = TypeVar("AnyMessage", bound=BaseModel)
 
@@ -36,7 +37,7 @@ class ScoreRequest(Message):
 
     text: str | None = None
     texts: list[str] | None = None
-    ids: list[str] | None = Field(
+    ids: list[Annotated[str, Field(max_length=MOST_ID_CHARS)]] | None = Field(
         None, description="The caller's name for each text, kept in the prediction log."
     )
 

@@ -72,7 +72,7 @@ class InferRequest(_Message):
 
     id: str | None = None
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[OutputTensor] | None = None
+    outputs: list[OutputTensor] | None = Field(default=None, max_length=len(OUTPUTS))
     parameters: _Parameters = _Parameters()
 
 

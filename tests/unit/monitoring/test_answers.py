@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from pipelines.core import config, keys
+from pipelines.core.errors import TransientError, TrustError
 from pipelines.core.record import sha256_of
+from pipelines.monitoring import answers
 from pipelines.monitoring.judge import judge_answers
 from pipelines.monitoring.sample import Scores
 from pipelines.serving import logged
 from pipelines.serving.logged import Who
 from tests.support.in_memory import InMemory
+from tests.support.made.window_builders import an_answered_day
 
 DAY = "2026-01-06"
 OLD, NEW = Who(1, "a" * 20), Who(2, "b" * 20)
@@ -85,3 +88,34 @@ def test_chance_alone_calls_few_quiet_days_anything():
     verdicts = [judged(rng.beta(0.4, 0.4, 500)).verdict for _ in range(300)]
 
     assert verdicts.count("QUIET") >= 297
+
+
+def judge_days(reviews, monkeypatch, faults):
+    """Judge all days up to this one; some of them raise."""
+
+    def judge_one(_reviews, _registry, _settings, _asked, day):
+        if day in faults:
+            raise faults[day]
+        return an_answered_day(day)
+
+    monkeypatch.setattr(answers, "_judge", judge_one)
+    monkeypatch.setattr(answers, "Asked", lambda *_: None)
+    registry = SimpleNamespace(name="sentiment")
+    return answers.judge_new(reviews, registry, config.load(), until=DAY)
+
+
+@pytest.mark.attack
+def test_a_day_that_cannot_be_judged_is_in_the_way_of_no_other(reviews, monkeypatch):
+    with pytest.raises(TrustError, match="the model file"):
+        judge_days(reviews, monkeypatch, {"2026-01-05": TrustError("the model file was changed")})
+
+    kept = {keys.day_of_monitoring(key) for key in reviews.objects}
+    assert {"2026-01-04", DAY} <= kept
+    assert "2026-01-05" not in kept
+
+
+def test_a_store_that_is_away_ends_the_judging(reviews, monkeypatch):
+    with pytest.raises(TransientError):
+        judge_days(reviews, monkeypatch, {"2026-01-05": TransientError("away")})
+
+    assert keys.answered_day_key("sentiment", DAY) not in reviews.objects

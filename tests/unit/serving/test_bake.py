@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import math
 from dataclasses import replace
@@ -12,7 +13,14 @@ import httpx
 import pytest
 
 from pipelines.core import config
-from pipelines.serving.bake import GOLDEN_BATCH, Looks, Observation, Question, judge
+from pipelines.serving.bake import (
+    GOLDEN_BATCH,
+    MOST_REPLY_BYTES,
+    Looks,
+    Observation,
+    Question,
+    judge,
+)
 from pipelines.serving.http.app import make_app
 from tests.support.made.served_builders import (
     MadeUpSource,
@@ -107,10 +115,10 @@ def a_question(generation=1, number=1, **changes):
     return Question(**(values | changes))
 
 
-def observed(transport, question):
+def observed(transport, question, texts=None):
     async def ask():
         async with httpx.AsyncClient(transport=transport) as client:
-            return await Looks(question, golden_set().texts).look(client)
+            return await Looks(question, texts or golden_set().texts).look(client)
 
     (one,) = asyncio.run(ask())
     return one
@@ -240,3 +248,97 @@ def test_a_service_whose_golden_answers_are_no_answers_is_trouble():
         return httpx.Response(200, text=json.dumps(STATUS if is_status else {"generation": 1}))
 
     assert observed(httpx.MockTransport(reply), a_question()).trouble
+
+
+def golden_answers(*probabilities):
+    """What a service answers to three golden texts; a text is taken as it is."""
+    one = ", ".join(f'{{"probability": {each}}}' for each in probabilities)
+    return f'{{"generation": 1, "version": "{1:020x}", "predictions": [{one}]}}'
+
+
+def replying(status=STATUS, golden="{}"):
+    def reply(request):
+        is_status = request.url.path == "/status"
+        return httpx.Response(200, text=status if is_status else golden)
+
+    return httpx.MockTransport(reply)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "probabilities",
+    [("NaN", 0.2, 0.3), (0.1, "NaN", 0.3), (0.1, 0.2, "NaN"), (0.1, "-Infinity", 0.3)],
+)
+def test_an_answer_that_is_no_number_is_not_the_one_at_the_gate(probabilities):
+    transport = replying(json.dumps(STATUS), golden_answers(*probabilities))
+
+    one = observed(transport, a_question(expected=(0.1, 0.2, 0.3)), ("a", "b", "c"))
+
+    assert judge([one], 1, 60, POLICY).verdict == "FAIL"
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("status", "golden"),
+    [
+        (DEEP, "{}"),
+        ("[" + " " * MOST_REPLY_BYTES + "]", "{}"),
+        (json.dumps(STATUS), DEEP),
+        (json.dumps(STATUS), golden_answers(10**400, 0.2, 0.3)),
+        (json.dumps(STATUS | {"traffic": {"cpu_p99_milliseconds": 10**400}}),
+         golden_answers(0.1, 0.2, 0.3)),
+    ],
+    ids=["deep", "large", "deep golden answers", "a huge number", "a huge time"],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_reckoned_with_is_trouble(status, golden):
+    question = a_question(expected=(0.1, 0.2, 0.3))
+
+    one = observed(replying(status, golden), question, ("a", "b", "c"))
+
+    assert one.trouble
+    assert judge([one], 1, 60, POLICY).verdict == "INCONCLUSIVE"
+
+
+class Bytes(httpx.AsyncByteStream):
+    def __init__(self, data):
+        self._data = data
+
+    async def __aiter__(self):
+        yield self._data
+
+
+@pytest.mark.attack
+def test_an_answer_that_drips_in_is_given_up():
+    class Drip(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                yield b" "
+                await asyncio.sleep(0.01)
+
+    async def look():
+        transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Drip()))
+        async with httpx.AsyncClient(transport=transport, timeout=0.1) as client:
+            return await asyncio.wait_for(Looks(a_question(), ()).look(client), 10)
+
+    (one,) = asyncio.run(look())
+
+    assert one.trouble.startswith("TimeoutError")
+
+
+@pytest.mark.attack
+def test_an_answer_that_would_unfold_to_more_is_not_unfolded():
+    bomb = gzip.compress(b" " * (64 << 20))
+    replies = [httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(bomb))]
+
+    one = observed(httpx.MockTransport(lambda _request: replies.pop()), a_question())
+
+    assert "compressed" in one.trouble
+
+
+def test_a_refusal_of_no_generation_is_none():
+    status = json.dumps(STATUS | {"refused": {"generation": True, "why": "it says"}})
+
+    assert not observed(replying(status), a_question(expected=())).refused

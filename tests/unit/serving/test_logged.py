@@ -104,6 +104,18 @@ def test_a_file_that_was_changed_or_is_too_large_is_left_out(reviews, monkeypatc
     assert read(reviews).left_out_files == 2
 
 
+@pytest.mark.attack
+def test_a_file_that_is_too_large_takes_the_place_of_no_other(reviews, monkeypatch):
+    monkeypatch.setattr(logged, "MOST_FILE_BYTES", 60_000)
+    monkeypatch.setattr(logged, "MOST_DAY_BYTES", 100_000)
+    put_answers(reviews, DAY, many_answers(*NEW))
+    reviews.put(keys.prediction_key(DAY, "0" * 64), b"x" * 200_000)
+
+    log = read(reviews)
+
+    assert (log.rows, len(log.files), log.left_out_files) == (400, 1, 1)
+
+
 def test_a_day_of_many_files_costs_a_bounded_number_of_reads_and_rows(reviews, monkeypatch):
     monkeypatch.setattr(logged, "MOST_FILES", 5)
     monkeypatch.setattr(logged, "MOST_ANSWERS", 20)

@@ -153,6 +153,7 @@ BAD = {
     "one of many empty": (b'{"texts": ["a", ""]}', 422),
     "NUL": (b'{"text": "a\\u0000b"}', 422),
     "fewer ids": (b'{"texts": ["a", "b"], "ids": ["1"]}', 422),
+    "a long id": (json.dumps({"text": "a", "ids": ["1" * 201]}).encode(), 422),
     "too many": (json.dumps({"texts": ["a"] * 5}).encode(), 413),
     "too long": (json.dumps({"text": "a" * 101}).encode(), 413),
     "too large": (json.dumps({"text": "a" * 2_000}).encode(), 413),
@@ -167,6 +168,10 @@ BAD_TENSORS = {
     "no data": ({"inputs": [tensor(["a"], data=None)]}, 422),
     "numbers": ({"inputs": [tensor([1])]}, 422),
     "an unknown output": ({"inputs": [tensor(["a"])], "outputs": [{"name": "why"}]}, 422),
+    "more outputs than there are": (
+        {"inputs": [tensor(["a"])], "outputs": [{"name": "label"}] * 3},
+        422,
+    ),
     "empty text": ({"inputs": [tensor([""])]}, 422),
 }
 
