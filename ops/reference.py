@@ -167,8 +167,8 @@ def _openapi() -> dict[str, Any]:
     from pipelines.evaluation.golden import load_golden
     from pipelines.serving.http.app import make_app
     from pipelines.serving.http.service import Service
-    from pipelines.serving.served import Champions
     from pipelines.serving.sources import FolderSource
+    from pipelines.serving.swap import Champions
 
     settings = config.load()
     nowhere = FolderSource(Path("nowhere"), Keyring(), settings.model.name)

@@ -129,10 +129,14 @@ def windows_folder(model: str, month: str = "") -> str:
     return f"{MONITORING}{model}/windows/" + (f"{month}/" if month else "")
 
 
-def window_key(model: str, night: str, partitions: Iterable[str]) -> str:
-    """One per night and set of rows: rows that count later make another window of that night."""
+def window_key(model: str, night: str, rows: int, partitions: Iterable[str]) -> str:
+    """One per night and set of rows: rows that count later make another window of that night.
+
+    The last key of a night is that of the window of most rows. Nobody without a key can change
+    that, as a signature covers the place; when an object was stored, whoever may write decides.
+    """
     digest = hashlib.sha256("\n".join(sorted(partitions)).encode()).hexdigest()
-    return f"{windows_folder(model, night[:7])}{night}-{digest[:16]}.json"
+    return f"{windows_folder(model, night[:7])}{night}-{rows:09d}-{digest[:16]}.json"
 
 
 def answers_folder(model: str, month: str) -> str:

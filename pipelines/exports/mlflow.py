@@ -66,6 +66,12 @@ class _Server:
         number = self._find(name, promoted) or self._add(name, promoted)
         self._call("POST", "registered-models/alias",
                    {"name": name, "alias": ALIAS, "version": number})  # fmt: skip
+        at = self._call("GET", "registered-models/alias", {"name": name, "alias": ALIAS})
+        shown = _text(at, "model_version", "version")
+        if shown != number:
+            raise ExportError(
+                f"MLflow shows version {shown} under the alias {ALIAS}, not {number} as asked for"
+            )
         return number
 
     def _find(self, name: str, promoted: Promoted) -> str | None:

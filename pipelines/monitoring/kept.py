@@ -43,16 +43,24 @@ def newest_answers(reviews: Bucket, model: str, until: str, count: int) -> list[
 
 
 def of_night(reviews: Bucket, model: str, night: str) -> list[str]:
-    """Keys of all windows of a night, the newest first."""
+    """Keys of all windows of a night, that of most rows first."""
     infos = reviews.list(f"{keys.windows_folder(model, night[:7])}{night}-")
-    return [info.key for info in sorted(infos, key=lambda info: info.stored_at, reverse=True)]
+    return sorted((info.key for info in infos), reverse=True)
 
 
 def newest_decisions(reviews: Bucket, model: str, until: str, count: int) -> list[TriggerDecision]:
-    """The newest decisions on triggers, by the store's clock, newest first."""
-    infos = _newest(reviews, lambda month: keys.triggers_folder(model, month), until)
-    chosen = list(islice(infos, count))
-    return list(in_parallel(lambda info: reviews.get_record(info.key, TriggerDecision), chosen))
+    """The newest decisions on triggers, by day and then by when they were made, newest first."""
+    days: list[str] = []
+    chosen: list[str] = []
+    for info in _newest(reviews, lambda month: keys.triggers_folder(model, month), until):
+        day = keys.day_of_monitoring(info.key)
+        if day not in days:
+            if len(chosen) >= count:
+                break
+            days.append(day)
+        chosen.append(info.key)
+    made = list(in_parallel(lambda key: reviews.get_record(key, TriggerDecision), chosen))
+    return sorted(made, key=lambda one: (one.day, one.at, one.token), reverse=True)[:count]
 
 
 def last_start(reviews: Bucket, model: str, now: datetime, within: timedelta) -> datetime | None:
@@ -82,7 +90,7 @@ def _months(first: date, last: date) -> Iterator[str]:
 
 
 def one_per_night(infos: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """The window of each night that was stored last: the one of most rows that count."""
+    """The window of each night whose key is the last: the one of most rows that count."""
     night = ""
     for info in infos:
         if keys.day_of_monitoring(info.key) != night:
@@ -91,7 +99,7 @@ def one_per_night(infos: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterator[ObjectInfo]:
-    """All below the months' folders, by night and then by when they were stored, newest first."""
+    """All below the months' folders, by their keys, which begin with the night, newest first."""
     month, empty = until[:7], 0
     while empty < MOST_MONTHS_WITHOUT:
         infos = [
@@ -99,9 +107,6 @@ def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterat
             for info in reviews.list(folder(month))
             if keys.day_of_monitoring(info.key) <= until
         ]
-        yield from sorted(
-            infos, key=lambda info: (keys.day_of_monitoring(info.key), info.stored_at, info.key),
-            reverse=True,
-        )  # fmt: skip
+        yield from sorted(infos, key=lambda info: info.key, reverse=True)
         empty = 0 if infos else empty + 1
         month = (date.fromisoformat(f"{month}-01") - timedelta(days=1)).isoformat()[:7]

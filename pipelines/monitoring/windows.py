@@ -141,7 +141,7 @@ def judge_new(
     for night in nights:
         rows = rows_of(standings, night, settings.monitoring.window_nights)
         names = [part.sha256 for part in rows.partitions]
-        if keys.window_key(registry.name, night, names) in known:
+        if keys.window_key(registry.name, night, rows.count, names) in known:
             continue
         window = asked.judge(rows)
         if window is not None:

@@ -143,7 +143,7 @@ class Window(StoredRecord):
 
     @property
     def object_key(self) -> str:
-        return keys.window_key(self.model_name, self.night, self.partitions)
+        return keys.window_key(self.model_name, self.night, self.rows, self.partitions)
 
 
 class AnsweredDay(StoredRecord):

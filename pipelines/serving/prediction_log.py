@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import accumulate, islice
 
 from pipelines.core.errors import StoreUnavailableError, sentence
 from pipelines.core.keys import prediction_key
@@ -25,6 +25,9 @@ from pipelines.core.settings.operation import PredictionLogSettings
 from pipelines.core.store.bucket import Bucket
 
 logger = logging.getLogger(__name__)
+
+MOST_WAITING_CHARACTERS = 64 * 1024 * 1024  # of texts that are kept
+MOST_FILE_CHARACTERS = 3 * 1024 * 1024  # a file stays below what `serving.logged` reads of one
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class PredictionLog:
     def __init__(self, reviews: Bucket, settings: PredictionLogSettings) -> None:
         self._reviews, self._settings = reviews, settings
         self._rows: deque[Predicted] = deque()
+        self._characters = 0  # of the texts in them
         self._is_due, self._is_closed = threading.Event(), False
+        self._changing = threading.Lock()
         self._thread = threading.Thread(target=self._write_batches, daemon=True)
         self.written = self.lost = 0
         self.trouble = ""
@@ -82,19 +87,29 @@ class PredictionLog:
         row_ids: Sequence[str] | None = None,
     ) -> None:
         """Take the answers to one request; takes no time that the caller would notice."""
-        room = self._settings.max_waiting_rows - len(self._rows)
-        self.lost += max(0, len(texts) - room)
+        taken = self._room_for(texts)
+        self.lost += len(texts) - taken
         at = datetime.now(UTC)
         ids: Sequence[str | None] = row_ids or [None] * len(texts)
         rows = zip(texts, probabilities, ids, strict=True)
-        for text, probability, row_id in islice(rows, max(0, room)):
+        for text, probability, row_id in islice(rows, taken):
             digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
             kept = text if self._settings.keeps_texts else None
+            with self._changing:
+                self._characters += len(kept or "")
             self._rows.append(
                 Predicted(request_id, row_id, kept, digest, version, generation, probability, at)
             )
         if len(self._rows) >= self._settings.batch_rows:
             self._is_due.set()
+
+    def _room_for(self, texts: Sequence[str]) -> int:
+        """How many of the texts may wait, from the first."""
+        room = max(0, self._settings.max_waiting_rows - len(self._rows))
+        if not self._settings.keeps_texts:
+            return min(len(texts), room)
+        ends = accumulate(map(len, texts[:room]), initial=self._characters)
+        return sum(end <= MOST_WAITING_CHARACTERS for end in islice(ends, 1, None))
 
     def close(self, timeout_seconds: float) -> None:
         """Write what waits, for so long at most; what is left then is lost, and counted."""
@@ -115,17 +130,25 @@ class PredictionLog:
     def _write_all(self) -> bool:
         """Write all that waits; False if the store did not take it."""
         while self._rows:
-            batch = list(islice(self._rows, self._settings.batch_rows))
+            batch = self._next_batch()
             try:
                 self._write(batch)
             except Exception as error:  # noqa: BLE001 - answers go on, whatever it is
                 self._note(sentence(error))
                 return False
-            for _ in batch:
+            for row in batch:
                 self._rows.popleft()
+                with self._changing:
+                    self._characters -= len(row.text or "")
             self.written += len(batch)
             self._note("")
         return True
+
+    def _next_batch(self) -> list[Predicted]:
+        """What goes into one file: at least a row, and not too much text."""
+        rows = list(islice(self._rows, self._settings.batch_rows))
+        ends = accumulate(len(row.text or "") for row in rows)
+        return rows[: max(1, sum(end <= MOST_FILE_CHARACTERS for end in ends))]
 
     def _write(self, batch: Sequence[Predicted]) -> None:
         data = as_parquet(batch)

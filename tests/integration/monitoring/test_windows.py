@@ -104,9 +104,8 @@ def test_rows_that_count_later_make_another_window_of_their_night(stores, champi
 
     assert rows.first_night == FIRST
     assert len(rows.partitions) == 2
-    assert keys.window_key("sentiment", SECOND, [part.sha256 for part in rows.partitions]) != (
-        window.object_key
-    )
+    names = [part.sha256 for part in rows.partitions]
+    assert keys.window_key("sentiment", SECOND, rows.count, names) > window.object_key
     assert rows.coverage == pytest.approx(
         sum(each.accepted_rows for each in rows.sources)
         / sum(each.delivered_rows for each in rows.sources)

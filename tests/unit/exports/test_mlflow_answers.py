@@ -75,3 +75,18 @@ def test_what_a_server_says_of_an_error_is_one_short_line():
 
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("shown", [{}, {"model_version": {"version": "6"}}])
+def test_an_alias_that_was_not_set_is_no_success(shown):
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("model-versions/search"):
+            return httpx.Response(200, json={"model_versions": [{"version": "7"}]})
+        is_read = request.method == "GET" and request.url.path.endswith("registered-models/alias")
+        return httpx.Response(200, json=shown if is_read else {})
+
+    client = httpx.Client(base_url="http://mlflow", transport=httpx.MockTransport(answer))
+
+    with client, pytest.raises(ExportError, match="MLflow"):
+        mlflow._Server(client).show(PROMOTED)

@@ -12,6 +12,7 @@ import pytest
 from pipelines.core import config
 from pipelines.core.errors import StoreUnavailableError
 from pipelines.core.record import sha256_of
+from pipelines.serving import prediction_log
 from pipelines.serving.prediction_log import PredictionLog
 from tests.support.in_memory import InMemory
 from tests.support.services.scoring_service import wait_until
@@ -123,3 +124,45 @@ def test_a_stop_waits_no_longer_than_it_may():
 
     assert log.lost == 1
     store.is_up.set()
+
+
+def test_kept_texts_that_wait_are_bounded_and_what_is_too_much_is_counted(monkeypatch):
+    monkeypatch.setattr(prediction_log, "MOST_WAITING_CHARACTERS", 100)
+    store = Store()
+    store.is_up.clear()
+    log = a_log(store, keeps_texts=True)
+
+    add(log, "x" * 60, "y" * 30, "z" * 20)
+    add(log, "x" * 11)
+    assert (log.waiting, log.lost) == (2, 2)
+    add(log, "x" * 10)
+    store.is_up.set()
+    wait_until(lambda: log.written == 3)
+    add(log, "x" * 100)  # there is room again
+    log.close(5)
+
+    assert (log.written, log.lost) == (4, 2)
+    assert [len(row["text"]) for row in rows_of(store)].count(100) == 1
+
+
+def test_texts_that_nobody_keeps_take_no_room(monkeypatch):
+    monkeypatch.setattr(prediction_log, "MOST_WAITING_CHARACTERS", 100)
+    log = a_log(Store())
+
+    add(log, "x" * 60, "y" * 60)
+    log.close(5)
+
+    assert (log.written, log.lost) == (2, 0)
+
+
+def test_a_file_of_kept_texts_stays_as_small_as_the_monitor_reads(monkeypatch):
+    monkeypatch.setattr(prediction_log, "MOST_FILE_CHARACTERS", 100)
+    store = Store()
+    store.is_up.clear()
+    log = a_log(store, keeps_texts=True, batch_rows=10)
+    add(log, *(letter * 40 for letter in "abcd"), "y" * 150)
+    store.is_up.set()
+    log.close(5)
+
+    files = [pq.read_table(io.BytesIO(data)).num_rows for data in store.objects.values()]
+    assert sorted(files) == [1, 2, 2]
