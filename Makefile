@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
+# Containers often set it. Then each of the many processes of a test or a demo would compile its imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Without PYTHON=... the newest suitable one is taken. A virtual environment that is there is kept.
 FIND_PYTHON := sh ops/find_python.sh
 VENV  := .venv

@@ -39,6 +39,7 @@ RUN_BY = {
     r"make demo\b": "tests/e2e/test_demo.py",
     r"curl -s localhost:8090/v1/score| +-d ": "tests/unit/serving/http/test_routes.py",
     r"curl -s ADDRESS/status": "tests/unit/serving/http/test_routes.py",
+    r"make stack": "tests/e2e/test_full_stack.py",
     r"docker compose (run --rm upstream|exec \w+ python -m pipelines)": PRINTED,
     r"aws iam |mc admin |printf .*\| mc |radosgw-admin ": "tests/integration/core/test_grants.py",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -186,11 +187,11 @@ def test_an_unknown_number_of_rows_is_not_said_to_be_none():
 
 def test_an_incident_leads_to_the_run_that_found_it_its_source_and_back_to_the_list():
     pages = an_incident()
-    listed = pages.reviews._info
+    listed, moment = pages.reviews._info, datetime(2026, 1, 10, 2, 3, 4, tzinfo=UTC)
 
     def dated(key):
         info = listed(key)
-        return type(info)(info.key, info.size_bytes, info.version_tag, "2026-01-10T02:03:04+00:00")
+        return type(info)(info.key, info.size_bytes, info.version_tag, moment)
 
     pages.reviews._info = dated
     then = "start_date_lte=2026-01-10T02%3A03%3A04%2B00%3A00"

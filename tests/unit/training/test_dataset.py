@@ -21,6 +21,7 @@ from pipelines.training.split import is_holdout
 from tests.support.made.made_features import a_partition, a_snapshot, plain
 
 VIEW = View(ngram_max=2)
+FOLDER = "accepted/date=2026-01-05"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_ids_are_kept_as_bytes_and_their_digest_is_of_their_hex(stores):
 
 @pytest.mark.parametrize("text_id", ["ab" * 31, "ab" * 33, "zz" * 32, "AB" * 32, "", " " * 64])
 def test_an_id_that_is_no_digest_is_refused(stores, text_id):
-    part = write_partition(stores.reviews, "accepted", rows_of([text_id, "ab" * 32], [None, None]))
+    part = write_partition(stores.reviews, FOLDER, rows_of([text_id, "ab" * 32], [None, None]))
 
     with pytest.raises(TrustError, match="not a sha256"):
         load_dataset(stores.reviews, a_snapshot(part))
@@ -80,7 +81,7 @@ def test_an_id_that_is_no_digest_is_refused(stores, text_id):
 def test_columns_that_this_project_does_not_write_are_refused(stores, column, values, kind):
     table = rows_of(["ab" * 32, "cd" * 32], ["tt1", "tt2"])
     changed = table.set_column(table.column_names.index(column), column, pa.array(values, kind))
-    part = write_partition(stores.reviews, "accepted", changed)
+    part = write_partition(stores.reviews, FOLDER, changed)
 
     with pytest.raises(TrustError, match="this project did not write it"):
         load_dataset(stores.reviews, a_snapshot(part))
@@ -144,7 +145,7 @@ def test_rows_are_located_and_dated_beyond_an_empty_partition(stores):
 def test_a_review_without_a_film_is_split_by_its_text(stores):
     ids = [f"{number:064x}" for number in range(400)]
     films = [None if number % 2 else "" for number in range(400)]
-    part = write_partition(stores.reviews, "accepted", rows_of(ids, films))
+    part = write_partition(stores.reviews, FOLDER, rows_of(ids, films))
 
     dataset = load_dataset(stores.reviews, a_snapshot(part))
 
@@ -160,7 +161,8 @@ def test_a_film_that_was_accepted_in_several_spellings_is_on_one_side(stores):
     rows = rows_of(ids, [*films, "nan", "<NA>", "", None])
 
     dataset = load_dataset(
-        stores.reviews, a_snapshot(write_partition(stores.reviews, "accepted", rows))
+        stores.reviews,
+        a_snapshot(write_partition(stores.reviews, FOLDER, rows)),
     )
 
     held = dataset.is_holdout
