@@ -161,7 +161,10 @@ class _Handler(S3Handler):  # type: ignore[misc]  # LocalBucket has no types
         contents: list[tuple[str, Path]] = []
         prefixes: list[str] = []
         last = ""
-        for key, path in _keys(bucket_dir, "", prefix, marker):
+        folder = prefix[: prefix.rfind("/") + 1]  # the one folder that can have them
+        if not {"", ".", ".."}.isdisjoint(folder.split("/")[:-1]):
+            folder = ""
+        for key, path in _keys(bucket_dir / folder, folder, prefix, marker):
             head, found, _ = key[len(prefix) :].partition(delimiter or "\0")
             common = prefix + head + found if found else ""
             if (is_folder and key.startswith(marker)) or (common and common in prefixes[-1:]):
@@ -184,7 +187,7 @@ def _keys(folder: Path, start: str, prefix: str, after: str) -> Iterator[tuple[s
     try:
         with os.scandir(folder) as entries:
             names = sorted(filter(None, (_name(entry) for entry in entries)))
-    except FileNotFoundError:  # its last object was deleted meanwhile
+    except (FileNotFoundError, NotADirectoryError):  # none, or its last object was deleted
         return
     for name in names:
         key, path = start + name, folder / name

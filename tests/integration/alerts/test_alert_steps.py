@@ -124,6 +124,7 @@ def test_every_poison_alarm_is_told_by_name(stores, monkeypatch):
     assert raised[-1].title == f"3 more deliveries of the night {NIGHT} are held"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("torn", "title", "sentence"),
     [
@@ -198,6 +199,7 @@ def test_what_a_held_delivery_does_not_explain_is_told_beside_it(stores, told, r
     assert [one["kind"] for one in told()] == kinds
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("red", "kinds"),
     [

@@ -475,6 +475,7 @@ def test_what_is_no_answer_is_never_taken_for_one(behind, proxy, filled, method,
 
 
 @pytest.mark.attack
+@pytest.mark.quick_every(3)
 @pytest.mark.parametrize("fault", plays("PUT"))
 def test_a_creation_with_a_bad_answer_is_settled_by_reading_it_back(behind, proxy, fault):
     proxy.waiting["PUT"] = [fault]
@@ -484,6 +485,7 @@ def test_a_creation_with_a_bad_answer_is_settled_by_reading_it_back(behind, prox
 
 
 @pytest.mark.attack
+@pytest.mark.quick_every(3)
 @pytest.mark.parametrize("fault", plays("PUT"))
 def test_a_bad_answer_does_not_make_a_good_store_look_unsafe(behind, proxy, fault):
     proxy.waiting["PUT"] = [honest, fault]
@@ -588,6 +590,7 @@ def test_a_bucket_whose_creation_was_not_heard_of_is_created(proxy, stores, conf
 
 
 @pytest.mark.attack
+@pytest.mark.quick_every(3)
 @pytest.mark.parametrize("fault", plays("BUCKET"))
 def test_a_bucket_counts_as_created_when_it_is_there(proxy, stores, configure, monkeypatch, fault):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
@@ -624,6 +627,7 @@ def test_a_probe_that_could_not_be_deleted_stops_nothing_and_goes_later(behind, 
 # ── One deadline per call ────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 @pytest.mark.attack
 @pytest.mark.parametrize(
     ("method", "fault"),

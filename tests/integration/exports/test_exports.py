@@ -24,6 +24,7 @@ def events_in(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_the_events_of_a_champion_name_its_rows_and_its_model(
     stores, champions, configure, tmp_path
 ):
@@ -84,6 +85,7 @@ def test_events_are_posted_with_the_key_of_the_environment(
     assert json.loads(posts.received[1].body)["eventTime"] == entry.at
 
 
+@pytest.mark.long
 def test_a_champion_that_was_put_back_was_made_of_nothing_new(
     stores, champions, configure, tmp_path, caplog
 ):

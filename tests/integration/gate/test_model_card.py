@@ -63,6 +63,7 @@ def lose(registry, key, *names):
 # With real training
 
 
+@pytest.mark.long
 def test_a_retrained_version_has_a_card_that_says_what_the_records_say(
     ingest_night, stores, registry
 ):

@@ -660,6 +660,7 @@ def test_a_hostile_name_is_only_a_name(stores, name):
     assert all(checked_key(each).startswith(OWN_PREFIXES) for each in written)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["Web", "we b", "..", "%2e%2e", "<b>", "x" * 33])
 def test_a_source_that_is_no_name_is_filed_as_unsorted(stores, source):
     deliver(stores, landing_key("r.csv", source=source), as_csv(ROWS))

@@ -59,6 +59,7 @@ def requests_of_a_night(stores: Stores, years: Years, number: int) -> Counter[st
     return counts
 
 
+@pytest.mark.long
 def test_the_requests_of_a_night_do_not_grow_with_the_nights_before_it(stores, configure):
     sources = {f"source-{number:02d}": {"expected_every_days": 1} for number in range(SOURCES)}
     requests, name = [], stores.reviews.name
@@ -249,6 +250,7 @@ class KeepsFirst(KeepsAll):
         bucket.objects |= self.seen
 
 
+@pytest.mark.long
 @pytest.mark.quick_every(1000)
 @pytest.mark.attack
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def flipped(data, number):
     return bytes(changed)
 
 
+@pytest.mark.long
 def test_a_byte_flipped_in_any_object_is_found_and_the_object_is_named_first(world, counted):
     for place, (bucket, key) in enumerate(every_object(world)):
         kept = bucket.objects[key]

@@ -86,6 +86,7 @@ def test_a_good_night_keeps_no_row_in_doubt(stores, champions):
     assert ingested(stores, reviews_of_a_night()).disputed == ()
 
 
+@pytest.mark.long
 def test_poison_of_one_source_is_held_by_name_and_the_other_source_counts(stores, champions):
     champions(1)
     parts = reviews_of_a_night(is_turned=True)[:250], reviews_of_a_night()[250:]

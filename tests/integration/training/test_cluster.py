@@ -62,6 +62,7 @@ def assert_alike(one: Selection, other: Selection) -> None:
     assert dump_model(one.model) == dump_model(other.model)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     ["settings", "streamed", pytest.param("a blend", marks=pytest.mark.long),
