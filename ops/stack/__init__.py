@@ -1,0 +1,1 @@
+"""The full stack without docker: `make stack`, `stack-night` and `stack-down`."""

@@ -107,8 +107,9 @@ def read(reviews: Bucket, day: str, intake: IntakeSettings) -> Log:
     names: list[str] = []
     sizes: list[int] = []
     try:
-        with apart.unnamed_file(sum(info.size_bytes for info in infos)) as file:
-            for key, data in _fetched(reviews, infos):
+        chosen = _chosen(infos)
+        with apart.unnamed_file(sum(info.size_bytes for info in chosen)) as file:
+            for key, data in _fetched(reviews, chosen):
                 file.write(data)
                 names.append(key)
                 sizes.append(len(data))
@@ -118,26 +119,33 @@ def read(reviews: Bucket, day: str, intake: IntakeSettings) -> Log:
     return _log(infos, names, files)
 
 
-def _fetched(reviews: Bucket, infos: Sequence[ObjectInfo]) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of the files that are what their names say, a few at a time."""
-    total, small = 0, []
+def _chosen(infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """The files that are small enough, and together not too much."""
+    total, chosen = 0, []
     for info in infos:
         if info.size_bytes <= MOST_FILE_BYTES and total + info.size_bytes <= MOST_DAY_BYTES:
             total += info.size_bytes
-            small.append(info.key)
-    for start in range(0, len(small), MOST_READS):
-        few = small[start : start + MOST_READS]
-        for key, data in zip(few, in_parallel(lambda key: _bytes(reviews, key), few), strict=True):
+            chosen.append(info)
+    return chosen
+
+
+def _fetched(reviews: Bucket, infos: Sequence[ObjectInfo]) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of the files that are what their names say, a few at a time."""
+    for start in range(0, len(infos), MOST_READS):
+        few = infos[start : start + MOST_READS]
+        found = in_parallel(lambda info: _bytes(reviews, info), few)
+        for info, data in zip(few, found, strict=True):
             if data is not None:
-                yield key, data
+                yield info.key, data
 
 
-def _bytes(reviews: Bucket, key: str) -> bytes | None:
+def _bytes(reviews: Bucket, info: ObjectInfo) -> bytes | None:
     try:
-        data = reviews.get(key, max_bytes=MOST_FILE_BYTES)
+        data = reviews.get(info.key, max_bytes=info.size_bytes)
     except (ObjectMissingError, TrustError):
         return None
-    return data if sha256_of(data) == key.rpartition("/")[2].removesuffix(".parquet") else None
+    name = info.key.rpartition("/")[2]
+    return data if sha256_of(data) == name.removesuffix(".parquet") else None
 
 
 def _decoded(

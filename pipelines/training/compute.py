@@ -11,6 +11,7 @@ worker that has other code or libraries refuses to work: its model would not be 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -148,7 +149,7 @@ def _as_bytes(code: tuple[str, str], function: Callable[..., Arrays], *arguments
     try:
         with threadpool_limits(limits=1):
             np.savez(buffer, *function(*arguments), allow_pickle=False)
-    except FitError as error:
+    except (FitError, ValueError) as error:
         return _FAILED + str(error).encode()
     return _RESULT + buffer.getvalue()
 
@@ -156,7 +157,9 @@ def _as_bytes(code: tuple[str, str], function: Callable[..., Arrays], *arguments
 # ── Here again ───────────────────────────────────────────────────────────────────────────────
 
 
-def _arrays(answer: bytes) -> Arrays:
+def _arrays(answer: object) -> Arrays:
+    if not isinstance(answer, bytes):
+        raise _not_understood()
     kind, body = answer[:1], answer[1:]
     if kind == _OTHER_CODE:
         raise ClusterError(
@@ -164,6 +167,15 @@ def _arrays(answer: bytes) -> Arrays:
             "this version. Give workers the same image"
         )
     if kind == _FAILED:
-        raise FitError(body.decode())
-    with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-        return [arrays[name] for name in arrays.files]
+        raise FitError(body.decode("utf-8", "replace"))
+    if kind != _RESULT:
+        raise _not_understood()
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+            return [arrays[name] for name in arrays.files]
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise _not_understood() from error
+
+
+def _not_understood() -> ClusterError:
+    return ClusterError("a worker sent something else than a result")

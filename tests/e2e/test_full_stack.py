@@ -29,11 +29,11 @@ from pipelines.core import config
 from pipelines.core.store.stores import open_stores
 from pipelines.registry.registry import Registry
 from tests.support.leftovers import processes_with
+from tests.support.listening import addresses_of
 from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(6 * HANG_SECONDS)]
 
-LISTENING = "0A"
 TRY_OUT = PROJECT / "config" / "try-out.toml"
 # What is killed in one night, and what runs then. A task's worker is known once it runs.
 KILLS = [
@@ -165,26 +165,6 @@ def undisturbed(tmp_path):
         return Registry(stores.models, "sentiment").log.champion().version
 
 
-def addresses_of(stack):
-    """Where its processes listen, as Linux writes addresses."""
-    sockets = set()
-    for pid in (pid for one in stack.markers() for pid in processes_of(one)):
-        with contextlib.suppress(OSError):  # gone meanwhile
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    sockets.add(str(link.readlink()))
-    lines = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    ]
-    return {
-        line[1].partition(":")[0]
-        for line in lines
-        if line[3] == LISTENING and f"socket:[{line[9]}]" in sockets
-    }
-
-
 def secrets_of(stack):
     named = ("password", "secret", "key")
     return [value for name, value in stack.identity.items() if name.endswith(named)]
@@ -215,7 +195,9 @@ def test_a_night_loses_nothing_whatever_is_killed_and_ends_with_the_champion_of_
     assert summary["champion"]["version"] == summary["answer"]["version"] == undisturbed
 
     assert "is up" in full_stack.make("stack").stdout  # what runs is left as it is
-    assert addresses_of(full_stack) == {"0100007F"}  # 127.0.0.1
+    assert addresses_of(pid for one in full_stack.markers() for pid in processes_of(one)) == {
+        "0100007F"
+    }  # 127.0.0.1
     for name in ("identity.json", "environment.sh", "signing-key.pem", "up.json"):
         assert stat.S_IMODE((full_stack.folder / name).stat().st_mode) == 0o600
     printed = printed_in(full_stack.folder)

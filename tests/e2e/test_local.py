@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import stat
 import subprocess
 import sys
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -26,13 +24,13 @@ from pipelines.simulation import film_site
 from pipelines.simulation import plans as simulation_plans
 from pipelines.simulation.made_up import make_reviews
 from tests.support.leftovers import processes_with
+from tests.support.listening import addresses_of
 from tests.support.settings_file import write_settings
 from tests.support.timing import HANG_SECONDS, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(4 * HANG_SECONDS)]
 
 INGEST, RETRAIN = "reviews_ingest", "sentiment_retrain"
-LISTENING = "0A"
 NIGHT = date(2026, 3, 2)
 
 
@@ -178,25 +176,6 @@ def test_the_loop_goes_on_whatever_is_killed_and_champion_and_ledger_stay_whole(
     assert processes_with(str(loop.folder)) == []
 
 
-def addresses_of(loop):
-    """Where its processes listen, as Linux writes addresses."""
-    sockets = set()
-    for pid in processes_of(loop.identity["marker"]):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                sockets.add(str(link.readlink()))
-    lines = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    ]
-    return {
-        line[1].partition(":")[0]
-        for line in lines
-        if line[3] == LISTENING and f"socket:[{line[9]}]" in sockets
-    }
-
-
 def test_nobody_else_can_read_its_folder_and_a_second_one_does_not_start(loop):
     command = [sys.executable, "-m", "ops.local", "--folder", str(loop.folder)]
     second = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -204,7 +183,7 @@ def test_nobody_else_can_read_its_folder_and_a_second_one_does_not_start(loop):
     assert stat.S_IMODE(loop.folder.stat().st_mode) == 0o700
     for name in ("identity.json", "environment.sh", "signing-key.pem"):
         assert stat.S_IMODE((loop.folder / name).stat().st_mode) == 0o600
-    assert addresses_of(loop) == {"0100007F"}  # 127.0.0.1
+    assert addresses_of(processes_of(loop.identity["marker"])) == {"0100007F"}  # 127.0.0.1
     assert second.returncode == 1
     assert "runs already" in second.stdout
     assert loop.process.poll() is None

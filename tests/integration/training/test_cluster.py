@@ -140,6 +140,25 @@ def test_nothing_that_a_worker_sends_is_unpickled(one_worker):
 
 
 @pytest.mark.attack
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"?", b"R", b"Rno archive", b"RPK\x03\x04" + bytes(40), "R", None, 7,
+     b"R\x93NUMPY\x01\x00" + bytes(20)],
+)  # fmt: skip
+def test_what_is_no_result_is_an_error_in_words(answer):
+    with pytest.raises(ClusterError, match="a worker sent something else than a result"):
+        compute._arrays(answer)
+
+
+def test_what_numpy_cannot_fit_is_a_fault_of_the_fit_wherever_it_runs():
+    def breaks():
+        raise ValueError("no such rows")
+
+    with pytest.raises(FitError, match="no such rows"):
+        compute._arrays(compute._as_bytes(compute._code(), breaks))
+
+
+@pytest.mark.attack
 def test_a_worker_with_other_code_is_refused(one_worker, monkeypatch):
     monkeypatch.setattr(compute, "_code", lambda: ("other", "code"))
 

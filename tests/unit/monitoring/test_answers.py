@@ -7,30 +7,18 @@ import pytest
 
 from pipelines.core import config, keys
 from pipelines.core.errors import TransientError, TrustError
-from pipelines.core.record import sha256_of
 from pipelines.monitoring import answers
 from pipelines.monitoring.judge import judge_answers
 from pipelines.monitoring.sample import Scores
-from pipelines.serving import logged
-from pipelines.serving.logged import Who
 from tests.support.in_memory import InMemory
 from tests.support.made.window_builders import an_answered_day
 
 DAY = "2026-01-06"
-OLD, NEW = Who(1, "a" * 20), Who(2, "b" * 20)
 
 
 @pytest.fixture
 def reviews():
     return InMemory()
-
-
-def read(reviews):
-    return logged.read(reviews, DAY, config.load().intake)
-
-
-def put(reviews, data):
-    reviews.put(keys.prediction_key(DAY, sha256_of(data)), data)
 
 
 # Judging

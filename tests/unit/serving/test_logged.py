@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,6 +115,20 @@ def test_a_file_that_is_too_large_takes_the_place_of_no_other(reviews, monkeypat
     log = read(reviews)
 
     assert (log.rows, len(log.files), log.left_out_files) == (400, 1, 1)
+
+
+@pytest.mark.attack
+def test_a_file_that_grew_after_it_was_listed_is_not_read(reviews):
+    key = put_answers(reviews, DAY, many_answers(*NEW, probabilities=[0.1]))
+    (listed,) = reviews.first(keys.predictions_folder(DAY), 1)
+    reviews.first = lambda *_: [replace(listed, size_bytes=listed.size_bytes - 1)]
+    asked, get = [], reviews.get
+    reviews.get = lambda key, **limits: asked.append(limits) or get(key, **limits)
+
+    log = read(reviews)
+
+    assert (log.left_out_files, log.files) == (1, ())
+    assert asked == [{"max_bytes": len(reviews.objects[key]) - 1}]
 
 
 def test_a_day_of_many_files_costs_a_bounded_number_of_reads_and_rows(reviews, monkeypatch):
