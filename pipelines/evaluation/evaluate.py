@@ -21,7 +21,6 @@ from pipelines.evaluation import golden
 from pipelines.evaluation.behaviour import scoring
 from pipelines.evaluation.check_rows import check_rows
 from pipelines.evaluation.fair_rows import (
-    OVERLAP_VIEWS,
     Fair,
     Opponents,
     Signed,
@@ -37,7 +36,6 @@ from pipelines.evaluation.slices import COLUMNS, Described, slice_masks
 from pipelines.features.arrays import Growing
 from pipelines.features.fingerprints import Fingerprints
 from pipelines.features.signatures import CELLS
-from pipelines.features.signatures import signatures as sign
 from pipelines.features.views import View
 from pipelines.intake.snapshot import pinned
 from pipelines.models.factories import reads_fingerprints, view_of
@@ -88,20 +86,6 @@ class _Models:
             version: registry.versions.load(model) for version, model in by_version.items()
         }
 
-    @property
-    def signed(self) -> View:
-        """The fingerprints that copies are found with: the challenger's, if possible.
-
-        Those are cached. Views not in `OVERLAP_VIEWS` are too sensitive to a changed word, or not
-        sensitive enough.
-        """
-        challenger = self._models[self.manifest.version]
-        if reads_fingerprints(challenger):
-            view = view_of(challenger)
-            if view in OVERLAP_VIEWS:
-                return view
-        return OVERLAP_VIEWS[0]
-
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
         """All models on the same reviews; ``inputs`` returns what a model reads."""
         answers = {
@@ -123,36 +107,31 @@ def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
     Each pack of partitions is read once, and nothing else of it is kept in memory.
     """
     held_out, trained_on, scored = Growing(np.uint16), Growing(np.uint16), []
-    for rows in dataset.by_pack(np.arange(len(dataset.label))):
-        part = _Part(dataset, rows)
-        signatures = sign(part.fingerprints(models.signed))
-        held_out.append(signatures[part.is_held_out].ravel())
-        trained_on.append(signatures[~part.is_held_out].ravel())
-        if len(part.held_out):
-            scored.append(models.scored(dataset.label[part.held_out], part.inputs))
+    for rows, signatures in dataset.signatures_by_pack(np.arange(len(dataset.label))):
+        is_held_out = dataset.is_holdout[rows]
+        held_out.append(signatures[is_held_out].ravel())
+        trained_on.append(signatures[~is_held_out].ravel())
+        if is_held_out.any():
+            part = _Part(dataset, rows[is_held_out])
+            scored.append(models.scored(dataset.label[part.rows], part.inputs))
     sides = (side.array.reshape(-1, CELLS) for side in (held_out, trained_on))
     return Signed(*sides), Scored.concat(scored)
 
 
 class _Part:
-    """The reviews of one pack, and the models' inputs for those that are held out."""
+    """The held out reviews of one pack, and what the models read of them."""
 
     def __init__(self, dataset: Dataset, rows: Rows) -> None:
-        self._dataset, self._rows = dataset, rows
-        self.is_held_out = dataset.is_holdout[rows]
-        self.held_out = rows[self.is_held_out]
+        self._dataset, self.rows = dataset, rows
         self._fingerprints: dict[View, Fingerprints] = {}
-
-    def fingerprints(self, view: View) -> Fingerprints:
-        """The fingerprints of all its reviews; read once."""
-        if view not in self._fingerprints:
-            self._fingerprints[view] = self._dataset.fingerprints(self._rows, view)
-        return self._fingerprints[view]
 
     def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
         if not reads_fingerprints(model):
-            return self._dataset.texts(self.held_out)
-        return self.fingerprints(view_of(model)).take(self.is_held_out)
+            return self._dataset.texts(self.rows)
+        view = view_of(model)
+        if view not in self._fingerprints:
+            self._fingerprints[view] = self._dataset.fingerprints(self.rows, view)
+        return self._fingerprints[view]
 
 
 def _record(

@@ -12,14 +12,11 @@ from pipelines.core.errors import StalePlanError
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.metrics import Mask
 from pipelines.features.signatures import COPIED_SHARE, near_known
-from pipelines.features.views import View
 from pipelines.intake.snapshot import pinned
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
 from pipelines.training.dataset import Dataset, Loader, Rows, ids_digest
-
-OVERLAP_VIEWS = View(ngram_max=3), View(ngram_max=2)
 
 
 @dataclass(frozen=True)

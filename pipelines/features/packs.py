@@ -2,6 +2,7 @@
 
     features/packs/<sha256>.pack           the rows, as one Parquet file, sealed
     features/<view>/<sha256>.npz           their fingerprints (`features.fingerprint_cache`)
+    features/<view>/<sha256>.signatures    their signatures (`features.signature_cache`)
 
 After years of nights, thousands of partitions hold a few rows each. To open a file costs as much
 as to read thousands of rows, so a retraining reads packs. A partition that is not small is a pack

@@ -24,7 +24,7 @@ from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import trust_of
-from pipelines.features import fingerprint_cache, packs
+from pipelines.features import fingerprint_cache, packs, signature_cache
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing
 from pipelines.records.data import Snapshot
@@ -279,7 +279,7 @@ def _why_unused(key: str, used_packs: set[str], used: set[str] | None) -> str | 
         is_ours = key.endswith((".npz", ".corpus", ".bundle"))
         return "this release cannot read these features" if is_ours else None
     sha256, _, kind = key.rpartition("/")[2].rpartition(".")
-    is_unused = kind == "npz" and used is not None and sha256 not in used
+    is_unused = kind in ("npz", signature_cache.SUFFIX) and used is not None and sha256 not in used
     return "no rows that count have these features" if is_unused else None
 
 

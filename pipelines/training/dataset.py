@@ -22,6 +22,7 @@ from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprint_cache import pack_fingerprints
 from pipelines.features.fingerprints import Fingerprints, bounds_of
 from pipelines.features.packs import Pack, foreign, packed, read_pack
+from pipelines.features.signature_cache import pack_signatures
 from pipelines.features.views import View
 from pipelines.intake.files.ids import film_id
 from pipelines.intake.partitions import ACCEPTED_SCHEMA
@@ -119,14 +120,14 @@ class Dataset:
         for pack, mine, local in self._by_pack(rows):
             yield mine, pack_fingerprints(self.reviews, pack, view).take(local)
 
+    def signatures_by_pack(self, rows: Rows) -> Iterator[tuple[Rows, NDArray[np.uint16]]]:
+        """As `fingerprints_by_pack`, their signatures, of shape (n_reviews, 32)."""
+        for pack, mine, local in self._by_pack(rows):
+            yield mine, pack_signatures(self.reviews, pack)[local]
+
     def by_partition(self, rows: Rows) -> Iterator[Rows]:
         """The given ascending reviews, partition by partition."""
         for _, mine in self._cut(rows, self._bounds):
-            yield mine
-
-    def by_pack(self, rows: Rows) -> Iterator[Rows]:
-        """The given ascending reviews, pack by pack: what is read at once."""
-        for _, mine, _ in self._by_pack(rows):
             yield mine
 
     def _by_pack(self, rows: Rows) -> Iterator[tuple[Pack, Rows, Rows]]:

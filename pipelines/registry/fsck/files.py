@@ -23,6 +23,7 @@ from pipelines.registry.fsck.places import BucketName, FileKind
 
 CACHES: dict[FileKind, str] = {
     "features": "Features",
+    "signatures": "Signatures",
     "roll-up": "RollUp",
     "monitoring reference": "MonitoringReference",
     "pack": "Pack",

@@ -119,6 +119,7 @@ def test_only_what_nothing_names_is_deleted(world):
         other_report,
         other_report.replace("validation.json", "report.html"),
         f"{folder}/{'d' * 64}.npz",
+        f"{folder}/{'d' * 64}.signatures",
         f"features/fp0-n3-b40/{part.sha256}.npz",
         f"features/fp0-n3-b40/corpora-c0-df2/{'a' * 64}.corpus",
         f"features/bundles/{'b' * 64}.bundle",
