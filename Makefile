@@ -167,6 +167,10 @@ bench-retrain: reviews-given ## Whole retrainings, step by step, up to 1M review
 bench-delivery: reviews-given ## One delivery of a million reviews, from its file to its features (REVIEWS=...)
 	$(RUN) -m benchmarks.large_delivery.bench --reviews "$(REVIEWS)" --json benchmarks/results/delivery.json
 
+.PHONY: bench-sizing
+bench-sizing: reviews-given ## What a thousand reviews more cost in time, memory, requests and bytes (REVIEWS=...)
+	$(RUN) -m benchmarks.sizing.bench --reviews "$(REVIEWS)" --json benchmarks/results/sizing.json
+
 .PHONY: bench-cluster
 bench-cluster: reviews-given ## A search and a streamed fit here and on Dask with one, two and four workers (REVIEWS=...)
 	$(RUN) -m benchmarks.cluster.bench --reviews "$(REVIEWS)" --json benchmarks/results/cluster.json
@@ -197,7 +201,8 @@ bench-monitoring: $(STAMP) ## Say what the monitor notices, how soon, and how of
 
 .PHONY: bench-triggers
 bench-triggers: reviews-given ## Retrain nightly, weekly, never or when the monitor asks, over a year with drift (REVIEWS=...)
-	$(RUN) -m benchmarks.bench_triggers --reviews "$(REVIEWS)" --json benchmarks/results/triggers.json
+	$(RUN) -m benchmarks.bench_triggers --reviews "$(REVIEWS)" --keep .local/bench-triggers \
+	  --json benchmarks/results/triggers.json
 
 .PHONY: bench-poison
 bench-poison: $(STAMP) ## Say how many turned labels are noticed (REVIEWS=imdb_reviews.parquet)

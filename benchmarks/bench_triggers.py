@@ -13,10 +13,13 @@ single words, two nights' versions differ so much by chance that the gate can ha
 from __future__ import annotations
 
 import argparse
+import functools
+import multiprocessing
+import os
 import sys
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks.bench_monitoring import SEED, SOURCES
 from benchmarks.compared.models import default_candidate
 from benchmarks.gate_study.records import Case, decided, evaluation_of
-from benchmarks.measuring import machine_facts, markdown_table, write_report
+from benchmarks.measuring import machine_facts, markdown_table, tree_cpu_seconds, write_report
 from pipelines.core import config
+from pipelines.core.provenance import TRAINING, code_digest, environment_digest
+from pipelines.core.record import sha256_of
 from pipelines.core.settings.settings import Settings
 from pipelines.evaluation.fair_rows import newest_mask
 from pipelines.evaluation.metrics import rounded
@@ -52,6 +57,7 @@ FIRST_ROWS, NIGHTS, NIGHTLY_ROWS = 14_000, 364, 90
 USUAL_NIGHTLY_ROWS = 1_000  # for which the limits in rows are set
 SLOW_WORDS, SUDDEN_WORDS = 150, 100
 SHIFTED_SHARE = 0.7
+SOON_NIGHTS = 28  # that a model is asked about at once; few are champion for longer
 DAY_ONE = datetime(2026, 1, 5, 2, tzinfo=UTC)
 DIGEST, VERSION = "0" * 64, "a" * 20
 
@@ -191,26 +197,116 @@ def _as_written(text: str, known: list[str], night: int, calendar: Calendar) -> 
 
 @dataclass(eq=False)
 class Model:
-    """A version and its probabilities on the held out reviews that have come so far."""
+    """A version of all reviews up to a night that are not held out.
 
+    Attributes
+    ----------
+    known : ndarray of float64, shape (n_reviews,)
+        Its answers to the reviews of the year that it was asked for; NaN where it was not.
+    """
+
+    year: Year
     night: int
-    pipeline: Any
-    held_out: Probabilities = field(default_factory=lambda: np.empty(0))
+    known: Probabilities
 
-    def answers(self, year: Year, until: int) -> Probabilities:
-        rows = year.held_out(until)
-        if len(new := rows[len(self.held_out) :]):
-            more = positive_probability(self.pipeline, year.prints.take(new))
-            self.held_out = np.concatenate([self.held_out, more])
-        return self.held_out[: len(rows)]
+    def answers(self, rows: NDArray[np.intp]) -> Probabilities:
+        if np.isnan(self.known[rows]).any():
+            missing = np.flatnonzero(np.isnan(self.known))
+            texts = self.year.prints.take(missing)
+            self.known[missing] = positive_probability(self.pipeline, texts)
+        return self.known[rows]
+
+    @functools.cached_property
+    def pipeline(self) -> Any:
+        """Fitted again: the monitor asks few of them, and it is the same model each time."""
+        return _fitted(self.year, self.night)
 
 
-def fit(year: Year, night: int) -> Model:
-    """A version of all reviews up to a night that are not held out."""
+def _fitted(year: Year, night: int) -> Any:
     rows = year.until(night)
     rows = rows[~year.is_held_out[rows]]
     made = default_candidate(seed=SEED)
-    return Model(night, made.fit(year.prints.take(rows), year.labels[rows]))
+    return made.fit(year.prints.take(rows), year.labels[rows])
+
+
+class Fits:
+    """The models of the nights, fitted by helper processes some nights ahead.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where the models' answers are kept, so that a run that was ended goes on where it was.
+    processes : int
+        Helpers; 0: each model is fitted here when it is asked for.
+    """
+
+    def __init__(self, year: Year, last: int, folder: Path | None, processes: int) -> None:
+        self._year, self._last, self._nights_ahead = year, last, processes
+        self._folder = None if folder is None else folder / _kept_of(year)
+        self._ahead: dict[int, Future[Probabilities]] = {}
+        _YEARS.append(year)  # where helpers find it, who are forked when the first model is due
+        fork = multiprocessing.get_context("fork")
+        self._pool = ProcessPoolExecutor(processes, fork) if processes else None
+
+    def __enter__(self) -> Fits:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        _YEARS.remove(self._year)
+
+    def of(self, night: int) -> Model:
+        if self._pool is not None:
+            for ahead in range(night, min(night + self._nights_ahead, self._last) + 1):
+                if ahead not in self._ahead and self._kept(ahead) is None:
+                    self._ahead[ahead] = self._pool.submit(_answers_of, ahead)
+        answers = self._kept(night)
+        if answers is None:
+            waiting = self._ahead.pop(night, None)
+            answers = _answers_of(night) if waiting is None else waiting.result()
+            self._keep(night, answers)
+        return Model(self._year, night, answers)
+
+    def _path(self, night: int) -> Path | None:
+        return None if self._folder is None else self._folder / f"{night:03d}.npy"
+
+    def _kept(self, night: int) -> Probabilities | None:
+        path = self._path(night)
+        if path is None or not path.exists():
+            return None
+        kept: Probabilities = np.load(path, allow_pickle=False)
+        return kept
+
+    def _keep(self, night: int, answers: Probabilities) -> None:
+        path = self._path(night)
+        if path is not None:
+            unfinished = path.with_suffix(".tmp.npy")
+            np.save(unfinished, answers, allow_pickle=False)
+            unfinished.replace(path)
+
+
+_YEARS: list[Year] = []  # of the process that forks the helpers
+
+
+def _answers_of(night: int) -> Probabilities:
+    year = _YEARS[-1]
+    is_soon = (year.night > night) & (year.night <= night + SOON_NIGHTS)
+    rows = np.flatnonzero(year.is_held_out | is_soon)
+    answers = np.full(len(year.night), np.nan)
+    with threadpool_limits(limits=1):
+        model = _fitted(year, night)
+        answers[rows] = positive_probability(model, year.prints.take(rows), most_threads=1)
+    return answers
+
+
+def _kept_of(year: Year) -> str:
+    """The folder of the models of this code, these libraries and these reviews."""
+    parts = [code_digest(*TRAINING), environment_digest(), sha256_of(year.prints.ids.tobytes()),
+             sha256_of(year.night.tobytes() + year.labels.tobytes())]  # fmt: skip
+    return sha256_of("\n".join(parts).encode())[:20]
 
 
 class Policy:
@@ -235,7 +331,7 @@ class Policy:
 
     def serve(self, night: int) -> None:
         rows = self.year.of(night, night)
-        answers = positive_probability(self.champion.pipeline, self.year.prints.take(rows))
+        answers = self.champion.answers(rows)
         self.answers_right.append((answers >= 0.5) == (self.year.labels[rows] == 1))
 
     def wants(self, night: int) -> bool:  # noqa: ARG002
@@ -263,9 +359,9 @@ class Policy:
         has_own_reference = self.reference is not self.champion
         return Case(
             scored=Scored(
-                year.labels[rows], challenger.answers(year, night),
-                self.champion.answers(year, night),
-                self.reference.answers(year, night) if has_own_reference else None,
+                year.labels[rows], challenger.answers(rows),
+                self.champion.answers(rows),
+                self.reference.answers(rows) if has_own_reference else None,
             ),
             newest=newest_mask(_nights(year.night[rows]), gate.newest_rows),
             slices=slice_masks(described, gate.slices, min_rows=gate.min_slice_rows),
@@ -375,21 +471,31 @@ class Ours(Policy):
         return self.references[model.night]
 
 
-def run(reviews: pa.Table, *, first_rows: int, nights: int, rows: int) -> list[Policy]:
+def run(
+    reviews: pa.Table,
+    *,
+    first_rows: int,
+    nights: int,
+    rows: int,
+    kept: Path | None = None,
+    processes: int = 0,
+) -> list[Policy]:
     """Play the year for every policy; a version that several want is fitted once."""
     settings = settings_of_the_year(rows)
     year = make_year(reviews, first_rows=first_rows, nights=nights, rows=rows)
-    first = fit(year, 0)
-    policies = [kind(year, settings, first) for kind in (Ungated, Nightly, Weekly, Ours, Policy)]
-    for night in range(1, nights + 1):
-        for policy in policies:
-            policy.serve(night)
-        wanting = [policy for policy in policies if policy.wants(night)]
-        challenger = fit(year, night) if wanting else first
-        for policy in wanting:
-            policy.retrain(challenger)
-        if night % 28 == 0:
-            print(f"night {night:,} of {nights:,}", file=sys.stderr, flush=True)
+    with Fits(year, nights, kept, processes) as fits:
+        first = fits.of(0)
+        kinds = (Ungated, Nightly, Weekly, Ours, Policy)
+        policies = [kind(year, settings, first) for kind in kinds]
+        for night in range(1, nights + 1):
+            for policy in policies:
+                policy.serve(night)
+            wanting = [policy for policy in policies if policy.wants(night)]
+            challenger = fits.of(night) if wanting else first
+            for policy in wanting:
+                policy.retrain(challenger)
+            if night % 28 == 0:
+                print(f"night {night:,} of {nights:,}", file=sys.stderr, flush=True)
     return policies
 
 
@@ -445,15 +551,19 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=NIGHTS, help="fewer: a shorter year")
     parser.add_argument("--rows", type=int, default=NIGHTLY_ROWS, help="reviews a night")
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for what models answered: a run that was ended goes on"
+    )
     chosen = parser.parse_args()
-    began = time.process_time()
+    began = tree_cpu_seconds()
     with threadpool_limits(limits=1):
         policies = run(
             pq.read_table(chosen.reviews),
-            first_rows=FIRST_ROWS, nights=chosen.nights, rows=chosen.rows,
+            first_rows=FIRST_ROWS, nights=chosen.nights, rows=chosen.rows, kept=chosen.keep,
+            processes=len(os.sched_getaffinity(0)),
         )  # fmt: skip
     lines = figures(policies)
-    report = {"machine": machine_facts(), "cpu_seconds": time.process_time() - began,
+    report = {"machine": machine_facts(), "cpu_seconds": tree_cpu_seconds() - began,
               "policies": lines}  # fmt: skip
     write_report(chosen.json, report, as_markdown(lines))
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from benchmarks import bench_growth, bench_night, bench_retrain
 from benchmarks.large_delivery import bench as large_delivery
+from benchmarks.sizing import bench as sizing
 
 
 def some_figures(**values: float) -> dict[str, float]:
@@ -74,3 +75,18 @@ def test_each_step_of_a_large_delivery_has_a_line():
 
     assert "| land | 1.0 | 1.0 | 180 |" in table
     assert "| validate | 182.7 | 1.0 | 1 |" in table
+
+
+def test_what_a_thousand_reviews_more_cost_is_the_slope_of_the_line_through_the_corpora():
+    corpora = {
+        f"reviews_{rows}": some_figures(
+            rows=rows, train_cpu_seconds=3 + 0.1 * rows / 1000, features_bytes=2_000.0 * rows
+        )
+        for rows in (10_000, 20_000, 40_000)
+    }
+
+    table = sizing.as_markdown(corpora)
+
+    assert "| train, CPU s | 0.1 | 3 |" in table
+    assert any(line.startswith("| `features`, kB | 2e+03 | ") for line in table.splitlines())
+    assert "| 10,000 |" in table

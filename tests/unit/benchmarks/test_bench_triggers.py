@@ -26,9 +26,35 @@ def some_reviews():
 
 
 @pytest.fixture(scope="module")
-def policies():
-    made = bench_triggers.run(some_reviews(), first_rows=FIRST_ROWS, nights=NIGHTS, rows=ROWS)
-    return {policy.name: policy for policy in made}
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
+def played(kept):
+    return bench_triggers.run(
+        some_reviews(), first_rows=FIRST_ROWS, nights=NIGHTS, rows=ROWS, kept=kept
+    )
+
+
+@pytest.fixture(scope="module")
+def policies(kept):
+    return {policy.name: policy for policy in played(kept)}
+
+
+def test_a_run_that_was_ended_goes_on_where_it_was_and_ends_the_same(policies, kept, monkeypatch):
+    files = sorted(kept.glob("*/*.npy"))
+    assert [file.stem for file in files] == [f"{night:03d}" for night in range(NIGHTS + 1)]
+    for file in files[4:]:
+        file.unlink()
+    asked, fit = [], bench_triggers._answers_of
+    monkeypatch.setattr(
+        bench_triggers, "_answers_of", lambda night: asked.append(night) or fit(night)
+    )
+
+    again = played(kept)
+
+    assert asked == list(range(4, NIGHTS + 1))
+    assert bench_triggers.figures(again) == bench_triggers.figures(list(policies.values()))
 
 
 def test_a_policy_retrains_as_often_as_it_says(policies):

@@ -1,0 +1,1 @@
+"""What grows with the reviews, and how fast."""

@@ -1,0 +1,192 @@
+"""How processor time, memory, requests and bytes grow with the reviews that count.
+
+    python -m benchmarks.sizing.bench --reviews imdb_reviews.parquet --json results/sizing.json
+
+Each corpus is delivered in nights of `NIGHT_ROWS` real reviews to an S3 test server of its own,
+ingested, and trained on once from nothing with the settings as shipped, in one process that does
+what the tasks do. The server is in no figure. The last lines are straight lines through the
+corpora, by least squares: what a thousand reviews more cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.bench_growth import all_reviews
+from benchmarks.measuring import (
+    Figures,
+    high_water_bytes,
+    in_own_process,
+    machine_facts,
+    markdown_table,
+    medians,
+    parser,
+    timed,
+    write_report,
+)
+from benchmarks.years import counted_requests
+from ops.services.stack import LocalStack, environment
+
+SIZES = {"reviews_12500": 12_500, "reviews_25000": 25_000, "reviews_50000": 50_000}
+NIGHT_ROWS, FIRST_NIGHT = 2_500, date(2026, 1, 5)
+STEPS = ("ingest", "featurize", "train", "evaluate", "verify", "decide and card")
+FOLDERS = ("landing", "deliveries", "accepted", "sketches", "features", "reports", "models")
+
+
+def main() -> None:
+    arguments = parser("benchmarks.sizing.bench", __doc__, SIZES).parse_args()
+    if arguments.measure:
+        print(json.dumps(_play(arguments.reviews, SIZES[arguments.measure])))
+        return
+    results = {
+        name: medians([_once(name, arguments.reviews) for _ in range(arguments.repeats)])
+        for name in arguments.only
+    }
+    report = {"machine": machine_facts(), "corpora": results}
+    write_report(arguments.json, report, as_markdown(results))
+
+
+def _once(name: str, reviews: Path) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="bench-sizing-") as folder:
+        config = Path(folder) / "bench.toml"
+        config.write_text("")
+        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
+        with stack, environment(stack.s3_environment):
+            _say(name)
+            figures = in_own_process("benchmarks.sizing.bench", name, reviews)
+            return figures | _bytes_stored()
+
+
+def _stores() -> Any:
+    from pipelines.core import config
+    from pipelines.core.store.stores import open_stores
+
+    return open_stores(config.load())
+
+
+def _bytes_stored() -> Figures:
+    """Bytes in the folders of the reviews bucket, and in the whole models bucket."""
+    stores = _stores()
+    stored: Counter[str] = Counter()
+    for info in stores.reviews.list(""):
+        stored[info.key.partition("/")[0]] += info.size_bytes
+    stored["models"] = sum(info.size_bytes for info in stores.models.list(""))
+    return {f"{folder}_bytes": float(stored[folder]) for folder in FOLDERS}
+
+
+def _play(reviews: Path, rows: int) -> Figures:
+    """Deliver, ingest and learn so many reviews."""
+    from pipelines.evaluation import verify  # noqa: F401 - libraries are loaded before the clock starts
+    from pipelines.steps import retrain
+    from pipelines.validation import validate  # noqa: F401
+
+    nights = _deliver(reviews, rows)
+    figures: Figures = {"rows": rows}
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        with counted_requests() as requests:
+            result, seconds = timed(work)
+        figures[f"{name}_cpu_seconds"] = seconds["cpu_seconds"]
+        figures[f"{name}_requests"] = requests.total
+        figures[f"{name}_peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
+        return result
+
+    step("ingest", lambda: [_ingest(night) for night in nights])
+    plan = retrain.plan(retrain.take_snapshot())
+    step("featurize", lambda: retrain.featurize(plan))
+    manifest = step("train", lambda: retrain.train(plan))
+    scored = step("evaluate", lambda: retrain.evaluate(manifest))
+    checked = step("verify", lambda: retrain.verify(scored))
+    step("decide and card", lambda: retrain.write_card(retrain.decide(checked)))
+    return figures
+
+
+def _deliver(reviews: Path, rows: int) -> list[str]:
+    """Drop a file for each night; returns the nights."""
+    from pipelines.simulation.damage import DELIVERED_SCHEMA
+
+    stores, (texts, labels, films) = _stores(), all_reviews(reviews)
+    stores.reviews.create_if_missing()
+    stores.models.create_if_missing()
+    nights = []
+    for number, start in enumerate(range(0, rows, NIGHT_ROWS)):
+        night = (FIRST_NIGHT + timedelta(days=number)).isoformat()
+        mine = range(start, min(start + NIGHT_ROWS, rows))
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "review_id": f"review-{row}", "movie_id": str(films[row]), "text": texts[row],
+                    "label": "positive" if labels[row] else "negative",
+                    "rating": 9 if labels[row] else 2, "written_on": night,
+                }
+                for row in mine
+            ],
+            schema=DELIVERED_SCHEMA,
+        )  # fmt: skip
+        file = BytesIO()
+        pq.write_table(table, file, compression="zstd")
+        stores.reviews.put(f"landing/bench/{night}/reviews.parquet", file.getvalue())
+        nights.append(night)
+    return nights
+
+
+def _ingest(night: str) -> None:
+    from pipelines.steps import ingest
+
+    due = ingest.find_deliveries(night)
+    history = ingest.pin_history(night, due)
+    for uri in due:
+        arrival = ingest.land(uri, night)
+        ingest.accept(arrival, ingest.validate(arrival, history))
+    ingest.summarize_night(night)
+    ingest.check_night(night, due)
+
+
+def _say(step: str) -> None:
+    sys.stderr.write(f"bench-sizing: {step}\n")
+
+
+def as_markdown(results: dict[str, Figures]) -> str:
+    heads = ["reviews", *(f"{step} CPU s" for step in STEPS), "requests", "peak MB"]
+    rows = [
+        [f"{each['rows']:,.0f}", *(f"{each[f'{step}_cpu_seconds']:.1f}" for step in STEPS),
+         f"{sum(each[f'{step}_requests'] for step in STEPS):,.0f}", f"{each['peak_mb']:.0f}"]
+        for each in results.values()
+    ]  # fmt: skip
+    table = markdown_table(heads, rows)
+    if len(results) > 1:
+        table += "\n" + _slopes(list(results.values()))
+    return table
+
+
+def _slopes(corpora: list[Figures]) -> str:
+    """What a thousand reviews more cost, and what there is without any."""
+    kinds = (
+        *((f"{step}, CPU s", f"{step}_cpu_seconds", 1.0) for step in STEPS),
+        ("peak of the process, MB", "peak_mb", 1.0),
+        *((f"`{folder}`, kB", f"{folder}_bytes", 1e3) for folder in FOLDERS),
+    )
+    rows = []
+    for what, key, unit in kinds:
+        slope, fixed = np.polyfit(
+            [each["rows"] / 1000 for each in corpora], [each[key] / unit for each in corpora], 1
+        )
+        rows.append([what, f"{slope:.3g}", f"{fixed:.3g}"])
+    return markdown_table(["grows by, per 1,000 reviews", "each 1,000", "without any"], rows)
+
+
+if __name__ == "__main__":
+    main()
