@@ -40,7 +40,16 @@ from typing import Any
 
 from airflow.sdk import Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
+from loop_defaults import (
+    ACCEPTED,
+    ACTOR,
+    LARGE,
+    dry_run_param,
+    is_for_real,
+    loop_dag,
+    named,
+    reason_param,
+)
 
 from pipelines.steps import alerts, replay
 
@@ -76,7 +85,7 @@ from pipelines.steps import alerts, replay
     },
 )
 def reviews_replay() -> None:
-    @named("Plan the replay")
+    @named("Plan the replay", **LARGE)
     def plan_replay(params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
         return replay.plan_replay(
@@ -88,7 +97,7 @@ def reviews_replay() -> None:
         """Start the retraining: there are new reviews."""
 
     planned = plan_replay()
-    applied = named("Apply the replay")(replay.apply_replay)(planned, ACTOR)
+    applied = named("Apply the replay", **LARGE)(replay.apply_replay)(planned, ACTOR)
     planned >> is_for_real() >> applied
     announced = announce()
     has_released = task.short_circuit(task_display_name="Has released reviews?")

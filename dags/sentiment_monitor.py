@@ -39,7 +39,7 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, WANTED, loop_dag, named
+from loop_defaults import ACCEPTED, ACTOR, LARGE, WANTED, loop_dag, named
 
 from pipelines.steps import alerts, monitor
 
@@ -85,8 +85,8 @@ def sentiment_monitor() -> None:
         outlet_events[WANTED].extra = {"decision": decision_uri}
 
     night = find_night()
-    watched = named("Watch the champion on new nights")(monitor.watch)(night)
-    answered = named("Watch the champion on what was asked")(monitor.watch_answers)()
+    watched = named("Watch the champion on new nights", **LARGE)(monitor.watch)(night)
+    answered = named("Watch the champion on what was asked", **LARGE)(monitor.watch_answers)()
     decided = decide_trigger(night, "{{ dag_run.run_after | ds }}", ACTOR)
     watched >> decided
     is_started = task.short_circuit(task_display_name="Is a retraining asked for?")

@@ -61,7 +61,7 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACCEPTED, ACTOR, WANTED, asked_by, export_task, loop_dag, named
+from loop_defaults import ACCEPTED, ACTOR, LARGE, WANTED, asked_by, export_task, loop_dag, named
 from succession import CHAMPION, check_and_remember, confirm
 
 from pipelines.core import config
@@ -144,10 +144,12 @@ def sentiment_retrain() -> None:
     noted, snapshot = note_start(), take_snapshot()
     noted >> snapshot
     planned = plan(snapshot)
-    featurized = named("Featurize what is new")(retrain.featurize)(planned)
-    trained = named("Train the challenger", max_active_tis_per_dag=1)(retrain.train)(planned)
-    evaluated = named("Evaluate it against the champion")(retrain.evaluate)(trained)
-    verified = named("Verify it in a clean process")(retrain.verify)(evaluated)
+    featurized = named("Featurize what is new", **LARGE)(retrain.featurize)(planned)
+    trained = named("Train the challenger", max_active_tis_per_dag=1, **LARGE)(retrain.train)(
+        planned
+    )
+    evaluated = named("Evaluate it against the champion", **LARGE)(retrain.evaluate)(trained)
+    verified = named("Verify it in a clean process", **LARGE)(retrain.verify)(evaluated)
     decided = named("Decide by the rules of the gate")(retrain.decide)(verified)
     ask = AskPerson(
         task_id="ask",

@@ -13,6 +13,7 @@ from airflow.configuration import conf
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
 from alerting import alert_failed_run, say_where
 
+from pipelines.core import config
 from pipelines.core.links import runbook_link
 from pipelines.core.store.clock import day_before
 
@@ -67,6 +68,11 @@ ACTOR = (
     "{{ dag_run.triggering_user_name ~ ' on ' if dag_run.triggering_user_name else '' }}"
     "airflow {{ dag.dag_id }} {{ run_id }}"
 )
+
+# For the tasks that decode, featurize, learn or score: a larger pod, where Kubernetes runs them.
+# Other executors do not look at it.
+_POD = config.load().workers.large_pod_template
+LARGE: dict[str, Any] = {"executor_config": {"pod_template_file": _POD}} if _POD else {}
 
 # The name of a mapped task in Airflow's pages: the file that it is about, without its bucket.
 FILE = (

@@ -145,6 +145,10 @@ class ExportSettings(Section):
         return bool(self.mlflow_url or self.openlineage)
 
 
+class WorkerSettings(Section):
+    large_pod_template: str = ""
+
+
 class ShadowSettings(Section):
     version: str = Field(pattern=r"^(|[0-9a-f]{20})$")
     share: float = Share

@@ -30,6 +30,7 @@ from pipelines.core.settings.operation import (
     RetentionSettings,
     ServingSettings,
     TriggerSettings,
+    WorkerSettings,
 )
 from pipelines.core.settings.section import Section
 
@@ -57,6 +58,7 @@ class Settings(Section):
     retention: RetentionSettings
     serving: ServingSettings
     exports: ExportSettings
+    workers: WorkerSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

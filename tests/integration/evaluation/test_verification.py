@@ -189,6 +189,7 @@ def test_an_evaluated_version_is_checked_once_and_the_check_stands(ingest_night,
     assert registry.decisions.find_check(models.get_record(key, Evaluation)) == check
 
 
+@pytest.mark.long
 def test_a_model_that_answers_otherwise_in_a_clean_process_is_rejected(
     ingest_night, stores, registry
 ):

@@ -76,6 +76,7 @@ def test_using_a_model_does_not_change_its_file():
     assert dump_model(model) == before
 
 
+@pytest.mark.long
 def test_two_processes_write_the_same_bytes():
     outputs = [
         subprocess.run(

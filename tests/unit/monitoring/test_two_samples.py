@@ -75,6 +75,7 @@ def documents(rng, rows, words, shares):
     return Documents(np.nonzero(has)[1].astype(np.int32), has.sum(axis=1).astype(np.int64))
 
 
+@pytest.mark.long
 def test_chance_alone_rarely_reaches_the_limit_of_any_test():
     """At 2 % each, 60 pairs of equal groups: 1.2 alarms are expected per test, 6 have p < 0.1 %."""
     rng = np.random.default_rng(1)

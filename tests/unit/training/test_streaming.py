@@ -69,7 +69,8 @@ def test_ratios_counted_block_by_block_are_those_of_the_whole(reviews, monkeypat
     assert model[-1].ratio_.tobytes() == at_once[-1].ratio_.tobytes()
 
 
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.quick_every(2)
+@pytest.mark.parametrize("runs", [2, 1])
 def test_streaming_is_about_as_good_as_fitting_at_once(reviews, runs, monkeypatch):
     monkeypatch.setattr(streaming, "BLOCK_REVIEWS", 64)
     fresh = some_partitioned(600, seed=6)
