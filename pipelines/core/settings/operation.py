@@ -136,7 +136,8 @@ class PredictionLogSettings(Section):
 
 class ExportSettings(Section):
     mlflow_url: str = Field(pattern=r"^(|https?://[^\s?#@]+)$")
-    openlineage: str
+    # An address that is not http or https would be taken for a file; "file:///x" is one of them.
+    openlineage: str = Field(pattern=r"^(https?://[^\s?#@]+|[^:\s][^:]*|)$")
     timeout_seconds: float = Field(gt=0, le=600)
     max_seconds: float = Field(gt=0, le=3000)
 

@@ -183,6 +183,12 @@ def test_what_is_not_toml_is_named(tmp_path, content):
             r"candidates\.mine\.factory: .*pattern",
             id="factory-that-is-no-name",
         ),
+        *(
+            pytest.param(
+                f'[exports]\nopenlineage = "{name}"\n', r"exports\.openlineage: .*pattern", id=name
+            )
+            for name in ("htp://collector:5000", "file:///events", "https://me:secret@collector")
+        ),
         pytest.param(
             '[training]\ncandidates = ["mine"]\n', r"\['mine'\]; it must name", id="no-such-model"
         ),
