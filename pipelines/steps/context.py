@@ -44,6 +44,12 @@ class Loop:
 
         return Registry(self.models, self.settings.model.name)
 
+    def registries(self) -> list[Registry]:
+        """Of all models of the configuration, where these are the settings of the first."""
+        from pipelines.registry.registry import Registry
+
+        return [Registry(self.models, name) for name in self.settings.model_names]
+
     def ledger(self) -> list[Standing]:
         """Every delivery of the sources that the model learns from."""
         from pipelines.intake import standings

@@ -103,8 +103,8 @@ def test_the_files_of_a_model_lie_where_those_of_the_first_do(tmp_path):
         ("[models.probes]", r"models\.probes: the name is kept for"),
         ("[models.sentiment]", r"models\.sentiment: \[model\] has this name"),
         ('[model]\nname = "mine"\n[models.sentiment]', r"the DAGs of the first model"),
-        ('[models.x.training]\ncandidates = ["no"]', r"models\.x\.training\.candidates is \['no'\]"),
-        ('[models.x.evaluation]\ngolden_file = "no"', r"models\.x\.evaluation\.golden_file is 'no'"),
+        ('[models.x.training]\ncandidates = ["no"]', r"models\.x\.training\.candidates is \['no"),
+        ('[models.x.evaluation]\ngolden_file = "no"', r"models\.x\.evaluation\.golden_file is"),
         ('[models.x]\nschedule = "60 * * * *"', r"models\.x\.schedule: .* no|not a cron"),
     ],
 )  # fmt: skip
@@ -119,8 +119,9 @@ def test_a_schedule_is_a_cron_expression_of_numbers(tmp_path, cron):
 
 
 @pytest.mark.parametrize(
-    "cron", ["daily", "0 5 * *", "0 24 * * *", "0 0 0 * *", "0 0 1 13 *", "0 0 * * 8", "5-3 * * * *",
-             "0 5 * * 1 ", "*/0 * * * *", "a * * * *", ", * * * *"],
+    "cron",
+    ["daily", "0 5 * *", "0 24 * * *", "0 0 0 * *", "0 0 1 13 *", "0 0 * * 8", "5-3 * * * *",
+     "0 5 * * 1 ", "*/0 * * * *", "a * * * *", ", * * * *"],
 )  # fmt: skip
 def test_what_airflow_could_not_schedule_is_refused(tmp_path, cron):
     with pytest.raises(ConfigError, match="is not a cron expression"):
@@ -130,7 +131,7 @@ def test_what_airflow_could_not_schedule_is_refused(tmp_path, cron):
 def test_an_unknown_model_is_named_with_those_that_exist(tmp_path):
     settings = load(a_file(tmp_path, "[models.stars]\n"))
 
-    with pytest.raises(ConfigError, match="no model 'moods'.* are sentiment, stars"):
+    with pytest.raises(ConfigError, match=r"no model 'moods'.* are sentiment, stars"):
         settings.of("moods")
 
 
