@@ -39,60 +39,72 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, LARGE, WANTED, loop_dag, named
+from loop_defaults import ACCEPTED, ACTOR, LARGE, loop_dag, named, wanted_of
 
+from pipelines.core import config
 from pipelines.steps import alerts, monitor
 
 
-@loop_dag(
-    "sentiment",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"), assets=[ACCEPTED]
-    ),
-    doc_md=__doc__,
-    description="Judge the champion on new nights; ask for a retraining when it fades.",
-    params={
-        "night": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Night",
-            description="Judge the nights up to this one. Empty: the newest with rows that count.",
+def watching(model: str) -> None:
+    """The monitor of one model."""
+    settings, wanted = config.load().of(model), wanted_of(model)
+
+    @loop_dag(
+        settings.dags,
+        dag_id=f"{settings.dags}_monitor",
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable("0 6 * * *", timezone="UTC"), assets=[ACCEPTED]
         ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=500,
-            title="Reason to retrain now",
-            description="Asks for a retraining, and is kept. Empty: only if a trigger is met.",
-        ),
-    },
-)
-def sentiment_monitor() -> None:
-    @named("Find the newest night")
-    def find_night(params: dict[str, Any] | None = None) -> str | None:
-        return monitor.find_night((params or {})["night"])
+        doc_md=__doc__,
+        description="Judge the champion on new nights; ask for a retraining when it fades.",
+        params={
+            "night": Param(
+                None,
+                type=["null", "string"],
+                format="date",
+                title="Night",
+                description="Judge nights up to this one. Empty: the newest with rows that count.",
+            ),
+            "reason": Param(
+                None,
+                type=["null", "string"],
+                maxLength=500,
+                title="Reason to retrain now",
+                description="Asks for a retraining, and is kept. Empty: only if a trigger is met.",
+            ),
+        },
+    )
+    def sentiment_monitor() -> None:
+        @named("Find the newest night")
+        def find_night(params: dict[str, Any] | None = None) -> str | None:
+            return monitor.find_night((params or {})["night"], model)
 
-    @named("Decide whether to ask for a retraining")
-    def decide_trigger(
-        night: str | None, day: str, actor: str, params: dict[str, Any] | None = None
-    ) -> str | None:
-        return monitor.decide_trigger(night, day, actor, (params or {})["reason"] or "")
+        @named("Decide whether to ask for a retraining")
+        def decide_trigger(
+            night: str | None, day: str, actor: str, params: dict[str, Any] | None = None
+        ) -> str | None:
+            reason = (params or {})["reason"] or ""
+            return monitor.decide_trigger(night, day, actor, reason, model)
 
-    @named("Ask for a retraining", outlets=[WANTED])
-    def ask(decision_uri: str, outlet_events: Any = None) -> None:
-        """Start the retraining, and name the decision to it."""
-        outlet_events[WANTED].extra = {"decision": decision_uri}
+        @named("Ask for a retraining", outlets=[wanted])
+        def ask(decision_uri: str, outlet_events: Any = None) -> None:
+            """Start the retraining, and name the decision to it."""
+            outlet_events[wanted].extra = {"decision": decision_uri}
 
-    night = find_night()
-    watched = named("Watch the champion on new nights", **LARGE)(monitor.watch)(night)
-    answered = named("Watch the champion on what was asked", **LARGE)(monitor.watch_answers)()
-    decided = decide_trigger(night, "{{ dag_run.run_after | ds }}", ACTOR)
-    watched >> decided
-    is_started = task.short_circuit(task_display_name="Is a retraining asked for?")
-    asked = ask(decided)
-    is_started(monitor.is_started)(decided) >> asked
-    [asked, answered] >> alert_task(alerts.alert_monitor)
+        night = find_night()
+        watched = named("Watch the champion on new nights", **LARGE)(monitor.watch)(night, model)
+        answered = named("Watch the champion on what was asked", **LARGE)(monitor.watch_answers)(
+            model
+        )
+        decided = decide_trigger(night, "{{ dag_run.run_after | ds }}", ACTOR)
+        watched >> decided
+        is_started = task.short_circuit(task_display_name="Is a retraining asked for?")
+        asked = ask(decided)
+        is_started(monitor.is_started)(decided, model) >> asked
+        [asked, answered] >> alert_task(alerts.alert_monitor)
+
+    sentiment_monitor()
 
 
-sentiment_monitor()
+for each in config.load().model_names:
+    watching(each)

@@ -32,40 +32,51 @@ from typing import Any
 from airflow.sdk import Param
 from alerting import alert_task
 from loop_defaults import ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
-from succession import CHAMPION, check_and_remember
+from succession import champion_of, check_and_remember
 
+from pipelines.core import config
 from pipelines.steps import alerts, rollback
 
 
-@loop_dag(
-    "sentiment",
-    schedule=None,
-    doc_md=__doc__,
-    description="Let a version that was rolled back compete again, with a reason.",
-    params={
-        "version": Param(
-            type="string",
-            pattern="^[0-9a-f]{20}$",
-            title="Version",
-            description="A version that was rolled back (20 hex digits).",
-        ),
-        "reason": reason_param("champion log"),
-        "dry_run": dry_run_param(),
-    },
-)
-def sentiment_release() -> None:
-    @named("Plan the release", inlets=[CHAMPION])
-    def plan_release(params: dict[str, Any] | None = None, asset_state_store: Any = None) -> str:
-        check_and_remember(asset_state_store)
-        return rollback.plan_release((params or {})["version"])
+def release(model: str) -> None:
+    """The release of one model."""
+    settings, champion = config.load().of(model), champion_of(model)
 
-    @named("Apply the release")
-    def apply_release(version: str, actor: str, params: dict[str, Any] | None = None) -> str:
-        return rollback.apply_release(version, actor, (params or {})["reason"])
+    @loop_dag(
+        settings.dags,
+        dag_id=f"{settings.dags}_release",
+        schedule=None,
+        doc_md=__doc__,
+        description="Let a version that was rolled back compete again, with a reason.",
+        params={
+            "version": Param(
+                type="string",
+                pattern="^[0-9a-f]{20}$",
+                title="Version",
+                description="A version that was rolled back (20 hex digits).",
+            ),
+            "reason": reason_param("champion log"),
+            "dry_run": dry_run_param(),
+        },
+    )
+    def sentiment_release() -> None:
+        @named("Plan the release", inlets=[champion])
+        def plan_release(
+            params: dict[str, Any] | None = None, asset_state_store: Any = None
+        ) -> str:
+            check_and_remember(asset_state_store, model)
+            return rollback.plan_release((params or {})["version"], model)
 
-    planned = plan_release()
-    applied = apply_release(planned, ACTOR)
-    planned >> is_for_real() >> applied >> alert_task(alerts.alert_release)
+        @named("Apply the release")
+        def apply_release(version: str, actor: str, params: dict[str, Any] | None = None) -> str:
+            return rollback.apply_release(version, actor, (params or {})["reason"], model)
+
+        planned = plan_release()
+        applied = apply_release(planned, ACTOR)
+        planned >> is_for_real() >> applied >> alert_task(alerts.alert_release)
+
+    sentiment_release()
 
 
-sentiment_release()
+for each in config.load().model_names:
+    release(each)

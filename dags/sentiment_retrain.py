@@ -3,8 +3,8 @@
 #### When it runs
 
 When `reviews_ingest` or `reviews_replay` let new reviews count, unless `triggers.on_new_reviews` is
-false; when `sentiment_monitor` asks for it, and then `note_start` logs why; also by REST and by
-hand.
+false; when `sentiment_monitor` asks for it, and then `note_start` logs why; at the times of
+`model.schedule`, if it has any; also by REST and by hand.
 
 #### What it does
 
@@ -54,6 +54,7 @@ when it is late: `docs/runbooks/night-late.md`.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -61,124 +62,146 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACCEPTED, ACTOR, LARGE, WANTED, asked_by, export_task, loop_dag, named
-from succession import CHAMPION, check_and_remember, confirm
+from loop_defaults import ACTOR, LARGE, asked_by, export_task, loop_dag, named, starts, wanted_of
+from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
 from pipelines.steps import alerts, exports, monitor, retrain
 from pipelines.steps import promote as steps_promote
+from pipelines.steps.context import one_of_several
 
 logger = logging.getLogger(__name__)
 
 
-@loop_dag(
-    "sentiment",
-    schedule=(ACCEPTED | WANTED) if config.load().triggers.on_new_reviews else [WANTED],
-    # More than one: an asset event that arrives during a run must start a run of its own.
-    # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
-    max_active_runs=4,
-    deadline=late_after(config.load().alerts.retrain_late_minutes),
-    doc_md=__doc__,
-    user_defined_macros={"describe_decision": steps_promote.describe_decision},
-    description="Train a challenger, compare it with the champion, promote it if it is better.",
-    params={
-        "candidates": Param(
-            None,
-            type=["null", "array"],
-            items={"type": "string"},
-            examples=sorted(config.load().candidates),
-            title="Candidates",
-            description="Which configured models to compare. Empty: those of the configuration.",
-        ),
-        "seed": Param(
-            None,
-            type=["null", "integer"],
-            minimum=0,
-            maximum=2**32 - 1,
-            title="Seed",
-            description="Empty: the configured seed. Another seed is another version.",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Train and decide, but do not change the champion.",
-        ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=500,
-            title="Reason",
-            description="Kept in the champion log, for people who read it later.",
-        ),
-    },
-)
-def sentiment_retrain() -> None:
-    @named("Plan the version")
-    def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
-        chosen = params or {}
-        return retrain.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"])
+def retraining(model: str) -> None:
+    """The retraining of one model."""
+    settings, champion, wanted = config.load().of(model), champion_of(model), wanted_of(model)
 
-    @task.branch(task_display_name="Choose what follows")
-    def choose(decision_uri: str, params: dict[str, Any] | None = None) -> str:
-        return steps_promote.next_step(decision_uri, is_dry_run=(params or {})["dry_run"])
-
-    @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def promote(
-        decision_uri: str, actor: str, asked: str | None, params: dict[str, Any] | None = None
-    ) -> str | None:
-        reason = (params or {})["reason"] or (monitor.reason_of(asked) if asked else "")
-        return steps_promote.promote(decision_uri, actor, reason)
-
-    @named("Note what started it")
-    def note_start(triggering_asset_events: Any = None) -> str | None:
-        asked = asked_by(triggering_asset_events)
-        logger.info(monitor.reason_of(asked) if asked else "new reviews, or a person")
-        return asked
-
-    @named("Take a snapshot of what counts", inlets=[CHAMPION])
-    def take_snapshot(asset_state_store: Any = None) -> str:
-        check_and_remember(asset_state_store)
-        return retrain.take_snapshot()
-
-    noted, snapshot = note_start(), take_snapshot()
-    noted >> snapshot
-    planned = plan(snapshot)
-    featurized = named("Featurize what is new", **LARGE)(retrain.featurize)(planned)
-    trained = named("Train the challenger", max_active_tis_per_dag=1, **LARGE)(retrain.train)(
-        planned
+    @loop_dag(
+        settings.dags,
+        dag_id=f"{settings.dags}_retrain",
+        schedule=starts(settings, wanted),
+        # More than one: an asset event that arrives during a run must start a run of its own.
+        # Promotion is serialized by the champion log, training by max_active_tis_per_dag.
+        max_active_runs=4,
+        deadline=late_after(settings.alerts.retrain_late_minutes),
+        doc_md=__doc__,
+        user_defined_macros={
+            "describe_decision": partial(steps_promote.describe_decision, model=model)
+        },
+        description="Train a challenger, compare it with the champion, promote it if it is better.",
+        params={
+            "candidates": Param(
+                None,
+                type=["null", "array"],
+                items={"type": "string"},
+                examples=sorted(settings.candidates),
+                title="Candidates",
+                description="Which candidates to compare. Empty: those of the configuration.",
+            ),
+            "seed": Param(
+                None,
+                type=["null", "integer"],
+                minimum=0,
+                maximum=2**32 - 1,
+                title="Seed",
+                description="Empty: the configured seed. Another seed is another version.",
+            ),
+            "dry_run": Param(
+                False,
+                type="boolean",
+                title="Dry run",
+                description="Train and decide, but do not change the champion.",
+            ),
+            "reason": Param(
+                None,
+                type=["null", "string"],
+                maxLength=500,
+                title="Reason",
+                description="Kept in the champion log, for people who read it later.",
+            ),
+        },
     )
-    evaluated = named("Evaluate it against the champion", **LARGE)(retrain.evaluate)(trained)
-    verified = named("Verify it in a clean process", **LARGE)(retrain.verify)(evaluated)
-    decided = named("Decide by the rules of the gate")(retrain.decide)(verified)
-    ask = AskPerson(
-        task_id="ask",
-        task_display_name="Ask a person",
-        subject="May this model become champion?",
-        body="{{ describe_decision(ti.xcom_pull(task_ids='decide')) }}",
-        decision_uri=decided,
-        settings=config.load().approval,
-    )
-    record_answer = task.short_circuit(
-        task_id="record_answer", task_display_name="Record the person's answer"
-    )
-    answered = record_answer(steps_promote.record_reply)(decided, ask.output)
-    promoted = promote(decided, ACTOR, noted)
+    def sentiment_retrain() -> None:
+        @named("Plan the version")
+        def plan(snapshot_uri: str, params: dict[str, Any] | None = None) -> str:
+            chosen = params or {}
+            return retrain.plan(snapshot_uri, chosen["candidates"] or (), chosen["seed"], model)
 
-    has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
-    has_work(retrain.has_work)(planned) >> featurized >> trained
-    keep_champion = EmptyOperator(task_id="keep_champion", task_display_name="Keep the champion")
-    chosen = choose(decided)
-    chosen >> [promoted, ask, keep_champion]
-    answered >> promoted
-    card = named("Write the model card")(retrain.write_card)(decided)
-    bake = Bake(task_id="bake", task_display_name="Bake it in the services", entry_uri=promoted)
-    named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(promoted) >> bake
-    ends = [keep_champion, card, bake]
-    alerted = alert_task(alerts.alert_retrain)
-    ends >> alerted
-    if config.load().exports.takes_champions:
-        alerted >> export_task(exports.export_champion, promoted)
+        @task.branch(task_display_name="Choose what follows")
+        def choose(decision_uri: str, params: dict[str, Any] | None = None) -> str:
+            is_dry_run = (params or {})["dry_run"]
+            return steps_promote.next_step(decision_uri, is_dry_run=is_dry_run, model=model)
+
+        @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        def promote(
+            decision_uri: str, actor: str, asked: str | None, params: dict[str, Any] | None = None
+        ) -> str | None:
+            reason = (params or {})["reason"] or (monitor.reason_of(asked, model) if asked else "")
+            return steps_promote.promote(decision_uri, actor, reason, model)
+
+        @named("Note what started it")
+        def note_start(triggering_asset_events: Any = None) -> str | None:
+            asked = asked_by(triggering_asset_events, wanted)
+            logger.info(monitor.reason_of(asked, model) if asked else "new reviews, or a person")
+            return asked
+
+        @named("Take a snapshot of what counts", inlets=[champion])
+        def take_snapshot(asset_state_store: Any = None) -> str:
+            check_and_remember(asset_state_store, model)
+            return retrain.take_snapshot(model)
+
+        noted, snapshot = note_start(), take_snapshot()
+        noted >> snapshot
+        planned = plan(snapshot)
+        featurized = named("Featurize what is new", **LARGE)(retrain.featurize)(planned, model)
+        trained = named("Train the challenger", max_active_tis_per_dag=1, **LARGE)(retrain.train)(
+            planned, model=model
+        )
+        evaluated = named("Evaluate it against the champion", **LARGE)(retrain.evaluate)(
+            trained, model
+        )
+        verified = named("Verify it in a clean process", **LARGE)(retrain.verify)(evaluated, model)
+        decided = named("Decide by the rules of the gate")(retrain.decide)(verified, model)
+        ask = AskPerson(
+            task_id="ask",
+            task_display_name="Ask a person",
+            subject=f"May this model become champion{one_of_several(model)}?",
+            body="{{ describe_decision(ti.xcom_pull(task_ids='decide')) }}",
+            decision_uri=decided,
+            settings=settings.approval,
+            model=model,
+        )
+        record_answer = task.short_circuit(
+            task_id="record_answer", task_display_name="Record the person's answer"
+        )
+        answered = record_answer(steps_promote.record_reply)(decided, ask.output, model)
+        promoted = promote(decided, ACTOR, noted)
+
+        has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
+        has_work(retrain.has_work)(planned, model) >> featurized >> trained
+        keep_champion = EmptyOperator(
+            task_id="keep_champion", task_display_name="Keep the champion"
+        )
+        chosen = choose(decided)
+        chosen >> [promoted, ask, keep_champion]
+        answered >> promoted
+        card = named("Write the model card")(retrain.write_card)(decided, model)
+        bake = Bake(
+            task_id="bake",
+            task_display_name="Bake it in the services",
+            entry_uri=promoted,
+            model=model,
+        )
+        named("Confirm what consumers get", inlets=[champion])(confirm)(promoted, model) >> bake
+        ends = [keep_champion, card, bake]
+        alerted = alert_task(alerts.alert_retrain)
+        ends >> alerted
+        if settings.exports.takes_champions:
+            alerted >> export_task(exports.export_champion, promoted, model)
+
+    sentiment_retrain()
 
 
-sentiment_retrain()
+for each in config.load().model_names:
+    retraining(each)

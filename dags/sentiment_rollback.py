@@ -41,44 +41,54 @@ from loop_defaults import (
     named,
     reason_param,
 )
-from succession import CHAMPION, check_and_remember, confirm
+from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
 from pipelines.steps import alerts, exports, rollback
 
 
-@loop_dag(
-    "sentiment",
-    schedule=None,
-    doc_md=__doc__,
-    description="Put an older champion back, with a reason.",
-    params={
-        "to": Param(
-            "previous",
-            type="string",
-            pattern="^(previous|[0-9a-f]{20})$",
-            title="Version",
-            description="A former champion's version (20 hex digits), or: previous.",
-        ),
-        "reason": reason_param("champion log"),
-        "dry_run": dry_run_param(),
-    },
-)
-def sentiment_rollback() -> None:
-    @named("Plan the rollback", inlets=[CHAMPION])
-    def plan_rollback(params: dict[str, Any] | None = None, asset_state_store: Any = None) -> str:
-        check_and_remember(asset_state_store)
-        chosen = params or {}
-        return rollback.plan_rollback(chosen["to"], chosen["reason"])
+def put_back(model: str) -> None:
+    """The rollback of one model."""
+    settings, champion = config.load().of(model), champion_of(model)
 
-    planned = plan_rollback()
-    applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR)
-    planned >> is_for_real() >> applied
-    confirmed = named("Confirm what consumers get", inlets=[CHAMPION])(confirm)(applied)
-    alerted = alert_task(alerts.alert_rollback)
-    confirmed >> alerted
-    if config.load().exports.takes_champions:
-        alerted >> export_task(exports.export_champion, applied)
+    @loop_dag(
+        settings.dags,
+        dag_id=f"{settings.dags}_rollback",
+        schedule=None,
+        doc_md=__doc__,
+        description="Put an older champion back, with a reason.",
+        params={
+            "to": Param(
+                "previous",
+                type="string",
+                pattern="^(previous|[0-9a-f]{20})$",
+                title="Version",
+                description="A former champion's version (20 hex digits), or: previous.",
+            ),
+            "reason": reason_param("champion log"),
+            "dry_run": dry_run_param(),
+        },
+    )
+    def sentiment_rollback() -> None:
+        @named("Plan the rollback", inlets=[champion])
+        def plan_rollback(
+            params: dict[str, Any] | None = None, asset_state_store: Any = None
+        ) -> str:
+            check_and_remember(asset_state_store, model)
+            chosen = params or {}
+            return rollback.plan_rollback(chosen["to"], chosen["reason"], model)
+
+        planned = plan_rollback()
+        applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR, model)
+        planned >> is_for_real() >> applied
+        confirmed = named("Confirm what consumers get", inlets=[champion])(confirm)(applied, model)
+        alerted = alert_task(alerts.alert_rollback)
+        confirmed >> alerted
+        if settings.exports.takes_champions:
+            alerted >> export_task(exports.export_champion, applied, model)
+
+    sentiment_rollback()
 
 
-sentiment_rollback()
+for each in config.load().model_names:
+    put_back(each)

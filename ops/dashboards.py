@@ -7,6 +7,7 @@ Each panel is one line here: its title, what it says, its unit, and its queries.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,6 +117,27 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
 }
 
 
+# Which models are shown; all unless somebody chooses.
+_MODELS = {
+    "name": "model", "label": "Model", "type": "query", "datasource": DATASOURCE,
+    "query": "label_values(loop_champion_generation, model)", "refresh": 2,
+    "multi": True, "includeAll": True, "allValue": ".*",
+    "current": {"text": "All", "value": "$__all"},
+}  # fmt: skip
+_OF_A_MODEL = re.compile(r"(loop[_:](?!scoring_|alerts_unsent)\w+)(?:\{([^}]*)\})?")
+
+
+def of_models(query: str) -> str:
+    """A query of the chosen models; one that is about no model stays as it is."""
+    return _OF_A_MODEL.sub(
+        lambda found: f'{found[1]}{{model=~"$model"{"," + found[2] if found[2] else ""}}}', query
+    )
+
+
+def _is_about_a_model(panel: Panel) -> bool:
+    return any(of_models(query) != query for _, query in panel.queries)
+
+
 def dashboard(name: str) -> dict[str, Any]:
     """One dashboard in Grafana's own form."""
     title, panels = DASHBOARDS[name]
@@ -127,7 +149,7 @@ def dashboard(name: str) -> dict[str, Any]:
         "schemaVersion": 39,
         "refresh": "1m",
         "time": {"from": "now-30d", "to": "now"},
-        "templating": {"list": []},
+        "templating": {"list": [_MODELS] if any(map(_is_about_a_model, panels)) else []},
         "annotations": {"list": []},
         "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
     }
@@ -150,7 +172,8 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
             "reduceOptions": {"calcs": ["lastNotNull"]}
         },
         "targets": [
-            {"refId": chr(ord("A") + place), "expr": query, "legendFormat": legend,
+            {"refId": chr(ord("A") + place), "expr": of_models(query),
+             "legendFormat": legend if of_models(query) == query else f"{{{{model}}}} {legend}",
              "datasource": DATASOURCE}
             for place, (legend, query) in enumerate(panel.queries)
         ],

@@ -33,7 +33,14 @@ class AskPerson(HITLOperator):
 
     template_fields = (*HITLOperator.template_fields, "decision_uri")
 
-    def __init__(self, *, decision_uri: str, settings: ApprovalSettings, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        decision_uri: str,
+        settings: ApprovalSettings,
+        model: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.pop("params", None)  # the DAG's own: Airflow gives them to every operator
         super().__init__(
             options=[APPROVE, REJECT],
@@ -51,7 +58,7 @@ class AskPerson(HITLOperator):
             },
             **kwargs,
         )
-        self.decision_uri = decision_uri
+        self.decision_uri, self.model = decision_uri, model
 
     def execute(self, context: Any) -> None:
         """Notify people, ask the question and wait, remembering which decision it is about.
@@ -63,11 +70,11 @@ class AskPerson(HITLOperator):
         """
         # Before the question: an answer that comes before the task waits would be lost.
         run = Run(dag_id=self.dag_id, run_id=context.get("run_id", ""))
-        alerts.alert_waiting(run, self.decision_uri)
+        alerts.alert_waiting(run, self.decision_uri, self.model)
         if _first_line(shown_question(self, context)) != _first_line(self.body):
             raise AirflowFailException(
                 "this run asked about another decision before, and Airflow still shows that "
-                "question. Nothing is promoted. Start a new run of sentiment_retrain to ask again."
+                f"question. Nothing is promoted. Start a new run of {self.dag_id} to ask again."
             )
         try:
             super().execute(context)

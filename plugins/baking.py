@@ -19,15 +19,15 @@ from pipelines.steps import bake
 class BakeTrigger(BaseTrigger):
     """Looks at the services until there is a final verdict."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, model: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.question = question
+        self.question, self.model = question, model
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "baking.BakeTrigger", {"question": self.question}
+        return "baking.BakeTrigger", {"question": self.question, "model": self.model}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        async for ruling in bake.rulings(self.question):
+        async for ruling in bake.rulings(self.question, self.model):
             if ruling["is_final"]:
                 yield TriggerEvent(ruling)  # type: ignore[no-untyped-call]
                 return
@@ -39,15 +39,15 @@ class Bake(BaseOperator):
 
     template_fields = ("entry_uri",)
 
-    def __init__(self, *, entry_uri: Any, **kwargs: Any) -> None:
+    def __init__(self, *, entry_uri: Any, model: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.entry_uri = entry_uri
+        self.entry_uri, self.model = entry_uri, model
 
     def execute(self, context: Any) -> None:  # noqa: ARG002
-        question = bake.begin(self.entry_uri)
+        question = bake.begin(self.entry_uri, self.model)
         if question is not None:
-            self.defer(trigger=BakeTrigger(question), method_name="end")
+            self.defer(trigger=BakeTrigger(question, self.model), method_name="end")
 
     def end(self, context: Any, event: bake.Ruling) -> None:
         """Act on the verdict, in a worker."""
-        bake.end(event, Run(dag_id=self.dag_id, run_id=context["run_id"]))
+        bake.end(event, Run(dag_id=self.dag_id, run_id=context["run_id"]), self.model)

@@ -1,4 +1,4 @@
-"""What all DAGs of the loop share: retries by kind of error, the night of a run, the asset."""
+"""What all DAGs of the loop share: retries by kind of error, the night of a run, the assets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from urllib.parse import urlsplit
 
 import pendulum
 from airflow.configuration import conf
-from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    dag,
+    task,
+)
 from alerting import alert_failed_run, say_where
 
 from pipelines.core import config
 from pipelines.core.links import runbook_link
+from pipelines.core.settings.settings import FIRST, Settings
 from pipelines.core.store.clock import day_before
+from pipelines.steps.context import settings_of
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import Task
@@ -32,9 +44,26 @@ Result = TypeVar("Result")
 # only says when to look, so a lost or repeated event does no harm.
 ACCEPTED = Asset(name="reviews_accepted", uri="s3://reviews/accepted")
 
-# The monitor asks for a retraining. As above, what counts is the record that the event names: who
-# sends an event of his own starts an attempt, which the gate judges like any other.
-WANTED = Asset(name="sentiment_retraining_wanted", uri="s3://reviews/monitoring/triggers")
+
+def wanted_of(model: str | None = None) -> Asset:
+    """The event of a model's monitor that asks for a retraining.
+
+    As above, what counts is the record that the event names: who sends an event of his own starts
+    an attempt, which the gate judges like any other.
+    """
+    dags = settings_of(model).dags
+    place = "monitoring" if dags == FIRST else f"monitoring/{dags}"
+    return Asset(name=f"{dags}_retraining_wanted", uri=f"s3://reviews/{place}/triggers")
+
+
+def starts(settings: Settings, wanted: Asset) -> Any:
+    """What starts a retraining: new reviews, the monitor, and the times of its own schedule."""
+    assets = (ACCEPTED | wanted) if settings.triggers.on_new_reviews else [wanted]
+    if not settings.model.schedule:
+        return assets
+    times = CronTriggerTimetable(settings.model.schedule, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=times, assets=assets)
+
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -88,8 +117,8 @@ def loop_dag(
 
     Parameters
     ----------
-    subject : {"reviews", "sentiment"}
-        The first tag.
+    subject : str
+        The first tag: "reviews", or what the ids of a model's DAGs begin with.
     schedule, options
         As `airflow.sdk.dag` takes them.
     """
@@ -105,8 +134,16 @@ def loop_dag(
         schedule is None
     ):  # only a person starts it, perhaps at night: it must not wait to be unpaused
         shared["is_paused_upon_creation"] = False
-    manual = with_links(str(options.pop("doc_md")))
+    manual = with_links(manual_of(subject, str(options.pop("doc_md"))))
     return dag(schedule=schedule, doc_md=manual, **shared | options)
+
+
+def manual_of(subject: str, manual: str) -> str:
+    """A DAG's manual as that of another model's, which has DAGs of its own."""
+    if subject in {"reviews", FIRST}:
+        return manual
+    about_another = manual.replace("the sentiment classifier", f"the model `{subject}`")
+    return about_another.replace(f"{FIRST}_", f"{subject}_")
 
 
 def with_links(manual: str) -> str:
@@ -135,24 +172,24 @@ def dry_run_param() -> Param:
     )
 
 
-def asked_by(events: Any) -> str | None:
+def asked_by(events: Any, wanted: Asset) -> str | None:
     """The URI of the decision that asked for a run, from the asset events that started it."""
-    wanted = [event for event in (events or {}).get(WANTED, ()) if event is not None]
-    uris = [(event.extra or {}).get("decision") for event in wanted]
+    asking = [event for event in (events or {}).get(wanted, ()) if event is not None]
+    uris = [(event.extra or {}).get("decision") for event in asking]
     return next((uri for uri in reversed(uris) if isinstance(uri, str)), None)
 
 
-def export_task(step: Callable[[Any], None], given: Any) -> Any:
+def export_task(step: Callable[..., None], *given: Any) -> Any:
     """A task for an export, where one is configured: it can neither fail nor hold up its run.
 
     As the task that alerts it is a teardown without a setup, so the run's state is that of others.
     """
 
     @task(task_id="export", task_display_name="Export to other tools")
-    def export(given: Any) -> None:
-        step(given)
+    def export(given: list[Any]) -> None:
+        step(*given)
 
-    return export(given).as_teardown(on_failure_fail_dagrun=False)
+    return export(list(given)).as_teardown(on_failure_fail_dagrun=False)
 
 
 @task.short_circuit(task_display_name="Is it for real, or a dry run?")

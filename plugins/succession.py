@@ -12,30 +12,36 @@ from airflow.sdk import Asset
 
 from pipelines.steps import context, promote
 
-CHAMPION = Asset(name="sentiment_champion", uri="s3://models/sentiment/log")
+
+def champion_of(model: str | None = None) -> Asset:
+    """What remembers the champion log of a model."""
+    dags = context.settings_of(model).dags
+    return Asset(name=f"{dags}_champion", uri=f"s3://models/{dags}/log")
 
 
-def check_and_remember(states: Any) -> None:
+def check_and_remember(states: Any, model: str | None = None) -> None:
     """Check that the log still has every generation that was ever seen, and remember the newest.
 
     Parameters
     ----------
     states : AssetStateStoreAccessors
-        Airflow's ``asset_state_store`` of a task that has `CHAMPION` among its inlets.
+        Airflow's ``asset_state_store`` of a task that has `champion_of` the model among its inlets.
+    model : str, optional
+        Whose log.
 
     Raises
     ------
     TrustError
         If the log was cut back.
     """
-    seen, name = states[CHAMPION], context.log_name()
+    seen, name = states[champion_of(model)], context.log_name(model)
     before = int(seen.get(name, default=0))
-    newest = context.check_log(at_least=before)
+    newest = context.check_log(before, model)
     if newest > before:
         seen.set(name, newest)
 
 
-def confirm(entry_uri: str | None, asset_state_store: Any = None) -> int:
+def confirm(entry_uri: str | None, model: str | None = None, asset_state_store: Any = None) -> int:
     """After a change of champion: remember it, and check what consumers get."""
-    check_and_remember(asset_state_store)
-    return promote.confirm(entry_uri)
+    check_and_remember(asset_state_store, model)
+    return promote.confirm(entry_uri, model)

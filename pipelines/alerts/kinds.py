@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipelines.core.links import of_first
 from pipelines.core.settings.operation import AlertName, AlertSeverity
 
 _OWNER = "ml-platform"
@@ -138,3 +139,19 @@ RULE_ALERTS: Mapping[str, AlertName] = {
     "length_drift": "held_delivery",
     "vocabulary_drift": "held_delivery",
 }
+
+# The alert about a failed run of each DAG; a DAG of any other model is that of the first.
+_DAG_ALERTS: Mapping[str, AlertName] = {
+    "reviews_ingest": "ingest_incomplete",
+    "reviews_replay": "replay_failed",
+    "sentiment_retrain": "retrain_failed",
+    "sentiment_rollback": "rollback_failed",
+    "sentiment_release": "rollback_failed",
+    "sentiment_housekeeping": "housekeeping_failed",
+    "sentiment_monitor": "monitor_failed",
+}
+
+
+def failed_kind(dag_id: str) -> AlertName:
+    """The alert about a failed run of a DAG."""
+    return _DAG_ALERTS[of_first(dag_id)]

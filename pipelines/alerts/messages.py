@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.alerts import run_errors
 from pipelines.alerts.alert import Alert, Link, Run, make_alert
-from pipelines.alerts.kinds import RULE_ALERTS
+from pipelines.alerts.kinds import RULE_ALERTS, failed_kind
 from pipelines.alerts.unaffected import champion_after, champion_stays, others_count
 from pipelines.alerts.where_to_look import links, page
 from pipelines.core.links import (
@@ -16,6 +16,7 @@ from pipelines.core.links import (
     incidents_link,
     missing_link,
     monitoring_link,
+    of_first,
     question_link,
     report_link,
 )
@@ -25,16 +26,6 @@ from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome,
 from pipelines.records.monitoring import Window
 from pipelines.records.succession import LogEntry
 from pipelines.records.validations import Validation
-
-_DAG_ALERTS: dict[str, AlertName] = {
-    "reviews_ingest": "ingest_incomplete",
-    "reviews_replay": "replay_failed",
-    "sentiment_retrain": "retrain_failed",
-    "sentiment_rollback": "rollback_failed",
-    "sentiment_release": "rollback_failed",
-    "sentiment_housekeeping": "housekeeping_failed",
-    "sentiment_monitor": "monitor_failed",
-}
 
 
 def held(
@@ -115,16 +106,21 @@ def more_held(incidents: Sequence[str], night: str, run: Run, airflow_url: str) 
     )
 
 
-def watched(window: Window, since: str, run: Run, airflow_url: str) -> Alert:
-    """A champion that fades, or changed reviews; all such nights on end are one incident."""
+def watched(
+    window: Window, since: str, run: Run, airflow_url: str, *, of: str = ""
+) -> Alert:  # fmt: skip
+    """A champion that fades, or changed reviews; all such nights on end are one incident.
+
+    ``of`` names its model where there are several.
+    """
     fades = window.verdict == "FADING"
     words = ", ".join(f"{moved.word} ({moved.usual:.0%} to {moved.share:.0%})"
                       for moved in window.words[:8])  # fmt: skip
     return make_alert(
         "model_fading" if fades else "input_drift",
         f"{window.model_name} {window.verdict} since {since}",
-        f"The champion is less often right than usual ({window.night})"
-        if fades else f"New reviews differ from what the champion knows ({window.night})",
+        f"The champion{of} is less often right than usual ({window.night})"
+        if fades else f"New reviews differ from what the champion{of} knows ({window.night})",
         (
             window.why,
             f"The words that changed most: {words}." if words else "",
@@ -134,7 +130,7 @@ def watched(window: Window, since: str, run: Run, airflow_url: str) -> Alert:
         run=run,
         night=window.night,
         links=(
-            *page(airflow_url, "monitoring page", monitoring_link(window.night)),
+            *page(airflow_url, "monitoring page", monitoring_link(window.night, window.model_name)),
             *links(run, airflow_url),
         ),
     )  # fmt: skip
@@ -191,11 +187,16 @@ def unfinished(night: str, uris: Sequence[str], why: str, run: Run, airflow_url:
     )
 
 
+def _run_key(run: Run) -> str:
+    """The run's incident: runs of two models may have one id, as they start at the same time."""
+    return run.run_id if of_first(run.dag_id) == run.dag_id else f"{run.dag_id} {run.run_id}"
+
+
 def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
     """A run that failed. The run is the incident, however often it is cleared."""
     return make_alert(
-        _DAG_ALERTS[run.dag_id],
-        run.run_id,
+        failed_kind(run.dag_id),
+        _run_key(run),
         f"A run of {run.dag_id} failed",
         (
             why,
@@ -205,19 +206,19 @@ def failed_run(run: Run, airflow_url: str, why: str = "") -> Alert:
             champion_after(run),
         ),
         run=run,
-        links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
+        links=links(run, airflow_url, failed_kind(run.dag_id)),
     )
 
 
 def unseen_run(run: Run, airflow_url: str, why: str) -> Alert:
     """A run whose end is not known, because the stores cannot be read."""
     return make_alert(
-        _DAG_ALERTS[run.dag_id],
-        run.run_id,
+        failed_kind(run.dag_id),
+        _run_key(run),
         f"Cannot tell how the run of {run.dag_id} ended",
         (why, _failed(run), champion_after(run)),
         run=run,
-        links=links(run, airflow_url, _DAG_ALERTS[run.dag_id]),
+        links=links(run, airflow_url, failed_kind(run.dag_id)),
     )
 
 
@@ -228,13 +229,13 @@ def approval_key(run: Run) -> str:
 
 def waiting(
     version: str, why: str, hours: float, run: Run, airflow_url: str, *,
-    decision_key: str = "", is_first: bool = False,
+    decision_key: str = "", is_first: bool = False, of: str = "",
 ) -> Alert:  # fmt: skip
-    """A model that waits for a person; ``is_first``: there is no champion."""
+    """A model that waits for a person; ``is_first``: there is no champion, ``of``: as `watched`."""
     return make_alert(
         "approval_waiting",
         approval_key(run),
-        f"Model {version} waits for a person",
+        f"Model {version}{of} waits for a person",
         (
             f"What the gate says: {why}",
             f"Answer within {hours:g} hours, in Airflow under Browse, Required Actions.",
@@ -263,7 +264,7 @@ def put_back(entry: LogEntry, run: Run, airflow_url: str) -> Alert:
             "Not affected: accepted reviews and stored versions.",
         ),
         run=run,
-        links=page(airflow_url, "champion", champion_link())
+        links=page(airflow_url, "champion", champion_link(entry.model_name))
         + links(run, airflow_url, "champion_put_back"),
     )
 
@@ -294,7 +295,7 @@ def broken_log(model: str, why: str, run: Run, airflow_url: str) -> Alert:
         (why, "Nothing is promoted until it is repaired.",
          "Consumers that have loaded a champion keep using it."),
         run=run,
-        links=page(airflow_url, "champion", champion_link())
+        links=page(airflow_url, "champion", champion_link(model))
         + links(run, airflow_url, "champion_log_broken"),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from pipelines.cli.output import (
     Actor,
     AsJson,
     ForReal,
+    Model,
     in_shell,
     parse_moment,
     print_facts,
@@ -36,11 +37,11 @@ champion_app = typer.Typer(help="Show, check, copy or replace the champion.", no
 
 @champion_app.command("show")
 @reports_errors
-def champion_show(as_json: AsJson = False) -> None:
+def champion_show(model: Model = None, as_json: AsJson = False) -> None:
     """Show the champion: version, since when, why, and its scores."""
     from pipelines.serving import champion as serving_champion
 
-    registry = open_loop(None).registry
+    registry = open_loop(None, model).registry
     entry = serving_champion.find_champion(registry)
     manifest = registry.versions.champion_manifest(entry)
     facts = _entry_facts(entry) | {
@@ -56,9 +57,9 @@ def champion_show(as_json: AsJson = False) -> None:
 
 @champion_app.command("history")
 @reports_errors
-def champion_history(as_json: AsJson = False) -> None:
+def champion_history(model: Model = None, as_json: AsJson = False) -> None:
     """List all champions, oldest first, and verify the chain of digests."""
-    entries = [_entry_facts(entry) for entry in open_loop(None).registry.log.history()]
+    entries = [_entry_facts(entry) for entry in open_loop(None, model).registry.log.history()]
     if as_json:
         print_json(entries)
         return
@@ -82,10 +83,11 @@ def champion_at(
     moment: Annotated[
         str, typer.Argument(help="ISO 8601, e.g. 2026-01-05T03:00Z; without a zone it is UTC.")
     ],
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which version was champion at a moment."""
-    registry = open_loop(None).registry
+    registry = open_loop(None, model).registry
     at = parse_moment(moment)
     entry = registry.log.champion_at(at)
     if entry is None:
@@ -102,10 +104,11 @@ def champion_rollback(
     ] = rollback.PREVIOUS,
     is_for_real: ForReal = False,
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Put an older champion back. The present one cannot be promoted again until it is released."""
-    registry = open_loop("retrain").registry
+    registry = open_loop("retrain", model).registry
     target = to if to == rollback.PREVIOUS else version_of(registry, to)
     _, plan = rollback.make_plan(registry, target, reason=reason)
     facts: dict[str, Any] = {
@@ -116,7 +119,7 @@ def champion_rollback(
     if is_for_real:
         entry = rollback.apply_plan(registry, plan, actor=in_shell(actor))
         facts |= _entry_facts(entry)
-        promote.confirm(registry.models.uri(registry.log.key(entry.generation)))
+        promote.confirm(registry.models.uri(registry.log.key(entry.generation)), model)
     print_facts(facts, as_json=as_json)
     if not is_for_real:
         err.print("This was a dry run. To do it, add --yes.")
@@ -128,10 +131,11 @@ def champion_release(
     version: Annotated[str, typer.Argument(help="A version that was rolled back.")],
     reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a version that was rolled back compete again. The champion stays."""
-    registry = open_loop("retrain").registry
+    registry = open_loop("retrain", model).registry
     entry = rollback.release(
         registry, version_of(registry, version), actor=in_shell(actor), reason=reason
     )
@@ -144,10 +148,11 @@ def champion_pin(
     version: Annotated[str, typer.Argument(help="A version that is or was champion.")],
     reason: Annotated[str, typer.Option(help="Why. Kept in the log permanently.")],
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the reference that challengers must not be worse than. The champion stays."""
-    registry = open_loop("retrain").registry
+    registry = open_loop("retrain", model).registry
     entry = rollback.pin(
         registry, version_of(registry, version), actor=in_shell(actor), reason=reason
     )
@@ -189,12 +194,13 @@ def champion_fsck(
 @reports_errors
 def champion_pull(
     to: Annotated[Path, typer.Option(help="Folder to write to; created if missing.")],
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the champion, verified, to a folder: model.skops, manifest.json, champion.json."""
     from pipelines.serving import champion as serving_champion
 
-    entry = serving_champion.pull(open_loop(None).registry, to)
+    entry = serving_champion.pull(open_loop(None, model).registry, to)
     print_facts(_entry_facts(entry) | {"folder": str(to)}, as_json=as_json)
 
 
@@ -204,7 +210,10 @@ def score(
         Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column 'text', also .gz.")
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A folder of 'champion pull'. Default: the champion.")
+        str | None,
+        typer.Option(
+            help="A folder of 'champion pull', or a model's name. Default: the first's champion."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write to. Default: standard output.")
@@ -218,17 +227,19 @@ def score(
     from pipelines.serving import champion as serving_champion
     from pipelines.serving import scoring
 
+    settings = config.load()
+    is_folder = model is not None and model not in settings.model_names
     champion = (
-        serving_champion.load_pulled(model, Keyring(config.load().trust.trusted_keys))
-        if model
-        else serving_champion.load_champion(open_loop(None).registry)
+        serving_champion.load_pulled(Path(model or ""), Keyring(settings.trust.trusted_keys))
+        if is_folder
+        else serving_champion.load_champion(open_loop(None, model).registry)
     )
     with progress_bar(shows_count=False) as progress:
         bar = progress.add_task(f"scoring {file.name}", total=1.0)
         batches = scoring.read_texts(
             file,
             lambda share: progress.update(bar, completed=share),
-            names=config.load().columns.text,
+            names=settings.columns.text,
         )
         named_ngrams = top if is_explained else None
         lines = scoring.score_lines(champion, batches, named_ngrams=named_ngrams)

@@ -19,6 +19,7 @@ from pipelines.cli.output import (
     EXIT_ERROR,
     Actor,
     AsJson,
+    Model,
     in_shell,
     print_facts,
     print_json,
@@ -26,20 +27,27 @@ from pipelines.cli.output import (
     write_files,
 )
 from pipelines.cli.tables import err, out, print_table, print_whole
-from pipelines.core import config, provenance
+from pipelines.core import provenance
 from pipelines.core.errors import PromotionError
 from pipelines.core.escaping import visible
 from pipelines.steps import promote
 from pipelines.steps.bake import shadow_lines
 from pipelines.steps.context import open_loop
 
-HOW_TO_ANSWER = (
-    "This version waits for a person: python -m pipelines decision approve {version} --reason "
-    "'...', or: decision reject {version} --reason '...'"
-)
 VersionThatWaits = Annotated[
     str | None, typer.Argument(help="Which version. Default: the only one that waits for a person.")
 ]
+
+
+def how_to_answer(version: str, model: str | None) -> str:
+    """What to type about a version that waits for a person."""
+    about = version if model is None else f"{version} --model {model}"
+    return (
+        f"This version waits for a person: python -m pipelines decision approve {about} --reason "
+        f"'...', or: decision reject {about} --reason '...'"
+    )
+
+
 decision_app = typer.Typer(help="Show, verify or answer a decision.", no_args_is_help=True)
 
 
@@ -49,10 +57,11 @@ def decision_show(
     version: Annotated[
         str | None, typer.Argument(help="Whose decision. Default: the champion's.")
     ] = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a decision, rule by rule. Of several, show the one against the newest champion."""
-    decision = _decision(version)
+    decision = _decision(version, model)
     if as_json:
         print_json(decision.model_dump(mode="json"))
         return
@@ -60,19 +69,19 @@ def decision_show(
     out.print(
         Text.assemble((f"{decision.verdict}: ", "bold"), visible(decision.why)), soft_wrap=True
     )
-    for line in shadow_lines(decision.version):
+    for line in shadow_lines(decision.version, model):
         out.print(Text(visible(line)), soft_wrap=True)
     if decision.approval == "needed":
-        _print_approval(decision)
+        _print_approval(decision, model)
 
 
 @decision_app.command("list")
 @reports_errors
-def decision_list(as_json: AsJson = False) -> None:
+def decision_list(model: Model = None, as_json: AsJson = False) -> None:
     """List the versions that wait for a person."""
     facts = [
         {name: getattr(decision, name) for name in ("version", "verdict", "why")}
-        for decision in _waiting()
+        for decision in _waiting(model)
     ]
     if as_json:
         print_json(facts)
@@ -84,10 +93,10 @@ def decision_list(as_json: AsJson = False) -> None:
     )  # fmt: skip
 
 
-def _waiting() -> list[Any]:
+def _waiting(model: str | None) -> list[Any]:
     from pipelines.registry import approvals
 
-    loop = open_loop(None)
+    loop = open_loop(None, model)
     return approvals.waiting(loop.registry, provenance.gate_policy(loop.settings))
 
 
@@ -100,13 +109,14 @@ def decision_card(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write card and plots to; created if missing.")
     ] = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a version's model card, in Markdown. Of several decisions, the last one counts."""
     from pipelines.gate.card import card
 
-    decision = _decision(version)
-    loop = open_loop(None)
+    decision = _decision(version, model)
+    loop = open_loop(None, model)
     files = card.read(loop.reviews, loop.registry, decision)
     if to is not None:
         write_files(to, files)
@@ -120,12 +130,12 @@ def decision_card(
         sys.stdout.write(text)
 
 
-def _print_approval(decision: Any) -> None:
+def _print_approval(decision: Any, model: str | None) -> None:
     from pipelines.registry import approvals
 
-    approval = approvals.find_approval(open_loop(None).registry, decision)
+    approval = approvals.find_approval(open_loop(None, model).registry, decision)
     if approval is None:
-        err.print(HOW_TO_ANSWER.format(version=decision.version), soft_wrap=True)
+        err.print(how_to_answer(decision.version, model), soft_wrap=True)
         return
     answer = f"{approval.actor} said {approval.answer}: {approval.reason}"
     out.print(Text(visible(answer)), soft_wrap=True)
@@ -137,6 +147,7 @@ def decision_approve(
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
     version: VersionThatWaits = None,
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a version that waits for a person, and make it champion.
@@ -144,11 +155,11 @@ def decision_approve(
     Only a first model and an INCONCLUSIVE verdict can be approved, and only while the champion is
     the one that the decision compared it with.
     """
-    version, decision_uri = _open_decision(version or _only_one_waiting())
-    if promote.record_answer(decision_uri, "approve", in_shell(actor), reason) != "approve":
+    version, decision_uri = _open_decision(version or _only_one_waiting(model), model)
+    if promote.record_answer(decision_uri, "approve", in_shell(actor), reason, model) != "approve":
         raise PromotionError(f"version {version} was rejected before; the first answer stands")
-    entry_uri = promote.promote(decision_uri, in_shell(actor), reason)
-    promote.confirm(entry_uri)
+    entry_uri = promote.promote(decision_uri, in_shell(actor), reason, model)
+    promote.confirm(entry_uri, model)
     facts = {"version": version, "answer": "approve", "is_promoted": entry_uri is not None}
     print_facts(facts, as_json=as_json)
 
@@ -159,16 +170,17 @@ def decision_reject(
     reason: Annotated[str, typer.Option(help="Why. Kept with the decision permanently.")],
     version: VersionThatWaits = None,
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject a version that waits for a person. The champion stays."""
-    version, decision_uri = _open_decision(version or _only_one_waiting())
-    answer = promote.record_answer(decision_uri, "reject", in_shell(actor), reason)
+    version, decision_uri = _open_decision(version or _only_one_waiting(model), model)
+    answer = promote.record_answer(decision_uri, "reject", in_shell(actor), reason, model)
     print_facts({"version": version, "answer": answer}, as_json=as_json)
 
 
-def _only_one_waiting() -> str:
-    versions: list[str] = [decision.version for decision in _waiting()]
+def _only_one_waiting(model: str | None) -> str:
+    versions: list[str] = [decision.version for decision in _waiting(model)]
     if len(versions) != 1:
         raise PromotionError(
             f"These versions wait for a person: {', '.join(versions)}. Say which."
@@ -178,12 +190,12 @@ def _only_one_waiting() -> str:
     return versions[0]
 
 
-def _open_decision(given: str) -> tuple[str, str]:
+def _open_decision(given: str, model: str | None) -> tuple[str, str]:
     """A version, and the URI of the decision on it; refuses one made against a former champion.
 
     A decision that was already carried out is accepted, so that the command can be repeated.
     """
-    loop = open_loop(None)
+    loop = open_loop(None, model)
     registry, policy = loop.registry, provenance.gate_policy(loop.settings)
     version = version_of(registry, given)
     decision, champion = registry.decisions.last_decision(version, policy), registry.log.champion()
@@ -204,16 +216,17 @@ def decision_verify(
     version: Annotated[
         str | None, typer.Argument(help="Whose decision. Default: the champion's.")
     ] = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a decision's signature, and that deciding again gives the same verdict."""
     from pipelines.gate import decide
 
-    decision = _decision(version)
-    registry = open_loop(None).registry
+    decision = _decision(version, model)
+    loop = open_loop(None, model)
+    registry, settings = loop.registry, loop.settings
     evaluation = registry.decisions.evaluation_of(decision)
     check = registry.decisions.find_check(evaluation)
-    settings = config.load()
     is_same_policy = provenance.gate_policy(settings) == decision.policy
     again = decide.decide(evaluation, settings.gate, check)
     facts = {
@@ -228,8 +241,9 @@ def decision_verify(
         raise typer.Exit(EXIT_ERROR)
 
 
-def _decision(version: str | None) -> Any:
-    registry = open_loop(None).registry
+def _decision(version: str | None, model: str | None) -> Any:
+    loop = open_loop(None, model)
+    registry = loop.registry
     if version is None:
         from pipelines.serving import champion as serving_champion
 
@@ -239,7 +253,7 @@ def _decision(version: str | None) -> Any:
     if not keys:
         raise PromotionError(f"no decision was made on a version {version!r}")
     try:
-        return registry.decisions.last_decision(version, provenance.gate_policy(config.load()))
+        return registry.decisions.last_decision(version, provenance.gate_policy(loop.settings))
     except PromotionError:  # other rules are in force now; it can still be looked at
         return registry.decisions.decision(keys[-1])
 

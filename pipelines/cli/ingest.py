@@ -57,7 +57,7 @@ def init(
     """Create the two buckets if they are missing, and prove that the store can be trusted.
 
     With --policies, only write an IAM policy in JSON for each role, for AWS, MinIO and Ceph, with
-    the configured names of buckets and model. docs/grants.md says how to apply the policies, and
+    the configured names of buckets and models. docs/grants.md says how to apply the policies, and
     what each role may do.
     """
     if policies is not None:
@@ -83,8 +83,10 @@ def _write_policies(folder: Path, *, as_json: bool) -> None:
     policies = grants.policies(
         reviews=settings.store.reviews_bucket,
         models=settings.store.models_bucket,
-        model=settings.model.name,
-        keeps_predictions=settings.serving.prediction_log.is_enabled,
+        names=settings.model_names,
+        keeps_predictions=any(
+            settings.of(name).serving.prediction_log.is_enabled for name in settings.model_names
+        ),
     )
     files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in policies.items()}
     write_files(folder, files)

@@ -18,6 +18,7 @@ from rich.text import Text
 from pipelines.cli.output import (
     Actor,
     AsJson,
+    Model,
     complain,
     failure_of,
     in_shell,
@@ -47,6 +48,7 @@ def monitor(
         str, typer.Option(help="Ask for a retraining, and why. Without it only triggers do.")
     ] = "",
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the champion on nights that are not judged yet, and decide on a retraining.
@@ -56,17 +58,17 @@ def monitor(
     from pipelines.core.store import clock
 
     asked_for = parse_day(night).isoformat() if night else None
-    last = steps_monitor.find_night(asked_for)
-    uris = steps_monitor.watch(last)
+    last = steps_monitor.find_night(asked_for, model)
+    uris = steps_monitor.watch(last, model)
     now = clock.now(open_loop(None).reviews)
     who = f"{in_shell(actor)} at {clock.written(now)}"
-    decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason)
+    decided = steps_monitor.decide_trigger(last, now.date().isoformat(), who, reason, model)
     # Last: what the services were asked decides nothing, so its faults are in the way of nothing.
-    days = steps_monitor.answered_days(steps_monitor.watch_answers())
+    days = steps_monitor.answered_days(steps_monitor.watch_answers(model), model)
     facts: dict[str, Any] = {
-        "windows": [window.model_dump(mode="json") for window in steps_monitor.windows(uris)],
+        "windows": [each.model_dump(mode="json") for each in steps_monitor.windows(uris, model)],
         "answers": [day.model_dump(mode="json") for day in days],
-        "decision": steps_monitor.read_decision(decided).model_dump(mode="json")
+        "decision": steps_monitor.read_decision(decided, model).model_dump(mode="json")
         if decided else None,
     }  # fmt: skip
     if as_json:
@@ -87,12 +89,13 @@ def monitor(
 def export_window(
     night: Annotated[str, typer.Argument(help="The window's last night, YYYY-MM-DD.")],
     folder: Annotated[Path, typer.Argument(help="Where to write the two files.")],
+    model: Model = None,
 ) -> None:
     """Write a judged night, and what it was compared with, as Parquet without texts."""
     from pipelines.monitoring import export, kept
     from pipelines.records.monitoring import Window
 
-    loop, day = open_loop(None), parse_day(night).isoformat()
+    loop, day = open_loop(None, model), parse_day(night).isoformat()
     found = kept.of_night(loop.reviews, loop.registry.name, day)
     if not found:
         raise NoReviewsError(f"{day} was not judged. To judge it: python -m pipelines monitor")
@@ -137,7 +140,7 @@ def metrics(
     loop = open_loop(None)
 
     def text() -> bytes:
-        return monitoring_metrics.render(facts.read(loop.stores, config.load()))
+        return monitoring_metrics.render(facts.read_all(loop.stores, config.load()))
 
     if port is not None:
         _serve(monitoring_metrics.Cached(text), monitoring_metrics.CONTENT_TYPE, host, port)
@@ -198,9 +201,9 @@ def _replace(path: Path, data: bytes) -> None:
 
 @export_app.command()
 @reports_errors
-def champion() -> None:
+def champion(model: Model = None) -> None:
     """Export the champion in use: its version to MLflow, its origin to OpenLineage."""
-    loop = open_loop(None)
+    loop = open_loop(None, model)
     entry = loop.registry.log.champion()
     if entry is None:
         raise PromotionError("there is no champion yet. To make one: python -m pipelines retrain")

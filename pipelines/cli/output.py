@@ -27,6 +27,7 @@ from rich.text import Text
 
 from pipelines.cli import tables
 from pipelines.cli.tables import err
+from pipelines.core import config
 from pipelines.core.errors import (
     BucketMissingError,
     DataError,
@@ -135,6 +136,16 @@ Actor = Annotated[
         "--actor",
         envvar="LOOP_ACTOR",
         help="Who does it, for the log. Default: the user of the operating system.",
+    ),
+]
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Which model of the configuration. Default: the first.",
+        autocompletion=lambda: list(config.load().model_names),
     ),
 ]
 

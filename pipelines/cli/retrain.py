@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from pipelines.cli.decisions import HOW_TO_ANSWER, print_rules
+from pipelines.cli.decisions import how_to_answer, print_rules
 from pipelines.cli.output import (
     Actor,
     AsJson,
+    Model,
     complain,
     failure_of,
     in_shell,
@@ -42,6 +43,7 @@ def retrain(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why. Kept in the champion log.")] = "",
     actor: Actor = None,
+    model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Retrain on everything accepted, and promote the model if it is better.
@@ -55,7 +57,7 @@ def retrain(
             progress.update(bar, description=step)
 
         facts = _retrain(
-            tuple(candidate or ()), seed, is_dry_run, (in_shell(actor), reason), on_step
+            (tuple(candidate or ()), seed), is_dry_run, (in_shell(actor), reason), on_step, model
         )
     if as_json:
         print_json(facts)
@@ -69,39 +71,39 @@ def retrain(
         Text.assemble((f"{facts['verdict']}: ", "bold"), visible(facts["why"])), soft_wrap=True
     )
     if facts.get("needs_approval"):
-        err.print(HOW_TO_ANSWER.format(version=facts["version"]), soft_wrap=True)
+        err.print(how_to_answer(facts["version"], model), soft_wrap=True)
 
 
 def _retrain(
-    candidates: tuple[str, ...],
-    seed: int | None,
+    chosen: tuple[tuple[str, ...], int | None],
     is_dry_run: bool,
     on_behalf: tuple[str, str],
     on_step: Callable[[str], None],
+    model: str | None,
 ) -> dict[str, Any]:
     actor, reason = on_behalf
-    plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(), candidates, seed)
+    plan_uri = steps_retrain.plan(steps_retrain.take_snapshot(model), *chosen, model)
     version = keys.name_of(plan_uri)
-    registry = open_loop(None).registry
-    if not steps_retrain.has_work(plan_uri):
-        _finish_again(registry, version, on_step)
+    registry = open_loop(None, model).registry
+    if not steps_retrain.has_work(plan_uri, model):
+        _finish_again(registry, version, on_step, model)
         why = "Nothing changed since the decision on this version, so nothing is trained."
         return {"verdict": "NOTHING_CHANGED", "why": why, "version": version, "is_trained": False}
     is_known = registry.versions.find_version(version) is not None
     on_step("computing features")
-    cache = steps_retrain.featurize(plan_uri)
-    manifest_uri = steps_retrain.train(plan_uri, on_step)
+    cache = steps_retrain.featurize(plan_uri, model)
+    manifest_uri = steps_retrain.train(plan_uri, on_step, model)
     on_step("evaluating champion and challenger on the same reviews")
-    evaluation_uri = steps_retrain.evaluate(manifest_uri)
+    evaluation_uri = steps_retrain.evaluate(manifest_uri, model)
     on_step("trying the model file in a clean process")
-    decision_uri = steps_retrain.decide(steps_retrain.verify(evaluation_uri))
-    card_problem = _draw_card(decision_uri, on_step)
-    decision, entry_uri = context.read_decision(decision_uri), None
-    next_step = promote.next_step(decision_uri, is_dry_run=is_dry_run)
+    decision_uri = steps_retrain.decide(steps_retrain.verify(evaluation_uri, model), model)
+    card_problem = _draw_card(decision_uri, on_step, model)
+    decision, entry_uri = context.read_decision(decision_uri, model), None
+    next_step = promote.next_step(decision_uri, is_dry_run=is_dry_run, model=model)
     if next_step == "promote":
         on_step("promoting")
-        entry_uri = promote.promote(decision_uri, actor, reason)
-        promote.confirm(entry_uri)
+        entry_uri = promote.promote(decision_uri, actor, reason, model)
+        promote.confirm(entry_uri, model)
         decision = registry.decisions.last_decision(
             version, decision.policy
         )  # a lost race decides again
@@ -119,11 +121,11 @@ def _retrain(
     }
 
 
-def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
+def _draw_card(decision_uri: str, on_step: Callable[[str], None], model: str | None) -> str | None:
     """Draw the card; returns why that failed, which does not stop the promotion."""
     on_step("drawing the model card")
     try:
-        steps_retrain.write_card(decision_uri)
+        steps_retrain.write_card(decision_uri, model)
     except Exception as error:  # noqa: BLE001 - reported; the next run draws it
         problem = failure_of(error)
         complain(f"The model card is not drawn: {problem}")
@@ -131,11 +133,13 @@ def _draw_card(decision_uri: str, on_step: Callable[[str], None]) -> str | None:
     return None
 
 
-def _finish_again(registry: Any, version: str, on_step: Callable[[str], None]) -> None:
+def _finish_again(
+    registry: Any, version: str, on_step: Callable[[str], None], model: str | None
+) -> None:
     """Finish what a stopped run left out: the card or the confirmation."""
     for decision_key in registry.decisions.decision_keys(version):
-        _draw_card(registry.models.uri(decision_key), on_step)
+        _draw_card(registry.models.uri(decision_key), on_step, model)
     champion = registry.log.champion()
     if champion is not None and champion.version == version:
         on_step("confirming the champion")
-        promote.confirm(registry.models.uri(registry.log.key(champion.generation)))
+        promote.confirm(registry.models.uri(registry.log.key(champion.generation)), model)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.output import reports_errors
-from pipelines.core import config
+from pipelines.cli.output import Model, reports_errors
 from pipelines.core.store.keyring import Keyring
 from pipelines.steps.context import open_loop
 
@@ -25,6 +24,7 @@ def serve(
         Path | None,
         typer.Option(help="A folder of 'champion pull', instead of the champion log."),
     ] = None,
+    model: Model = None,
     is_quiet: Annotated[bool, typer.Option("--quiet", help="Log no line per request.")] = False,
 ) -> None:
     """Answer requests for scores with the champion, and take each new one when it comes."""
@@ -36,8 +36,8 @@ def serve(
     from pipelines.serving.sources import FolderSource, LogSource, Source
     from pipelines.serving.swap import Champions
 
-    settings = config.load()
-    loop, serving = open_loop("scoring"), settings.serving
+    loop = open_loop("scoring", model)
+    settings, serving = loop.settings, loop.settings.serving
     source: Source = (
         FolderSource(from_folder, Keyring(settings.trust.trusted_keys), settings.model.name)
         if from_folder

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pipelines.core.errors import ConfigError
 from pipelines.core.settings.model import EvaluationSettings, ModelSettings
+from pipelines.core.settings.section import faults, overlay
 from pipelines.core.settings.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `pipelines` lies
@@ -51,7 +52,7 @@ def _load(path: Path) -> Settings:
         default = CONFIG_FOLDER / "default.toml"
     merged = _read_toml(default)
     for layer in _layers(path, default):
-        merged = _overlay(merged, layer)
+        merged = overlay(merged, layer)
     return _checked(merged, path)
 
 
@@ -83,40 +84,42 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
-def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _overlay(merged[key], value) if both_tables else value
-    return merged
-
-
 def _checked(values: Mapping[str, Any], path: Path) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{path} cannot be used: {faults(error)}") from error
-    return with_candidates(_located(settings, path), settings.training.candidates)
+    located = with_candidates(_located(settings, path), settings.training.candidates)
+    for name in located.models:
+        _check_model(located, name, path)
+    return located
 
 
-def faults(error: ValidationError) -> str:
-    """What is wrong where, in one line; places in a list are counted from 1."""
-    return "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors())
-
-
-def _place(parts: tuple[int | str, ...]) -> str:
-    steps = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return "".join(steps).removeprefix(".") or "the whole"
+def _check_model(settings: Settings, name: str, path: Path) -> None:
+    try:
+        own = settings.of(name)
+        with_candidates(own, own.training.candidates, f"models.{name}.")
+    except ConfigError as error:
+        raise ConfigError(f"{path} cannot be used: {error}") from error
 
 
 def _located(settings: Settings, path: Path) -> Settings:
-    """The same settings with absolute paths in ``[evaluation]``."""
-    relative = settings.evaluation
-    located = EvaluationSettings(
-        golden_file=_find("golden_file", relative.golden_file, path),
-        behaviour_folder=_find("behaviour_folder", relative.behaviour_folder, path),
-    )
-    return settings.model_copy(update={"evaluation": located})
+    """The same settings with absolute paths in ``[evaluation]``, also in that of each model."""
+    own = {
+        name: {**table, "evaluation": _absolute(table["evaluation"], path, f"models.{name}.")}
+        for name, table in settings.models.items()
+        if isinstance(table.get("evaluation"), dict)
+    }
+    located = EvaluationSettings.model_validate(_absolute(dict(settings.evaluation), path))
+    return settings.model_copy(update={"evaluation": located, "models": {**settings.models, **own}})
+
+
+def _absolute(table: Mapping[str, Any], path: Path, within: str = "") -> dict[str, Any]:
+    return {
+        key: _find(f"{within}evaluation.{key}", Path(name), path)
+        if isinstance(name, str | Path) else name
+        for key, name in table.items()
+    }  # fmt: skip
 
 
 def _find(key: str, name: Path, path: Path) -> Path:
@@ -126,13 +129,13 @@ def _find(key: str, name: Path, path: Path) -> Path:
     if path_found is None:
         looked = " and ".join(map(str, places))
         raise ConfigError(
-            f"{path} cannot be used: evaluation.{key} is {str(name)!r}, but nothing is at {looked}"
+            f"{path} cannot be used: {key} is {str(name)!r}, but nothing is at {looked}"
         )
     return path_found
 
 
-def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
-    """The same settings with other candidates to train.
+def with_candidates(settings: Settings, names: tuple[str, ...], within: str = "") -> Settings:
+    """The same settings with other candidates to train; ``within`` names their table in an error.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
     unknown = [name for name in names if name not in settings.candidates]
     if unknown or not names or len(set(names)) != len(names):
         raise ConfigError(
-            f"training.candidates is {list(names)}; it must name at least one of "
+            f"{within}training.candidates is {list(names)}; it must name at least one of "
             f"{sorted(settings.candidates)}, each once"
         )
     training = settings.training.model_copy(update={"candidates": tuple(names)})
@@ -152,7 +155,7 @@ def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
 def with_seed(settings: Settings, seed: int) -> Settings:
     """The same settings with another seed for training."""
     try:
-        model = ModelSettings(name=settings.model.name, seed=seed)
+        model = ModelSettings.model_validate(settings.model.model_dump() | {"seed": seed})
     except ValidationError as error:
         raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
     return settings.model_copy(update={"model": model})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -136,16 +136,16 @@ PREDICTION_LOG: Mapping[Role, Grant] = {
 
 
 def policies(
-    *, reviews: str, models: str, model: str, keeps_predictions: bool = False
+    *, reviews: str, models: str, names: Sequence[str], keeps_predictions: bool = False
 ) -> dict[Role, dict[str, Any]]:
-    """The IAM policy of each role, for two buckets and one model.
+    """The IAM policy of each role, for two buckets and all models in them.
 
     Parameters
     ----------
     reviews, models : str
         Names of the buckets.
-    model : str
-        The model's folder in the models bucket.
+    names : sequence of str
+        The models' folders in the models bucket.
     keeps_predictions : bool
         Whether scoring services write a prediction log, which the monitor reads.
 
@@ -154,14 +154,14 @@ def policies(
     ConfigError
         If a name would make a policy allow more than is meant.
     """
-    _check_names(reviews, models, model)
+    _check_names(reviews, models, names)
     buckets = {"reviews": reviews, "models": models}
     return {
         role: {
             "Version": "2012-10-17",
             "Statement": [
                 statement for grant in _grants(role, keeps_predictions=keeps_predictions)
-                for statement in _statements(grant, buckets[grant.bucket], model)
+                for statement in _statements(grant, buckets[grant.bucket], names)
             ],
         }
         for role in GRANTS
@@ -192,7 +192,7 @@ def profile(role: Role) -> str:
     return f"loop-{role}"
 
 
-def _statements(grant: Grant, bucket: str, model: str) -> Iterator[dict[str, Any]]:
+def _statements(grant: Grant, bucket: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     name, of_bucket = grant.bucket.capitalize(), f"arn:aws:s3:::{bucket}"
     if grant.lists:
         yield _allow(f"List{name}", ["s3:ListBucket"], [of_bucket])
@@ -202,7 +202,8 @@ def _statements(grant: Grant, bucket: str, model: str) -> Iterator[dict[str, Any
         ("Delete", ["s3:DeleteObject"], grant.deletes),
     ):
         if patterns:
-            keys = [f"{of_bucket}/{pattern.format(model=model)}" for pattern in patterns]
+            filled = (pattern.format(model=name) for pattern in patterns for name in names)
+            keys = [f"{of_bucket}/{each}" for each in dict.fromkeys(filled)]
             yield _allow(f"{verb}{name}", actions, keys)
 
 
@@ -210,7 +211,7 @@ def _allow(sid: str, actions: list[str], resources: list[str]) -> dict[str, Any]
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
 
-def _check_names(reviews: str, models: str, model: str) -> None:
+def _check_names(reviews: str, models: str, names: Sequence[str]) -> None:
     for name in (reviews, models):
         if not _BUCKET.fullmatch(name):
             raise ConfigError(
@@ -221,7 +222,7 @@ def _check_names(reviews: str, models: str, model: str) -> None:
         raise ConfigError(
             f"both buckets are {reviews!r}; policies are made for two. Change [store]."
         )
-    if model == _PROBES:
+    if _PROBES in names:
         raise ConfigError(
-            f"model.name is {model!r}, and retraining may delete what lies there. Choose another."
+            f"model.name is {_PROBES!r}, and retraining may delete what lies there. Choose another."
         )

@@ -232,6 +232,7 @@ def gates_folder(model: str, version: str) -> str:
 # ── Read back ────────────────────────────────────────────────────────────────────────────────
 
 _LOG_KEY = re.compile(r"([^/]+)/log/([0-9]{8})\.json")
+_PLAN_KEY = re.compile(r"[^/]+/plans/[0-9a-f]{20}\.json")
 _GATE_KEY = re.compile(r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
 
 
@@ -302,6 +303,11 @@ def digest_of_rollup(key: str) -> str:
 
 def is_outcome(key: str) -> bool:
     return key.startswith(DELIVERIES) and key.endswith("/outcome.json")
+
+
+def is_plan(key: str) -> bool:
+    """Whether it is the key of a plan of any model."""
+    return _PLAN_KEY.fullmatch(key) is not None
 
 
 def is_decision(key: str) -> bool:

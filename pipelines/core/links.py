@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from pipelines.core import errors
+from pipelines.core import config, errors
 from pipelines.core.record import canonical_json
+from pipelines.core.settings.settings import FIRST
 
 ROOT = "/retraining"
 
@@ -16,10 +17,23 @@ INGEST, REPLAY = "reviews_ingest", "reviews_replay"
 RETRAIN, ROLLBACK = "sentiment_retrain", "sentiment_rollback"
 RELEASE, MONITOR = "sentiment_release", "sentiment_monitor"
 DAGS = (INGEST, REPLAY, RETRAIN, ROLLBACK, RELEASE, MONITOR)
+_OF_A_MODEL = re.compile(r"[a-z][a-z0-9_-]{0,62}_(retrain|rollback|release|monitor)")
+
+
+def of_first(dag_id: str) -> str:
+    """The DAG of the first model that does the same as this one of any model."""
+    match = _OF_A_MODEL.fullmatch(dag_id)
+    return f"{FIRST}_{match[1]}" if match else dag_id
+
+
+def of_model(dag_id: str, dags: str) -> str:
+    """The DAG of another model that does the same, by what the ids of its DAGs begin with."""
+    return f"{dags}{dag_id.removeprefix(FIRST)}"
+
 
 VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
 _DECISION_KEY = re.compile(
-    r"[^/]+/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"
+    r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"
 )
 
 _ACTOR = re.compile(r"(?:(.+) on )?airflow (\S+) (\S+)")
@@ -82,18 +96,25 @@ class Actor(NamedTuple):
 def actor(recorded: str) -> Actor:
     """The actor that a record names, e.g. ``vera on airflow <dag> <run>``."""
     match = _ACTOR.fullmatch(recorded)
-    if match is None or match[2] not in DAGS:
+    if match is None or of_first(match[2]) not in DAGS:
         return Actor(recorded, None)
     person, dag_id, run_id = match.groups()
     return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
 
 
-def champion_link() -> str:
-    return f"{ROOT}/champion"
+def about(link: str, model: str) -> str:
+    """A page as it is about a model; the first one's needs no parameter."""
+    if not model or model == config.load().model.name:
+        return link
+    return f"{link}{'&' if '?' in link else '?'}model={quoted(model)}"
 
 
-def decisions_link() -> str:
-    return f"{ROOT}/decisions"
+def champion_link(model: str = "") -> str:
+    return about(f"{ROOT}/champion", model)
+
+
+def decisions_link(model: str = "") -> str:
+    return about(f"{ROOT}/decisions", model)
 
 
 def decision_link(decision_key: str) -> str:
@@ -102,23 +123,27 @@ def decision_link(decision_key: str) -> str:
     Empty when it is not such a key: a stored key may hold anything.
     """
     match = _DECISION_KEY.fullmatch(decision_key)
-    return f"{ROOT}/decisions/{match[1]}/{match[2]}" if match else ""
+    return about(f"{ROOT}/decisions/{match[2]}/{match[3]}", match[1]) if match else ""
 
 
 def card_link(decision_key: str) -> str:
     """The model card of a decision; empty when the key is not a decision's."""
-    link = decision_link(decision_key)
-    return f"{link}/card" if link else ""
+    match = _DECISION_KEY.fullmatch(decision_key)
+    return about(f"{ROOT}/decisions/{match[2]}/{match[3]}/card", match[1]) if match else ""
 
 
-def compare_link(decision_key: str = "", other_key: str = "") -> str:
-    """Two decided versions side by side; the champion's where the other is not given."""
-    chosen = {
-        name: link.removeprefix(f"{decisions_link()}/")
-        for name, key in (("one", decision_key), ("other", other_key))
-        if (link := decision_link(key))
-    }
-    return f"{ROOT}/compare" + (f"?{urlencode(chosen)}" if chosen else "")
+def choice_of(decision_key: str) -> str:
+    """A decision as the page that compares names it; empty when the key is not a decision's."""
+    match = _DECISION_KEY.fullmatch(decision_key)
+    return f"{match[2]}/{match[3]}" if match else ""
+
+
+def compare_link(decision_key: str = "", other_key: str = "", model: str = "") -> str:
+    """Two decided versions of a model side by side; the champion's where one is not given."""
+    given = (("one", choice_of(decision_key)), ("other", choice_of(other_key)))
+    chosen = {name: choice for name, choice in given if choice}
+    model = model or (decision_key.partition("/")[0] if chosen else "")
+    return about(f"{ROOT}/compare" + (f"?{urlencode(chosen)}" if chosen else ""), model)
 
 
 def report_link(validation_key: str) -> str:
@@ -127,9 +152,9 @@ def report_link(validation_key: str) -> str:
     return f"{ROOT}/reports/{match[1]}/{match[2]}" if match else ""
 
 
-def monitoring_link(night: str = "") -> str:
-    """All windows, or the newest one of a night."""
-    return f"{ROOT}/monitoring" + (f"/{quote(night, safe='')}" if night else "")
+def monitoring_link(night: str = "", model: str = "") -> str:
+    """All windows of a model, or the newest one of a night."""
+    return about(f"{ROOT}/monitoring" + (f"/{quote(night, safe='')}" if night else ""), model)
 
 
 def incidents_link(delivery: str = "") -> str:

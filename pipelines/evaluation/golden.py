@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.core.config import faults
 from pipelines.core.errors import ConfigError
 from pipelines.core.record import canonical_json, sha256_of
+from pipelines.core.settings.section import faults
 
 MIN_ROWS_PER_LABEL = 20
 

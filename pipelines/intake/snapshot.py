@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipelines.core.errors import NoReviewsError, TrustError
 from pipelines.core.keys import snapshot_key
@@ -42,7 +42,13 @@ def check_nothing_lost(standings: Iterable[Standing], before: Snapshot | None) -
         )
 
 
-def take(reviews: Bucket, split: SplitSettings, *, before: Snapshot | None = None) -> Snapshot:
+def take(
+    reviews: Bucket,
+    split: SplitSettings,
+    *,
+    before: Snapshot | None = None,
+    sources: Collection[str] = (),
+) -> Snapshot:
     """Pin every partition that counts; the same ledger gives the same snapshot.
 
     Parameters
@@ -53,20 +59,27 @@ def take(reviews: Bucket, split: SplitSettings, *, before: Snapshot | None = Non
         How rows are held out.
     before : Snapshot, optional
         What the champion was trained on; all of it must still be in the ledger.
+    sources : collection of str
+        Whose reviews are pinned; empty for all.
 
     Raises
     ------
     NoReviewsError
-        If no delivery was ever accepted.
+        If no delivery of these sources was ever accepted.
     TrustError
         If an entry of the ledger is not authentic, or was removed.
     """
     every = standings.every(reviews)
     check_nothing_lost(every, before)
-    accepted = {part.key: part for standing in every for part in standing.accepted}
+    accepted = {
+        part.key: part
+        for standing in standings.of_sources(every, sources)
+        for part in standing.accepted
+    }
     if not accepted:
+        of = f" of the sources {', '.join(sources)}" if sources else ""
         raise NoReviewsError(
-            f"no accepted reviews in bucket {reviews.name!r}: nothing to train on. "
+            f"no accepted reviews{of} in bucket {reviews.name!r}: nothing to train on. "
             "Put deliveries under landing/ and run: python -m pipelines ingest"
         )
     partitions = tuple(accepted[key] for key in sorted(accepted))

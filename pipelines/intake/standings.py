@@ -9,7 +9,7 @@ What was read once is rolled up (`core.store.rollups`); a listing says which of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -107,6 +107,11 @@ def is_held(reviews: Bucket, delivery: str) -> bool:
         logger.warning("delivery=%s is taken as held: %s", delivery, sentence(error))
         return True
     return standing is not None and standing.verdict == "HELD"
+
+
+def of_sources(standings: Sequence[Standing], sources: Collection[str]) -> list[Standing]:
+    """The deliveries of these sources; of all, where none is named."""
+    return [each for each in standings if not sources or each.outcome.source in sources]
 
 
 def every(reviews: Bucket, *, skips_torn: bool = False, keeps: bool = False) -> list[Standing]:

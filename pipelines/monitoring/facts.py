@@ -12,6 +12,7 @@ from typing import TypeVar
 from pipelines.alerts import records as alert_records
 from pipelines.core import provenance
 from pipelines.core.errors import sentence
+from pipelines.core.parallel import in_parallel
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.stores import Stores
@@ -36,6 +37,8 @@ class Facts:
 
     Attributes
     ----------
+    model : str
+        Which model it is about.
     entry, began : LogEntry or None
         The newest entry of the champion log, and the one that made its version champion.
     decision, evaluation : Decision, Evaluation or None
@@ -50,14 +53,15 @@ class Facts:
         The newest day of answers; None, too, where the prediction log is off.
     trigger : TriggerDecision or None
         The newest.
-    unsent : int
-        Alerts that a channel did not take.
+    unsent : int or None
+        Alerts that a channel did not take, of all models; counted with the first one.
     now : datetime
         By the store's clock.
     broken : dict of str to str
         Part and why it cannot be read.
     """
 
+    model: str
     now: datetime
     entry: LogEntry | None = None
     began: LogEntry | None = None
@@ -68,7 +72,7 @@ class Facts:
     windows: tuple[Window, ...] = ()
     answers: AnsweredDay | None = None
     trigger: TriggerDecision | None = None
-    unsent: int = 0
+    unsent: int | None = None
     broken: dict[str, str] = field(default_factory=dict)
 
     def part(self, name: str, read: Callable[[], Value], otherwise: Value) -> Value:
@@ -81,15 +85,24 @@ class Facts:
             return otherwise
 
 
-def read(stores: Stores, settings: Settings) -> Facts:
-    """Everything that the metrics show.
+def read_all(stores: Stores, settings: Settings) -> list[Facts]:
+    """Everything that the metrics show of each model of the configuration, the first one first."""
+
+    def read_one(name: str) -> Facts:
+        return read(stores, settings.of(name), counts_alerts=name == settings.model.name)
+
+    return list(in_parallel(read_one, settings.model_names))
+
+
+def read(stores: Stores, settings: Settings, *, counts_alerts: bool = True) -> Facts:
+    """Everything that the metrics show of one model.
 
     Raises
     ------
     StoreUnavailableError
         If the store does not say what time it is.
     """
-    facts = Facts(now=clock.now(stores.reviews))
+    facts = Facts(model=settings.model.name, now=clock.now(stores.reviews))
     registry = Registry(stores.models, settings.model.name)
     facts.entry = facts.part("champion_log", registry.log.champion, None)
     if facts.entry is not None:
@@ -114,7 +127,9 @@ def read(stores: Stores, settings: Settings) -> Facts:
         return newest[0] if newest else None
 
     facts.trigger = facts.part("triggers", trigger, None)
-    facts.unsent = facts.part("alerts", lambda: _unsent(stores), 0)
+    if counts_alerts:
+        none: int | None = None
+        facts.unsent = facts.part("alerts", lambda: _unsent(stores), none)
     return facts
 
 

@@ -2,8 +2,8 @@
 
 So they are right after a restart, and wherever they are asked: on ``/metrics`` of Airflow's pages,
 or in the file that ``python -m pipelines metrics`` writes for a textfile collector. The number of
-series depends on the numbers of rules, tests and sources, not on history; names of sources come
-from outside, so at most `MOST_SOURCES` of them get series.
+series depends on the numbers of models, rules, tests and sources, not on history; names of sources
+come from outside, so at most `MOST_SOURCES` of them get series.
 """
 
 from __future__ import annotations
@@ -48,14 +48,19 @@ class Cached:
 
 
 class _Gauges:
-    """Gauges of one text, each made when it is first set."""
+    """Gauges of one text, each made when it is first set; ``model`` is whom `set` is about."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.model = ""
         self._gauges: dict[str, Gauge] = {}
 
     def set(self, name: str, about: str, value: float | None, **labels: str) -> None:
-        """Set a gauge; a value of None leaves it out."""
+        """Set a gauge of the model; a value of None leaves it out."""
+        self.set_shared(name, about, value, model=self.model, **labels)
+
+    def set_shared(self, name: str, about: str, value: float | None, **labels: str) -> None:
+        """Set a gauge that is about no model."""
         if value is None:
             return
         if name not in self._gauges:
@@ -64,9 +69,16 @@ class _Gauges:
         (gauge.labels(**labels) if labels else gauge).set(value)
 
 
-def render(facts: Facts) -> bytes:
-    """The text of one scrape."""
+def render(every: Iterable[Facts]) -> bytes:
+    """The text of one scrape, from what was read of each model."""
     gauges = _Gauges()
+    for facts in every:
+        gauges.model = facts.model
+        _of_model(gauges, facts)
+    return generate_latest(gauges.registry)
+
+
+def _of_model(gauges: _Gauges, facts: Facts) -> None:
     _champion(gauges, facts)
     _scores(gauges, facts)
     _gate(gauges, facts)
@@ -86,7 +98,6 @@ def render(facts: Facts) -> bytes:
         )  # fmt: skip
     gauges.set("read_timestamp_seconds", "When the records were read, by the store's clock.",
                facts.now.timestamp())  # fmt: skip
-    return generate_latest(gauges.registry)
 
 
 def _champion(gauges: _Gauges, facts: Facts) -> None:
@@ -238,7 +249,8 @@ def _counts(gauges: _Gauges, facts: Facts) -> None:
         gauges.set("windows", "The newest judged nights, at most 30, by verdict.", count,
                    verdict=judged)  # fmt: skip
     gauges.set("approvals_pending", "Decisions that wait for a person.", facts.waiting)
-    gauges.set("alerts_unsent", "Alerts that were not sent, by incident and channel.", facts.unsent)
+    gauges.set_shared("alerts_unsent", "Alerts that were not sent, by incident and channel.",
+                      facts.unsent)  # fmt: skip
 
 
 def _triggers(gauges: _Gauges, facts: Facts) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pipelines.core import keys
-from pipelines.core.errors import ObjectMissingError, TrustError
+from pipelines.core.errors import ObjectMissingError, StoreRefusedError, TrustError
 from pipelines.core.settings.operation import RetentionSettings
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
@@ -30,6 +30,7 @@ from pipelines.intake.standings import Standing
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
 from pipelines.records.housekeeping import Doomed, Housekeeping
+from pipelines.records.versions import Plan
 from pipelines.registry import approvals
 from pipelines.registry.registry import Registry
 
@@ -56,9 +57,10 @@ class Ages:
 
 def plan(
     reviews: Bucket,
-    registry: Registry,
+    registries: Sequence[Registry],
     retention: RetentionSettings,
     *,
+    sources: Sequence[Collection[str]] = ((),),
     now: datetime | None = None,
 ) -> list[Doomed]:
     """What would be deleted, in this order; nothing is changed.
@@ -67,10 +69,12 @@ def plan(
     ----------
     reviews : Bucket
         Where ledger, features and roll-ups are.
-    registry : Registry
-        Log and versions.
+    registries : sequence of Registry
+        Log and versions of each model; all in one bucket.
     retention : RetentionSettings
-        How long, and how many, are kept.
+        How long, and how many of each model, are kept.
+    sources : sequence of collection of str
+        Whose reviews each model learns from; an empty collection is all.
     now : datetime, optional
         For tests; the store's clock.
 
@@ -81,23 +85,34 @@ def plan(
     """
     ages = Ages(now or clock.now(reviews))
     every = standings.every(reviews)
-    versions = list(_versions(registry, retention, ages))
+    models = registries[0].models
+    versions = [each for registry in registries for each in _versions(registry, retention, ages)]
     doomed_versions = {keys.version_of(object_.key) for object_ in versions}
-    snapshots = _Snapshots(reviews, registry, doomed_versions)
+    snapshots = _Snapshots(reviews, models, doomed_versions)
     doomed = [
         *versions,
-        *_plans(registry, retention, ages, doomed_versions),
+        *(
+            each
+            for registry in registries
+            for each in _plans(registry, retention, ages, doomed_versions)
+        ),
         *snapshots.unused(retention, ages),
         *_reports(reviews, every, retention, ages),
-        *_features(reviews, every, snapshots, retention, ages),
+        *_features(reviews, (every, sources), snapshots, retention, ages),
         *_rollups(reviews, "reviews", keys.ROLLUPS, retention, ages),
-        *_rollups(registry.models, "models", f"{registry.name}/{keys.ROLLUPS}", retention, ages),
+        *(
+            each
+            for registry in registries
+            for each in _rollups(
+                models, "models", f"{registry.name}/{keys.ROLLUPS}", retention, ages
+            )
+        ),
     ]
     return doomed[: retention.most_objects]
 
 
 def apply(
-    reviews: Bucket, registry: Registry, doomed: Sequence[Doomed], *, actor: str
+    reviews: Bucket, registries: Sequence[Registry], doomed: Sequence[Doomed], *, actor: str
 ) -> Housekeeping | None:
     """Record what is going to be deleted, then delete it; None when there is nothing.
 
@@ -107,14 +122,16 @@ def apply(
         return None
     record = Housekeeping(objects=tuple(doomed), actor=actor, at=clock.written(clock.now(reviews)))
     reviews.put_record(record)
-    buckets = {"reviews": reviews, "models": registry.models}
+    buckets = {"reviews": reviews, "models": registries[0].models}
+    of_model = {registry.name: registry for registry in registries}
     kept: set[str] = set()
     checked = ""
     for each in doomed:
-        version = keys.version_in(each.key, registry.name) if each.bucket == "models" else ""
+        model = each.key.partition("/")[0]
+        version = keys.version_in(each.key, model) if each.bucket == "models" else ""
         if version and version != checked:
             checked = version
-            kept = _named_by_log(registry)
+            kept = _named_by_log(of_model[model])
         if version and version in kept:
             logger.warning("version=%s is kept: the log names it now", version)
             continue
@@ -193,15 +210,16 @@ def _plans(
 class _Snapshots:
     """The snapshots, and those that a kept version was planned with."""
 
-    def __init__(self, reviews: Bucket, registry: Registry, doomed_versions: set[str]) -> None:
+    def __init__(self, reviews: Bucket, models: Bucket, doomed_versions: set[str]) -> None:
         self._reviews = reviews
         self.named: set[str] | None = set()  # None: a plan cannot be read
-        for info in registry.models.list(keys.plans_folder(registry.name)):
-            if keys.name_of(info.key) in doomed_versions or self.named is None:
+        # Of every model that the bucket holds, also one that the configuration does not name.
+        for key in [info.key for info in models.list("") if keys.is_plan(info.key)]:
+            if keys.name_of(key) in doomed_versions or self.named is None:
                 continue
             try:
-                self.named.add(keys.snapshot_key(registry.versions.plan(info.key).snapshot))
-            except (TrustError, ObjectMissingError) as error:
+                self.named.add(keys.snapshot_key(models.get_record(key, Plan).snapshot))
+            except (TrustError, StoreRefusedError) as error:
                 logger.warning("no snapshot is deleted: %s", error)
                 self.named = None
 
@@ -253,15 +271,20 @@ def _reports(
 
 def _features(
     reviews: Bucket,
-    every: Iterable[Standing],
+    ledger: tuple[Sequence[Standing], Sequence[Collection[str]]],
     snapshots: _Snapshots,
     retention: RetentionSettings,
     ages: Ages,
 ) -> Iterator[Doomed]:
     """Old features that this release cannot read, or of rows that nothing uses."""
-    counted = {part.key: part for standing in every for part in standing.accepted}
-    packed = list(packs.packed(counted[key] for key in sorted(counted)))
-    used = {part.sha256 for part in counted.values()} | {pack.sha256 for pack in packed}
+    every, sources = ledger
+    packed: list[packs.Pack] = []
+    for of_one in {frozenset(names) for names in sources}:
+        learned = standings.of_sources(every, of_one)
+        counted = {part.key: part for standing in learned for part in standing.accepted}
+        packed += packs.packed(counted[key] for key in sorted(counted))
+    used = {part.sha256 for standing in every for part in standing.accepted}
+    used |= {pack.sha256 for pack in packed}
     pinned = snapshots.partitions()
     used_packs = {pack.key for pack in packed}
     for info in reviews.list(keys.FEATURES):

@@ -115,7 +115,7 @@ def alert_late(run: Run, minutes: float) -> None:
     notifier.notify(messages.late(run, minutes, _airflow_url()))
 
 
-def alert_waiting(run: Run, decision_uri: str) -> None:
+def alert_waiting(run: Run, decision_uri: str, model: str | None = None) -> None:
     """Report that a model waits for a person. A failure here does not stop the question.
 
     It is called just before the question opens, so that the run can be answered once it waits.
@@ -125,23 +125,24 @@ def alert_waiting(run: Run, decision_uri: str) -> None:
     try:
         if not (notifier := _notifier()).is_on:
             return
-        decision = context.read_decision(decision_uri)
-        hours = config.load().approval.timeout_hours
+        decision = context.read_decision(decision_uri, model)
+        hours = context.settings_of(model).approval.timeout_hours
         alert = messages.waiting(
             decision.version, decision.why, hours, run, _airflow_url(),
             decision_key=decision.object_key, is_first=decision.champion_version is None,
+            of=context.one_of_several(decision.model_name),
         )  # fmt: skip
         notifier.notify(alert)
     except Exception as error:  # noqa: BLE001 - the question must be asked
         logger.warning("could not report that the run waits for a person: %s", sentence(error))
 
 
-def alert_bake(run: Run, generation: int, why: str) -> None:
+def alert_bake(run: Run, generation: int, why: str, model: str | None = None) -> None:
     """Report that a bake ended without a verdict. A failure here does not change the task's end."""
     try:
         if not (notifier := _notifier()).is_on:
             return
-        entry = open_loop().registry.log.entry(generation)
+        entry = open_loop(model=model).registry.log.entry(generation)
         notifier.notify(messages.bake_inconclusive(entry, why, run, _airflow_url()))
     except Exception as error:  # noqa: BLE001 - the task turns red all the same
         logger.warning("could not report that the bake has no verdict: %s", sentence(error))
@@ -162,7 +163,7 @@ def _look(run: Run, find: Callable[[Loop], Iterator[Alert]], role: Role) -> None
     except Exception as error:  # noqa: BLE001 - this run must still be reported
         logger.warning("unsent alerts of earlier runs remain unsent: %s", sentence(error))
     try:
-        for alert in find(open_loop(role)):
+        for alert in find(open_loop(role, config.load().model_of(run.dag_id))):
             notifier.notify(alert)
         records.mark_looked(notifier.reviews, run)
     except Exception as error:  # noqa: BLE001 - an incident, whatever it is

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypedDict
 
 from pipelines.alerts.alert import Run
-from pipelines.core import config, keys
+from pipelines.core import keys
 from pipelines.core.errors import BakeInconclusiveError, ConfirmationError, PromotionError
 from pipelines.steps import alerts, incidents
-from pipelines.steps.context import open_loop
+from pipelines.steps.context import open_loop, settings_of
 
 if TYPE_CHECKING:
     from pipelines.serving.bake import Verdict
@@ -32,7 +32,7 @@ class Ruling(TypedDict):
     is_final: bool
 
 
-def begin(entry_uri: str | None) -> str | None:
+def begin(entry_uri: str | None, model: str | None = None) -> str | None:
     """What to ask the configured services about a promotion, as JSON; None if nobody is asked."""
     if entry_uri is None:
         logger.info("Nothing was promoted, so no service is asked.")
@@ -41,7 +41,7 @@ def begin(entry_uri: str | None) -> str | None:
     from pipelines.serving.bake import Question
     from pipelines.serving.champion import evaluation_of
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry, addresses = loop.registry, loop.settings.serving.addresses
     if not addresses:
         logger.info("No service is configured: serving.addresses is empty.")
@@ -63,7 +63,7 @@ def begin(entry_uri: str | None) -> str | None:
     ).model_dump_json()
 
 
-async def rulings(question: str) -> AsyncIterator[Ruling]:
+async def rulings(question: str, model: str | None = None) -> AsyncIterator[Ruling]:
     """Ask all services again and again; the last ruling is final.
 
     Needs no store. Settings and golden set are read once.
@@ -76,7 +76,7 @@ async def rulings(question: str) -> AsyncIterator[Ruling]:
     from pipelines.serving import bake
 
     asked = bake.Question.model_validate_json(question)
-    settings = await asyncio.to_thread(config.load)
+    settings = await asyncio.to_thread(settings_of, model)
     policy = settings.serving.bake
     golden = await asyncio.to_thread(load_golden, settings.evaluation.golden_file)
     looks = bake.Looks(asked, golden.texts)
@@ -96,7 +96,7 @@ async def rulings(question: str) -> AsyncIterator[Ruling]:
             await asyncio.sleep(policy.every_seconds)
 
 
-def end(ruling: Ruling, run: Run) -> None:
+def end(ruling: Ruling, run: Run, model: str | None = None) -> None:
     """Act on the verdict: nothing, put the former champion back, or have a person decide.
 
     Raises
@@ -115,20 +115,20 @@ def end(ruling: Ruling, run: Run) -> None:
     if ruling["verdict"] == "PASS":
         return
     if ruling["verdict"] == "INCONCLUSIVE":
-        alerts.alert_bake(run, asked.generation, why)
+        alerts.alert_bake(run, asked.generation, why, model)
         raise BakeInconclusiveError(generation=asked.generation, why=why)
-    registry = open_loop().registry
+    registry = open_loop(model=model).registry
     back = rollback.undo(
         registry, asked.generation, actor=incidents.BAKE_ACTOR, reason=f"bake: {why}"[:500]
     )
     raise ConfirmationError(generation=asked.generation, why=why, put_back=back)
 
 
-def shadow_lines(version: str) -> list[str]:
+def shadow_lines(version: str, model: str | None = None) -> list[str]:
     """What the configured services say of a version that scores along with the champion."""
     import httpx
 
-    serving = config.load().serving
+    serving = settings_of(model).serving
     lines = []
     for address in serving.addresses:
         try:

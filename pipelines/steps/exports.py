@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def export_champion(entry_uri: str | None) -> None:
+def export_champion(entry_uri: str | None, model: str | None = None) -> None:
     """Export what was promoted or put back; a failure is a line in the log."""
     if entry_uri is None:
         logger.info("Nothing was promoted, so there is nothing to export.")
@@ -29,7 +29,7 @@ def export_champion(entry_uri: str | None) -> None:
     def export() -> list[str]:
         from pipelines.records.succession import LogEntry
 
-        loop = open_loop()
+        loop = open_loop(model=model)
         return champion(loop, loop.models.get_record(loop.key(entry_uri), LogEntry))
 
     _try(export)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipelines.steps.context import open_loop
+from pipelines.steps.context import open_loop, settings_of
 
 if TYPE_CHECKING:
     from pipelines.records.housekeeping import Doomed, Housekeeping
@@ -18,8 +18,11 @@ def plan_housekeeping() -> list[Doomed]:
     """What would be deleted now; nothing is changed."""
     from pipelines.registry import housekeeping
 
-    loop = open_loop("housekeeping")
-    return housekeeping.plan(loop.reviews, loop.registry, loop.settings.retention)
+    loop, settings = open_loop("housekeeping"), settings_of()
+    return housekeeping.plan(
+        loop.reviews, loop.registries(), settings.retention,
+        sources=[settings.of(name).model.sources for name in settings.model_names],
+    )  # fmt: skip
 
 
 def count_deletable() -> dict[str, int]:
@@ -34,9 +37,8 @@ def tidy_up(actor: str) -> str | None:
     """Delete what is no longer needed; returns the URI of the record of it, None for nothing."""
     from pipelines.registry import housekeeping
 
-    loop = open_loop("housekeeping")
-    doomed = housekeeping.plan(loop.reviews, loop.registry, loop.settings.retention)
-    record = housekeeping.apply(loop.reviews, loop.registry, doomed, actor=actor)
+    loop, doomed = open_loop("housekeeping"), plan_housekeeping()
+    record = housekeeping.apply(loop.reviews, loop.registries(), doomed, actor=actor)
     return loop.reviews.uri(record.object_key) if record is not None else None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.alerts import messages
 from pipelines.alerts.alert import Alert, Run
 from pipelines.core.errors import TrustError, concerns_one_record, sentence
-from pipelines.steps.context import Loop
+from pipelines.steps.context import Loop, one_of_several
 
 if TYPE_CHECKING:
     from pipelines.core.store.bucket import Bucket
@@ -178,7 +178,10 @@ def monitor_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
         return
     alike = list(itertools.takewhile(lambda each: each.verdict == newest[0].verdict, newest))
     if len(alike) < MOST_BAD_NIGHTS:
-        yield messages.watched(newest[0], alike[-1].night, run, loop.settings.alerts.airflow_url)
+        yield messages.watched(
+            newest[0], alike[-1].night, run, loop.settings.alerts.airflow_url,
+            of=one_of_several(loop.registry.name),
+        )  # fmt: skip
 
 
 def failed_alerts(loop: Loop, run: Run) -> Iterator[Alert]:

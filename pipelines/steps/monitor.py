@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.core.errors import concerns_one_record, sentence
+from pipelines.core.errors import TrustError, concerns_one_record, sentence
 from pipelines.core.record import sha256_of
 from pipelines.steps.context import Loop, open_loop
 
@@ -23,50 +23,50 @@ logger = logging.getLogger(__name__)
 LOG_SECONDS = 600  # after a day, before its answers are judged
 
 
-def find_night(before: str | None = None) -> str | None:
+def find_night(before: str | None = None, model: str | None = None) -> str | None:
     """The newest night for which rows count, ``YYYY-MM-DD``; None where no row counts.
 
     Parameters
     ----------
     before : str, optional
         A night that it must not be later than; by default the last complete day.
+    model : str, optional
+        Whose sources count.
     """
     from pipelines.core.store import clock
-    from pipelines.intake import standings
 
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     last = before or clock.last_complete_day(loop.reviews).isoformat()
     nights = [
         each.outcome.night
-        for each in standings.every(loop.reviews)
+        for each in loop.ledger()
         if each.accepted_rows and each.outcome.night <= last
     ]
     return max(nights, default=None)
 
 
-def watch(night: str | None) -> list[str]:
+def watch(night: str | None, model: str | None = None) -> list[str]:
     """Judge the nights up to this one that are not judged yet; returns the new windows' URIs."""
-    from pipelines.intake import standings
     from pipelines.monitoring import windows
 
     if night is None:
         logger.info("No row counts yet, so there is nothing to judge.")
         return []
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     judged = windows.judge_new(
-        loop.reviews, loop.registry, standings.every(loop.reviews), loop.settings, until=night
+        loop.reviews, loop.registry, loop.ledger(), loop.settings, until=night
     )
     if not judged:
         logger.info("Nothing new to judge up to %s.", night)
     return [loop.reviews.uri(window.object_key) for window in judged]
 
 
-def watch_answers() -> list[str]:
+def watch_answers(model: str | None = None) -> list[str]:
     """Judge the days of the prediction log that are over and not judged yet; returns their URIs."""
     from pipelines.core.store import clock
     from pipelines.monitoring import answers
 
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     log = loop.settings.serving.prediction_log
     if not log.is_enabled:
         logger.info("The prediction log is off, so nobody knows what was asked.")
@@ -80,24 +80,28 @@ def watch_answers() -> list[str]:
     return [loop.reviews.uri(day.object_key) for day in judged]
 
 
-def answered_days(uris: Sequence[str]) -> list[AnsweredDay]:
+def answered_days(uris: Sequence[str], model: str | None = None) -> list[AnsweredDay]:
     """What is behind the URIs that `watch_answers` returned."""
     from pipelines.records.monitoring import AnsweredDay
 
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     return [loop.reviews.get_record(loop.key(uri), AnsweredDay) for uri in uris]
 
 
-def windows(uris: Sequence[str]) -> list[Window]:
+def windows(uris: Sequence[str], model: str | None = None) -> list[Window]:
     """The windows behind the URIs that `watch` returned."""
     from pipelines.records.monitoring import Window
 
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     return [loop.reviews.get_record(loop.key(uri), Window) for uri in uris]
 
 
 def decide_trigger(
-    night: str | None, day: str, actor: str, operator_reason: str = ""
+    night: str | None,
+    day: str,
+    actor: str,
+    operator_reason: str = "",
+    model: str | None = None,
 ) -> str | None:
     """Decide whether to start a retraining; returns the record's URI, None without a champion.
 
@@ -111,12 +115,14 @@ def decide_trigger(
         The run; a repeated task of the same run finds the decision that it made.
     operator_reason : str
         Why a person wants a retraining; empty if none does.
+    model : str, optional
+        What is retrained.
     """
     from pipelines.core import keys
     from pipelines.monitoring import triggers
     from pipelines.records.monitoring import TriggerDecision
 
-    loop = open_loop("monitor")
+    loop = open_loop("monitor", model)
     key = keys.trigger_key(loop.registry.name, day, _token(actor))
     decision = loop.reviews.find_record(key, TriggerDecision)
     if decision is None:
@@ -133,15 +139,15 @@ def decide_trigger(
     return loop.reviews.uri(decision.object_key)
 
 
-def is_started(decision_uri: str | None) -> bool:
+def is_started(decision_uri: str | None, model: str | None = None) -> bool:
     """Whether a decision started a retraining."""
-    return decision_uri is not None and _read(open_loop("monitor"), decision_uri).is_started
+    return decision_uri is not None and _read(open_loop("monitor", model), decision_uri).is_started
 
 
-def reason_of(decision_uri: str) -> str:
+def reason_of(decision_uri: str, model: str | None = None) -> str:
     """Why a retraining was started, for its run and for the champion log."""
     try:
-        decision = read_decision(decision_uri)
+        decision = read_decision(decision_uri, model)
     except Exception as error:
         if not concerns_one_record(error):
             raise
@@ -150,24 +156,26 @@ def reason_of(decision_uri: str) -> str:
     return f"asked for by the monitor ({decision.trigger}): {decision.why}"[:500]
 
 
-def read_decision(decision_uri: str) -> TriggerDecision:
+def read_decision(decision_uri: str, model: str | None = None) -> TriggerDecision:
     """The decision that started a retraining, as that retraining reads it."""
-    return _read(open_loop(), decision_uri)
+    return _read(open_loop(model=model), decision_uri)
 
 
 def _read(loop: Loop, decision_uri: str) -> TriggerDecision:
     from pipelines.records.monitoring import TriggerDecision
 
-    return loop.reviews.get_record(loop.key(decision_uri), TriggerDecision)
+    decision = loop.reviews.get_record(loop.key(decision_uri), TriggerDecision)
+    if decision.model_name != loop.registry.name:
+        raise TrustError(f"{decision_uri} is about another model than {loop.registry.name!r}")
+    return decision
 
 
 def _known(loop: Loop, champion: LogEntry, night: str | None, operator_reason: str) -> Known:
     from pipelines.core.store import clock
-    from pipelines.intake import standings
     from pipelines.monitoring import kept, triggers
 
     name, settings = loop.registry.name, loop.settings.triggers
-    ledger, learned, now = standings.every(loop.reviews), loop.learned(), clock.now(loop.reviews)
+    ledger, learned, now = loop.ledger(), loop.learned(), clock.now(loop.reviews)
     taught = {part.sha256 for part in learned.partitions} if learned else set()
     counted = {part.sha256: part.rows for each in ledger for part in each.accepted}
     began = loop.registry.log.began(champion)

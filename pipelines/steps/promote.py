@@ -15,7 +15,7 @@ from pipelines.core.errors import (
     sentence,
 )
 from pipelines.steps import retrain
-from pipelines.steps.context import open_loop
+from pipelines.steps.context import open_loop, settings_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class Reply(TypedDict):
     reason: str
 
 
-def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
+def next_step(decision_uri: str, *, is_dry_run: bool, model: str | None = None) -> NextStep:
     """What follows a decision: promote, ask a person, or keep the champion."""
     from pipelines.registry import approvals
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry = loop.registry
     decision = registry.decisions.decision(loop.key(decision_uri))
     if is_dry_run or not approvals.is_open(registry, decision):
@@ -47,11 +47,11 @@ def next_step(decision_uri: str, *, is_dry_run: bool) -> NextStep:
     return "promote" if approvals.is_allowed(registry, decision) else "ask"
 
 
-def describe_decision(decision_uri: str) -> str:
+def describe_decision(decision_uri: str, model: str | None = None) -> str:
     """The question to a person about a decision, as Markdown."""
     from pipelines.gate import question
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     decision = loop.registry.decisions.decision(loop.key(decision_uri))
     return question.describe(
         decision,
@@ -60,7 +60,7 @@ def describe_decision(decision_uri: str) -> str:
     )
 
 
-def record_reply(decision_uri: str, reply: Reply | None) -> bool:
+def record_reply(decision_uri: str, reply: Reply | None, model: str | None = None) -> bool:
     """Keep what a person replied in Airflow; returns whether the version may be promoted.
 
     Parameters
@@ -69,6 +69,8 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
         The decision that somebody was asked about.
     reply : Reply, optional
         None when nobody replied in time. Then nothing is kept.
+    model : str, optional
+        Which the decision is about.
 
     Raises
     ------
@@ -81,24 +83,27 @@ def record_reply(decision_uri: str, reply: Reply | None) -> bool:
         if reply["decision_uri"] != decision_uri:
             raise PromotionError(
                 f"{reply['actor']} was asked about {reply['decision_uri']}, and the decision now "
-                f"is {decision_uri}: the answer is void. Start a new run of sentiment_retrain"
+                f"is {decision_uri}: the answer is void. Start a new run of "
+                f"{settings_of(model).dags}_retrain"
             )
-        return record_answer(**reply) == "approve"
-    loop = open_loop()
+        return record_answer(**reply, model=model) == "approve"
+    loop = open_loop(model=model)
     registry = loop.registry
     decision = registry.decisions.decision(loop.key(decision_uri))
     if approvals.is_allowed(registry, decision):
         logger.info("Version %s was approved elsewhere in the meantime.", decision.version)
         return True
     logger.warning(
-        "Nobody approved version %s in time: the champion stays. Run sentiment_retrain again to "
+        "Nobody approved version %s in time: the champion stays. Run %s_retrain again to "
         "ask again, or: python -m pipelines decision approve %s --reason ...",
-        decision.version, decision.version,
+        decision.version, loop.settings.dags, decision.version,
     )  # fmt: skip
     return False
 
 
-def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) -> Answer:
+def record_answer(
+    decision_uri: str, answer: Answer, actor: str, reason: str, model: str | None = None
+) -> Answer:
     """Keep a person's answer on a version that needs approval; returns the answer that stands.
 
     Raises
@@ -108,7 +113,7 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
     """
     from pipelines.registry import approvals
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     key = loop.key(decision_uri)
     approval = approvals.answer(loop.registry, key, answer, actor=actor, reason=reason)
     logger.info("version=%s answer=%s actor=%s", approval.version, approval.answer, approval.actor)
@@ -120,7 +125,9 @@ def record_answer(decision_uri: str, answer: Answer, actor: str, reason: str) ->
     return approval.answer
 
 
-def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
+def promote(
+    decision_uri: str, actor: str, reason: str = "", model: str | None = None
+) -> str | None:
     """Make the decided version champion; returns the log entry's URI.
 
     If another version was promoted in the meantime, this one is evaluated and decided on again,
@@ -135,7 +142,7 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
     from pipelines.core import provenance
     from pipelines.registry import promotion
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry, policy = loop.registry, provenance.gate_policy(loop.settings)
     for _ in range(MAX_REDECISIONS):
         decision = registry.decisions.decision(loop.key(decision_uri))
@@ -145,20 +152,22 @@ def promote(decision_uri: str, actor: str, reason: str = "") -> str | None:
             )
         except ChampionMovedError as error:
             lost = error
-            decision_uri = _decide_again(loop.models.uri(registry.versions.key(decision.version)))
+            manifest_uri = loop.models.uri(registry.versions.key(decision.version))
+            decision_uri = _decide_again(manifest_uri, model)
         else:
             return loop.models.uri(entry.object_key) if entry else None
     raise lost
 
 
-def _decide_again(manifest_uri: str) -> str:
-    decision_uri = retrain.decide(retrain.verify(retrain.evaluate(manifest_uri)))
+def _decide_again(manifest_uri: str, model: str | None) -> str:
+    evaluation_uri = retrain.verify(retrain.evaluate(manifest_uri, model), model)
+    decision_uri = retrain.decide(evaluation_uri, model)
     with contextlib.suppress(Exception):  # a card must not stop a promotion
-        retrain.write_card(decision_uri)
+        retrain.write_card(decision_uri, model)
     return decision_uri
 
 
-def confirm(entry_uri: str | None) -> int:
+def confirm(entry_uri: str | None, model: str | None = None) -> int:
     """Check that consumers get the approved model; returns the number of compared answers.
 
     If they do not, the previous champion is put back at once.
@@ -174,7 +183,7 @@ def confirm(entry_uri: str | None) -> int:
     from pipelines.registry import rollback
     from pipelines.serving import confirm as serving_confirm
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry = loop.registry
     generation = keys.generation_of(loop.key(entry_uri), registry.name)
     if generation is None:

@@ -18,21 +18,27 @@ from pipelines.steps.context import open_loop
 logger = logging.getLogger(__name__)
 
 
-def take_snapshot() -> str:
-    """Pin the reviews accepted so far; returns the snapshot's URI."""
+def take_snapshot(model: str | None = None) -> str:
+    """Pin the reviews accepted so far, of the model's sources; returns the snapshot's URI."""
     from pipelines.intake import snapshot
 
-    loop = open_loop()
-    pinned = snapshot.take(loop.reviews, loop.settings.split, before=loop.learned())
+    loop = open_loop(model=model)
+    pinned = snapshot.take(
+        loop.reviews, loop.settings.split, before=loop.learned(),
+        sources=loop.settings.model.sources,
+    )  # fmt: skip
     return loop.reviews.uri(pinned.object_key)
 
 
-def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = None) -> str:
+def plan(
+    snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = None,
+    model: str | None = None,
+) -> str:  # fmt: skip
     """Fix everything that decides the model's bytes; returns the plan's URI."""
     from pipelines.records.data import Snapshot
     from pipelines.training.train import make_plan
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     settings = loop.settings
     if candidates:
         settings = config.with_candidates(settings, tuple(candidates))
@@ -42,12 +48,12 @@ def plan(snapshot_uri: str, candidates: Sequence[str] = (), seed: int | None = N
     return loop.models.uri(loop.registry.versions.add_plan(make_plan(pinned, settings)))
 
 
-def has_work(plan_uri: str) -> bool:
+def has_work(plan_uri: str, model: str | None = None) -> bool:
     """False when this version was already decided on against this champion."""
     from pipelines.core import provenance
     from pipelines.registry import approvals
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     planned, registry = loop.plan(plan_uri), loop.registry
     champion = registry.log.champion()
     if champion is not None and champion.version == planned.version:
@@ -73,14 +79,14 @@ def has_work(plan_uri: str) -> bool:
     return False
 
 
-def featurize(plan_uri: str) -> dict[str, int]:
+def featurize(plan_uri: str, model: str | None = None) -> dict[str, int]:
     """Compute the fingerprints that are not cached; returns counts of cached and computed ones."""
     from pipelines.features import fingerprint_cache
     from pipelines.intake import snapshot
     from pipelines.models import factories
     from pipelines.training import candidates
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     planned = loop.plan(plan_uri)
     candidates.check_configured(planned, loop.settings)
     models = [candidates.build(planned, name) for name in planned.candidates]
@@ -93,11 +99,13 @@ def featurize(plan_uri: str) -> dict[str, int]:
     return asdict(fingerprint_cache.CacheUse(cached=cached, computed=computed))
 
 
-def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
+def train(
+    plan_uri: str, on_step: Callable[[str], None] | None = None, model: str | None = None
+) -> str:
     """Fit the plan's candidates and store the best as a version; returns the manifest's URI."""
     from pipelines.training import train as training_train
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     manifest = training_train.train(
         loop.reviews, loop.registry, loop.plan(plan_uri), loop.settings,
         on_step=on_step or logger.info,
@@ -105,12 +113,12 @@ def train(plan_uri: str, on_step: Callable[[str], None] | None = None) -> str:
     return loop.models.uri(manifest.object_key)
 
 
-def evaluate(manifest_uri: str) -> str:
+def evaluate(manifest_uri: str, model: str | None = None) -> str:
     """Score a version and the champion on the same rows; returns the evaluation's URI."""
     from pipelines.core import provenance
     from pipelines.evaluation import evaluate as evaluation_evaluate
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry = loop.registry
     manifest = registry.versions.manifest(keys.version_of(loop.key(manifest_uri)))
     evaluation = evaluation_evaluate.evaluate(
@@ -120,18 +128,18 @@ def evaluate(manifest_uri: str) -> str:
     return loop.models.uri(evaluation.object_key)
 
 
-def verify(evaluation_uri: str) -> str:
+def verify(evaluation_uri: str, model: str | None = None) -> str:
     """Try the model file in a clean process; returns the evaluation's URI again."""
     from pipelines.evaluation import verify as evaluation_verify
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     registry = loop.registry
     evaluation = registry.decisions.evaluation(loop.key(evaluation_uri))
     evaluation_verify.verify(loop.reviews, registry, evaluation, loop.settings)
     return evaluation_uri
 
 
-def decide(evaluation_uri: str) -> str:
+def decide(evaluation_uri: str, model: str | None = None) -> str:
     """Gate a version; returns the decision's URI. A failing verdict is a result, not an error.
 
     Raises
@@ -142,7 +150,7 @@ def decide(evaluation_uri: str) -> str:
     from pipelines.core import provenance
     from pipelines.gate import decide as gate_decide
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     decisions = loop.registry.decisions
     evaluation = decisions.evaluation(loop.key(evaluation_uri))
     if evaluation.policy != provenance.gate_policy(loop.settings):
@@ -159,12 +167,12 @@ def decide(evaluation_uri: str) -> str:
     return loop.models.uri(decision.object_key)
 
 
-def write_card(decision_uri: str) -> str:
+def write_card(decision_uri: str, model: str | None = None) -> str:
     """Draw the model card and its plots next to a decision; returns the card's URI.
 
     Repeating it changes nothing.
     """
     from pipelines.gate.card import card
 
-    loop = open_loop()
+    loop = open_loop(model=model)
     return loop.models.uri(card.write(loop.reviews, loop.registry, loop.key(decision_uri)))

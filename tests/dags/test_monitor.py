@@ -6,13 +6,15 @@ from types import SimpleNamespace
 
 import pendulum
 import pytest
-from loop_defaults import ACCEPTED, WANTED, asked_by
+from loop_defaults import ACCEPTED, asked_by, wanted_of
 
 from pipelines.steps import monitor
 from tests.support.made.dag_runs import run, states
 from tests.support.made.window_builders import a_trigger
 
 pytestmark = pytest.mark.airflow
+
+WANTED = wanted_of()
 
 
 def test_a_run_without_a_champion_is_green_and_asks_for_nothing(dagbag, stores):
@@ -39,7 +41,7 @@ def test_a_started_trigger_sends_an_event_that_names_its_decision(dagbag, stores
     with create_session() as session:
         event = session.scalars(select(AssetEvent).order_by(AssetEvent.id.desc())).first()
     assert event.extra["decision"] == uri
-    assert asked_by({WANTED: [event]}) == uri
+    assert asked_by({WANTED: [event]}, WANTED) == uri
     assert monitor.reason_of(uri) == "asked for by the monitor (fading): FADING in 2 of 3."
 
 
@@ -54,7 +56,7 @@ def test_a_started_trigger_sends_an_event_that_names_its_decision(dagbag, stores
     ],
 )
 def test_a_run_that_the_monitor_did_not_ask_for_has_no_such_decision(events):
-    assert asked_by(events) is None
+    assert asked_by(events, WANTED) is None
 
 
 def test_new_reviews_and_the_monitor_start_a_retraining(dagbag):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from succession import CHAMPION, check_and_remember, confirm
+from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import keys
 from pipelines.core.errors import TrustError
@@ -21,7 +21,7 @@ class States:
         self.remembered = {}
 
     def __getitem__(self, asset):
-        assert asset is CHAMPION
+        assert asset == champion_of()
         return self
 
     def get(self, key, default=None):
@@ -84,3 +84,16 @@ def test_another_log_is_remembered_by_itself(stores, registry, configure):
     check_and_remember(states)
 
     assert list(states.remembered.values()) == [1]
+
+
+def test_each_model_has_an_asset_of_its_own_and_the_first_keeps_its(stores, registry, configure):
+    configure(models={"stars": {}})
+    states = States()
+    promoted(registry, "a")
+
+    assert champion_of("sentiment") == champion_of()
+    assert (champion_of("stars").name, champion_of("stars").uri) == (
+        "stars_champion", "s3://models/stars/log",
+    )  # fmt: skip
+    check_and_remember(states, "sentiment")
+    assert list(states.remembered) == [context.log_name("sentiment")]

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipelines.core.settings.section import Section, Share
 
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART = re.compile(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([1-9][0-9]?))?")
+
+
+def _is_cron_field(field: str, low: int, high: int) -> bool:
+    parts = [_CRON_PART.fullmatch(part) for part in field.split(",")]
+    numbers = [[int(each) for each in part.groups()[:2] if each] for part in parts if part]
+    return None not in parts and all(
+        low <= one[0] <= one[-1] <= high for one in numbers if one
+    )  # fmt: skip
+
+
+def _cron(text: str) -> str:
+    """Check a cron expression of numbers; Airflow would refuse all DAGs because of a wrong one."""
+    fields = text.split(" ")
+    is_cron = len(fields) == len(_CRON_RANGES) and all(
+        _is_cron_field(field, *limits) for field, limits in zip(fields, _CRON_RANGES, strict=True)
+    )
+    if text and not is_cron:
+        raise ValueError(
+            f"{text!r} is not a cron expression: minute, hour, day, month and day of the week, as "
+            "numbers, e.g. 0 5 * * 1"
+        )
+    return text
+
+
+MODEL_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+
 
 class ModelSettings(Section):
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    name: str = Field(pattern=MODEL_NAME)
     seed: int = Field(ge=0, lt=2**32)
+    sources: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    schedule: Annotated[str, AfterValidator(_cron)] = ""
 
 
 class TrainingSettings(Section):

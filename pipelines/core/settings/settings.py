@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError, model_validator
+from typing import Any, Final
 
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from pipelines.core.errors import ConfigError
 from pipelines.core.settings.data import (
     ColumnSettings,
     IntakeSettings,
@@ -32,11 +35,30 @@ from pipelines.core.settings.operation import (
     TriggerSettings,
     WorkerSettings,
 )
-from pipelines.core.settings.section import Section
+from pipelines.core.settings.section import Section, faults, overlay
+
+# The tables that a model of [models] may have of its own, besides the keys of [model].
+OF_A_MODEL: Final = (
+    "split", "training", "candidates", "evaluation", "verification", "gate", "monitoring",
+    "triggers", "approval", "serving",
+)  # fmt: skip
+# What no other model has: services that answer with the first one, and a version of it.
+_NOT_INHERITED: Final = {"serving": {"addresses": [], "shadow": {"version": ""}}}
+FIRST: Final = "sentiment"  # begins the ids of the first model's DAGs, whatever its name is
+KINDS: Final = ("retrain", "monitor", "rollback", "release")  # end the ids of a model's DAGs
+_TAKEN: Final[dict[str, str]] = {
+    FIRST: "the DAGs of the first model",
+    "probes": "probes of the store",
+}
 
 
 class Settings(Section):
-    """All sections of the configuration file."""
+    """All sections of the configuration file.
+
+    ``models`` holds what the models after the first lay over it; `of` gives the settings of one.
+    """
+
+    _dags: str = PrivateAttr(FIRST)
 
     store: StoreSettings
     intake: IntakeSettings
@@ -60,6 +82,7 @@ class Settings(Section):
     exports: ExportSettings
     workers: WorkerSettings
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _sources_can_be_read(self) -> Settings:
@@ -72,6 +95,67 @@ class Settings(Section):
                 place = ".".join(map(str, ("sources", source, *fault["loc"])))
                 raise ValueError(f"{place}: {fault['msg']}") from None
         return self
+
+    @model_validator(mode="after")
+    def _models_are_others(self) -> Settings:
+        if self.model.name in self.models:
+            raise ValueError(f"models.{self.model.name}: [model] has this name, choose another")
+        return self
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models of the configuration, the first one first."""
+        return (self.model.name, *self.models)
+
+    def model_of(self, dag_id: str) -> str | None:
+        """The model that a DAG is about, if it is one of a model of the configuration."""
+        begin, _, kind = dag_id.rpartition("_")
+        if kind not in KINDS:
+            return None
+        return {FIRST: self.model.name, **{name: name for name in self.models}}.get(begin)
+
+    @property
+    def dags(self) -> str:
+        """What the ids of the model's DAGs begin with."""
+        return self._dags
+
+    def of(self, name: str) -> Settings:
+        """The settings of one model: those of the first, with the model's tables laid over them.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such model, or its tables do not fit; the error names the key.
+        """
+        if name == self.model.name:
+            return self
+        if name not in self.models:
+            raise ConfigError(
+                f"there is no model {name!r}; the models of the configuration are "
+                f"{', '.join(self.model_names)}. Add one: [models.{name}], see docs/models.md"
+            )
+        try:
+            settings = Settings.model_validate(self._laid_over(name, self.models[name]))
+        except ValidationError as error:
+            within = f"models.{name}."
+            places = faults(error, within).replace(f"{within}model.", within)
+            raise ConfigError(places) from error
+        settings._dags = name
+        return settings
+
+    def _laid_over(self, name: str, table: dict[str, Any]) -> dict[str, Any]:
+        if name in _TAKEN:
+            raise ConfigError(f"models.{name}: the name is kept for {_TAKEN[name]}. Choose another")
+        known = set(ModelSettings.model_fields) - {"name"}
+        if unknown := sorted(set(table) - known - set(OF_A_MODEL)):
+            raise ConfigError(
+                f"models.{name}.{unknown[0]}: a model has no such key; it has those of [model] "
+                f"except name, and the tables {', '.join(OF_A_MODEL)}"
+            )
+        own = {key: value for key, value in table.items() if key in known}
+        tables = {key: value for key, value in table.items() if key not in known}
+        base = overlay(self.model_dump(exclude={"models"}), _NOT_INHERITED)
+        return overlay(base, tables) | {"model": {**base["model"], **own, "name": name}}
 
     def columns_of(self, source: str) -> ColumnSettings:
         """What a source calls its columns."""

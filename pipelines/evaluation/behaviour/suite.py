@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.core.config import faults
 from pipelines.core.errors import ConfigError
 from pipelines.core.record import canonical_json, sha256_of
+from pipelines.core.settings.section import faults
 from pipelines.evaluation.behaviour.templates import Words, fill, fillings, placeholders, swap
 from pipelines.records.evaluations import CapabilityKind
 

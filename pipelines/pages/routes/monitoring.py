@@ -60,7 +60,7 @@ class Remembered:
 def router(site: Site) -> APIRouter:
     routes = APIRouter(dependencies=[site.may_read(links.MONITOR)])
     remembered = Remembered()
-    scrape = metrics.Cached(lambda: metrics.render(facts.read(site.stores(), config.load())))
+    scrape = metrics.Cached(lambda: metrics.render(facts.read_all(site.stores(), config.load())))
 
     @routes.get("/metrics")
     def of_prometheus() -> Response:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.core.config import faults
 from pipelines.core.escaping import plain
+from pipelines.core.settings.section import faults
 from pipelines.serving.http.bounds import RefusedError
 
 VERSION_HEADER, GENERATION_HEADER = "X-Model-Version", "X-Model-Generation"

@@ -375,9 +375,13 @@ def test_the_backstop_is_silent_where_the_run_told_already(hook):
 
 def test_a_run_that_asked_a_person_is_not_late(hook, monkeypatch):
     decision = SimpleNamespace(
-        version="v" * 20, why="too few rows", object_key="d", champion_version=None
+        version="v" * 20,
+        why="too few rows",
+        object_key="d",
+        champion_version=None,
+        model_name="sentiment",
     )
-    monkeypatch.setattr("pipelines.steps.context.read_decision", lambda uri: decision)
+    monkeypatch.setattr("pipelines.steps.context.read_decision", lambda uri, _model: decision)
     asking = Run(dag_id="sentiment_retrain", run_id="asking")
     steps_alerts.alert_waiting(asking, "s3://models/decision.json")
     steps_alerts.alert_waiting(asking, "s3://models/decision.json")

@@ -56,7 +56,7 @@ def facts(*arguments: str, code: int = 0) -> Any:
 
 def policies_of(stores: Stores) -> dict[Role, dict[str, Any]]:
     return grants.policies(
-        reviews=stores.reviews.name, models=stores.models.name, model=config.load().model.name
+        reviews=stores.reviews.name, models=stores.models.name, names=config.load().model_names
     )
 
 

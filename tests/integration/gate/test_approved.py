@@ -239,9 +239,11 @@ def test_an_approval_is_void_when_the_champion_moved_meanwhile(registry, stores,
         registry, "b", verdict="INCONCLUSIVE", against=moved, policy=decision.policy
     )
     monkeypatch.setattr(provenance, "gate_policy", lambda _settings: decision.policy)
-    monkeypatch.setattr(retrain, "evaluate", lambda manifest_uri: manifest_uri)
-    monkeypatch.setattr(retrain, "verify", lambda evaluation_uri: evaluation_uri)
-    monkeypatch.setattr(retrain, "decide", lambda _evaluation_uri: stores.models.uri(again_key))
+    monkeypatch.setattr(retrain, "evaluate", lambda manifest_uri, _model: manifest_uri)
+    monkeypatch.setattr(retrain, "verify", lambda evaluation_uri, _model: evaluation_uri)
+    monkeypatch.setattr(
+        retrain, "decide", lambda _evaluation_uri, _model: stores.models.uri(again_key)
+    )
 
     assert steps_promote.promote(stores.models.uri(key), "a run") is None
 

@@ -32,7 +32,7 @@ FOLDER = ROOT / "ops" / "prometheus"
 RULES = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
 ALERTS = [rule for group in RULES for rule in group["rules"] if "alert" in rule]
 QUERIES = [
-    (name, panel.title, query)
+    (name, panel.title, dashboards.of_models(query).replace("$model", ".*"))
     for name, (_, panels) in dashboards.DASHBOARDS.items()
     for panel in panels
     for _, query in panel.queries
@@ -163,7 +163,7 @@ def wait_for(attempt):
 
 @pytest.fixture
 def prometheus(tools, tmp_path):
-    text = metrics.render(a_watched_loop())
+    text = metrics.render([a_watched_loop()])
     target = Target(text)
     (tmp_path / "rules.yml").write_text((FOLDER / "rules.yml").read_text())
     (tmp_path / "prometheus.yml").write_text(

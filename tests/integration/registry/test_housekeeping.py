@@ -27,7 +27,7 @@ from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
 from pipelines.steps import housekeeping as steps
 from pipelines.validation import pinned_history
-from tests.support.made.registry_builders import a_version, decided
+from tests.support.made.registry_builders import a_version, decided, promoted
 from tests.support.page_site import Bucket
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -78,12 +78,12 @@ class World:
     def plan(self, **changes: int) -> list[str]:
         kept = {"unpromoted_versions": 1, **changes}
         retention = self.settings.retention.model_copy(update=kept)
-        self.doomed = housekeeping.plan(self.reviews, self.registry, retention, now=NOW)
+        self.doomed = housekeeping.plan(self.reviews, [self.registry], retention, now=NOW)
         return [each.key for each in self.doomed]
 
     def tidy_up(self, **changes: int) -> Housekeeping | None:
         self.plan(**changes)
-        return housekeeping.apply(self.reviews, self.registry, self.doomed, actor="tester")
+        return housekeeping.apply(self.reviews, [self.registry], self.doomed, actor="tester")
 
     def errors(self) -> list[str]:
         """What `champion fsck` finds, except what these made-up models lack from the start."""
@@ -167,6 +167,67 @@ def test_plan_and_snapshot_of_a_version_go_with_it(world):
     assert f"sentiment/plans/{world.rejected[0]}.json" in world.models.objects
 
 
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_what_another_model_names_is_kept(world, is_configured):
+    """Also of a model that the configuration does not name any more: its champion may answer."""
+    own = snapshot.take(world.reviews, world.settings.split.model_copy(update={"salt": "theirs"}))
+    stars = Registry(world.models, "stars")
+    champion = promoted(stars, "theirs", snapshot=own.digest())
+    part = own.partitions[0].sha256
+    used = fingerprint_cache.cache_key(own.partitions[0], View(ngram_max=3, bits=40))
+    world.reviews.objects[used] = b"x"
+    before = set(world.models.objects)
+    registries = [world.registry, stars] if is_configured else [world.registry]
+
+    retention = world.settings.retention.model_copy(update={"unpromoted_versions": 1})
+    doomed = housekeeping.plan(world.reviews, registries, retention, now=NOW)
+    housekeeping.apply(world.reviews, registries, doomed, actor="tester")
+
+    assert own.object_key in world.reviews.objects
+    assert {used, f"accepted/date={own.partitions[0].night}/{part}.parquet"} <= set(
+        world.reviews.objects
+    )
+    gone = before - set(world.models.objects)
+    assert gone  # of the first model
+    assert not any(key.startswith("stars/") for key in gone)
+    assert stars.log.champion() == champion
+
+
+def test_versions_that_were_never_promoted_are_counted_for_each_model(world):
+    stars = Registry(world.models, "stars")
+    first = promoted(stars, "theirs", snapshot=world.pinned.digest())
+    rejected = [a_version(stars, f"theirs {number}") for number in range(2)]
+    for each in rejected:
+        decided(stars, each, against=first, verdict="REJECT")
+
+    retention = world.settings.retention.model_copy(update={"unpromoted_versions": 1})
+    doomed = housekeeping.plan(world.reviews, [world.registry, stars], retention, now=NOW)
+    housekeeping.apply(world.reviews, [world.registry, stars], doomed, actor="tester")
+
+    kept = {each.version for each in rejected if stars.versions.find_version(each.version)}
+    assert len(kept) == 1
+    assert len([v for v in world.rejected if world.registry.versions.find_version(v)]) == 1
+    assert [entry.version for entry in stars.log.history()] == [first.version]
+
+
+def test_packs_of_a_model_that_learns_from_some_sources_are_kept(world):
+    standings_of = {each.outcome.source for each in every(world.reviews)}
+    some = sorted(standings_of)[:1]
+    own = snapshot.take(world.reviews, world.settings.split, sources=some)
+    (pack, *_) = [pack for pack in packed(own.partitions) if pack.is_several]
+    world.reviews.objects[pack.key] = b"x"
+
+    def doomed(*sources):
+        found = housekeeping.plan(
+            world.reviews, [world.registry], world.settings.retention, sources=sources, now=NOW
+        )
+        return {each.key for each in found}
+
+    assert len(standings_of) > 1
+    assert pack.key in doomed(())
+    assert pack.key not in doomed((), some)
+
+
 def test_a_version_that_may_still_become_champion_is_kept(world):
     waiting = a_version(world.registry, "waiting")
     decided(world.registry, waiting, against=world.second, approval="needed")
@@ -212,7 +273,7 @@ def test_a_version_that_was_promoted_since_it_was_planned_is_left_alone(world, m
     named = housekeeping._named_by_log
     monkeypatch.setattr(housekeeping, "_named_by_log", lambda registry: named(registry) | {version})
 
-    housekeeping.apply(world.reviews, world.registry, planned, actor="tester")
+    housekeeping.apply(world.reviews, [world.registry], planned, actor="tester")
 
     assert world.models.deleted == []
 
@@ -246,7 +307,7 @@ def test_killed_at_any_deletion_it_leaves_everything_whole(world, monkeypatch):
     monkeypatch.setattr(Aged, "delete", die_after)
     while world.plan():
         with pytest.raises(KilledError):
-            housekeeping.apply(world.reviews, world.registry, world.doomed, actor="tester")
+            housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
         done += 1
         assert set(world.errors()) <= set(before)
     assert done == len(keys)
@@ -255,8 +316,8 @@ def test_killed_at_any_deletion_it_leaves_everything_whole(world, monkeypatch):
 def test_two_at_once_delete_the_same(world):
     one, other = world.plan(), list(world.doomed)
 
-    housekeeping.apply(world.reviews, world.registry, world.doomed, actor="one")
-    housekeeping.apply(world.reviews, world.registry, other, actor="two")
+    housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="one")
+    housekeeping.apply(world.reviews, [world.registry], other, actor="two")
 
     assert world.plan() == []
     assert one

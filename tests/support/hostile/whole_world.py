@@ -142,7 +142,7 @@ def _tidy_up(stores: Stores) -> None:
         stored_at="2025-01-05T00:00:00+00:00", why="no rows that count have these features",
     )  # fmt: skip
     housekeeping.apply(
-        stores.reviews, Registry(stores.models, "sentiment"), [outgrown], actor="ops"
+        stores.reviews, [Registry(stores.models, "sentiment")], [outgrown], actor="ops"
     )
 
 

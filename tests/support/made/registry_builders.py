@@ -94,10 +94,15 @@ def decided(
 
 
 def promoted(
-    registry: Registry, name: str, *, against: LogEntry | None = None, model: bytes | None = None
+    registry: Registry,
+    name: str,
+    *,
+    against: LogEntry | None = None,
+    model: bytes | None = None,
+    snapshot: str | None = None,
 ) -> LogEntry:
     """A version that became champion after the given one."""
-    _, decision = decided(registry, a_version(registry, name, model), against=against)
+    _, decision = decided(registry, a_version(registry, name, model, snapshot), against=against)
     return promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 

@@ -24,7 +24,7 @@ MOST_CHARACTERS_OF_AN_INLINE_USER_POLICY = 2_048  # at AWS, without white space
 
 
 def made():
-    return policies(reviews="reviews", models="models", model="sentiment")
+    return policies(reviews="reviews", models="models", names=["sentiment"])
 
 
 def write_policies(folder: Path, *arguments: str):
@@ -79,9 +79,27 @@ def test_the_policies_name_the_configured_buckets_and_model(tmp_path, monkeypatc
 
     files = json.loads(reply.stdout)
     written = {role: json.loads(Path(file).read_text()) for role, file in files.items()}
-    assert written == policies(reviews="my-reviews", models="my-models", model="tone")
+    assert written == policies(reviews="my-reviews", models="my-models", names=["tone"])
     assert allows(written["upstream"], WRITE, "my-reviews", "landing/web/2026-01-05/r.csv")
     assert not allows(written["scoring"], READ, "my-models", "sentiment/log/00000001.json")
+
+
+def test_the_policies_cover_every_model_and_no_other(tmp_path, monkeypatch):
+    both = write_settings(tmp_path / "both.toml", {"models": {"stars": {"seed": 7}}})
+    monkeypatch.setenv("LOOP_CONFIG", str(both))
+
+    files = json.loads(write_policies(tmp_path / "policies", "--json").stdout)
+
+    for role in ROLES:
+        policy = json.loads(Path(files[role]).read_text())
+        for action in (READ, WRITE, DELETE):
+            for one in ALL:
+                bucket, key = one.split("/", 1)
+                may = allows(made()[role], action, bucket, key)
+                assert allows(policy, action, bucket, key) == may, (role, action, one)
+                other = key.replace("sentiment/", "stars/", 1)
+                assert allows(policy, action, bucket, other) == may, (role, action, other)
+        assert not allows(policy, READ, "models", "star/log/00000001.json")
 
 
 def test_only_where_answers_are_kept_a_service_may_write_and_the_monitor_read_them(
@@ -134,11 +152,11 @@ def test_writing_policies_needs_no_store_and_no_credentials_and_can_be_repeated(
         ({"reviews": "*"}, "no policy can be made for a bucket"),
         ({"models": "models/*"}, "no policy can be made for a bucket"),
         ({"models": "reviews"}, "policies are made for two"),
-        ({"model": "probes"}, "may delete what lies there"),
+        ({"names": ["sentiment", "probes"]}, "may delete what lies there"),
     ],
 )
 def test_names_that_would_make_a_policy_say_more_than_is_meant_are_refused(changes, why):
-    names = {"reviews": "reviews", "models": "models", "model": "sentiment"} | changes
+    names = {"reviews": "reviews", "models": "models", "names": ["sentiment"]} | changes
 
     with pytest.raises(ConfigError, match=why):
         policies(**names)

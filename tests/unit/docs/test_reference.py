@@ -42,7 +42,7 @@ def test_every_metric_that_a_scrape_of_the_loop_has_is_there() -> None:
     for record in (a_window("2026-01-05"), an_answered_day("2026-01-05"), a_trigger("2026-01-05")):
         stores.reviews.put_record(record)
 
-    scrape = metrics.render(facts.read(stores, config.load())).decode()
+    scrape = metrics.render(facts.read_all(stores, config.load())).decode()
 
     assert len(names(scrape)) > 30
     assert names(scrape) - listed() == set()

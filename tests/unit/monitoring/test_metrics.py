@@ -9,6 +9,8 @@ from pipelines.core import config
 from pipelines.core.store.stores import Stores
 from pipelines.monitoring import facts, metrics
 from pipelines.records.monitoring import SourceRows
+from pipelines.registry.registry import Registry
+from tests.support.made.registry_builders import promoted
 from tests.support.made.window_builders import (
     a_trigger,
     a_window,
@@ -27,14 +29,40 @@ def stores(monkeypatch):
     return Stores(Bucket(), Bucket())
 
 
-def scraped(stores):
-    """Every sample by its name and labels."""
-    text = metrics.render(facts.read(stores, config.load())).decode()
+def scraped(stores, model="sentiment"):
+    """Every sample of a model by its name and other labels."""
+    text = metrics.render(facts.read_all(stores, config.load())).decode()
     return {
-        (sample.name.removeprefix("loop_"), *sorted(sample.labels.items())): sample.value
+        (
+            sample.name.removeprefix("loop_"),
+            *sorted(label for label in sample.labels.items() if label[0] != "model"),
+        ): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
+        if sample.labels.get("model", model) == model
     }
+
+
+def test_every_model_has_its_own_series_and_what_they_share_is_counted_once(
+    stores, tmp_path, monkeypatch
+):
+    path = write_settings(tmp_path / "loop.toml", {"models": {"stars": {"seed": 7}}})
+    monkeypatch.setenv("LOOP_CONFIG", str(path))
+    a_succession(Pages(models=stores.models, reviews=stores.reviews).registry, 3)
+    promoted(Registry(stores.models, "stars"), "theirs")
+    stores.reviews.put_record(a_window(night_after(0), "FADING", accuracy=0.8))
+    stores.reviews.put_record(a_window(night_after(1), model_name="stars"))
+
+    first, stars = scraped(stores), scraped(stores, "stars")
+
+    assert (first["champion_generation",], stars["champion_generation",]) == (3, 1)
+    assert (first["fresh_accuracy_ratio",], stars["fresh_accuracy_ratio",]) == (0.8, 0.9)
+    assert first["window_verdict", ("verdict", "FADING")] == 1
+    assert stars["window_verdict", ("verdict", "FADING")] == 0
+    text = metrics.render(facts.read_all(stores, config.load())).decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    shared = [line.split()[0] for line in lines if "model=" not in line]
+    assert shared == ["loop_alerts_unsent"]
 
 
 def test_a_store_without_anything_has_no_champion_and_no_error(stores):
