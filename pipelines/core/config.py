@@ -152,7 +152,7 @@ def with_candidates(settings: Settings, names: tuple[str, ...]) -> Settings:
 def with_seed(settings: Settings, seed: int) -> Settings:
     """The same settings with another seed for training."""
     try:
-        model = ModelSettings(name=settings.model.name, seed=seed)
+        model = ModelSettings.model_validate({**settings.model.model_dump(), "seed": seed})
     except ValidationError as error:
         raise ConfigError(f"seed is {seed}; it must lie in 0 ... 2**32 - 1") from error
     return settings.model_copy(update={"model": model})
