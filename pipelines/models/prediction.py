@@ -84,9 +84,10 @@ def positive_probability(
     ValueError
         If the model has more than two classes, or others.
     """
+    answers = probabilities(model, inputs, most_threads=most_threads)
     if sorted(model.classes_) != [0, 1]:
         raise ValueError(f"the classes are {list(model.classes_)}, none of which is positive")
-    return probabilities(model, inputs, most_threads=most_threads)
+    return answers
 
 
 @dataclass(frozen=True, eq=False)
