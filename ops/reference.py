@@ -174,7 +174,7 @@ def _openapi() -> dict[str, Any]:
 
     settings = config.load()
     nowhere = FolderSource(Path("nowhere"), Keyring(), settings.model.name)
-    golden = load_golden(settings.evaluation.golden_file)
+    golden = load_golden(settings.evaluation.golden_file, settings.model.class_names)
     champions = Champions(nowhere, golden, retry_seconds=60)  # nobody looks
     return make_app(Service(champions, settings.serving, threads=1)).openapi()
 

@@ -43,7 +43,7 @@ def serve(
         if from_folder
         else LogSource(loop.registry)
     )
-    golden = load_golden(settings.evaluation.golden_file)
+    golden = load_golden(settings.evaluation.golden_file, settings.model.class_names)
     champions = Champions(source, golden, retry_seconds=serving.refused_retry_seconds)
     kept = serving.prediction_log
     service = Service(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipelines.evaluation import golden
 from pipelines.evaluation.metrics import Probabilities, is_usable
 from pipelines.intake.partitions import read_partition
 from pipelines.intake.snapshot import pinned
-from pipelines.records.evaluations import CheckRow, Evaluation
+from pipelines.records.evaluations import Answer, CheckRow, Evaluation
 from pipelines.records.versions import Manifest
 from pipelines.training.dataset import Dataset, Rows
 
@@ -35,12 +36,19 @@ def check_rows(dataset: Dataset, rows: Rows, probability: Probabilities) -> tupl
         if len(chosen) >= fewest:
             break
     chosen = chosen[_spread(len(chosen), CHECK_ROWS)]
-    values = probability[np.searchsorted(rows, chosen)]
-    located = zip(map(dataset.locate, chosen.tolist()), values.tolist(), strict=True)
+    values = as_answers(probability[np.searchsorted(rows, chosen)])
+    located = zip(map(dataset.locate, chosen.tolist()), values, strict=True)
     return tuple(
         CheckRow(partition=partition, row=row, probability=value)
         for (partition, row), value in located
     )
+
+
+def as_answers(probability: Probabilities) -> tuple[Answer, ...]:
+    """What a model answers to each text, as records hold it."""
+    if probability.ndim == 1:
+        return tuple(probability.tolist())
+    return tuple(map(tuple, probability.tolist()))
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
@@ -51,16 +59,28 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
 LARGEST_DIFFERENCE = 1e-9
 
 
+def largest_difference(answers: Sequence[Answer], expected: Sequence[Answer]) -> float:
+    """The largest difference of two lists of answers; infinite if they cannot be compared."""
+    try:
+        one, other = np.array(answers, np.float64), np.array(expected, np.float64)
+    except (TypeError, ValueError):  # not all of as many classes
+        return math.inf
+    if one.shape != other.shape or not one.size:
+        return math.inf
+    worst = float(np.abs(one - other).max())
+    return math.inf if math.isnan(worst) else worst
+
+
 def questions(
     reviews: Bucket, manifest: Manifest, evaluation: Evaluation, settings: Settings
-) -> tuple[list[str], list[float]]:
+) -> tuple[list[str], list[Answer]]:
     """Texts for a model, and what it answered on them when it was evaluated.
 
     These are the check rows and, unless it was changed since, the golden set.
     """
     texts = check_texts(reviews, manifest, evaluation.check_rows)
     expected = [row.probability for row in evaluation.check_rows]
-    by_hand = golden.load_golden(settings.evaluation.golden_file)
+    by_hand = golden.load_golden(settings.evaluation.golden_file, manifest.plan.class_names)
     if by_hand.digest == evaluation.golden.set_id and evaluation.golden_probabilities:
         texts += by_hand.texts
         expected += evaluation.golden_probabilities

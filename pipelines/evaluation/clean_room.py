@@ -33,30 +33,30 @@ def answer(model_file: str, texts: list[str]) -> dict[str, Any]:
     Returns
     -------
     answer : dict
-        ``probabilities`` in [0, 1] per text; ``cpu_milliseconds`` per text, the least of a few
-        attempts, so that neither warming up nor other programs count; ``load_seconds``;
-        ``peak_bytes`` of resident memory.
+        ``probabilities`` in [0, 1] per text, one or one per class; ``cpu_milliseconds`` per text,
+        the least of a few attempts, so that neither warming up nor other programs count;
+        ``load_seconds``; ``peak_bytes`` of resident memory.
     """
     from pathlib import Path
 
     from pipelines.models.artefacts import load_model
-    from pipelines.models.prediction import positive_probability
+    from pipelines.models.prediction import probabilities
 
     blob = Path(model_file).read_bytes()
     started = time.perf_counter()
     model = load_model(blob)
     load_seconds = time.perf_counter() - started
-    probabilities, cpu_seconds = [], []
+    answers, cpu_seconds = [], []
     for text in texts:
         attempts = []
         for _ in range(ATTEMPTS):
             before = time.thread_time()  # a limit on processor time makes process_time coarse
-            probability = float(positive_probability(model, [text])[0])
+            answer_to_it = probabilities(model, [text])[0].tolist()
             attempts.append(time.thread_time() - before)
-        probabilities.append(probability)
+        answers.append(answer_to_it)
         cpu_seconds.append(min(attempts))
     return {
-        "probabilities": probabilities,
+        "probabilities": answers,
         "cpu_milliseconds": [1000.0 * seconds for seconds in cpu_seconds],
         "load_seconds": load_seconds,
         "peak_bytes": peak_bytes(),

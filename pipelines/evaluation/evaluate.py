@@ -19,11 +19,12 @@ from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation import golden
 from pipelines.evaluation.behaviour import scoring
-from pipelines.evaluation.check_rows import check_rows
+from pipelines.evaluation.check_rows import as_answers, check_rows
 from pipelines.evaluation.fair_rows import (
     Fair,
     Opponents,
     Signed,
+    check_classes,
     check_split,
     fair_rows,
     find_opponents,
@@ -38,9 +39,10 @@ from pipelines.features.fingerprints import Fingerprints
 from pipelines.features.signatures import CELLS
 from pipelines.features.views import View
 from pipelines.intake.snapshot import pinned
+from pipelines.models.answers import place
 from pipelines.models.factories import reads_fingerprints, view_of
-from pipelines.models.prediction import positive_probability
-from pipelines.records.evaluations import BehaviourScores, Evaluation
+from pipelines.models.prediction import probabilities
+from pipelines.records.evaluations import Answer, BehaviourScores, Evaluation
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
 from pipelines.training.dataset import Dataset, Loader, Rows, ids_digest
@@ -57,8 +59,11 @@ def evaluate(
     ------
     NoReviewsError
         If no review is held out.
+    ConfigError
+        If the champion answers with other classes.
     """
-    opponents, loader = find_opponents(registry), Loader(reviews)
+    opponents, loader = find_opponents(registry), Loader(reviews, manifest.plan.classes)
+    check_classes(manifest, opponents)
     dataset = loader.load(pinned(reviews, manifest.plan))
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")
@@ -89,8 +94,7 @@ class _Models:
     def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
         """All models on the same reviews; ``inputs`` returns what a model reads."""
         answers = {
-            version: positive_probability(model, inputs(model))
-            for version, model in self._models.items()
+            version: probabilities(model, inputs(model)) for version, model in self._models.items()
         }
 
         def of(manifest: Manifest | None) -> Probabilities | None:
@@ -140,7 +144,7 @@ def _record(
     gate, manifest, opponents, rows = settings.gate, models.manifest, models.opponents, fair.rows
     text_ids = dataset.text_id[rows]
     is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
-    by_hand = golden.load_golden(settings.evaluation.golden_file)
+    by_hand = golden.load_golden(settings.evaluation.golden_file, manifest.plan.class_names)
     golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
     described = Described.of_tables(dataset.tables(rows, COLUMNS))
     masks = slice_masks(described, gate.slices, min_rows=gate.min_slice_rows)
@@ -165,6 +169,7 @@ def _record(
         champion_behaviour=champion_acts,
         check_rows=check_rows(dataset, rows, holdout.challenger),
         golden_probabilities=_plain(golden_scored.challenger),
+        class_names=manifest.plan.class_names if manifest.plan.classes else (),
     )
 
 
@@ -173,8 +178,8 @@ def _behaviour(
 ) -> tuple[BehaviourScores, BehaviourScores | None]:
     suite = scoring.load_suite(settings.evaluation.behaviour_folder)
     scored = models.scored(np.empty(0, np.int8), lambda _model: list(suite.texts()))
-    champion = None if scored.champion is None else scoring.score(suite, scored.champion)
-    return scoring.score(suite, scored.challenger), champion
+    champion = None if scored.champion is None else scoring.score(suite, place(scored.champion))
+    return scoring.score(suite, place(scored.challenger)), champion
 
 
 def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
@@ -186,5 +191,5 @@ def _age_nights(dataset: Dataset, champion: Manifest | None) -> int | None:
     return (date.fromisoformat(newest) - date.fromisoformat(trained)).days
 
 
-def _plain(probability: Probabilities) -> tuple[float, ...]:
-    return tuple(probability.tolist()) if is_usable(probability) else ()
+def _plain(probability: Probabilities) -> tuple[Answer, ...]:
+    return as_answers(probability) if is_usable(probability) else ()

@@ -23,6 +23,7 @@ from pipelines.evaluation.metrics import (
     review_losses,
     rounded,
 )
+from pipelines.models.answers import predicted
 from pipelines.records.evaluations import PairedComparison
 
 POWER = 0.8
@@ -47,9 +48,8 @@ class Changes:
         """The changes; None if a probability is not a number, or there are no reviews."""
         if not len(labels) or not (is_usable(other) and is_usable(challenger)):
             return None
-        truth = labels == 1
-        right = ((challenger >= 0.5) == truth).astype(np.float64)
-        right -= (other >= 0.5) == truth
+        right = (predicted(challenger) == labels).astype(np.float64)
+        right -= predicted(other) == labels
         return cls(right, review_losses(labels, challenger) - review_losses(labels, other))
 
 

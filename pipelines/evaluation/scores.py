@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,22 @@ from numpy.typing import NDArray
 from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.metrics import Labels, Mask, Probabilities, is_usable, metrics, rounded
 from pipelines.evaluation.paired import Changes, compare, compare_parts
-from pipelines.records.evaluations import Metrics, PairedComparison, SetName, SetScores, SliceScore
+from pipelines.models.answers import predicted
+from pipelines.records.evaluations import (
+    AnyMetrics,
+    PairedComparison,
+    SetName,
+    SetScores,
+    SliceScore,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """Labels and each model's probabilities on the same reviews, in the same order.
 
-    All of shape (n_reviews,); without a champion there is no reference.
+    Labels are of shape (n_reviews,), and probabilities in the form of `pipelines.models.answers`;
+    without a champion there is no reference.
     """
 
     labels: Labels
@@ -57,8 +66,7 @@ def set_scores(name: SetName, set_id: str, scored: Scored, policy: GateSettings)
     return SetScores(
         name=name,
         set_id=set_id,
-        positive_rows=int((scored.labels == 1).sum()),
-        negative_rows=int((scored.labels == 0).sum()),
+        **_rows_by_class(scored),
         challenger=metrics(scored.labels, scored.challenger),
         champion=_metrics(scored.labels, scored.champion),
         reference=_metrics(scored.labels, scored.reference),
@@ -67,7 +75,17 @@ def set_scores(name: SetName, set_id: str, scored: Scored, policy: GateSettings)
     )
 
 
-def _metrics(labels: Labels, probability: Probabilities | None) -> Metrics | None:
+def _rows_by_class(scored: Scored) -> dict[str, Any]:
+    if scored.challenger.ndim == 2:
+        rows = np.bincount(scored.labels, minlength=scored.challenger.shape[1])
+        return {"class_rows": tuple(rows.tolist())}
+    return {
+        "positive_rows": int((scored.labels == 1).sum()),
+        "negative_rows": int((scored.labels == 0).sum()),
+    }
+
+
+def _metrics(labels: Labels, probability: Probabilities | None) -> AnyMetrics | None:
     return None if probability is None else metrics(labels, probability)
 
 
@@ -112,4 +130,4 @@ def slice_scores(
 def _accuracy(labels: Labels, probability: Probabilities | None, mask: Mask) -> float | None:
     if probability is None or not mask.any() or not is_usable(probability):
         return None
-    return rounded(((probability[mask] >= 0.5) == (labels[mask] == 1)).mean())
+    return rounded((predicted(probability[mask]) == labels[mask]).mean())

@@ -25,8 +25,8 @@ from pipelines.core.errors import CleanRoomGoneError
 from pipelines.core.settings.model import VerificationSettings
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
-from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
-from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, largest_difference, questions
+from pipelines.records.evaluations import Answer, ArtefactCheck, Evaluation
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
 
@@ -137,10 +137,9 @@ def _failed(evaluation: Evaluation, manifest: Manifest, why: str) -> ArtefactChe
 
 
 def _compared(
-    evaluation: Evaluation, manifest: Manifest, expected: list[float], answer: dict[str, Any]
+    evaluation: Evaluation, manifest: Manifest, expected: list[Answer], answer: dict[str, Any]
 ) -> ArtefactCheck:
-    got = answer["probabilities"]
-    worst = max((abs(a - b) for a, b in zip(got, expected, strict=True)), default=math.inf)
+    worst = largest_difference(answer["probabilities"], expected)
     is_alike = worst <= LARGEST_DIFFERENCE
     return ArtefactCheck(
         **_about(evaluation, manifest),

@@ -23,7 +23,7 @@ from pipelines.exports.promoted import Promoted
 if TYPE_CHECKING:
     import httpx
 
-    from pipelines.records.evaluations import Metrics
+    from pipelines.records.evaluations import AnyMetrics
 
 ALIAS = "champion"
 TOKEN, USER, PASSWORD = (
@@ -202,11 +202,12 @@ def metrics(promoted: Promoted) -> Iterator[tuple[str, float]]:
     """What the gate measured, by set of reviews."""
     evaluation = promoted.evaluation
     for scores in (evaluation.holdout, evaluation.newest, evaluation.golden):
-        measured: Metrics | None = scores.challenger
+        measured: AnyMetrics | None = scores.challenger
         if measured is not None:
-            for name in ("rows", "accuracy", "f1", "roc_auc", "log_loss", "calibration_error",
-                         "recall_positive", "recall_negative"):  # fmt: skip
+            for name in ("rows", "accuracy", "f1", "roc_auc", "log_loss", "calibration_error"):
                 yield f"{scores.name}.{name}", float(getattr(measured, name))
+            for name, recall in zip(evaluation.names, measured.recalls, strict=True):
+                yield f"{scores.name}.recall_{name}", recall
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -13,9 +13,9 @@ from pipelines.evaluation.metrics import rounded
 from pipelines.evaluation.paired import holm
 from pipelines.records.decisions import GateRule, RuleGroup
 from pipelines.records.evaluations import (
+    AnyMetrics,
     BehaviourScores,
     Evaluation,
-    Metrics,
     PairedComparison,
     SliceScore,
 )
@@ -43,7 +43,7 @@ def against_champion(evaluation: Evaluation, policy: GateSettings) -> Iterator[G
     if champion is None or challenger is None or paired is None:
         return
     yield _mcnemar(paired, policy)
-    yield _recall_drop(champion, challenger, policy)
+    yield _recall_drop(champion, challenger, policy, evaluation.names)
     yield from _margins(paired, policy, "champion")
     yield from _newest(evaluation, policy)
     yield from _golden_drop(evaluation, policy)
@@ -81,20 +81,24 @@ def _points(share: float) -> str:
     return f"{100 * share:+.2f} points"
 
 
-def _recall_drop(champion: Metrics, challenger: Metrics, policy: GateSettings) -> GateRule:
-    drops = {
-        "positive": rounded(champion.recall_positive - challenger.recall_positive),
-        "negative": rounded(champion.recall_negative - challenger.recall_negative),
-    }
-    worse = max(drops, key=lambda name: drops[name])
+def _recall_drop(
+    champion: AnyMetrics, challenger: AnyMetrics, policy: GateSettings, names: tuple[str, ...]
+) -> GateRule:
+    drops = [
+        rounded(before - after)
+        for before, after in zip(champion.recalls, challenger.recalls, strict=True)
+    ]
+    worst = max(drops)
+    number = len(drops) - 1 - drops[::-1].index(worst)
     return GateRule(
         rule="recall_drop",
         group="champion",
-        is_passed=drops[worse] <= policy.max_recall_drop,
-        observed=drops[worse],
+        is_passed=worst <= policy.max_recall_drop,
+        observed=worst,
         limit=policy.max_recall_drop,
-        sentence=f"The recall of the class that loses more, the {worse} reviews, is "
-        f"{getattr(challenger, f'recall_{worse}'):.2%}, a change of {_points(-drops[worse])}; "
+        sentence=f"The recall of the class that loses {'more' if len(drops) == 2 else 'most'}, the "
+        f"{names[number]} reviews, is "
+        f"{challenger.recalls[number]:.2%}, a change of {_points(-worst)}; "
         f"at most {100 * policy.max_recall_drop:.2f} points may be lost.",
     )
 

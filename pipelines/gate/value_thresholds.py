@@ -8,10 +8,10 @@ from pipelines.core.settings.model import GateSettings
 from pipelines.evaluation.metrics import rounded
 from pipelines.records.decisions import GateRule
 from pipelines.records.evaluations import (
+    AnyMetrics,
     ArtefactCheck,
     CapabilityScore,
     Evaluation,
-    Metrics,
     SetScores,
 )
 
@@ -28,12 +28,17 @@ def sufficiency(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRu
         f"The holdout has {holdout.rows:,} reviews that no compared model was trained on; at least "
         f"{policy.min_holdout_rows:,} are needed to distinguish two models.",
     )
-    fewer = min(holdout.positive_rows, holdout.negative_rows)
+    fewest = min(holdout.rows_by_class)
+    rarest = (
+        "The rarer class"
+        if len(holdout.rows_by_class) == 2
+        else f"The rarest class, {evaluation.names[holdout.rows_by_class.index(fewest)]},"
+    )
     yield _at_least(
         "rows_per_class",
-        fewer,
+        fewest,
         policy.min_rows_per_class,
-        f"The rarer class has {fewer:,} held out reviews; at least "
+        f"{rarest} has {fewest:,} held out reviews; at least "
         f"{policy.min_rows_per_class:,} are needed.",
     )
     yield _at_least(
@@ -120,7 +125,7 @@ def floors(evaluation: Evaluation, policy: GateSettings) -> Iterator[GateRule]:
     """Absolute limits, which also hold for the first model."""
     yield _overlap(evaluation, policy)
     if evaluation.holdout.challenger is not None:
-        yield from _value_floors(evaluation.holdout.challenger, policy)
+        yield from _value_floors(evaluation.holdout.challenger, policy, evaluation.names)
     if evaluation.golden.challenger is not None:
         yield _golden_floor(evaluation.golden.challenger, policy)
     if evaluation.behaviour is not None and evaluation.behaviour.capabilities:
@@ -150,7 +155,9 @@ def _overlap(evaluation: Evaluation, policy: GateSettings) -> GateRule:
     )
 
 
-def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterator[GateRule]:
+def _value_floors(
+    challenger: AnyMetrics, policy: GateSettings, names: tuple[str, ...]
+) -> Iterator[GateRule]:
     yield _floor(
         "accuracy_floor",
         challenger.accuracy,
@@ -158,14 +165,13 @@ def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterator[GateRul
         is_passed=challenger.accuracy >= policy.min_accuracy,
         sentence=f"Accuracy is {challenger.accuracy:.2%}; the floor is {policy.min_accuracy:.2%}.",
     )
-    recall = min(challenger.recall_positive, challenger.recall_negative)
+    recall = min(challenger.recalls)
     yield _floor(
         "recall_floor",
         recall,
         policy.min_recall,
         is_passed=recall >= policy.min_recall,
-        sentence=f"The recall of the weaker class is {recall:.2%}; the floor is "
-        f"{policy.min_recall:.2%}.",
+        sentence=_recall_sentence(challenger.recalls, policy, names),
     )
     yield _floor(
         "log_loss_ceiling",
@@ -186,7 +192,20 @@ def _value_floors(challenger: Metrics, policy: GateSettings) -> Iterator[GateRul
     )
 
 
-def _golden_floor(challenger: Metrics, policy: GateSettings) -> GateRule:
+def _recall_sentence(
+    recalls: tuple[float, ...], policy: GateSettings, names: tuple[str, ...]
+) -> str:
+    lowest, floor = min(recalls), f"the floor is {policy.min_recall:.2%}"
+    if len(recalls) == 2:
+        return f"The recall of the weaker class is {lowest:.2%}; {floor}."
+    each = ", ".join(f"{name} {recall:.2%}" for name, recall in zip(names, recalls, strict=True))
+    return (
+        f"The recall of the weakest class, {names[recalls.index(lowest)]}, is {lowest:.2%}; "
+        f"{floor}. By class: {each}."
+    )
+
+
+def _golden_floor(challenger: AnyMetrics, policy: GateSettings) -> GateRule:
     return _floor(
         "golden_floor",
         challenger.accuracy,

@@ -34,6 +34,7 @@ OWN_TYPES = (
     "pipelines.models.vectorizer.FingerprintVectorizer",
     "pipelines.models.log_count_ratio.LogCountRatio",
     "pipelines.models.nbsvm.NaiveBayesSvm",
+    "pipelines.models.one_vs_rest.OneVsRest",
 )
 """Types a model file may hold in addition to those that skops trusts."""
 

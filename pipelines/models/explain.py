@@ -1,7 +1,9 @@
 """Say why: the n-grams of one text that moved a model's answer, and by how much.
 
 The log-odds of a model on fingerprints are a sum over the known n-grams of a text, so each n-gram's
-part is exact. Nothing is stored for it: the n-grams are spelled from the text itself.
+part is exact. For more than two classes this sum is how far the logarithm of one class's
+probability is above the mean of all classes. Nothing is stored for it: the n-grams are spelled from
+the text itself.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pipelines.models.blend import joined_by, members_of
 from pipelines.models.factories import reads_fingerprints
 from pipelines.models.fingerprint_reader import FingerprintReader
 from pipelines.models.log_count_ratio import LogCountRatio
+from pipelines.models.one_vs_rest import OneVsRest, joined, shares
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,28 @@ class Explanation:
 
     Attributes
     ----------
-    probability : float
-        Of the positive class, in [0, 1].
+    probability : float or tuple of float
+        Of the positive class, in [0, 1]; of each, if there are more than two.
+    of : int
+        The class that is explained: the positive one, or else the likeliest.
     intercept : float
         Log-odds of a text without known n-grams.
     ngrams : tuple of (str, float)
         The n-grams of largest influence, in descending order of it, and their contributions to the
-        log-odds; above 0 speaks for the positive class.
+        log-odds; above 0 speaks for the class that is explained.
     remainder : float
         Sum of the contributions of all other n-grams.
     """
 
-    probability: float
+    probability: float | tuple[float, ...]
+    of: int
     intercept: float
     ngrams: tuple[tuple[str, float], ...]
     remainder: float
 
     @property
     def log_odds(self) -> float:
-        """The logarithm of ``probability / (1 - probability)``."""
+        """What the parts add up to."""
         return self.intercept + sum(part for _, part in self.ngrams) + self.remainder
 
 
@@ -57,7 +63,7 @@ def explain(pipeline: Pipeline, text: str, top: int = 10) -> Explanation:
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted, of a kind that reads fingerprints, with the classes 0 and 1.
+        Fitted, of a kind that reads fingerprints, with the classes 0, 1, ...
     text : str
         The review.
     top : int, default=10
@@ -78,21 +84,32 @@ def explain(pipeline: Pipeline, text: str, top: int = 10) -> Explanation:
             f"not {' and '.join(type(step).__name__ for _, step in pipeline.steps)}"
         )
     check_is_fitted(pipeline[-1])
-    weights, intercept = _weights(pipeline)
-    named = [part for own in weights for part in own.parts(text)]
+    probability: float | tuple[float, ...]
+    if isinstance(pipeline[-1], OneVsRest):
+        probability, of, intercept, named = _of_many(pipeline, text)
+    else:
+        of, (weights, intercept) = 1, _weights(pipeline)
+        named = [part for own in weights for part in own.parts(text)]
+        probability = float(expit(intercept + sum(part for _, part in named)))
     named.sort(key=lambda part: (-abs(part[1]), part[0]))
     chosen = tuple(part for part in named[:top] if part[1])
     remainder = sum(part for _, part in named[len(chosen) :])
-    log_odds = intercept + sum(part for _, part in named)
-    return Explanation(float(expit(log_odds)), intercept, chosen, float(remainder))
+    return Explanation(probability, of, intercept, chosen, float(remainder))
 
 
 def is_explainable(pipeline: Pipeline) -> bool:
     """Whether `explain` can take the model's answers apart."""
     if members_of(pipeline):
         return True
-    is_other = reads_fingerprints(pipeline) and len(pipeline) == 3
-    return is_other and isinstance(pipeline[1], LogCountRatio) and hasattr(pipeline[2], "coef_")
+    if not reads_fingerprints(pipeline):
+        return False
+    if len(pipeline) == 2:
+        return isinstance(pipeline[1], OneVsRest)
+    return (
+        len(pipeline) == 3
+        and isinstance(pipeline[1], LogCountRatio)
+        and hasattr(pipeline[2], "coef_")
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +132,25 @@ class _Weights:
         length = float(np.sqrt(np.sum(weighted * weighted))) or 1.0
         parts = self.slope * weighted * self.coefficients[columns] / length
         return list(zip(ngrams, parts.tolist(), strict=True))
+
+
+def _of_many(
+    pipeline: Pipeline, text: str
+) -> tuple[tuple[float, ...], int, float, list[tuple[str, float]]]:
+    """Each class's probability, the likeliest class, its intercept, and what each n-gram adds."""
+    reader, last = pipeline
+    machines = [_Weights(reader, svm.ratio_, svm.coef_, 1.0) for svm in last.machines_]
+    by_machine = [machine.parts(text) for machine in machines]
+    ngrams = [ngram for ngram, _ in by_machine[0]]
+    parts = np.array([[part for _, part in own] for own in by_machine]).reshape(len(machines), -1)
+    base = np.array([svm.intercept_ for svm in last.machines_])
+    margins = (base + parts.sum(axis=1))[None]
+    probability = shares(joined(margins, last.weights_, last.offsets_))[0]
+    of = int(probability.argmax())
+    weights = last.weights_[of] - last.weights_.mean(axis=0)
+    intercept = float(weights @ base + last.offsets_[of] - last.offsets_.mean())
+    named = list(zip(ngrams, (weights @ parts).tolist(), strict=True))
+    return tuple(probability.tolist()), of, intercept, named
 
 
 def _weights(pipeline: Pipeline) -> tuple[list[_Weights], float]:

@@ -6,7 +6,7 @@ with the longer n-grams of [2]_, on hashed n-grams (`features.fingerprints`):
     fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
 
 `fingerprint_svm_views` joins several of these, each on other n-grams. `fingerprint_sgd` uses a
-logistic regression instead.
+logistic regression instead. A factory that takes ``classes`` is told how many there are.
 
 References
 ----------
@@ -31,6 +31,7 @@ from pipelines.models.fingerprint_reader import FingerprintReader
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import LogCountRatio
 from pipelines.models.nbsvm import NaiveBayesSvm
+from pipelines.models.one_vs_rest import OneVsRest
 from pipelines.models.vectorizer import FingerprintVectorizer
 
 
@@ -41,6 +42,7 @@ def fingerprint_svm(
     prefix_bytes: int = 0,
     min_df: int = 2,
     late_weight: float = 1.5,
+    classes: int = 2,
     **svm: Any,
 ) -> Pipeline:
     """Return the default candidate, not fitted.
@@ -51,15 +53,17 @@ def fingerprint_svm(
         Orders the reviews of each pass and chooses what is dropped; the only randomness.
     ngram_max, prefix_bytes, min_df, late_weight : int, int, int, float
         See `FingerprintVectorizer`.
+    classes : int, default=2
+        For more than two there is a machine for each, see `OneVsRest`.
     **svm : float or int
         See `NaiveBayesSvm`.
     """
     vectorizer = FingerprintVectorizer(
         ngram_max=ngram_max, prefix_bytes=prefix_bytes, min_df=min_df, late_weight=late_weight
     )
-    return Pipeline(
-        [("fingerprints", vectorizer), ("svm", NaiveBayesSvm(random_state=seed, **svm))]
-    )
+    machine = NaiveBayesSvm(random_state=seed, **svm)
+    last = machine if classes == 2 else OneVsRest(machine)
+    return Pipeline([("fingerprints", vectorizer), ("svm", last)])
 
 
 def fingerprint_svm_views(

@@ -135,9 +135,17 @@ def class_counts(
     X: sparse.csr_array, is_second: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """How many rows of the first and of the second class have each feature, both (n_features,)."""
+    first, second = counts_by_class(X, is_second, 2)
+    return first, second
+
+
+def counts_by_class(
+    X: sparse.csr_array, classes: NDArray[Any], class_count: int
+) -> list[NDArray[np.float32]]:
+    """How many rows of each class have each feature, each (n_features,); classes are numbers."""
     has = sparse.csr_array(((X.data > 0).view(np.uint8), X.indices, X.indptr), shape=X.shape)
     # In float32 counts are exact up to 2**24 reviews.
-    return has.T @ (~is_second).astype(np.float32), has.T @ is_second.astype(np.float32)
+    return [has.T @ (classes == number).astype(np.float32) for number in range(class_count)]
 
 
 def ratio_of_counts(

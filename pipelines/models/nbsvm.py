@@ -27,6 +27,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -289,9 +290,9 @@ def calibration(margins: NDArray[np.float64], y: NDArray[Any]) -> tuple[NDArray[
     return scale.coef_[0].astype(np.float64), float(scale.intercept_[0])
 
 
-def every_fifth(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark every fifth row of each class, the first included."""
+def every_fifth(y: NDArray[Any], classes: Iterable[Any] | None = None) -> NDArray[np.bool_]:
+    """Mark every fifth row of each class, the first included; without classes there must be two."""
     is_marked = np.zeros(len(y), np.bool_)
-    for label in two_classes(y):
+    for label in two_classes(y) if classes is None else classes:
         is_marked[np.flatnonzero(y == label)[::CALIBRATION_EVERY]] = True
     return is_marked

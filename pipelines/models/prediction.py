@@ -24,13 +24,40 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from pipelines.features.fingerprints import Fingerprints, Occurrences, occurrence_parts
+from pipelines.models import answers as of_models
 from pipelines.models.blend import joined_by, members_of
-from pipelines.models.nbsvm import scaled
+from pipelines.models.fingerprint_reader import FingerprintReader
+from pipelines.models.nbsvm import NaiveBayesSvm, scaled
+from pipelines.models.one_vs_rest import OneVsRest, joined, shares
 
 CHUNK_CHARACTERS = 1 << 18
 """Size of one thread's chunk: about 200 reviews. Threads with smaller ones wait for each other."""
 
 MAX_THREADS = 8
+
+
+def probabilities(
+    model: Pipeline, inputs: Any, *, most_threads: int = MAX_THREADS
+) -> NDArray[np.float64]:
+    """What a model answers, in the form of `pipelines.models.answers`.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted, with the classes 0, 1, ...
+    inputs, most_threads : sequence of str or Fingerprints, int
+        As for `positive_probability`.
+
+    Returns
+    -------
+    probability : ndarray of float64, shape (n_reviews,) or (n_reviews, n_classes)
+        Of the second of two classes, or else of each class, in [0, 1].
+    """
+    scorer = scorer_of(model)
+    if scorer is not None:
+        return scorer.probabilities(inputs, most_threads)
+    order = np.argsort(model.classes_)
+    return of_models.of_columns(model.predict_proba(inputs)[:, order])
 
 
 def positive_probability(
@@ -51,13 +78,41 @@ def positive_probability(
     -------
     probability : ndarray of float64, shape (n_reviews,)
         In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the model has more than two classes, or others.
     """
-    scorer = scorer_of(model)
-    if scorer is not None:
-        return scorer.positive_probability(inputs, most_threads)
-    column = list(model.classes_).index(1)
-    probabilities: NDArray[np.float64] = model.predict_proba(inputs)[:, column]
-    return probabilities
+    answers = probabilities(model, inputs, most_threads=most_threads)
+    if sorted(model.classes_) != [0, 1]:
+        raise ValueError(f"the classes are {list(model.classes_)}, none of which is positive")
+    return answers
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the n-grams of some reviews are, in the order of `FingerprintReader.places`.
+
+    Attributes
+    ----------
+    found : Occurrences
+        The n-grams.
+    places : ndarray of int, shape (n_found,)
+        Of each n-gram.
+    kinds : ndarray of int, shape (n_found,)
+        Known, known and late, unknown, unknown and late.
+    """
+
+    found: Occurrences
+    places: NDArray[np.intp]
+    kinds: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, reader: FingerprintReader, found: Occurrences) -> _Places:
+        places, is_known = reader.places(found.ids)
+        kinds = (found.is_late.view(np.uint8) + np.uint8(2) * ~is_known).astype(np.intp)
+        return cls(found, places, kinds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,30 +125,31 @@ class _Sums:
         Both for a value of 1, as one number, so that one access to memory finds them; in the order
         of `FingerprintReader.places`.
     values, squares : ndarray of float64, shape (4,)
-        The value of an n-gram and its square: known, known and late, unknown, unknown and late.
+        The value of an n-gram of each kind and its square.
+    intercept : float
+        Added to the margin.
     """
 
     pairs: NDArray[np.complex128]
     values: NDArray[np.float64]
     squares: NDArray[np.float64]
+    intercept: float
 
     @classmethod
-    def of(cls, member: Pipeline) -> _Sums:
-        reader, svm = member
+    def of(cls, reader: FingerprintReader, svm: NaiveBayesSvm) -> _Sums:
         ratio = svm.ratio_.astype(np.float64)
         pairs = np.zeros(len(ratio) + 1, np.complex128)
         pairs.real[:-1], pairs.imag[:-1] = reader.placed(ratio * svm.coef_), reader.placed(ratio**2)
         values = np.array([1, reader.late_weight, 0, 0], np.float32)  # as in a matrix
-        return cls(pairs, values.astype(np.float64), (values * values).astype(np.float64))
+        doubles = values.astype(np.float64), (values * values).astype(np.float64)
+        return cls(pairs, *doubles, svm.intercept_)
 
-    def margins(self, member: Pipeline, found: Occurrences) -> NDArray[np.float64]:
+    def margins(self, at: _Places) -> NDArray[np.float64]:
         """The margin of each review, as `NaiveBayesSvm.margins`."""
-        places, is_known = member[0].places(found.ids)
-        kinds = (found.is_late.view(np.uint8) + np.uint8(2) * ~is_known).astype(np.intp)
-        pairs = self.pairs.take(places)
-        sums = _sums(found, pairs.real * self.values.take(kinds))
-        squared_lengths = _sums(found, pairs.imag * self.squares.take(kinds))
-        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + member[-1].intercept_
+        pairs = self.pairs.take(at.places)
+        sums = _sums(at.found, pairs.real * self.values.take(at.kinds))
+        squared_lengths = _sums(at.found, pairs.imag * self.squares.take(at.kinds))
+        margins: NDArray[np.float64] = scaled(sums, squared_lengths) + self.intercept
         return margins
 
 
@@ -104,7 +160,7 @@ class Scorer:
     Attributes
     ----------
     sums : tuple of _Sums
-        Of each member of a blend; of the model itself, if it is none.
+        Of each machine: one, or one per member of a blend or per class.
     made_of : tuple of ndarray
         The learned arrays; a model that is fitted again has other ones.
     """
@@ -112,12 +168,13 @@ class Scorer:
     model: weakref.ref[Pipeline]
     sums: tuple[_Sums, ...]
     made_of: tuple[NDArray[Any], ...]
+    class_count: int
 
     @classmethod
     def of(cls, model: Pipeline) -> Scorer:
-        """Prepare the learned arrays of a fitted model for `positive_probability`."""
-        sums = tuple(_Sums.of(member) for member in members_of(model))
-        return cls(weakref.ref(model), sums, _learned(model))
+        """Prepare the learned arrays of a fitted model for `probabilities`."""
+        sums = tuple(_Sums.of(reader, svm) for reader, svm in _machines(model))
+        return cls(weakref.ref(model), sums, _learned(model), len(model.classes_))
 
     def is_current(self, model: Pipeline) -> bool:
         """Whether the model has not been fitted again since."""
@@ -126,10 +183,10 @@ class Scorer:
             mine is its for mine, its in zip(self.made_of, now, strict=True)
         )
 
-    def positive_probability(
+    def probabilities(
         self, inputs: Sequence[str] | Fingerprints, most_threads: int
     ) -> NDArray[np.float64]:
-        """Probability of class 1 per review, in as many threads as there are cores."""
+        """What `probabilities` returns, computed in as many threads as there are cores."""
         model = self.model()
         parts = list(chunks(inputs))
         threads = min(len(parts), len(os.sched_getaffinity(0)), most_threads)
@@ -138,17 +195,32 @@ class Scorer:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 answers = list(pool.map(partial(self._answer, model), parts))
-        return np.concatenate([np.empty(0), *answers])
+        nothing = np.empty(0 if self.class_count == 2 else (0, self.class_count))
+        return np.concatenate([nothing, *answers])
 
     def _answer(self, model: Pipeline, chunk: Sequence[str] | Fingerprints) -> NDArray[np.float64]:
+        if isinstance(model[-1], OneVsRest):
+            return self._answer_of_many(model, chunk)
         members, (slopes, offset) = members_of(model), joined_by(model)
         answers = []
         for views in _occurrences(members, chunk):
             log_odds = offset
             for member, sums, slope, found in zip(members, self.sums, slopes, views, strict=True):
-                log_odds = log_odds + slope * sums.margins(member, found)
+                log_odds = log_odds + slope * sums.margins(_Places.of(member[0], found))
             answers.append(expit(log_odds))
         return np.concatenate(answers)
+
+    def _answer_of_many(
+        self, model: Pipeline, chunk: Sequence[str] | Fingerprints
+    ) -> NDArray[np.float64]:
+        """Each n-gram is looked up once for all classes."""
+        reader, last = model
+        answers = []
+        for (found,) in _occurrences([model], chunk):
+            at = _Places.of(reader, found)
+            margins = np.column_stack([sums.margins(at) for sums in self.sums])
+            answers.append(shares(joined(margins, last.weights_, last.offsets_)))
+        return of_models.of_columns(np.concatenate(answers))
 
 
 _SCORERS: weakref.WeakKeyDictionary[Pipeline, Scorer] = weakref.WeakKeyDictionary()
@@ -159,13 +231,33 @@ def scorer_of(model: Pipeline) -> Scorer | None:
     scorer = _SCORERS.get(model)
     if scorer is not None and scorer.is_current(model):
         return scorer
-    if not members_of(model):
+    if not _is_fusible(model):
         return None
     check_is_fitted(model[-1])
-    if list(model.classes_) != [0, 1]:
+    if list(model.classes_) != list(range(len(model.classes_))):
         return None
     scorer = _SCORERS[model] = Scorer.of(model)
     return scorer
+
+
+def _is_fusible(model: Any) -> bool:
+    return bool(members_of(model)) or _has_machines(model)
+
+
+def _has_machines(model: Any) -> bool:
+    return (
+        isinstance(model, Pipeline)
+        and len(model) == 2
+        and isinstance(model[0], FingerprintReader)
+        and isinstance(model[1], OneVsRest)
+    )
+
+
+def _machines(model: Pipeline) -> list[tuple[FingerprintReader, NaiveBayesSvm]]:
+    """Each machine of a fitted model with what reads the reviews for it."""
+    if _has_machines(model):
+        return [(model[0], machine) for machine in model[1].machines_]
+    return [(reader, svm) for reader, svm in members_of(model)]
 
 
 def _occurrences(
@@ -184,9 +276,10 @@ def _sums(found: Occurrences, values: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _learned(model: Pipeline) -> tuple[NDArray[Any], ...]:
-    members = members_of(model)
     return tuple(
-        array for reader, svm in members for array in (*reader.learned(), svm.ratio_, svm.coef_)
+        array
+        for reader, svm in _machines(model)
+        for array in (*reader.learned(), svm.ratio_, svm.coef_)
     )
 
 

@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipelines.core.store import clock
 from pipelines.monitoring.facts import Facts
-from pipelines.records.evaluations import Metrics, SetScores
+from pipelines.records.evaluations import AnyMetrics, SetScores
 from pipelines.records.monitoring import AnsweredDay, TriggerCheck, Window
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -125,7 +125,7 @@ def _scores(gauges: _Gauges, facts: Facts) -> None:
         facts.evaluation.holdout, facts.evaluation.newest, facts.evaluation.golden,
     )  # fmt: skip
     for scores in sets:
-        metrics: Metrics | None = scores.challenger
+        metrics: AnyMetrics | None = scores.challenger
         if metrics is None:
             continue
         gauges.set("gate_accuracy_ratio", "Accuracy at the champion's gate, by set of reviews.",

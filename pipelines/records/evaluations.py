@@ -6,26 +6,35 @@ between processors, and a record must not.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipelines.core import keys
 from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
+from pipelines.core.settings.model import SENTIMENT
 
 DECIMALS = 9
 
 SetName = Literal["holdout", "newest", "golden"]
 CapabilityKind = Literal["minimum_functionality", "invariance", "direction"]
 
+Answer = float | tuple[float, ...]
+"""A model's answer to one text: the probability of the second of two classes, or that of each."""
+
 
 class CalibrationBin(Record):
-    """Reviews whose probability lies in one tenth of [0, 1], and how many are really positive."""
+    """Reviews whose probability lies in one tenth of [0, 1], and how many are really positive.
+
+    For more than two classes it is the probability of the predicted class, and how many are right.
+    """
 
     rows: int
     mean_probability: float
     positive_share: float
 
 
-class Metrics(Record):
+class CommonMetrics(Record):
     """Scores of one model on one set of reviews. Higher is better except for losses and errors."""
 
     rows: int
@@ -34,13 +43,46 @@ class Metrics(Record):
     roc_auc: float
     log_loss: float  # nats per review
     calibration_error: float  # expected calibration error, in [0, 1]
+    calibration: tuple[CalibrationBin, ...]  # bins that hold reviews, by probability
+
+
+class Metrics(CommonMetrics):
+    """For two classes. The positive one is the second."""
+
     recall_positive: float
     recall_negative: float
     true_positive: int
     false_positive: int
     true_negative: int
     false_negative: int
-    calibration: tuple[CalibrationBin, ...]  # bins that hold reviews, by probability
+
+    @property
+    def recalls(self) -> tuple[float, ...]:
+        """By class."""
+        return self.recall_negative, self.recall_positive
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Reviews by true class, and then by predicted class."""
+        return (
+            (self.true_negative, self.false_positive),
+            (self.false_negative, self.true_positive),
+        )
+
+
+class ClassMetrics(CommonMetrics):
+    """For more than two classes. F1 and area under the curve are means of each against the rest."""
+
+    confusion: tuple[tuple[int, ...], ...]  # reviews by true class, and then by predicted class
+
+    @property
+    def recalls(self) -> tuple[float, ...]:
+        """By class."""
+        lines = enumerate(self.confusion)
+        return tuple(round(line[number] / sum(line), DECIMALS) for number, line in lines)
+
+
+AnyMetrics = Metrics | ClassMetrics
 
 
 class PairedComparison(Record):
@@ -70,17 +112,30 @@ class SetScores(Record):
 
     name: SetName
     set_id: Sha256  # of the texts: equal ids mean the same reviews
-    positive_rows: int
-    negative_rows: int
-    challenger: Metrics | None
-    champion: Metrics | None
-    reference: Metrics | None
+    # Reviews of each of two classes, or else of each class
+    positive_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    negative_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    class_rows: tuple[int, ...] = Field(default=(), exclude_if=lambda rows: not rows)
+    challenger: AnyMetrics | None
+    champion: AnyMetrics | None
+    reference: AnyMetrics | None
     against_champion: PairedComparison | None
     against_reference: PairedComparison | None
 
+    @model_validator(mode="after")
+    def _counts_each_class_once(self) -> Self:
+        has_count = {self.positive_rows is not None, self.negative_rows is not None}
+        if has_count != {not self.class_rows}:
+            raise ValueError("a set counts the reviews of two classes, or else of each class")
+        return self
+
+    @property
+    def rows_by_class(self) -> tuple[int, ...]:
+        return self.class_rows or (self.negative_rows or 0, self.positive_rows or 0)
+
     @property
     def rows(self) -> int:
-        return self.positive_rows + self.negative_rows
+        return sum(self.rows_by_class)
 
 
 class SliceScore(Record):
@@ -115,11 +170,11 @@ class BehaviourScores(Record):
 
 
 class CheckRow(Record):
-    """One holdout row's probability, so that a consumer can prove it runs the same model."""
+    """The answer to one holdout row, so that a consumer can prove it runs the same model."""
 
     partition: Sha256
     row: int
-    probability: float
+    probability: Answer
 
 
 class GateRecord(ModelRecord):
@@ -153,7 +208,14 @@ class Evaluation(GateRecord):
     behaviour: BehaviourScores | None  # None: a probability was not a number
     champion_behaviour: BehaviourScores | None
     check_rows: tuple[CheckRow, ...]
-    golden_probabilities: tuple[float, ...]
+    golden_probabilities: tuple[Answer, ...]
+    # Of a model of stars; empty: it answers with the label.
+    class_names: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the classes are called."""
+        return self.class_names or SENTIMENT
 
     @property
     def object_key(self) -> str:

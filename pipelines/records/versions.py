@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from pipelines.core import keys
 from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
+from pipelines.core.settings.model import SENTIMENT
+
+
+class StarClass(Record):
+    """Reviews of so many stars, from the lowest to the highest number, both included."""
+
+    name: str
+    low: int
+    high: int
 
 
 class Plan(ModelRecord):
@@ -20,6 +31,13 @@ class Plan(ModelRecord):
     seed: int
     code: Sha256
     environment: Sha256
+    # What it answers, in the order of the stars; empty: the label.
+    classes: tuple[StarClass, ...] = Field(default=(), exclude_if=lambda classes: not classes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of a model's probabilities."""
+        return tuple(one.name for one in self.classes) or SENTIMENT
 
     @property
     def version(self) -> str:
@@ -50,6 +68,8 @@ class Manifest(ModelRecord):
     training_rows: int
     holdout_rows: int
     duplicate_rows: int
+    # Rows without stars, or with stars that are in no class.
+    classless_rows: int = Field(default=0, exclude_if=lambda rows: not rows)
     training_digest: Sha256  # of the sorted text ids the model was fitted on
     model_key: str
     model_sha256: Sha256

@@ -6,7 +6,7 @@ import logging
 
 from pipelines.core.errors import ChampionMovedError, PromotionError, StalePlanError
 from pipelines.records.decisions import Decision
-from pipelines.records.evaluations import Evaluation, Metrics
+from pipelines.records.evaluations import AnyMetrics, Evaluation
 from pipelines.records.succession import LogEntry
 from pipelines.records.versions import Manifest
 from pipelines.registry import champion_log
@@ -158,7 +158,7 @@ def _reference_after(
     return before.reference, before.reference_manifest_sha256
 
 
-def _scores(evaluation: Evaluation) -> Metrics:
+def _scores(evaluation: Evaluation) -> AnyMetrics:
     scores = evaluation.holdout.challenger
     if scores is None:
         raise PromotionError(f"version {evaluation.version} is not promoted: it has no scores")

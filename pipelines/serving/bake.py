@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.core.escaping import plain
 from pipelines.core.settings.operation import BakeSettings
-from pipelines.serving.swap import largest_difference
+from pipelines.evaluation.check_rows import largest_difference
+from pipelines.records.evaluations import Answer
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -42,7 +43,7 @@ class Question(BaseModel):
 
     Attributes
     ----------
-    expected : tuple of float
+    expected : tuple of float, or of tuples of float
         The gate's probabilities for the golden set; empty if it had another golden set.
     began : float
         When the bake began, in seconds since 1970, so that it goes on after a restart.
@@ -54,7 +55,7 @@ class Question(BaseModel):
     generation: int
     version: str
     addresses: tuple[str, ...]
-    expected: tuple[float, ...]
+    expected: tuple[Answer, ...]
     began: float
 
 
@@ -276,7 +277,7 @@ async def _golden_difference(
     client: httpx.AsyncClient, address: str, question: Question, texts: Sequence[str]
 ) -> float | None:
     """Largest difference of a service's answers; None if another champion took over meanwhile."""
-    answers: list[float] = []
+    answers: list[Answer] = []
     for start in range(0, len(texts), GOLDEN_BATCH):
         facts = await _asked_for(
             client, "POST", f"{address}/v1/score",
@@ -287,5 +288,12 @@ async def _golden_difference(
             return None
         if facts["version"] != question.version:
             return math.inf
-        answers += [float(one["probability"]) for one in facts["predictions"]]
+        answers += [_answer(one) for one in facts["predictions"]]
     return largest_difference(answers, question.expected)
+
+
+def _answer(prediction: Any) -> Answer:
+    """The probability of positive, or that of each class."""
+    if "probabilities" in prediction:
+        return tuple(map(float, prediction["probabilities"].values()))
+    return float(prediction["probability"])

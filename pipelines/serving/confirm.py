@@ -7,7 +7,12 @@ import logging
 from pipelines.core.errors import PromotionError
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
-from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, questions
+from pipelines.evaluation.check_rows import (
+    LARGEST_DIFFERENCE,
+    as_answers,
+    largest_difference,
+    questions,
+)
 from pipelines.registry.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -32,11 +37,10 @@ def confirm(reviews: Bucket, registry: Registry, generation: int, settings: Sett
     evaluation = registry.decisions.evaluation_of(registry.decisions.decision_of(entry))
     if not evaluation.check_rows:
         raise PromotionError(f"version {entry.version} cannot be confirmed: no check rows recorded")
-    from pipelines.models.prediction import positive_probability
+    from pipelines.models.prediction import probabilities
 
     texts, expected = questions(reviews, manifest, evaluation, settings)
-    answers = positive_probability(model, texts)
-    worst = max(abs(actual - before) for actual, before in zip(answers, expected, strict=True))
+    worst = largest_difference(as_answers(probabilities(model, texts)), expected)
     if not worst <= LARGEST_DIFFERENCE:
         raise PromotionError(
             f"champion generation {generation} ({entry.version}) does not answer as it did at the "

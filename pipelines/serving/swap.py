@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.errors import PromotionError, TrustError, concerns_one_record, sentence
-from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE
+from pipelines.evaluation.check_rows import LARGEST_DIFFERENCE, as_answers, largest_difference
 from pipelines.evaluation.golden import GoldenSet
+from pipelines.evaluation.metrics import is_usable
 from pipelines.records.evaluations import Evaluation
 from pipelines.serving.champion import Champion
 from pipelines.serving.sources import Source
@@ -95,11 +95,15 @@ class Served:
 
         return scorer_of(self.champion.model) is not None
 
-    def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
-        """Probability of positive per text, in [0, 1], computed in this thread."""
-        from pipelines.models.prediction import positive_probability
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.champion.manifest.plan.class_names
 
-        return positive_probability(self.champion.model, texts, most_threads=1)
+    def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
+        """What `models.prediction.probabilities` returns, computed in this thread."""
+        from pipelines.models.prediction import probabilities
+
+        return probabilities(self.champion.model, texts, most_threads=1)
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,12 @@ def check_golden(champion: Champion, evaluation: Evaluation, golden: GoldenSet) 
     PromotionError
         If an answer is no probability, or is not that of the gate.
     """
-    from pipelines.models.prediction import positive_probability
+    from pipelines.models.prediction import probabilities
 
     # In one thread: the others are for the requests that come meanwhile.
-    answers = positive_probability(champion.model, list(golden.texts), most_threads=1).tolist()
-    entry = champion.entry
-    if not all(0 <= answer <= 1 for answer in answers):
+    found = probabilities(champion.model, list(golden.texts), most_threads=1)
+    answers, entry = as_answers(found), champion.entry
+    if not is_usable(found):
         raise PromotionError(
             f"generation {entry.generation} ({entry.version}) answers with no probability"
         )
@@ -143,14 +147,6 @@ def check_golden(champion: Champion, evaluation: Evaluation, golden: GoldenSet) 
             "code or libraries than the loop, or the gate's records are wrong."
         )
     return len(answers)
-
-
-def largest_difference(answers: list[float], expected: tuple[float, ...] | list[float]) -> float:
-    """The largest difference of two lists of probabilities; infinite if one cannot be compared."""
-    if len(answers) != len(expected):
-        return math.inf
-    differences = [abs(one - other) for one, other in zip(answers, expected, strict=True)]
-    return math.inf if any(map(math.isnan, differences)) else max(differences, default=math.inf)
 
 
 class Champions:

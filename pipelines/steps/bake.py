@@ -51,7 +51,8 @@ def begin(entry_uri: str | None, model: str | None = None) -> str | None:
         raise PromotionError(f"{entry_uri} is not an entry of this model's champion log")
     entry = registry.log.entry(generation)
     evaluation = evaluation_of(registry, entry)
-    golden = load_golden(loop.settings.evaluation.golden_file)
+    settings = loop.settings
+    golden = load_golden(settings.evaluation.golden_file, settings.model.class_names)
     is_same = golden.digest == evaluation.golden.set_id
     return Question(
         entry_uri=entry_uri,
@@ -78,7 +79,9 @@ async def rulings(question: str, model: str | None = None) -> AsyncIterator[Ruli
     asked = bake.Question.model_validate_json(question)
     settings = await asyncio.to_thread(settings_of, model)
     policy = settings.serving.bake
-    golden = await asyncio.to_thread(load_golden, settings.evaluation.golden_file)
+    golden = await asyncio.to_thread(
+        load_golden, settings.evaluation.golden_file, settings.model.class_names
+    )
     looks = bake.Looks(asked, golden.texts)
     async with httpx.AsyncClient(timeout=policy.timeout_seconds, trust_env=False) as client:
         while True:

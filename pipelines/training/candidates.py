@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from itertools import product
 from typing import Any, cast
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from pipelines.core.errors import ConfigError, StalePlanError
 from pipelines.core.record import canonical_json
@@ -82,14 +84,35 @@ def build(plan: Plan, candidate: str) -> Pipeline:
     """
     setting: Mapping[str, Any] = plan.candidates[candidate]
     module, _, function = str(setting["factory"]).partition(":")
+    count = len(plan.class_names)
     try:
         factory = getattr(importlib.import_module(module), function)
-        return cast("Pipeline", factory(seed=plan.seed, **setting["parameters"]))
+        told = {"classes": count} if "classes" in inspect.signature(factory).parameters else {}
+        return cast("Pipeline", factory(seed=plan.seed, **told, **setting["parameters"]))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"candidates.{candidate}: {setting['factory']} with {setting['parameters']} "
             f"cannot be built: {error}"
         ) from error
+
+
+def check_classes(plan: Plan, candidate: str, model: Pipeline) -> None:
+    """Refuse a model that cannot answer with as many classes as the plan has.
+
+    Raises
+    ------
+    ConfigError
+        If a step separates two classes and there are more.
+    """
+    count = len(plan.class_names)
+    for _, step in model.steps if count > 2 else ():
+        tags = get_tags(step).classifier_tags
+        if tags is not None and not tags.multi_class:
+            raise ConfigError(
+                f"candidates.{candidate}: {type(step).__name__} separates two classes, and model "
+                f"{plan.model_name} has {count}: {', '.join(plan.class_names)}. Name other "
+                "candidates in training.candidates; docs/classes.md lists those that can"
+            )
 
 
 def inputs_for(model: Pipeline, dataset: Dataset, rows: Rows) -> Fingerprints | list[str]:

@@ -27,6 +27,7 @@ from pipelines.features.views import View
 from pipelines.intake.files.ids import film_id
 from pipelines.intake.partitions import ACCEPTED_SCHEMA
 from pipelines.records.data import Partition, Snapshot
+from pipelines.records.versions import StarClass
 from pipelines.training.split import fold_shares, is_holdout, is_selection
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ Rows = NDArray[np.int64]
 _ID_BYTES = 32
 _TEXT_ID = np.dtype(f"S{_ID_BYTES}")
 _NO_HEX = re.compile(r"[^0-9a-f]").search
-_IDENTITIES = pa.schema([ACCEPTED_SCHEMA.field(name) for name in ("text_id", "movie_id", "label")])
+_NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class Dataset:
     fold_share : ndarray of shape (n_reviews,)
         In [0, 1), by film: reviews of one film are always in the same fold.
     label : ndarray of shape (n_reviews,)
-        1 positive, 0 negative.
+        1 positive, 0 negative; or the number of the class that the stars are in.
     is_holdout, is_selection : ndarray of shape (n_reviews,)
         Boolean, by film; never both.
     duplicate_rows : int
         Rows left out because an earlier row has the same text.
+    classless_rows : int
+        Rows left out because their stars are in no class of the model.
     """
 
     reviews: Bucket
@@ -68,6 +71,7 @@ class Dataset:
     is_holdout: NDArray[np.bool_]
     is_selection: NDArray[np.bool_]
     duplicate_rows: int
+    classless_rows: int = 0
 
     @property
     def training_rows(self) -> Rows:
@@ -177,10 +181,18 @@ def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
 
 
 class Loader:
-    """Loads snapshots; a partition that several of them share is read once."""
+    """Loads snapshots; a partition that several of them share is read once.
 
-    def __init__(self, reviews: Bucket) -> None:
-        self._reviews = reviews
+    Parameters
+    ----------
+    reviews : Bucket
+        Where the partitions are.
+    classes : tuple of StarClass
+        What the labels are; without any, those that were delivered.
+    """
+
+    def __init__(self, reviews: Bucket, classes: tuple[StarClass, ...] = ()) -> None:
+        self._reviews, self._classes = reviews, classes
         self._identities: dict[Partition, _Identities] = {}
 
     def load(self, snapshot: Snapshot) -> Dataset:
@@ -188,19 +200,32 @@ class Loader:
         for pack in packed(snapshot.partitions):
             if not self._identities.keys() >= set(pack.partitions):
                 self._identities |= zip(
-                    pack.partitions, _Identities.read(self._reviews, pack), strict=True
+                    pack.partitions,
+                    _Identities.read(self._reviews, pack, self._classes),
+                    strict=True,
                 )
         parts = [self._identities[partition] for partition in snapshot.partitions]
         return _split(self._reviews, snapshot, parts)
 
 
-def load_dataset(reviews: Bucket, snapshot: Snapshot) -> Dataset:
+def load_dataset(
+    reviews: Bucket, snapshot: Snapshot, classes: tuple[StarClass, ...] = ()
+) -> Dataset:
     """Read ids, films and labels of a snapshot and split them.
 
     A text that occurs more than once counts once, at its first occurrence, so the same text is
-    never on both sides of the split.
+    never on both sides of the split. Rows that are in no class are left out.
     """
-    return Loader(reviews).load(snapshot)
+    return Loader(reviews, classes).load(snapshot)
+
+
+def class_of_stars(rating: pa.Array, classes: Sequence[StarClass]) -> NDArray[np.int8]:
+    """The number of the class of each rating; -1 where it is missing or in no class."""
+    stars = pc.fill_null(rating, 0).to_numpy(zero_copy_only=False)
+    numbers = np.full(len(stars), _NO_CLASS, np.int8)
+    for number, one in enumerate(classes):
+        numbers[(stars >= one.low) & (stars <= one.high)] = number
+    return numbers
 
 
 def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:
@@ -208,8 +233,14 @@ def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) ->
     label = np.concatenate([np.empty(0, np.int8), *(part.label for part in parts)])
     names = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
     encoded = names.dictionary_encode()
-    _, first = np.unique(text_id, return_index=True)
+    rows_left, classless_rows = text_id, 0
+    if (label == _NO_CLASS).any():
+        in_class = np.flatnonzero(label != _NO_CLASS)
+        rows_left, classless_rows = text_id[in_class], len(text_id) - len(in_class)
+    _, first = np.unique(rows_left, return_index=True)
     position = np.sort(first).astype(np.int64)
+    if classless_rows:
+        position = in_class[position]
     film = encoded.indices.to_numpy()[position]
     films = encoded.dictionary.to_pylist()
 
@@ -229,11 +260,13 @@ def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) ->
         label=label[position],
         is_holdout=holdout,
         is_selection=split(chosen, np.bool_) & ~holdout,
-        duplicate_rows=len(text_id) - len(position),
+        duplicate_rows=len(rows_left) - len(position),
+        classless_rows=classless_rows,
     )
     logger.info(
-        "rows=%d distinct=%d training=%d holdout=%d",
+        "rows=%d distinct=%d training=%d holdout=%d classless=%d",
         len(text_id), len(position), len(dataset.training_rows), len(dataset.holdout_rows),
+        classless_rows,
     )  # fmt: skip
     return dataset
 
@@ -247,7 +280,9 @@ class _Identities:
     label: NDArray[np.int8]
 
     @classmethod
-    def read(cls, reviews: Bucket, pack: Pack) -> list[_Identities]:
+    def read(
+        cls, reviews: Bucket, pack: Pack, classes: tuple[StarClass, ...] = ()
+    ) -> list[_Identities]:
         """Read those of each partition of a pack.
 
         Raises
@@ -255,16 +290,20 @@ class _Identities:
         TrustError
             If a partition was not written by this project.
         """
-        table = read_pack(reviews, pack, _IDENTITIES.names)
+        names = ["text_id", "movie_id", "rating" if classes else "label"]
+        table = read_pack(reviews, pack, names)
         text_id, film, label = (column.combine_chunks() for column in table.columns)
-        if table.schema.types != _IDENTITIES.types or text_id.null_count or label.null_count:
+        types = [ACCEPTED_SCHEMA.field(name).type for name in names]
+        has_gaps = text_id.null_count or (label.null_count and not classes)
+        if table.schema.types != types or has_gaps:
             raise _foreign(reviews, pack, "columns of other types, or with gaps")
         digits = "".join(text_id.to_pylist())
         is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
         if is_other or _NO_HEX(digits):
             raise _foreign(reviews, pack, "a text id that is not a sha256 in hex")
         ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
-        films, labels = pc.coalesce(_in_one_form(film), text_id), label.to_numpy()
+        films = pc.coalesce(_in_one_form(film), text_id)
+        labels = class_of_stars(label, classes) if classes else label.to_numpy()
         return [
             cls(ids[start:stop], films[start:stop], labels[start:stop])
             for start, stop in pairwise(_bounds_of(pack.partitions).tolist())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from pipelines.models.log_count_ratio import Weighted, class_counts, ratio_of_counts, weighted_by
+from pipelines.models.log_count_ratio import (
+    Weighted,
+    counts_by_class,
+    ratio_of_counts,
+    weighted_by,
+)
 from pipelines.models.vectorizer import FingerprintVectorizer
 from pipelines.training.candidates import inputs_for
 from pipelines.training.compute import Compute
@@ -28,8 +34,8 @@ class Shared:
     labels: NDArray[np.int8]
 
     @cached_property
-    def counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How many rows of either class have each feature.
+    def counts(self) -> list[NDArray[np.float32]]:
+        """How many rows of each class have each feature.
 
         Raises
         ------
@@ -37,11 +43,35 @@ class Shared:
             If X holds values that are not finite.
         """
         check_array(self.X, accept_sparse="csr", dtype=None)
-        return class_counts(self.X, self.labels == 1)
+        return counts_by_class(self.X, self.labels, self.class_count)
 
-    def ratio(self, alpha: float, floor: float) -> NDArray[np.float32]:
-        """The log-count ratio of each feature in all rows."""
-        return ratio_of_counts(*self.counts, alpha, floor)
+    @property
+    def class_count(self) -> int:
+        return _count_classes(self.labels)
+
+    def ratio(self, alpha: float, floor: float, of: int) -> NDArray[np.float32]:
+        """The log-count ratio of each feature in all rows, of a class against the others."""
+        return ratio_of_counts(*_against_others(self.counts, of), alpha, floor)
+
+    def is_own(self, of: int) -> NDArray[np.int8]:
+        """1 for the rows of a class, 0 for the others."""
+        return _is_own(self.labels, of)
+
+
+def _is_own(labels: NDArray[np.int8], of: int) -> NDArray[np.int8]:
+    own: NDArray[np.int8] = (labels == of).astype(np.int8)
+    return own
+
+
+def _count_classes(labels: NDArray[np.int8]) -> int:
+    return max(2, int(labels.max(initial=0)) + 1)
+
+
+def _against_others(
+    counts: Sequence[NDArray[np.float32]], of: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The counts in all other classes together, and in one."""
+    return reduce(np.add, [*counts[:of], *counts[of + 1 :]]), counts[of]
 
 
 class TrainingRows:
@@ -58,8 +88,8 @@ class TrainingRows:
         self.usable_folds = [fold for fold in range(fold_count) if self._is_usable(fold)]
 
     def _is_usable(self, fold: int) -> bool:
-        """Whether both classes are in the fold, and among the other rows."""
-        return are_both_classes_on_both_sides(self.labels, self.folds == fold)
+        """Whether all classes are in the fold, and among the other rows."""
+        return are_all_classes_on_both_sides(self.labels, self.folds == fold)
 
     def shared(self, model: Pipeline) -> Shared:
         """The model's first step, fitted to all training rows, and the matrix it returns."""
@@ -91,7 +121,7 @@ def parameters_key(estimator: Any) -> str:
 
 
 class Fold:
-    """The rows inside and outside of a fit, also weighted, for one smoothing at a time.
+    """The rows inside and outside of a fit, also weighted, for one smoothing and class at a time.
 
     Counts inside = total counts - counts outside, so each fold is counted only once.
     """
@@ -99,23 +129,32 @@ class Fold:
     def __init__(self, shared: Shared, is_out: NDArray[np.bool_]) -> None:
         self.X, self.is_out, self._shared = shared.X, is_out, shared
         self.labels_inside, self.labels_outside = shared.labels[~is_out], shared.labels[is_out]
-        self._weighted: dict[tuple[float, float], tuple[Weighted, Any]] = {}
+        self._weighted: dict[tuple[float, float, int], tuple[Weighted, Any]] = {}
 
     @cached_property
-    def _counts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        first, second = self._shared.counts
-        first_out, second_out = class_counts(self.X[self.is_out], self.labels_outside == 1)
-        return first - first_out, second - second_out
+    def _counts(self) -> list[NDArray[np.float32]]:
+        outside = counts_by_class(
+            self.X[self.is_out], self.labels_outside, self._shared.class_count
+        )
+        return [every - out for every, out in zip(self._shared.counts, outside, strict=True)]
 
-    def weighted(self, alpha: float, floor: float) -> tuple[Weighted, Any]:
-        """The weighted rows inside and outside; earlier ones are dropped to save memory."""
-        if (alpha, floor) not in self._weighted:
+    def is_own_inside(self, of: int) -> NDArray[np.int8]:
+        """1 for the rows of a class inside, 0 for the others."""
+        return _is_own(self.labels_inside, of)
+
+    def weighted(self, alpha: float, floor: float, of: int) -> tuple[Weighted, Any]:
+        """The rows inside and outside, weighted for a class against the others.
+
+        Earlier ones are dropped to save memory.
+        """
+        key = alpha, floor, of
+        if key not in self._weighted:
             self._weighted.clear()
-            ratio = ratio_of_counts(*self._counts, alpha, floor)
+            ratio = ratio_of_counts(*_against_others(self._counts, of), alpha, floor)
             inside = Weighted.by(ratio, self.X[~self.is_out])
-            self._weighted[alpha, floor] = inside, weighted_by(ratio, self.X[self.is_out])
-        return self._weighted[alpha, floor]
+            self._weighted[key] = inside, weighted_by(ratio, self.X[self.is_out])
+        return self._weighted[key]
 
 
-def are_both_classes_on_both_sides(labels: NDArray[np.int8], is_out: NDArray[np.bool_]) -> bool:
-    return len(np.unique(2 * labels + is_out)) == 4
+def are_all_classes_on_both_sides(labels: NDArray[np.int8], is_out: NDArray[np.bool_]) -> bool:
+    return len(np.unique(2 * labels + is_out)) == 2 * _count_classes(labels)

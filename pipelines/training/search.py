@@ -21,32 +21,33 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 
 from pipelines.core.errors import ConfigError, FitError
+from pipelines.models import answers as of_models
 from pipelines.models.blend import Blend, members_of
 from pipelines.models.log_count_ratio import Weighted, two_classes
-from pipelines.models.nbsvm import NaiveBayesSvm, Weights, calibration, every_fifth
+from pipelines.models.nbsvm import NaiveBayesSvm, Weights, every_fifth
+from pipelines.models.one_vs_rest import OneVsRest
 from pipelines.records.versions import CandidateScore, Plan
-from pipelines.training.candidates import build
+from pipelines.training.candidates import build, check_classes
 from pipelines.training.compute import Arrays, Compute, Here
 from pipelines.training.dataset import Dataset
 from pipelines.training.folds import (
     Fold,
     Shared,
     TrainingRows,
-    are_both_classes_on_both_sides,
+    are_all_classes_on_both_sides,
     parameters_key,
 )
 from pipelines.training.streaming import fit_streamed, streams
+from pipelines.training.trials import Part, Trial, steps_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,45 +66,6 @@ class Selection:
     scores: tuple[CandidateScore, ...]
 
 
-@dataclass
-class _Trial:
-    """One setting on its way through the folds."""
-
-    name: str
-    model: Pipeline
-    losses: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-    margins: list[NDArray[np.float64]] = field(default_factory=list)
-
-    @property
-    def parts(self) -> list[Pipeline]:
-        """What is fitted by itself: the members whose margins are joined, or the whole model."""
-        return members_of(self.model) or [self.model]
-
-    def add_fold(self, answers: NDArray[np.float64], labels: NDArray[np.int8]) -> None:
-        """Score the parts' answers for a fold that they did not see, shape (n_rows, n_parts)."""
-        probability = answers[:, 0]
-        if members_of(self.model):
-            # A few numbers learned from a whole fold hardly bias its score.
-            slopes, offset = calibration(answers, labels)
-            probability = expit(answers @ slopes + offset)
-            self.margins.append(answers)
-        self.losses.append(float(log_loss(labels, probability, labels=[0, 1])))
-        self.accuracies.append(float(accuracy_score(labels, probability >= 0.5)))
-
-    @property
-    def loss(self) -> float:
-        return float(np.mean(self.losses))
-
-    def score(self) -> CandidateScore:
-        return CandidateScore(
-            name=self.name,
-            log_loss=self.loss,
-            accuracy=float(np.mean(self.accuracies)),
-            folds=len(self.losses),
-        )
-
-
 def find_best(
     dataset: Dataset, plan: Plan, on_step: OnStep, compute: Compute | None = None
 ) -> Selection:
@@ -115,14 +77,16 @@ def find_best(
     Raises
     ------
     ConfigError
-        If a candidate is not a pipeline of at least two steps.
+        If a candidate is not a pipeline of at least two steps, or cannot answer with as many
+        classes.
     FitError
         If a candidate cannot be fitted to these reviews.
     ClusterError
         If the cluster cannot be used.
     """
+    count = len(plan.class_names)
+    trials = [Trial(name, _built(plan, name), count) for name in sorted(plan.candidates)]
     rows = TrainingRows(dataset, plan.folds, compute or Here())
-    trials = [_Trial(name, _built(plan, name)) for name in sorted(plan.candidates)]
     running, is_compared = trials, len(trials) > 1 and bool(rows.usable_folds)
     if is_compared:
         running = _compare(trials, rows, plan, on_step)
@@ -149,14 +113,15 @@ def _built(plan: Plan, name: str) -> Pipeline:
             "first step makes a matrix of the reviews and whose last step classifies its rows, or "
             "a blend of such"
         )
+    check_classes(plan, name, model)
     return model
 
 
-def _compare(trials: list[_Trial], rows: TrainingRows, plan: Plan, on_step: OnStep) -> list[_Trial]:
+def _compare(trials: list[Trial], rows: TrainingRows, plan: Plan, on_step: OnStep) -> list[Trial]:
     """Run the folds until a single setting is left; returns the remaining settings."""
     running, count = trials, len(rows.usable_folds)
     if count < plan.folds:
-        logger.warning("folds=%d of %d: the others lack reviews of one class", count, plan.folds)
+        logger.warning("folds=%d of %d: the others lack reviews of a class", count, plan.folds)
     for number, fold in enumerate(rows.usable_folds, start=1):
         on_step(f"comparing {len(running)} settings on fold {number} of {count}")
         _run_fold(running, rows, rows.folds == fold)
@@ -170,110 +135,100 @@ def _compare(trials: list[_Trial], rows: TrainingRows, plan: Plan, on_step: OnSt
     return running
 
 
-def _run_fold(trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_]) -> None:
+def _run_fold(trials: list[Trial], rows: TrainingRows, is_out: NDArray[np.bool_]) -> None:
     for trial, answers in zip(trials, _answers(trials, rows, is_out), strict=True):
         trial.add_fold(answers, rows.labels[is_out])
 
 
 def _answers(
-    trials: list[_Trial], rows: TrainingRows, is_out: NDArray[np.bool_]
+    trials: list[Trial], rows: TrainingRows, is_out: NDArray[np.bool_]
 ) -> list[NDArray[np.float64]]:
     """Per trial, what its parts say of the rows outside: margins, or else probabilities."""
-    parts = [_Part(trial.name, part) for trial in trials for part in trial.parts]
-    groups: list[list[_Part]] = []
+    parts = [part for trial in trials for part in trial.parts]
+    groups: list[list[Part]] = []
     for key in dict.fromkeys(parameters_key(part.model[0]) for part in parts):
         group = [part for part in parts if parameters_key(part.model[0]) == key]
-        group.sort(key=lambda part: _smoothing(part.model))
+        group.sort(key=lambda part: part.weighted_by)
         groups += [[part] for part in group] if rows.compute.has_workers else [group]
     with_rows = [(_kept(group[0], rows), is_out, group) for group in groups]
     answers = rows.compute.run(_answers_of, with_rows)
     found = {
-        id(part.model): answer
+        (id(part.model), part.of): answer
         for group, own in zip(groups, answers, strict=True)
         for part, answer in zip(group, own, strict=True)
     }
-    return [np.column_stack([found[id(part)] for part in trial.parts]) for trial in trials]
+    return [
+        np.column_stack([found[id(part.model), part.of] for part in trial.parts])
+        for trial in trials
+    ]
 
 
-class _Part(NamedTuple):
-    """What is fitted by itself, and the setting that it belongs to."""
-
-    name: str
-    model: Pipeline
-
-
-def _kept(part: _Part, rows: TrainingRows) -> Any:
+def _kept(part: Part, rows: TrainingRows) -> Any:
     with _fitting(part.name, len(rows.rows)):
         return rows.kept(part.model)
 
 
-def _answers_of(shared: Shared, is_out: NDArray[np.bool_], group: list[_Part]) -> Arrays:
+def _answers_of(shared: Shared, is_out: NDArray[np.bool_], group: list[Part]) -> Arrays:
     """Fit parts with the same first step without a fold, and answer for the fold."""
     fold, answers = Fold(shared, is_out), []
     for part in group:
         with _fitting(part.name, int(np.sum(~is_out))):
-            answers.append(_answer(part.model, fold))
+            answers.append(_answer(part, fold))
     return answers
 
 
-def _smoothing(part: Pipeline) -> tuple[float, float]:
-    """A sort key that puts settings which share weighted rows next to each other."""
-    return (part[-1].alpha, part[-1].floor) if members_of(part) else (0.0, 0.0)
-
-
-def _answer(part: Pipeline, fold: Fold) -> NDArray[np.float64]:
+def _answer(part: Part, fold: Fold) -> NDArray[np.float64]:
     """Fit without a fold and answer for the fold."""
-    if members_of(part):
-        weighted, held_out = fold.weighted(part[-1].alpha, part[-1].floor)
-        svm = part[-1].in_one_run().fit_weighted(weighted, fold.labels_inside)
+    last = part.model[-1]
+    if part.has_margin:
+        weighted, held_out = fold.weighted(last.alpha, last.floor, part.of)
+        svm = last.in_one_run().fit_weighted(weighted, fold.is_own_inside(part.of))
         margins: NDArray[np.float64] = svm.margins_of_weighted(held_out)
         return margins
-    fitted = clone(part[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)
-    column = list(fitted.classes_).index(1)
-    probability: NDArray[np.float64] = fitted.predict_proba(fold.X[fold.is_out])[:, column]
-    return probability
+    fitted = clone(part.model[1:]).fit(fold.X[~fold.is_out], fold.labels_inside)
+    return of_models.of_columns(fitted.predict_proba(fold.X[fold.is_out]))
 
 
-def _fit_to_all(trial: _Trial, rows: TrainingRows) -> Pipeline:
+def _fit_to_all(trial: Trial, rows: TrainingRows) -> Pipeline:
     with _fitting(trial.name, len(rows.rows)):
-        if not members_of(trial.model):
+        if not trial.has_margins:
             shared = rows.shared(trial.model)
-            return _steps_of(trial.model, shared.first, *trial.model[1:].fit(shared.X, rows.labels))
+            return steps_of(trial.model, shared.first, *trial.model[1:].fit(shared.X, rows.labels))
         margins, labels = _held_out_margins(trial, rows)
         fitted = [_fit_member(member, rows) for member in trial.parts]
-        if isinstance(trial.model[-1], Blend):
-            return _steps_of(trial.model, trial.model[-1].take_over(fitted, margins, labels))
+        last = trial.model[-1]
+        if isinstance(last, Blend):
+            return steps_of(trial.model, last.take_over(fitted, margins, labels))
+        if isinstance(last, OneVsRest):
+            machines = [machine for _, machine in fitted]
+            return steps_of(trial.model, fitted[0][0], last.take_over(machines, margins, labels))
         fitted[0][-1].calibrate(margins[:, 0], labels)
         return fitted[0]
 
 
-def _fit_member(member: Pipeline, rows: TrainingRows) -> Pipeline:
+def _fit_member(part: Part, rows: TrainingRows) -> Pipeline:
+    member, of = part.model, part.of
     shared, svm = rows.shared(member), clone(member[-1])
     numbers = list(range(svm.runs))
     batches = [[run] for run in numbers] if rows.compute.has_workers else [numbers]
-    calls = [(rows.kept(member), svm, batch) for batch in batches]
+    calls = [(rows.kept(member), svm, batch, of) for batch in batches]
     learned = [array for own in rows.compute.run(_runs_of, calls) for array in own]
     runs = list(map(Weights, learned[::2], learned[1::2]))
-    return _steps_of(
+    return steps_of(
         member,
         shared.first,
-        svm.take_over(runs, shared.ratio(svm.alpha, svm.floor), two_classes(rows.labels)),
+        svm.take_over(runs, shared.ratio(svm.alpha, svm.floor, of), two_classes(shared.is_own(of))),
     )
 
 
-def _runs_of(shared: Shared, svm: NaiveBayesSvm, numbers: list[int]) -> Arrays:
+def _runs_of(shared: Shared, svm: NaiveBayesSvm, numbers: list[int], of: int) -> Arrays:
     """What some runs learn from all rows: the `Weights` of each, one after the other."""
-    weighted = Weighted.by(shared.ratio(svm.alpha, svm.floor), shared.X)
-    return [array for run in numbers for array in svm.descend(weighted, shared.labels, run)]
-
-
-def _steps_of(model: Pipeline, *steps: Any) -> Pipeline:
-    """These steps, fitted, under the names that they have in the model."""
-    return Pipeline([(name, step) for (name, _), step in zip(model.steps, steps, strict=True)])
+    weighted = Weighted.by(shared.ratio(svm.alpha, svm.floor, of), shared.X)
+    return [array for run in numbers for array in svm.descend(weighted, shared.is_own(of), run)]
 
 
 def _held_out_margins(
-    trial: _Trial, rows: TrainingRows
+    trial: Trial, rows: TrainingRows
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Margins of reviews that their fits did not see, and labels: of the folds, if there were."""
     if trial.margins:
@@ -284,19 +239,19 @@ def _held_out_margins(
     return _answers([trial], rows, is_out)[0], rows.labels[is_out]
 
 
-def _fit_streamed(trial: _Trial, dataset: Dataset, rows: TrainingRows) -> Pipeline:
+def _fit_streamed(trial: Trial, dataset: Dataset, rows: TrainingRows) -> Pipeline:
     held_out = _calibration_rows(rows)
     with _fitting(trial.name, len(rows.rows)):
         return fit_streamed(trial.model, dataset, rows.rows, held_out, rows.compute)
 
 
 def _calibration_rows(rows: TrainingRows) -> NDArray[np.bool_]:
-    """The selection films, if both classes occur among them and among the other films.
+    """The selection films, if all classes occur among them and among the other films.
 
     Otherwise every fifth row of each class.
     """
-    is_fit = are_both_classes_on_both_sides(rows.labels, rows.is_selection)
-    return rows.is_selection if is_fit else every_fifth(rows.labels)
+    is_fit = are_all_classes_on_both_sides(rows.labels, rows.is_selection)
+    return rows.is_selection if is_fit else every_fifth(rows.labels, np.unique(rows.labels))
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipelines.core.errors import NoReviewsError, StalePlanError
@@ -24,7 +23,7 @@ from pipelines.intake.snapshot import pinned
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import views_of
 from pipelines.records.data import Snapshot
-from pipelines.records.versions import Manifest, Plan
+from pipelines.records.versions import Manifest, Plan, StarClass
 from pipelines.registry.registry import Registry
 from pipelines.training.candidates import check_configured, settings_to_try
 from pipelines.training.compute import opened
@@ -53,6 +52,10 @@ def make_plan(snapshot: Snapshot, settings: Settings) -> Plan:
         seed=settings.model.seed,
         code=_code_of(candidates),
         environment=environment_digest(),
+        classes=tuple(
+            StarClass(name=name, low=low, high=high)
+            for name, (low, high) in settings.model.classes.items()
+        ),
     )
 
 
@@ -72,7 +75,7 @@ def train(
     Raises
     ------
     NoReviewsError
-        If there are too few training rows, or all of one class.
+        If there are too few training rows, or none of a class.
     """
     trained = registry.versions.find_version(plan.version)
     if trained is not None:
@@ -81,7 +84,7 @@ def train(
     check_configured(plan, settings)
     _check_current(plan)
     snapshot = pinned(reviews, plan)
-    dataset = load_dataset(reviews, snapshot)
+    dataset = load_dataset(reviews, snapshot, plan.classes)
     _check_trainable(dataset, plan)
     # One thread: the same bytes whatever the number of cores.
     with threadpool_limits(limits=1), opened(settings.training.cluster) as compute:
@@ -117,9 +120,16 @@ def _check_trainable(dataset: Dataset, plan: Plan) -> None:
             f"{len(labels):,} training rows; training.min_training_rows asks for "
             f"{plan.min_training_rows:,}. Wait for more deliveries."
         )
-    if len(np.unique(labels)) != 2:
+    names = plan.class_names
+    missing = [name for number, name in enumerate(names) if not (labels == number).any()]
+    if len(names) - len(missing) == 1 and not plan.classes:
         raise NoReviewsError(
             f"all {len(labels):,} training rows have the same label; both classes are needed"
+        )
+    if missing:
+        raise NoReviewsError(
+            f"none of the {len(labels):,} training rows is of class {' or '.join(missing)}. "
+            "Wait for more deliveries with ratings, or change model.classes."
         )
 
 
@@ -135,6 +145,7 @@ def _manifest(plan: Plan, dataset: Dataset, selection: Selection, model: bytes) 
         training_rows=len(dataset.training_rows),
         holdout_rows=len(dataset.holdout_rows),
         duplicate_rows=dataset.duplicate_rows,
+        classless_rows=dataset.classless_rows,
         training_digest=ids_digest(dataset.text_id[dataset.training_rows]),
         model_key=model_file_key(plan.model_name, plan.version, sha256),
         model_sha256=sha256,

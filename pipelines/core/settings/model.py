@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.core.settings.section import Section, Share
 
@@ -37,13 +37,45 @@ def _cron(text: str) -> str:
 
 
 MODEL_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+SENTIMENT = ("negative", "positive")
+"""The classes of a model whose target is the label; a class is known by its place."""
+
+Stars = Annotated[int, Field(ge=1, le=10)]
+ClassName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
 class ModelSettings(Section):
+    """Which model, and what it answers.
+
+    ``classes`` holds the lowest and the highest number of stars of each class, both included.
+    """
+
     name: str = Field(pattern=MODEL_NAME)
     seed: int = Field(ge=0, lt=2**32)
     sources: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     schedule: Annotated[str, AfterValidator(_cron)] = ""
+    target: Literal["label", "rating"] = "label"
+    classes: dict[ClassName, tuple[Stars, Stars]] = Field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.classes) or SENTIMENT
+
+    @model_validator(mode="after")
+    def _classes_ascend(self) -> ModelSettings:
+        if self.target == "label" and self.classes:
+            raise ValueError('classes need target = "rating"')
+        if self.target == "rating" and len(self.classes) < 2:
+            raise ValueError('target = "rating" needs at least two classes')
+        highest = 0
+        for low, high in self.classes.values():
+            if not highest < low <= high:
+                raise ValueError(
+                    "each class must have its lowest and then its highest stars, and begin above "
+                    "the class before it"
+                )
+            highest = high
+        return self
 
 
 class TrainingSettings(Section):

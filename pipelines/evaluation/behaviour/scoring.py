@@ -37,8 +37,9 @@ def score(suite: Suite, probabilities: NDArray[np.float64]) -> BehaviourScores:
     suite : Suite
         The cases.
     probabilities : ndarray of shape (n_texts,)
-        Of the positive class, in the order of ``suite.texts()``. A value that is not a number
-        in [0, 1] fails the cases of its text.
+        Of the positive class, in the order of ``suite.texts()``; for other classes how far from the
+        first to the last a text stands (`pipelines.models.answers.place`). A value that is not a
+        number in [0, 1] fails the cases of its text.
 
     Raises
     ------

@@ -34,6 +34,8 @@ def render(evidence: Evidence) -> str:
     return _CARD.render(
         decision=evidence.decision,
         manifest=evidence.manifest,
+        purpose=sentences.purpose(evidence.manifest),
+        class_count=len(evidence.evaluation.names),
         standing=sentences.standing(evidence),
         deciding=sentences.deciding(evidence.decision),
         passed_sentence=sentences.passed_sentence(evidence.decision),

@@ -22,9 +22,9 @@ from pipelines.gate.card.svg import (
 )
 from pipelines.records.decisions import Decision, GateRule
 from pipelines.records.evaluations import (
+    AnyMetrics,
     CalibrationBin,
     Evaluation,
-    Metrics,
     PairedComparison,
     SliceScore,
 )
@@ -36,12 +36,15 @@ _LONGEST_NAME = 17  # letters of a slice's name that fit next to its plot
 
 
 def calibration(evaluation: Evaluation) -> str:
-    """A reliability diagram: predicted probability and true share on the holdout."""
+    """A reliability diagram: predicted probability and true share on the holdout.
+
+    For more than two classes of the predicted class: how sure it is, and how often it is right.
+    """
     left, top, bottom = 78, 72, 372
     across = Axis(0.0, 1.0, left, RIGHT)
     down = Axis(0.0, 1.0, bottom, top)
-    scores = evaluation.holdout
-    models: list[tuple[str, Metrics | None, Mark]] = [
+    scores, names = evaluation.holdout, evaluation.names
+    models: list[tuple[str, AnyMetrics | None, Mark]] = [
         (f"challenger {evaluation.version[:8]}", scores.challenger, Mark("circle", "one"))
     ]
     if evaluation.champion_version is not None:
@@ -57,6 +60,8 @@ def calibration(evaluation: Evaluation) -> str:
         height=bottom + 66 + 20 * len(models),
         left=left, right=RIGHT, top=top, bottom=bottom,
         across=_percent_ticks(across), down=_percent_ticks(down),
+        predicted=_probability_of(names),
+        of=f"{names[1]} reviews" if len(names) == 2 else "right answers",
         curves=[_curve(name, metrics, mark, across, down) for name, metrics, mark in models],
         counts=[
             _counts(metrics, replace(mark, x=17, y=bottom + 62 + 20 * row), across)
@@ -65,7 +70,13 @@ def calibration(evaluation: Evaluation) -> str:
     )  # fmt: skip
 
 
-def _off_by(metrics: Metrics | None) -> str:
+def _probability_of(names: tuple[str, ...]) -> str:
+    if len(names) == 2:
+        return f'predicted probability of "{names[1]}"'
+    return "probability of the predicted class"
+
+
+def _off_by(metrics: AnyMetrics | None) -> str:
     if metrics is None or not are_numbers(metrics.calibration_error):
         return "no scores"
     return f"off by {metrics.calibration_error:.1%}"
@@ -76,7 +87,7 @@ def _percent_ticks(axis: Axis) -> list[Words]:
 
 
 def _curve(
-    name: str, metrics: Metrics | None, mark: Mark, across: Axis, down: Axis
+    name: str, metrics: AnyMetrics | None, mark: Mark, across: Axis, down: Axis
 ) -> dict[str, Any]:
     marks = [
         replace(
@@ -91,12 +102,12 @@ def _curve(
     return {"kind": mark.kind, "marks": marks, "points": points(marks)}
 
 
-def _bins(metrics: Metrics | None) -> list[CalibrationBin]:
+def _bins(metrics: AnyMetrics | None) -> list[CalibrationBin]:
     bars = () if metrics is None else metrics.calibration
     return [bar for bar in bars if are_numbers(bar.mean_probability, bar.positive_share)]
 
 
-def _counts(metrics: Metrics | None, mark: Mark, across: Axis) -> dict[str, Any]:
+def _counts(metrics: AnyMetrics | None, mark: Mark, across: Axis) -> dict[str, Any]:
     """How many reviews are in each tenth, below the middle of it."""
     rows = dict.fromkeys(range(TENTHS), 0)
     for bar in _bins(metrics):

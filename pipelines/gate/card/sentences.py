@@ -155,6 +155,21 @@ def kind_of(capability: CapabilityScore) -> str:
     return capability.kind.replace("_", " ")
 
 
+# What it is for
+
+
+def purpose(manifest: Manifest) -> Markdown:
+    """What its probabilities are of."""
+    classes = manifest.plan.classes
+    if not classes:
+        return Markdown("It estimates the probability that an English film review is positive.")
+    named = ", ".join(f"{code(one.name)} ({one.low} to {one.high})" for one in classes)
+    return Markdown(
+        f"It estimates how probable it is that the author of an English film review gave stars of "
+        f"each class: {named}."
+    )
+
+
 # Data
 
 
@@ -174,6 +189,11 @@ def split_sentence(evidence: Evidence) -> str:
         f"held out, {evaluation.overlap_rows:,} are not scored because they are nearly the same "
         f"as a training review, and {evaluation.seen_rows:,} because an older model in the "
         "comparison was trained on them."
+        + (
+            f" Without stars of a class, and left out: {manifest.classless_rows:,}."
+            if manifest.classless_rows
+            else ""
+        )
     )
 
 

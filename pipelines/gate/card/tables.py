@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import TypeVar
 
 from pipelines.core.escaping import Markdown, code, table
 from pipelines.gate.card.sentences import Evidence, Judged, kind_of, others
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import Outcome
-from pipelines.records.evaluations import ArtefactCheck, Metrics, PairedComparison
+from pipelines.records.evaluations import AnyMetrics, ArtefactCheck, PairedComparison
 from pipelines.records.versions import Manifest
 
 MOST_DELIVERIES = 14
 NOTHING = "-"
+
+Value = TypeVar("Value")
 
 
 # Data
@@ -93,6 +96,7 @@ def _memory(check: ArtefactCheck | None) -> str:
 def scores(evidence: Judged) -> Markdown:
     """Every compared model on every set."""
     evaluation = evidence.evaluation
+    recalls = _by_name(evidence, [f"recall {name}" for name in evaluation.names])
     rows: list[Sequence[object]] = []
     for scored in (evaluation.holdout, evaluation.newest, evaluation.golden):
         models = {
@@ -101,21 +105,25 @@ def scores(evidence: Judged) -> Markdown:
             "reference": scored.reference,
         }
         rows += [
-            (scored.name, f"{scored.rows:,}", who, *_metrics(models[who]))
+            (scored.name, f"{scored.rows:,}", who, *_metrics(models[who], evidence))
             for who in ("challenger", *others(evidence.decision))
         ]
-    headers = ("set", "reviews", "model", "accuracy", "recall positive", "recall negative", "F1",
+    headers = ("set", "reviews", "model", "accuracy", *recalls, "F1",
                "area under curve", "log loss", "calibration error")  # fmt: skip
-    return table(headers, rows, right=(1, *range(3, 10)))
+    return table(headers, rows, right=(1, *range(3, len(headers))))
 
 
-def _metrics(metrics: Metrics | None) -> tuple[str, ...]:
+def _by_name(evidence: Judged, values: Sequence[Value]) -> Sequence[Value]:
+    """What there is for each class, as people read it: of two, the positive one first."""
+    return values[::-1] if len(evidence.evaluation.names) == 2 else values
+
+
+def _metrics(metrics: AnyMetrics | None, evidence: Judged) -> tuple[str, ...]:
     if metrics is None:
-        return (NOTHING,) * 7
+        return (NOTHING,) * (5 + len(evidence.evaluation.names))
     return (
         f"{metrics.accuracy:.2%}",
-        f"{metrics.recall_positive:.2%}",
-        f"{metrics.recall_negative:.2%}",
+        *_by_name(evidence, [f"{recall:.2%}" for recall in metrics.recalls]),
         f"{metrics.f1:.4f}",
         f"{metrics.roc_auc:.4f}",
         f"{metrics.log_loss:.4f}",
@@ -153,26 +161,21 @@ def _change(paired: PairedComparison) -> tuple[str, ...]:
 
 
 def confusion(evidence: Judged) -> Markdown:
-    holdout = evidence.evaluation.holdout
+    holdout, names = evidence.evaluation.holdout, _by_name(evidence, evidence.evaluation.names)
     models = [("challenger", holdout.challenger), ("champion", holdout.champion)]
     rows: list[Sequence[object]] = []
     for who, metrics in models[: 2 if others(evidence.decision) else 1]:
-        hit, miss, alarm, calm = _cells(metrics)
-        rows += [(who, "positive", hit, miss), (who, "negative", alarm, calm)]
-    return table(
-        ("model", "true label", "predicted positive", "predicted negative"), rows, right=(2, 3)
-    )
+        for number, name in _by_name(evidence, list(enumerate(evidence.evaluation.names))):
+            rows.append((who, name, *_by_name(evidence, _cells(metrics, number, len(names)))))
+    headers = ("model", "true label", *(f"predicted {name}" for name in names))
+    return table(headers, rows, right=range(2, len(headers)))
 
 
-def _cells(metrics: Metrics | None) -> tuple[str, str, str, str]:
+def _cells(metrics: AnyMetrics | None, number: int, count: int) -> list[str]:
+    """How many reviews of a class got each answer."""
     if metrics is None:
-        return (NOTHING,) * 4
-    return (
-        f"{metrics.true_positive:,}",
-        f"{metrics.false_negative:,}",
-        f"{metrics.false_positive:,}",
-        f"{metrics.true_negative:,}",
-    )
+        return [NOTHING] * count
+    return [f"{rows:,}" for rows in metrics.confusion[number]]
 
 
 def slices(evidence: Judged) -> Markdown:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipelines.gate.card.sentences import Judged
 from pipelines.pages.views.champion import NOTHING
-from pipelines.records.evaluations import Metrics
+from pipelines.records.evaluations import AnyMetrics
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,26 @@ def _broken(judged: Judged) -> str:
 def _metrics(one: Judged, other: Judged) -> Iterator[Compared]:
     for name in ("holdout", "newest", "golden"):
         before, after = (getattr(judged.evaluation, name).challenger for judged in (one, other))
-        yield from _scores(name, before, after)
+        old, new = (_shown_scores(metrics, judged.evaluation.names)
+                    for metrics, judged in ((before, one), (after, other)))  # fmt: skip
+        for label in old | new:
+            is_share = label.startswith(_SHARES)
+            yield _line(f"{name}: {label}", old.get(label), new.get(label), is_share=is_share)
 
 
-def _scores(of_set: str, before: Metrics | None, after: Metrics | None) -> Iterator[Compared]:
-    shares = ("accuracy", "recall_positive", "recall_negative", "calibration_error")
-    for name in (*shares, "f1", "roc_auc", "log_loss"):
-        values = [None if metrics is None else float(getattr(metrics, name))
-                  for metrics in (before, after)]  # fmt: skip
-        label = f"{of_set}: {name.replace('_', ' ')}"
-        yield _line(label, values[0], values[1], is_share=name in shares)
+_SHARES = ("accuracy", "recall", "calibration error")
+
+
+def _shown_scores(metrics: AnyMetrics | None, names: tuple[str, ...]) -> dict[str, float | None]:
+    """Scores in the order in which they are shown; None where there are none."""
+    recalls = metrics.recalls if metrics else (None,) * len(names)
+    by_class = {f"recall {name}": value for name, value in zip(names, recalls, strict=True)}
+    of_all = {
+        name.replace("_", " "): getattr(metrics, name, None)
+        for name in ("accuracy", "calibration_error", "f1", "roc_auc", "log_loss")
+    }
+    order = dict(reversed(by_class.items())) if len(names) == 2 else by_class
+    return {"accuracy": of_all.pop("accuracy"), **order, **of_all}
 
 
 def _slices(one: Judged, other: Judged) -> Iterator[Compared]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter
@@ -103,7 +103,7 @@ async def _explained(service: Service, asked: Asked, text: str, top: int) -> Exp
         return None
     why = await service.scorers.run(explain, model, text, top)
     return Explained(
-        **_about(asked, why.probability),
+        **_about(asked, cast("float", why.probability)),
         intercept=why.intercept,
         ngrams=[Part(ngram=ngram, contribution=part) for ngram, part in why.ngrams],
         remainder=why.remainder,

@@ -9,6 +9,7 @@ from pipelines.records.evaluations import (
     ArtefactCheck,
     BehaviourScores,
     CapabilityScore,
+    ClassMetrics,
     Evaluation,
     Metrics,
     PairedComparison,
@@ -37,6 +38,37 @@ def some_metrics(**changes: Any) -> Metrics:
         "calibration": (),
     }
     return Metrics(**(values | changes))
+
+
+NAMES = ("poor", "middling", "great")
+CONFUSION = ((800, 150, 50), (300, 1400, 300), (50, 150, 800))
+
+
+def some_class_metrics(**changes: Any) -> ClassMetrics:
+    """Three classes, of 1,000, 2,000 and 1,000 reviews; recalls are 0.8, 0.7 and 0.8."""
+    values = {
+        "rows": 4000,
+        "accuracy": 0.75,
+        "f1": 0.75,
+        "roc_auc": 0.9,
+        "log_loss": 0.6,
+        "calibration_error": 0.01,
+        "confusion": CONFUSION,
+        "calibration": (),
+    }
+    return ClassMetrics(**(values | changes))
+
+
+def a_set_of_classes(name: str = "holdout", **changes: Any) -> SetScores:
+    metrics = dict.fromkeys(("challenger", "champion", "reference"), some_class_metrics())
+    rows = {"positive_rows": None, "negative_rows": None, "class_rows": (1000, 2000, 1000)}
+    return some_set(name, **(rows | metrics | changes))
+
+
+def an_evaluation_of_classes(**changes: Any) -> Evaluation:
+    """As `an_evaluation`, of a model with three classes."""
+    sets = {name: a_set_of_classes(name) for name in ("holdout", "newest", "golden")}
+    return an_evaluation(**({"class_names": NAMES} | sets | changes))
 
 
 def some_comparison(**changes: Any) -> PairedComparison:

@@ -11,8 +11,9 @@ import numpy as np
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.views import View
-from pipelines.records.versions import Plan
+from pipelines.records.versions import Plan, StarClass
 from pipelines.simulation.made_up import make_reviews
+from pipelines.training.dataset import class_of_stars
 from tests.support.made.registry_builders import DIGEST
 
 STREAM = {
@@ -83,3 +84,17 @@ def a_plan(candidates: dict[str, dict[str, Any]], **changes: Any) -> Plan:
 
 def quiet(_step: str) -> None:
     pass
+
+
+STARS = tuple(
+    StarClass(name=name, low=low, high=high)
+    for name, low, high in (("poor", 1, 2), ("middling", 3, 8), ("great", 9, 10))
+)
+
+
+def some_rated(count: int, seed: int) -> SomeReviews:
+    """Reviews whose labels are the classes `STARS`."""
+    table = make_reviews(count, seed=seed)
+    labels = class_of_stars(table["rating"].combine_chunks(), STARS)
+    fold = np.arange(count) // 7
+    return SomeReviews(table["text"].to_pylist(), labels, fold, fold % 5 == 0)

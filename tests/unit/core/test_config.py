@@ -263,3 +263,49 @@ def test_the_two_lines_that_name_own_buckets_can_be_used(tmp_path):
     names = (settings.store.reviews_bucket, settings.store.models_bucket)
     assert names == ("my-company-reviews", "my-company-models")
     assert settings.gate == load(CONFIG_FOLDER / "try-out.toml").gate
+
+
+STARS = """[model]
+target = "rating"
+classes = { poor = [1, 2], middling = [3, 8], great = [9, 10] }
+"""
+
+
+def test_classes_of_stars_are_in_the_order_of_the_file(tmp_path):
+    model = load(a_file(tmp_path, STARS)).model
+
+    assert model.class_names == ("poor", "middling", "great")
+    assert model.classes["middling"] == (3, 8)
+
+
+def test_a_model_of_labels_has_two_classes():
+    assert load(CONFIG_FOLDER / "default.toml").model.class_names == ("negative", "positive")
+
+
+def test_another_seed_leaves_the_classes_as_they_are(tmp_path):
+    settings = load(a_file(tmp_path, STARS))
+
+    model = with_seed(settings, 7).model
+
+    assert model == settings.model.model_copy(update={"seed": 7})
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ('target = "rating"', "needs at least two classes"),
+        ('target = "rating"\nclasses = { all = [1, 10] }', "needs at least two classes"),
+        ("classes = { poor = [1, 5], great = [6, 10] }", 'classes need target = "rating"'),
+        ('target = "rating"\nclasses = { poor = [1, 5], great = [5, 10] }', "begin above"),
+        ('target = "rating"\nclasses = { great = [6, 10], poor = [1, 5] }', "begin above"),
+        ('target = "rating"\nclasses = { poor = [5, 1], great = [6, 10] }', "begin above"),
+        ('target = "rating"\nclasses = { poor = [0, 5], great = [6, 10] }', "greater than or"),
+        ('target = "rating"\nclasses = { poor = [1, 5], great = [6, 11] }', "less than or"),
+        ('target = "rating"\nclasses = { "A b" = [1, 5], great = [6, 10] }', "match pattern"),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused(tmp_path, model, complaint):
+    path = a_file(tmp_path, f"[model]\n{model}\n")
+
+    with pytest.raises(ConfigError, match=complaint):
+        load(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from pipelines.gate.card.tables import MOST_DELIVERIES
 from pipelines.records.data import Partition, Snapshot
 from pipelines.records.decisions import GateRule
 from pipelines.records.deliveries import Outcome
-from pipelines.records.versions import Manifest, Plan
+from pipelines.records.versions import Manifest, Plan, StarClass
 from tests.support.made.judgement_builders import (
     CHAMPION,
     DIGEST,
@@ -22,7 +23,9 @@ from tests.support.made.judgement_builders import (
     a_check,
     a_decision_on,
     a_first_model,
+    a_set_of_classes,
     an_evaluation,
+    an_evaluation_of_classes,
     some_behaviour,
     some_metrics,
     some_set,
@@ -336,3 +339,73 @@ def test_a_table_keeps_its_columns():
     assert table(("a", "b"), [("x|y", 1)], right=[1]) == (
         "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
     )
+
+
+# ── More than two classes ────────────────────────────────────────────────────────────────────
+
+
+def of_three_classes(**changes) -> Evidence:
+    stars = (("poor", 1, 2), ("middling", 3, 8), ("great", 9, 10))
+    classes = tuple(StarClass(name=name, low=low, high=high) for name, low, high in stars)
+    evidence = some_evidence(an_evaluation_of_classes(**changes))
+    manifest = evidence.manifest.model_copy(
+        update={
+            "plan": evidence.manifest.plan.model_copy(update={"classes": classes}),
+            "classless_rows": 1234,
+        }
+    )
+    return replace(evidence, manifest=manifest)
+
+
+def test_a_card_of_classes_says_what_each_is_and_which_rows_have_none():
+    text = card.render(of_three_classes())
+
+    assert "`poor` (1 to 2), `middling` (3 to 8), `great` (9 to 10)" in text
+    assert "Without stars of a class, and left out: 1,234." in text
+    assert "F1 and area under the curve are means over the classes" in text
+    assert "is positive. It is meant" not in text
+
+
+def test_a_card_of_classes_has_the_recall_of_each_and_all_mistakes():
+    text = card.render(of_three_classes())
+
+    header, _, first = rows_of(text, "Scores")[:3]
+    assert header[4:7] == ["recall poor", "recall middling", "recall great"]
+    assert first[4:7] == ["80.00%", "70.00%", "80.00%"]
+    assert rows_of(text, "Right and wrong on the holdout") == [
+        ["model", "true label", "predicted poor", "predicted middling", "predicted great"],
+        ["---", "---", "---:", "---:", "---:"],
+        *(
+            [who, *line]
+            for who in ("challenger", "champion")
+            for line in (
+                ["poor", "800", "150", "50"],
+                ["middling", "300", "1,400", "300"],
+                ["great", "50", "150", "800"],
+            )
+        ),
+    ]
+
+
+def test_a_card_of_classes_without_scores_has_dashes():
+    nothing = a_set_of_classes(challenger=None)
+
+    text = card.render(of_three_classes(holdout=nothing))
+
+    assert rows_of(text, "Scores")[2][3:] == ["-"] * 8
+    assert rows_of(text, "Right and wrong on the holdout")[2] == ["challenger", "poor", *"---"]
+
+
+def test_a_card_of_labels_says_that_it_is_about_positive_reviews():
+    text = card.render(some_evidence())
+
+    assert "It estimates the probability that an English film review is positive." in text
+    assert "left out" not in text
+    assert "means over the classes" not in text
+
+
+def test_a_calibration_plot_of_classes_is_about_the_predicted_one():
+    drawn = {name: data.decode() for name, data in card.draw(of_three_classes()).items()}
+
+    assert "probability of the predicted class" in drawn["calibration.svg"]
+    assert "true share of right answers" in drawn["calibration.svg"]

@@ -15,6 +15,8 @@ from pipelines.features.fingerprints import fingerprint
 from pipelines.features.packs import Pack
 from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
+from pipelines.records.data import Snapshot
+from pipelines.records.versions import StarClass
 from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import Loader, ids_digest, load_dataset
 from pipelines.training.split import is_holdout
@@ -200,3 +202,47 @@ def test_a_text_seen_before_is_left_out_of_the_later_partition(stores):
     assert [rows.tolist() for rows, _ in parts] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
     assert plain(parts[0][1]) == plain(fingerprint(texts, VIEW))
     assert plain(parts[1][1]) == plain(fingerprint(later[3:], VIEW))
+
+
+THREE = tuple(
+    StarClass(name=name, low=low, high=high)
+    for name, low, high in (("poor", 1, 2), ("middling", 4, 7), ("great", 9, 10))
+)
+
+
+def rated(stores, ratings, text_ids=None) -> Snapshot:
+    ids = text_ids or [f"{number:064x}" for number in range(len(ratings))]
+    table = rows_of(ids, [None] * len(ratings))
+    column = table.column_names.index("rating")
+    table = table.set_column(column, ACCEPTED_SCHEMA.field("rating"), pa.array(ratings, pa.int8()))
+    return a_snapshot(write_partition(stores.reviews, FOLDER, table))
+
+
+def test_stars_are_classes_and_rows_in_none_are_left_out_and_counted(stores, caplog):
+    snapshot = rated(stores, [1, 2, 3, 4, None, 7, 8, 9, 10])
+
+    with caplog.at_level("INFO"):
+        dataset = load_dataset(stores.reviews, snapshot, THREE)
+
+    assert dataset.label.tolist() == [0, 0, 1, 1, 2, 2]
+    assert dataset.position.tolist() == [0, 1, 3, 5, 7, 8]
+    assert dataset.texts(np.arange(6)) == [f"text {row}" for row in (0, 1, 3, 5, 7, 8)]
+    assert (dataset.classless_rows, dataset.duplicate_rows) == (3, 0)
+    assert "classless=3" in caplog.text
+
+
+def test_a_text_that_first_comes_without_stars_counts_where_it_has_some(stores):
+    ids = ["ab" * 32, "cd" * 32, "ab" * 32, "cd" * 32]
+
+    dataset = load_dataset(stores.reviews, rated(stores, [None, 10, 1, 9], ids), THREE)
+
+    assert dataset.position.tolist() == [1, 2]
+    assert dataset.label.tolist() == [2, 0]
+    assert (dataset.classless_rows, dataset.duplicate_rows) == (1, 1)
+
+
+def test_without_classes_the_labels_are_those_that_were_delivered(stores):
+    dataset = load_dataset(stores.reviews, rated(stores, [None, 10, 1, 9]))
+
+    assert dataset.label.tolist() == [0, 1, 0, 1]
+    assert dataset.classless_rows == 0
