@@ -62,7 +62,17 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACTOR, LARGE, asked_by, export_task, loop_dag, named, starts, wanted_of
+from loop_defaults import (
+    ACTOR,
+    LARGE,
+    SHARE,
+    asked_by,
+    export_task,
+    loop_dag,
+    named,
+    starts,
+    wanted_of,
+)
 from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
@@ -154,7 +164,6 @@ def retraining(model: str) -> None:
         noted, snapshot = note_start(), take_snapshot()
         noted >> snapshot
         planned = plan(snapshot)
-        featurized = named("Featurize what is new", **LARGE)(retrain.featurize)(planned, model)
         trained = named("Train the challenger", max_active_tis_per_dag=1, **LARGE)(retrain.train)(
             planned, model=model
         )
@@ -179,7 +188,14 @@ def retraining(model: str) -> None:
         promoted = promote(decided, ACTOR, noted)
 
         has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
-        has_work(retrain.has_work)(planned, model) >> featurized >> trained
+        shares = has_work(retrain.has_work)(planned, model)
+        featurizing = named("Featurize what is new", map_index_template=SHARE, **LARGE)
+        (
+            featurizing(retrain.featurize)
+            .partial(plan_uri=planned, model=model)
+            .expand(share=shares)
+            >> trained
+        )
         keep_champion = EmptyOperator(
             task_id="keep_champion", task_display_name="Keep the champion"
         )

@@ -109,6 +109,9 @@ FILE = (
     "{{ due[ti.map_index].partition('/landing/')[2][:200] if due else ti.map_index }}"
 )
 
+# The same of a task that does a share of the work: "2 of 3".
+SHARE = "{{ ti.map_index + 1 }} of {{ (ti.xcom_pull(task_ids='has_work') or [0]) | length }}"
+
 
 def loop_dag(
     subject: str, *, schedule: Any, **options: Any

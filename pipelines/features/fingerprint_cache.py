@@ -56,19 +56,30 @@ def cache_key(pack: Partition | Pack, view: View) -> str:
     return f"{cache_folder(view)}/{pack.sha256}.npz"
 
 
+Share = tuple[int, int]
+"""Which of how many shares of the packs, counted from 0; every so manieth pack is in it."""
+
+
+def missing_packs(reviews: Bucket, snapshot: Snapshot, view: View) -> int:
+    """How many packs of the snapshot have no fingerprints in the cache."""
+    cached_keys = {info.key for info in reviews.list(f"{cache_folder(view)}/")}
+    return sum(cache_key(pack, view) not in cached_keys for pack in packed(snapshot.partitions))
+
+
 def fill_cache(
     reviews: Bucket,
     snapshot: Snapshot,
     view: View,
     *,
+    share: Share = (0, 1),
     on_partition: Callable[[Partition], None] = lambda _partition: None,
 ) -> CacheUse:
-    """Make sure that every pack of the snapshot has its fingerprints in the cache.
+    """Make sure that every pack of a share of the snapshot has its fingerprints in the cache.
 
     Several threads work on one pack each, so memory is bounded by the largest few partitions.
     Existing entries are not verified here; a reader that finds a damaged one recomputes it.
     """
-    folder = cache_folder(view)
+    folder, (number, of) = cache_folder(view), share
     cached_keys = {info.key for info in reviews.list(f"{folder}/")}
 
     def computed_of(pack: Pack) -> int:
@@ -76,13 +87,14 @@ def fill_cache(
             return 0
         return _compute(reviews, pack, view)[1]
 
-    packs, computed = list(packed(snapshot.partitions)), 0
+    packs, computed = list(packed(snapshot.partitions))[number::of], 0
     with ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0)))) as pool:
         for pack, count in zip(packs, pool.map(computed_of, packs), strict=True):
             computed += count
             for partition in pack.partitions:
                 on_partition(partition)
-    use = CacheUse(cached=len(snapshot.partitions) - computed, computed=computed)
+    partitions = sum(len(pack.partitions) for pack in packs)
+    use = CacheUse(cached=partitions - computed, computed=computed)
     logger.info("featurizer=%s cached=%d computed=%d", FEATURIZER_VERSION, use.cached, use.computed)
     return use
 

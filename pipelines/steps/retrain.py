@@ -8,12 +8,20 @@ worker that runs a step imports what that step needs. The shell calls the same f
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pipelines.core import config, keys
 from pipelines.core.errors import StalePlanError
 from pipelines.steps.context import open_loop
+
+if TYPE_CHECKING:
+    from pipelines.features.fingerprint_cache import Share
+    from pipelines.features.views import View
+    from pipelines.records.versions import Plan
+    from pipelines.steps.context import Loop
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +56,11 @@ def plan(
     return loop.models.uri(loop.registry.versions.add_plan(make_plan(pinned, settings)))
 
 
-def has_work(plan_uri: str, model: str | None = None) -> bool:
-    """False when this version was already decided on against this champion."""
+def has_work(plan_uri: str, model: str | None = None) -> list[Share]:
+    """The shares in which `featurize` does what is new, or one that has nothing to do.
+
+    None when this version was already decided on against this champion.
+    """
     from pipelines.core import provenance
     from pipelines.registry import approvals
 
@@ -58,43 +69,69 @@ def has_work(plan_uri: str, model: str | None = None) -> bool:
     champion = registry.log.champion()
     if champion is not None and champion.version == planned.version:
         logger.info("Nothing changed: version %s is the champion already.", planned.version)
-        return False
+        return []
     if (entry := registry.log.withdrawn().get(planned.version)) is not None:
         logger.info(
             "Nothing to do: version %s was rolled back at %s (%s) and has not been released since.",
             planned.version, entry.at, entry.reason,
         )  # fmt: skip
-        return False
+        return []
     decision = registry.decisions.find_decision(
         planned.version,
         champion.generation if champion else 0,
         provenance.gate_policy(loop.settings),
     )
     if decision is None or approvals.is_open(registry, decision):
-        return True
+        return _shares(loop, planned)
     logger.info(
         "Nothing changed: version %s was decided on before: %s. %s",
         planned.version, decision.verdict, decision.why,
     )  # fmt: skip
-    return False
+    return []
 
 
-def featurize(plan_uri: str, model: str | None = None) -> dict[str, int]:
-    """Compute the fingerprints that are not cached; returns counts of cached and computed ones."""
-    from pipelines.features import fingerprint_cache
+def _shares(loop: Loop, planned: Plan) -> list[Share]:
+    from pipelines.features.fingerprint_cache import missing_packs
     from pipelines.intake import snapshot
+
+    pinned = snapshot.pinned(loop.reviews, planned)
+    missing = [missing_packs(loop.reviews, pinned, view) for view in _views(loop, planned)]
+    of = max(1, math.ceil(max(missing, default=0) / loop.settings.training.packs_per_task))
+    return [(number, of) for number in range(of)]
+
+
+def _views(loop: Loop, planned: Plan) -> list[View]:
+    """What the plan's candidates read of a review."""
     from pipelines.models import factories
     from pipelines.training import candidates
 
-    loop = open_loop(model=model)
-    planned = loop.plan(plan_uri)
     candidates.check_configured(planned, loop.settings)
     models = [candidates.build(planned, name) for name in planned.candidates]
+    return sorted({view for model in models for view in factories.views_of(model)})
+
+
+def featurize(
+    plan_uri: str, model: str | None = None, share: Sequence[int] = (0, 1)
+) -> dict[str, int]:
+    """Compute the fingerprints that are not cached; returns counts of cached and computed ones.
+
+    Parameters
+    ----------
+    plan_uri, model
+        As for the other steps.
+    share : (number, of)
+        One of those that `has_work` returned. Shares may be worked on at once.
+    """
+    from pipelines.features import fingerprint_cache
+    from pipelines.intake import snapshot
+
+    loop = open_loop(model=model)
+    planned = loop.plan(plan_uri)
+    number, of = share
     pinned = snapshot.pinned(loop.reviews, planned)
-    views = {view for model in models for view in factories.views_of(model)}
     cached = computed = 0
-    for view in sorted(views):
-        use = fingerprint_cache.fill_cache(loop.reviews, pinned, view)
+    for view in _views(loop, planned):
+        use = fingerprint_cache.fill_cache(loop.reviews, pinned, view, share=(number, of))
         cached, computed = cached + use.cached, computed + use.computed
     return asdict(fingerprint_cache.CacheUse(cached=cached, computed=computed))
 

@@ -31,6 +31,7 @@ def test_a_night_with_a_broken_delivery_is_red_and_its_good_one_is_trained_on(da
     assert found["announce", -1] == "success"
     assert found["check_night", -1] == "failed"
     assert str(first.state) == "success"
+    assert states(first)["featurize", 0] == "success"
     assert states(first)["confirm", -1] == "success"
     assert str(second.state) == "success"
     assert states(second)["train", -1] == "skipped"

@@ -84,6 +84,7 @@ class TrainingSettings(Section):
     folds: int = Field(ge=2, le=20)
     keep_share: float = Field(gt=0, le=1)
     max_settings: int = Field(ge=1)
+    packs_per_task: int = Field(ge=1)
     cluster: str = Field("", pattern=r"^((tcp|tls)://[^\s/]+:[0-9]{1,5})?$")
 
 

@@ -236,7 +236,7 @@ def retrain_facts(
     end: End,
 ) -> tuple[str, tuple[Fact, ...]]:
     """A sentence and facts on a retraining."""
-    if has_work is False:
+    if has_work in ([], False):  # earlier runs kept False
         skipped = "Skipped: this version was decided on before, and nothing changed since."
         return skipped, (Fact(name="decisions", value="all of them", link=links.decisions_link()),)
     if decision is None or decision_key is None:

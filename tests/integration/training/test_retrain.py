@@ -121,6 +121,30 @@ def test_no_film_is_on_both_sides_and_no_text_counts_twice(ingest_night, stores)
     assert 0.1 < dataset.is_holdout.mean() < 0.3
 
 
+def test_many_packs_are_shared_out_and_each_is_featurized_once(
+    ingest_night, stores, configure, monkeypatch
+):
+    monkeypatch.setattr("pipelines.features.packs.LARGEST_BYTES", 0)  # each is a pack of its own
+    configure(training={"packs_per_task": 1})
+    for night in (1, 2):
+        ingest_night(night)
+    plan_uri = retrain.plan(retrain.take_snapshot())
+
+    shares = retrain.has_work(plan_uri)
+    uses = [retrain.featurize(plan_uri, share=share) for share in shares]
+
+    packs = len(stores.reviews.get_record(snapshot_key(stores), Snapshot).partitions)
+    assert packs > 1
+    assert shares == [(number, packs) for number in range(packs)]
+    assert uses == [{"cached": 0, "computed": 1}] * packs
+    assert retrain.has_work(plan_uri) == [(0, 1)]  # nothing is new, and there is still work
+
+
+def snapshot_key(stores) -> str:
+    (key,) = (key for key in listing(stores.reviews) if key.startswith("snapshots/"))
+    return key
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("lost", ["features/", "champion.json", "both"])
 def test_deleting_the_cache_or_the_hint_changes_no_outcome(
