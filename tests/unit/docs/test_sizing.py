@@ -59,8 +59,8 @@ def test_the_table_reaches_a_hundred_million_reviews():
 def test_what_is_drawn_on_follows_from_the_slopes(row):
     thousands = number(row[0]) / 1000
     seconds, peak = a_night(row[1], thousands)
-    stored = sum(slope(f"bytes {what}")[0] for what in ("kept for good, as delivered",
-                 "kept for good, as accepted", "of caches")) * thousands / 1e6  # fmt: skip
+    stored = sum(slope(f"bytes {what}")[0] for what in ("that stay, as delivered",
+                 "that stay, as accepted", "of caches")) * thousands / 1e6  # fmt: skip
 
     assert number(row[2]) == pytest.approx(seconds, rel=0.01, abs=0.6)
     assert number(row[3]) == pytest.approx(peak, rel=0.01, abs=0.06)
