@@ -62,7 +62,7 @@ stack-down: $(CELERY)/.installed ## Stop what `make stack` started; what it kept
 export LOOP_TEST_SKIPS := $(CURDIR)/.local/skipped-tests
 .PHONY: test test-long nothing-skipped
 test: ONLY = not long
-test: nothing-skipped check unit integration faults dags e2e browser ## Every check, and every test but the long ones
+test: nothing-skipped check unit integration faults dags airflow-and-pages ## Every check, and every test but the long ones
 	@if [ -s "$$LOOP_TEST_SKIPS" ]; then echo "Every test passed but these, which were skipped:"; \
 	  cat "$$LOOP_TEST_SKIPS"; else echo "Every test passed, and none was skipped."; fi
 test-long: $(STAMP) ## The long tests alone: hostile stores and files, kills, more nights and pages
@@ -84,6 +84,13 @@ PYTEST    = $(RUN) -m pytest -q $(if $(ONLY),-m "$(ONLY)")
 WORKERS  ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PARALLEL := -n $(WORKERS) --dist worksteal
 BY_FILE  := -n 2 --dist loadfile  # each process starts what the tests of its files share
+
+# Both wait much, each for an Airflow of its own. So they run at once; the pages' tests are shown after the others.
+.PHONY: airflow-and-pages
+airflow-and-pages: $(STAMP)
+	@mkdir -p .local; $(MAKE) --no-print-directory ONLY="$(ONLY)" browser >.local/browser-tests.log 2>&1 & \
+	  browser=$$!; failed=0; $(MAKE) --no-print-directory ONLY="$(ONLY)" e2e || failed=1; \
+	  wait $$browser || failed=1; cat .local/browser-tests.log; exit $$failed
 
 .PHONY: unit integration faults dags e2e browser
 unit: $(STAMP) ## Tests of single modules
