@@ -9,7 +9,7 @@ from pipelines.core import config, links
 from pipelines.core.parallel import in_parallel
 from pipelines.pages import read
 from pipelines.pages.site import Site, Viewer, respond
-from pipelines.pages.views import models
+from pipelines.pages.views import decisions
 from pipelines.registry.registry import Registry
 
 
@@ -32,7 +32,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _line(registry: Registry) -> models.Line:
+def _line(registry: Registry) -> decisions.ModelLine:
     reign, stored = read.or_none(read.reigning, registry), read.decisions(registry)
     newest = read.or_none(registry.decisions.decision, stored[0].key) if stored else None
-    return models.line(registry.name, reign, newest, has_decisions=bool(stored))
+    return decisions.model_line(registry.name, reign, newest, has_decisions=bool(stored))
