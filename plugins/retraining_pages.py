@@ -61,11 +61,16 @@ def _stores() -> Any:
     )
 
 
-def _reads(dag_id: str | None) -> Callable[..., None]:
+def _reads(dag_of: Callable[[Any], str]) -> Callable[..., None]:
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-    from airflow.api_fastapi.core_api.security import requires_access_dag
+    from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
+    from fastapi import Depends, Request
 
-    return requires_access_dag("GET", DagAccessEntity.RUN, dag_id)
+    def check(request: Any, user: Any = Depends(get_user)) -> None:  # noqa: B008
+        requires_access_dag("GET", DagAccessEntity.RUN, dag_of(request))(request, user)
+
+    check.__annotations__["request"] = Request  # FastAPI finds no names that are local here
+    return check
 
 
 def _view_as() -> Callable[..., Any]:
@@ -80,13 +85,17 @@ def _view_as() -> Callable[..., Any]:
     from pipelines.pages.site import Viewer
 
     def view_as(user: Any = Depends(get_user)) -> Viewer:  # noqa: B008 - FastAPI's own convention
-        def may_start(dag_id: str) -> bool:
+        def may(method: Any, dag_id: str) -> bool:
             return get_auth_manager().is_authorized_dag(
-                method="POST", access_entity=DagAccessEntity.RUN,
+                method=method, access_entity=DagAccessEntity.RUN,
                 details=DagDetails(id=dag_id), user=user,
             )  # fmt: skip
 
-        return Viewer(name=str(user.get_id()), may_start=may_start)
+        return Viewer(
+            name=str(user.get_id()),
+            may_start=functools.partial(may, "POST"),
+            may_read=functools.partial(may, "GET"),
+        )
 
     return view_as
 

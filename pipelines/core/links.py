@@ -102,9 +102,12 @@ def actor(recorded: str) -> Actor:
     return Actor(f"{person}, {dag_id}" if person else dag_id, run_link(dag_id, run_id))
 
 
+_NAMED = re.compile(r"[?&]model=")
+
+
 def about(link: str, model: str) -> str:
     """A page as it is about a model; the first one's needs no parameter."""
-    if not model or model == config.load().model.name:
+    if not model or model == config.load().model.name or _NAMED.search(link):
         return link
     return f"{link}{'&' if '?' in link else '?'}model={quoted(model)}"
 
@@ -169,6 +172,11 @@ def missing_link(night: str, source: str) -> str:
 def source_link(source: str) -> str:
     """How a source did over time; empty for a name that no source can have."""
     return f"{ROOT}/sources/{source}" if _SOURCE.fullmatch(source) else ""
+
+
+def models_link() -> str:
+    """All models, with their champions."""
+    return f"{ROOT}/models"
 
 
 def sources_link() -> str:

@@ -11,6 +11,7 @@ from pipelines.pages.routes import (
     decisions,
     forms,
     incidents,
+    models,
     monitoring,
     runbooks,
     runs,
@@ -19,7 +20,7 @@ from pipelines.pages.routes import (
 from pipelines.pages.site import Site
 
 _PARTS = (
-    champion, decisions, compare, incidents, monitoring, sources, runs, forms, runbooks,
+    champion, decisions, compare, models, incidents, monitoring, sources, runs, forms, runbooks,
 )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, Final, Literal
 
@@ -26,17 +27,35 @@ from pipelines.gate.card.svg import without_style
 
 Way = Sequence[tuple[str, str]]
 Section = Literal[
-    "champion", "decisions", "incidents", "monitoring", "sources", "runbooks", "run", "form", "",
+    "champion", "decisions", "models", "incidents", "monitoring", "sources", "runbooks", "run",
+    "form", "",
 ]  # fmt: skip
 
-NAVIGATION: Final = (
-    ("champion", "Champion", links.champion_link()),
-    ("decisions", "Decisions", links.decisions_link()),
-    ("incidents", "Incidents", links.incidents_link()),
-    ("sources", "Sources", links.sources_link()),
-    ("runbooks", "Runbooks", links.runbooks_link()),
-    ("monitoring", "Monitoring", links.monitoring_link()),
-)
+MOST_MODELS = 12  # that the frame names; of more, the page of all
+
+# The pages that each model has of its own
+OF_A_MODEL: Final[Mapping[str, Callable[[str], str]]] = {
+    "champion": links.champion_link, "decisions": links.decisions_link,
+    "monitoring": partial(links.monitoring_link, ""),
+}  # fmt: skip
+
+
+def navigation(model: str) -> tuple[tuple[str, str, str], ...]:
+    """Name, label and link of each entry; those about a model lead to the same one."""
+    return (
+        ("champion", "Champion", links.champion_link(model)),
+        ("decisions", "Decisions", links.decisions_link(model)),
+        ("incidents", "Incidents", links.incidents_link()),
+        ("sources", "Sources", links.sources_link()),
+        ("runbooks", "Runbooks", links.runbooks_link()),
+        ("monitoring", "Monitoring", links.monitoring_link("", model)),
+    )
+
+
+def choices(section: Section, models: Sequence[str]) -> list[tuple[str, str]]:
+    """The same page of each model, as name and link; none where there are too many to choose."""
+    link_of = OF_A_MODEL.get(section, links.champion_link)
+    return [(name, link_of(name)) for name in models] if len(models) <= MOST_MODELS else []
 
 
 class View(BaseModel):
@@ -63,6 +82,8 @@ def render(
     base: str = "",
     way: Way = (),
     refresh_seconds: int = 0,
+    model: str = "",
+    models: Sequence[str] = (),
     **parts: Any,
 ) -> str:
     """A whole page.
@@ -82,6 +103,10 @@ def render(
         The pages above this one, as label and link.
     refresh_seconds : int
         After how many seconds a visible page is loaded again; 0 for never.
+    model : str
+        Which model the page is about; empty for a page about none.
+    models : sequence of str
+        All models, where there are several.
     **parts
         What the template asks for; leaving one out is an error.
     """
@@ -94,7 +119,11 @@ def render(
             base=base,
             way=way,
             refresh_seconds=refresh_seconds,
-            navigation=NAVIGATION,
+            navigation=navigation(model),
+            model=model,
+            models=models,
+            models_to_choose=choices(section, models),
+            all_models=links.models_link(),
             css=Markup(style()),  # noqa: S704 - a file of ours
             js=Markup(script()),  # noqa: S704 - a file of ours
             **parts,
@@ -162,6 +191,7 @@ def _environment() -> Environment:
     environment.filters["count"] = _count
     environment.filters["moment"] = _moment
     environment.filters["linked"] = _linked
+    environment.filters["about"] = _about
     return environment
 
 
@@ -175,6 +205,12 @@ def _moment(at: str) -> Markup | str:
         return at
     day, second = match.groups()
     return Markup('<time datetime="{0}T{1}Z">{0} {1} UTC</time>').format(day, second)
+
+
+@pass_context
+def _about(context: Context, link: str) -> str:
+    """A page as it is about the model of this page."""
+    return links.about(link, context["model"])
 
 
 @pass_context

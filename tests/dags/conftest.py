@@ -34,19 +34,10 @@ def airflow_db():
 
 @pytest.fixture(scope="session")
 def dagbag(airflow_db):
-    """All DAGs of the project, parsed as the dag-processor parses them, but for two things.
+    """All DAGs of the project, with the default settings."""
+    from tests.support.made.dag_runs import parsed_dags
 
-    `dag.test()` of Airflow 3.3.2 looks a run's deadlines up in a table that it did not fill, and
-    builds the context of a callback on failure from parameters that it cannot read. Both are tested
-    end to end.
-    """
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(str(PROJECT / "dags"))
-    for dag in bag.dags.values():
-        dag.deadline = None
-        dag.on_failure_callback, dag.has_on_failure_callback = None, False
-    return bag
+    return parsed_dags()
 
 
 @pytest.fixture(scope="module")

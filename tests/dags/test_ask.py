@@ -151,7 +151,8 @@ def test_the_question_holds_the_decision_and_what_it_holds_is_not_rendered(retra
     )
 
     assert shown == "the uri of decide {{ 7 * 7 }}"
-    assert retrain.user_defined_macros["describe_decision"] is promote.describe_decision
+    describe = retrain.user_defined_macros["describe_decision"]
+    assert (describe.func, describe.keywords) == (promote.describe_decision, {"model": "sentiment"})
 
 
 # ── Whole runs ───────────────────────────────────────────────────────────────────────────────

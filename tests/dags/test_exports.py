@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pendulum
 import pytest
 
 from pipelines.core.errors import ConfigError
 from pipelines.steps import exports
-from tests.support.made.dag_runs import run, states
+from tests.support.made.dag_runs import DAGS, parsed_dags, run, states
 
 pytestmark = pytest.mark.airflow
 
-DAGS = Path(__file__).resolve().parents[2] / "dags"
 EXPORTING = ["reviews_ingest", "sentiment_retrain", "sentiment_rollback"]
 
 
 def parsed(dag_id):
     """A DAG as it is parsed with the settings of this test."""
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(str(DAGS / f"{dag_id}.py"))
+    bag = parsed_dags(DAGS / f"{dag_id}.py")
     assert bag.import_errors == {}
-    dag = bag.dags[dag_id]
-    dag.deadline = None
-    dag.on_failure_callback, dag.has_on_failure_callback = None, False
-    return dag
+    return bag.dags[dag_id]
 
 
 def test_without_a_target_no_dag_has_a_task_for_it(dagbag):

@@ -58,7 +58,7 @@ class Pages:
     @cached_property  # building one takes as long as answering twenty requests
     def app(self) -> FastAPI:
         return build(Site(
-            reads=self._reads, view_as=lambda: Viewer(name="vera", may_start=self.may_start),
+            reads=self._reads, view_as=self._viewer,
             ask=self._ask, stores=self._stores, secret=lambda: "secret",
         ))  # fmt: skip
 
@@ -72,9 +72,15 @@ class Pages:
     def _stores(self) -> Stores:
         return self.open_stores() if self.open_stores else Stores(self.reviews, self.models)
 
-    def _reads(self, dag_id: str | None) -> Callable[[Request], None]:
+    def _viewer(self) -> Viewer:
+        def may_read(dag_id: str) -> bool:
+            return not (self.refusal and self.refuses(dag_id))
+
+        return Viewer(name="vera", may_start=self.may_start, may_read=may_read)
+
+    def _reads(self, dag_of: Callable[[Request], str]) -> Callable[[Request], None]:
         def check(request: Request) -> None:
-            if self.refusal and self.refuses(dag_id or request.path_params["dag_id"]):
+            if self.refusal and self.refuses(dag_of(request)):
                 raise HTTPException(self.refusal)
 
         return check

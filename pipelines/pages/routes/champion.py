@@ -5,6 +5,7 @@ Plain functions, here and in the other routes: reading S3 blocks, so FastAPI run
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -40,7 +41,8 @@ def router(site: Site) -> APIRouter:
         request: Request, viewer: Viewer = site.viewer, page: Page = 1, at: str = "",
         file: Annotated[str, Query(alias="format", pattern="^(|csv|json)$")] = "",
     ) -> Response:  # fmt: skip
-        registry = site.registry()
+        chosen = site.about(request)
+        registry, viewer = chosen.registry(), replace(viewer, dags=chosen.settings.dags)
         history, broken = read.history(registry)
         if page > pages_of(len(history)):
             raise no_such(f"Page {page} of the succession does not exist.")
@@ -51,7 +53,7 @@ def router(site: Site) -> APIRouter:
         answered, problem = _answer(registry, history, at)
         return respond(
             request, "champion.html.jinja", title="Champion", section="champion",
-            status=400 if problem else 200,
+            model=registry.name, status=400 if problem else 200,
             shown=succession(evidence, viewer, page),
             plot=_plot(history) if page == 1 else None, broken=broken,
             page_link=links.champion_link(), compare=links.compare_link(),

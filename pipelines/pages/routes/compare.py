@@ -25,7 +25,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/compare", dependencies=[site.may_read(links.RETRAIN)])
     def compare_page(request: Request, one: Choice = "", other: Choice = "") -> HTMLResponse:
-        registry = site.registry()
+        registry = site.about(request).registry()
         newest = [_choice(info.key) for info in read.decisions(registry)[:MOST_CHOICES]]
         champion = _of_champion(registry)
         one = one or champion or next(iter(newest), "")
@@ -35,7 +35,9 @@ def router(site: Site) -> APIRouter:
         lines = compare.compared(pair[0], pair[1]) if len(pair) == 2 else []
         return respond(
             request, "compare.html.jinja", title="Compare two versions", section="decisions",
-            way=[("Decisions", links.decisions_link())], lines=lines, one=one, other=other,
+            model=registry.name,
+            way=[("Decisions", links.decisions_link(registry.name))],
+            lines=lines, one=one, other=other,
             choices=list(dict.fromkeys([*filter(None, (one, other)), *newest])),
             champion=champion, page_link=links.compare_link(), pages=links.decisions_link(),
         )  # fmt: skip
@@ -44,7 +46,7 @@ def router(site: Site) -> APIRouter:
 
 
 def _choice(decision_key: str) -> str:
-    return links.decision_link(decision_key).removeprefix(f"{links.decisions_link()}/")
+    return links.choice_of(decision_key)
 
 
 def _of_champion(registry: Registry) -> str:

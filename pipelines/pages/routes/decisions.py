@@ -47,7 +47,7 @@ def _add_list(routes: APIRouter, site: Site) -> None:
         request: Request, page: Page = 1, verdict: VerdictAsked = "", q: VersionAsked = "",
         file: File = "",
     ) -> Response:  # fmt: skip
-        registry = site.registry()
+        registry = site.about(request).registry()
         stored = [
             info for info in read.decisions(registry) if keys.version_of(info.key).startswith(q)
         ]
@@ -62,6 +62,7 @@ def _add_list(routes: APIRouter, site: Site) -> None:
             return export.file([line.model_dump() for line in lines], "decisions", file)
         return respond(
             request, "decisions.html.jinja", title="Decisions", section="decisions",
+            model=registry.name,
             lines=lines, page=page, pages=pages, entries=len(stored), verdict=verdict, q=q,
             verdicts=list(decisions.TONES), page_link=links.decisions_link(),
             here=_asked_link(page, verdict, q), newer=_asked_link(page - 1, verdict, q),
@@ -94,7 +95,7 @@ def _key(registry: Registry, version: str, folder: str) -> str:
 def _add_decision(routes: APIRouter, site: Site) -> None:
     @routes.get("/decisions/{version}/{folder}")
     def decision_page(request: Request, version: Version, folder: Folder) -> HTMLResponse:
-        registry = site.registry()
+        registry = site.about(request).registry()
         key = _key(registry, version, folder)
         if registry.models.find(key) is None:
             raise no_such(f"This decision on version {version} does not exist.")
@@ -105,13 +106,14 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
         is_promotion = entry is not None and entry.decision_key == key
         return respond(
             request, "decision.html.jinja", title=f"Decision on {version}", section="decisions",
+            model=registry.name,
             problems=problems.sentences, decision=decision, tone=decisions.TONES[decision.verdict],
             standing=decisions.standing(judged), digest=decision.digest(),
             signed_by=registry.models.signed_by(key),
             followed=decisions.followed(decision, key, approval, entry),
             answer=decisions.answer(approval), card=links.card_link(key),
             promoted_by=links.actor(entry.actor) if entry and is_promotion else None,
-            way=[("Decisions", links.decisions_link())],
+            way=[("Decisions", links.decisions_link(registry.name))],
             deciding=decisions.decided_by(decision), passed=sentences.passed_sentence(decision),
             waits=decision.approval == "needed" and approval is None and entry is None,
             runbook=links.runbook_link("docs/runbooks/approval.md"),
@@ -139,7 +141,7 @@ class Problems:
 def _add_card(routes: APIRouter, site: Site) -> None:
     @routes.get("/decisions/{version}/{folder}/card")
     def model_card(request: Request, version: Version, folder: Folder) -> HTMLResponse:
-        registry, reviews = site.registry(), site.stores().reviews
+        registry, reviews = site.about(request).registry(), site.stores().reviews
         key = _key(registry, version, folder)
         try:
             judged = read.judged(registry, key)
@@ -157,7 +159,8 @@ def _add_card(routes: APIRouter, site: Site) -> None:
         }
         return respond(
             request, "card.html.jinja", title=f"Model card of {version}", section="decisions",
-            way=[("Decisions", links.decisions_link()),
+            model=registry.name,
+            way=[("Decisions", links.decisions_link(registry.name)),
                  (f"Decision on {version}", links.decision_link(key))],
             card=folded(html(_without_title(text), drawn)),
         )  # fmt: skip

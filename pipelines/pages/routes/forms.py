@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from pipelines.core import links
+from pipelines.core import config, links
 from pipelines.pages import read
 from pipelines.pages.error_pages import Unanswerable, no_such
 from pipelines.pages.frame import headers
-from pipelines.pages.routes.runs import WAYS, DagId, checked
+from pipelines.pages.routes.runs import DagId, checked
 from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import forms
+from pipelines.pages.ways import is_ours, way_to
 
 SEAL = "_seal"  # no field is called so: Airflow's names begin with a letter
 
@@ -34,7 +35,7 @@ def _asks_airflow(site: Site) -> Any:
 
     async def dag_details(request: Request, dag_id: DagId) -> dict[str, Any]:
         details: Any = None
-        if dag_id in links.DAGS:
+        if is_ours(dag_id):
             path = f"/dags/{quote(dag_id, safe='')}/details"
             details = checked(await site.ask(request, "GET", path, None))
         if not isinstance(details, dict):
@@ -104,7 +105,8 @@ def _started(
             refused.append((delivery, forms.refusal(reply.body)))
     return respond(
         request, "started.html.jinja", title=f"Runs of {dag_id}", section="form", dag_id=dag_id,
-        started=started, refused=refused, page_of=links.incidents_link, way=WAYS[dag_id],
+        started=started, refused=refused, page_of=links.incidents_link, way=way_to(dag_id),
+        model=config.load().model_of(dag_id) or "",
     )  # fmt: skip
 
 
@@ -162,5 +164,5 @@ def _page(
         seal=forms.seal(site.secret(), viewer.name, form.dag_id, until),
         concerned=[forms.concerned(standing) for standing in standings],
         incident=links.incidents_link, page_link=links.form_link(form.dag_id),
-        way=WAYS.get(form.dag_id, []),
+        way=way_to(form.dag_id), model=config.load().model_of(form.dag_id) or "",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import date, timedelta
 from threading import Lock
 from typing import Annotated
@@ -71,8 +72,9 @@ def router(site: Site) -> APIRouter:
         request: Request, viewer: Viewer = site.viewer, span: int = 90, until: _Text = "",
         part: _Text = monitoring.EVERYTHING, test: _Text = monitoring.WORST,
     ) -> HTMLResponse:  # fmt: skip
-        reviews, settings = site.stores().reviews, config.load()
+        reviews, settings = site.stores().reviews, site.about(request).settings
         name, keeps_answers = settings.model.name, settings.serving.prediction_log.is_enabled
+        starter = replace(viewer, dags=settings.dags)
         today = clock.now(reviews).date().isoformat()
         last = until if until and is_night(until) else today
         chosen = span if span in monitoring.SPANS else monitoring.SPANS[1]
@@ -91,14 +93,14 @@ def router(site: Site) -> APIRouter:
         starts = _starts(decisions or [])
         return respond(
             request, "monitoring.html.jinja", title="Monitoring", section="monitoring",
-            shown=monitoring.lines(points, shown_part), nights=len(points),
+            model=name, shown=monitoring.lines(points, shown_part), nights=len(points),
             accuracy=night_charts.accuracy(points, starts, shown_part) if points else None,
             drift=night_charts.drift(points, starts, shown_test) if points else None,
             answered=monitoring.answered(days or []),
             asked=monitoring.asked(decisions or []), span=chosen, spans=monitoring.SPANS,
             part=shown_part, parts=parts, test=shown_test, tests=monitoring.test_names(),
             until=last, older=_older(points, chosen), page_link=links.monitoring_link(),
-            button=viewer.button("Ask for a retraining", links.MONITOR, {}),
+            button=starter.button("Ask for a retraining", links.MONITOR, {}),
             notes=_notes(unread, decisions, days),
         )  # fmt: skip
 
@@ -106,14 +108,14 @@ def router(site: Site) -> APIRouter:
     def one_night(
         request: Request, night: Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     ) -> HTMLResponse:
-        reviews, name = site.stores().reviews, config.load().model.name
+        reviews, name = site.stores().reviews, site.about(request).settings.model.name
         found = kept.of_night(reviews, name, night) if is_night(night) else []
         if not found:
             raise no_such(f"No window of the night {night} exists.")
         window = reviews.get_record(found[0], Window)
         return respond(
             request, "night.html.jinja", title=f"Night {night}", section="monitoring",
-            way=[("Monitoring", links.monitoring_link())],
+            model=name, way=[("Monitoring", links.monitoring_link("", name))],
             one=monitoring.night(window, earlier=len(found) - 1),
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import failures, runs
 from pipelines.pages.views.champion import clock
 from pipelines.pages.views.failures import End, Failure
+from pipelines.pages.ways import is_ours, way_to
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
 from pipelines.records.monitoring import TriggerDecision, Window
@@ -38,20 +39,11 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
 _VERSION = re.compile(r"[0-9a-f]{20}")
 _PLAN_NAME = re.compile(r"/rollbacks/[0-9a-f]{20}\.json$")
-# The page above those of a DAG's forms and runs.
-WAYS = {
-    links.RETRAIN: [("Champion", links.champion_link())],
-    links.ROLLBACK: [("Champion", links.champion_link())],
-    links.RELEASE: [("Champion", links.champion_link())],
-    links.MONITOR: [("Monitoring", links.monitoring_link())],
-    links.INGEST: [("Incidents", links.incidents_link())],
-    links.REPLAY: [("Incidents", links.incidents_link())],
-}
 REFRESH_SECONDS = 10  # while a run goes on
 _MODEL = "[a-z][a-z0-9_-]{0,62}"
-_DATED = r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{16}\.json"
-_WINDOW_KEY = re.compile(rf"monitoring/{_MODEL}/windows/{_DATED}")
-_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DATED}")
+_DATED = r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_WINDOW_KEY = re.compile(rf"monitoring/{_MODEL}/windows/{_DATED}-[0-9]{{9}}-[0-9a-f]{{16}}\.json")
+_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DATED}-[0-9a-f]{{16}}\.json")
 _MOST_WINDOWS = 31
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
@@ -91,13 +83,13 @@ def _asks_airflow(site: Site) -> Any:
         if run is None:
             raise no_such(f"Run {run_id} of DAG {dag_id} does not exist.")
         results = {}
-        for task in runs.RESULT_TASKS.get(dag_id, ()):
+        for task in runs.RESULT_TASKS.get(links.of_first(dag_id), ()):
             entry = f"{where}/taskInstances/{task}/xcomEntries/return_value"
             result = checked(await site.ask(request, "GET", entry, None))
             if isinstance(result, dict):
                 results[task] = result.get("value")
         run = run if isinstance(run, dict) else {}
-        failed = run.get("state") == "failed" and dag_id in links.DAGS
+        failed = run.get("state") == "failed" and is_ours(dag_id)
         return RunInAirflow(
             run=run,
             results=results,
@@ -137,7 +129,9 @@ def _add_run(routes: APIRouter, site: Site) -> None:
         viewer: Viewer = site.viewer,
         airflow: RunInAirflow = run,
     ) -> HTMLResponse:
-        parts = _REPORTS.get(dag_id, _foreign)(site, airflow.results, airflow.end)
+        chosen = site.about_dag(dag_id)
+        report_of = _REPORTS[links.of_first(dag_id)] if is_ours(dag_id) else _foreign
+        parts = report_of(chosen, airflow.results, airflow.end)
         started = str(airflow.run.get("start_date") or "")
         report = runs.Report(
             dag_id=dag_id,
@@ -151,14 +145,15 @@ def _add_run(routes: APIRouter, site: Site) -> None:
         return respond(
             request, "run.html.jinja", title="Run report", section="run", report=report,
             run=links.run_link(dag_id, run_id), dag=f"/dags/{quote(dag_id, safe='')}",
-            is_paused=airflow.is_paused, way=WAYS.get(dag_id, []),
+            is_paused=airflow.is_paused, way=way_to(dag_id), model=chosen.model or "",
             refresh_seconds=REFRESH_SECONDS if airflow.end.is_going_on else 0,
         )  # fmt: skip
 
 
 def again(viewer: Viewer, dag_id: str, airflow: RunInAirflow) -> tuple[Button, ...]:
     """After a dry run: the same form, as it was filled in."""
-    if dag_id not in {links.REPLAY, links.ROLLBACK, links.RELEASE} or not airflow.end.is_dry_run:
+    repeated = {links.REPLAY, links.ROLLBACK, links.RELEASE}
+    if links.of_first(dag_id) not in repeated or not airflow.end.is_dry_run:
         return ()
     if airflow.end.state != "success":
         return ()

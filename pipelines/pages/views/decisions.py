@@ -14,6 +14,7 @@ from pipelines.gate.card import tables as card_tables
 from pipelines.gate.card.sentences import Judged
 from pipelines.pages.frame import View, plot
 from pipelines.pages.markdown_page import html
+from pipelines.pages.read import Reigning
 from pipelines.pages.views.champion import NOTHING, clock
 from pipelines.records.decisions import ApprovalRecord, Decision, GateRule, RuleGroup, Verdict
 from pipelines.records.succession import LogEntry
@@ -198,3 +199,37 @@ def tables(judged: Judged) -> tuple[tuple[str, Markup], ...]:
 def drawings(judged: Judged) -> tuple[Markup, ...]:
     evaluation, decision = judged.evaluation, judged.decision
     return plot(plots.calibration(evaluation)), plot(plots.slices(evaluation, decision))
+
+
+class ModelLine(View):
+    """A model: who is champion, and how the newest challenger did."""
+
+    name: str
+    champion: str
+    version: str
+    since: str
+    verdict: str
+    tone: str
+    why: str
+    decision: str
+    decisions: str
+    monitoring: str
+
+
+def model_line(
+    name: str, reign: Reigning | None, newest: Decision | None, *, has_decisions: bool
+) -> ModelLine:
+    """The line of a model; a decision that exists and is None cannot be read."""
+    unread = "cannot be read" if has_decisions else "none yet"
+    return ModelLine(
+        name=name,
+        champion=links.champion_link(name),
+        version=reign.entry.version if reign else "",
+        since=clock(reign.began.at) if reign else "",
+        verdict=newest.verdict if newest else unread,
+        tone=TONES[newest.verdict] if newest else "dim",
+        why=newest.why if newest else "",
+        decision=links.decision_link(newest.object_key) if newest else "",
+        decisions=links.decisions_link(name),
+        monitoring=links.monitoring_link("", name),
+    )

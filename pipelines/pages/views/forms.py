@@ -63,7 +63,7 @@ class Form(View):
     @property
     def is_dangerous(self) -> bool:
         """Whether what its run does cannot be taken back, once it is no dry run."""
-        return self.dag_id == links.ROLLBACK or any(
+        return links.of_first(self.dag_id) == links.ROLLBACK or any(
             field.name == "action" and field.value in {"discard", "release"}
             for field in self.fields
         )

@@ -172,7 +172,9 @@ def test_a_sentence_names_the_kind_and_says_what_to_do(raised):
 def test_a_card_that_cannot_be_drawn_stops_no_retraining(monkeypatch, raised):
     monkeypatch.setattr(steps_retrain, "write_card", raises(raised))
 
-    assert type(raised).__name__ in cli_retrain._draw_card("s3://models/x", lambda _step: None)
+    problem = cli_retrain._draw_card("s3://models/x", lambda _step: None, None)
+
+    assert type(raised).__name__ in problem
 
 
 @named

@@ -71,7 +71,7 @@ def test_every_route_refuses_those_who_may_not_read(status):
 
 
 TOLD_OF = {
-    links.RETRAIN: {"champion", "decisions", "compare"},
+    links.RETRAIN: {"champion", "decisions", "compare", "models"},
     links.INGEST: {"incidents", "reports", "runbooks", "sources"},
     SAMPLES["{dag_id}"]: {"runs", "forms"},
     links.REPLAY: set(),

@@ -19,8 +19,8 @@ from tests.support.made.registry_builders import a_log_entry, a_version, decided
 from tests.support.page_site import DELIVERY, Pages, a_succession
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
-OPERATOR = Viewer(name="olga", may_start=lambda _dag: True)
-READER = Viewer(name="vera", may_start=lambda _dag: False)
+OPERATOR = Viewer(name="olga", may_start=lambda _dag: True, may_read=lambda _dag: True)
+READER = Viewer(name="vera", may_start=lambda _dag: False, may_read=lambda _dag: True)
 
 
 def line_of(generation, version, kind="promotion", **changes):
