@@ -11,6 +11,7 @@ from pipelines.core import provenance
 from pipelines.core.config import PROJECT
 from pipelines.exports.promoted import Promoted
 from pipelines.exports.pyfunc import FACTS, MODEL, TEXT
+from pipelines.models.answers import class_column
 
 LOADER = "pipelines.exports.pyfunc"
 REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
@@ -62,10 +63,7 @@ def _description(run_id: str, at: str, class_names: tuple[str, ...]) -> str:
         {"type": "string", "name": "label", "required": True},
         {"type": "double", "name": "probability", "required": True},
         {"type": "string", "name": "version", "required": True},
-        *(
-            {"type": "double", "name": f"probability_{name}", "required": True}
-            for name in class_names
-        ),
+        *({"type": "double", "name": class_column(name), "required": True} for name in class_names),
     ]
     return _as_yaml(
         {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.errors import ModelFormatError
 from pipelines.core.settings.model import SENTIMENT
 from pipelines.features.fingerprints import FEATURIZER_VERSION
-from pipelines.models.answers import confidence, predicted
+from pipelines.models.answers import class_column, confidence, predicted
 from pipelines.models.artefacts import load_model
 from pipelines.models.blend import Blend  # what a model file may hold
 from pipelines.models.hashed_columns import HashedColumns
@@ -64,7 +64,7 @@ class Champion:
         shown = found if found.ndim == 1 else confidence(found)
         answers = pd.DataFrame({"label": labels, "probability": shown, "version": self.version})
         for number, name in enumerate(self._names if found.ndim == 2 else ()):
-            answers[f"probability_{name}"] = found[:, number]
+            answers[class_column(name)] = found[:, number]
         return answers
 
 

@@ -26,6 +26,7 @@ from pipelines.core.keys import prediction_key
 from pipelines.core.record import sha256_of
 from pipelines.core.settings.operation import PredictionLogSettings
 from pipelines.core.store.bucket import Bucket
+from pipelines.models.answers import class_column
 
 logger = logging.getLogger(__name__)
 
@@ -177,11 +178,6 @@ class PredictionLog:
         if trouble and trouble != self.trouble:
             logger.warning("predictions wait, and are tried again: %s", trouble)
         self.trouble = trouble
-
-
-def class_column(name: str) -> str:
-    """The column with the probability of a class, in files of models with more than two."""
-    return f"probability_{name}"
 
 
 def as_parquet(rows: Sequence[Predicted]) -> bytes:
