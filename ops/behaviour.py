@@ -16,24 +16,30 @@ from numpy.typing import NDArray
 
 from pipelines.core import config
 from pipelines.core.errors import LoopError
+from pipelines.core.settings.model import SENTIMENT
 from pipelines.evaluation.behaviour.scoring import Case, Suite, failures, load_suite, score
 from pipelines.evaluation.golden import GoldenSet, load_golden
+from pipelines.models.answers import of_class, place, predicted
 
 Answer = Callable[[list[str]], NDArray[np.float64]]
 
 
-def report(suite: Suite, golden: GoldenSet, answer: Answer) -> Iterator[str]:
+def report(
+    suite: Suite, golden: GoldenSet, answer: Answer, names: Sequence[str] = SENTIMENT
+) -> Iterator[str]:
     """Lines for people: a summary per capability, each failed case, each golden review missed.
 
     Parameters
     ----------
     suite, golden : Suite, GoldenSet
         What is asked.
+    names : sequence of str
+        Of the classes.
     answer : callable
-        Probabilities of the positive class of a list of texts, in its order.
+        Probabilities of a list of texts, in its order, as `pipelines.models.answers` has them.
     """
     texts = suite.texts()
-    probabilities = answer(texts)
+    probabilities = place(answer(texts))
     for each in score(suite, probabilities).capabilities:
         mark = "ABOVE" if each.failure_share > each.max_failure_share else "within"
         yield (
@@ -43,7 +49,7 @@ def report(suite: Suite, golden: GoldenSet, answer: Answer) -> Iterator[str]:
     found = dict(zip(texts, probabilities.tolist(), strict=True))
     for name, cases in failures(suite, probabilities).items():
         yield from (f"{name}: {_described(case, found)}" for case in cases)
-    yield from _golden_lines(golden, answer(list(golden.texts)))
+    yield from _golden_lines(golden, answer(list(golden.texts)), names)
 
 
 def _described(case: Case, found: dict[str, float]) -> str:
@@ -51,17 +57,20 @@ def _described(case: Case, found: dict[str, float]) -> str:
     return f"expected {case.expected}, got {seen}"
 
 
-def _golden_lines(golden: GoldenSet, probabilities: NDArray[np.float64]) -> Iterator[str]:
-    is_right = (probabilities >= 0.5) == (golden.labels == 1)
+def _golden_lines(
+    golden: GoldenSet, probabilities: NDArray[np.float64], names: Sequence[str]
+) -> Iterator[str]:
+    is_right = predicted(probabilities) == golden.labels
+    shown = of_class(probabilities, golden.labels)
     yield f"golden set: {int(is_right.sum())} of {len(is_right)} right ({is_right.mean():.1%})"
     for row in np.flatnonzero(~is_right):
-        label = "positive" if golden.labels[row] else "negative"
-        yield f"golden set: expected {label}, got {probabilities[row]:.2f} {golden.texts[row]!r}"
+        label = names[golden.labels[row]]
+        yield f"golden set: expected {label}, given {shown[row]:.2f} {golden.texts[row]!r}"
 
 
 def _answers_of(version: str | None) -> Answer:
     from pipelines.core.store.stores import open_stores
-    from pipelines.models.prediction import positive_probability
+    from pipelines.models.prediction import probabilities
     from pipelines.registry.registry import Registry
     from pipelines.serving.champion import find_champion
 
@@ -70,7 +79,7 @@ def _answers_of(version: str | None) -> Answer:
     model = registry.versions.load(
         registry.versions.manifest(version or find_champion(registry).version)
     )
-    return lambda texts: positive_probability(model, texts)
+    return lambda texts: probabilities(model, texts)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,8 +87,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = config.load()
         suite = load_suite(settings.evaluation.behaviour_folder)
-        golden = load_golden(settings.evaluation.golden_file)
-        for line in report(suite, golden, _answers_of(arguments[0] if arguments else None)):
+        names = settings.model.class_names
+        golden = load_golden(settings.evaluation.golden_file, names)
+        answer = _answers_of(arguments[0] if arguments else None)
+        for line in report(suite, golden, answer, names):
             sys.stdout.write(line + "\n")
     except LoopError as error:
         sys.stderr.write(f"error: {error}\n")

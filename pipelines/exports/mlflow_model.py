@@ -11,6 +11,7 @@ from pipelines.core import provenance
 from pipelines.core.config import PROJECT
 from pipelines.exports.promoted import Promoted
 from pipelines.exports.pyfunc import FACTS, MODEL, TEXT
+from pipelines.models.answers import class_column
 
 LOADER = "pipelines.exports.pyfunc"
 REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
@@ -23,13 +24,16 @@ def files(promoted: Promoted, *, run_id: str, at: str) -> dict[str, bytes]:
     not have this project installed.
     """
     manifest = promoted.manifest
-    facts = {
+    facts: dict[str, Any] = {
         "version": manifest.version, "generation": promoted.entry.generation,
         "model_sha256": manifest.model_sha256, "featurizer": manifest.featurizer,
     }  # fmt: skip
+    names = manifest.plan.class_names
+    if manifest.plan.classes:
+        facts["classes"] = list(names)
     requirements = [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS]
     texts = {
-        "MLmodel": _description(run_id, at),
+        "MLmodel": _description(run_id, at, names if len(names) > 2 else ()),
         "requirements.txt": "".join(f"{line}\n" for line in requirements),
         "python_env.yaml": _as_yaml(
             {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
@@ -53,12 +57,13 @@ def code() -> dict[str, bytes]:
     return {**packages, **modules}
 
 
-def _description(run_id: str, at: str) -> str:
+def _description(run_id: str, at: str, class_names: tuple[str, ...]) -> str:
     column = {"type": "string", "name": TEXT, "required": True}
     answer = [
         {"type": "string", "name": "label", "required": True},
         {"type": "double", "name": "probability", "required": True},
         {"type": "string", "name": "version", "required": True},
+        *({"type": "double", "name": class_column(name), "required": True} for name in class_names),
     ]
     return _as_yaml(
         {

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import ModelFormatError
+from pipelines.core.settings.model import SENTIMENT
 from pipelines.features.fingerprints import FEATURIZER_VERSION
+from pipelines.models.answers import class_column, confidence, predicted
 from pipelines.models.artefacts import load_model
 from pipelines.models.blend import Blend  # what a model file may hold
 from pipelines.models.hashed_columns import HashedColumns
 from pipelines.models.log_count_ratio import LogCountRatio
 from pipelines.models.nbsvm import NaiveBayesSvm
-from pipelines.models.prediction import positive_probability
+from pipelines.models.one_vs_rest import OneVsRest
+from pipelines.models.prediction import probabilities
 from pipelines.models.vectorizer import FingerprintVectorizer
 
 if TYPE_CHECKING:
@@ -26,17 +29,19 @@ if TYPE_CHECKING:
 
 MODEL, FACTS = "model.skops", "facts.json"
 TEXT = "text"  # the column that is read
-PARTS = (Blend, HashedColumns, LogCountRatio, NaiveBayesSvm, FingerprintVectorizer)
+PARTS = (Blend, HashedColumns, LogCountRatio, NaiveBayesSvm, OneVsRest, FingerprintVectorizer)
 
 
 class Champion:
     """A version of the loop, as MLflow asks it."""
 
-    def __init__(self, model: Pipeline, version: str) -> None:
-        self._model, self.version = model, version
+    def __init__(
+        self, model: Pipeline, version: str, class_names: tuple[str, ...] = SENTIMENT
+    ) -> None:
+        self._model, self.version, self._names = model, version, class_names
 
     def predict(self, model_input: Any, _params: Any = None) -> Any:
-        """Label and probability of positive for each text.
+        """Label and probability of positive for each text; of the label if there are more classes.
 
         Parameters
         ----------
@@ -46,16 +51,21 @@ class Champion:
         Returns
         -------
         answers : DataFrame
-            ``label``, ``probability`` and ``version``, in the order of the texts.
+            ``label``, ``probability`` and ``version``, in the order of the texts; and
+            ``probability_<class>`` for each class, if there are more than two.
         """
         import pandas as pd
 
         column: Iterable[Any] = model_input
         if isinstance(model_input, pd.DataFrame):
             column = model_input[TEXT]
-        probability = positive_probability(self._model, [str(text) for text in column])
-        labels = ["positive" if value >= 0.5 else "negative" for value in probability]
-        return pd.DataFrame({"label": labels, "probability": probability, "version": self.version})
+        found = probabilities(self._model, [str(text) for text in column])
+        labels = [self._names[number] for number in predicted(found)]
+        shown = found if found.ndim == 1 else confidence(found)
+        answers = pd.DataFrame({"label": labels, "probability": shown, "version": self.version})
+        for number, name in enumerate(self._names if found.ndim == 2 else ()):
+            answers[class_column(name)] = found[:, number]
+        return answers
 
 
 def _load_pyfunc(path: str) -> Champion:
@@ -79,4 +89,4 @@ def _load_pyfunc(path: str) -> Champion:
             f"version {facts['version']} needs features {facts['featurizer']!r}; this code "
             f"computes {FEATURIZER_VERSION!r}"
         )
-    return Champion(load_model(data), facts["version"])
+    return Champion(load_model(data), facts["version"], tuple(facts.get("classes", SENTIMENT)))

@@ -62,3 +62,8 @@ def by_class(probability: Probabilities) -> Probabilities:
     if probability.ndim == 2:
         return probability
     return np.column_stack([1.0 - probability, probability])
+
+
+def class_column(name: str) -> str:
+    """The column with the probability of a class, in tables of models with more than two."""
+    return f"probability_{name}"

@@ -93,7 +93,8 @@ def judge_new(
 def _judge(
     reviews: Bucket, registry: Registry, settings: Settings, asked: Asked, day: str
 ) -> AnsweredDay | None:
-    log = logged.read(reviews, day, settings.intake)
+    names = settings.model.class_names
+    log = logged.read(reviews, day, settings.intake, names)
     entry = _who_answered(registry, log)
     if entry is None:
         if log.rows or log.left_out_files:
@@ -103,8 +104,9 @@ def _judge(
             )  # fmt: skip
         return None
     who = Who(entry.generation, entry.version)
-    usual = asked.load(entry)[1]
-    findings = judge.judge_answers(probabilities(log, who), usual, settings.monitoring)
+    champion = asked.load(entry)
+    usual, names = champion.usual, champion.plan.class_names
+    findings = judge.judge_answers(probabilities(log, who), usual, settings.monitoring, names)
     return AnsweredDay(
         model_name=registry.name, day=day,
         files=sha256_of(canonical_json(log.files)), left_out_files=log.left_out_files,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.settings.model import SENTIMENT
 from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import rounded
+from pipelines.models.answers import place, predicted
 from pipelines.monitoring import two_samples
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import Scores, Texts
@@ -28,6 +30,18 @@ MEANINGS: dict[DriftName, str] = {
     "words": "which words reviews have",
     "distinguishable": "what reviews are about, by their words",
 }
+"""The comparisons of a champion with two classes, and what each is about."""
+
+OF_CLASSES: dict[DriftName, str] = {
+    "class_scores": "which classes it answers with",
+    "class_labels": "which classes reviews are of",
+}
+"""Those that take the place of two of them for a champion with more classes."""
+
+
+def meaning(name: DriftName) -> str:
+    """What a comparison is about."""
+    return (MEANINGS | OF_CLASSES)[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +58,8 @@ class Window:
         The champion's own.
     settings : MonitoringSettings
         Floors, and the chance of a false DRIFT, which is divided among the comparisons.
+    names : tuple of str
+        Of the champion's classes.
     """
 
     scores: Scores
@@ -51,6 +67,7 @@ class Window:
     words: WordTable
     reference: Reference
     settings: MonitoringSettings
+    names: tuple[str, ...] = SENTIMENT
 
     @property
     def _level(self) -> float:
@@ -63,14 +80,11 @@ class Window:
             "scores", self._score_distance(), settings.min_score_distance,
             "The distribution of the champion's probabilities differs by",
         )  # fmt: skip
-        yield self._of_scores(
-            "positive_scores", self._positive_change(), settings.min_positive_change,
-            "The share that the champion calls positive changes by",
+        yield answers_change(
+            self.scores.probability, self.reference.scores.probability, self.names, self._level,
+            settings.min_positive_change,
         )  # fmt: skip
-        yield self._of_texts(
-            "labels", self._label_change(), settings.min_label_change,
-            "The share that is labelled positive changes by",
-        )  # fmt: skip
+        yield self._label_change()
         yield self._of_texts(
             "length", self._length_distance(), settings.min_length_distance,
             "The distribution of text lengths differs by",
@@ -105,22 +119,16 @@ class Window:
                 yield MovedWord(word=names[number], share=rounded(share), usual=rounded(usual))
 
     def _score_distance(self) -> Difference:
-        now, usual = self.scores.probability, self.reference.scores.probability
+        now, usual = place(self.scores.probability), place(self.reference.scores.probability)
         return two_samples.kolmogorov_smirnov(now, usual, significance=self._level)
 
-    def _positive_change(self) -> Difference:
-        now, usual = self.scores, self.reference.scores
-        return two_samples.shares(
-            now.positive_scores, len(now), usual.positive_scores, len(usual),
-            significance=self._level,
-        )  # fmt: skip
-
-    def _label_change(self) -> Difference:
-        now, usual = self.texts, self.reference.texts
-        return two_samples.shares(
-            now.positive_labels, len(now), usual.positive_labels, len(usual),
-            significance=self._level,
-        )  # fmt: skip
+    def _label_change(self) -> DriftTest:
+        now, usual = self.texts.class_labels, self.reference.texts.class_labels
+        floor = self.settings.min_label_change
+        number, difference = _class_change(now, usual, self._level, floor)
+        name: DriftName = "labels" if len(self.names) == 2 else "class_labels"
+        of = "is labelled positive" if self.names == SENTIMENT else f"is {self.names[number]}"
+        return self._of_texts(name, difference, floor, f"The share that {of} changes by")
 
     def _length_distance(self) -> Difference:
         now, usual = self.texts.chars, self.reference.texts.chars
@@ -150,25 +158,62 @@ class Window:
         return as_test(name, difference, floor, (len(self.texts), len(self.reference.texts)), words)
 
 
+def answers_change(
+    probability: NDArray[np.float64],
+    usual: NDArray[np.float64],
+    names: tuple[str, ...],
+    level: float,
+    floor: float,
+) -> DriftTest:
+    """How much the share of a class among the answers changed, of that where it changed most."""
+    now, before = (
+        tuple(np.bincount(predicted(answers), minlength=len(names)).tolist())
+        for answers in (probability, usual)
+    )
+    number, difference = _class_change(now, before, level, floor)
+    name: DriftName = "positive_scores" if len(names) == 2 else "class_scores"
+    return as_test(
+        name, difference, floor, (len(probability), len(usual)),
+        f"The share that the champion calls {names[number]} changes by",
+    )  # fmt: skip
+
+
+def _class_change(
+    now: Sequence[int], usual: Sequence[int], level: float, floor: float
+) -> tuple[int, Difference]:
+    """The class whose share changed most for its limit, and the change.
+
+    The shares of two classes change by the same; of more, each has its part of the chance.
+    """
+    numbers = range(len(now)) if len(now) > 2 else (1,)
+    changes = {
+        number: two_samples.shares(
+            now[number], sum(now), usual[number], sum(usual), significance=level / len(numbers)
+        )
+        for number in numbers
+    }
+    most = max(changes, key=lambda one: changes[one].value / max(floor, changes[one].chance))
+    found = changes[most]
+    return most, replace(found, p_value=min(1.0, found.p_value * len(numbers)))
+
+
 def of_answers(
-    probability: NDArray[np.float64], usual: Scores, settings: MonitoringSettings
+    probability: NDArray[np.float64],
+    usual: Scores,
+    settings: MonitoringSettings,
+    names: tuple[str, ...] = SENTIMENT,
 ) -> Iterator[DriftTest]:
     """The two comparisons that need neither texts nor labels."""
     level = settings.drift_significance / 2
     rows = len(probability), len(usual)
-    distance = two_samples.kolmogorov_smirnov(probability, usual.probability, significance=level)
+    distance = two_samples.kolmogorov_smirnov(
+        place(probability), place(usual.probability), significance=level
+    )
     yield as_test(
         "scores", distance, settings.min_score_distance, rows,
         "The distribution of the champion's probabilities differs by",
     )  # fmt: skip
-    positive = two_samples.shares(
-        int((probability >= 0.5).sum()), rows[0], usual.positive_scores, rows[1],
-        significance=level,
-    )  # fmt: skip
-    yield as_test(
-        "positive_scores", positive, settings.min_positive_change, rows,
-        "The share that the champion calls positive changes by",
-    )  # fmt: skip
+    yield answers_change(probability, usual.probability, names, level, settings.min_positive_change)
 
 
 def as_test(

@@ -12,6 +12,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.models.answers import confidence
+
 Probabilities = NDArray[np.float64]
 
 INTERVAL = 0.95
@@ -35,11 +37,6 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 
 
-def confidence(probability: Probabilities) -> Probabilities:
-    """What the model gives its own label, in [0.5, 1]."""
-    return np.maximum(probability, 1.0 - probability)
-
-
 @dataclass(frozen=True)
 class AverageConfidence:
     """An accuracy estimated without labels, its 95 % interval, and its standard error."""
@@ -57,9 +54,9 @@ def average_confidence(
 
     Parameters
     ----------
-    probability : ndarray of shape (n,)
-        Of the positive class, on the reviews without labels.
-    usual : ndarray of shape (m,)
+    probability : ndarray of shape (n,) or (n, n_classes)
+        Of the positive class or of each, on the reviews without labels.
+    usual : ndarray of shape (m,) or (m, n_classes)
         On the reference.
     is_usual_right : ndarray of bool, shape (m,)
         Whether the model is right on each review of the reference.
@@ -107,4 +104,6 @@ def expected_log_loss(
 
 def _entropy(probability: Probabilities) -> float:
     inside = np.clip(probability, 1e-15, 1 - 1e-15)
+    if inside.ndim == 2:
+        return float(-(inside * np.log(inside)).sum(axis=1).mean())
     return float(-(inside * np.log(inside) + (1 - inside) * np.log(1 - inside)).mean())

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from pipelines.core.errors import NoReviewsError
 from pipelines.intake import standings
+from pipelines.models.answers import confidence, predicted
 from pipelines.monitoring import windows
-from pipelines.monitoring.sample import Scores, read_sample, read_texts, score
+from pipelines.monitoring.sample import Scores, in_classes, read_sample, read_texts, score
 from pipelines.monitoring.word_table import WordTable
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def tables(
     Returns
     -------
     current, usual : Table
-        ``target`` (1 positive, 0 negative), ``prediction``, ``probability`` of the positive class,
-        and ``unseen_share``, the share of a review's words that the champion never saw.
+        ``target`` (1 positive, 0 negative; or the number of the class), ``prediction``,
+        ``probability`` of the positive class (of the predicted one, if there are more), and
+        ``unseen_share``, the share of a review's words that the champion never saw.
 
     Raises
     ------
@@ -49,20 +51,23 @@ def tables(
             f"{len(gone)} files of the window of {window.night} do not count any more. Judge the "
             "night again: python -m pipelines monitor"
         )
-    model, usual = windows.asked(reviews, registry, settings, window)
+    model, usual, plan = windows.asked(reviews, registry, settings, window)
     parts: list[Partition] = [ledger[name] for name in window.partitions]
-    rows = read_sample(reviews, parts)
-    texts = read_texts(rows, WordTable(usual.words))
+    rows = in_classes(read_sample(reviews, parts), plan.classes)
+    texts = read_texts(rows, WordTable(usual.words), plan.classes)
     unseen = texts.documents.share_from(usual.known_words)
-    return _table(score(model, rows, settings.gate), unseen), _table(usual.scores, usual.unseen)
+    scores = score(model, rows, settings.gate, plan.classes)
+    return _table(scores, unseen), _table(usual.scores, usual.unseen)
 
 
 def _table(scores: Scores, unseen: NDArray[np.float64]) -> pa.Table:
+    found = scores.probability
+    likeliest = found if found.ndim == 1 else confidence(found)
     return pa.table(
         {
             "target": scores.label,
-            "prediction": (scores.probability >= 0.5).astype("int8"),
-            "probability": scores.probability,
+            "prediction": predicted(scores.probability),
+            "probability": likeliest,
             "unseen_share": unseen,
         }
     )

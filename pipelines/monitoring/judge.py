@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.settings.model import SENTIMENT
 from pipelines.core.settings.operation import MonitoringSettings
 from pipelines.evaluation.metrics import is_usable, rounded
 from pipelines.monitoring import drift_tests, estimates, two_samples
-from pipelines.monitoring.drift_tests import MEANINGS, Window
+from pipelines.monitoring.drift_tests import Window, meaning
 from pipelines.monitoring.reference import Reference
 from pipelines.monitoring.sample import SOURCE, Scores, Texts
 from pipelines.monitoring.word_table import WordTable
@@ -60,6 +61,7 @@ def judge(
     settings: MonitoringSettings,
     *,
     is_provisional: bool,
+    names: tuple[str, ...] = SENTIMENT,
 ) -> Findings:
     """The verdict on a window of reviews that the champion had not learned.
 
@@ -75,6 +77,8 @@ def judge(
         Floors and chances.
     is_provisional : bool
         Whether too few of the delivered rows count. Then the estimate counts, not the measurement.
+    names : tuple of str
+        Of the champion's classes.
     """
     if not is_usable(scores.probability):
         return Findings("FADING", "The champion gives probabilities that are not numbers.")
@@ -84,7 +88,7 @@ def judge(
     judged = 1 + sum(group.limit is not None for group in groups)
     measured = _measure(scores, reference, settings, judged)
     estimate = _estimate(scores.probability, reference, settings)
-    window = Window(scores, texts, words, reference, settings)
+    window = Window(scores, texts, words, reference, settings, names)
     told = window.tell_apart()
     drift = tuple(window.tests(told))
     faded = _why_faded(measured, estimate, groups, is_provisional=is_provisional)
@@ -97,18 +101,23 @@ def judge(
 
 
 def judge_answers(
-    probability: NDArray[np.float64], reference: Reference, settings: MonitoringSettings
+    probability: NDArray[np.float64],
+    reference: Reference,
+    settings: MonitoringSettings,
+    names: tuple[str, ...] = SENTIMENT,
 ) -> Findings:
     """The verdict on a champion's answers to different texts, of which no label is known.
 
     Parameters
     ----------
-    probability : ndarray of shape (n_texts,)
-        Of the positive class, each in [0, 1].
+    probability : ndarray of shape (n_texts,) or (n_texts, n_classes)
+        Of the positive class or of each, in [0, 1].
     reference : Reference
         The champion's own.
     settings : MonitoringSettings
         Floors and chances.
+    names : tuple of str
+        Of the champion's classes.
     """
     usual = reference.scores
     rows = min(len(probability), len(usual))
@@ -119,8 +128,8 @@ def judge_answers(
             f"{settings.min_rows:,} are needed.",
         )
     estimate = _estimate(probability, reference, settings)
-    drift = tuple(drift_tests.of_answers(probability, usual, settings))
-    changed = ", ".join(MEANINGS[test.name] for test in drift if test.is_beyond)
+    drift = tuple(drift_tests.of_answers(probability, usual, settings, names))
+    changed = ", ".join(meaning(test.name) for test in drift if test.is_beyond)
     accuracy = (
         f"By its own confidence the champion is right on {estimate.accuracy:.1%} of "
         f"{estimate.rows:,} texts; {estimate.accuracy + estimate.loss:.1%} is usual."
@@ -243,7 +252,7 @@ def _points(share: float) -> str:
 
 
 def _why(faded: str, measured: Measured, estimate: Estimate, drifted: list[DriftTest]) -> str:
-    changed = ", ".join(MEANINGS[test.name] for test in drifted)
+    changed = ", ".join(meaning(test.name) for test in drifted)
     if faded:
         return f"{faded} {_cause(changed)}"
     accuracy = f"right on {measured.accuracy:.1%}, {measured.usual:.1%} is usual"

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from pipelines.core import keys
 from pipelines.core.errors import NoReviewsError
 from pipelines.core.record import sha256_of
-from pipelines.monitoring.sample import Scores, Texts, read_rows, read_texts, score
+from pipelines.monitoring.sample import (
+    Scores,
+    Texts,
+    in_classes,
+    read_rows,
+    read_texts,
+    score,
+)
 from pipelines.monitoring.word_table import Documents, WordTable
 from pipelines.training.split import is_holdout
 
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from pipelines.core.settings.settings import Settings
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.data import Partition, Snapshot
+    from pipelines.records.versions import StarClass
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +95,7 @@ def of_champion(
     *,
     version: str,
     rules: str,
+    classes: Sequence[StarClass] = (),
 ) -> Reference:
     """The reference of a champion, from the cache if it is there.
 
@@ -102,6 +111,8 @@ def of_champion(
         How many reviews are read, and the slices.
     version, rules : str
         Which champion, and a digest of settings and code: another one has another reference.
+    classes : sequence of StarClass
+        What it answers with, unless it is the label.
 
     Raises
     ------
@@ -116,7 +127,8 @@ def of_champion(
             return found
         logger.warning("reference=%s cannot be read; it is made again", key)
     rows = _newest_rows(reviews, pinned, settings.monitoring.reference_rows)
-    made = encode(made_of(rows, _held_out(rows, pinned), model, settings))
+    rows = in_classes(rows, classes)
+    made = encode(made_of(rows, _held_out(rows, pinned), model, settings, classes))
     reviews.put_cached(key, made, kind=_KIND)
     reference = decode(made)
     if reference is None:
@@ -136,7 +148,11 @@ class Made:
 
 
 def made_of(
-    rows: pa.Table, is_held_out: NDArray[np.bool_], model: Pipeline, settings: Settings
+    rows: pa.Table,
+    is_held_out: NDArray[np.bool_],
+    model: Pipeline,
+    settings: Settings,
+    classes: Sequence[StarClass] = (),
 ) -> Made:
     """What a champion's newest rows, newest first, say about it.
 
@@ -158,8 +174,9 @@ def made_of(
     known = len(words)
     unseen = words.read(held_rows.column("text").to_pylist()).share_from(known)
     spread = np.unique(np.linspace(0, rows.num_rows - 1, min(wanted, rows.num_rows)).astype(int))
-    texts = read_texts(rows.take(spread), words)
-    return Made(score(model, held_rows, settings.gate), unseen, texts, words.names, known)
+    texts = read_texts(rows.take(spread), words, classes)
+    scores = score(model, held_rows, settings.gate, classes)
+    return Made(scores, unseen, texts, words.names, known)
 
 
 def _newest_rows(reviews: Bucket, pinned: Snapshot, wanted: int) -> pa.Table:
@@ -199,7 +216,7 @@ def encode(made: Made) -> bytes:
         ids=made.texts.documents.ids,
         lengths=made.texts.documents.lengths,
         chars=made.texts.chars,
-        counts=np.array([made.texts.positive_labels, made.known_words]),
+        counts=np.array([*made.texts.class_labels[1:], made.known_words]),
         words=_bytes("\n".join(made.words)),
         groups=_bytes(json.dumps(groups, sort_keys=True)),
     )
@@ -217,12 +234,14 @@ def decode(data: bytes) -> Reference | None:
 
 def _decoded(arrays: Any, digest: str) -> Reference:
     groups = json.loads(arrays["groups"].tobytes())
-    positive_labels, known_words = arrays["counts"].tolist()
+    *later_classes, known_words = arrays["counts"].tolist()
+    texts = Documents(arrays["ids"], arrays["lengths"])
+    class_labels = (len(texts) - sum(later_classes), *later_classes)
     return Reference(
         scores=Scores(arrays["probability"], arrays["label"], {}),
         groups={name: Usual(rows, right) for name, (rows, right) in groups.items()},
         unseen=arrays["unseen"],
-        texts=Texts(Documents(arrays["ids"], arrays["lengths"]), arrays["chars"], positive_labels),
+        texts=Texts(texts, arrays["chars"], class_labels),
         words=tuple(_split(arrays["words"])),
         known_words=known_words,
         digest=digest,

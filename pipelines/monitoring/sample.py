@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from pipelines.evaluation.metrics import review_losses
 from pipelines.evaluation.slices import Described, slice_masks
 from pipelines.intake.partitions import read_partition
-from pipelines.models.prediction import positive_probability
+from pipelines.models.answers import predicted
+from pipelines.models.prediction import probabilities
 from pipelines.monitoring.word_table import Documents, WordTable
+from pipelines.training.dataset import class_of_stars
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.core.settings.model import GateSettings
     from pipelines.core.store.bucket import Bucket
     from pipelines.records.data import Partition
+    from pipelines.records.versions import StarClass
 
 COLUMNS = ["text_id", "text", "label", "rating", "source", "movie_id"]
 MOST_ROWS = 20_000  # of a window that are judged
@@ -37,10 +40,10 @@ class Scores:
 
     Parameters
     ----------
-    probability : ndarray of float64, shape (n_reviews,)
-        Of the positive class.
+    probability : ndarray of float64, shape (n_reviews,) or (n_reviews, n_classes)
+        Of the positive class, or of each.
     label : ndarray of int8, shape (n_reviews,)
-        1 positive, 0 negative.
+        1 positive, 0 negative; or the number of the class.
     groups : mapping of str to ndarray of bool, shape (n_reviews,)
         Sources and slices by name, ``family=part``.
     """
@@ -54,13 +57,8 @@ class Scores:
 
     @property
     def is_right(self) -> Mask:
-        right: Mask = (self.probability >= 0.5) == (self.label == 1)
+        right: Mask = predicted(self.probability) == self.label
         return right
-
-    @property
-    def positive_scores(self) -> int:
-        """How many the model calls positive."""
-        return int((self.probability >= 0.5).sum())
 
     @property
     def log_loss(self) -> float:
@@ -78,24 +76,41 @@ class Texts:
         By a word table that is kept elsewhere.
     chars : ndarray of float64, shape (n_reviews,)
         Characters of each text.
-    positive_labels : int
-        How many reviews are labelled positive.
+    class_labels : tuple of int
+        How many reviews are of each class.
     """
 
     documents: Documents
     chars: NDArray[np.float64]
-    positive_labels: int
+    class_labels: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.documents)
 
 
-def score(model: Pipeline, table: pa.Table, gate: GateSettings) -> Scores:
-    """A model on reviews with the columns `COLUMNS`."""
+def in_classes(table: pa.Table, classes: Sequence[StarClass]) -> pa.Table:
+    """The reviews that a model is about: all, or those with stars in one of its classes."""
+    if not classes:
+        return table
+    return table.filter(labels_of(table, classes) >= 0)
+
+
+def labels_of(table: pa.Table, classes: Sequence[StarClass]) -> NDArray[np.int8]:
+    """The class of each review: the delivered label, or that of its stars."""
+    if classes:
+        return class_of_stars(table.column("rating"), classes)
+    labels: NDArray[np.int8] = table.column("label").to_numpy().astype(np.int8)
+    return labels
+
+
+def score(
+    model: Pipeline, table: pa.Table, gate: GateSettings, classes: Sequence[StarClass] = ()
+) -> Scores:
+    """A model on reviews with the columns `COLUMNS`, all of them `in_classes`."""
     texts = table.column("text").to_pylist()
     return Scores(
-        probability=positive_probability(model, texts),
-        label=table.column("label").to_numpy().astype(np.int8),
+        probability=probabilities(model, texts),
+        label=labels_of(table, classes),
         groups=_groups(table, texts, gate),
     )
 
@@ -110,13 +125,15 @@ def _groups(table: pa.Table, texts: Sequence[str], gate: GateSettings) -> dict[s
     return {**by_source, **masks}
 
 
-def read_texts(table: pa.Table, words: WordTable) -> Texts:
+def read_texts(table: pa.Table, words: WordTable, classes: Sequence[StarClass] = ()) -> Texts:
     """The words of reviews; words that are new to the word table are added to it."""
     texts = table.column("text").to_pylist()
     return Texts(
         documents=words.read(texts),
         chars=np.array([len(text) for text in texts], np.float64),
-        positive_labels=int((table.column("label").to_numpy() == 1).sum()),
+        class_labels=tuple(
+            np.bincount(labels_of(table, classes), minlength=len(classes) or 2).tolist()
+        ),
     )
 
 

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.core import keys, provenance
 from pipelines.core.settings.settings import Settings
@@ -26,7 +26,7 @@ from pipelines.intake.standings import Standing
 from pipelines.monitoring import judge, reference
 from pipelines.monitoring.judge import Findings
 from pipelines.monitoring.reference import Reference
-from pipelines.monitoring.sample import read_sample, read_texts, score
+from pipelines.monitoring.sample import in_classes, read_sample, read_texts, score
 from pipelines.monitoring.word_table import WordTable
 from pipelines.records.data import Partition
 from pipelines.records.monitoring import SourceRows, Window
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from pipelines.records.succession import LogEntry
+    from pipelines.records.versions import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -157,12 +158,18 @@ def _known(reviews: Bucket, model: str, nights: Iterable[str]) -> set[str]:
     }
 
 
-def asked(
-    reviews: Bucket, registry: Registry, settings: Settings, window: Window
-) -> tuple[Pipeline, Reference]:
+def asked(reviews: Bucket, registry: Registry, settings: Settings, window: Window) -> AskedChampion:
     """The champion that a window was judged by, and what it was compared with."""
     entry = registry.log.entry(window.champion_generation)
     return Asked(reviews, registry, settings).load(entry)
+
+
+class AskedChampion(NamedTuple):
+    """A champion, its reference, and what decides which classes it has."""
+
+    model: Pipeline
+    usual: Reference
+    plan: Plan
 
 
 class Asked:
@@ -171,7 +178,7 @@ class Asked:
     def __init__(self, reviews: Bucket, registry: Registry, settings: Settings) -> None:
         self._reviews, self._registry, self._settings = reviews, registry, settings
         self._learned: dict[int, frozenset[str]] = {}
-        self._loaded: dict[str, tuple[Pipeline, Reference]] = {}
+        self._loaded: dict[str, AskedChampion] = {}
         self._rules = provenance.rules_digest(
             provenance.MONITORING, settings.monitoring, settings.gate
         )
@@ -183,14 +190,14 @@ class Asked:
         if entry is None:
             logger.info("night=%s no champion can be asked: each learned its rows", rows.night)
             return None
-        model, usual = self.load(entry)
+        champion = self.load(entry)
         monitoring = self._settings.monitoring
         is_provisional = rows.coverage < monitoring.min_coverage
         if rows.count < monitoring.min_rows:
             findings = judge.too_few(rows.count, monitoring)
         else:
-            findings = self._findings(rows, model, usual, is_provisional=is_provisional)
-        return self._window(rows, entry, usual, findings)
+            findings = self._findings(rows, champion, is_provisional=is_provisional)
+        return self._window(rows, entry, champion.usual, findings)
 
     def _not_taught(self, rows: Rows) -> LogEntry | None:
         """The newest entry whose champion learned none of the rows."""
@@ -211,27 +218,30 @@ class Asked:
             self._learned[entry.generation] = names
         return self._learned[entry.generation]
 
-    def load(self, entry: LogEntry) -> tuple[Pipeline, Reference]:
+    def load(self, entry: LogEntry) -> AskedChampion:
         if entry.version not in self._loaded:
             manifest = self._registry.versions.champion_manifest(entry)
             model = self._registry.versions.load(manifest)
             usual = reference.of_champion(
                 self._reviews, model, pinned(self._reviews, manifest.plan), self._settings,
-                version=entry.version, rules=self._rules,
+                version=entry.version, rules=self._rules, classes=manifest.plan.classes,
             )  # fmt: skip
-            self._loaded = {entry.version: (model, usual)}  # one at a time: windows come in order
+            champion = AskedChampion(model, usual, manifest.plan)
+            self._loaded = {entry.version: champion}  # one at a time: windows come in order
         return self._loaded[entry.version]
 
-    def _findings(
-        self, rows: Rows, model: Pipeline, usual: Reference, *, is_provisional: bool
-    ) -> Findings:
-        table = read_sample(self._reviews, rows.partitions)
-        words = WordTable(usual.words)
-        texts = read_texts(table, words)
-        scores = score(model, table, self._settings.gate)
+    def _findings(self, rows: Rows, champion: AskedChampion, *, is_provisional: bool) -> Findings:
+        classes, settings = champion.plan.classes, self._settings
+        table = in_classes(read_sample(self._reviews, rows.partitions), classes)
+        if not table.num_rows:
+            return judge.too_few(0, settings.monitoring)
+        words = WordTable(champion.usual.words)
+        texts = read_texts(table, words, classes)
+        scores = score(champion.model, table, settings.gate, classes)
         return judge.judge(
-            scores, texts, words, usual, self._settings.monitoring, is_provisional=is_provisional
-        )
+            scores, texts, words, champion.usual, settings.monitoring,
+            is_provisional=is_provisional, names=champion.plan.class_names,
+        )  # fmt: skip
 
     def _window(self, rows: Rows, entry: LogEntry, usual: Reference, findings: Findings) -> Window:
         return Window(

@@ -15,7 +15,15 @@ from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, Versi
 WindowVerdict = Literal["QUIET", "DRIFT", "FADING", "TOO_FEW"]
 TriggerName = Literal["operator", "fading", "drift", "volume", "staleness"]
 DriftName = Literal[
-    "scores", "positive_scores", "labels", "length", "unseen_words", "words", "distinguishable"
+    "scores",
+    "positive_scores",
+    "labels",
+    "length",
+    "unseen_words",
+    "words",
+    "distinguishable",
+    "class_scores",
+    "class_labels",
 ]
 
 

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from pipelines.core import keys
 from pipelines.core.record import ModelRecord, Record, Sha256, VersionId
-from pipelines.core.settings.model import SENTIMENT
+from pipelines.core.settings.model import SENTIMENT, ClassName
 
 
 class StarClass(Record):
     """Reviews of so many stars, from the lowest to the highest number, both included."""
 
-    name: str
+    name: ClassName
     low: int
     high: int
 

@@ -23,9 +23,11 @@ class ChampionLabeller:
         self._model = champion.model
 
     def positive_scores(self, texts: Sequence[str]) -> list[float]:
-        from pipelines.models.prediction import positive_probability
+        """How positive each text is: a model of stars says where it stands among its classes."""
+        from pipelines.models.answers import place
+        from pipelines.models.prediction import probabilities
 
-        return list(map(float, positive_probability(self._model, list(texts))))
+        return list(map(float, place(probabilities(self._model, list(texts)))))
 
 
 def find(registry: Registry, champion: LogEntry | None) -> ChampionLabeller | None:

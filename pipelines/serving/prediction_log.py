@@ -14,15 +14,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate, islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.core.errors import StoreUnavailableError, sentence
 from pipelines.core.keys import prediction_key
 from pipelines.core.record import sha256_of
 from pipelines.core.settings.operation import PredictionLogSettings
 from pipelines.core.store.bucket import Bucket
+from pipelines.models.answers import class_column
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +46,12 @@ class Predicted:
         Only if the settings say that texts are kept.
     text_sha256 : str
         Of the text in UTF-8.
+    probability : float
+        Of the second of two classes, or else of the label.
     at : datetime
         When it was answered, by this machine's clock.
+    of_classes : dict of str to float
+        The probability of each class, if there are more than two.
     """
 
     request_id: str
@@ -54,6 +62,7 @@ class Predicted:
     generation: int
     probability: float
     at: datetime
+    of_classes: dict[str, float] = field(default_factory=dict)
 
 
 class PredictionLog:
@@ -80,8 +89,9 @@ class PredictionLog:
         self,
         request_id: str,
         texts: Sequence[str],
-        probabilities: Sequence[float],
+        probabilities: NDArray[np.float64],
         *,
+        class_names: tuple[str, ...],
         version: str,
         generation: int,
         row_ids: Sequence[str] | None = None,
@@ -91,15 +101,22 @@ class PredictionLog:
         self.lost += len(texts) - taken
         at = datetime.now(UTC)
         ids: Sequence[str | None] = row_ids or [None] * len(texts)
-        rows = zip(texts, probabilities, ids, strict=True)
-        for text, probability, row_id in islice(rows, taken):
+        likeliest = probabilities if probabilities.ndim == 1 else probabilities.max(axis=1)
+        rows = zip(texts, likeliest.tolist(), probabilities.tolist(), ids, strict=True)
+        for text, probability, answer, row_id in islice(rows, taken):
             digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
             kept = text if self._settings.keeps_texts else None
+            of_classes = (
+                dict(zip(class_names, answer, strict=True)) if probabilities.ndim == 2 else {}
+            )
             with self._changing:
                 self._characters += len(kept or "")
             self._rows.append(
-                Predicted(request_id, row_id, kept, digest, version, generation, probability, at)
-            )
+                Predicted(
+                    request_id, row_id, kept, digest, version, generation, probability, at,
+                    of_classes,
+                )
+            )  # fmt: skip
         if len(self._rows) >= self._settings.batch_rows:
             self._is_due.set()
 
@@ -175,9 +192,11 @@ def as_parquet(rows: Sequence[Predicted]) -> bytes:
             ("probability", pa.float64()), ("at", pa.timestamp("us", tz="UTC")),
         ]
     )  # fmt: skip
-    columns = zip(*map(astuple, rows), strict=True)
-    names = (field.name for field in fields(Predicted))
-    table = pa.table(dict(zip(names, map(list, columns), strict=True)), schema=schema)
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    for name in dict.fromkeys(name for row in rows for name in row.of_classes):
+        schema = schema.append(pa.field(class_column(name), pa.float64()))
+        columns[class_column(name)] = [row.of_classes.get(name) for row in rows]
+    table = pa.table(columns, schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

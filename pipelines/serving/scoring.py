@@ -109,6 +109,8 @@ def score_lines(
 ) -> Iterator[str]:
     """One JSON line per text: its number, label, probability of positive, and the version.
 
+    For more than two classes the probability is the label's, and ``probabilities`` has all.
+
     With ``named_ngrams`` also ``why``: so many n-grams that moved the answer most, each with what
     it added to the log-odds, and the rest of them (see `pipelines.models.explain`).
 
@@ -117,24 +119,28 @@ def score_lines(
     ConfigError
         If n-grams are asked for and the champion is of a kind that cannot be explained.
     """
+    from pipelines.models.answers import predicted
     from pipelines.models.explain import is_explainable
-    from pipelines.models.prediction import positive_probability
+    from pipelines.models.prediction import probabilities
 
     if named_ngrams is not None and not is_explainable(champion.model):
         raise ConfigError(
             f"champion {champion.entry.version} is not of a kind that can name n-grams: score "
             "without --explain, or train a candidate of fingerprints"
         )
-    number = 0
+    number, names = 0, champion.manifest.plan.class_names
     for texts in batches:
-        probabilities = positive_probability(champion.model, texts)
-        for text, probability in zip(texts, probabilities, strict=True):
+        found = probabilities(champion.model, texts)
+        for text, place, answer in zip(texts, predicted(found), found.tolist(), strict=True):
             line: dict[str, Any] = {
                 "row": number,
-                "label": "positive" if probability >= 0.5 else "negative",
-                "probability": round(float(probability), 6),
+                "label": names[place],
+                "probability": round(answer if found.ndim == 1 else answer[place], 6),
                 "version": champion.entry.version,
             }
+            if found.ndim == 2:
+                shares = (round(value, 6) for value in answer)
+                line["probabilities"] = dict(zip(names, shares, strict=True))
             if named_ngrams is not None:
                 line["why"] = _why(champion, text, named_ngrams)
             yield json.dumps(line) + "\n"

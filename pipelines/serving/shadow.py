@@ -13,8 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.core.errors import sentence
 from pipelines.core.settings.operation import ShadowSettings
+from pipelines.models.answers import predicted
 from pipelines.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Differences:
-    """Two models on the same texts."""
+    """Two models on the same texts; of a text's differences the largest over its classes."""
 
     texts: int = 0
     other_label: int = 0
@@ -59,7 +63,7 @@ class Shadow:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def offer(self, texts: list[str], probabilities: list[float], version: str) -> None:
+    def offer(self, texts: list[str], probabilities: NDArray[np.float64], version: str) -> None:
         """Take a share of the requests, with the champion's answers, if there is room."""
         if self._model is None or random.random() >= self._settings.share:  # noqa: S311
             return
@@ -96,16 +100,19 @@ class Shadow:
         else:
             self.trouble = ""
 
-    def _compare(self, texts: list[str], champions: list[float], version: str) -> None:
-        from pipelines.models.prediction import positive_probability
+    def _compare(self, texts: list[str], champions: NDArray[np.float64], version: str) -> None:
+        from pipelines.models.prediction import probabilities
 
         try:
-            own = positive_probability(self._model, texts).tolist()
+            own = probabilities(self._model, texts)
+            if own.shape != champions.shape:
+                self.trouble = "its classes are not those of the champion"
+                return
+            of_texts = np.abs(own - champions).reshape(len(texts), -1).max(axis=1)
             found = self.differences.setdefault(version, Differences())
-            for mine, its in zip(own, champions, strict=True):
-                found.other_label += (mine >= 0.5) != (its >= 0.5)
-                found.sum_of_differences += abs(mine - its)
-                found.largest_difference = max(found.largest_difference, abs(mine - its))
+            found.other_label += int((predicted(own) != predicted(champions)).sum())
+            found.sum_of_differences += float(of_texts.sum())
+            found.largest_difference = max(found.largest_difference, float(of_texts.max()))
             found.texts += len(texts)
         except Exception as error:  # noqa: BLE001 - the champion answers, whatever it is
             self.trouble = type(error).__name__  # its message may quote the text

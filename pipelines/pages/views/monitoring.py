@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipelines.core import links
-from pipelines.monitoring.drift_tests import MEANINGS
+from pipelines.monitoring.drift_tests import MEANINGS, meaning
 from pipelines.pages.frame import View
 from pipelines.pages.views.champion import clock
 from pipelines.records.monitoring import AnsweredDay, DriftTest, TriggerDecision, Window
@@ -226,7 +226,7 @@ def night(window: Window, *, earlier: int) -> Night:
         why=window.why,
         facts=tuple(_facts(window)),
         drift=tuple(
-            Row(name=MEANINGS[test.name], is_bad=test.is_beyond, cells=(
+            Row(name=meaning(test.name), is_bad=test.is_beyond, cells=(
                 f"{test.value:.4f}", f"{test.limit:.4f}", f"{test.p_value:.2g}", test.sentence,
             ))
             for test in window.drift

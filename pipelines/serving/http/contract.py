@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.core.escaping import plain
 from pipelines.core.settings.section import faults
+from pipelines.models.answers import predicted
 from pipelines.serving.http.bounds import RefusedError
 
 VERSION_HEADER, GENERATION_HEADER = "X-Model-Version", "X-Model-Generation"
@@ -55,8 +59,16 @@ class ScoreRequest(Message):
 
 
 class Prediction(Message):
-    label: str = Field(description="positive or negative", examples=["positive"])
-    probability: float = Field(description="of positive, in [0, 1]", examples=[0.981])
+    label: str = Field(
+        description="positive or negative; or another class of the model", examples=["positive"]
+    )
+    probability: float = Field(
+        description="of the second class, positive, in [0, 1]; of the label if there are more",
+        examples=[0.981],
+    )
+    probabilities: dict[str, float] | None = Field(
+        None, description="of each class, if there are more than two; they add up to 1"
+    )
 
 
 class Answered(Message):
@@ -92,8 +104,23 @@ def parse(body: bytes, kind: type[AnyMessage]) -> AnyMessage:
         raise RefusedError(422 if is_json else 400, plain(why, most=300)) from None
 
 
-def label_of(probability: float) -> str:
-    return "positive" if probability >= 0.5 else "negative"
+def labels_of(probabilities: NDArray[np.float64], class_names: Sequence[str]) -> list[str]:
+    """The likeliest class of each text."""
+    return [class_names[number] for number in predicted(probabilities).tolist()]
+
+
+def predictions_of(
+    probabilities: NDArray[np.float64], class_names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """What a `Prediction` holds, for each text."""
+    labels = labels_of(probabilities, class_names)
+    if probabilities.ndim == 1:
+        for label, value in zip(labels, probabilities.tolist(), strict=True):
+            yield {"label": label, "probability": value}
+        return
+    for label, values in zip(labels, probabilities.tolist(), strict=True):
+        by_class = dict(zip(class_names, values, strict=True))
+        yield {"label": label, "probability": by_class[label], "probabilities": by_class}
 
 
 def described(kind: type[BaseModel]) -> dict[str, Any]:

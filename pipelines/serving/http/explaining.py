@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 from fastapi import APIRouter
+from numpy.typing import NDArray
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.core.templating import markup
 from pipelines.serving.http.bounds import RefusedError, check_texts
-from pipelines.serving.http.contract import Answered, Message, described, label_of, parse
+from pipelines.serving.http.contract import Answered, Message, described, parse, predictions_of
 from pipelines.serving.http.service import Asked, Reply, Service
 from pipelines.serving.http.v1 import FAILURES, HEADERS
 
@@ -39,15 +41,25 @@ class ExplainRequest(Message):
 
 class Part(Message):
     ngram: str = Field(examples=["warm"])
-    contribution: float = Field(description="to the log-odds of positive", examples=[0.41])
+    contribution: float = Field(
+        description="to the log-odds of positive; with more classes to what speaks for the label",
+        examples=[0.41],
+    )
 
 
 class Explained(Answered):
-    """The log-odds of the probability are intercept, plus contributions, plus remainder."""
+    """The log-odds of the probability are intercept, plus contributions, plus remainder.
+
+    For more than two classes their sum is how far the logarithm of the label's probability is above
+    the mean of all classes.
+    """
 
     label: str = Field(examples=["positive"])
     probability: float = Field(examples=[0.87])
-    intercept: float = Field(description="log-odds of a text without known n-grams")
+    probabilities: dict[str, float] | None = Field(
+        None, description="of each class, if there are more than two"
+    )
+    intercept: float = Field(description="the same of a text without known n-grams")
     ngrams: list[Part]
     remainder: float = Field(description="sum of all contributions that are not named")
 
@@ -60,7 +72,7 @@ def make_router(service: Service) -> APIRouter:
         explained = await _explained(service, asked, asked_for.text, asked_for.top)
         if explained is None:
             raise RefusedError(404, "the answers of this kind of model cannot be taken apart")
-        return Reply(explained.model_dump_json().encode(), 1)
+        return Reply(explained.model_dump_json(exclude_none=True).encode(), 1)
 
     @router.post(
         "/v1/explain",
@@ -81,8 +93,7 @@ def make_router(service: Service) -> APIRouter:
         text = _field(asked.body, "text")
         explained = await _explained(service, asked, text, _PAGE_NGRAMS)
         if explained is None:
-            (probability,) = await service.probabilities(asked, [text])
-            explained = _without_reasons(asked, float(probability))
+            explained = _without_reasons(asked, await service.probabilities(asked, [text]))
         return Reply(_page(service, text=text, answer=explained), 1, "text/html", _ONLY_OURS)
 
     @router.post("/", include_in_schema=False)
@@ -103,25 +114,26 @@ async def _explained(service: Service, asked: Asked, text: str, top: int) -> Exp
         return None
     why = await service.scorers.run(explain, model, text, top)
     return Explained(
-        **_about(asked, cast("float", why.probability)),
+        **_about(asked, np.array([why.probability])),
         intercept=why.intercept,
         ngrams=[Part(ngram=ngram, contribution=part) for ngram, part in why.ngrams],
         remainder=why.remainder,
     )
 
 
-def _without_reasons(asked: Asked, probability: float) -> Explained:
+def _without_reasons(asked: Asked, probability: NDArray[np.float64]) -> Explained:
     return Explained(**_about(asked, probability), intercept=0.0, ngrams=[], remainder=0.0)
 
 
-def _about(asked: Asked, probability: float) -> dict[str, Any]:
+def _about(asked: Asked, probability: NDArray[np.float64]) -> dict[str, Any]:
+    """Who answers, and what; ``probability`` is of one text."""
+    (prediction,) = predictions_of(probability, asked.served.class_names)
     return {
         "model": asked.served.model_name,
         "version": asked.served.version,
         "generation": asked.served.generation,
         "request_id": asked.request_id,
-        "label": label_of(probability),
-        "probability": probability,
+        **prediction,
     }
 
 
@@ -147,9 +159,10 @@ def _failed_page(service: Service, why: str) -> Reply:
 def _page(
     service: Service, *, text: str = "", answer: Explained | None = None, failure: str = ""
 ) -> bytes:
-    parts = answer.ngrams if answer else []
+    parts, served = answer.ngrams if answer else [], service.champions.current
     page = _pages.get_template("console.html.jinja").render(
         status=service.status(), text=text, answer=answer, failure=failure,
+        second_class=served.class_names[1] if served else "",
         largest=max((abs(part.contribution) for part in parts), default=1.0),
         max_text_chars=service.settings.max_text_chars,
     )  # fmt: skip

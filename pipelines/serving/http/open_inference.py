@@ -109,12 +109,17 @@ def _description(service: Service, name: str, version: str | None) -> Response:
             "platform": "retraining-loop",
             "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
             "outputs": [
-                {"name": "probability", "datatype": "FP64", "shape": [-1]},
+                {"name": "probability", "datatype": "FP64", "shape": _shape(served.class_names)},
                 {"name": "label", "datatype": "BYTES", "shape": [-1]},
             ],
         },
         headers={GENERATION_HEADER: str(served.generation)},
     )
+
+
+def _shape(class_names: tuple[str, ...]) -> list[int]:
+    """Of a probability per text, or of one per class."""
+    return [-1] if len(class_names) == 2 else [-1, len(class_names)]
 
 
 def _check_model(service: Service, asked: Asked) -> None:

@@ -33,7 +33,7 @@ LARGE_TEXTS, LARGE_CHARACTERS = 16, 1 << 14  # a request with more is large
 
 
 class Scored(NamedTuple):
-    """Probability of positive per text, and the processor time that they took."""
+    """What `models.prediction.probabilities` returns, and the processor time that it took."""
 
     probabilities: NDArray[np.float64]
     cpu_seconds: float

@@ -146,7 +146,7 @@ class Service:
     async def probabilities(
         self, asked: Asked, texts: list[str], row_ids: list[str] | None = None
     ) -> NDArray[np.float64]:
-        """Probability of positive per text, by the champion of this request."""
+        """What `models.prediction.probabilities` returns, by the champion of this request."""
         check_texts(texts, self.settings)
         probabilities, cpu_seconds = await self.scorers.score(asked.served, texts)
         if BAKE_HEADER not in asked.request.headers:
@@ -165,11 +165,11 @@ class Service:
         served = asked.served
         if self.prediction_log is not None:
             self.prediction_log.add(
-                asked.request_id, texts, probabilities.tolist(),
+                asked.request_id, texts, probabilities, class_names=served.class_names,
                 version=served.version, generation=served.generation, row_ids=row_ids,
             )  # fmt: skip
         if self.shadow is not None:
-            self.shadow.offer(texts, probabilities.tolist(), served.version)
+            self.shadow.offer(texts, probabilities, served.version)
 
     def _served(self, request: Request) -> Served:
         served = self.champions.current

@@ -1,6 +1,7 @@
 """The tensors of the Open Inference Protocol: texts in, probabilities and labels out.
 
-One input, ``text`` of type BYTES, and two outputs, ``probability`` (of positive) and ``label``.
+One input, ``text`` of type BYTES, and two outputs: ``probability`` (of positive; of each class, in
+rows, for a model with more than two) and ``label``.
 Tensors may be sent and asked for as JSON or as raw bytes (the extension ``binary_tensor_data``).
 
 References
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.serving.http.bounds import RefusedError
-from pipelines.serving.http.contract import label_of, parse
+from pipelines.serving.http.contract import labels_of, parse
 from pipelines.serving.http.service import Asked, Reply
 
 JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -128,8 +129,8 @@ def reply_to(asked: Asked, message: InferRequest, probabilities: NDArray[np.floa
     tensors: list[dict[str, Any]] = []
     tails: list[bytes] = []
     for output in outputs:
-        datatype, values = _output(output.name, probabilities)
-        tensor: dict[str, Any] = {"name": output.name, "shape": [len(values)], "datatype": datatype}
+        datatype, shape, values = _output(output.name, probabilities, asked.served.class_names)
+        tensor: dict[str, Any] = {"name": output.name, "shape": shape, "datatype": datatype}
         if message.parameters.binary_data_output or output.parameters.binary_data:
             tails.append(_raw(datatype, values))
             tensors.append(tensor | {"parameters": {"binary_data_size": len(tails[-1])}})
@@ -139,7 +140,7 @@ def reply_to(asked: Asked, message: InferRequest, probabilities: NDArray[np.floa
         "model_name": asked.served.model_name,
         "model_version": asked.served.version,
         "id": message.id or asked.request_id,
-        "parameters": {"generation": asked.served.generation},
+        "parameters": {"generation": asked.served.generation} | _classes(asked, probabilities),
         "outputs": tensors,
     }
     content, texts = json.dumps(answer).encode(), len(probabilities)
@@ -149,11 +150,19 @@ def reply_to(asked: Asked, message: InferRequest, probabilities: NDArray[np.floa
     return Reply(content + b"".join(tails), texts, "application/octet-stream", headers)
 
 
-def _output(name: str, probabilities: NDArray[np.float64]) -> tuple[str, list[Any]]:
+def _classes(asked: Asked, probabilities: NDArray[np.float64]) -> dict[str, str]:
+    """The order of the classes in a row; a parameter can be no list."""
+    return {"classes": ",".join(asked.served.class_names)} if probabilities.ndim == 2 else {}
+
+
+def _output(
+    name: str, probabilities: NDArray[np.float64], class_names: tuple[str, ...]
+) -> tuple[str, Shape, list[Any]]:
+    """Datatype, shape and values of a tensor, row after row."""
     if name == "probability":
-        return "FP64", probabilities.tolist()
+        return "FP64", list(probabilities.shape), probabilities.ravel().tolist()
     if name == "label":
-        return "BYTES", [label_of(value) for value in probabilities.tolist()]
+        return "BYTES", [len(probabilities)], labels_of(probabilities, class_names)
     raise RefusedError(422, f"there is no output of this name; there are {' and '.join(OUTPUTS)}")
 
 

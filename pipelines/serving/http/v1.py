@@ -6,7 +6,9 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,8 +19,8 @@ from pipelines.serving.http.contract import (
     ScoreAnswer,
     ScoreRequest,
     described,
-    label_of,
     parse,
+    predictions_of,
 )
 from pipelines.serving.http.service import Asked, Reply, Service
 
@@ -58,10 +60,10 @@ def score_handler(service: Service) -> Handler:
         asked_for = parse(asked.body, ScoreRequest)
         texts = asked_for.all_texts
         probabilities = await service.probabilities(asked, texts, asked_for.ids)
-        return Reply(score_answer(asked, probabilities.tolist()), len(texts))
+        return Reply(score_answer(asked, probabilities), len(texts))
 
     async def score(request: Request) -> Response:
-        """Score one text or many: the probability that each is a positive review."""
+        """Score one text or many: how probable it is that each is positive, or of each class."""
         return await service.answered(request, "score", score_texts)
 
     return score
@@ -78,14 +80,20 @@ def make_router(service: Service) -> APIRouter:
     return router
 
 
-def score_answer(asked: Asked, probabilities: list[float]) -> bytes:
+def score_answer(asked: Asked, probabilities: NDArray[np.float64]) -> bytes:
     """A `ScoreAnswer` as JSON, put together in a tenth of the time that the class would take."""
     served = asked.served
     about = json.dumps(
         {"model": served.model_name, "version": served.version, "generation": served.generation,
          "request_id": asked.request_id}
     )  # fmt: skip
-    predictions = ",".join(
-        f'{{"label":"{label_of(value)}","probability":{value!r}}}' for value in probabilities
-    )
+    names = served.class_names
+    if probabilities.ndim == 1:
+        predictions = ",".join(
+            f'{{"label":"{names[value >= 0.5]}","probability":{value!r}}}'
+            for value in probabilities.tolist()
+        )
+    else:
+        every = predictions_of(probabilities, names)
+        predictions = ",".join(json.dumps(one, separators=(",", ":")) for one in every)
     return f'{about[:-1]},"predictions":[{predictions}]}}'.encode()

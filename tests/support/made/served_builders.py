@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import cast
 
 from sklearn.pipeline import Pipeline
 
 from pipelines.core import config, keys
 from pipelines.core.settings.operation import ServingSettings
+from pipelines.evaluation.check_rows import as_answers
 from pipelines.evaluation.golden import GoldenSet, load_golden
 from pipelines.models.artefacts import dump_model
-from pipelines.models.prediction import positive_probability
+from pipelines.models.factories import fingerprint_svm
+from pipelines.models.prediction import positive_probability, probabilities
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import Evaluation
 from pipelines.records.succession import LogEntry
-from pipelines.records.versions import Manifest
+from pipelines.records.versions import Manifest, StarClass
 from pipelines.registry.promotion import promote
 from pipelines.registry.registry import Registry
 from pipelines.serving.champion import Champion
 from pipelines.serving.http.service import Service
 from pipelines.serving.swap import Champions
-from tests.support.made.judgement_builders import a_decision_on, a_first_model, an_evaluation
-from tests.support.made.made_models import a_model
+from tests.support.made.judgement_builders import (
+    a_decision_on,
+    a_first_model,
+    an_evaluation,
+    an_evaluation_of_classes,
+)
+from tests.support.made.made_models import a_model, made_texts
+from tests.support.made.made_searches import STARS, a_plan
 from tests.support.made.registry_builders import DIGEST, a_log_entry, a_version
 
 
@@ -190,7 +199,51 @@ class MadeUpSource:
         evaluation = an_evaluation(golden_probabilities=answers_of(model))
         golden = evaluation.golden.model_copy(update={"set_id": golden_set().digest})
         evaluation = evaluation.model_copy(update={"golden": golden})
-        return Champion(entry, cast("Manifest", None), model), evaluation
+        return Champion(entry, a_planned(()), model), evaluation
+
+
+@functools.cache
+def model_of_stars() -> Pipeline:
+    """A small model with three classes."""
+    texts, labels = made_texts(300, seed=1)
+    return fingerprint_svm(seed=3, classes=3, ngram_max=1, epochs=2).fit(texts, labels)
+
+
+@functools.cache
+def golden_set_of_stars() -> GoldenSet:
+    texts, labels = made_texts(60, seed=9)
+    return GoldenSet(tuple(texts), labels.astype("int8"), digest="e" * 64)
+
+
+class StarsSource:
+    """One champion with three classes; ``answers`` are what its gate recorded."""
+
+    model_name = "stars"
+
+    def __init__(self) -> None:
+        found = probabilities(model_of_stars(), list(golden_set_of_stars().texts))
+        self.answers = as_answers(found)
+
+    def newest_generation(self) -> int:
+        return 1
+
+    def load(self, generation: int) -> tuple[Champion, Evaluation]:
+        entry = a_log_entry(generation, version=f"{generation:020x}", model_name=self.model_name)
+        evaluation = an_evaluation_of_classes(golden_probabilities=self.answers)
+        golden = evaluation.golden.model_copy(update={"set_id": golden_set_of_stars().digest})
+        evaluation = evaluation.model_copy(update={"golden": golden})
+        return Champion(entry, a_planned(STARS), model_of_stars()), evaluation
+
+
+def a_service_of_stars(source: StarsSource | None = None) -> Service:
+    champions = Champions(source or StarsSource(), golden_set_of_stars(), retry_seconds=60)
+    champions.look()
+    return Service(champions, serving_settings())
+
+
+def a_planned(classes: tuple[StarClass, ...]) -> Manifest:
+    """As much of a manifest as a service reads."""
+    return cast("Manifest", SimpleNamespace(plan=a_plan({}, classes=classes)))
 
 
 def serving_settings(**changes: object) -> ServingSettings:

@@ -15,31 +15,17 @@ from pipelines.models.factories import fingerprint_svm, tfidf_logistic, views_of
 from pipelines.models.nbsvm import NaiveBayesSvm
 from pipelines.models.one_vs_rest import OneVsRest, joined, shares
 from pipelines.models.prediction import positive_probability, probabilities, scorer_of
-
-WORDS = ("dreadful awful boring", "decent average watchable", "superb moving brilliant")
-
-
-def three_kinds(count: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Reviews with words of their class, some of another, and many of none."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, count)
-    texts = []
-    for label in labels:
-        own = rng.choice(WORDS[label].split(), 3).tolist()
-        other = rng.choice(" ".join(WORDS).split(), 2).tolist()
-        filler = [f"word{number}" for number in rng.integers(0, 200, 12)]
-        texts.append(" ".join(rng.permutation([*own, *other, *filler])))
-    return texts, labels
+from tests.support.made.made_models import made_texts
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    texts, labels = three_kinds(600, seed=1)
+    texts, labels = made_texts(600, seed=1)
     return fingerprint_svm(seed=3, classes=3, ngram_max=1).fit(texts, labels)
 
 
 def test_probabilities_add_up_and_are_better_than_the_shares_of_the_classes(fitted):
-    texts, labels = three_kinds(400, seed=2)
+    texts, labels = made_texts(400, seed=2)
 
     found = probabilities(fitted, texts)
 
@@ -50,7 +36,7 @@ def test_probabilities_add_up_and_are_better_than_the_shares_of_the_classes(fitt
 
 
 def test_the_fused_answer_is_that_of_the_steps(fitted):
-    texts, _ = three_kinds(50, seed=3)
+    texts, _ = made_texts(50, seed=3)
 
     assert scorer_of(fitted) is not None
     np.testing.assert_allclose(
@@ -59,7 +45,7 @@ def test_the_fused_answer_is_that_of_the_steps(fitted):
 
 
 def test_an_answer_does_not_depend_on_the_other_texts(fitted):
-    texts, _ = three_kinds(30, seed=4)
+    texts, _ = made_texts(30, seed=4)
 
     together = probabilities(fitted, texts)
 
@@ -69,7 +55,7 @@ def test_an_answer_does_not_depend_on_the_other_texts(fitted):
 
 
 def test_two_fits_give_the_same_file_which_answers_the_same(fitted):
-    texts, labels = three_kinds(600, seed=1)
+    texts, labels = made_texts(600, seed=1)
     again = fingerprint_svm(seed=3, classes=3, ngram_max=1).fit(texts, labels)
 
     blob = dump_model(fitted)
@@ -123,7 +109,7 @@ def test_margins_are_joined_as_a_product_of_matrices():
 
 
 def test_other_kinds_of_models_answer_in_the_order_of_the_classes():
-    texts, labels = three_kinds(300, seed=5)
+    texts, labels = made_texts(300, seed=5)
 
     model = tfidf_logistic(seed=1, ngram_max=1).fit(texts, labels)
 

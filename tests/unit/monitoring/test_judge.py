@@ -20,7 +20,7 @@ def texts_of(rng, rows, table, *, add="", length=12):
     return Texts(
         documents=table.read(written),
         chars=np.array([len(text) for text in written], np.float64),
-        positive_labels=rows // 2,
+        class_labels=(rows - rows // 2, rows // 2),
     )
 
 
@@ -132,7 +132,7 @@ def test_new_words_are_drift_and_are_named(rng, table, usual):
 
 def test_longer_reviews_and_another_balance_are_drift(rng, table, usual):
     texts = texts_of(rng, 600, table, length=20)
-    turned = Texts(texts.documents, texts.chars, positive_labels=420)
+    turned = Texts(texts.documents, texts.chars, class_labels=(180, 420))
 
     found = judged(scores_of(rng, 600, 0.9), turned, table, usual)
 

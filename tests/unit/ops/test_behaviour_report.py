@@ -26,7 +26,7 @@ def test_the_report_counts_and_names_what_failed():
         "praise: 0 of 1 fail (0%), within the limit of 0%",
         "labels: expected negative, got 0.60 'Bad.'",
         "golden set: 1 of 2 right (50.0%)",
-        "golden set: expected negative, got 0.90 'Good.'",
+        "golden set: expected negative, given 0.10 'Good.'",
     ]
 
 

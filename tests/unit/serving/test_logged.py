@@ -272,3 +272,48 @@ logged.main()
     )
 
     assert read(three_files).rows == rows
+
+
+# ── More than two classes ────────────────────────────────────────────────────────────────────
+
+CLASSES = ("poor", "middling", "great")
+
+
+def of_classes(*answers):
+    return [
+        replace(
+            an_answer(f"text {number}", max(answer), *NEW),
+            of_classes=dict(zip(CLASSES, answer, strict=True)),
+        )
+        for number, answer in enumerate(answers)
+    ]
+
+
+def read_classes(reviews):
+    return logged.read(reviews, DAY, config.load().intake, CLASSES)
+
+
+def test_of_more_than_two_classes_the_probability_of_each_is_read(reviews):
+    put_answers(reviews, DAY, of_classes((0.2, 0.3, 0.5), (0.5, 0.25, 0.25)))
+
+    log = read_classes(reviews)
+
+    assert sorted(log.texts[NEW].values()) == [[0.2, 0.3, 0.5], [0.5, 0.25, 0.25]]
+    assert log.counts == {NEW: 2}
+
+
+@pytest.mark.attack
+def test_answers_that_are_no_distribution_are_no_answers(reviews):
+    put_answers(reviews, DAY, of_classes((0.2, 0.3, 0.6), (1.2, -0.1, -0.1), (0.2, 0.3, 0.5)))
+
+    log = read_classes(reviews)
+
+    assert (log.rows, log.counts) == (3, {NEW: 1})
+
+
+def test_files_of_a_model_with_other_classes_are_left_out_and_counted(reviews):
+    put_answers(reviews, DAY, many_answers(*NEW, probabilities=[0.1]))
+
+    log = read_classes(reviews)
+
+    assert (log.files, log.left_out_files, log.counts) == ((), 1, {})

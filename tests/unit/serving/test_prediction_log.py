@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -45,7 +46,10 @@ def a_log(store, **changes):
 
 
 def add(log, *texts, row_ids=None):
-    log.add("request", texts, [0.25] * len(texts), version="v" * 20, generation=7, row_ids=row_ids)
+    log.add(
+        "request", texts, np.full(len(texts), 0.25), class_names=("negative", "positive"),
+        version="v" * 20, generation=7, row_ids=row_ids,
+    )  # fmt: skip
 
 
 def rows_of(store):
@@ -166,3 +170,31 @@ def test_a_file_of_kept_texts_stays_as_small_as_the_monitor_reads(monkeypatch):
 
     files = [pq.read_table(io.BytesIO(data)).num_rows for data in store.objects.values()]
     assert sorted(files) == [1, 2, 2]
+
+
+def test_of_more_than_two_classes_the_probability_of_each_is_kept():
+    store = Store()
+    log = a_log(store)
+
+    log.add(
+        "request", ["a", "b"], np.array([[0.2, 0.3, 0.5], [0.7, 0.2, 0.1]]),
+        class_names=("poor", "middling", "great"), version="v" * 20, generation=7,
+    )  # fmt: skip
+    log.close(10)
+
+    rows = rows_of(store)
+    names = ("probability", "probability_poor", "probability_middling", "probability_great")
+    assert [[row[name] for name in names] for row in rows] == [
+        [0.5, 0.2, 0.3, 0.5], [0.7, 0.7, 0.2, 0.1],
+    ]  # fmt: skip
+
+
+def test_files_of_two_classes_have_the_columns_that_they_always_had():
+    store = Store()
+    log = a_log(store)
+    add(log, "a")
+    log.close(10)
+
+    assert list(rows_of(store)[0]) == [
+        "request_id", "row_id", "text", "text_sha256", "version", "generation", "probability", "at",
+    ]  # fmt: skip

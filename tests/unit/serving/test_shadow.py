@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from pipelines.core import config
 from pipelines.core.errors import ObjectMissingError
-from pipelines.models.prediction import positive_probability
+from pipelines.models.prediction import positive_probability, probabilities
 from pipelines.serving.http.app import make_app
 from pipelines.serving.shadow import Shadow
 from pipelines.steps import bake
@@ -42,7 +43,7 @@ def texts_of(shadow):
 
 def test_differences_are_counted_by_the_champion_that_answered():
     shadow = a_shadow()
-    champions = [0.9, 0.9, 0.9]
+    champions = np.full(3, 0.9)
 
     shadow.offer(TEXTS, champions, "a" * 20)
     wait_until(lambda: texts_of(shadow) == 3)
@@ -55,14 +56,14 @@ def test_differences_are_counted_by_the_champion_that_answered():
 
 
 def test_what_comes_while_it_is_busy_is_left_out(monkeypatch):
-    shadow, gate = a_shadow(max_waiting_requests=1), threading.Event()
+    shadow, gate, honest = a_shadow(max_waiting_requests=1), threading.Event(), probabilities
     monkeypatch.setattr(
-        "pipelines.models.prediction.positive_probability",
-        lambda _model, texts: gate.wait(60) and positive_probability(model_of(2), texts),
+        "pipelines.models.prediction.probabilities",
+        lambda _model, texts: gate.wait(60) and honest(model_of(2), texts),
     )
 
     for _ in range(3):
-        shadow.offer(TEXTS, [0.5] * 3, "a" * 20)
+        shadow.offer(TEXTS, np.full(3, 0.5), "a" * 20)
     gate.set()
 
     assert shadow.left_out == 2
@@ -72,7 +73,7 @@ def test_what_comes_while_it_is_busy_is_left_out(monkeypatch):
 def test_only_a_share_is_taken_and_none_of_it_if_the_share_is_zero():
     shadow = a_shadow(share=0.0)
 
-    shadow.offer(TEXTS, [0.5] * 3, "a" * 20)
+    shadow.offer(TEXTS, np.full(3, 0.5), "a" * 20)
     shadow.close()
 
     assert shadow.facts()["against"] == {}
@@ -83,7 +84,7 @@ def test_a_version_that_cannot_be_loaded_is_said_and_harms_nobody():
         raise ObjectMissingError("no such version")
 
     shadow = a_shadow(fail)
-    shadow.offer(TEXTS, [0.5] * 3, "a" * 20)
+    shadow.offer(TEXTS, np.full(3, 0.5), "a" * 20)
 
     assert shadow.facts()["trouble"] == "no such version"
 
@@ -104,3 +105,27 @@ def test_the_service_offers_its_answers_and_a_decision_shows_what_came_of_them(
     assert f"In the shadow of {1:020x} at {url}: " in line
     assert "of 3 texts got another label" in line
     assert others == []
+
+
+def test_a_shadow_with_other_classes_is_not_compared():
+    shadow = a_shadow()
+
+    shadow.offer(TEXTS, np.full((3, 3), 1 / 3), "a" * 20)
+    wait_until(lambda: shadow.trouble != "")
+
+    assert shadow.trouble == "its classes are not those of the champion"
+    assert shadow.facts()["against"] == {}
+
+
+def test_of_three_classes_the_largest_difference_of_a_text_counts(monkeypatch):
+    shadow = a_shadow()
+    own = np.array([[0.2, 0.3, 0.5], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3]])
+    monkeypatch.setattr("pipelines.models.prediction.probabilities", lambda _model, _texts: own)
+
+    shadow.offer(TEXTS, np.array([[0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]]), "a" * 20)
+    wait_until(lambda: texts_of(shadow) == 3)
+
+    found = shadow.facts()["against"]["a" * 20]
+    assert found["other_label"] == 1
+    assert found["largest_difference"] == pytest.approx(0.2)
+    assert found["mean_difference"] == pytest.approx((0.2 + 0 + 0.1) / 3)
