@@ -96,6 +96,18 @@ def test_a_model_that_does_not_exist_is_named_with_those_that_do(registries):
     assert "sentiment, stars" in " ".join(reply.stderr.split())
 
 
+def test_a_service_answers_for_the_model_that_it_is_started_for(registries, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        "pipelines.serving.http.server.run", lambda service, **_: started.append(service)
+    )
+
+    cli("serve")
+    cli("serve", "--model", "stars")
+
+    assert [service.status()["model"] for service in started] == ["sentiment", "stars"]
+
+
 def test_fsck_checks_every_model_of_the_bucket(registries, stores):
     stars = registries["stars"]
     first = promoted(stars, "a")
