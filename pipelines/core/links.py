@@ -27,8 +27,12 @@ def of_first(dag_id: str) -> str:
 
 
 def of_model(dag_id: str, dags: str) -> str:
-    """The DAG of another model that does the same, by what the ids of its DAGs begin with."""
-    return f"{dags}{dag_id.removeprefix(FIRST)}"
+    """The DAG of another model that does the same as one of the first model's.
+
+    ``dags`` is what the ids of its DAGs begin with. Any other DAG stays as it is.
+    """
+    kind = dag_id.removeprefix(f"{FIRST}_")
+    return dag_id if kind == dag_id else f"{dags}_{kind}"
 
 
 VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")

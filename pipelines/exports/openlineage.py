@@ -34,9 +34,9 @@ _FACETS = "https://openlineage.io/spec/facets"
 
 
 def of_champion(
-    stores: Stores, entry: LogEntry, manifest: Manifest, snapshot: Snapshot
+    stores: Stores, entry: LogEntry, manifest: Manifest, snapshot: Snapshot, *, job: str
 ) -> list[Event]:
-    """From the accepted rows of a snapshot to the model that became champion."""
+    """From the accepted rows of a snapshot to the champion; ``job`` is the DAG that made it."""
     reviews, models = stores.reviews, stores.models
     model = _dataset(models, manifest.model_key, version=manifest.version)
     model["outputFacets"] = {
@@ -44,7 +44,7 @@ def of_champion(
                                    size=manifest.model_size_bytes),
     }  # fmt: skip
     return _run(
-        f"{models.uri(entry.object_key)} {entry.digest()}", "sentiment_retrain", entry.at,
+        f"{models.uri(entry.object_key)} {entry.digest()}", job, entry.at,
         inputs=[_rows(reviews, part) for part in snapshot.partitions],
         outputs=[model, _dataset(models, entry.object_key, version=str(entry.generation))],
     )  # fmt: skip

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_CHAMPIONS = 5  # that are looked up in the champion log, those with most answers first
+MOST_CHAMPIONS = 50  # of all models, that are looked up in the log, those with most answers first
 
 
 def judge_new(

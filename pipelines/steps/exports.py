@@ -60,7 +60,10 @@ def champion(loop: Loop, entry: LogEntry) -> list[str]:
             f"MLflow: {entry.version} is version {number} of {entry.model_name}, and champion"
         )
     if exports.openlineage and entry.kind == "promotion":
-        events = openlineage.of_champion(loop.stores, entry, all_about.manifest, all_about.snapshot)
+        events = openlineage.of_champion(
+            loop.stores, entry, all_about.manifest, all_about.snapshot,
+            job=f"{loop.settings.dags}_retrain",
+        )  # fmt: skip
         count = openlineage.send(
             events, exports.openlineage, timeout_seconds=exports.timeout_seconds
         )

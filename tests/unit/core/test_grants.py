@@ -102,6 +102,14 @@ def test_the_policies_cover_every_model_and_no_other(tmp_path, monkeypatch):
         assert not allows(policy, READ, "models", "star/log/00000001.json")
 
 
+def test_the_policies_of_nine_models_fit_a_managed_policy_of_aws():
+    names = ["sentiment", *(f"model-{number:02}" for number in range(8))]
+
+    many = policies(reviews="reviews", models="models", names=names, keeps_predictions=True)
+
+    assert max(len(json.dumps(each, separators=(",", ":"))) for each in many.values()) <= 6144
+
+
 def test_only_where_answers_are_kept_a_service_may_write_and_the_monitor_read_them(
     tmp_path, monkeypatch
 ):

@@ -54,7 +54,7 @@ def events():
                         selection_share=0.2, salt="s")  # fmt: skip
     held = an_outcome(verdict="HELD", accepted=None, quarantined=None)
     return [
-        *openlineage.of_champion(pages, entry, manifest, snapshot),
+        *openlineage.of_champion(pages, entry, manifest, snapshot, job="sentiment_retrain"),
         *openlineage.of_delivery(InMemory(), an_outcome(), AT),
         *openlineage.of_delivery(InMemory(), held, AT),
     ]

@@ -10,6 +10,7 @@ from pipelines.core.errors import TransientError, TrustError
 from pipelines.monitoring import answers
 from pipelines.monitoring.judge import judge_answers
 from pipelines.monitoring.sample import Scores
+from pipelines.serving.logged import Who
 from tests.support.in_memory import InMemory
 from tests.support.made.window_builders import an_answered_day
 
@@ -107,3 +108,12 @@ def test_a_store_that_is_away_ends_the_judging(reviews, monkeypatch):
         judge_days(reviews, monkeypatch, {"2026-01-05": TransientError("away")})
 
     assert keys.answered_day_key("sentiment", DAY) not in reviews.objects
+
+
+def test_answers_of_many_other_models_hide_no_champion():
+    own = SimpleNamespace(version="a" * 20)
+    registry = SimpleNamespace(log=SimpleNamespace(find_entry=lambda _generation: own))
+    others = {Who(1, f"{number:020x}"): 100 + number for number in range(20)}
+    log = SimpleNamespace(counts={**others, Who(1, own.version): 1})
+
+    assert answers._who_answered(registry, log) is own
