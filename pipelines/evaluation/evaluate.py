@@ -24,7 +24,6 @@ from pipelines.evaluation.fair_rows import (
     Fair,
     Opponents,
     Signed,
-    check_classes,
     check_split,
     fair_rows,
     find_opponents,
@@ -45,7 +44,7 @@ from pipelines.models.prediction import probabilities
 from pipelines.records.evaluations import Answer, BehaviourScores, Evaluation
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
-from pipelines.training.dataset import Dataset, Loader, Rows, ids_digest
+from pipelines.training.dataset import Dataset, Loader, Rows, check_same_classes, ids_digest
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,8 @@ def evaluate(
         If the champion answers with other classes.
     """
     opponents, loader = find_opponents(registry), Loader(reviews, manifest.plan.classes)
-    check_classes(manifest, opponents)
+    for other in filter(None, (opponents.champion, opponents.reference)):
+        check_same_classes(manifest.plan, other.plan)
     dataset = loader.load(pinned(reviews, manifest.plan))
     if not len(dataset.holdout_rows):
         raise NoReviewsError("no review is held out, so no model can be evaluated")

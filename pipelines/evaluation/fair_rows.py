@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.errors import ConfigError, StalePlanError
+from pipelines.core.errors import StalePlanError
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.metrics import Mask
 from pipelines.features.signatures import COPIED_SHARE, near_known
@@ -37,28 +37,6 @@ def find_opponents(registry: Registry) -> Opponents:
         registry.versions.champion_manifest(entry),
         registry.versions.reference_manifest(entry),
     )
-
-
-def check_classes(manifest: Manifest, opponents: Opponents) -> None:
-    """Refuse to compare models that answer with other classes.
-
-    Raises
-    ------
-    ConfigError
-        If champion or reference have others than the challenger.
-    """
-    for other in filter(None, (opponents.champion, opponents.reference)):
-        if other.plan.classes != manifest.plan.classes:
-            raise ConfigError(
-                f"version {manifest.version} answers with {_classes(manifest)}, and version "
-                f"{other.version} of model {manifest.model_name} with {_classes(other)}, so they "
-                "cannot be compared. A model with other classes needs another name: [model] name"
-            )
-
-
-def _classes(manifest: Manifest) -> str:
-    stars = [f"{one.name} ({one.low} to {one.high} stars)" for one in manifest.plan.classes]
-    return ", ".join(stars or manifest.plan.class_names)
 
 
 def check_split(dataset: Dataset, manifest: Manifest) -> None:

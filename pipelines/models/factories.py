@@ -6,7 +6,7 @@ with the longer n-grams of [2]_, on hashed n-grams (`features.fingerprints`):
     fingerprints ──▶ log-count ratio, rows of length 1 ──▶ margin ──▶ probability
 
 `fingerprint_svm_views` joins several of these, each on other n-grams. `fingerprint_sgd` uses a
-logistic regression instead. A factory that takes ``classes`` is told how many there are.
+logistic regression instead. A factory that takes ``classes`` gets their number.
 
 References
 ----------

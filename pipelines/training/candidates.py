@@ -87,8 +87,8 @@ def build(plan: Plan, candidate: str) -> Pipeline:
     count = len(plan.class_names)
     try:
         factory = getattr(importlib.import_module(module), function)
-        told = {"classes": count} if "classes" in inspect.signature(factory).parameters else {}
-        return cast("Pipeline", factory(seed=plan.seed, **told, **setting["parameters"]))
+        given = {"classes": count} if "classes" in inspect.signature(factory).parameters else {}
+        return cast("Pipeline", factory(seed=plan.seed, **given, **setting["parameters"]))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"candidates.{candidate}: {setting['factory']} with {setting['parameters']} "

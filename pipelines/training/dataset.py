@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.core.errors import TrustError
+from pipelines.core.errors import ConfigError, TrustError
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.corpus import Corpus
@@ -27,7 +27,7 @@ from pipelines.features.views import View
 from pipelines.intake.files.ids import film_id
 from pipelines.intake.partitions import ACCEPTED_SCHEMA
 from pipelines.records.data import Partition, Snapshot
-from pipelines.records.versions import StarClass
+from pipelines.records.versions import Plan, StarClass
 from pipelines.training.split import fold_shares, is_holdout, is_selection
 
 logger = logging.getLogger(__name__)
@@ -226,6 +226,27 @@ def class_of_stars(rating: pa.Array, classes: Sequence[StarClass]) -> NDArray[np
     for number, one in enumerate(classes):
         numbers[(stars >= one.low) & (stars <= one.high)] = number
     return numbers
+
+
+def check_same_classes(plan: Plan, other: Plan) -> None:
+    """Refuse to compare models that answer with other classes.
+
+    Raises
+    ------
+    ConfigError
+        If the other one, champion or reference, has others.
+    """
+    if other.classes != plan.classes:
+        raise ConfigError(
+            f"version {plan.version} answers with {_named(plan)}, and version {other.version} of "
+            f"model {plan.model_name} with {_named(other)}, so they cannot be compared. "
+            "A model with other classes needs another name: [model] name"
+        )
+
+
+def _named(plan: Plan) -> str:
+    stars = [f"{one.name} ({one.low} to {one.high} stars)" for one in plan.classes]
+    return ", ".join(stars or plan.class_names)
 
 
 def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:

@@ -27,7 +27,7 @@ from pipelines.records.versions import Manifest, Plan, StarClass
 from pipelines.registry.registry import Registry
 from pipelines.training.candidates import check_configured, settings_to_try
 from pipelines.training.compute import opened
-from pipelines.training.dataset import Dataset, ids_digest, load_dataset
+from pipelines.training.dataset import Dataset, check_same_classes, ids_digest, load_dataset
 from pipelines.training.search import Selection, find_best
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ def train(
     ------
     NoReviewsError
         If there are too few training rows, or none of a class.
+    ConfigError
+        If the champion answers with other classes.
     """
     trained = registry.versions.find_version(plan.version)
     if trained is not None:
@@ -83,6 +85,9 @@ def train(
         return trained
     check_configured(plan, settings)
     _check_current(plan)
+    champion = registry.log.champion()
+    if champion is not None:
+        check_same_classes(plan, registry.versions.champion_manifest(champion).plan)
     snapshot = pinned(reviews, plan)
     dataset = load_dataset(reviews, snapshot, plan.classes)
     _check_trainable(dataset, plan)

@@ -60,20 +60,13 @@ def calibration(evaluation: Evaluation) -> str:
         height=bottom + 66 + 20 * len(models),
         left=left, right=RIGHT, top=top, bottom=bottom,
         across=_percent_ticks(across), down=_percent_ticks(down),
-        predicted=_probability_of(names),
-        of=f"{names[1]} reviews" if len(names) == 2 else "right answers",
+        second_class=names[1] if len(names) == 2 else "",
         curves=[_curve(name, metrics, mark, across, down) for name, metrics, mark in models],
         counts=[
             _counts(metrics, replace(mark, x=17, y=bottom + 62 + 20 * row), across)
             for row, (_, metrics, mark) in enumerate(models)
         ],
     )  # fmt: skip
-
-
-def _probability_of(names: tuple[str, ...]) -> str:
-    if len(names) == 2:
-        return f'predicted probability of "{names[1]}"'
-    return "probability of the predicted class"
 
 
 def _off_by(metrics: AnyMetrics | None) -> str:

@@ -59,7 +59,7 @@ class Explained(Answered):
     probabilities: dict[str, float] | None = Field(
         None, description="of each class, if there are more than two"
     )
-    intercept: float = Field(description="the same of a text without known n-grams")
+    intercept: float = Field(description="this sum for a text without known n-grams")
     ngrams: list[Part]
     remainder: float = Field(description="sum of all contributions that are not named")
 

@@ -40,7 +40,7 @@ def test_every_setting_is_listed_and_has_a_comment() -> None:
 def leaves(values: dict[str, Any], section: str = "") -> list[tuple[str, str]]:
     found = []
     for name, value in values.items():
-        is_section = isinstance(value, dict) and name not in ("parameters", "grid")
+        is_section = isinstance(value, dict) and name not in ("parameters", "grid", "classes")
         inner = f"{section}.{name}".strip(".")
         found += leaves(value, inner) if is_section else [(section, name)]
     return found

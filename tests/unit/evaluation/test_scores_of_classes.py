@@ -9,11 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.core import config
+from pipelines.core.errors import ConfigError
 from pipelines.evaluation.check_rows import as_answers, largest_difference
-from pipelines.evaluation.fair_rows import Opponents, check_classes
 from pipelines.evaluation.metrics import is_usable, metrics, review_losses
 from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 from pipelines.records.evaluations import ClassMetrics, Evaluation, Metrics, SetScores
+from pipelines.training.dataset import check_same_classes
 from tests.support.made.judgement_builders import (
     a_set_of_classes,
     an_evaluation,
@@ -167,24 +168,16 @@ def test_answers_that_cannot_be_compared_differ_without_end(expected):
 # ── Opponents ────────────────────────────────────────────────────────────────────────────────
 
 
-class APlanned:
-    """As much of a manifest as is compared."""
-
-    version, model_name = "b" * 20, "stars"
-
-    def __init__(self, classes):
-        self.plan = a_plan({}, classes=classes)
-
-
-@pytest.mark.parametrize("others", [(), STARS[:2], (*STARS[:2], STARS[2].model_copy(
-    update={"high": 9}))], ids=["labels", "two", "other stars"])  # fmt: skip
+@pytest.mark.parametrize(
+    "others",
+    [(), STARS[:2], (*STARS[:2], STARS[2].model_copy(update={"high": 9}))],
+    ids=["labels", "two", "other stars"],
+)
 def test_models_with_other_classes_are_not_compared(others):
-    champion = APlanned(others)
-
-    with pytest.raises(config.ConfigError, match=r"poor \(1 to 2 stars\).*needs another name"):
-        check_classes(APlanned(STARS), Opponents(None, champion, champion))
+    with pytest.raises(ConfigError, match=r"poor \(1 to 2 stars\).*needs another name"):
+        check_same_classes(a_plan({}, classes=STARS), a_plan({}, classes=others))
 
 
 def test_models_with_the_same_classes_are_compared():
-    check_classes(APlanned(STARS), Opponents(None, APlanned(STARS), APlanned(STARS)))
-    check_classes(APlanned(STARS), Opponents(None, None, None))
+    check_same_classes(a_plan({}, classes=STARS), a_plan({}, classes=STARS, seed=2))
+    check_same_classes(a_plan({}), a_plan({}, seed=2))

@@ -12,6 +12,7 @@ from pipelines.exports import mlflow_model, pyfunc
 from pipelines.features.fingerprints import FEATURIZER_VERSION
 from pipelines.models.artefacts import OWN_TYPES, dump_model
 from pipelines.models.factories import fingerprint_svm
+from tests.support.made.served_builders import model_of_stars
 
 VERSION = "a" * 20
 TEXTS = ["a great film", "a dull film", "great fun", "dull and long"] * 20
@@ -68,3 +69,15 @@ def test_the_code_beside_the_model_holds_every_type_that_a_model_may_hold():
         assert f"{name.rpartition('.')[0].replace('.', '/')}.py" in code
     assert not any(name.startswith(("pipelines/core/store", "pipelines/registry")) for name in code)
     assert sum(map(len, code.values())) < 300_000
+
+
+def test_a_model_of_three_classes_answers_with_each(tmp_path):
+    model = model_of_stars()
+    put(tmp_path, dump_model(model), classes=["poor", "middling", "great"])
+
+    answers = pyfunc._load_pyfunc(str(tmp_path)).predict(["superb and moving", "dreadful"])
+
+    columns = ["probability_poor", "probability_middling", "probability_great"]
+    assert answers["label"].tolist() == ["great", "poor"]
+    assert answers[columns].sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert answers["probability"].tolist() == answers[columns].max(axis=1).tolist()

@@ -402,6 +402,9 @@ def test_a_card_of_labels_says_that_it_is_about_positive_reviews():
     assert "It estimates the probability that an English film review is positive." in text
     assert "left out" not in text
     assert "means over the classes" not in text
+    plot = card.draw(some_evidence())["calibration.svg"].decode()
+    assert 'predicted probability of "positive", mean' in plot
+    assert "true share of positive reviews" in plot
 
 
 def test_a_calibration_plot_of_classes_is_about_the_predicted_one():

@@ -7,8 +7,11 @@ from pipelines.gate.decide import decide
 from tests.support.made.judgement_builders import (
     a_check,
     a_set_of_classes,
+    an_evaluation,
     an_evaluation_of_classes,
     some_class_metrics,
+    some_metrics,
+    some_set,
 )
 
 POLICY = config.load(config.CONFIG_FOLDER / "default.toml").gate.model_copy(
@@ -72,3 +75,12 @@ def test_a_model_of_stars_needs_the_behavioural_suite_as_others_do():
 
     assert decision.verdict == "INCONCLUSIVE"
     assert "the challenger's behaviour" in decision.why
+
+
+def test_two_classes_of_stars_are_named_as_they_are_called():
+    worse = some_metrics(recall_negative=0.5)
+    evaluation = an_evaluation(class_names=("weak", "strong"), holdout=some_set(challenger=worse))
+
+    decision = decide(evaluation, POLICY, a_check())
+
+    assert "the weak reviews, is 50.00%" in rule_of(decision, "recall_drop").sentence

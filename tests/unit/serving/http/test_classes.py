@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from pipelines.models.prediction import probabilities
 from pipelines.serving.champion import Champion
 from pipelines.serving.http.app import make_app
+from pipelines.serving.http.contract import predictions_of
 from pipelines.serving.scoring import score_lines
 from tests.support.made.made_searches import STARS
 from tests.support.made.registry_builders import a_log_entry
@@ -109,3 +110,11 @@ def test_a_scored_file_has_the_probability_of_each_class():
     assert '"label": "great"' in line
     assert all(f'"{name}": ' in line for name in NAMES)
     assert '"ngrams"' in line
+
+
+def test_two_classes_of_stars_are_answered_as_labels_are_with_their_names():
+    found = list(predictions_of(np.array([0.25, 0.5]), ("weak", "strong")))
+
+    assert found == [
+        {"label": "weak", "probability": 0.25}, {"label": "strong", "probability": 0.5},
+    ]  # fmt: skip
