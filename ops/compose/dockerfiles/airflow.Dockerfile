@@ -9,7 +9,8 @@ RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y 
 COPY ops/compose/dockerfiles/airflow-entrypoint.sh /entrypoint
 RUN chmod 0755 /entrypoint
 USER airflow
-RUN python3 -m venv /home/airflow/.local
+# The image has a recent pip, too; Debian's refuses a lock in which one library asks for an extra of another.
+RUN python3 -m venv /home/airflow/.local && /home/airflow/.local/bin/pip install --quiet --upgrade pip
 ENV AIRFLOW_HOME=/opt/airflow VIRTUAL_ENV=/home/airflow/.local PATH=/home/airflow/.local/bin:/usr/local/bin:/usr/bin:/bin \
     DUMB_INIT_SETSID=1 PYTHONUNBUFFERED=true GUNICORN_CMD_ARGS="--worker-tmp-dir /dev/shm"
 WORKDIR /opt/airflow
