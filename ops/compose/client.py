@@ -1,9 +1,9 @@
-"""What stands in for MinIO's client in a container: users and policies on Ceph's gateway.
+r"""What stands in for MinIO's client in a container: users and policies on Ceph's gateway.
 
 It knows the three commands that docker-compose.yaml uses, and takes address and root user from
 ``MC_HOST_store`` as ``mc`` does:
 
-    printf '%s\\n' NAME SECRET | mc admin user add store
+    printf '%s\n' NAME SECRET | mc admin user add store
     mc admin policy create store NAME FILE
     mc admin policy attach store NAME --user NAME
 """
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_ADDRESS = "MC_HOST_store"  # so is it written: the store is the name that `mc` knows it by
 _CONFLICT = 409
 
 
@@ -70,7 +71,7 @@ class Client:
 
 def run(arguments: Sequence[str]) -> None:
     """Do what `mc` would do. Raises `SystemExit` for what it does not know."""
-    client, kept = Client(os.environ["MC_HOST_store"]), Path(os.environ["MC_CONFIG_DIR"])
+    client, kept = Client(os.environ[_ADDRESS]), Path(os.environ["MC_CONFIG_DIR"])
     match list(arguments):
         case ["admin", "user", "add", "store"]:
             client.add_user(*sys.stdin.read().split())

@@ -32,10 +32,10 @@ def main() -> None:
     gateway = CephGateway(
         folder,
         port=PORT,
-        host="0.0.0.0",  # noqa: S104 - of a container
         access_key=os.environ["MINIO_ROOT_USER"],
         secret_key=os.environ["MINIO_ROOT_PASSWORD"],
     )
+    gateway.host = "0.0.0.0"  # noqa: S104 - of a container
     processes = Processes(Path("/tmp"))  # noqa: S108 - of a container
     try:
         gateway.start(processes)

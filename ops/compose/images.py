@@ -1,4 +1,4 @@
-"""The images that docker-compose.yaml names, and what stands in where a registry cannot be reached."""
+"""The images that docker-compose.yaml names, and stand-ins where no registry can be reached."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class StandIn:
 
 
 STAND_INS = (
-    StandIn("apache/airflow", "airflow", "Debian with Python 3.11, and the image's user and folders"),
+    StandIn("apache/airflow", "airflow", "Debian with Python 3.11, its user and folders"),
     StandIn("postgres", "postgres", "PostgreSQL 15 from Debian"),
-    StandIn("quay.io/minio/minio", "minio", "Ceph's S3 gateway from Debian, and a client of ours for mc"),
+    StandIn("quay.io/minio/minio", "minio", "Ceph's gateway from Debian; a client of ours for mc"),
     StandIn("redis", "redis", "Redis 7.0 from Debian"),
     StandIn("prom/prometheus", "prometheus", "Prometheus 2.42 from Debian"),
     StandIn("grafana/grafana", None, "nothing: it is left out"),

@@ -1,7 +1,7 @@
 """Run a command in namespaces of its own, so that nothing of an engine outlives it.
 
-Processes, mounts, bridges and the rules of the packet filter go with the last process; the groups of
-processes that the kernel keeps are removed. The network outside is reached through slirp4netns,
+Processes, mounts, bridges and the rules of the packet filter go with the last process; the groups
+of processes that the kernel keeps are removed. The network outside is reached through slirp4netns,
 which needs no rule of the host.
 """
 

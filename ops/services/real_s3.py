@@ -122,24 +122,18 @@ class CephGateway(S3Server):
     """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file.
 
     Beside the user that owns the buckets it has one for each role, which may do nothing; the owner
-    may make others, and give them policies through IAM's interface. A cluster that is in the folder goes on, with
-    its users and the monitor's port.
+    may make others, and give them policies through IAM's interface. A cluster that is in the folder
+    goes on, with its users and the monitor's port. ``host`` is the address it listens on.
     """
 
     name = "Ceph RGW"
+    host = LOOPBACK
     capabilities = (*S3Server.capabilities, "enforces_policies")
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        port: int = 0,
-        host: str = LOOPBACK,
-        access_key: str = "",
-        secret_key: str = "",
+        self, folder: Path, *, port: int = 0, access_key: str = "", secret_key: str = ""
     ) -> None:
         super().__init__(folder, port=port, access_key=access_key, secret_key=secret_key)
-        self._host = host
         self.users = {role: (secrets.token_hex(10), secrets.token_hex(20)) for role in ROLES}
 
     @property
@@ -163,7 +157,7 @@ class CephGateway(S3Server):
 
     def _go_on(self) -> None:
         """With another address for clients, if its former port was taken."""
-        endpoint = f"endpoint={self._host}:{self.port}"
+        endpoint = f"endpoint={self.host}:{self.port}"
         settings = self._config.read_text(encoding="utf-8")
         self._config.write_text(re.sub(r"endpoint=\S+", endpoint, settings), encoding="utf-8")
         self._spawn("mon", "ceph-mon", "-i", "a", "-f")
@@ -177,7 +171,10 @@ class CephGateway(S3Server):
         cluster, store = str(uuid.uuid4()), str(uuid.uuid4())
         monitor = f"[v2:{LOOPBACK}:{free_port()}/0]"
         settings = _CEPH_SETTINGS.format(
-            cluster=cluster, monitor=monitor, folder=self.folder, endpoint=f"{self._host}:{self.port}"
+            cluster=cluster,
+            monitor=monitor,
+            folder=self.folder,
+            endpoint=f"{self.host}:{self.port}",
         )
         self._config.write_text(settings)
         self._make_monitor(cluster, monitor)

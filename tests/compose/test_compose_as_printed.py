@@ -1,4 +1,4 @@
-"""docs/compose.md, followed literally on an engine, to a champion and an answer, whatever is killed.
+"""docs/compose.md, followed literally on an engine: to a champion, and on, whatever is killed.
 
 `make test-compose` starts the engine. The tests are one story, in this order.
 """
@@ -10,7 +10,6 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,8 @@ class Compose:
     def env(self) -> dict[str, str]:
         lines = (self.project / ".env").read_text().splitlines()
         written = dict(line.split("=", 1) for line in lines if line and line[0] != "#")
-        return written | {name: self.environment[name] for name in written if name in self.environment}
+        given = written.keys() & self.environment.keys()
+        return written | {name: self.environment[name] for name in given}
 
     def address(self, port: str) -> str:
         return f"http://localhost:{self.env[port]}"
@@ -107,11 +107,12 @@ class Compose:
         return found
 
     def champion(self) -> dict[str, Any]:
-        said = self.asked(
-            "compose", "exec", "scheduler", "python", "-m", "pipelines", "champion", "show", "--json"
-        )
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = json.loads(self.loop("champion", "show", "--json"))
         return found
+
+    def loop(self, *words: str) -> str:
+        """What a command of the loop prints."""
+        return self.asked("compose", "exec", "scheduler", "python", "-m", "pipelines", *words)
 
     def deliver(self, night: date) -> None:
         self.typed(
@@ -121,10 +122,10 @@ class Compose:
 
 
 @pytest.fixture(scope="module")
-def compose() -> Iterator[Compose]:
+def compose() -> Compose:
     if VARIABLE not in os.environ:
         pytest.fail("there is no engine beside these tests: run them with `make test-compose`")
-    yield Compose(json.loads(Path(os.environ[VARIABLE]).read_text()))
+    return Compose(json.loads(Path(os.environ[VARIABLE]).read_text()))
 
 
 def commands(block: list[str]) -> list[str]:
@@ -320,9 +321,7 @@ def test_a_night_ends_well_though_each_container_is_killed_in_the_middle_of_it(
 
 def test_down_and_up_lose_nothing(compose: Compose) -> None:
     champion, runs = compose.champion(), len(compose.airflow().runs(INGEST))
-    delivered = compose.asked(
-        "compose", "exec", "scheduler", "python", "-m", "pipelines", "delivery", "list", "--json"
-    )
+    delivered = compose.loop("delivery", "list", "--json")
 
     compose.typed(DOWN)
     gone = compose.asked("compose", "ps", "--all", "--quiet")
@@ -331,9 +330,7 @@ def test_down_and_up_lose_nothing(compose: Compose) -> None:
     assert gone == ""
     assert compose.champion() == champion
     assert len(compose.airflow().runs(INGEST)) >= runs
-    assert delivered == compose.asked(
-        "compose", "exec", "scheduler", "python", "-m", "pipelines", "delivery", "list", "--json"
-    )
+    assert delivered == compose.loop("delivery", "list", "--json")
     wait_for(lambda: compose.answer().get("version") == champion["version"], "no answer")
 
 
