@@ -8,6 +8,7 @@ which needs no rule of the host.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,12 +19,13 @@ from pathlib import Path
 NETWORK = "tap0"
 _GROUPS = Path("/sys/fs/cgroup")
 _KILL_SECONDS = 60.0
+_PR_SET_PDEATHSIG = 1
 
 
 def run(command: Sequence[str], *, cgroup: str) -> int:
     """Run it as root, to its end; returns its exit code. All it started is gone then."""
     own = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    child = subprocess.Popen(["unshare", *own, *command])  # noqa: S603, S607
+    child = subprocess.Popen(["unshare", *own, *command], preexec_fn=_die_with_parent)  # noqa: S603, S607, PLW1509
     network = None
     try:
         network = _connect(child)
@@ -47,10 +49,15 @@ def _connect(child: subprocess.Popen[bytes]) -> subprocess.Popen[bytes] | None:
             return subprocess.Popen(  # noqa: S603
                 ["slirp4netns", *options, inner, NETWORK],  # noqa: S607
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509
             )  # fmt: skip
         time.sleep(0.05)
     return None
+
+
+def _die_with_parent() -> None:
+    """In a child: be killed with the parent. `unshare` ignores politer signals while it waits."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _inner(pid: int) -> str:

@@ -91,7 +91,7 @@ class Compose:
         """`kill -9` of the first process, as the machine's root; docker is not asked to do it."""
         pid = self.inspected(service)["State"]["Pid"]
         self.asked(
-            "run", "--rm", "--privileged", "--pid", "host", "--user", "0", "--network", "none",
+            "run", "--rm", "--pid", "host", "--user", "0", "--network", "none",
             "--entrypoint", "/bin/sh", OWN, "-c", f"kill -9 {pid}",
         )  # fmt: skip
 
