@@ -301,7 +301,7 @@ def kill_and_see_it_return(compose: Compose, service: str) -> None:
 def test_a_night_ends_well_though_each_container_is_killed_in_the_middle_of_it(
     compose: Compose,
 ) -> None:
-    airflow, ingest = start_night(compose, date(2026, 3, 2))
+    airflow, ingest = start_night(compose, date(2026, 3, 5))
     wait_for_task(airflow, INGEST, ingest, "delivery.validate")
     for name in ("minio", "log-cleaner", "dag-processor", "triggerer", "api-server"):
         kill_and_see_it_return(compose, name)
@@ -356,7 +356,7 @@ def test_workers_run_a_night_though_one_of_them_and_the_broker_are_killed(
     for line in block_with(PAGE, "COMPOSE_PROFILES=celery"):
         compose.write(line)
     compose.typed(UP)
-    airflow, ingest = start_night(compose, date(2026, 3, 3))
+    airflow, ingest = start_night(compose, date(2026, 3, 6))
     wait_for_task(airflow, INGEST, ingest, "delivery.validate")
     kill_and_see_it_return(compose, "redis")
     kill_and_see_it_return(compose, "worker-1")
