@@ -14,7 +14,7 @@ import pytest
 from ops.compose import namespaces
 from tests.support.timing import wait_for
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 MAY_UNSHARE = subprocess.run(
     ["unshare", "--net", "--mount", "--pid", "--fork", "true"], check=False, capture_output=True
 )

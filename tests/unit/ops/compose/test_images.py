@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from ops.compose import __main__ as command
 from ops.compose import client, engine, images
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 DOCKERFILES = ROOT / "ops" / "compose" / "dockerfiles"
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
 BASE = images.base_of((ROOT / "ops" / "Dockerfile").read_text())
