@@ -108,7 +108,8 @@ def _take_down(docker: engine.Docker, project: Path, *, is_given: bool) -> None:
         )  # fmt: skip
     if is_given:
         built = docker("image", "ls", "--quiet", "--filter", f"reference={images.OWN}*").split()
-        docker.run("image", "rm", "--force", *built, stderr=subprocess.DEVNULL)
+        if built:
+            docker.run("image", "rm", "--force", *built, stderr=subprocess.DEVNULL)
 
 
 def _minutes(began: float) -> str:

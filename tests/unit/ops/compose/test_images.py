@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
 import sys
 import threading
@@ -155,6 +157,38 @@ def test_only_root_may_start_one(
 
     assert command.main(["--", "true"]) == command.NOT_HERE
     assert "only root" in capsys.readouterr().err
+
+
+# With an engine that is there
+
+
+def test_an_engine_that_is_there_keeps_nothing_and_its_ports_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said, docker = tmp_path / "said", tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f'#!/bin/sh\necho "$COMPOSE_PROJECT_NAME: $*" >>{said}\n'
+        '[ "$1 $2" != "image ls" ] || echo 0123456789ab\n'
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    folder, facts = tmp_path / "folder", tmp_path / "facts.json"
+    steps = f"cp ${command.VARIABLE} {facts}; touch {folder}/project/.env; exit 5"
+
+    code = command.main(["--folder", str(folder), "--", "sh", "-c", steps])
+
+    variables = json.loads(facts.read_text())["environment"]
+    own = f"{images.OWN}: "
+    removed = [line.removeprefix(own) for line in said.read_text().splitlines() if own in line]
+    assert code == 5
+    assert {"AIRFLOW_PORT", "SCORING_PORT"} <= set(variables)
+    assert "DOCKER_HOST" not in variables
+    assert removed[0].startswith(
+        "compose --profile=celery --profile=watch --profile=upstream down "
+    )
+    assert removed[-1] == "image rm --force 0123456789ab"
+    assert "every image was the one" in capsys.readouterr().err
 
 
 # The stand-in for MinIO's client
