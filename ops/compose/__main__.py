@@ -44,10 +44,10 @@ def run(command: Sequence[str], folder: Path, *, is_installing: bool) -> int:
     StackError
         If it does not start, or an image cannot be built.
     """
-    if engine.is_given():
-        return _beside(engine.Docker({}), command, folder, is_given=True)
-    if is_installing:
+    if is_installing and not engine.is_given():
         install_packages(engine.missing_packages())
+    if engine.is_given():  # the package may have started one
+        return _beside(engine.Docker({}), command, folder, is_given=True)
     if missing := engine.missing_packages():
         raise NotHereError(f"no engine answers; install Debian's packages {' '.join(missing)}")
     if os.geteuid() != 0:

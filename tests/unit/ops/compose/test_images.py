@@ -148,6 +148,21 @@ def test_without_an_engine_it_is_skipped_if_that_is_asked_for(
     assert "SKIPPED" in capsys.readouterr().err
 
 
+def test_an_engine_that_its_package_starts_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed: list[str] = []
+    used: list[bool] = []
+    monkeypatch.setattr(engine, "is_given", lambda: bool(installed))
+    monkeypatch.setattr(engine, "missing_packages", lambda: list(engine.PACKAGES))
+    monkeypatch.setattr(command, "install_packages", installed.extend)
+    monkeypatch.setattr(command, "_beside", lambda *_, is_given: used.append(is_given) or 0)
+
+    assert command.main(["--install", "--folder", str(tmp_path), "--", "true"]) == 0
+    assert installed == list(engine.PACKAGES)
+    assert used == [True]
+
+
 def test_only_root_may_start_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
