@@ -277,12 +277,14 @@ def start_night(compose: Compose, night: date) -> tuple[AirflowApi, str]:
     return airflow, airflow.trigger_night(INGEST, night)
 
 
-def wait_for_task(airflow: AirflowApi, dag: str, run: str, task: str) -> None:
-    def is_running() -> bool:
-        tasks = airflow.tasks(dag, run)
-        return any(one["task_id"] == task and one["state"] == "running" for one in tasks)
+def wait_for_task(airflow: AirflowApi, dag: str, run: str, task: str) -> str:
+    """Wait until a task runs; where it does."""
 
-    wait_for(is_running, f"{task} of {dag} did not begin")
+    def where() -> str | None:
+        running = (one for one in airflow.tasks(dag, run) if one["state"] == "running")
+        return next((str(one["hostname"]) for one in running if one["task_id"] == task), None)
+
+    return str(wait_for(where, f"{task} of {dag} did not begin"))
 
 
 def end_night(airflow: AirflowApi, ingest: str, *kill: Any) -> list[dict[str, Any]]:
@@ -360,9 +362,9 @@ def test_workers_run_a_night_though_one_of_them_and_the_broker_are_killed(
         compose.write(line)
     compose.typed(UP)
     airflow, ingest = start_night(compose, date(2026, 3, 6))
-    wait_for_task(airflow, INGEST, ingest, "delivery.validate")
+    worker = wait_for_task(airflow, INGEST, ingest, "delivery.validate")
+    kill_and_see_it_return(compose, worker)  # its tasks begin again after five minutes
     kill_and_see_it_return(compose, "redis")
-    kill_and_see_it_return(compose, "worker-1")
 
     tasks = end_night(airflow, ingest)
 
