@@ -143,6 +143,12 @@ test-real: $(STAMP) ## Run the tests on a real S3 server and PostgreSQL (install
 minio: ## Build MinIO with Go, for test-real
 	GOBIN="$${XDG_CACHE_HOME:-$$HOME/.cache}/retraining-loop/tools" go install $(MINIO_SOURCE)
 
+# COMPOSE="--install --folder .local/compose" keeps the images for the next time.
+COMPOSE ?= --install
+.PHONY: test-compose
+test-compose: $(STAMP) ## Follow docs/compose.md on an engine, and kill each container (installs one as root, with apt; half an hour)
+	@$(RUN) -m ops.compose $(COMPOSE) -- $(PYTEST) -x tests/compose
+
 # Each prints a table and writes it, with the machine's facts, to benchmarks/results/. Best alone on the machine.
 # REPEATS=3 measures each three times and gives the medians.
 REPEATS ?= 1

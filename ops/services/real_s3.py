@@ -122,11 +122,12 @@ class CephGateway(S3Server):
     """Ceph's S3 gateway on the smallest cluster: one monitor, one store on a sparse file.
 
     Beside the user that owns the buckets it has one for each role, which may do nothing; the owner
-    may give them policies through IAM's interface. A cluster that is in the folder goes on, with
-    its users and the monitor's port.
+    may make others, and give them policies through IAM's interface. A cluster that is in the folder
+    goes on, with its users and the monitor's port. ``host`` is the address it listens on.
     """
 
     name = "Ceph RGW"
+    host = LOOPBACK
     capabilities = (*S3Server.capabilities, "enforces_policies")
 
     def __init__(
@@ -156,7 +157,7 @@ class CephGateway(S3Server):
 
     def _go_on(self) -> None:
         """With another address for clients, if its former port was taken."""
-        endpoint = f"endpoint={LOOPBACK}:{self.port}"
+        endpoint = f"endpoint={self.host}:{self.port}"
         settings = self._config.read_text(encoding="utf-8")
         self._config.write_text(re.sub(r"endpoint=\S+", endpoint, settings), encoding="utf-8")
         self._spawn("mon", "ceph-mon", "-i", "a", "-f")
@@ -170,7 +171,10 @@ class CephGateway(S3Server):
         cluster, store = str(uuid.uuid4()), str(uuid.uuid4())
         monitor = f"[v2:{LOOPBACK}:{free_port()}/0]"
         settings = _CEPH_SETTINGS.format(
-            cluster=cluster, monitor=monitor, folder=self.folder, endpoint=f"{LOOPBACK}:{self.port}"
+            cluster=cluster,
+            monitor=monitor,
+            folder=self.folder,
+            endpoint=f"{self.host}:{self.port}",
         )
         self._config.write_text(settings)
         self._make_monitor(cluster, monitor)
@@ -180,7 +184,7 @@ class CephGateway(S3Server):
         self._make_user(
             "loop", self.access_key, self.secret_key,
             "--max-buckets=100000",  # two for each test
-            "--caps=user-policy=*",
+            "--caps=users=*;user-policy=*",
         )  # fmt: skip
         for role, keys in self.users.items():
             self._make_user(role, *keys, "--max-buckets=-1")  # may make none

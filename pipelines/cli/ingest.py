@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,6 +114,7 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Turn reviews into nightly deliveries under landing/, as the film site would drop them."""
+    from pipelines.core.store import clock
     from pipelines.simulation import film_site, sources
     from pipelines.simulation import plans as simulation_plans
 
@@ -121,7 +122,9 @@ def simulate(
     reviews = open_loop("upstream").reviews
     check_exists(reviews)
     opened = sources.open_source(source, cache_dir=cache_folder(), made_up_rows=10_000, seed=seed)
-    start = given or default_night() - timedelta(days=nights - 1)
+    # By this machine's clock: who may only deliver cannot ask the store for its time.
+    yesterday = clock.day_before(datetime.now(UTC))
+    start = given or yesterday - timedelta(days=nights - 1)
     plans = simulation_plans.even_nights(
         opened.table.num_rows, nights=nights, rows_per_night=rows_per_night, first_night=start
     )

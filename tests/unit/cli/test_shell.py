@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from pipelines.core.config import load
 from pipelines.core.errors import (
     ConfirmationError,
     ObjectMissingError,
+    StoreRefusedError,
     StoreUnavailableError,
     TrustError,
     sentence,
@@ -294,6 +296,20 @@ def empty_store(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+
+
+def test_who_may_only_deliver_can_simulate_a_film_site(empty_store, monkeypatch):
+    def refuse(*_given, **_named):
+        raise StoreRefusedError("refused")
+
+    for asked in ("check_exists", "clock", "list", "first", "get", "find"):
+        monkeypatch.setattr(InMemory, asked, refuse)
+
+    reply = run("simulate", "made-up", "--nights=2", "--rows-per-night=10", "--json")
+
+    assert reply.exit_code == 0, reply.output
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    assert f"landing/web/{yesterday}/" in reply.stdout
 
 
 def test_the_commands_and_their_texts_are_found():

@@ -41,6 +41,7 @@ RUN_BY = {
     r"curl -s ADDRESS/status": "tests/unit/serving/http/test_routes.py",
     r"make stack": "tests/e2e/test_full_stack.py",
     r"docker compose (run --rm upstream|exec \w+ python -m pipelines)": PRINTED,
+    r"make (up|down)\b|docker compose ": "tests/compose/test_compose_as_printed.py",
     r"aws iam |mc admin |printf .*\| mc |radosgw-admin ": "tests/integration/core/test_grants.py",
 }
 NOT_RUN = {
@@ -50,7 +51,6 @@ NOT_RUN = {
     r"make lock\b": "resolves what the network offers on that day",
     r"aws s3api ": "needs a store that keeps versions; those of the tests do not",
     r"curl -s http://localhost:8080/api/v2/": "Airflow's own address, which those tests wait for",
-    r"make (up|down)\b|docker compose ": "needs an engine: docs/compose.md says what was run",
 }
 
 

@@ -91,7 +91,7 @@ def test_each_service_has_only_keys_that_compose_knows(services: dict[str, Any])
     known = {
         "build", "command", "configs", "depends_on", "entrypoint", "environment", "healthcheck",
         "hostname", "image", "logging", "mem_limit", "pids_limit", "ports", "profiles",
-        "pull_policy", "restart", "stop_grace_period", "user", "volumes",
+        "pull_policy", "restart", "security_opt", "stop_grace_period", "user", "volumes",
     }  # fmt: skip
 
     for name, service in services.items():
@@ -128,7 +128,8 @@ def test_minio_is_the_digest_whose_conditional_writes_can_be_trusted(
 def test_image_and_lock_hold_the_same_airflow(services: dict[str, Any]) -> None:
     version = locked("apache-airflow")
 
-    assert f"FROM apache/airflow:slim-{version}-python3.11" in lines_of("ops/Dockerfile")
+    assert f"ARG BASE=apache/airflow:slim-{version}-python3.11" in lines_of("ops/Dockerfile")
+    assert [one for one in lines_of("ops/Dockerfile") if one.startswith("FROM")] == ["FROM ${BASE}"]
     assert {services[name]["image"] for name in AIRFLOW_SERVICES} == {f"retraining-loop:{version}"}
 
 
@@ -162,7 +163,7 @@ def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -
 def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
     for found in VARIABLE.finditer(text):
         assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
-            r":-(\d*|LocalExecutor|/opt/airflow/config/compose.toml)", found["rest"]
+            r":-(\d*g?|LocalExecutor|/opt/airflow/config/compose.toml)", found["rest"]
         ), found[0]
 
 
@@ -266,12 +267,7 @@ def test_a_worker_has_what_the_scheduler_has_when_it_runs_tasks(services: dict[s
         assert services[name]["volumes"] == scheduler["volumes"]
 
 
-def test_workers_and_broker_are_limited_and_a_worker_gets_time_to_end_its_tasks(
-    services: dict[str, Any],
-) -> None:
-    for name in ("redis", *WORKERS):
-        assert services[name]["mem_limit"], name
-        assert services[name]["pids_limit"], name
+def test_a_worker_gets_time_to_end_its_tasks(services: dict[str, Any]) -> None:
     for name in WORKERS:
         grace = int(services[name]["stop_grace_period"].removesuffix("s"))
         assert grace > int(services["scoring"]["stop_grace_period"].removesuffix("s"))
@@ -298,6 +294,26 @@ def test_the_broker_is_no_root_asks_for_a_password_and_confirms_what_is_on_the_d
 def test_no_service_can_fill_the_disk_with_its_output(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+
+
+def test_no_service_can_take_all_memory_or_processes_or_more_rights_than_it_began_with(
+    services: dict[str, Any],
+) -> None:
+    for name, service in services.items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"] <= 1024, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    for name in ("scheduler", *WORKERS):
+        assert services[name]["mem_limit"] == "${TASKS_MEMORY:-6g}"
+
+
+def test_an_engine_that_makes_its_first_check_after_an_interval_is_waited_for_a_minute_at_most(
+    services: dict[str, Any],
+) -> None:
+    for name in services.keys() - set(ONE_OFFS):
+        seconds = re.fullmatch(r"(\d+)s", services[name]["healthcheck"]["interval"])
+        assert seconds is not None, name
+        assert int(seconds[1]) <= 60, name
 
 
 def test_one_variable_sets_the_configuration_of_every_service(services: dict[str, Any]) -> None:

@@ -33,8 +33,15 @@ def folders_of(paths):
 def test_make_test_runs_every_folder_of_tests_but_what_is_long():
     folders = folders_of((ROOT / "tests").rglob("test_*.py"))
 
-    assert folders == {"unit", "integration", "faults", "dags", "e2e", "browser"}
-    assert folders_run_by("test", "not long") == sorted(folders)
+    assert folders == {"unit", "integration", "faults", "dags", "e2e", "browser", "compose"}
+    assert folders_run_by("test", "not long") == sorted(folders - {"compose"})
+
+
+def test_what_needs_an_engine_is_run_by_a_target_of_its_own():
+    recipe = re.search(r"^test-compose:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert recipe is not None
+    assert recipe[1].endswith("-m ops.compose $(COMPOSE) -- $(PYTEST) -x tests/compose")
 
 
 def test_what_is_long_is_run_by_a_target_of_its_own_and_by_ci_every_night():

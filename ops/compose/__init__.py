@@ -1,0 +1,1 @@
+"""docker-compose.yaml on an engine of its own: `make test-compose`."""
