@@ -111,13 +111,14 @@ def test_it_knows_no_secret(tmp_path, monkeypatch, model):
 
 def test_waiting_for_a_busy_machine_is_no_time_of_scoring(model, tmp_path, monkeypatch):
     file, waited_milliseconds = tmp_path / "model", 100.0
+    honest = prediction.probabilities
 
     def late(model, texts):
         time.sleep(waited_milliseconds / 1000)
-        return positive_probability(model, texts)
+        return honest(model, texts)
 
     file.write_bytes(dump_model(model))
-    monkeypatch.setattr(prediction, "positive_probability", late)
+    monkeypatch.setattr(prediction, "probabilities", late)
 
     (scored,) = clean_room.answer(str(file), TEXTS[:1])["cpu_milliseconds"]
 

@@ -18,9 +18,17 @@ from pipelines.core.errors import ClusterError, ConfigError, FitError
 from pipelines.models.artefacts import dump_model
 from pipelines.training import compute
 from pipelines.training.search import Selection, find_best
-from tests.support.made.made_searches import STREAM, a_plan, quiet, some_partitioned
+from tests.support.made.made_searches import (
+    STARS,
+    STREAM,
+    a_plan,
+    quiet,
+    some_partitioned,
+    some_rated,
+)
 
 REVIEWS = some_partitioned(400, seed=3)
+RATED = some_rated(400, seed=3)
 SVM = "pipelines.models.factories:fingerprint_svm"
 STEPS = {
     f"step={step}": {"factory": SVM, "parameters": {"ngram_max": 1, "step": step, "runs": 2}}
@@ -34,7 +42,11 @@ BLEND = {
 }
 TFIDF = {"tfidf": load(CONFIG_FOLDER / "default.toml").candidates["tfidf_logistic"].model_dump()}
 STREAMED = {"stream": {**STREAM, "parameters": {"column_bits": 20, "runs": 2, "epochs": 3}}}
-KINDS = {"settings": STEPS, "a blend": BLEND, "another kind": STEPS | TFIDF, "streamed": STREAMED}
+CLASSES = "three classes"
+KINDS = {
+    "settings": STEPS, "a blend": BLEND, "another kind": STEPS | TFIDF, "streamed": STREAMED,
+    CLASSES: STEPS | TFIDF,
+}  # fmt: skip
 
 
 @contextmanager
@@ -53,8 +65,10 @@ def one_worker(tmp_path_factory):
 
 
 def chosen(kind: str, address: str = "") -> Selection:
+    reviews, classes = (RATED, STARS) if kind == CLASSES else (REVIEWS, ())
+    plan = a_plan(KINDS[kind], keep_share=0.5, classes=classes)
     with compute.opened(address) as where:
-        return find_best(REVIEWS, a_plan(KINDS[kind], keep_share=0.5), quiet, where)
+        return find_best(reviews, plan, quiet, where)
 
 
 def assert_alike(one: Selection, other: Selection) -> None:
@@ -65,7 +79,7 @@ def assert_alike(one: Selection, other: Selection) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
-    ["settings", "streamed", pytest.param("a blend", marks=pytest.mark.long),
+    ["settings", "streamed", CLASSES, pytest.param("a blend", marks=pytest.mark.long),
      pytest.param("another kind", marks=pytest.mark.long)],
 )  # fmt: skip
 def test_a_worker_chooses_the_same_and_fits_the_same_bytes(one_worker, kind):

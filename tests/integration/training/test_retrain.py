@@ -499,9 +499,9 @@ def test_confirm_notices_a_consumer_that_answers_otherwise(champions, stores, mo
     from pipelines.models import prediction
 
     champions(1)
-    honest = prediction.positive_probability
+    honest = prediction.probabilities
     monkeypatch.setattr(
-        prediction, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+        prediction, "probabilities", lambda model, texts: honest(model, texts) + 1e-6
     )
 
     with pytest.raises(ConfirmationError, match=r"at the gate.*NOTHING WAS PUT BACK"):
@@ -514,9 +514,9 @@ def test_a_champion_that_is_not_as_approved_is_rolled_back_by_itself_once(
     from pipelines.models import prediction
 
     first, second = champions(2)
-    honest = prediction.positive_probability
+    honest = prediction.probabilities
     monkeypatch.setattr(
-        prediction, "positive_probability", lambda model, texts: honest(model, texts) + 1e-6
+        prediction, "probabilities", lambda model, texts: honest(model, texts) + 1e-6
     )
 
     for _ in range(2):
