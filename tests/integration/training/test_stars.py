@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ from pipelines.serving.prediction_log import PredictionLog
 from pipelines.serving.sources import LogSource
 from pipelines.serving.swap import Champions
 from pipelines.steps import monitor, promote, retrain
+from tests.support.page_site import Pages, links_of
 
 NAMES = ("poor", "middling", "great")
 SECOND = "2026-01-06"
@@ -147,3 +149,41 @@ def test_a_file_is_scored_with_the_probability_of_each_class(stars, ingest_night
     line = json.loads(reply.stdout.splitlines()[0])
     assert list(line["probabilities"]) == list(NAMES)
     assert line["label"] in NAMES
+
+
+def test_it_is_a_table_beside_the_model_of_labels(stores, configure, ingest_night):
+    """The same reviews, and a champion each; no page of either mixes them or breaks."""
+    configure(models={"stars": {
+        "target": "rating", "classes": MODEL["classes"], "gate": GATE,
+        "evaluation": {"golden_file": "golden_stars.jsonl"},
+    }})  # fmt: skip
+    ingest_night(1)
+
+    for name in (None, "stars"):
+        manifest = retrain.train(retrain.plan(retrain.take_snapshot(name), model=name), model=name)
+        decision = retrain.decide(retrain.verify(retrain.evaluate(manifest, name), name), name)
+        retrain.write_card(decision, name)
+        promote.confirm(promote.promote(decision, actor="test", model=name), name)
+    ingest_night(2)
+    for name in (None, "stars"):
+        monitor.watch(SECOND, name)
+
+    shown = {
+        registry.name: registry.versions.champion_manifest(registry.log.champion()).plan.class_names
+        for registry in (Registry(stores.models, name) for name in ("sentiment", "stars"))
+    }
+    assert shown == {"sentiment": ("negative", "positive"), "stars": NAMES}
+    pages = Pages(stores.models, stores.reviews)
+    for path in ("/champion", "/decisions", "/monitoring", f"/monitoring/{SECOND}", "/models"):
+        reply = pages.get(f"{path}?model=stars")
+        assert reply.status_code == 200, (path, reply.text[-500:])
+        assert pages.get(path).status_code == 200, path
+    (link,) = {
+        html.unescape(link) for link in links_of(pages.get("/decisions?model=stars").text)
+        if "/decisions/" in link and "model=stars" in link
+    }  # fmt: skip
+    decided = pages.get(link.removeprefix("/retraining"))
+    assert decided.status_code == 200
+    assert all(f"the {name} reviews" in decided.text for name in NAMES), decided.text
+    for line in pages.get("/metrics").text.splitlines():
+        assert line.startswith("#") or "model=" in line or "model" not in line, line

@@ -159,9 +159,10 @@ def jsonl_files() -> Iterator[HostileFile]:
         yield from file(f"good-rows-before-blank-lines-{name}",
                         after(as_jsonl(some_rows(40)), end, MB), "too_many_rows")  # fmt: skip
     for line in (b"{}", b"null", b"[]", b"1", b'""', b"{", b"\0", b"\xff"):
+        is_utf_16 = line == b"\0"  # every second byte is NUL
         yield from file(f"too-many-lines-of-{line!r}",
                         after(b"", line + b"\n", 210_000 * (len(line) + 1)),
-                        "too_many_rows")  # fmt: skip
+                        "wrong_encoding" if is_utf_16 else "too_many_rows")  # fmt: skip
     yield from file("objects-without-names", after(b"", b"{}\n", 300_000), "too_many_rows")
     for name, line in _json_lines().items():
         good = as_jsonl(some_rows(40))
