@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.alerts import run_errors
 from pipelines.alerts.alert import Run
+from pipelines.core.links import command
 
 _CHAMPION = "the champion, which stays in use."
 _PERHAPS_DAMAGED = (
@@ -35,4 +36,5 @@ def champion_after(run: Run) -> str:
         return "Consumers may not get the model that was approved: check the champion first."
     if run.failed_tasks or run.dag_id.startswith("reviews_"):
         return champion_stays(run)
-    return "To see the champion: python -m pipelines champion show"
+    model = run.dag_id.rpartition("_")[0]  # ids of DAGs begin with the model
+    return f"To see the champion: {command('champion show', model)}"

@@ -6,6 +6,7 @@ import re
 
 from pipelines.core import links
 from pipelines.core.escaping import escaped, plain
+from pipelines.core.links import command
 from pipelines.gate.card.sentences import deciding, passed_sentence
 from pipelines.records.decisions import Decision, GateRule
 
@@ -75,13 +76,14 @@ def _table(decision: Decision, max_chars: int) -> str:
     if not rows:
         return passed.strip()
     lines = ["| | rule | result |", "|---|---|---|"]
-    left_out = "\n\n{:,} more rules that failed are not shown: python -m pipelines decision show {}"
-    room = max_chars - sum(map(len, lines)) - len(left_out) - len(decision.version) - 20
+    show = command(f"decision show {decision.version}", decision.model_name)
+    left_out = f"\n\n{{:,}} more rules that failed are not shown: {show}"
+    room = max_chars - sum(map(len, lines)) - len(left_out) - 20
     room -= len(passed)
     for number, row in enumerate(rows):
         room -= len(row) + 1
         if room < 0 or number == MAX_ROWS:
-            left = left_out.format(len(rows) - number, decision.version)
+            left = left_out.format(len(rows) - number)
             return "\n".join(lines) + left + passed
         lines.append(row)
     return "\n".join(lines) + passed

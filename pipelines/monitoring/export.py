@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.core.errors import NoReviewsError
+from pipelines.core.links import command
 from pipelines.intake import standings
 from pipelines.models.answers import confidence, predicted
 from pipelines.monitoring import windows
@@ -49,7 +50,7 @@ def tables(
     if gone:
         raise NoReviewsError(
             f"{len(gone)} files of the window of {window.night} do not count any more. Judge the "
-            "night again: python -m pipelines monitor"
+            f"night again: {command('monitor', window.model_name)}"
         )
     model, usual, plan = windows.asked(reviews, registry, settings, window)
     parts: list[Partition] = [ledger[name] for name in window.partitions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.core.errors import PromotionError
+from pipelines.core.links import command
 from pipelines.records.decisions import PROMOTABLE, Answer, ApprovalRecord, Decision
 from pipelines.registry.registry import Registry
 
@@ -111,7 +112,7 @@ def checked_approval(registry: Registry, decision: Decision) -> ApprovalRecord |
         answer = f"{approval.actor} rejected it ({approval.reason})" if approval else "has none"
         raise PromotionError(
             f"version {decision.version} needs a person's approval, and {answer}. To approve: "
-            f"python -m pipelines decision approve {decision.version} --reason ..."
+            + command(f"decision approve {decision.version} --reason ...", decision.model_name)
         )
     return approval
 

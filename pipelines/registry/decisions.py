@@ -8,6 +8,7 @@ from pipelines.core.errors import (
     PromotionError,
     TrustError,
 )
+from pipelines.core.links import command
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.decisions import ApprovalRecord, CardFiles, Decision
 from pipelines.records.evaluations import ArtefactCheck, Evaluation, GateRecord
@@ -103,7 +104,7 @@ class Decisions:
         if not decisions:
             raise PromotionError(
                 f"no decision on version {version!r} was made by the rules in force: settings, "
-                "code or libraries changed since. Run: python -m pipelines retrain"
+                f"code or libraries changed since. Run: {command('retrain', self.name)}"
             )
         return decisions[-1]
 

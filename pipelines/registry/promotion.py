@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from pipelines.core.errors import ChampionMovedError, PromotionError, StalePlanError
+from pipelines.core.links import command
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import AnyMetrics, Evaluation
 from pipelines.records.succession import LogEntry
@@ -110,7 +111,8 @@ def _check_policy(decision: Decision, policy: str) -> None:
     if decision.policy != policy:
         raise StalePlanError(
             f"version {decision.version} was decided under other rules than those in force: "
-            "settings, code or libraries changed since. Decide again: python -m pipelines retrain"
+            "settings, code or libraries changed since. Decide again: "
+            f"{command('retrain', decision.model_name)}"
         )
 
 
@@ -123,13 +125,13 @@ def _checked_inputs(registry: Registry, decision: Decision) -> tuple[Manifest, E
     if manifest.digest() != decision.manifest_sha256:
         raise PromotionError(
             f"version {decision.version} is not promoted: its manifest changed after the decision. "
-            "Decide again: python -m pipelines retrain"
+            f"Decide again: {command('retrain', decision.model_name)}"
         )
     if (entry := registry.log.withdrawn().get(decision.version)) is not None:
         raise PromotionError(
             f"version {decision.version} was rolled back by {entry.actor} at {entry.at} "
             f"({entry.reason}) and is not promoted again. To let it compete again: "
-            f"python -m pipelines champion release {decision.version} --reason ..."
+            + command(f"champion release {decision.version} --reason ...", decision.model_name)
         )
     return manifest, evaluation
 

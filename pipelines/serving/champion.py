@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.core.errors import PromotionError, TrustError
 from pipelines.core.keys import EVALUATION, manifest_key, sibling
+from pipelines.core.links import command
 from pipelines.core.record import sha256_of
 from pipelines.core.store.keyring import Keyring
 from pipelines.core.store.sealed import from_stored, named_key
@@ -49,7 +50,8 @@ def find_champion(registry: Registry) -> LogEntry:
     entry = registry.log.champion()
     if entry is None:
         raise PromotionError(
-            f"model {registry.name!r} has no champion yet. Make one: python -m pipelines retrain"
+            f"model {registry.name!r} has no champion yet. Make one: "
+            f"{command('retrain', registry.name)}"
         )
     return entry
 
@@ -139,7 +141,7 @@ def load_pulled(folder: Path, keyring: Keyring) -> Champion:
     if digests != (entry.manifest_sha256, manifest.model_sha256):
         raise TrustError(
             f"the files in {folder} do not belong together or were changed. "
-            f"Pull again: python -m pipelines champion pull --to {folder}"
+            f"Pull again: {command(f'champion pull --to {folder}', entry.model_name)}"
         )
     return Champion(entry, manifest, load_version(manifest, model))
 
@@ -166,7 +168,8 @@ def pulled_evaluation(folder: Path, entry: LogEntry, keyring: Keyring) -> Evalua
     if found != (entry.decision_sha256, decision.evaluation_sha256):
         raise TrustError(
             f"{DECISION_FILE} and {EVALUATION_FILE} in {version} do not belong to generation "
-            f"{entry.generation}. Pull again: python -m pipelines champion pull --to {folder}"
+            f"{entry.generation}. Pull again: "
+            f"{command(f'champion pull --to {folder}', entry.model_name)}"
         )
     return evaluation
 

@@ -14,6 +14,7 @@ from pipelines.core.errors import (
     concerns_one_record,
     sentence,
 )
+from pipelines.core.links import command
 from pipelines.steps import retrain
 from pipelines.steps.context import open_loop, settings_of
 
@@ -95,8 +96,9 @@ def record_reply(decision_uri: str, reply: Reply | None, model: str | None = Non
         return True
     logger.warning(
         "Nobody approved version %s in time: the champion stays. Run %s_retrain again to "
-        "ask again, or: python -m pipelines decision approve %s --reason ...",
-        decision.version, loop.settings.dags, decision.version,
+        "ask again, or: %s",
+        decision.version, loop.settings.dags,
+        command(f"decision approve {decision.version} --reason ...", decision.model_name),
     )  # fmt: skip
     return False
 

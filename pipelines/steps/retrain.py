@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.core import config, keys
 from pipelines.core.errors import StalePlanError
+from pipelines.core.links import command
 from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def decide(evaluation_uri: str, model: str | None = None) -> str:
         raise StalePlanError(
             f"version {evaluation.version} was evaluated under rules that are no longer in force: "
             "settings, code or libraries have changed. Evaluate it again: clear `evaluate`, or "
-            "python -m pipelines retrain"
+            f"{command('retrain', evaluation.model_name)}"
         )
     check = decisions.find_check(evaluation)
     decision = decisions.add_decision(gate_decide.decide(evaluation, loop.settings.gate, check))

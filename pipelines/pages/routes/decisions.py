@@ -117,6 +117,7 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
             deciding=decisions.decided_by(decision), passed=sentences.passed_sentence(decision),
             waits=decision.approval == "needed" and approval is None and entry is None,
             runbook=links.runbook_link("docs/runbooks/approval.md"),
+            check=links.command(f"decision verify {version}", decision.model_name),
             compare=links.compare_link(key), groups=decisions.grouped(decision.rules),
             drawings=decisions.drawings(judged), tables=decisions.tables(judged),
         )  # fmt: skip
