@@ -21,6 +21,7 @@ from pipelines.models.factories import (
 from pipelines.models.prediction import positive_probability
 from pipelines.serving.scoring import score_lines
 from tests.support.made.made_models import LABELS, TEXTS, a_model
+from tests.support.made.served_builders import a_planned
 
 WORDS = sorted({word for text in TEXTS for word in text.replace(",", " ,").split()} | {"unknown"})
 FACTORIES = (fingerprint_svm, fingerprint_sgd, fingerprint_stream)
@@ -113,7 +114,7 @@ class AChampion:
         version = "v1"
 
     def __init__(self, model) -> None:
-        self.model = model
+        self.model, self.manifest = model, a_planned(())
 
 
 def test_a_scored_line_says_why_when_asked():
