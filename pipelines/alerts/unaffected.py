@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.alerts import run_errors
 from pipelines.alerts.alert import Run
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 
 _CHAMPION = "the champion, which stays in use."
 _PERHAPS_DAMAGED = (

@@ -35,12 +35,6 @@ def of_model(dag_id: str, dags: str) -> str:
     return dag_id if kind == dag_id else f"{dags}_{kind}"
 
 
-def command(words: str, model: str) -> str:
-    """A command about a model, for people to copy."""
-    option = "" if model == FIRST else f" --model {model}"
-    return f"python -m pipelines {words}{option}"
-
-
 VALIDATION_KEY = re.compile(r"reports/([0-9a-f]{64})/([0-9a-f]{16,64})/validation\.json")
 _DECISION_KEY = re.compile(
     r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8}-[0-9a-f]{16})/decision\.json"

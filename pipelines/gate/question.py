@@ -6,7 +6,7 @@ import re
 
 from pipelines.core import links
 from pipelines.core.escaping import escaped, plain
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.gate.card.sentences import deciding, passed_sentence
 from pipelines.records.decisions import Decision, GateRule
 

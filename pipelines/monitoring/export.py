@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.core.errors import NoReviewsError
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.intake import standings
 from pipelines.models.answers import confidence, predicted
 from pipelines.monitoring import windows

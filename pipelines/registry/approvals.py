@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.core.errors import PromotionError
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.records.decisions import PROMOTABLE, Answer, ApprovalRecord, Decision
 from pipelines.registry.registry import Registry
 

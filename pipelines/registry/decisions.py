@@ -8,7 +8,7 @@ from pipelines.core.errors import (
     PromotionError,
     TrustError,
 )
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.decisions import ApprovalRecord, CardFiles, Decision
 from pipelines.records.evaluations import ArtefactCheck, Evaluation, GateRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from pipelines.core.errors import ChampionMovedError, PromotionError, StalePlanError
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import AnyMetrics, Evaluation
 from pipelines.records.succession import LogEntry

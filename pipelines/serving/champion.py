@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.core.errors import PromotionError, TrustError
 from pipelines.core.keys import EVALUATION, manifest_key, sibling
-from pipelines.core.links import command
 from pipelines.core.record import sha256_of
+from pipelines.core.settings.settings import command
 from pipelines.core.store.keyring import Keyring
 from pipelines.core.store.sealed import from_stored, named_key
 from pipelines.records.decisions import Decision

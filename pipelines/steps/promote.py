@@ -14,7 +14,7 @@ from pipelines.core.errors import (
     concerns_one_record,
     sentence,
 )
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.steps import retrain
 from pipelines.steps.context import open_loop, settings_of
 

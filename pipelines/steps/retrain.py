@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.core import config, keys
 from pipelines.core.errors import StalePlanError
-from pipelines.core.links import command
+from pipelines.core.settings.settings import command
 from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:

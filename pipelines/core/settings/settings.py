@@ -52,6 +52,12 @@ _TAKEN: Final[dict[str, str]] = {
 }
 
 
+def command(words: str, model: str) -> str:
+    """A command about a model, for people to copy."""
+    option = "" if model == FIRST else f" --model {model}"
+    return f"python -m pipelines {words}{option}"
+
+
 class Settings(Section):
     """All sections of the configuration file.
 

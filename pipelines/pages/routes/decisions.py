@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from pipelines.core import keys, links
 from pipelines.core.errors import ObjectMissingError, concerns_one_record, sentence
+from pipelines.core.settings.settings import command
 from pipelines.gate.card import card, history_plot, plots, sentences
 from pipelines.pages import export, read
 from pipelines.pages.error_pages import no_such
@@ -117,7 +118,7 @@ def _add_decision(routes: APIRouter, site: Site) -> None:
             deciding=decisions.decided_by(decision), passed=sentences.passed_sentence(decision),
             waits=decision.approval == "needed" and approval is None and entry is None,
             runbook=links.runbook_link("docs/runbooks/approval.md"),
-            check=links.command(f"decision verify {version}", decision.model_name),
+            check=command(f"decision verify {version}", decision.model_name),
             compare=links.compare_link(key), groups=decisions.grouped(decision.rules),
             drawings=decisions.drawings(judged), tables=decisions.tables(judged),
         )  # fmt: skip
