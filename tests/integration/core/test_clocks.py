@@ -297,6 +297,7 @@ def test_no_module_asks_this_machine_for_the_time_but_those_that_say_why():
 
     assert found == {
         "core/store/clock.py",  # to compare it with the store's
+        "cli/ingest.py",  # `simulate` acts as upstream, who may not ask the store
         "alerts/notifier.py",  # to name a day while the store is down
         "alerts/channels.py",  # the date of a mail
         "serving/swap.py",  # when a champion took over in a service; shown, recorded nowhere
