@@ -87,7 +87,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=30),
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
-    "on_failure_callback": say_where,
+    "on_failure_callback": [say_where],  # a list, as mapped tasks hand it on as it is
 }
 
 
