@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, task, task_group
 from alerting import alert_task, late_after
-from loop_defaults import ACCEPTED, FILE, LARGE, NIGHT, export_task, loop_dag, named, night_of
+from loop_defaults import ACCEPTED, FILE, NIGHT, export_task, loop_dag, named, night_of
 
 from pipelines.core import config
 from pipelines.steps import alerts, exports, ingest
@@ -74,9 +74,8 @@ def reviews_ingest() -> None:
     def delivery(landing_uri: str, history_uri: str | None) -> None:
         """One file that upstream dropped: landed, validated, then accepted or held."""
         arrival = named("Land the file", map_index_template=FILE)(ingest.land)(landing_uri, NIGHT)
-        validated = named("Validate its rows", map_index_template=FILE, **LARGE)(ingest.validate)(
-            arrival, history_uri
-        )
+        validating = named("Validate its rows", map_index_template=FILE, is_large=True)
+        validated = validating(ingest.validate)(arrival, history_uri)
         accepting = named("Accept the rows that count", map_index_template=FILE)
         accepting(ingest.accept)(arrival, validated)
 

@@ -43,7 +43,6 @@ from alerting import alert_task
 from loop_defaults import (
     ACCEPTED,
     ACTOR,
-    LARGE,
     dry_run_param,
     is_for_real,
     loop_dag,
@@ -85,7 +84,7 @@ from pipelines.steps import alerts, replay
     },
 )
 def reviews_replay() -> None:
-    @named("Plan the replay", **LARGE)
+    @named("Plan the replay", is_large=True)
     def plan_replay(params: dict[str, Any] | None = None) -> str:
         chosen = params or {}
         return replay.plan_replay(
@@ -97,7 +96,7 @@ def reviews_replay() -> None:
         """Start the retraining: there are new reviews."""
 
     planned = plan_replay()
-    applied = named("Apply the replay", **LARGE)(replay.apply_replay)(planned, ACTOR)
+    applied = named("Apply the replay", is_large=True)(replay.apply_replay)(planned, ACTOR)
     planned >> is_for_real() >> applied
     announced = announce()
     has_released = task.short_circuit(task_display_name="Has released reviews?")

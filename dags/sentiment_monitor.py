@@ -39,7 +39,7 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, LARGE, loop_dag, named, wanted_of
+from loop_defaults import ACCEPTED, ACTOR, loop_dag, named, wanted_of
 
 from pipelines.core import config
 from pipelines.steps import alerts, monitor
@@ -92,10 +92,10 @@ def watching(model: str) -> None:
             outlet_events[wanted].extra = {"decision": decision_uri}
 
         night = find_night()
-        watched = named("Watch the champion on new nights", **LARGE)(monitor.watch)(night, model)
-        answered = named("Watch the champion on what was asked", **LARGE)(monitor.watch_answers)(
-            model
-        )
+        on_nights = named("Watch the champion on new nights", is_large=True)
+        watched = on_nights(monitor.watch)(night, model)
+        on_answers = named("Watch the champion on what was asked", is_large=True)
+        answered = on_answers(monitor.watch_answers)(model)
         decided = decide_trigger(night, "{{ dag_run.run_after | ds }}", ACTOR)
         watched >> decided
         is_started = task.short_circuit(task_display_name="Is a retraining asked for?")

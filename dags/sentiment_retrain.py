@@ -64,7 +64,6 @@ from approval import AskPerson
 from baking import Bake
 from loop_defaults import (
     ACTOR,
-    LARGE,
     SHARE,
     asked_by,
     export_task,
@@ -164,13 +163,12 @@ def retraining(model: str) -> None:
         noted, snapshot = note_start(), take_snapshot()
         noted >> snapshot
         planned = plan(snapshot)
-        trained = named("Train the challenger", max_active_tis_per_dag=1, **LARGE)(retrain.train)(
-            planned, model=model
-        )
-        evaluated = named("Evaluate it against the champion", **LARGE)(retrain.evaluate)(
-            trained, model
-        )
-        verified = named("Verify it in a clean process", **LARGE)(retrain.verify)(evaluated, model)
+        training = named("Train the challenger", max_active_tis_per_dag=1, is_large=True)
+        trained = training(retrain.train)(planned, model=model)
+        evaluating = named("Evaluate it against the champion", is_large=True)
+        evaluated = evaluating(retrain.evaluate)(trained, model)
+        verifying = named("Verify it in a clean process", is_large=True)
+        verified = verifying(retrain.verify)(evaluated, model)
         decided = named("Decide by the rules of the gate")(retrain.decide)(verified, model)
         ask = AskPerson(
             task_id="ask",
@@ -189,7 +187,7 @@ def retraining(model: str) -> None:
 
         has_work = task.short_circuit(task_display_name="Has work, or was it decided before?")
         shares = has_work(retrain.has_work)(planned, model)
-        featurizing = named("Featurize what is new", map_index_template=SHARE, **LARGE)
+        featurizing = named("Featurize what is new", map_index_template=SHARE, is_large=True)
         (
             featurizing(retrain.featurize)
             .partial(plan_uri=planned, model=model)

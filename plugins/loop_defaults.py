@@ -98,11 +98,6 @@ ACTOR = (
     "airflow {{ dag.dag_id }} {{ run_id }}"
 )
 
-# For the tasks that decode, featurize, learn or score: a larger pod, where Kubernetes runs them.
-# Other executors do not look at it.
-_POD = config.load().workers.large_pod_template
-LARGE: dict[str, Any] = {"executor_config": {"pod_template_file": _POD}} if _POD else {}
-
 # The name of a mapped task in Airflow's pages: the file that it is about, without its bucket.
 FILE = (
     "{% set due = ti.xcom_pull(task_ids='find_deliveries', map_indexes=-1) %}"
@@ -201,9 +196,17 @@ def is_for_real(params: dict[str, Any] | None = None) -> bool:
 
 
 def named(
-    display_name: str, **options: Any
+    display_name: str, *, is_large: bool = False, **options: Any
 ) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]]:
-    """`task` with a display name: a sentence that starts with the verb of the task's id."""
+    """`task` with a display name: a sentence that starts with the verb of the task's id.
+
+    A large one decodes, featurizes, learns or scores, and asks Kubernetes for a larger pod, if one
+    is configured; other executors do not look at that. The configuration is read by the DAG's file,
+    not by this module: Airflow imports plugins once, and its children would keep the old settings.
+    """
+    template = config.load().workers.large_pod_template if is_large else ""
+    if template:
+        options["executor_config"] = {"pod_template_file": template}
     return task(task_display_name=display_name, **options)
 
 

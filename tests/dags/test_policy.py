@@ -156,6 +156,22 @@ def test_parsing_the_dags_loads_nothing_heavy():
     assert json.loads(reply.stdout.splitlines()[-1]) == []
 
 
+def test_importing_the_plugins_reads_no_configuration():
+    """Airflow imports them once: what reads the DAGs, and tasks, are forked from there."""
+    code = (
+        "import sys, pathlib; sys.path[:0] = ['plugins', '.']\n"
+        "for path in sorted(pathlib.Path('plugins').glob('*.py')): __import__(path.stem)\n"
+        "from pipelines.core import config\n"
+        "print(config._load.cache_info().currsize)"
+    )
+
+    reply = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert reply.stdout.splitlines()[-1] == "0"
+
+
 def test_a_scheduled_night_covers_a_whole_day(dagbag):
     timetable = dagbag.dags["reviews_ingest"].timetable
 
