@@ -470,10 +470,10 @@ def test_a_run_that_was_stopped_before_confirming_is_confirmed_by_the_next_one(
 ):
     ingest_night(1)
     with monkeypatch.context() as stopped:
-        stopped.setattr(promote, "confirm", lambda _entry: 0)
+        stopped.setattr(promote, "confirm", lambda _entry, _model: 0)
         cli("retrain", "--json")
     confirmed = []
-    monkeypatch.setattr(promote, "confirm", confirmed.append)
+    monkeypatch.setattr(promote, "confirm", lambda entry, _model: confirmed.append(entry))
 
     cli("retrain", "--json")
 
