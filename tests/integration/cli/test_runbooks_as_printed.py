@@ -20,7 +20,10 @@ PAGES = sorted(
     if "-m pipelines" in path.read_text(encoding="utf-8") and path.name not in ELSEWHERE
 )
 # These do something only where that is possible now; otherwise they say why not.
-ACTS = {"at", "approve", "reject", "release", "revalidate", "discard", "rollback", "pin", "check"}
+ACTS = {
+    "at", "approve", "reject", "release", "revalidate", "discard", "rollback", "pin", "check",
+    "export",
+}  # fmt: skip
 
 
 # Runs until it is stopped: tests/faults/test_serving.py starts and stops it.
