@@ -230,3 +230,13 @@ def test_each_model_has_its_forms(pages):
 
         assert answer.status_code == status
     assert 'class="danger"' in pages.get("/forms/stars_rollback").text
+
+
+def test_the_page_of_all_models_is_marked_in_the_selector(pages):
+    for path, is_marked in (("/models", True), ("/champion?model=stars", False)):
+        current = [
+            link["href"]
+            for link in Outline(pages.get(path).text).all("a")
+            if "aria-current" in link and link["href"].endswith("/models")
+        ]
+        assert bool(current) is is_marked, path
