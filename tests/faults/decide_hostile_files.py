@@ -1,8 +1,8 @@
 """Decide hostile files as a night does, in a process of its own; one line of JSON per file.
 
-Run by `test_hostile_files` as ``python decide_hostile_files.py WHICH``. Prints the file's name, the
-rules that hold it, the processor time in this process and in the one that decodes, and the most
-memory that this one ever used.
+Run by `test_hostile_files` as ``python decide_hostile_files.py WHICH [FIRST STEP]``: all files, or
+each STEP-th from FIRST on. Prints the file's name, the rules that hold it, the processor time in
+this process and in the one that decodes, and the most memory that this one ever used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def decide(file: hostile_files.HostileFile) -> dict[str, Any]:
 
 
 def main() -> None:
-    for file in getattr(hostile_files, sys.argv[1])():
+    first, step = map(int, sys.argv[2:] or (0, 1))
+    files = islice(getattr(hostile_files, sys.argv[1])(), first, None, step)
+    for file in files:
         print(json.dumps(decide(file)), flush=True)  # noqa: T201
 
 
