@@ -45,6 +45,8 @@ class Question(BaseModel):
     ----------
     expected : tuple of float, or of tuples of float
         The gate's probabilities for the golden set; empty if it had another golden set.
+    class_names : tuple of str
+        The classes, in the order of each of ``expected``, if there are more than two.
     began : float
         When the bake began, in seconds since 1970, so that it goes on after a restart.
     """
@@ -56,6 +58,7 @@ class Question(BaseModel):
     version: str
     addresses: tuple[str, ...]
     expected: tuple[Answer, ...]
+    class_names: tuple[str, ...] = ()
     began: float
 
 
@@ -288,12 +291,13 @@ async def _golden_difference(
             return None
         if facts["version"] != question.version:
             return math.inf
-        answers += [_answer(one) for one in facts["predictions"]]
+        answers += [_answer(one, question.class_names) for one in facts["predictions"]]
     return largest_difference(answers, question.expected)
 
 
-def _answer(prediction: Any) -> Answer:
-    """The probability of positive, or that of each class."""
-    if "probabilities" in prediction:
-        return tuple(map(float, prediction["probabilities"].values()))
+def _answer(prediction: Any, class_names: Sequence[str]) -> Answer:
+    """The probability of positive, or that of each class, whatever the order of the answer is."""
+    if class_names:
+        shares = prediction["probabilities"]
+        return tuple(float(shares[name]) for name in class_names)
     return float(prediction["probability"])

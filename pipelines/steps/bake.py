@@ -51,8 +51,8 @@ def begin(entry_uri: str | None, model: str | None = None) -> str | None:
         raise PromotionError(f"{entry_uri} is not an entry of this model's champion log")
     entry = registry.log.entry(generation)
     evaluation = evaluation_of(registry, entry)
-    settings = loop.settings
-    golden = load_golden(settings.evaluation.golden_file, settings.model.class_names)
+    names = loop.settings.model.class_names
+    golden = load_golden(loop.settings.evaluation.golden_file, names)
     is_same = golden.digest == evaluation.golden.set_id
     return Question(
         entry_uri=entry_uri,
@@ -60,6 +60,7 @@ def begin(entry_uri: str | None, model: str | None = None) -> str | None:
         version=entry.version,
         addresses=addresses,
         expected=evaluation.golden_probabilities if is_same else (),
+        class_names=names if len(names) > 2 else (),
         began=time.time(),
     ).model_dump_json()
 

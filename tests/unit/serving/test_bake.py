@@ -277,6 +277,31 @@ def test_an_answer_that_is_no_number_is_not_the_one_at_the_gate(probabilities):
     assert judge([one], 1, 60, POLICY).verdict == "FAIL"
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ({"poor": 0.1, "middling": 0.2, "great": 0.7}, "PASS"),
+        ({"great": 0.7, "middling": 0.2, "poor": 0.1}, "PASS"),
+        ({"great": 0.1, "middling": 0.2, "poor": 0.7}, "FAIL"),
+        ({"poor": 0.1, "middling": 0.2}, "INCONCLUSIVE"),
+        ({"bad": 0.1, "so-so": 0.2, "good": 0.7}, "INCONCLUSIVE"),
+        ([0.1, 0.2, 0.7], "INCONCLUSIVE"),
+        (None, "INCONCLUSIVE"),
+    ],
+    ids=["right", "another order", "turned round", "one missing", "others", "a list", "none"],
+)
+def test_each_class_is_compared_by_its_name_whatever_the_order(answer, verdict):
+    prediction = {"label": "great", "probability": 0.7, "probabilities": answer}
+    golden = {"generation": 1, "version": f"{1:020x}", "predictions": [prediction]}
+    names = ("poor", "middling", "great")
+    question = a_question(expected=((0.1, 0.2, 0.7),), class_names=names)
+
+    one = observed(replying(json.dumps(STATUS), json.dumps(golden)), question, ("a",))
+
+    assert judge([one], 1, 60, POLICY).verdict == verdict
+
+
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
