@@ -15,7 +15,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ STEPS = ("featurize", "train", "evaluate", "verify", "decide and card")
 def main() -> None:
     arguments = parser("benchmarks.bench_retrain", __doc__, NAMES).parse_args()
     if arguments.measure:
-        print(json.dumps(_retrain(os.environ["BENCH_SNAPSHOT"])))
+        print(json.dumps(retrain_once(os.environ["BENCH_SNAPSHOT"])))
         return
     results = {
         name: medians([_once(name, arguments.reviews) for _ in range(arguments.repeats)])
@@ -60,28 +61,49 @@ def main() -> None:
     write_report(arguments.json, report, as_markdown(results))
 
 
-def _once(name: str, reviews: Path) -> Figures:
-    with tempfile.TemporaryDirectory(prefix="bench-retrain-") as folder:
-        config = Path(folder) / "bench.toml"
-        config.write_text(
-            '[training]\ncandidates = ["fingerprint_stream"]\n' if name.startswith("stream") else ""
-        )
-        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
+@contextmanager
+def own_store(settings: str, on_step: Callable[[str], None]) -> Iterator[Path]:
+    """An S3 test server with two empty buckets, and an environment that leads to it.
+
+    Parameters
+    ----------
+    settings : str
+        What the configuration holds besides the defaults, as TOML.
+    on_step : callable
+        Takes what is being done.
+
+    Yields
+    ------
+    folder : Path
+        For files of the benchmark; it is deleted afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        config = folder / "bench.toml"
+        config.write_text(settings)
+        stack = LocalStack(folder / "stack", config, on_step=on_step, has_airflow=False)
         with stack, environment(stack.s3_environment):
-            snapshot = _fill(name, reviews)
-            if name == "night_cached":
-                _say("yesterday's retraining")
-                yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
-                _measured(name, reviews, yesterday)
-            _say(f"retraining {name}")
-            return _measured(name, reviews, snapshot)
+            stores = open_both()
+            stores.reviews.create_if_missing()
+            stores.models.create_if_missing()
+            yield folder
+
+
+def _once(name: str, reviews: Path) -> Figures:
+    is_stream = name.startswith("stream")
+    with own_store('[training]\ncandidates = ["fingerprint_stream"]\n' if is_stream else "", _say):
+        snapshot = _fill(name, reviews)
+        if name == "night_cached":
+            _say("yesterday's retraining")
+            yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
+            _measured(name, reviews, yesterday)
+        _say(f"retraining {name}")
+        return _measured(name, reviews, snapshot)
 
 
 def _fill(name: str, reviews: Path) -> Snapshot:
     """Write the partitions of a corpus; returns the snapshot of all of them."""
-    stores = _stores()
-    stores.reviews.create_if_missing()
-    stores.models.create_if_missing()
+    stores = open_both()
     kind, _, size = name.partition("_")
     if kind == "night":
         return fifty_nights(stores.reviews, reviews)
@@ -95,19 +117,20 @@ def _measured(name: str, reviews: Path, snapshot: Snapshot) -> Figures:
 
 
 def _pinned(snapshot: Snapshot) -> str:
-    reviews = _stores().reviews
+    reviews = open_both().reviews
     reviews.put_record(snapshot)
     return reviews.uri(snapshot.object_key)
 
 
-def _stores() -> Any:
+def open_both() -> Any:
+    """Both buckets of the configuration in force."""
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores
 
     return open_stores(config.load())
 
 
-def _retrain(snapshot_uri: str) -> Figures:
+def retrain_once(snapshot_uri: str) -> Figures:
     """Do what the tasks of the retraining do, one after the other; libraries are loaded before."""
     from pipelines.evaluation import verify  # noqa: F401
     from pipelines.steps import retrain

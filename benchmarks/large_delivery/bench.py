@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.bench_growth import PARTITION_ROWS, Grown, all_reviews
+from benchmarks.bench_retrain import open_both, own_store
 from benchmarks.measuring import (
     Figures,
     in_own_process,
@@ -31,9 +31,7 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
-from ops.services.stack import LocalStack, environment
-from pipelines.core import config
-from pipelines.core.store.stores import open_stores
+from ops.services.stack import environment
 from pipelines.simulation.damage import DELIVERED_SCHEMA
 
 NIGHT = "2026-01-05"
@@ -107,12 +105,10 @@ def main() -> None:
 
 def measured(reviews: Path, rows: int) -> dict[str, Figures]:
     """The figures of each step for a delivery of so many rows."""
-    with tempfile.TemporaryDirectory(prefix="bench-delivery-") as folder:
-        settings, handed_on = Path(folder) / "bench.toml", Path(folder) / "handed-on"
-        settings.write_text(LIMITS)
-        stack = LocalStack(Path(folder) / "stack", settings, on_step=_say, has_airflow=False)
-        with stack, environment(stack.s3_environment | {"BENCH_HANDED_ON": str(handed_on)}):
-            handed_on.write_text(_deliver(Path(folder) / "reviews.parquet", reviews, rows))
+    with own_store(LIMITS, _say) as folder:
+        handed_on = folder / "handed-on"
+        with environment({"BENCH_HANDED_ON": str(handed_on)}):
+            handed_on.write_text(_deliver(folder / "reviews.parquet", reviews, rows))
             results = {}
             for name in STEPS:
                 _say(name)
@@ -124,9 +120,7 @@ def measured(reviews: Path, rows: int) -> dict[str, Figures]:
 def _deliver(path: Path, reviews: Path, rows: int) -> str:
     _say(f"writing {rows:,} reviews")
     write(path, Grown(*all_reviews(reviews), rows))
-    stores = open_stores(config.load())
-    stores.reviews.create_if_missing()
-    stores.models.create_if_missing()
+    stores = open_both()
     with path.open("rb") as file:
         stores.reviews.put_file(KEY, file)
     return stores.reviews.uri(KEY)

@@ -11,24 +11,21 @@ corpora, by least squares: what a thousand reviews more cost.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.bench_growth import all_reviews
+from benchmarks.bench_retrain import STEPS as RETRAINING
+from benchmarks.bench_retrain import open_both, own_store, retrain_once
 from benchmarks.measuring import (
     Figures,
-    high_water_bytes,
     in_own_process,
     machine_facts,
     markdown_table,
@@ -38,11 +35,10 @@ from benchmarks.measuring import (
     write_report,
 )
 from benchmarks.years import counted_requests
-from ops.services.stack import LocalStack, environment
 
 SIZES = {"reviews_12500": 12_500, "reviews_25000": 25_000, "reviews_50000": 50_000}
 NIGHT_ROWS, FIRST_NIGHT = 2_500, date(2026, 1, 5)
-STEPS = ("ingest", "featurize", "train", "evaluate", "verify", "decide and card")
+STEPS = ("ingest", *RETRAINING)
 FOLDERS = ("landing", "deliveries", "accepted", "sketches", "features", "reports", "models")
 
 
@@ -60,26 +56,15 @@ def main() -> None:
 
 
 def _once(name: str, reviews: Path) -> Figures:
-    with tempfile.TemporaryDirectory(prefix="bench-sizing-") as folder:
-        config = Path(folder) / "bench.toml"
-        config.write_text("")
-        stack = LocalStack(Path(folder) / "stack", config, on_step=_say, has_airflow=False)
-        with stack, environment(stack.s3_environment):
-            _say(name)
-            figures = in_own_process("benchmarks.sizing.bench", name, reviews)
-            return figures | _bytes_stored()
-
-
-def _stores() -> Any:
-    from pipelines.core import config
-    from pipelines.core.store.stores import open_stores
-
-    return open_stores(config.load())
+    with own_store("", _say):
+        _say(name)
+        figures = in_own_process("benchmarks.sizing.bench", name, reviews)
+        return figures | _bytes_stored()
 
 
 def _bytes_stored() -> Figures:
     """Bytes in the folders of the reviews bucket, and in the whole models bucket."""
-    stores = _stores()
+    stores = open_both()
     stored: Counter[str] = Counter()
     for info in stores.reviews.list(""):
         stored[info.key.partition("/")[0]] += info.size_bytes
@@ -89,38 +74,25 @@ def _bytes_stored() -> Figures:
 
 def _play(reviews: Path, rows: int) -> Figures:
     """Deliver, ingest and learn so many reviews."""
-    from pipelines.evaluation import verify  # noqa: F401 - libraries are loaded before the clock starts
     from pipelines.steps import retrain
-    from pipelines.validation import validate  # noqa: F401
+    from pipelines.validation import validate  # noqa: F401 - loaded before the clock starts
 
     nights = _deliver(reviews, rows)
-    figures: Figures = {"rows": rows}
-
-    def step(name: str, work: Callable[[], Any]) -> Any:
-        with counted_requests() as requests:
-            result, seconds = timed(work)
-        figures[f"{name}_cpu_seconds"] = seconds["cpu_seconds"]
-        figures[f"{name}_requests"] = requests.total
-        figures[f"{name}_peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
-        return result
-
-    step("ingest", lambda: [_ingest(night) for night in nights])
-    plan = retrain.plan(retrain.take_snapshot())
-    step("featurize", lambda: retrain.featurize(plan))
-    manifest = step("train", lambda: retrain.train(plan))
-    scored = step("evaluate", lambda: retrain.evaluate(manifest))
-    checked = step("verify", lambda: retrain.verify(scored))
-    step("decide and card", lambda: retrain.write_card(retrain.decide(checked)))
-    return figures
+    with counted_requests() as requests:
+        _, ingested = timed(lambda: [_ingest(night) for night in nights])
+        learned = retrain_once(retrain.take_snapshot())
+    return learned | {
+        "rows": rows,
+        "ingest_cpu_seconds": ingested["cpu_seconds"],
+        "requests": requests.total,
+    }
 
 
 def _deliver(reviews: Path, rows: int) -> list[str]:
     """Drop a file for each night; returns the nights."""
     from pipelines.simulation.damage import DELIVERED_SCHEMA
 
-    stores, (texts, labels, films) = _stores(), all_reviews(reviews)
-    stores.reviews.create_if_missing()
-    stores.models.create_if_missing()
+    bucket, (texts, labels, films) = open_both().reviews, all_reviews(reviews)
     nights = []
     for number, start in enumerate(range(0, rows, NIGHT_ROWS)):
         night = (FIRST_NIGHT + timedelta(days=number)).isoformat()
@@ -138,7 +110,7 @@ def _deliver(reviews: Path, rows: int) -> list[str]:
         )  # fmt: skip
         file = BytesIO()
         pq.write_table(table, file, compression="zstd")
-        stores.reviews.put(f"landing/bench/{night}/reviews.parquet", file.getvalue())
+        bucket.put(f"landing/bench/{night}/reviews.parquet", file.getvalue())
         nights.append(night)
     return nights
 
@@ -163,7 +135,7 @@ def as_markdown(results: dict[str, Figures]) -> str:
     heads = ["reviews", *(f"{step} CPU s" for step in STEPS), "requests", "peak MB"]
     rows = [
         [f"{each['rows']:,.0f}", *(f"{each[f'{step}_cpu_seconds']:.1f}" for step in STEPS),
-         f"{sum(each[f'{step}_requests'] for step in STEPS):,.0f}", f"{each['peak_mb']:.0f}"]
+         f"{each['requests']:,.0f}", f"{each['peak_mb']:.0f}"]
         for each in results.values()
     ]  # fmt: skip
     table = markdown_table(heads, rows)
