@@ -40,15 +40,7 @@ from typing import Any
 
 from airflow.sdk import Param, task
 from alerting import alert_task
-from loop_defaults import (
-    ACCEPTED,
-    ACTOR,
-    dry_run_param,
-    is_for_real,
-    loop_dag,
-    named,
-    reason_param,
-)
+from loop_defaults import ACCEPTED, ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
 
 from pipelines.steps import alerts, replay
 

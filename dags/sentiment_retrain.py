@@ -62,16 +62,7 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import (
-    ACTOR,
-    SHARE,
-    asked_by,
-    export_task,
-    loop_dag,
-    named,
-    starts,
-    wanted_of,
-)
+from loop_defaults import ACTOR, SHARE, asked_by, export_task, loop_dag, named, starts, wanted_of
 from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config

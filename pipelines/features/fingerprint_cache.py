@@ -57,7 +57,7 @@ def cache_key(pack: Partition | Pack, view: View) -> str:
 
 
 Share = tuple[int, int]
-"""Which of how many shares of the packs, counted from 0; every so manieth pack is in it."""
+"""Which of how many shares of the packs, from 0: (1, 3) has the packs 1, 4, 7 and so on."""
 
 
 def missing_packs(reviews: Bucket, snapshot: Snapshot, view: View) -> int:

@@ -58,9 +58,9 @@ def plan(
 
 
 def has_work(plan_uri: str, model: str | None = None) -> list[Share]:
-    """The shares in which `featurize` does what is new, or one that has nothing to do.
+    """The shares of `featurize`, at least one; empty if this version was decided on before.
 
-    None when this version was already decided on against this champion.
+    Before means against the same champion and by the same rules.
     """
     from pipelines.core import provenance
     from pipelines.registry import approvals

@@ -1,4 +1,4 @@
-"""What docs/sizing.md draws on follows from the slopes that it gives."""
+"""What docs/sizing.md extrapolates follows from the slopes that it gives."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_table_reaches_a_hundred_million_reviews():
 
 
 @pytest.mark.parametrize("row", NIGHTS, ids=lambda row: row[0])
-def test_what_is_drawn_on_follows_from_the_slopes(row):
+def test_what_is_extrapolated_follows_from_the_slopes(row):
     thousands = number(row[0]) / 1000
     seconds, peak = a_night(row[1], thousands)
     stored = sum(slope(f"bytes {what}")[0] for what in ("that stay, as delivered",
