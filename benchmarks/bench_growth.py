@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from benchmarks.measuring import (
 )
 from pipelines.core.store.keyring import Keyring
 from pipelines.core.store.sealed import SealedRecords
+
+if TYPE_CHECKING:
+    from pipelines.records.data import Snapshot
 
 NIGHT_ROWS = 1_000
 PARTITION_ROWS = 10_000
@@ -98,7 +101,7 @@ class FolderBucket(SealedRecords):
     put_once = put
 
     def list(self, prefix: str) -> list[Any]:
-        from pipelines.core.store.bucket import ObjectInfo
+        from pipelines.core.store.answers import ObjectInfo
 
         folder = self._folder / prefix
         files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
@@ -145,12 +148,12 @@ def _night(reviews: Path, *, is_cached: bool) -> Figures:
     }
 
 
-def fifty_nights(bucket: Any, reviews: Path) -> Any:
+def fifty_nights(bucket: Any, reviews: Path) -> Snapshot:
     """All 50,000 real reviews, a thousand per night; returns the snapshot of them."""
     return written(bucket, Grown(*all_reviews(reviews), SIZES["50k"]), NIGHT_ROWS)
 
 
-def written(bucket: Any, grown: Grown, partition_rows: int) -> Any:
+def written(bucket: Any, grown: Grown, partition_rows: int) -> Snapshot:
     """Write reviews as partitions of so many rows; returns the snapshot of all of them."""
     import datetime
 

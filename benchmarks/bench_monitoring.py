@@ -156,7 +156,7 @@ class World:
 
 def _texts(texts: list[str], labels: Labels, words: WordTable) -> Texts:
     chars = np.array([len(text) for text in texts], np.float64)
-    return Texts(words.read(texts), chars, int((labels == 1).sum()))
+    return Texts(words.read(texts), chars, tuple(np.bincount(labels, minlength=2).tolist()))
 
 
 def make_world(reviews: pa.Table) -> World:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,7 +160,7 @@ def _plain_night(night: str) -> Figures:
     """Do what the tasks of both DAGs do, one after the other."""
     seconds = {}
     for name, stage in {"ingest": _ingest, "retrain": _retrain}.items():
-        seconds[name] = timed(lambda stage=stage: stage(night))[1]
+        seconds[name] = timed(partial(stage, night))[1]
     return {
         "wall_seconds": sum(each["wall_seconds"] for each in seconds.values()),
         "cpu_seconds": sum(each["cpu_seconds"] for each in seconds.values()),

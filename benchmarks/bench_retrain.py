@@ -42,6 +42,7 @@ from benchmarks.measuring import (
 from ops.services.stack import LocalStack, environment
 
 if TYPE_CHECKING:
+    from pipelines.core.store.stores import Stores
     from pipelines.records.data import Snapshot
 
 NAMES = ["night_scratch", "night_cached", "stream_50k", "stream_200k", "stream_1m"]
@@ -122,7 +123,7 @@ def _pinned(snapshot: Snapshot) -> str:
     return reviews.uri(snapshot.object_key)
 
 
-def open_both() -> Any:
+def open_both() -> Stores:
     """Both buckets of the configuration in force."""
     from pipelines.core import config
     from pipelines.core.store.stores import open_stores

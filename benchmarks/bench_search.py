@@ -58,7 +58,8 @@ class OfficialTrain:
 
     @property
     def is_selection(self) -> NDArray[np.bool_]:
-        return self.folds(5) == 0
+        is_one: NDArray[np.bool_] = self.folds(5) == 0
+        return is_one
 
     def folds(self, count: int) -> NDArray[np.int64]:
         from pipelines.training.split import fold_shares

@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
@@ -72,8 +75,8 @@ def _checked(frame: pd.DataFrame, rule: Rule) -> Finding:
 def checked(body: bytes, runner: Callable[[pd.DataFrame, list[Rule]], list[Finding]]) -> Any:
     settings = config.load()
     rows: Rows = decode(body, "parquet", is_gzipped=False, intake=settings.intake)
-    checks.run_rules = runner
-    return checks.check_rows(rows, night=NIGHT, settings=settings.validation)
+    with mock.patch.object(checks, "run_rules", runner):
+        return checks.check_rows(rows, night=NIGHT, settings=settings.validation)
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
@@ -95,14 +98,15 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(arguments.repeats):
         for name, runner in runners.items():
-            seconds[name].append(cpu_seconds(lambda runner=runner: checked(body, runner)))
+            seconds[name].append(cpu_seconds(partial(checked, body, runner)))
     median = {name: statistics.median(values) for name, values in seconds.items()}
     times = median["great_expectations"] / median["plain_pandas"]
     report = {"rows": arguments.rows, "cpu_seconds": median, "times_plain_pandas": times}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))
-    assert times <= MOST_TIMES, f"{times:.2f} times plain pandas, promised are {MOST_TIMES}"
+    if times > MOST_TIMES:
+        sys.exit(f"{times:.2f} times plain pandas, promised are {MOST_TIMES}")
 
 
 if __name__ == "__main__":

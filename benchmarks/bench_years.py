@@ -145,15 +145,16 @@ def _fill(name: str, laid: Path) -> None:
     from pipelines.steps import retrain
     from tests.support.in_memory import InMemory
 
-    years, stores = _years(name), Stores(InMemory(), InMemory())
-    names = config.load().store
-    stores.reviews.name, stores.models.name = names.reviews_bucket, names.models_bucket
+    years, names = _years(name), config.load().store
+    reviews, models = InMemory(), InMemory()
+    reviews.name, models.name = names.reviews_bucket, names.models_bucket
+    stores = Stores(reviews, models)
     with mock.patch.object(module, "open_stores", return_value=stores):
         _say(f"laying down {years.sources} x {years.nights} deliveries")
-        years.lay_down(stores.reviews)
+        years.lay_down(reviews)
         _say("training a champion on them")
         _promote(retrain.evaluate(_trained()), times=years.nights)
-    for bucket in (stores.reviews, stores.models):
+    for bucket in (reviews, models):
         for key, data in bucket.objects.items():
             path = laid / bucket.name / key
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +180,7 @@ def _promote(evaluation_uri: str, times: int) -> None:
     decision_uri = retrain.decide(evaluation_uri)
     decision = registry.decisions.decision(open_loop().key(decision_uri))
     holdout = registry.decisions.evaluation_of(decision).holdout.challenger
+    assert holdout is not None, "the model was not evaluated"
     before = None
     for generation in range(1, times + 1):
         entry = LogEntry(
@@ -290,7 +292,7 @@ def _look() -> None:
     async def ask(*_arguments: object) -> Reply:
         return Reply(404, {})
 
-    viewer = Viewer(name="benchmark", may_start=lambda _dag: True)
+    viewer = Viewer(name="benchmark", may_start=lambda _dag: True, may_read=lambda _dag: True)
     site = Site(
         reads=lambda _dag: lambda: None, view_as=lambda: viewer, ask=ask, stores=open_stores,
         secret=lambda: "secret",

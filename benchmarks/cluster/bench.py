@@ -105,7 +105,7 @@ def place(workers: int) -> Iterator[Compute]:
     from distributed import LocalCluster
 
     with (
-        LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
         ) as cluster,
         opened(cluster.scheduler_address) as there,

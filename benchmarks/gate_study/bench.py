@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from benchmarks.bench_model import machine_facts
 from benchmarks.gate_study import claims, sheets
 from benchmarks.gate_study.calibration import calibration
 from benchmarks.gate_study.claims import Claim
@@ -34,6 +33,7 @@ from benchmarks.gate_study.reviews import Side, masks_of, read_sides
 from benchmarks.gate_study.sheets import Sheet
 from benchmarks.gate_study.simulation import Nights, year
 from benchmarks.gate_study.world import calibrated
+from benchmarks.measuring import machine_facts
 from pipelines.core import config
 from pipelines.core.settings.model import GateSettings
 
