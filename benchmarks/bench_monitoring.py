@@ -159,7 +159,7 @@ def _texts(texts: list[str], labels: Labels, words: WordTable) -> Texts:
     return Texts(words.read(texts), chars, tuple(np.bincount(labels, minlength=2).tolist()))
 
 
-def make_world(reviews: pa.Table) -> World:
+def make_world(reviews: pa.Table, trained: int) -> World:
     rng = np.random.default_rng(SEED)
     reviews = reviews.take(pa.array(rng.permutation(reviews.num_rows)))
     texts = reviews.column("text").to_pylist()
@@ -169,7 +169,7 @@ def make_world(reviews: pa.Table) -> World:
     labels = labels.astype(np.int8)
     films = reviews.column("movie_id").to_pylist()
     held_films = is_holdout(films, share=0.2, salt="films-2026")
-    seen = np.arange(len(texts)) < TRAINED_ROWS
+    seen = np.arange(len(texts)) < trained
     held = np.array([held_films[film] for film in films])
     train, hold = np.flatnonzero(seen & ~held), np.flatnonzero(seen & held)
     hold = hold[: SETTINGS.reference_rows]
@@ -179,7 +179,7 @@ def make_world(reviews: pa.Table) -> World:
     words.read([texts[row] for row in train])
     known = len(words)
     unseen = words.read([texts[row] for row in hold]).share_from(known)
-    spread = np.linspace(0, TRAINED_ROWS - 1, SETTINGS.reference_rows).astype(int)
+    spread = np.linspace(0, trained - 1, SETTINGS.reference_rows).astype(int)
     usual = _texts([texts[row] for row in spread], labels[spread], words)
     scores = Scores(positive_probability(model, [texts[row] for row in hold]), labels[hold], {})
     groups = {}
@@ -299,8 +299,10 @@ def changed(world: World, name: str, change: Change, rows: int, trials: int) -> 
     }  # fmt: skip
 
 
-def run(reviews: Path, *, sizes: Sequence[int], nights: int, trials: int) -> dict[str, Any]:
-    world = make_world(pq.read_table(reviews))
+def run(
+    reviews: Path, *, sizes: Sequence[int], nights: int, trials: int, trained: int
+) -> dict[str, Any]:
+    world = make_world(pq.read_table(reviews), trained)
     changes: dict[str, Change] = {
         "slang for the 150 strongest words": slang(world.strongest),
         "one word in fifty is new": new_words,
@@ -327,14 +329,22 @@ def run(reviews: Path, *, sizes: Sequence[int], nights: int, trials: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 5000])
     parser.add_argument("--nights", type=int, default=180)
     parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument(
+        "--trained", type=int, default=TRAINED_ROWS, help="reviews that the champion learns from"
+    )
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found = run(chosen.reviews, sizes=chosen.sizes, nights=chosen.nights, trials=chosen.trials)
+    found = run(
+        chosen.reviews, sizes=chosen.sizes, nights=chosen.nights, trials=chosen.trials,
+        trained=chosen.trained,
+    )  # fmt: skip
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
 

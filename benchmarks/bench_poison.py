@@ -28,7 +28,7 @@ from pipelines.simulation.damage import DELIVERED_SCHEMA, flip_labels
 from pipelines.validation import drift
 from pipelines.validation.history import History, Past, Trailing, empty
 
-TRAINED_ROWS, HOLDOUT_ROWS = 20_000, 5_000
+TRAINED_ROWS = 20_000
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 SIZES = (500, 2_000)
 SEED = 20260105
@@ -41,8 +41,8 @@ class Remembered:
 
     version = "0" * 20
 
-    def __init__(self, answers: Bools, *, accuracy: float) -> None:
-        self.holdout_accuracy, self.holdout_rows = accuracy, HOLDOUT_ROWS
+    def __init__(self, answers: Bools, *, accuracy: float, held_out: int) -> None:
+        self.holdout_accuracy, self.holdout_rows = accuracy, held_out
         self._answers = answers
 
     def positive_scores(self, texts: Sequence[str]) -> list[float]:
@@ -57,14 +57,16 @@ def dealt(reviews: pa.Table, rng: np.random.Generator) -> pa.Table:
     return reviews.take(pa.array(np.lexsort((rng.random(len(films)), place))))
 
 
-def champion(reviews: pa.Table) -> tuple[Remembered, pa.Table]:
+def champion(reviews: pa.Table, trained: int) -> tuple[Remembered, pa.Table]:
     """A model of the first reviews, and the reviews of films that it never saw."""
-    seen, unseen = reviews[:TRAINED_ROWS], reviews[TRAINED_ROWS:]
+    seen, unseen, held_out = reviews[:trained], reviews[trained:], trained // 4
     model = default_candidate(seed=SEED)
     model.fit(seen["text"].to_pylist(), _is_positive(seen).astype(np.int8))
     answers = positive_probability(model, unseen["text"].to_pylist()) >= 0.5
-    right = (answers == _is_positive(unseen))[:HOLDOUT_ROWS].mean()
-    return Remembered(answers[HOLDOUT_ROWS:], accuracy=float(right)), unseen[HOLDOUT_ROWS:]
+    right = (answers == _is_positive(unseen))[:held_out].mean()
+    return Remembered(answers[held_out:], accuracy=float(right), held_out=held_out), unseen[
+        held_out:
+    ]
 
 
 def _is_positive(table: pa.Table) -> Bools:
@@ -122,16 +124,22 @@ def _delivered(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reviews", required=True)
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--trained", type=int, default=TRAINED_ROWS, help="of the champion")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     reviews = sources.open_source(chosen.reviews, cache_dir=Path(), made_up_rows=50_000, seed=7)
-    judge, pool = champion(dealt(reviews.table, np.random.default_rng(SEED)))
-    print(f"champion: {judge.holdout_accuracy:.4f} of {HOLDOUT_ROWS:,} held out reviews right")
+    judge, pool = champion(dealt(reviews.table, np.random.default_rng(SEED)), chosen.trained)
+    print(
+        f"champion: {judge.holdout_accuracy:.4f} of {chosen.trained // 4:,} held out reviews right"
+    )
     results = []
-    for rows in SIZES:
+    for rows in chosen.sizes:
         for has_history in (False, True):
             for share in SHARES:
                 held = held_share(

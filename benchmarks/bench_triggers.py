@@ -546,7 +546,9 @@ def as_markdown(lines: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--nights", type=int, default=NIGHTS, help="fewer: a shorter year")
     parser.add_argument("--rows", type=int, default=NIGHTLY_ROWS, help="reviews a night")

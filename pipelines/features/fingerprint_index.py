@@ -10,13 +10,16 @@ from scipy import sparse
 
 from pipelines.features.fingerprints import Fingerprints, bounds_of
 
+_SPARSE_BITS = 3  # 8 to 16 bits per known fingerprint: most unknown ones meet an empty bit
+
 
 class FingerprintIndex:
     """Find the columns of fingerprints, in a step or two each.
 
     A table addressed by a fingerprint's top bits gives the position to start from. It has one or
     two slots per entry, so an average search reads about one entry too many; a larger table takes
-    longer to make than it saves.
+    longer to make than it saves. A table of single bits, addressed by a few more of them, says of
+    most unknown fingerprints that they are.
 
     Parameters
     ----------
@@ -36,6 +39,21 @@ class FingerprintIndex:
         slots = (self._entries[:-1] >> self._shift).astype(np.intp)
         per_slot = np.bincount(slots, minlength=1 << top_bits)
         self._first_in_slot = bounds_of(per_slot).astype(np.int32)
+        self._mark_bits = min(bits, top_bits + _SPARSE_BITS)
+        marks = np.zeros(1 << self._mark_bits, np.bool_)
+        marks[(self._entries[:-1] >> np.uint64(bits - self._mark_bits)).view(np.int64)] = True
+        self._marks = np.packbits(marks, bitorder="little")
+
+    def may_hold(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return False only where no column has the fingerprint of a whole 64-bit hash.
+
+        Costs less than to find it, and needs no order.
+        """
+        places = hashes >> np.uint64(64 - self._mark_bits)
+        marks = self._marks.take((places >> np.uint64(3)).view(np.int64))
+        marks >>= places.astype(np.uint8) & np.uint8(7)
+        marks &= np.uint8(1)
+        return marks.view(np.bool_)
 
     def find(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Return each id's column, and whether it has one; otherwise the column is meaningless."""

@@ -28,7 +28,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,6 +43,9 @@ FEATURIZER_VERSION = "fp2"
 
 WHOLE_WORDS = View()
 """N-grams of one to three whole tokens."""
+
+Filter = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
+"""Says of whole 64-bit hashes which are worth keeping; of all with one fingerprint the same."""
 
 _LAST = np.uint64(2**64 - 1)  # above every key: no block has so many rows
 
@@ -193,18 +196,19 @@ def fingerprint_parts(texts: Iterable[str], view: View = WHOLE_WORDS) -> Iterato
 
 
 def occurrence_parts(
-    texts: Iterable[str], views: Sequence[View]
+    texts: Iterable[str], views: Sequence[tuple[View, Filter | None]]
 ) -> Iterator[tuple[Occurrences, ...]]:
     """What `fingerprint` finds, for several views whose tokens are found once, in another order.
 
     A few hundred reviews at a time, ascending by fingerprint. To look them up in this order is
-    faster, as each step begins near where the last ended.
+    faster, as each step begins near where the last ended. What a view's filter does not keep is
+    left out before it costs anything more.
     """
-    for view in views:
+    for view, _ in views:
         view.check()
     for block in _checked_blocks(texts):
         tokens = Tokens.of(block)
-        yield tuple(_by_id(tokens, view) for view in views)
+        yield tuple(_by_id(tokens, view, kept) for view, kept in views)
 
 
 def _checked_blocks(texts: Iterable[str]) -> Iterator[list[bytes]]:
@@ -233,8 +237,10 @@ def joined_ids(low: NDArray[np.uint32], high: NDArray[Any]) -> NDArray[np.uint64
     return ids
 
 
-def _sort_keys(tokens: Tokens, view: View, spare: int) -> NDArray[np.uint64]:
-    """Return one ascending key per n-gram that is within a review, repeats included.
+def _sort_keys(
+    tokens: Tokens, view: View, spare: int, kept: Filter | None = None
+) -> NDArray[np.uint64]:
+    """Return one ascending key per n-gram that is within a review and kept, repeats included.
 
     A key is a fingerprint, ``spare`` bits below it, and the others above it. The last bit is 1 if
     the n-gram is late. The row is in the bits below, or else in those above.
@@ -244,19 +250,26 @@ def _sort_keys(tokens: Tokens, view: View, spare: int) -> NDArray[np.uint64]:
     rows = tokens.rows << np.uint64(1 if down == 0 else view.bits + 1)
     start = crossing_count = 0
     for offsets, hashes in ngrams:
-        span, count = offsets[-1], len(hashes)
-        own = keys[start : start + count]
-        start += count
-        np.right_shift(hashes, np.uint64(down), out=own)
+        span = offsets[-1]
+        at = slice(len(hashes)) if kept is None else np.flatnonzero(kept(hashes))
+        first_rows = _taken(rows, at)
+        own = keys[start : start + len(first_rows)]
+        start += len(own)
+        np.right_shift(_taken(hashes, at), np.uint64(down), out=own)
         own &= np.uint64(2**64 - (1 << spare))
-        own |= rows[:count]
-        own |= tokens.lateness[:count] >= -4 * span
+        own |= first_rows
+        own |= _taken(tokens.lateness, at) >= -4 * span
         if span:
-            crossing = np.flatnonzero(rows[:count] != rows[span:])
+            crossing = np.flatnonzero(first_rows != _taken(rows[span:], at))
             own[crossing] = _LAST
             crossing_count += len(crossing)
+    keys = keys[:start]
     keys.sort()
-    return keys[: len(keys) - crossing_count]
+    return keys[: start - crossing_count]
+
+
+def _taken(values: NDArray[Any], at: slice | NDArray[np.intp]) -> NDArray[Any]:
+    return values[at] if isinstance(at, slice) else values.take(at)
 
 
 def _distinct(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -277,9 +290,9 @@ def _by_review(tokens: Tokens, view: View) -> Fingerprints:
     return Fingerprints(keys, is_late, lengths, view)
 
 
-def _by_id(tokens: Tokens, view: View) -> Occurrences:
+def _by_id(tokens: Tokens, view: View, kept: Filter | None) -> Occurrences:
     spare = 64 - view.bits
-    keys = _distinct(_sort_keys(tokens, view, spare))
+    keys = _distinct(_sort_keys(tokens, view, spare, kept))
     rows = (keys & np.uint64((1 << spare) - 1)).view(np.int64)
     rows >>= 1
     is_late = _is_marked(keys)

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from pipelines.features.fingerprint_index import Marks
-from pipelines.features.fingerprints import Fingerprints, fingerprint
+from pipelines.features.fingerprints import Filter, Fingerprints, fingerprint
 from pipelines.features.views import View
 
 
@@ -46,6 +46,11 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The place of one that is not known is meaningless, and at most the number of columns.
         """
         raise NotImplementedError
+
+    @property
+    def may_know(self) -> Filter | None:
+        """What leaves out n-grams that are surely not known; None if it would leave out none."""
+        return None
 
     def placed(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of the columns in the order of `places`."""

@@ -266,7 +266,8 @@ def _occurrences(
     """What each member reads of a chunk, part by part."""
     if isinstance(chunk, Fingerprints):
         return [tuple(member[0].read(chunk).occurrences() for member in members)]
-    return occurrence_parts(chunk, [member[0].view for member in members])
+    readers = [member[0] for member in members]
+    return occurrence_parts(chunk, [(reader.view, reader.may_know) for reader in readers])
 
 
 def _sums(found: Occurrences, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from scipy import sparse
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprint_index import FingerprintIndex, Marks, known_marks
 from pipelines.features.fingerprints import (
+    Filter,
     Fingerprints,
     fingerprint_parts,
     joined_ids,
@@ -117,6 +118,11 @@ class FingerprintVectorizer(FingerprintReader):
     def places(self, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return where each id stands in the ascending vocabulary, and whether it does."""
         return self.index().places(ids)
+
+    @property
+    def may_know(self) -> Filter:
+        """What leaves out n-grams that are surely not in the vocabulary."""
+        return self.index().may_hold
 
     def placed(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of the columns in the order of `places`."""

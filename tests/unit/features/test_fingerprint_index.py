@@ -42,6 +42,34 @@ def test_a_place_is_that_of_a_search_of_the_ascending_vocabulary(vocabulary, que
     assert is_known.tolist() == [own in vocabulary for own in queries]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sets(st.integers(0, 2**16 - 1), max_size=60),
+    st.lists(st.integers(0, 2**64 - 1), max_size=60),
+    st.sampled_from([16, 40]),
+)
+def test_no_hash_of_a_known_fingerprint_is_left_out(vocabulary, others, bits):
+    index = FingerprintIndex(np.array(list(vocabulary), np.uint64), bits)
+    below = np.uint64(64 - bits)
+    known = np.array([own << int(below) for own in vocabulary], np.uint64)
+    hashes = np.concatenate([known, known | np.uint64(1), np.array(others, np.uint64)])
+
+    may_hold = index.may_hold(hashes)
+
+    assert may_hold[: 2 * len(known)].all()
+    _, is_known = index.places(hashes >> below)
+    assert not np.any(is_known & ~may_hold)
+
+
+def test_most_unknown_hashes_are_left_out():
+    rng = np.random.default_rng(3)
+    vocabulary = np.unique(rng.integers(0, 2**40, 100_000, np.uint64))
+
+    may_hold = FingerprintIndex(vocabulary, 40).may_hold(rng.integers(0, 2**64, 100_000, np.uint64))
+
+    assert may_hold.mean() < 0.15
+
+
 @pytest.mark.parametrize("bits", [40, 63, 64], ids=lambda bits: f"{64 - bits}-spare-bits")
 def test_the_index_finds_all_whether_or_not_a_column_fits_beside_a_fingerprint(bits):
     vocabulary = np.random.default_rng(0).permutation(2**bits - 1 - 7 * np.arange(9, dtype=object))

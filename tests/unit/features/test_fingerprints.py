@@ -233,7 +233,7 @@ def test_a_batch_equals_its_reviews_one_by_one(texts):
 def test_occurrences_are_the_fingerprints_in_another_order(texts, view):
     whole = fingerprint(texts, view).occurrences()
 
-    parts = [part for (part,) in occurrence_parts(texts, [view])]
+    parts = [part for (part,) in occurrence_parts(texts, [(view, None)])]
 
     assert sum(part.review_count for part in parts) == len(texts)
     first_rows = np.cumsum([0, *(part.review_count for part in parts)])
@@ -245,6 +245,23 @@ def test_occurrences_are_the_fingerprints_in_another_order(texts, view):
     expected = zip(whole.ids.tolist(), whole.rows.tolist(), whole.is_late, strict=True)
     assert sorted(found) == sorted(expected)
     assert all(np.all(np.diff(part.ids.astype(np.int64)) >= 0) for part in parts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS, st.sampled_from([View(), View(ngram_max=4, gap_max=2, prefix_bytes=5, bits=16)]))
+def test_a_filter_leaves_out_what_it_does_not_keep_and_nothing_else(texts, view):
+    def kept(hashes):
+        return (hashes >> np.uint64(61)) % np.uint64(3) == 0
+
+    whole = [part for (part,) in occurrence_parts(texts, [(view, None)])]
+    parts = [part for (part,) in occurrence_parts(texts, [(view, kept)])]
+
+    for part, every in zip(parts, whole, strict=True):
+        own = kept(every.ids << np.uint64(64 - view.bits))
+        assert part.review_count == every.review_count
+        assert part.ids.tolist() == every.ids[own].tolist()
+        assert part.rows.tolist() == every.rows[own].tolist()
+        assert part.is_late.tolist() == every.is_late[own].tolist()
 
 
 def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():
