@@ -136,7 +136,7 @@ def main() -> None:
     reviews = sources.open_source(chosen.reviews, cache_dir=Path(), made_up_rows=50_000, seed=7)
     judge, pool = champion(dealt(reviews.table, np.random.default_rng(SEED)), chosen.trained)
     print(
-        f"champion: {judge.holdout_accuracy:.4f} of {chosen.trained // 4:,} held out reviews right"
+        f"champion: {judge.holdout_accuracy:.4f} of {judge.holdout_rows:,} held out reviews right"
     )
     results = []
     for rows in chosen.sizes:
