@@ -246,7 +246,7 @@ class CachedFingerprints:
     folder: Path
     label: NDArray[np.int8]
 
-    def fingerprints_by_partition(
+    def fingerprints_by_pack(
         self, rows: NDArray[np.int64], view: Any
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         from pipelines.features.fingerprints import Fingerprints

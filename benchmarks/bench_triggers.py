@@ -552,6 +552,9 @@ def main() -> None:
     parser.add_argument("--reviews", type=Path, required=True)
     parser.add_argument("--nights", type=int, default=NIGHTS, help="fewer: a shorter year")
     parser.add_argument("--rows", type=int, default=NIGHTLY_ROWS, help="reviews a night")
+    parser.add_argument(
+        "--first-rows", type=int, default=FIRST_ROWS, help="reviews before the first night"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument(
         "--keep", type=Path, help="a folder for what models answered: a run that was ended goes on"
@@ -561,7 +564,7 @@ def main() -> None:
     with threadpool_limits(limits=1):
         policies = run(
             pq.read_table(chosen.reviews),
-            first_rows=FIRST_ROWS, nights=chosen.nights, rows=chosen.rows, kept=chosen.keep,
+            first_rows=chosen.first_rows, nights=chosen.nights, rows=chosen.rows, kept=chosen.keep,
             processes=len(os.sched_getaffinity(0)),
         )  # fmt: skip
     lines = figures(policies)

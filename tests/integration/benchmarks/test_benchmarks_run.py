@@ -14,16 +14,16 @@ import pytest
 from pipelines.simulation.made_up import make_reviews
 
 PROJECT = Path(__file__).resolve().parents[3]
-REVIEWS = 1_500
+REVIEWS = 12_500
 RUNS = {
     "bench_growth": ["--only", "night_cached", "stream_25k"],
     "bench_model": ["--only", "tfidf", "fingerprint", "views"],
-    "bench_monitoring": ["--sizes", "200", "--nights", "2", "--trials", "1", "--trained", "900"],
-    "bench_poison": ["--repeats", "2", "--sizes", "40", "--trained", "800"],
+    "bench_monitoring": ["--sizes", "200", "--nights", "2", "--trials", "1", "--trained", "6000"],
+    "bench_poison": ["--repeats", "2", "--sizes", "300", "--trained", "6000"],
     "bench_retrain": ["--only", "night_cached"],
     "bench_search": ["--only", "grid", "ours"],
     "bench_serving": ["--only", "empty", "ours", "plain", "--swaps", "5", "--seconds", "1"],
-    "bench_triggers": ["--nights", "9", "--rows", "100"],
+    "bench_triggers": ["--nights", "9", "--rows", "100", "--first-rows", "1500"],
     "bench_validation": ["--rows", "1000"],
     "bench_years": ["--only", "3 x 10"],
     "cluster.bench": ["--rows", "600"],
