@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.compared.models import default_candidate
+from benchmarks.measuring import machine_facts, markdown_table, write_report
 from pipelines.core import config
 from pipelines.models.prediction import positive_probability
 from pipelines.monitoring import judge as judging
@@ -36,6 +38,7 @@ from pipelines.training.split import is_holdout
 
 SEED = 20260105
 TRAINED_ROWS = 20_000
+FOLK = (("PSI 0.1", "psi 0.1"), ("PSI 0.25", "psi 0.25"), ("KS 5 %", "ks 5 %"))
 SOURCES = ("app", "desk", "partner", "web")
 SETTINGS = config.load(config.CONFIG_FOLDER / "default.toml").monitoring
 
@@ -318,14 +321,43 @@ def run(
     for rows in sizes:
         line = quiet(world, rows, nights if rows <= 1000 else max(10, nights // 4))
         found["quiet"].append(line)
-        print(json.dumps(line), flush=True)
+        _say(line)
         for name, change in changes.items():
             line = changed(
                 world, name, change, rows, trials if rows <= 1000 else max(3, trials // 2)
             )
             found["changed"].append(line)
-            print(json.dumps(line), flush=True)
+            _say(line)
     return found
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stderr.write(f"bench-monitoring: {json.dumps(line)}\n")
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    """What is noticed, beside folk limits, of each change and size of a night."""
+    heads = [
+        "reviews a night", "change", "right on", "noticed at once", "in the second night", "missed",
+        "FADING", "estimate's interval holds", *(name for name, _ in FOLK),
+    ]  # fmt: skip
+    rows = []
+    for line in found["quiet"]:
+        nights = line["nights"]
+        rows.append([
+            f"{line['rows']:,}", f"none, {nights} nights", f"{line['accuracy']:.1%}",
+            f"{line['DRIFT'] + line['FADING']} of {nights}", "", "",
+            f"{line['FADING'] / nights:.0%}", f"{line['covered']:.0%}",
+            *(f"{line[key] / nights:.0%}" for _, key in FOLK),
+        ])  # fmt: skip
+        rows += [
+            [f"{one['rows']:,}", one["change"], f"{one['accuracy']:.1%}",
+             f"{one['first night']} of {one['trials']}", f"{one['second night']}",
+             f"{one['missed']}", f"{one['FADING']:.0%}", f"{one['covered']:.0%}",
+             *(f"{one[key]:.0%}" for _, key in FOLK)]
+            for one in found["changed"] if one["rows"] == line["rows"]
+        ]  # fmt: skip
+    return markdown_table(heads, rows)
 
 
 def main() -> None:
@@ -345,8 +377,7 @@ def main() -> None:
         chosen.reviews, sizes=chosen.sizes, nights=chosen.nights, trials=chosen.trials,
         trained=chosen.trained,
     )  # fmt: skip
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+    write_report(chosen.json, {"machine": machine_facts(), **found}, as_markdown(found))
 
 
 if __name__ == "__main__":

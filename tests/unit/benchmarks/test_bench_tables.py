@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from benchmarks import bench_growth, bench_night, bench_retrain
+from benchmarks import bench_growth, bench_monitoring, bench_night, bench_retrain
 from benchmarks.large_delivery import bench as large_delivery
 from benchmarks.sizing import bench as sizing
 
@@ -90,3 +90,18 @@ def test_what_a_thousand_reviews_more_cost_is_the_slope_of_the_line_through_the_
     assert "| train, CPU s | 0.1 | 3 |" in table
     assert any(line.startswith("| `features`, kB | 2e+03 | ") for line in table.splitlines())
     assert "| 10,000 |" in table
+
+
+def test_what_the_monitor_notices_is_shown_beside_its_false_alarms():
+    shares = {name: 0.5 for _, name in bench_monitoring.FOLK}
+    quiet = {"rows": 1000, "nights": 180, "DRIFT": 1, "FADING": 0, "accuracy": 0.9,
+             "covered": 0.95, **dict.fromkeys(shares, 90)}  # fmt: skip
+    changed = {"rows": 1000, "change": "slang", "trials": 10, "first night": 7, "second night": 2,
+               "missed": 1, "accuracy": 0.8, "FADING": 0.25, "covered": 0.5, **shares}  # fmt: skip
+
+    table = bench_monitoring.as_markdown({"quiet": [quiet], "changed": [changed]}).splitlines()
+
+    assert table[2] == (
+        "| 1,000 | none, 180 nights | 90.0% | 1 of 180 |  |  | 0% | 95% | 50% | 50% | 50% |"
+    )
+    assert table[3] == "| 1,000 | slang | 80.0% | 7 of 10 | 2 | 1 | 25% | 50% | 50% | 50% | 50% |"
