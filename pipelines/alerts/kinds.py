@@ -6,7 +6,7 @@ compares this page with the rules, the DAGs and the runbooks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.core.links import of_first
@@ -139,6 +139,14 @@ RULE_ALERTS: Mapping[str, AlertName] = {
     "length_drift": "held_delivery",
     "vocabulary_drift": "held_delivery",
 }
+
+
+def held_runbook(reasons: Sequence[str]) -> str:
+    """The runbook on files that are held for these reasons, each of which names its rules."""
+    doubts = [f"({rule})" for rule, alert in RULE_ALERTS.items() if alert == "poison_alarm"]
+    are_labels = all(any(doubt in why for doubt in doubts) for why in reasons)
+    return KINDS["poison_alarm" if are_labels else "held_delivery"].runbook
+
 
 # The alert about a failed run of each DAG; a DAG of any other model is that of the first.
 _DAG_ALERTS: Mapping[str, AlertName] = {

@@ -68,11 +68,10 @@ def unreadable(receipt: Receipt, why: str, run: Run, airflow_url: str) -> Alert:
         f"{receipt.delivery} unreadable",
         f"Cannot tell whether the delivery held on {receipt.night} is still held",
         (f"File: {receipt.landing_key}", f"It was held: {receipt.why}", why, others_count(run)),
-        run=run,
-        night=receipt.night,
+        run=run, night=receipt.night,
         delivery=receipt.delivery,
         links=links(run, airflow_url, "held_delivery"),
-    )
+    )  # fmt: skip
 
 
 def _none_count(rows: int) -> str:
@@ -113,14 +112,15 @@ def watched(
 
     ``of`` names its model where there are several.
     """
-    fades = window.verdict == "FADING"
+    kind: AlertName = "model_fading" if window.verdict == "FADING" else "input_drift"
     words = ", ".join(f"{moved.word} ({moved.usual:.0%} to {moved.share:.0%})"
                       for moved in window.words[:8])  # fmt: skip
     return make_alert(
-        "model_fading" if fades else "input_drift",
+        kind,
         f"{window.model_name} {window.verdict} since {since}",
         f"The champion{of} is less often right than usual ({window.night})"
-        if fades else f"New reviews differ from what the champion{of} knows ({window.night})",
+        if kind == "model_fading"
+        else f"New reviews differ from what the champion{of} knows ({window.night})",
         (
             window.why,
             f"The words that changed most: {words}." if words else "",
@@ -131,7 +131,7 @@ def watched(
         night=window.night,
         links=(
             *page(airflow_url, "monitoring page", monitoring_link(window.night, window.model_name)),
-            *links(run, airflow_url),
+            *links(run, airflow_url, kind),
         ),
     )  # fmt: skip
 
@@ -143,13 +143,12 @@ def missing(record: MissingDelivery, overdue: str, run: Run, airflow_url: str) -
         f"{record.source} silent since {record.last_delivered_for}",
         f"Source {record.source!r} has not delivered for {record.night}",
         (f"{overdue}.", "Everything that was delivered counts.", champion_stays(run)),
-        run=run,
-        night=record.night,
+        run=run, night=record.night,
         links=(
             *page(airflow_url, "incident page", missing_link(record.night, record.source)),
             *links(run, airflow_url, "missing_delivery"),
         ),
-    )
+    )  # fmt: skip
 
 
 def set_aside(summary: NightSummary, run: Run, airflow_url: str) -> Alert:
@@ -282,7 +281,8 @@ def bake_inconclusive(champion: LogEntry, why: str, run: Run, airflow_url: str) 
             "A person decides: let it stay, or roll it back.",
         ),
         run=run,
-        links=links(run, airflow_url),
+        links=page(airflow_url, "champion", champion_link(name))
+        + links(run, airflow_url, "bake_inconclusive"),
     )
 
 
@@ -313,7 +313,7 @@ def late(run: Run, minutes: float, airflow_url: str) -> Alert:
     )  # fmt: skip
 
 
-def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
+def dead_channel(name: ChannelName, why: str, day: str, airflow_url: str) -> Alert:
     """A channel that does not work. Reported once per day through the others."""
     return make_alert(
         "dead_channel",
@@ -321,10 +321,11 @@ def dead_channel(name: ChannelName, why: str, day: str) -> Alert:
         f"Alerts cannot be sent by {name}",
         (why, "The next runs try again to send its alerts.",
          "Not affected: the night, and the other channels."),
+        links=links(None, airflow_url, "dead_channel"),
     )  # fmt: skip
 
 
-def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
+def flawed_channel(name: ChannelName, why: str, day: str, airflow_url: str) -> Alert:
     """A channel that works, but not for every alert or recipient. Reported once per day by all."""
     return make_alert(
         "dead_channel",
@@ -332,14 +333,16 @@ def flawed_channel(name: ChannelName, why: str, day: str) -> Alert:
         f"Not everything sent by {name} arrives",
         (why, "The next runs try a refused alert again, but not a refused recipient.",
          "Not affected: the night, and all other alerts."),
+        links=links(None, airflow_url, "dead_channel"),
     )  # fmt: skip
 
 
-def trial(token: str) -> Alert:
+def trial(token: str, airflow_url: str) -> Alert:
     """A test."""
     return make_alert(
         "test_alert", token, "This is a test",
         ("Somebody ran: python -m pipelines alerts check", "No action is needed."),
+        links=links(None, airflow_url, "test_alert"),
     )  # fmt: skip
 
 

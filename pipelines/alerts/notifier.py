@@ -199,9 +199,11 @@ class Notifier:
         """Report by the channels that work which ones do not, or not for all."""
         if not (self._dead or self._trouble):
             return
-        day = self._day()
-        alerts = [messages.dead_channel(name, why, day) for name, why in self._dead.items()]
-        alerts += [messages.flawed_channel(name, why, day) for name, why in self._trouble.items()]
+        about = self._day(), self.settings.airflow_url
+        alerts = [messages.dead_channel(name, why, *about) for name, why in self._dead.items()]
+        alerts += [
+            messages.flawed_channel(name, why, *about) for name, why in self._trouble.items()
+        ]
         for alert in alerts:
             if alert.key in self._reported:
                 continue

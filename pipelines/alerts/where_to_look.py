@@ -17,14 +17,13 @@ from pipelines.core.settings.operation import AlertName
 _ABOUT_ERRORS: tuple[AlertName, ...] = ("ingest_incomplete", "retrain_failed")
 
 
-def links(run: Run | None, airflow_url: str, kind: AlertName | None = None) -> tuple[Link, ...]:
+def links(run: Run | None, airflow_url: str, kind: AlertName) -> tuple[Link, ...]:
     """The pages of the run, its report and the kind's runbook, if Airflow's address is known."""
     pages: list[Link] = []
     if run is not None and run.run_id:
         pages += page(airflow_url, "run page", run_link(run.dag_id, run.run_id))
         pages += page(airflow_url, "run report", report_of_run_link(run.dag_id, run.run_id))
-    if kind is not None:
-        pages += page(airflow_url, "runbook", runbook_link(KINDS[kind].runbook))
+    pages += page(airflow_url, "runbook", runbook_link(KINDS[kind].runbook))
     if run is not None and kind in _ABOUT_ERRORS and (error := run_errors.first(run)):
         pages += page(airflow_url, "runbook on the error", runbook_link(error_runbook(error)))
     return tuple(pages)

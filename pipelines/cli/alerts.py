@@ -32,9 +32,10 @@ def check() -> list[dict[str, Any]]:
         Per channel whether it ``is_sent``, and ``why`` not, or not to all. Empty when alerts are
         off.
     """
-    alert = messages.trial(uuid.uuid4().hex)
+    settings = config.load().alerts
+    alert = messages.trial(uuid.uuid4().hex, settings.airflow_url)
     lines = []
-    for channel in open_channels(config.load().alerts, os.environ):
+    for channel in open_channels(settings, os.environ):
         try:
             complaint = channel.send(alert)
         except AlertChannelError as error:

@@ -91,12 +91,14 @@ class UnreadableDeliveryError(DataError):
 class DeliveryHeldError(DataError):
     """A delivery was validated, recorded and held back as a whole."""
 
-    def __init__(self, *, landing_key: str, delivery: str, why: str, report_uri: str) -> None:
+    def __init__(
+        self, *, landing_key: str, delivery: str, why: str, report_uri: str, runbook: str
+    ) -> None:
         self.landing_key, self.delivery, self.report_uri = landing_key, delivery, report_uri
         super().__init__(
             f"delivery {landing_key!r} is held, none of its rows count: {why} "
             f"Its bytes are kept under deliveries/{delivery}/. Full findings: {report_uri} "
-            "What to do: docs/runbooks/held-delivery.md"
+            f"What to do: docs/runbooks/{runbook}"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from pipelines.alerts import kinds
 from pipelines.core import keys
 from pipelines.core.errors import DeliveryHeldError, TrustError
 from pipelines.core.keys import arrival_id, outcome_key, receipt_key, report_key
@@ -102,6 +103,7 @@ def check_not_held(
         delivery=outcome.delivery,
         why=outcome.why,
         report_uri=reviews.uri(report_key(outcome.validation_key)),
+        runbook=kinds.held_runbook([outcome.why]),
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
+from pipelines.alerts import kinds
 from pipelines.core.errors import (
     LoopError,
     MissingDeliveryError,
@@ -282,7 +283,7 @@ def _problem(
         return NightHeldError(
             f"{len(held)} of {summary.deliveries} deliveries of {night} are held, the others "
             f"count ({summary.accepted_rows:,} rows accepted). {named} "
-            f"What to do: docs/runbooks/held-delivery.md {missing}"
+            f"What to do: docs/runbooks/{kinds.held_runbook([one.why for one in held])} {missing}"
         )
     if summary.missing:
         return MissingDeliveryError(

@@ -53,8 +53,8 @@ _TODO: tuple[tuple[type[LoopError], int, str, str], ...] = (
         503,
         "The bucket is missing",
         (
-            "To create it, run: python -m pipelines init. If it exists, compare [store] of "
-            "LOOP_CONFIG with the environment of the api-server."
+            "If it exists, compare [store] of LOOP_CONFIG with the environment of the api-server. "
+            "For a new loop, create it: python -m pipelines init"
         ),
     ),
     (

@@ -37,16 +37,22 @@ expect.set_options(timeout=PAGE_MILLISECONDS)
 
 @pytest.fixture(scope="session")
 def started(
-    tmp_path_factory: pytest.TempPathFactory, s3_server: str
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, s3_server: str
 ) -> Iterator[tuple[LocalStack, worlds.World]]:
-    """Airflow, running on buckets that the world's troubles are in."""
+    """Airflow, running on buckets that the world's troubles are in.
+
+    Its parameter is the models that the configuration holds besides the first; usually none.
+    """
+    more_models = getattr(request, "param", {})
     folder = tmp_path_factory.mktemp("browser")
+    bucket = f"{THIS_RUN}-{folder.name}"
     settings = write_settings(
         folder / "settings.toml",
         {
-            "store": {f"{name}_bucket": f"{name}-{THIS_RUN}-b" for name in ("reviews", "models")},
+            "store": {f"{name}_bucket": f"{name}-{bucket}" for name in ("reviews", "models")},
             "gate": {"max_overlap_share": 0.1},  # made-up reviews are alike
             "sources": worlds.SOURCES,
+            "models": more_models,
         },
     )
     given = {
@@ -64,7 +70,7 @@ def started(
     try:
         # Airflow's processes must be started here: they end with the thread that started them.
         with ThreadPoolExecutor(1) as background:
-            filled = background.submit(worlds.build, stores)
+            filled = background.submit(worlds.build, stores, more_models)
             with stack:
                 yield stack, filled.result()
     finally:

@@ -124,3 +124,23 @@ def test_picture_of_the_monitoring(visit, judged_nights, name, path, how):
     )
 
     taken(page, name)
+
+
+MODELS = {"app": {"sources": ["app"]}, "partner": {"sources": ["partner"]}}
+
+
+@pytest.mark.parametrize("started", [MODELS], ids=["models"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "path", "how"),
+    [
+        ("models", "/models", {}),
+        ("models-dark", "/models", {"color_scheme": "dark"}),
+        ("models-narrow", "/models", {"viewport": NARROW}),
+        ("model-champion", "/champion?model=app", {}),
+        ("model-champion-narrow", "/champion?model=app", {"viewport": NARROW}),
+    ],
+)
+def test_picture_of_several_models(visit, name, path, how):
+    page = visit("operator", **({"viewport": WIDE} | how)).open(path)
+
+    taken(page, name)

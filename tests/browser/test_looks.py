@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/runbooks", "/champion",
          "/decisions", "decision", "card", "form", "/sources", "/sources/web",
-         "/compare"]  # fmt: skip
+         "/compare", "/models"]  # fmt: skip
 NARROW = {"width": 360, "height": 740}
 
 # The lowest contrast of any text of the page with what is behind it (WCAG 2.2, 1.4.3).

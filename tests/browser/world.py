@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -32,8 +33,11 @@ class World:
     decision: str  # the last one: version/folder
 
 
-def build(stores: Stores) -> World:
-    """Everything but the hostile delivery, which is left for Airflow's own run to take up."""
+def build(stores: Stores, more_models: Iterable[str] = ()) -> World:
+    """Everything but the hostile delivery, which is left for Airflow's own run to take up.
+
+    Each model besides the first has a champion, too, except the last of them, which is new.
+    """
     plans = [
         simulation_plans.NightPlan(
             date(2026, 1, 5), (simulation_plans.DeliveryPlan("web", 900, "csv.gz"),)
@@ -46,6 +50,8 @@ def build(stores: Stores) -> World:
         deliver(stores, delivery.key, delivery.body)
         ingest(delivery.night.isoformat())
         decision_uri = _retrain()
+    for model in list(more_models)[:-1]:
+        _retrain(model)
     _, version, _, folder, _ = decision_uri.rsplit("/", 4)
     return _with_troubles(stores, f"{version}/{folder}")
 
@@ -68,9 +74,9 @@ def _with_troubles(stores: Stores, decision: str) -> World:
     return World(held, worse, quarantined, discarded, conflicting, evil, missing, decision)
 
 
-def _retrain() -> str:
-    plan = retrain.plan(retrain.take_snapshot())
-    evaluation = retrain.evaluate(retrain.train(plan))
-    decision = retrain.decide(retrain.verify(evaluation))
-    promote.promote(decision, actor="test")
+def _retrain(model: str | None = None) -> str:
+    plan = retrain.plan(retrain.take_snapshot(model), model=model)
+    evaluation = retrain.evaluate(retrain.train(plan, model=model), model)
+    decision = retrain.decide(retrain.verify(evaluation, model), model)
+    promote.promote(decision, actor="test", model=model)
     return decision

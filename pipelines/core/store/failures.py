@@ -97,7 +97,8 @@ def _answered(call: Call, error: Any) -> LoopError:
     if code == "NoSuchBucket":
         return BucketMissingError(
             f"bucket {call.bucket!r} does not exist at {call.endpoint}. "
-            "Create it: python -m pipelines init"
+            "For a new loop, create it: python -m pipelines init. If it was there before, do not: "
+            "docs/runbooks/retrain-failed.md#bucketmissingerror"
         )
     if code == "NoSuchKey":
         return ObjectMissingError(f"{call.target} does not exist")

@@ -151,7 +151,9 @@ def _add_run(routes: APIRouter, site: Site) -> None:
 
 
 def again(viewer: Viewer, dag_id: str, airflow: RunInAirflow) -> tuple[Button, ...]:
-    """After a dry run: the same form, as it was filled in."""
+    """After a dry run the same form, as it was filled in; after an incomplete night, that night."""
+    if dag_id == links.INGEST and airflow.end.is_incomplete and (night := _night(airflow.results)):
+        return (viewer.button("Ingest this night again", dag_id, {"night": night}),)
     repeated = {links.REPLAY, links.ROLLBACK, links.RELEASE}
     if links.of_first(dag_id) not in repeated or not airflow.end.is_dry_run:
         return ()
@@ -179,9 +181,8 @@ def _foreign(_site: Site, _results: dict[str, Any], _end: End) -> dict[str, Any]
 
 
 def _ingest(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
-    summary = results.get("summarize_night")
-    night = summary.get("night") if isinstance(summary, dict) else None
-    if summary is None or not isinstance(night, str) or not is_night(night):
+    summary, night = results.get("summarize_night"), _night(results)
+    if not isinstance(summary, dict) or not night:
         if end.state == "failed":
             return {"sentence": end.before("a sum of the night")}
         return {"sentence": "The night is not finished yet: its tasks show the progress."}
@@ -195,7 +196,7 @@ def _ingest(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     settled = read.settled(reviews, [one.delivery for one in receipts if one.verdict == "HELD"])
     lines = tuple(runs.delivered(one, reports, settled) for one in receipts)
     return {
-        "sentence": f"Night {night}: {runs.night_sentence(receipts, len(torn), settled)}",
+        "sentence": f"Night {night}: {runs.night_sentence(receipts, end, len(torn), settled)}",
         "deliveries": lines,
         "totals": runs.totals(lines) if lines and not torn else None,
         "nothing_affected": None if torn else runs.not_affected(receipts, settled, end.failures),
@@ -205,6 +206,13 @@ def _ingest(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
             *runs.left_alone(summary.get("set_aside")),
         ),
     }
+
+
+def _night(results: dict[str, Any]) -> str:
+    """The night that a run of the ingest summed up; empty before it did."""
+    summary = results.get("summarize_night")
+    night = summary.get("night") if isinstance(summary, dict) else None
+    return night if isinstance(night, str) and is_night(night) else ""
 
 
 def _retrain(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:

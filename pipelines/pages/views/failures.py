@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipelines.core import links
+from pipelines.core.errors import NightIncompleteError
 from pipelines.core.escaping import plain
 from pipelines.pages.frame import View
 
 MOST_FAILURES = 5
 _MOST_ERROR_CHARS = 1200
 _NO_ERROR = "Its log says why."
-# Tasks that only repeat what the failure of another task says.
-_LAST: Final = ("check_night", "alert")
+# Tasks that only repeat what the failure of another task says; the last sums up the night.
+_LAST: Final = ("alert", "check_night")
 
 
 class Failure(View):
@@ -38,14 +39,18 @@ class Task(View):
 
 
 def failed_tasks(where: str, listed: Any) -> tuple[Task, ...]:
-    """The failed tasks in Airflow's answer, the telling ones first; ``where`` is the run's path."""
+    """The failed tasks in Airflow's answer, the telling ones first; ``where`` is the run's path.
+
+    Of too many the first are kept, and the very last.
+    """
     instances = listed.get("task_instances") if isinstance(listed, Mapping) else None
     tasks = [
         task
         for one in (instances if isinstance(instances, list) else ())
         if (task := _task(where, one))
     ]
-    return tuple(sorted(tasks, key=lambda task: task.task_id in _LAST))[:MOST_FAILURES]
+    tasks.sort(key=lambda task: _LAST.index(task.task_id) + 1 if task.task_id in _LAST else 0)
+    return (*tasks[: MOST_FAILURES - 1], *tasks[MOST_FAILURES - 1 :][-1:])
 
 
 def _task(where: str, instance: Any) -> Task | None:
@@ -105,6 +110,12 @@ class End:
     failures: tuple[Failure, ...] = ()
 
     @property
+    def is_incomplete(self) -> bool:
+        """Whether files of a night were due that the run did not process."""
+        name = NightIncompleteError.__name__
+        return any(failure.error.startswith(name) for failure in self.failures)
+
+    @property
     def is_going_on(self) -> bool:
         return self.state in {"queued", "running"}
 
@@ -115,3 +126,9 @@ class End:
         if self.is_going_on:
             return f"It has no {what.removeprefix('a ')} yet: it is {self.state}."
         return f"It ended without {what}."
+
+    def without_files(self) -> str:
+        """The sentence on a night of which no file was processed."""
+        if self.is_incomplete:
+            return "None of the delivered files was processed. Nothing is lost: they are due again."
+        return "Nothing was delivered, so this night starts no retraining."

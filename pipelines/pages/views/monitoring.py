@@ -199,6 +199,7 @@ class Row(View):
     name: str
     cells: tuple[str, ...]
     is_bad: bool = False
+    link: str = ""
 
 
 class Night(View):
@@ -239,7 +240,7 @@ def night(window: Window, *, earlier: int) -> Night:
             for group in window.groups
         ),
         sources=tuple(
-            Row(name=source.source, cells=(
+            Row(name=source.source, link=links.source_link(source.source), cells=(
                 f"{source.delivered_rows:,}", f"{source.accepted_rows:,}",
                 f"{source.quarantined_rows:,}", f"{source.held_rows:,}",
             ))

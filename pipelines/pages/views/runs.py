@@ -108,14 +108,14 @@ def uri_key(value: Any, bucket: str) -> str | None:
 
 
 def night_sentence(
-    receipts: Sequence[Receipt], unreadable: int = 0, settled: Collection[str] = ()
+    receipts: Sequence[Receipt], end: End, unreadable: int = 0, settled: Collection[str] = ()
 ) -> str:
     """What a night brought; nothing is added up when some of its receipts cannot be read."""
     if unreadable:
         files = len(receipts) + unreadable
         return f"{_files(files)} processed; the records of {unreadable:,} of them cannot be read."
     if not receipts:
-        return "Nothing was delivered, so this night starts no retraining."
+        return end.without_files()
     held = [one.delivery for one in receipts if one.verdict == "HELD"]
     decided = sum(each in settled for each in held)
     accepted = sum(receipt.accepted_rows for receipt in receipts)
@@ -124,6 +124,8 @@ def night_sentence(
         parts.append(f"{_files(len(held) - decided)} held: none of their rows count.")
     if decided:
         parts.append(f"{_files(decided)} held at first: a person decided since.")
+    if end.is_incomplete:
+        parts.append("This run did not process every file that was due.")
     return " ".join(parts)
 
 

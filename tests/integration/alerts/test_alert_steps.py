@@ -257,8 +257,9 @@ def test_a_log_that_was_changed_by_hand_is_told_and_nothing_is_promoted(
 
 def test_the_log_of_a_failed_task_says_where_to_look(configure):
     error = DeliveryHeldError(
-        landing_key="landing/web/r.csv", delivery="a" * 64, why="So.", report_uri="s3://r"
-    )
+        landing_key="landing/web/r.csv", delivery="a" * 64, why="So.", report_uri="s3://r",
+        runbook="held-delivery.md",
+    )  # fmt: skip
     assert alerts.where_to_look(INGEST, error) == []
     configure(alerts={"airflow_url": "https://airflow.example"})
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.core.config import CONFIG_FOLDER, load
-from pipelines.core.errors import UnreadableDeliveryError
-from pipelines.intake import arrivals, ledger
+from pipelines.core.errors import DeliveryHeldError, NightHeldError, UnreadableDeliveryError
+from pipelines.intake import arrivals, ledger, nights
 from pipelines.intake.files.decoding import Rows
 from pipelines.intake.landing import delivery_digest, parse_name
 from pipelines.intake.partitions import read_partition
@@ -160,6 +160,34 @@ def test_a_delivery_of_the_same_night_is_no_history(reviews):
     again = judged(reviews, FAULTS[0])
 
     assert again == alone
+
+
+@pytest.mark.parametrize(
+    ("rule", "runbook"),
+    [("label_agreement", "poisoned-labels.md"), ("known_share", "held-delivery.md")],
+)
+def test_the_errors_of_a_held_file_and_its_night_lead_to_the_runbook_of_their_alert(
+    reviews, rule, runbook
+):
+    fault = next(fault for fault in FAULTS if fault.held_by == {rule})
+    delivery = landed(reviews, fault.build(good_night()), "csv", NIGHT.isoformat())
+    key, report = validate.validate(
+        reviews, delivery, SETTINGS, before=NIGHT.isoformat(), labeller=Champion()
+    )
+    arrival = Arrival(
+        landing_key=delivery.landing_key, version_tag="1", night=NIGHT.isoformat(),
+        delivery=delivery.sha256,
+    )  # fmt: skip
+    outcome = ledger.conclude(reviews, arrival, delivery, report, key)
+
+    with pytest.raises(DeliveryHeldError) as of_file:
+        ledger.check_not_held(reviews, arrival, outcome)
+    summary = nights.night_summary(reviews, NIGHT.isoformat(), {})
+    with pytest.raises(NightHeldError) as of_night:
+        nights.check(reviews, summary, [delivery.landing_key])
+
+    for caught in (of_file, of_night):
+        assert f"What to do: docs/runbooks/{runbook}" in str(caught.value)
 
 
 def test_without_history_or_champion_what_cannot_be_judged_is_a_note():

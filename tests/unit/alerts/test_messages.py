@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.alerts import messages, run_errors
 from pipelines.alerts.alert import Link, Run
+from pipelines.alerts.kinds import held_runbook
 from pipelines.core.errors import (
     DecoderGoneError,
     DeliveryHeldError,
@@ -98,6 +99,34 @@ def test_a_held_delivery_leads_to_the_page_of_its_report_where_airflow_is_known(
     assert alert.links[-1] == Link(
         name="report", url=f"https://airflow.example/retraining/reports/{DELIVERY}/{'f' * 16}"
     )
+
+
+@pytest.mark.parametrize("url", ["", "https://airflow.example"])
+def test_an_alert_about_the_channels_leads_to_its_runbook_where_airflow_is_known(url):
+    alerts = [
+        messages.dead_channel("slack", "It answered 404.", "2026-01-05", url),
+        messages.flawed_channel("mail", "It refused one.", "2026-01-05", url),
+        messages.trial("token", url),
+    ]
+
+    led_to = {link.url for alert in alerts for link in alert.links}
+
+    assert led_to == ({f"{url}/retraining/runbooks/dead-alert-channel"} if url else set())
+
+
+@pytest.mark.parametrize(
+    ("reasons", "runbook"),
+    [
+        (["Few agree (label_agreement)."], "poisoned-labels.md"),
+        (["12 rows (row_count). Few agree (label_agreement)."], "poisoned-labels.md"),
+        (["12 rows (row_count)."], "held-delivery.md"),
+        (["Few agree (label_agreement).", "12 rows (row_count)."], "held-delivery.md"),
+        (["the file has 0 bytes"], "held-delivery.md"),
+    ],
+)
+def test_held_files_have_the_runbook_on_labels_if_all_of_them_are_held_for_labels(reasons, runbook):
+    """The errors in the tasks' logs name it: they must not lead elsewhere than the alert."""
+    assert held_runbook(reasons) == runbook
 
 
 def test_labels_in_doubt_lead_to_their_own_runbook():
@@ -223,7 +252,7 @@ def test_the_link_to_the_run_is_quoted_and_only_there_if_airflows_address_is_kno
         "https://airflow.example.org/dags/reviews_ingest/runs/"
         "scheduled__2026-01-06T02%3A00%3A00%2B00%3A00"
     )
-    assert messages.links(RUN, "javascript:alert(1)") == ()
+    assert messages.links(RUN, "javascript:alert(1)", "night_late") == ()
 
 
 MODEL = f"s3://models/sentiment/versions/{VERSION}/model.skops"
@@ -269,7 +298,10 @@ def test_no_alert_says_that_a_champion_is_fine_whose_file_an_error_names():
 
 
 def test_the_error_that_explains_the_run_is_told_and_not_that_of_a_held_file():
-    held_back = DeliveryHeldError(landing_key="a.csv", delivery=DELIVERY, why="So.", report_uri="r")
+    held_back = DeliveryHeldError(
+        landing_key="a.csv", delivery=DELIVERY, why="So.", report_uri="r",
+        runbook="held-delivery.md",
+    )  # fmt: skip
     run = failed(held_back, StoreUnavailableError("The store timed out. Try again."))
 
     assert run_errors.sentence(run) == (

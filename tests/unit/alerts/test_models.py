@@ -53,6 +53,14 @@ def test_incidents_of_two_models_are_never_one(two_models):
     assert {alert.kind for alert in stars} == raised - {"housekeeping_failed"}
 
 
+def test_every_alert_about_a_model_leads_to_its_runbook(two_models):
+    """Where Airflow's address is known; those of the ingest are in `test_messages`."""
+    for alert in about("sentiment"):
+        pages = {link.name: link.url for link in alert.links}
+        page = KINDS[alert.kind].runbook.removesuffix(".md")
+        assert pages["runbook"] == f"{URL}/retraining/runbooks/{page}", alert.title
+
+
 def test_the_title_of_an_alert_names_its_model(two_models):
     for alert in about("stars"):
         assert "stars" in alert.title, alert.title
@@ -62,7 +70,7 @@ def test_the_links_of_an_alert_lead_to_pages_about_its_model(two_models):
     pages = [link.url for alert in about("stars") for link in alert.links
              if link.name in {"champion", "monitoring page"}]  # fmt: skip
 
-    assert len(pages) == 4
+    assert len(pages) == 5
     assert all(url.endswith("?model=stars") for url in pages)
     assert not any("model=" in link.url for alert in about("sentiment") for link in alert.links)
 

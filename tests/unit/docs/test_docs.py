@@ -113,6 +113,26 @@ def test_a_runbook_has_its_reader_run_commands_and_paste_no_program(path: Path) 
     assert re.findall(r"^ *(?:```|~~~)py.*|python\S* -(?:c| |$).*", text, re.MULTILINE) == []
 
 
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_the_commands_of_a_runbook_work_as_printed_and_it_says_what_they_need(path: Path) -> None:
+    """On a page that Airflow shows as well: no other page of the documentation is there."""
+    text = path.read_text(encoding="utf-8")
+    calls = re.findall(r"([\w./]*)python -m pipelines", text)
+
+    assert set(calls) <= {".venv/bin/"}
+    is_said = "(README.md#the-commands)" in text
+    assert is_said == bool(calls) or path.stem == "README"
+    assert "\n## The commands\n" in (RUNBOOKS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "screens").glob("*.png")),
+                         ids=lambda path: path.stem)  # fmt: skip
+def test_every_picture_of_a_page_is_one_that_make_screens_takes(picture: Path) -> None:
+    taken = (ROOT / "tests" / "browser" / "screens.py").read_text(encoding="utf-8")
+
+    assert f'"{picture.stem}"' in taken or f"{picture.name}" in taken
+
+
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = [int(path.name[:4]) for path in ADRS]
 

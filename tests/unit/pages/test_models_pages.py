@@ -176,6 +176,17 @@ def test_the_frame_lets_a_reader_choose_the_same_page_of_another_model(pages, mo
     assert links_of(many) == [f"{links.ROOT}/models"]
 
 
+@pytest.mark.parametrize("path", PER_MODEL)
+def test_a_page_about_a_model_names_it_in_its_heading_and_in_the_tab_of_the_browser(pages, path):
+    for model in ("stars", "sentiment"):
+        text = pages.get(f"{path}?model={model}").text
+
+        assert re.search(rf"<title>[^<]+ - {model}</title>", text)
+        assert re.search(rf'<h1>[^<]+ <span class="dim">{model}</span></h1>', text)
+    assert "<h1>Models</h1>" in pages.get("/models").text
+    assert "<h1>Incidents</h1>" in pages.get("/incidents").text
+
+
 def test_with_one_model_nothing_speaks_of_models(monkeypatch, tmp_path):
     monkeypatch.setenv("LOOP_CONFIG", str(write_settings(tmp_path / "one.toml", {})))
     pages = Pages()
@@ -184,6 +195,7 @@ def test_with_one_model_nothing_speaks_of_models(monkeypatch, tmp_path):
         text = pages.get(path).text
         assert 'class="models"' not in text
         assert "model=" not in text
+        assert '<span class="dim">sentiment' not in text
 
 
 def run_of(pages, dag_id, **results):

@@ -138,6 +138,12 @@ def test_a_night_that_was_judged_again_says_so_and_an_unknown_one_is_not_found(p
     assert pages.get("/monitoring/2026-99-99").status_code == 404
 
 
+def test_a_night_leads_to_its_sources_whose_labels_may_be_the_cause(pages):
+    put(pages, a_window())
+
+    assert '<a href="/retraining/sources/web">web</a>' in pages.get("/monitoring/2026-01-05").text
+
+
 def test_words_sources_and_reasons_stay_text(pages):
     put(pages, a_window(word=HOSTILE, why=HOSTILE), a_window(night_after(1), why=HOSTILE))
 

@@ -269,6 +269,41 @@ def test_a_failed_delivery_is_named_by_its_file_before_the_task_that_only_repeat
     assert "/dags/reviews_ingest/runs/run/tasks/delivery.validate/mapped/3" in links_of(page)
 
 
+def incomplete(pages, files=1):
+    """A night in which so many files could not be validated."""
+    where = WHERE.format("reviews_ingest")
+    failed = [("delivery.validate", n, "StoreUnavailableError") for n in range(files)]
+    failed.insert(0, ("check_night", -1, "NightIncompleteError"))
+    listed = [{"task_id": task, "map_index": n, "try_number": 1} for task, n, _ in failed]
+    pages.answers["GET", f"{where}/taskInstances?state=failed&limit=50"] = Reply(
+        200, {"task_instances": listed}
+    )
+    for task, n, error in failed:
+        said = {"error_detail": [{"exc_type": error, "exc_value": "See its log."}]}
+        pages.answers["GET", f"{where}/taskInstances/{task}/logs/1?map_index={n}"] = Reply(
+            200, {"content": [said]}
+        )
+
+
+@pytest.mark.parametrize("files", [1, 12])
+def test_a_night_whose_files_were_not_processed_is_not_one_without_files(files):
+    """It says so, and offers to ingest the night again."""
+    pages = Pages()
+    incomplete(pages, files)
+    night = {"night": "2026-01-09", "deliveries": 0}
+
+    page = run_of(pages, "reviews_ingest", state="failed", summarize_night=night)
+    quiet = run_of(Pages(), "reviews_ingest", summarize_night=night)
+
+    assert "None of the delivered files was processed. Nothing is lost" in page
+    assert "Nothing was delivered" not in page
+    assert "Nothing was delivered" in quiet
+    form = "/retraining/forms/reviews_ingest?night=2026-01-09"
+    assert form in links_of(page)
+    assert form not in links_of(quiet)
+    assert page.count("failed.</strong>") == min(files + 1, failures.MOST_FAILURES)
+
+
 @pytest.mark.parametrize("listed", [None, [], {"task_instances": 7}, {"task_instances": [7, {}]},
                                     {"task_instances": [{"task_id": ".."}]}])  # fmt: skip
 def test_whatever_airflow_answers_about_failed_tasks_the_report_is_shown(listed):
