@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.signing import MAX_SEAL_BYTES
 from pipelines.features.fingerprint_cache import cache_folder
 from pipelines.features.fingerprints import fingerprint_parts
 from pipelines.features.packs import Pack, read_pack
@@ -49,10 +50,11 @@ def pack_signatures(reviews: Bucket, pack: Pack) -> NDArray[np.uint16]:
 
 def _find(reviews: Bucket, pack: Pack) -> NDArray[np.uint16] | None:
     key = cache_key(pack)
-    data = reviews.find_cached(key, kind=KIND)
+    size_bytes = pack.rows * CELLS * np.uint16().itemsize
+    data = reviews.find_cached(key, kind=KIND, usual_bytes=size_bytes + MAX_SEAL_BYTES)
     if data is None:
         return None
-    if len(data) != pack.rows * CELLS * np.uint16().itemsize:
+    if len(data) != size_bytes:
         logger.warning("cache=%s is of other rows; recomputing it", key)
         return None
     return np.frombuffer(data, np.uint16).reshape(-1, CELLS)
