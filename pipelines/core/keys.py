@@ -129,14 +129,25 @@ def windows_folder(model: str, month: str = "") -> str:
     return f"{MONITORING}{model}/windows/" + (f"{month}/" if month else "")
 
 
-def window_key(model: str, night: str, rows: int, partitions: Iterable[str]) -> str:
-    """One per night and set of rows: rows that count later make another window of that night.
+def window_key(model: str, night: str, *, nights: int, rows: int, partitions: Iterable[str]) -> str:
+    """One per night, length and set of rows: rows that count later make another window.
 
-    The last key of a night is that of the window of most rows. Nobody without a key can change
-    that, as a signature covers the place; when an object was stored, whoever may write decides.
+    Of windows of one length, the last key of a night is that of most rows. Nobody without a key can
+    change that, as a signature covers the place; when an object was stored, whoever may write
+    decides.
     """
     digest = hashlib.sha256("\n".join(sorted(partitions)).encode()).hexdigest()
-    return f"{windows_folder(model, night[:7])}{night}-{rows:09d}-{digest[:16]}.json"
+    name = f"{night}-{nights:03d}-{rows:09d}-{digest[:16]}"
+    return f"{windows_folder(model, night[:7])}{name}.json"
+
+
+def nights_of_window(key: str) -> str:
+    """How many nights a window has, as its key spells it; empty if it is no key of a window."""
+    found = _WINDOW.fullmatch(name_of(key))
+    return found[1] if found else ""
+
+
+_WINDOW = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-([0-9]{3})-[0-9]{9}-[0-9a-f]{16}")
 
 
 def answers_folder(model: str, month: str) -> str:

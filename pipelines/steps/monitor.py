@@ -175,12 +175,15 @@ def _known(loop: Loop, champion: LogEntry, night: str | None, operator_reason: s
     from pipelines.monitoring import kept, triggers
 
     name, settings = loop.registry.name, loop.settings.triggers
+    nights = loop.settings.monitoring.window_nights
     ledger, learned, now = loop.ledger(), loop.learned(), clock.now(loop.reviews)
     taught = {part.sha256 for part in learned.partitions} if learned else set()
     counted = {part.sha256: part.rows for each in ledger for part in each.accepted}
     began = loop.registry.log.began(champion)
     return triggers.Known(
-        windows=tuple(kept.newest_windows(loop.reviews, name, night, settings.windows))
+        windows=tuple(
+            kept.newest_windows(loop.reviews, name, night, settings.windows, nights=nights)
+        )
         if night
         else (),
         generation=began.generation,
