@@ -321,5 +321,11 @@ def is_plan(key: str) -> bool:
     return _PLAN_KEY.fullmatch(key) is not None
 
 
+def is_manifest(key: str) -> bool:
+    """Whether it is the key of a manifest of any model."""
+    model, _, _ = key.partition("/")
+    return key == manifest_key(model, version_in(key, model))
+
+
 def is_decision(key: str) -> bool:
     return key.endswith(f"/{DECISION}")
