@@ -272,8 +272,8 @@ class Asked:
     def _findings(self, rows: Rows, champion: AskedChampion, *, is_provisional: bool) -> Findings:
         classes, settings = champion.plan.classes, self._settings
         table = in_classes(read_sample(self._reviews, rows.partitions), classes)
-        if not table.num_rows:
-            return judge.too_few(0, settings.monitoring)
+        if table.num_rows < settings.monitoring.min_rows:  # few of them have stars in a class
+            return judge.too_few(table.num_rows, settings.monitoring)
         words = WordTable(champion.usual.words)
         texts = read_texts(table, words, classes)
         scores = score(champion.model, table, settings.gate, classes)
