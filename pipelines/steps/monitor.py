@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.core.errors import TrustError, concerns_one_record, sentence
+from pipelines.core.errors import ConfigError, TrustError, concerns_one_record, sentence
 from pipelines.core.record import sha256_of
 from pipelines.steps.context import Loop, open_loop
 
@@ -149,7 +149,8 @@ def reason_of(decision_uri: str, model: str | None = None) -> str:
     try:
         decision = read_decision(decision_uri, model)
     except Exception as error:
-        if not concerns_one_record(error):
+        # Who asks may have named something that is in neither bucket.
+        if not (concerns_one_record(error) or isinstance(error, ConfigError)):
             raise
         logger.warning("cannot tell why this was asked for: %s", sentence(error))
         return "asked for by the monitor; its record cannot be read"
