@@ -244,6 +244,9 @@ def gates_folder(model: str, version: str) -> str:
 
 _LOG_KEY = re.compile(r"([^/]+)/log/([0-9]{8})\.json")
 _PLAN_KEY = re.compile(r"[^/]+/plans/[0-9a-f]{20}\.json")
+_ROLLBACK_KEY = re.compile(r"[^/]+/rollbacks/[0-9a-f]{20}\.json")
+_REPLAY_PLAN_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/replay-plans/[0-9a-f]{{20}}\.json")
+_ENTRY_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/(outcome|replays/[0-9]{{6}})\.json")
 _GATE_KEY = re.compile(r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
 
 
@@ -271,7 +274,7 @@ def version_in(key: str, model: str) -> str:
 
 
 def is_replay_plan(key: str) -> bool:
-    return key.startswith(DELIVERIES) and "/replay-plans/" in key
+    return _REPLAY_PLAN_KEY.fullmatch(key) is not None
 
 
 def night_of_partition(key: str) -> str:
@@ -319,6 +322,15 @@ def is_outcome(key: str) -> bool:
 def is_plan(key: str) -> bool:
     """Whether it is the key of a plan of any model."""
     return _PLAN_KEY.fullmatch(key) is not None
+
+
+def is_rollback_plan(key: str) -> bool:
+    return _ROLLBACK_KEY.fullmatch(key) is not None
+
+
+def is_ledger_entry(key: str) -> bool:
+    """Whether it is the key of an outcome or a replay; what else lies there is foreign."""
+    return _ENTRY_KEY.fullmatch(key) is not None
 
 
 def is_manifest(key: str) -> bool:
