@@ -42,7 +42,7 @@ SAFEGUARDS = (
     Safeguard(
         "signature", "nobody without the key changes a record",
         "pipelines/core/store/signing.py",
-        "        key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))\n",
+        '        key.verify(bytes.fromhex(seal["signature"]), vouched)\n',
         "        key.public_bytes_raw()\n",
         f"{UNIT}/core/store/test_signing.py::test_no_bit_of_sealed_bytes_can_be_changed",
     ),
@@ -82,11 +82,18 @@ SAFEGUARDS = (
     Safeguard(
         "signed caches", "nobody chooses which features are learned",
         "pipelines/core/store/sealed.py",
-        "        return signing.unseal(data, kind=kind, place=place, uri=self.uri(key), "
-        "keyring=self.keyring)\n",
+        "        return signing.unseal(data, **sealed, keyring=self.keyring)\n",
         '        return memoryview(data).cast("B")[data.index(b"\\n") + 1 :]\n',
         f"{UNIT}/features/test_fingerprint_cache.py::"
         "test_fingerprints_that_somebody_without_the_key_put_there_are_not_learned",
+    ),
+    Safeguard(
+        "size of caches", "nobody without the key makes a task take much memory",
+        "pipelines/core/store/sealed.py",
+        "            data = self.get(key, max_bytes=usual_bytes)\n",
+        "            data = self.get(key)\n",
+        f"{UNIT}/core/store/test_cached.py::"
+        "test_a_large_entry_is_proven_piece_by_piece_before_it_is_held",
     ),
     Safeguard(
         "covered card", "a person approves what was drawn, nothing else",

@@ -96,10 +96,11 @@ def export_window(
     from pipelines.records.monitoring import Window
 
     loop, day = open_loop(None, model), parse_day(night).isoformat()
-    found = kept.of_night(loop.reviews, loop.registry.name, day)
-    if not found:
+    nights = loop.settings.monitoring.window_nights
+    found = kept.of_night(loop.reviews, loop.registry.name, day, nights=nights)
+    window = kept.first_proven(loop.reviews, found, Window)
+    if window is None:
         raise NoReviewsError(f"{day} was not judged. To judge it: python -m pipelines monitor")
-    window = loop.reviews.get_record(found[0], Window)
     tables = export.tables(loop.reviews, loop.registry, window, loop.settings)
     for name, table in zip(("current", "reference"), tables, strict=True):
         path = folder / f"{day}-{name}.parquet"

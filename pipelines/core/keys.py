@@ -129,14 +129,25 @@ def windows_folder(model: str, month: str = "") -> str:
     return f"{MONITORING}{model}/windows/" + (f"{month}/" if month else "")
 
 
-def window_key(model: str, night: str, rows: int, partitions: Iterable[str]) -> str:
-    """One per night and set of rows: rows that count later make another window of that night.
+def window_key(model: str, night: str, *, nights: int, rows: int, partitions: Iterable[str]) -> str:
+    """One per night, length and set of rows: rows that count later make another window.
 
-    The last key of a night is that of the window of most rows. Nobody without a key can change
-    that, as a signature covers the place; when an object was stored, whoever may write decides.
+    Of windows of one length, the last key of a night is that of most rows. Nobody without a key can
+    change that, as a signature covers the place; when an object was stored, whoever may write
+    decides.
     """
     digest = hashlib.sha256("\n".join(sorted(partitions)).encode()).hexdigest()
-    return f"{windows_folder(model, night[:7])}{night}-{rows:09d}-{digest[:16]}.json"
+    name = f"{night}-{nights:03d}-{rows:09d}-{digest[:16]}"
+    return f"{windows_folder(model, night[:7])}{name}.json"
+
+
+def nights_of_window(key: str) -> str:
+    """How many nights a window has, as its key spells it; empty if it is no key of a window."""
+    found = _WINDOW.fullmatch(name_of(key))
+    return found[1] if found else ""
+
+
+_WINDOW = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-([0-9]{3})-[0-9]{9}-[0-9a-f]{16}")
 
 
 def answers_folder(model: str, month: str) -> str:
@@ -233,6 +244,9 @@ def gates_folder(model: str, version: str) -> str:
 
 _LOG_KEY = re.compile(r"([^/]+)/log/([0-9]{8})\.json")
 _PLAN_KEY = re.compile(r"[^/]+/plans/[0-9a-f]{20}\.json")
+_ROLLBACK_KEY = re.compile(r"[^/]+/rollbacks/[0-9a-f]{20}\.json")
+_REPLAY_PLAN_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/replay-plans/[0-9a-f]{{20}}\.json")
+_ENTRY_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/(outcome|replays/[0-9]{{6}})\.json")
 _GATE_KEY = re.compile(r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
 
 
@@ -260,7 +274,7 @@ def version_in(key: str, model: str) -> str:
 
 
 def is_replay_plan(key: str) -> bool:
-    return key.startswith(DELIVERIES) and "/replay-plans/" in key
+    return _REPLAY_PLAN_KEY.fullmatch(key) is not None
 
 
 def night_of_partition(key: str) -> str:
@@ -308,6 +322,21 @@ def is_outcome(key: str) -> bool:
 def is_plan(key: str) -> bool:
     """Whether it is the key of a plan of any model."""
     return _PLAN_KEY.fullmatch(key) is not None
+
+
+def is_rollback_plan(key: str) -> bool:
+    return _ROLLBACK_KEY.fullmatch(key) is not None
+
+
+def is_ledger_entry(key: str) -> bool:
+    """Whether it is the key of an outcome or a replay; what else lies there is foreign."""
+    return _ENTRY_KEY.fullmatch(key) is not None
+
+
+def is_manifest(key: str) -> bool:
+    """Whether it is the key of a manifest of any model."""
+    model, _, _ = key.partition("/")
+    return key == manifest_key(model, version_in(key, model))
 
 
 def is_decision(key: str) -> bool:

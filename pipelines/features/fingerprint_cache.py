@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 MAX_THREADS = 3  # a partition of 20,000 reviews takes 0.35 GB in each
 _KIND = "Features"
+# An entry has 2 to 3 bytes per kind of n-gram for each byte of a stored partition of real reviews.
+_BYTES_PER_BYTE, _FEWEST_BYTES = 4, 64 * 1024
 _DAMAGED = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 
 
@@ -122,7 +124,8 @@ def _compute(reviews: Bucket, pack: Pack, view: View) -> tuple[Fingerprints, int
 
 def _find(reviews: Bucket, pack: Pack, view: View) -> Fingerprints | None:
     key = cache_key(pack, view)
-    data = reviews.find_cached(key, kind=_KIND)
+    usual_bytes = _FEWEST_BYTES + _BYTES_PER_BYTE * view.kinds * pack.size_bytes
+    data = reviews.find_cached(key, kind=_KIND, usual_bytes=usual_bytes)
     if data is None:
         return None
     fingerprints = decode(data, pack, view)

@@ -62,6 +62,11 @@ class Pack:
     def rows(self) -> int:
         return sum(part.rows for part in self.partitions)
 
+    @cached_property
+    def size_bytes(self) -> int:
+        """Of its partitions, as they are stored."""
+        return sum(part.size_bytes for part in self.partitions)
+
     @property
     def key(self) -> str:
         """Where its rows are."""

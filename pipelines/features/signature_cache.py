@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.store.bucket import Bucket
+from pipelines.core.store.signing import MAX_SEAL_BYTES
 from pipelines.features.fingerprint_cache import cache_folder
 from pipelines.features.fingerprints import fingerprint_parts
 from pipelines.features.packs import Pack, read_pack
-from pipelines.features.signatures import CELLS, NOTHING_KNOWN, signatures
+from pipelines.features.signatures import CELLS, NOTHING_KNOWN, SIGNATURE_VERSION, signatures
 from pipelines.features.views import View
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 VIEW = View(ngram_max=3)
 KIND = "Signatures"
 SUFFIX = "signatures"
+_HEAD = SIGNATURE_VERSION.encode().ljust(64)  # keeps the array after it aligned
 
 
 def cache_key(pack: Pack) -> str:
@@ -43,16 +45,22 @@ def pack_signatures(reviews: Bucket, pack: Pack) -> NDArray[np.uint16]:
     texts = read_pack(reviews, pack, ["text"]).column("text").slice(len(known)).to_pylist()
     computed = [signatures(part) for part in fingerprint_parts(texts, VIEW)]
     cells = np.concatenate([known, *computed])
-    reviews.put_cached(cache_key(pack), cells.tobytes(), kind=KIND)
+    reviews.put_cached(cache_key(pack), encode(cells), kind=KIND)
     return cells
+
+
+def encode(cells: NDArray[np.uint16]) -> bytes:
+    """Bytes of a cache entry: how the signatures were made, and the signatures."""
+    return _HEAD + cells.tobytes()
 
 
 def _find(reviews: Bucket, pack: Pack) -> NDArray[np.uint16] | None:
     key = cache_key(pack)
-    data = reviews.find_cached(key, kind=KIND)
+    size_bytes = len(_HEAD) + pack.rows * CELLS * np.uint16().itemsize
+    data = reviews.find_cached(key, kind=KIND, usual_bytes=size_bytes + MAX_SEAL_BYTES)
     if data is None:
         return None
-    if len(data) != pack.rows * CELLS * np.uint16().itemsize:
-        logger.warning("cache=%s is of other rows; recomputing it", key)
+    if len(data) != size_bytes or data[: len(_HEAD)] != _HEAD:
+        logger.warning("cache=%s is of other rows, or made in another way; recomputing it", key)
         return None
-    return np.frombuffer(data, np.uint16).reshape(-1, CELLS)
+    return np.frombuffer(data, np.uint16, offset=len(_HEAD)).reshape(-1, CELLS)

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from pipelines.features.fingerprints import Fingerprints
 from pipelines.features.views import BITS_RANGE, View
 
+SIGNATURE_VERSION = "s1"
+"""Of how a signature is made of fingerprints: change it when that or a constant of it changes."""
+
 VIEW = View(ngram_max=2, bits=BITS_RANGE[1])
 SIMILAR_SHARE = 0.84  # of the cells that are in use
 COPIED_SHARE = 0.6  # the same, for a copy with more changes: part of it would do as training

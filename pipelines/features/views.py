@@ -55,6 +55,11 @@ class View:
         """The view in a few letters, e.g. ``n4-g2-p5-b40``."""
         return f"n{self.ngram_max}-g{self.gap_max}-p{self.prefix_bytes}-b{self.bits}"
 
+    @property
+    def kinds(self) -> int:
+        """How many kinds of n-grams are read."""
+        return self.ngram_max + self.gap_max
+
     def ngrams(self, tokens: NDArray[np.uint64]) -> Iterator[tuple[Offsets, NDArray[np.uint64]]]:
         """Hash the n-grams of consecutive tokens, one kind of n-gram after the other.
 

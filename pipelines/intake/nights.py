@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
@@ -27,6 +28,7 @@ from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome,
 
 logger = logging.getLogger(__name__)
 
+_RECEIPT_KEY = re.compile(rf"{RECEIPTS}[^/]+/[0-9a-f]{{32}}\.json")
 MOST_NAMED = 20  # files that a summary names, so that it stays short whatever lands
 
 
@@ -61,8 +63,14 @@ def night_summary(
 def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> list[str]:
     """Keys in the night's folder of receipts that could not be read as receipts."""
     known = {receipt.object_key for receipt in receipts}
-    listed = (info.key for info in reviews.list(f"{RECEIPTS}{night}/"))
+    listed = _listed_receipts(reviews, night)
     return [visible(key) for key in listed if key not in known][:MOST_NAMED]
+
+
+def _listed_receipts(reviews: Bucket, night: str) -> list[str]:
+    """Keys of the receipts of a night; what else lies there is foreign."""
+    listed = (info.key for info in reviews.list(f"{RECEIPTS}{night}/"))
+    return [key for key in listed if _RECEIPT_KEY.fullmatch(key)]
 
 
 def overdue(
@@ -170,9 +178,9 @@ def sentence(missing: MissingDelivery) -> str:
 
 
 def _receipts(reviews: Bucket, night: str, *, skips_torn: bool) -> Iterator[Receipt]:
-    for info in reviews.list(f"{RECEIPTS}{night}/"):
+    for key in _listed_receipts(reviews, night):
         try:
-            yield reviews.get_record(info.key, Receipt)
+            yield reviews.get_record(key, Receipt)
         except (TrustError, ObjectMissingError) as error:
             if not skips_torn:
                 raise

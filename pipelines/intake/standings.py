@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pipelines.core.errors import ObjectMissingError, TrustError, concerns_one_record, sentence
-from pipelines.core.keys import DELIVERIES, outcome_key, replay_key, replays_folder
+from pipelines.core.keys import DELIVERIES, is_ledger_entry, outcome_key, replay_key, replays_folder
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import RollUp
@@ -93,8 +93,8 @@ def find(reviews: Bucket, delivery: str) -> Standing | None:
     outcome = reviews.find_record(outcome_key(delivery), Outcome)
     if outcome is None:
         return None
-    names = [info.key for info in reviews.list(replays_folder(delivery))]
-    return _read(reviews, reviews.get_record, delivery, len(names))
+    replays = sum(is_ledger_entry(info.key) for info in reviews.list(replays_folder(delivery)))
+    return _read(reviews, reviews.get_record, delivery, replays)
 
 
 def is_held(reviews: Bucket, delivery: str) -> bool:
@@ -156,8 +156,8 @@ def _listed(reviews: Bucket) -> dict[str, dict[str, ObjectInfo]]:
     """The ledger entries of each delivery, by key."""
     listed: dict[str, dict[str, ObjectInfo]] = {}
     for info in reviews.list(DELIVERIES):
-        delivery, _, name = info.key.removeprefix(DELIVERIES).partition("/")
-        if name == "outcome.json" or name.startswith("replays/"):
+        if is_ledger_entry(info.key):
+            delivery = info.key.removeprefix(DELIVERIES).partition("/")[0]
             listed.setdefault(delivery, {})[info.key] = info
     return listed
 

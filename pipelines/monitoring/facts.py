@@ -111,7 +111,15 @@ def read(stores: Stores, settings: Settings, *, counts_alerts: bool = True) -> F
     today = facts.now.date().isoformat()
     facts.windows = facts.part(
         "windows",
-        lambda: tuple(kept.newest_windows(stores.reviews, registry.name, today, WINDOWS)),
+        lambda: tuple(
+            kept.newest_windows(
+                stores.reviews,
+                registry.name,
+                today,
+                WINDOWS,
+                nights=settings.monitoring.window_nights,
+            )
+        ),
         (),
     )
 

@@ -6,61 +6,112 @@ year as in the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 from pipelines.core import keys
+from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
 
+logger = logging.getLogger(__name__)
+
 MOST_MONTHS_WITHOUT = 13  # that are listed although nothing is in them, before the search ends
 
-AnyKept = TypeVar("AnyKept", Window, TriggerDecision)
+AnyKept = TypeVar("AnyKept", Window, AnsweredDay, TriggerDecision)
 
 
-def newest_windows(reviews: Bucket, model: str, until: str, count: int) -> list[Window]:
-    """The newest window of each of the newest nights, newest first."""
-    chosen = window_keys(reviews, model, until, count)
-    return list(in_parallel(lambda key: reviews.get_record(key, Window), chosen))
+def newest_windows(
+    reviews: Bucket, model: str, until: str, count: int, *, nights: int
+) -> list[Window]:
+    """The window that counts of each of the newest nights, newest first.
+
+    Of a night, that is the first that is proven in the order of `best_first`.
+    """
+
+    def of_one_night(names: list[str]) -> list[Window]:
+        return list(islice(_proven(reviews, best_first(names, nights), Window), 1))
+
+    return _enough(of_one_night, _days(reviews, keys.windows_folder, model, until), count)
 
 
-def window_keys(reviews: Bucket, model: str, until: str, count: int) -> list[str]:
-    """Keys of the newest window of each of the newest nights, newest first."""
-    infos = _newest(reviews, lambda month: keys.windows_folder(model, month), until)
-    return [info.key for info in islice(one_per_night(infos), count)]
+def window_keys(
+    reviews: Bucket, model: str, until: str, count: int, *, nights: int
+) -> list[list[str]]:
+    """Keys of all windows of each of the newest nights, newest first, in order of `best_first`."""
+    found = islice(_days(reviews, keys.windows_folder, model, until), count)
+    return [best_first(of_one_night, nights) for of_one_night in found]
+
+
+def best_first(windows: Iterable[str], nights: int) -> list[str]:
+    """Keys of windows of one night, in the order in which they count if they are proven.
+
+    First those of so many ``nights``: others were judged by an earlier setting. Of them first
+    those of most rows.
+    """
+    wanted = f"{nights:03d}"
+    return sorted(
+        windows, key=lambda key: (keys.nights_of_window(key) == wanted, key), reverse=True
+    )
+
+
+def of_night(reviews: Bucket, model: str, night: str, *, nights: int) -> list[str]:
+    """Keys of all windows of a night, in order of `best_first`."""
+    infos = reviews.list(f"{keys.windows_folder(model, night[:7])}{night}-")
+    return best_first((info.key for info in infos), nights)
+
+
+def first_proven(reviews: Bucket, names: Iterable[str], kind: type[AnyKept]) -> AnyKept | None:
+    """The first of these records that is proven to be ours; None if none is."""
+    return next(_proven(reviews, names, kind), None)
+
+
+def _proven(reviews: Bucket, names: Iterable[str], kind: type[AnyKept]) -> Iterator[AnyKept]:
+    """Those of these records that are proven to be ours.
+
+    Somebody who can write to the bucket may have put others there; they hide none of ours.
+    """
+    for name in names:
+        try:
+            yield reviews.get_record(name, kind)
+        except (TrustError, ObjectMissingError) as error:
+            logger.warning("key=%s is left out: %s", name, error)
 
 
 def newest_answers(reviews: Bucket, model: str, until: str, count: int) -> list[AnsweredDay]:
     """What the answers of the newest days showed, newest first."""
-    infos = _newest(reviews, lambda month: keys.answers_folder(model, month), until)
-    chosen = list(islice(infos, count))
-    return list(in_parallel(lambda info: reviews.get_record(info.key, AnsweredDay), chosen))
 
+    def of_one_day(names: list[str]) -> list[AnsweredDay]:
+        return list(islice(_proven(reviews, names, AnsweredDay), 1))
 
-def of_night(reviews: Bucket, model: str, night: str) -> list[str]:
-    """Keys of all windows of a night, that of most rows first."""
-    infos = reviews.list(f"{keys.windows_folder(model, night[:7])}{night}-")
-    return sorted((info.key for info in infos), reverse=True)
+    return _enough(of_one_day, _days(reviews, keys.answers_folder, model, until), count)
 
 
 def newest_decisions(reviews: Bucket, model: str, until: str, count: int) -> list[TriggerDecision]:
     """The newest decisions on triggers, by day and then by when they were made, newest first."""
-    days: list[str] = []
-    chosen: list[str] = []
-    for info in _newest(reviews, lambda month: keys.triggers_folder(model, month), until):
-        day = keys.day_of_monitoring(info.key)
-        if day not in days:
-            if len(chosen) >= count:
-                break
-            days.append(day)
-        chosen.append(info.key)
-    made = list(in_parallel(lambda key: reviews.get_record(key, TriggerDecision), chosen))
+
+    def of_one_day(names: list[str]) -> list[TriggerDecision]:
+        return list(_proven(reviews, names, TriggerDecision))
+
+    made = _enough(of_one_day, _days(reviews, keys.triggers_folder, model, until), count)
     return sorted(made, key=lambda one: (one.day, one.at, one.token), reverse=True)[:count]
+
+
+def _enough(
+    read: Callable[[list[str]], list[AnyKept]], days: Iterator[list[str]], count: int
+) -> list[AnyKept]:
+    """What was read of day after day, until it is so many; several days are read at a time."""
+    found: list[AnyKept] = []
+    while len(found) < count and (few := list(islice(days, count - len(found)))):
+        for of_one_day in in_parallel(read, few):
+            found += of_one_day
+    return found
 
 
 def last_start(reviews: Bucket, model: str, now: datetime, within: timedelta) -> datetime | None:
@@ -76,8 +127,8 @@ def last_start(reviews: Bucket, model: str, now: datetime, within: timedelta) ->
         for info in reviews.list(keys.triggers_folder(model, month))
         if keys.day_of_monitoring(info.key) >= oldest.isoformat()
     ]
-    decisions = in_parallel(lambda info: reviews.get_record(info.key, TriggerDecision), infos)
-    starts = [clock.read(each.at) for each in decisions if each.is_started]
+    decisions = in_parallel(lambda info: first_proven(reviews, [info.key], TriggerDecision), infos)
+    starts = [clock.read(each.at) for each in decisions if each is not None and each.is_started]
     return max((at for at in starts if at is not None and at >= first), default=None)
 
 
@@ -89,13 +140,13 @@ def _months(first: date, last: date) -> Iterator[str]:
         month = (month + timedelta(days=31)).replace(day=1)
 
 
-def one_per_night(infos: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """The window of each night whose key is the last: the one of most rows that count."""
-    night = ""
-    for info in infos:
-        if keys.day_of_monitoring(info.key) != night:
-            night = keys.day_of_monitoring(info.key)
-            yield info
+def _days(
+    reviews: Bucket, folder: Callable[[str, str], str], model: str, until: str
+) -> Iterator[list[str]]:
+    """The keys of each night or day below the months' folders, newest first."""
+    infos = _newest(reviews, lambda month: folder(model, month), until)
+    for _, of_one_day in groupby((info.key for info in infos), keys.day_of_monitoring):
+        yield list(of_one_day)
 
 
 def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterator[ObjectInfo]:

@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.core import keys, provenance
+from pipelines.core.errors import TrustError, concerns_one_record, sentence
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation.metrics import rounded
@@ -52,6 +53,10 @@ class Rows:
     partitions: tuple[Partition, ...]
     sources: tuple[SourceRows, ...]
     late_nights: int
+
+    @property
+    def nights(self) -> int:
+        return (date.fromisoformat(self.night) - date.fromisoformat(self.first_night)).days + 1
 
     @property
     def count(self) -> int:
@@ -134,21 +139,55 @@ def judge_new(
     -------
     windows : list of Window
         The new ones, oldest first. A night whose rows every champion learned is left out.
+
+    Raises
+    ------
+    LoopError
+        What was wrong with the first night that cannot be judged, once all others are.
     """
     asked = Asked(reviews, registry, settings)
     nights = nights_to_judge(standings, until, settings)
     known = _known(reviews, registry.name, nights)
     judged: list[Window] = []
+    faults: list[Exception] = []
     for night in nights:
         rows = rows_of(standings, night, settings.monitoring.window_nights)
-        names = [part.sha256 for part in rows.partitions]
-        if keys.window_key(registry.name, night, rows.count, names) in known:
-            continue
-        window = asked.judge(rows)
-        if window is not None:
-            judged.append(reviews.put_first(window))
-            logger.info("night=%s verdict=%s %s", night, window.verdict, window.why)
+        try:
+            window = None if _is_judged(reviews, rows, registry.name, known) else asked.judge(rows)
+            if window is not None:
+                judged.append(reviews.put_first(window))
+                logger.info("night=%s verdict=%s %s", night, window.verdict, window.why)
+        except Exception as error:
+            if not concerns_one_record(error):
+                raise
+            logger.warning("night=%s cannot be judged: %s", night, sentence(error))
+            faults.append(error)
+    if faults:
+        raise faults[0]
     return judged
+
+
+def _is_judged(reviews: Bucket, rows: Rows, model: str, known: set[str]) -> bool:
+    """Whether there is a window of these rows.
+
+    Raises
+    ------
+    TrustError
+        If there is one that is not proven to be ours: somebody may have hidden what it said.
+    """
+    key = keys.window_key(
+        model, rows.night, nights=rows.nights, rows=rows.count,
+        partitions=[part.sha256 for part in rows.partitions],
+    )  # fmt: skip
+    if key not in known:
+        return False
+    try:
+        return reviews.find_record(key, Window) is not None
+    except TrustError as error:
+        raise TrustError(
+            f"{error} It is in the place of what the night {rows.night} showed. Delete it, and run "
+            "the monitor again: then the night is judged again."
+        ) from error
 
 
 def _known(reviews: Bucket, model: str, nights: Iterable[str]) -> set[str]:
@@ -233,8 +272,8 @@ class Asked:
     def _findings(self, rows: Rows, champion: AskedChampion, *, is_provisional: bool) -> Findings:
         classes, settings = champion.plan.classes, self._settings
         table = in_classes(read_sample(self._reviews, rows.partitions), classes)
-        if not table.num_rows:
-            return judge.too_few(0, settings.monitoring)
+        if table.num_rows < settings.monitoring.min_rows:  # few of them have stars in a class
+            return judge.too_few(table.num_rows, settings.monitoring)
         words = WordTable(champion.usual.words)
         texts = read_texts(table, words, classes)
         scores = score(champion.model, table, settings.gate, classes)

@@ -5,9 +5,10 @@ Numbers are rounded to `DECIMALS` places before they are recorded, as in `record
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.core import keys
 from pipelines.core.record import NightDate, Record, Sha256, StoredRecord, VersionId
@@ -149,9 +150,23 @@ class Window(StoredRecord):
     groups: tuple[GroupScore, ...] = ()
     words: tuple[MovedWord, ...] = ()
 
+    @model_validator(mode="after")
+    def _nights_are_days(self) -> Window:
+        if self.nights < 1:
+            raise ValueError(f"{self.first_night} is after {self.night}")
+        return self
+
+    @property
+    def nights(self) -> int:
+        last, first = date.fromisoformat(self.night), date.fromisoformat(self.first_night)
+        return (last - first).days + 1
+
     @property
     def object_key(self) -> str:
-        return keys.window_key(self.model_name, self.night, self.rows, self.partitions)
+        return keys.window_key(
+            self.model_name, self.night, nights=self.nights, rows=self.rows,
+            partitions=self.partitions,
+        )  # fmt: skip
 
 
 class AnsweredDay(StoredRecord):

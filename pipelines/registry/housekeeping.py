@@ -30,7 +30,7 @@ from pipelines.intake.standings import Standing
 from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
 from pipelines.records.housekeeping import Doomed, Housekeeping
-from pipelines.records.versions import Plan
+from pipelines.records.versions import Manifest, Plan
 from pipelines.registry import approvals
 from pipelines.registry.registry import Registry
 
@@ -87,7 +87,7 @@ def plan(
     every = standings.every(reviews)
     models = registries[0].models
     versions = [each for registry in registries for each in _versions(registry, retention, ages)]
-    doomed_versions = {keys.version_of(object_.key) for object_ in versions}
+    doomed_versions = {_version_in(object_.key) for object_ in versions}
     snapshots = _Snapshots(reviews, models, doomed_versions)
     doomed = [
         *versions,
@@ -125,12 +125,11 @@ def apply(
     buckets = {"reviews": reviews, "models": registries[0].models}
     of_model = {registry.name: registry for registry in registries}
     kept: set[str] = set()
-    checked = ""
+    checked: _Version = ("", "")
     for each in doomed:
-        model = each.key.partition("/")[0]
-        version = keys.version_in(each.key, model) if each.bucket == "models" else ""
-        if version and version != checked:
-            checked = version
+        model, version = _version_in(each.key) if each.bucket == "models" else ("", "")
+        if version and (model, version) != checked:
+            checked = model, version
             kept = _named_by_log(of_model[model])
         if version and version in kept:
             logger.warning("version=%s is kept: the log names it now", version)
@@ -140,8 +139,24 @@ def apply(
     return record
 
 
+_Version = tuple[str, str]
+"""Model and version: whoever can write may copy the version of one model to another's folder."""
+
+
+def _version_in(key: str) -> _Version:
+    model = key.partition("/")[0]
+    return model, keys.version_in(key, model)
+
+
 def _named_by_log(registry: Registry) -> set[str]:
-    """Every version that the log or a rollback plan names."""
+    """Every version that the log or a rollback plan names.
+
+    Raises
+    ------
+    TrustError
+        Also if the log was cut back: then it names too few.
+    """
+    registry.check_nothing_cut()
     log = registry.log.history()
     named = {version for entry in log for version in (entry.version, entry.reference)}
     named |= {entry.subject for entry in log if entry.subject is not None}
@@ -190,7 +205,7 @@ def _is_open(registry: Registry, version: str) -> bool:
 
 
 def _plans(
-    registry: Registry, retention: RetentionSettings, ages: Ages, doomed_versions: set[str]
+    registry: Registry, retention: RetentionSettings, ages: Ages, doomed: set[_Version]
 ) -> Iterator[Doomed]:
     """Plans of deleted versions, and old ones that were never trained."""
     trained = {
@@ -199,7 +214,7 @@ def _plans(
     }
     for info in registry.models.list(keys.plans_folder(registry.name)):
         version = keys.name_of(info.key)
-        is_idle = version in doomed_versions or version not in trained
+        is_idle = (registry.name, version) in doomed or version not in trained
         if is_idle and ages.is_over(info, retention.unpromoted_days):
             yield _doomed("models", info, f"version {version} is not kept")
 
@@ -210,18 +225,22 @@ def _plans(
 class _Snapshots:
     """The snapshots, and those that a kept version was planned with."""
 
-    def __init__(self, reviews: Bucket, models: Bucket, doomed_versions: set[str]) -> None:
+    def __init__(self, reviews: Bucket, models: Bucket, doomed: set[_Version]) -> None:
         self._reviews = reviews
-        self.named: set[str] | None = set()  # None: a plan cannot be read
+        self.named: set[str] | None = None  # None: a plan cannot be read
         # Of every model that the bucket holds, also one that the configuration does not name.
-        for key in [info.key for info in models.list("") if keys.is_plan(info.key)]:
-            if keys.name_of(key) in doomed_versions or self.named is None:
-                continue
-            try:
-                self.named.add(keys.snapshot_key(models.get_record(key, Plan).snapshot))
-            except (TrustError, StoreRefusedError) as error:
-                logger.warning("no snapshot is deleted: %s", error)
-                self.named = None
+        listed = {info.key for info in models.list("")}
+        planned = {key: _version_in(key) for key in listed if keys.is_plan(key)}
+        trained = {key: _version_in(key) for key in listed if keys.is_manifest(key)}
+        try:
+            plans = [models.get_record(key, Plan) for key in planned if planned[key] not in doomed]
+            lost = set(trained.values()) - set(planned.values()) - doomed
+            plans += [
+                models.get_record(key, Manifest).plan for key in trained if trained[key] in lost
+            ]
+            self.named = {keys.snapshot_key(plan.snapshot) for plan in plans}
+        except (TrustError, StoreRefusedError) as error:
+            logger.warning("no snapshot is deleted: %s", error)
 
     def unused(self, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
         if self.named is None:

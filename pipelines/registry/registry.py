@@ -63,7 +63,8 @@ class Registry:
         return newest
 
     def rollback_plans(self) -> list[RollbackPlan]:
-        listed = [info.key for info in self.models.list(keys.rollbacks_folder(self.name))]
+        infos = self.models.list(keys.rollbacks_folder(self.name))
+        listed = [info.key for info in infos if keys.is_rollback_plan(info.key)]
         return list(in_parallel(lambda key: self.models.get_record(key, RollbackPlan), listed))
 
     def _check_plan(self, plan: RollbackPlan, newest: int) -> None:

@@ -93,10 +93,10 @@ def pull(registry: Registry, folder: Path) -> LogEntry:
         version = folder / entry.version
         version.mkdir(parents=True, exist_ok=True)
         _replace(version / MODEL_FILE, model)
-        _replace(version / MANIFEST_FILE, registry.models.get(manifest.object_key))
-        _replace(version / DECISION_FILE, registry.models.get(entry.decision_key))
-        _replace(version / EVALUATION_FILE, registry.models.get(evaluation.object_key))
-        _replace(folder / ENTRY_FILE, registry.models.get(entry.object_key))
+        _replace(version / MANIFEST_FILE, registry.models.stored(manifest.object_key))
+        _replace(version / DECISION_FILE, registry.models.stored(entry.decision_key))
+        _replace(version / EVALUATION_FILE, registry.models.stored(evaluation.object_key))
+        _replace(folder / ENTRY_FILE, registry.models.stored(entry.object_key))
     except OSError as error:
         raise PromotionError(f"cannot write the champion to {folder}: {error}") from error
     return entry

@@ -173,7 +173,10 @@ def monitor_alerts(loop: Loop, run: Run) -> Iterator[Alert]:
 
     yield from failed_alerts(loop, run)
     today = clock.now(loop.reviews).date().isoformat()
-    newest = kept.newest_windows(loop.reviews, loop.registry.name, today, MOST_BAD_NIGHTS)
+    newest = kept.newest_windows(
+        loop.reviews, loop.registry.name, today, MOST_BAD_NIGHTS,
+        nights=loop.settings.monitoring.window_nights,
+    )  # fmt: skip
     if not newest or newest[0].verdict not in {"FADING", "DRIFT"} or newest[0].is_provisional:
         return
     alike = list(itertools.takewhile(lambda each: each.verdict == newest[0].verdict, newest))

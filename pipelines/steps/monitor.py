@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.core.errors import TrustError, concerns_one_record, sentence
+from pipelines.core.errors import ConfigError, TrustError, concerns_one_record, sentence
 from pipelines.core.record import sha256_of
 from pipelines.steps.context import Loop, open_loop
 
@@ -149,7 +149,8 @@ def reason_of(decision_uri: str, model: str | None = None) -> str:
     try:
         decision = read_decision(decision_uri, model)
     except Exception as error:
-        if not concerns_one_record(error):
+        # Who asks may have named something that is in neither bucket.
+        if not (concerns_one_record(error) or isinstance(error, ConfigError)):
             raise
         logger.warning("cannot tell why this was asked for: %s", sentence(error))
         return "asked for by the monitor; its record cannot be read"
@@ -175,12 +176,15 @@ def _known(loop: Loop, champion: LogEntry, night: str | None, operator_reason: s
     from pipelines.monitoring import kept, triggers
 
     name, settings = loop.registry.name, loop.settings.triggers
+    nights = loop.settings.monitoring.window_nights
     ledger, learned, now = loop.ledger(), loop.learned(), clock.now(loop.reviews)
     taught = {part.sha256 for part in learned.partitions} if learned else set()
     counted = {part.sha256: part.rows for each in ledger for part in each.accepted}
     began = loop.registry.log.began(champion)
     return triggers.Known(
-        windows=tuple(kept.newest_windows(loop.reviews, name, night, settings.windows))
+        windows=tuple(
+            kept.newest_windows(loop.reviews, name, night, settings.windows, nights=nights)
+        )
         if night
         else (),
         generation=began.generation,

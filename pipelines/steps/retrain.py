@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_SHARES = 1000  # Airflow maps over at most 1,024
+
 
 def take_snapshot(model: str | None = None) -> str:
     """Pin the reviews accepted so far, of the model's sources; returns the snapshot's URI."""
@@ -97,7 +99,8 @@ def _shares(loop: Loop, planned: Plan) -> list[Share]:
 
     pinned = snapshot.pinned(loop.reviews, planned)
     missing = [missing_packs(loop.reviews, pinned, view) for view in _views(loop, planned)]
-    of = max(1, math.ceil(max(missing, default=0) / loop.settings.training.packs_per_task))
+    of = math.ceil(max(missing, default=0) / loop.settings.training.packs_per_task)
+    of = min(max(of, 1), MOST_SHARES)
     return [(number, of) for number in range(of)]
 
 

@@ -145,7 +145,8 @@ class Settings(Section):
         except ValidationError as error:
             within = f"models.{name}."
             places = faults(error, within).replace(f"{within}model.", within)
-            raise ConfigError(places) from error
+            whole = places.replace(f"{within}model:", f"models.{name}:")
+            raise ConfigError(whole) from error
         settings._dags = name
         return settings
 
@@ -161,6 +162,8 @@ class Settings(Section):
         own = {key: value for key, value in table.items() if key in known}
         tables = {key: value for key, value in table.items() if key not in known}
         base = overlay(self.model_dump(exclude={"models"}), _NOT_INHERITED)
+        if own.get("target") == "label":
+            base["model"]["classes"] = {}  # those of the first model are of stars
         return overlay(base, tables) | {"model": {**base["model"], **own, "name": name}}
 
     def columns_of(self, source: str) -> ColumnSettings:

@@ -135,18 +135,26 @@ class Bucket(Calls, SealedRecords):
         for attempt in range(_AMBIGUOUS_TRIES):
             if self.try_create(key, data) == "created":
                 return "created"
-            existing = self.get_or_none(key)
-            if existing == data:
+            if self._holds(key, data):
                 return "identical"
-            if existing is not None:
-                raise AlreadyExistsError(
-                    f"{self.uri(key)} already exists with other bytes and is never overwritten"
-                )
             time.sleep(0.05 * 2**attempt)
         raise StoreUnavailableError(
             f"creating {self.uri(key)} gave no conclusive answer in {_AMBIGUOUS_TRIES} tries; "
             "the object does not exist. Run the task again."
         )
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Whether an object has these bytes; False where it does not exist."""
+        other = f"{self.uri(key)} already exists with other bytes and is never overwritten"
+        try:
+            existing = self.get(key, max_bytes=len(data))
+        except ObjectMissingError:
+            return False
+        except TrustError as error:
+            raise AlreadyExistsError(other) from error
+        if existing != data:
+            raise AlreadyExistsError(other)
+        return True
 
     def delete(self, key: str) -> None:
         def delete() -> None:

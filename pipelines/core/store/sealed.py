@@ -14,9 +14,10 @@ before it looks at the content. No caller can forget one of these checks.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TypeVar
 
-from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, SignatureError
+from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, SignatureError, TrustError
 from pipelines.core.record import StoredRecord
 from pipelines.core.store import signing
 from pipelines.core.store.keyring import Keyring
@@ -85,7 +86,7 @@ def _place(kind: type[StoredRecord], key: str) -> str:
 
 
 class SealedRecords:
-    """What a bucket does with records, by its ``get``, ``put``, ``put_once`` and ``uri``."""
+    """What a bucket does with records and caches; how it reads and writes bytes is its own."""
 
     keyring: Keyring
 
@@ -99,7 +100,7 @@ class SealedRecords:
         TrustError
             If the stored object is not proven to be this record, see `from_stored`.
         """
-        return from_stored(self._stored(key), kind, key, uri=self.uri(key), keyring=self.keyring)
+        return from_stored(self.stored(key), kind, key, uri=self.uri(key), keyring=self.keyring)
 
     def find_record(self, key: str, kind: type[AnyRecord]) -> AnyRecord | None:
         """The record, or None when the store says that it does not exist."""
@@ -146,29 +147,45 @@ class SealedRecords:
             key, signing.seal(payload, kind=kind, place=f"reviews/{key}", keyring=self.keyring)
         )
 
-    def find_cached(self, key: str, *, kind: str) -> memoryview | None:
-        """An entry of a cache; None where it is missing or not proven to be ours."""
+    def find_cached(
+        self, key: str, *, kind: str, usual_bytes: int = MAX_RECORD_BYTES
+    ) -> memoryview | None:
+        """An entry of a cache, see `get_cached`; None where it is missing or not ours."""
         try:
-            return self.get_cached(key, kind=kind)
+            return self.get_cached(key, kind=kind, usual_bytes=usual_bytes)
         except ObjectMissingError:
             return None
-        except SignatureError as error:
+        except TrustError as error:
             logger.warning("cache=%s is not used: %s", key, error)
             return None
 
-    def get_cached(self, key: str, *, kind: str) -> memoryview:
-        """An entry of a cache; SignatureError where it is not proven to be ours."""
-        data, place = self.get(key), f"reviews/{key}"
-        return signing.unseal(data, kind=kind, place=place, uri=self.uri(key), keyring=self.keyring)
+    def get_cached(self, key: str, *, kind: str, usual_bytes: int = MAX_RECORD_BYTES) -> memoryview:
+        """An entry of a cache; TrustError where it is not proven to be ours.
+
+        One that is larger than ``usual_bytes`` is proven while it is read piece by piece, and only
+        then read into memory: so nobody without a key can make a reader take much memory.
+        """
+        sealed = {"kind": kind, "place": f"reviews/{key}", "uri": self.uri(key)}
+        try:
+            data = self.get(key, max_bytes=usual_bytes)
+        except TrustError:
+            chunks = self.stream(key)[1]
+            size = signing.check_unkept(chunks, **sealed, keyring=self.keyring)
+            data = self.get(key, max_bytes=size)
+        return signing.unseal(data, **sealed, keyring=self.keyring)
 
     def signed_by(self, key: str) -> str:
         """The public key in an object's seal, without checking the signature."""
-        return signing.read_seal(self._stored(key), uri=self.uri(key))["key_id"]
+        return signing.read_seal(self.stored(key), uri=self.uri(key))["key_id"]
 
-    def _stored(self, key: str) -> bytes:
+    def stored(self, key: str) -> bytes:
+        """A record as it is stored, with its seal, which is not checked here."""
         return self.get(key, max_bytes=MAX_RECORD_BYTES)
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        raise NotImplementedError
+
+    def stream(self, key: str) -> tuple[str, Iterator[bytes]]:
         raise NotImplementedError
 
     def put(self, key: str, data: bytes) -> None:

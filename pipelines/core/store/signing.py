@@ -22,6 +22,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pipelines.core.errors import ConfigError, SignatureError
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
-_MAX_SEAL_BYTES, _ALIGNMENT = 4096, 64
+MAX_SEAL_BYTES, _ALIGNMENT = 4096, 64
 
 
 def seal(payload: bytes, *, kind: str, place: str, keyring: Keyring) -> bytes:
@@ -62,7 +63,7 @@ def seal(payload: bytes, *, kind: str, place: str, keyring: Keyring) -> bytes:
             f"the signing key {key_id} is not among trust.trusted_keys {sorted(trusted)}: every "
             f"reader would refuse it. Add it there, or point {KEY_VARIABLE} to a trusted key."
         )
-    signature = key.sign(_vouched(payload, kind=kind, place=place)).hex()
+    signature = key.sign(_vouched(hashlib.sha256(payload), kind=kind, place=place)).hex()
     return _line({"key_id": key_id, "kind": kind, "place": place, "signature": signature}) + payload
 
 
@@ -74,11 +75,39 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
     SignatureError
         If they are not sealed by a trusted key, were changed, or belong elsewhere.
     """
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    seal = _seal_for(data, kind=kind, place=place, uri=uri, keyring=keyring)
+    payload = memoryview(data)[len(_line(seal)) :]
+    _verify(seal, hashlib.sha256(payload), uri=uri)
+    return payload
 
+
+def check_unkept(
+    chunks: Iterable[bytes], *, kind: str, place: str, uri: str, keyring: Keyring
+) -> int:
+    """Check sealed bytes as `unseal` does, of which one chunk at a time is in memory.
+
+    The first chunk has at least the seal, if it is one. Returns the number of bytes.
+
+    Raises
+    ------
+    SignatureError
+        As `unseal`. The rest is not read where the seal is for other bytes.
+    """
+    following = iter(chunks)
+    first = next(following, b"")
+    seal = _seal_for(first, kind=kind, place=place, uri=uri, keyring=keyring)
+    digest, size = hashlib.sha256(first[len(_line(seal)) :]), len(first)
+    for chunk in following:
+        digest.update(chunk)
+        size += len(chunk)
+    _verify(seal, digest, uri=uri)
+    return size
+
+
+def _seal_for(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) -> dict[str, str]:
+    """The seal before some bytes, if it says that a trusted key made it for kind and place."""
     seal = read_seal(data, uri=uri)
-    key_id, signature = seal["key_id"], seal["signature"]
+    key_id = seal["key_id"]
     if (seal["kind"], seal["place"]) != (kind, place):
         raise SignatureError(
             f"{uri} was signed as {seal['kind'][:40]} for {seal['place'][:300]!r}, not as {kind} "
@@ -90,15 +119,21 @@ def unseal(data: bytes, *, kind: str, place: str, uri: str, keyring: Keyring) ->
             f"{uri} is signed by {key_id}, which is not among the trusted keys {sorted(trusted)}. "
             "If it should be, add it to trust.trusted_keys."
         )
-    payload = memoryview(data)[len(_line(seal)) :]
+    return seal
+
+
+def _verify(seal: dict[str, str], digest: hashlib._Hash, *, uri: str) -> None:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    key_id, vouched = seal["key_id"], _vouched(digest, kind=seal["kind"], place=seal["place"])
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key_id))
-        key.verify(bytes.fromhex(signature), _vouched(payload, kind=kind, place=place))
+        key.verify(bytes.fromhex(seal["signature"]), vouched)
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(
             f"{uri} was changed after {key_id[:16]}… signed it. It is not used."
         ) from error
-    return payload
 
 
 def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
@@ -111,7 +146,7 @@ def read_seal(data: bytes, *, uri: str) -> dict[str, str]:
     SignatureError
         If the line is missing or is not a seal.
     """
-    line, newline, _ = data[:_MAX_SEAL_BYTES].partition(b"\n")
+    line, newline, _ = data[:MAX_SEAL_BYTES].partition(b"\n")
     try:
         seal = json.loads(line)
         if _is_seal(seal) and _line(seal) == line + newline:
@@ -139,7 +174,6 @@ def _line(seal: dict[str, str]) -> bytes:
     return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n"
 
 
-def _vouched(payload: bytes | memoryview, *, kind: str, place: str) -> bytes:
+def _vouched(digest: hashlib._Hash, *, kind: str, place: str) -> bytes:
     """What is signed: the purpose, the kind, the place and the digest of the bytes."""
-    digest = hashlib.sha256(payload).hexdigest()
-    return canonical_json(["retraining-loop", kind, place, digest])
+    return canonical_json(["retraining-loop", kind, place, digest.hexdigest()])

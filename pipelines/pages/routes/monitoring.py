@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from pipelines.core import config, keys, links
+from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake.landing import is_night
@@ -33,28 +34,32 @@ class Remembered:
     """Windows as points, read once: a record never changes under its key."""
 
     def __init__(self) -> None:
-        self._points: OrderedDict[str, Point] = OrderedDict()
+        self._points: OrderedDict[tuple[str, ...], Point] = OrderedDict()
         self._lock = Lock()
 
-    def read(self, reviews: Bucket, names: list[str]) -> tuple[list[Point], list[str]]:
-        """The points under some keys, oldest first, and the keys that cannot be read."""
+    def read(self, reviews: Bucket, nights: list[list[str]]) -> tuple[list[Point], list[str]]:
+        """The points of some nights, oldest first, and the first key of each that has none.
+
+        Of a night's windows, the first that is proven counts.
+        """
+        wanted = [tuple(names) for names in nights]
         with self._lock:
-            known = {name: self._points[name] for name in names if name in self._points}
-        missing = [name for name in names if name not in known]
-        found = read.read_all(reviews, missing, Window) if missing else []
+            points = {names: self._points[names] for names in wanted if names in self._points}
+        missing = [names for names in wanted if names not in points]
+        found = in_parallel(lambda names: kept.first_proven(reviews, names, Window), missing)
         new = {
-            name: monitoring.point(window)
-            for name, window in zip(missing, found, strict=True)
-            if not isinstance(window, read.Unreadable)
+            names: monitoring.point(window)
+            for names, window in zip(missing, found, strict=True)
+            if window is not None
         }
         with self._lock:
             self._points.update(new)
             while len(self._points) > MOST_POINTS:
                 self._points.popitem(last=False)
-        points = known | new
+        points |= new
         return (
-            [points[name] for name in reversed(names) if name in points],
-            [name for name in names if name not in points],
+            [points[names] for names in reversed(wanted) if names in points],
+            [names[0] for names in wanted if names not in points],
         )
 
 
@@ -78,8 +83,10 @@ def router(site: Site) -> APIRouter:
         today = clock.now(reviews).date().isoformat()
         last = until if until and is_night(until) else today
         chosen = span if span in monitoring.SPANS else monitoring.SPANS[1]
-        infos = kept.window_keys(reviews, name, last, chosen)
-        points, unread = remembered.read(reviews, infos)
+        found = kept.window_keys(
+            reviews, name, last, chosen, nights=settings.monitoring.window_nights
+        )
+        points, unread = remembered.read(reviews, found)
         decisions = read.or_none(
             lambda model: kept.newest_decisions(reviews, model, today, DECISIONS), name
         )
@@ -108,11 +115,12 @@ def router(site: Site) -> APIRouter:
     def one_night(
         request: Request, night: Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     ) -> HTMLResponse:
-        reviews, name = site.stores().reviews, site.about(request).settings.model.name
-        found = kept.of_night(reviews, name, night) if is_night(night) else []
-        if not found:
+        reviews, settings = site.stores().reviews, site.about(request).settings
+        name, nights = settings.model.name, settings.monitoring.window_nights
+        found = kept.of_night(reviews, name, night, nights=nights) if is_night(night) else []
+        window = kept.first_proven(reviews, found, Window)
+        if window is None:
             raise no_such(f"No window of the night {night} exists.")
-        window = reviews.get_record(found[0], Window)
         return respond(
             request, "night.html.jinja", title=f"Night {night}", section="monitoring",
             model=name, way=[("Monitoring", links.monitoring_link("", name))],

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from pipelines.core.errors import (
@@ -19,11 +21,12 @@ from pipelines.core.errors import (
     TransientError,
 )
 from pipelines.core.parallel import in_parallel
-from pipelines.core.record import StoredRecord
+from pipelines.core.record import ModelRecord, StoredRecord
+from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
-from pipelines.records.succession import ChampionHint
+from pipelines.records.succession import ChampionHint, LogEntry
 from pipelines.records.validations import Validation
 from pipelines.registry.fsck.places import BucketName, Place, place_of
 
@@ -85,6 +88,36 @@ class Contents:
         for _, record in sorted(self.records[kind].items()):
             if isinstance(record, kind):
                 yield record
+
+    def of_model(self, kind: type[AnyRecord], name: str) -> Iterator[AnyRecord]:
+        """Every proven record of a kind and a model, by key."""
+        for record in self._by_model[kind].get(name, ()):
+            if isinstance(record, kind):
+                yield record
+
+    @cached_property
+    def _by_model(self) -> dict[type[StoredRecord], dict[str, list[ModelRecord]]]:
+        """Sorted once, so that a check of many models takes time in proportion to them."""
+        sorted_out: dict[type[StoredRecord], dict[str, list[ModelRecord]]] = {}
+        for kind in list(self.records):
+            of_kind = sorted_out[kind] = defaultdict(list)
+            for record in self.of(kind):
+                if isinstance(record, ModelRecord):
+                    of_kind[record.model_name].append(record)
+        return defaultdict(dict, sorted_out)
+
+    @cached_property
+    def log_keys(self) -> dict[str, list[str]]:
+        """Per model, the keys of its champion log, whether or not the entries are proven."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for _, key in self.keys_of(LogEntry):
+            found[key.partition("/")[0]].append(key)
+        return found
+
+    @cached_property
+    def now(self) -> datetime:
+        """By the store's clock, when it was first needed."""
+        return clock.now(self.buckets["models"])
 
     def find(self, kind: type[AnyRecord], key: str) -> AnyRecord | None:
         record = self.records[kind].get(key)

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from pipelines.core import keys
 from pipelines.core.keys import hint_key, log_key, manifest_key, rollback_key
-from pipelines.core.store import clock
 from pipelines.records.decisions import PROMOTABLE, ApprovalRecord, Decision
 from pipelines.records.succession import ChampionHint, LogEntry, RollbackPlan
 from pipelines.records.versions import Manifest
@@ -30,9 +29,9 @@ class Log:
 
     def __init__(self, contents: Contents, name: str) -> None:
         self.contents, self.name = contents, name
-        own = (entry for entry in contents.of(LogEntry) if entry.model_name == name)
+        own = contents.of_model(LogEntry, name)
         self.entries = {entry.generation: entry for entry in own}
-        logged = (key for _, key in contents.keys_of(LogEntry) if key.startswith(f"{name}/"))
+        logged = contents.log_keys.get(name, ())
         self.generations = sorted(int(keys.name_of(key)) for key in logged)
 
     def findings(self) -> Iterator[Finding]:
@@ -68,7 +67,7 @@ class Log:
 
     def _dates(self) -> Iterator[Finding]:
         history = [self.entries[number] for number in sorted(self.entries)]
-        for entry in champion_log.misdated(history, clock.now(self.contents.buckets["models"])):
+        for entry in champion_log.misdated(history, self.contents.now):
             yield Finding(
                 "warning", "models", entry.object_key,
                 f"is dated {entry.at!r}, which contradicts the other entries or is after today: "

@@ -47,9 +47,7 @@ class _Model:
         yield from self._gates()
 
     def _of(self, kind: type[AnyRecord]) -> Iterator[AnyRecord]:
-        for record in self.contents.of(kind):
-            if isinstance(record, ModelRecord) and record.model_name == self.name:
-                yield record
+        return self.contents.of_model(kind, self.name)
 
     def _ahead(self) -> Iterator[Finding]:
         """Findings on records that are ahead of the log, or contradict it."""

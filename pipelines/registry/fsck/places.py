@@ -127,7 +127,9 @@ PLACES: tuple[Place, ...] = (
     _record("alerts/<sha256>/<name>/<number:3>.failed.json", AttemptEnd),
     _record("alerts/runs/<sha256>.json", LookedAt),
     Place("predictions/date=<night>/<sha256>.parquet", "prediction file"),
-    _record("monitoring/<model>/windows/<month>/<night>-<number:9>-<sha256:16>.json", Window),
+    _record(
+        "monitoring/<model>/windows/<month>/<night>-<number:3>-<number:9>-<sha256:16>.json", Window
+    ),
     _record("monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json", TriggerDecision),
     _record("monitoring/<model>/answers/<month>/<night>.json", AnsweredDay),
     Place("monitoring/<model>/references/<version>-<sha256:16>.npz", "monitoring reference"),

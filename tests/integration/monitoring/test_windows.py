@@ -14,6 +14,8 @@ from pipelines.core.store import sealed
 from pipelines.intake import standings
 from pipelines.monitoring import kept, windows
 from pipelines.records.monitoring import TriggerDecision, Window
+from pipelines.registry.fsck.check import check
+from pipelines.registry.registry import Registry
 from pipelines.steps import monitor, promote, retrain
 from tests.support.made.builders import listing
 
@@ -105,11 +107,36 @@ def test_rows_that_count_later_make_another_window_of_their_night(stores, champi
     assert rows.first_night == FIRST
     assert len(rows.partitions) == 2
     names = [part.sha256 for part in rows.partitions]
-    assert keys.window_key("sentiment", SECOND, rows.count, names) > window.object_key
+    assert (
+        keys.window_key("sentiment", SECOND, nights=1, rows=rows.count, partitions=names)
+        > window.object_key
+    )
     assert rows.coverage == pytest.approx(
         sum(each.accepted_rows for each in rows.sources)
         / sum(each.delivered_rows for each in rows.sources)
     )
+
+
+@pytest.mark.attack
+def test_what_somebody_put_among_the_windows_stops_no_decision_and_fsck_names_it(
+    stores, champions, ingest_night
+):
+    champions(1)
+    ingest_night(2)
+    (window,) = watched(stores)
+    folder = window.object_key.rpartition("/")[0]
+    strays = [f"{folder}/{SECOND}-001-999999999-{'f' * 16}.json", f"{folder}/{SECOND}.bak"]
+    for key in strays:
+        stores.reviews.put(key, b"nobody signed this")
+
+    assert monitor.watch(SECOND) == []
+    uri = monitor.decide_trigger(SECOND, DAY, "airflow sentiment_monitor run_1")
+    findings = check(stores.reviews, Registry(stores.models, "sentiment"))
+
+    assert read(stores, uri, TriggerDecision).windows == (window.digest(),)
+    assert {(one.kind, one.key) for one in findings if one.key in strays} == {
+        ("error", strays[0]), ("warning", strays[1]),
+    }  # fmt: skip
 
 
 def test_every_run_leaves_a_decision_and_a_repeated_task_finds_it(stores, champions, ingest_night):
@@ -186,7 +213,7 @@ def test_the_newest_windows_cost_the_same_requests_in_the_tenth_year(stores, cha
     listed = stores.reviews.list
     stores.reviews.list = lambda prefix: asked.append(prefix) or listed(prefix)
 
-    found = kept.newest_windows(stores.reviews, "sentiment", SECOND, 3)
+    found = kept.newest_windows(stores.reviews, "sentiment", SECOND, 3, nights=1)
 
     assert [each.night for each in found][:1] == [SECOND]
     assert len(asked) <= kept.MOST_MONTHS_WITHOUT * 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +13,7 @@ from pipelines.alerts.records import Attempt
 from pipelines.core import config, provenance
 from pipelines.core.errors import NightIncompleteError, ObjectMissingError, TrustError
 from pipelines.core.keys import arrival_id, sibling
+from pipelines.core.store import clock
 from pipelines.core.store import stores as stores_module
 from pipelines.gate.card import card
 from pipelines.intake import arrivals, landing, ledger, nights, snapshot, standings
@@ -215,15 +216,11 @@ READERS = {
     "Housekeeping": [lambda w: housekeeping.read_housekeeping(w.uri)],
     "LookedAt": [lambda w: records.has_looked(w.reviews, RUN)],
     "Window": [
-        lambda w: kept.newest_windows(w.reviews, "sentiment", w.record.night, 3),
-        lambda w: monitor.decide_trigger(w.record.night, w.record.night, "another run"),
+        lambda w: monitor.windows([w.uri]),
+        lambda w: monitor.watch(w.record.night),
     ],
-    "AnsweredDay": [
-        lambda w: kept.newest_answers(w.reviews, "sentiment", w.record.day, 3),
-        lambda w: monitor.answered_days([w.uri]),
-    ],
+    "AnsweredDay": [lambda w: monitor.answered_days([w.uri])],
     "TriggerDecision": [
-        lambda w: kept.newest_decisions(w.reviews, "sentiment", w.record.day, 3),
         lambda w: monitor.read_decision(w.uri),
         lambda w: monitor.is_started(w.uri),
         lambda w: monitor.decide_trigger(w.record.night, w.record.day, w.record.actor),
@@ -390,6 +387,44 @@ def test_a_night_with_a_forged_receipt_is_not_finished(worlds, counted):
         with pytest.raises(NightIncompleteError, match=world.one.key):
             ingest.check_night(NIGHT, [])
 
+    counted("records", len(tried))
+
+
+def test_a_forged_window_starts_nothing_and_stops_no_decision(worlds, counted):
+    world = worlds("Window")
+    night, name = world.record.night, world.record.model_name
+
+    tried = list(each_forged(world))
+    for number, forgery in enumerate(tried):
+        world.forge(forgery)
+        assert kept.newest_windows(world.reviews, name, night, 3, nights=1) == []
+        uri = monitor.decide_trigger(night, night, f"run {number}")
+        assert monitor.read_decision(uri).windows == ()
+
+    counted("records", len(tried))
+
+
+def test_a_forged_decision_to_start_is_none(worlds, counted):
+    world = worlds("TriggerDecision")
+    name, day, at = world.record.model_name, world.record.day, clock.read(world.record.at)
+    honest = kept.newest_decisions(world.reviews, name, day, 3)
+
+    for forgery in (tried := forgeries(world)):
+        world.forge(forgery)
+        left = kept.newest_decisions(world.reviews, name, day, 3)
+        assert left == [one for one in honest if one != world.record]
+        assert kept.last_start(world.reviews, name, at, timedelta(days=3)) is None
+
+    counted("records", len(tried))
+
+
+def test_a_forged_day_of_answers_is_not_shown(worlds, counted):
+    world = worlds("AnsweredDay")
+    name, day = world.record.model_name, world.record.day
+
+    tried = [kept.newest_answers(world.reviews, name, day, 3) for _ in each_forged(world)]
+
+    assert tried == [[]] * len(tried)
     counted("records", len(tried))
 
 

@@ -141,6 +141,7 @@ def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(wor
     # Caches, what was thought over and not done, and what nothing else follows from.
     assert set(unnoticed) == {
         "features/<name>/<sha256>.npz",
+        "features/<name>/<sha256>.signatures",
         "features/packs/<sha256>.pack",
         "rollups/<name>-<sha256:16>/<sha256>.rollup",
         "<model>/rollups/<name>-<sha256:16>/<sha256>.rollup",
@@ -149,7 +150,7 @@ def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(wor
         "deliveries/<sha256>/replay-plans/<sha256:20>.json",
         "alerts/<sha256>/<name>/<number:3>.failed.json",
         "alerts/runs/<sha256>.json",
-        "monitoring/<model>/windows/<month>/<night>-<number:9>-<sha256:16>.json",
+        "monitoring/<model>/windows/<month>/<night>-<number:3>-<number:9>-<sha256:16>.json",
         "monitoring/<model>/triggers/<month>/<night>-<sha256:16>.json",
         "monitoring/<model>/answers/<month>/<night>.json",
         "predictions/date=<night>/<sha256>.parquet",

@@ -193,6 +193,44 @@ def test_what_another_model_names_is_kept(world, is_configured):
     assert stars.log.champion() == champion
 
 
+@pytest.mark.attack
+def test_a_champions_version_copied_to_another_models_folder_takes_nothing_from_it(world):
+    own = snapshot.take(world.reviews, world.settings.split.model_copy(update={"salt": "own"}))
+    manifest = a_version(world.registry, "third", snapshot=own.digest())
+    _, decision = decided(world.registry, manifest, against=world.second)
+    promote(world.registry, decision, policy=decision.policy, actor="test", reason="")
+    stars = Registry(world.models, "stars")
+    a_version(stars, "theirs")
+    copied = f"stars/versions/{manifest.version}/manifest.json"
+    world.models.objects[copied] = world.models.objects[manifest.object_key]
+    needed = {key for key in world.models.objects if manifest.version in key} - {copied}
+
+    retention = world.settings.retention.model_copy(update={"unpromoted_versions": 0})
+    doomed = housekeeping.plan(world.reviews, [world.registry, stars], retention, now=NOW)
+    housekeeping.apply(world.reviews, [world.registry, stars], doomed, actor="tester")
+
+    assert copied not in world.models.objects
+    assert needed <= set(world.models.objects)
+    assert own.object_key in world.reviews.objects
+
+
+def test_the_snapshot_of_a_kept_version_whose_plan_was_lost_is_kept(world):
+    for key in [key for key in world.models.objects if "/plans/" in key]:
+        del world.models.objects[key]
+
+    assert world.pinned.object_key not in world.plan()
+
+
+@pytest.mark.attack
+def test_nothing_is_deleted_while_the_end_of_the_log_is_missing(world):
+    decided(world.registry, a_version(world.registry, "later"), against=world.second)
+    del world.models.objects["sentiment/champion.json"]
+    del world.models.objects[world.second.object_key]
+
+    with pytest.raises(TrustError, match="cut"):
+        world.plan()
+
+
 def test_versions_that_were_never_promoted_are_counted_for_each_model(world):
     stars = Registry(world.models, "stars")
     first = promoted(stars, "theirs", snapshot=world.pinned.digest())

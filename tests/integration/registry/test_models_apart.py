@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 from collections.abc import Callable
 
 import pytest
 
 from pipelines.core.errors import LoopError, PromotionError, TrustError
+from pipelines.core.store.stores import Stores
 from pipelines.registry import approvals, promotion
+from pipelines.registry.fsck import check
 from pipelines.registry.registry import Registry
 from pipelines.steps import bake, context, monitor, promote, retrain, rollback
-from tests.support.made.registry_builders import a_version, decided, promoted
+from tests.support.in_memory import InMemory
+from tests.support.made.registry_builders import a_log_entry, a_version, decided, promoted
 from tests.support.made.window_builders import a_trigger
 
 pytestmark = pytest.mark.attack
@@ -158,3 +163,31 @@ def rollback_plan(stores, registry):
     )  # fmt: skip
     stores.models.put_record(plan)
     return stores.models.uri(plan.object_key)
+
+
+def of_many_models(count):
+    """Two buckets with a log, a version and a decision of each of so many models."""
+    stores = Stores(InMemory(), InMemory())
+    for number in range(count):
+        registry = Registry(stores.models, f"model{number}")
+        decided(registry, a_version(registry, "one"))
+        for generation in (1, 2):
+            stores.models.put_first(a_log_entry(generation, model_name=registry.name))
+    return stores
+
+
+def test_fsck_takes_time_in_proportion_to_the_models():
+    calls, clocks = [], []
+    for count in (1, 10, 40, 70):  # the first makes what is made once
+        stores = of_many_models(count)
+        asked = stores.models.clock
+        times = []
+        stores.models.clock = lambda asked=asked, times=times: times.append(1) or asked()
+        profile = cProfile.Profile()
+        profile.runcall(check.check, stores.reviews, Registry(stores.models, "model0"))
+        calls.append(pstats.Stats(profile).total_calls)
+        clocks.append(len(times))
+
+    _, few, more, most = calls
+    assert most - more < 1.2 * (more - few)
+    assert clocks == [1, 1, 1, 1]

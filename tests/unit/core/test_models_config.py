@@ -65,6 +65,33 @@ def test_a_second_model_has_its_own_candidates_besides_those_of_the_first(tmp_pa
     assert set(settings.candidates) < set(settings.of("stars").candidates)
 
 
+STARS = """
+[model]
+name = "stars"
+target = "rating"
+classes = { poor = [1, 3], middling = [4, 7], great = [8, 10] }
+"""
+
+
+def test_a_second_model_has_the_classes_of_the_first_its_own_or_none_if_it_learns_the_label(
+    tmp_path,
+):
+    text = (
+        f"{STARS}[models.same]\nseed = 7\n"
+        "[models.halves]\nclasses = { poor = [1, 5], good = [6, 10] }\n"
+        '[models.mood]\ntarget = "label"\n[models.again]\ntarget = "rating"\n'
+    )
+
+    settings = load(a_file(tmp_path, text))
+
+    names = {name: settings.of(name).model.class_names for name in settings.model_names}
+    assert names == {
+        "stars": ("poor", "middling", "great"), "same": ("poor", "middling", "great"),
+        "halves": ("poor", "good"), "mood": ("negative", "positive"),
+        "again": ("poor", "middling", "great"),
+    }  # fmt: skip
+
+
 def test_no_other_model_is_baked_in_the_services_of_the_first(tmp_path):
     text = (
         '[serving]\naddresses = ["http://one:1"]\nshadow = { version = "0123456789abcdef0123" }\n'
@@ -105,6 +132,7 @@ def test_the_files_of_a_model_lie_where_those_of_the_first_do(tmp_path):
         ('[model]\nname = "mine"\n[models.sentiment]', r"the DAGs of the first model"),
         ('[models.x.training]\ncandidates = ["no"]', r"models\.x\.training\.candidates is \['no"),
         ('[models.x.evaluation]\ngolden_file = "no"', r"models\.x\.evaluation\.golden_file is"),
+        ("[models.x]\nclasses = { a = [1, 2], b = [3, 4] }", r"models\.x: .* need target"),
         ('[models.x]\nschedule = "60 * * * *"', r"models\.x\.schedule: .* no|not a cron"),
     ],
 )  # fmt: skip

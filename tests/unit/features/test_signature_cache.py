@@ -9,7 +9,7 @@ from pipelines.core.store.stores import Stores
 from pipelines.features import signature_cache
 from pipelines.features.fingerprints import fingerprint
 from pipelines.features.packs import Pack
-from pipelines.features.signature_cache import KIND, VIEW, cache_key, pack_signatures
+from pipelines.features.signature_cache import KIND, VIEW, cache_key, encode, pack_signatures
 from pipelines.features.signatures import signatures
 from pipelines.intake.partitions import read_partition
 from pipelines.records.data import Partition
@@ -61,14 +61,20 @@ def test_a_pack_that_grew_needs_the_texts_of_its_newest_night_alone(in_memory, p
     assert counted == [6, 6, 6]
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"x" * 384, "sealed for other rows", "of another kind"])
+@pytest.mark.parametrize(
+    "spoiled",
+    [b"", b"x" * 384, "sealed for other rows", "of another kind", "made in another way"],
+)
 def test_signatures_that_are_not_right_are_computed_again(in_memory, parts, spoiled, counted):
     pack, reviews = Pack(parts), in_memory.reviews
     right = pack_signatures(reviews, pack)
     if spoiled == "sealed for other rows":
-        reviews.put_cached(cache_key(pack), right[1:].tobytes(), kind=KIND)
+        reviews.put_cached(cache_key(pack), encode(right[1:]), kind=KIND)
+    elif spoiled == "made in another way":
+        other = encode(right + 1).replace(b"s1", b"s0", 1)
+        reviews.put_cached(cache_key(pack), other, kind=KIND)
     elif spoiled == "of another kind":
-        reviews.put_cached(cache_key(pack), bytes(right.nbytes), kind="Pack")
+        reviews.put_cached(cache_key(pack), encode(right), kind="Pack")
     else:
         reviews.put(cache_key(pack), spoiled)
     counted.clear()

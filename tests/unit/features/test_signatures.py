@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from pipelines.core.record import sha256_of
 from pipelines.features.fingerprints import fingerprint
 from pipelines.features.signatures import (
     CELLS,
     COPIED_SHARE,
     FEWEST_NGRAMS,
+    SIGNATURE_VERSION,
+    VIEW,
     near_known,
     near_repeats,
     signatures,
@@ -97,3 +100,15 @@ def test_a_repeat_within_the_same_texts_is_the_later_one():
     texts = [a_review(1), a_review(2), a_review(1) + " Not bad."]
 
     assert near_repeats(signatures(fingerprint(texts))).tolist() == [False, False, True]
+
+
+def test_signatures_are_made_in_the_way_that_their_version_names():
+    """If this fails, change `SIGNATURE_VERSION`: those that are cached are other ones."""
+    texts = [" ".join(f"word{(number * step) % 97}" for number in range(200)) for step in (1, 3)]
+    found = signatures(fingerprint(texts, VIEW))
+
+    assert SIGNATURE_VERSION == "s1"
+    assert (
+        sha256_of(found.tobytes())
+        == "6f6aa50dd2c8df881875d76d1d71afcad5d5c869b27091c640a23ab4f0008ead"
+    )

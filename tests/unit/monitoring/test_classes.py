@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.core import config
 from pipelines.intake.partitions import ACCEPTED_SCHEMA
-from pipelines.monitoring import estimates, reference, sample
+from pipelines.monitoring import estimates, reference, sample, windows
 from pipelines.monitoring.drift_tests import MEANINGS, OF_CLASSES, meaning
 from pipelines.monitoring.judge import judge, judge_answers
 from pipelines.monitoring.reference import Made, Reference
@@ -163,3 +163,19 @@ def test_a_model_of_stars_is_scored_on_its_classes(monkeypatch):
     assert scores.label.tolist() == [0, 1]
     assert scores.is_right.tolist() == [True, False]
     assert scores.log_loss == pytest.approx(-(np.log(0.8) + np.log(0.1)) / 2)
+
+
+@pytest.mark.parametrize("rated", [0, 1, 199])
+def test_a_window_of_which_few_reviews_have_stars_in_a_class_gets_no_verdict(monkeypatch, rated):
+    ratings = [1] * rated + [None] * (1000 - rated)
+    table = pa.table({"rating": pa.array(ratings, pa.int8()), "text": ["a film"] * 1000})
+    monkeypatch.setattr(windows, "read_sample", lambda *_: table)
+    asked = object.__new__(windows.Asked)
+    asked._reviews, asked._settings = None, config.load()
+    rows = windows.Rows("2026-01-05", "2026-01-05", (), (), 0)
+    champion = windows.AskedChampion(None, None, SimpleNamespace(classes=STARS))
+
+    findings = asked._findings(rows, champion, is_provisional=False)
+
+    assert findings.verdict == "TOO_FEW"
+    assert f"{rated} reviews are too few" in findings.why

@@ -293,7 +293,7 @@ XCOM = [
     f"s3://memory/deliveries/{GOOD}/outcome.json", f"s3://memory/receipts/{NIGHT}",
     f"s3://memory/deliveries/{GOOD}/replay-plans/{'0' * 20}.json",
     f"s3://memory/deliveries/{BAD}/replays/000001.json", ["x"], [None, {}, HUGE],
-    [f"s3://memory/monitoring/sentiment/windows/2026-01/2026-01-05-{'0' * 9}-{'0' * 16}.json"],
+    [f"s3://memory/monitoring/sentiment/windows/2026-01/2026-01-05-001-{'0' * 9}-{'0' * 16}.json"],
     f"s3://memory/monitoring/sentiment/triggers/2026-01/2026-01-05-{'0' * 16}.json",
 ]  # fmt: skip
 TELLING = [(dag, task) for dag in links.DAGS for task in (
