@@ -40,12 +40,11 @@ _PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json
 _VERSION = re.compile(r"[0-9a-f]{20}")
 _PLAN_NAME = re.compile(r"/rollbacks/[0-9a-f]{20}\.json$")
 REFRESH_SECONDS = 10  # while a run goes on
-_MODEL = "[a-z][a-z0-9_-]{0,62}"
-_DATED = r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MODEL, _DAY = "[a-z][a-z0-9_-]{0,62}", r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _WINDOW_KEY = re.compile(
-    rf"monitoring/{_MODEL}/windows/{_DATED}-[0-9]{{3}}-[0-9]{{9}}-[0-9a-f]{{16}}\.json"
+    rf"monitoring/{_MODEL}/windows/{_DAY}-[0-9]{{3}}-[0-9]{{9}}-[0-9a-f]{{16}}\.json"
 )
-_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DATED}-[0-9a-f]{{16}}\.json")
+_TRIGGER_KEY = re.compile(rf"monitoring/{_MODEL}/triggers/{_DAY}-[0-9a-f]{{16}}\.json")
 _MOST_WINDOWS = 31
 _REPLAY_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replays/[0-9]{6}\.json")
 
