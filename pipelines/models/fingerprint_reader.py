@@ -49,7 +49,7 @@ class FingerprintReader(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def may_know(self) -> Filter | None:
-        """What leaves out n-grams that are surely not known; None if it would leave out none."""
+        """What leaves out most n-grams that are not known; None if it would leave out none."""
         return None
 
     def placed(self, values: NDArray[Any]) -> NDArray[Any]:

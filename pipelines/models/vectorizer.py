@@ -121,7 +121,7 @@ class FingerprintVectorizer(FingerprintReader):
 
     @property
     def may_know(self) -> Filter:
-        """What leaves out n-grams that are surely not in the vocabulary."""
+        """What leaves out most n-grams that are not in the vocabulary."""
         return self.index().may_hold
 
     def placed(self, values: NDArray[Any]) -> NDArray[Any]:
