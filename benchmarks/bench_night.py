@@ -70,8 +70,9 @@ def _both_ways(reviews: Path) -> dict[str, Figures]:
 
 
 def _other_buckets(config: Path) -> str:
-    buckets = '[store]\nreviews_bucket = "reviews-plain"\nmodels_bucket = "models-plain"\n\n'
-    return buckets + config.read_text(encoding="utf-8")
+    """Settings that are laid over others, and lead to buckets of their own."""
+    buckets = '[store]\nreviews_bucket = "reviews-plain"\nmodels_bucket = "models-plain"\n'
+    return f"extends = {json.dumps(str(config))}\n\n{buckets}"
 
 
 def _make_buckets(*configs: Path) -> None:
