@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,7 @@ from pipelines.core.errors import (
     TrustError,
     UnsafeStoreError,
 )
+from pipelines.core.store import deadline
 from pipelines.core.store.bucket import Bucket, checked_key
 from pipelines.core.store.stores import Stores, open_stores
 from pipelines.records.deliveries import Arrival
@@ -655,13 +657,30 @@ def test_an_answer_that_drips_in_is_given_up_at_the_deadline(
 
 
 @pytest.mark.attack
-def test_a_slow_line_is_given_time_for_every_byte(proxy, stores, configure, monkeypatch):
+@pytest.mark.parametrize("seconds_of_a_byte", [0.9, 9])  # what is sent gives time, too
+def test_a_slow_line_is_given_time_for_every_byte(
+    proxy, stores, configure, monkeypatch, seconds_of_a_byte
+):
+    """By a clock that only received bytes move, so a busy machine changes nothing."""
+    now = [0.0]
+    received = deadline.Deadline.received
+
+    def received_slowly(self: deadline.Deadline, count: int) -> None:
+        now[0] += count * seconds_of_a_byte
+        received(self, count)
+
     stores.reviews.put("a", b"x" * 20)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.address)
-    configure(store={"deadline_seconds": 0.4, "min_bytes_per_second": 1})
-    proxy.waiting["GET"] = [DRIPS["drip of the body"]]  # takes a second
+    configure(store={"deadline_seconds": 5, "min_bytes_per_second": 1})
+    proxy.waiting["GET"] = [DRIPS["drip of the body"]]
+    monkeypatch.setattr(deadline.Deadline, "received", received_slowly)
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
-    assert open_stores().reviews.get("a") == b"x" * 20
+    if seconds_of_a_byte < 1:
+        assert open_stores().reviews.get("a") == b"x" * 20
+    else:
+        with pytest.raises(StoreUnavailableError, match="did not finish within 5 s"):
+            open_stores().reviews.get("a")
 
 
 @pytest.mark.attack
