@@ -32,7 +32,7 @@ RUNS = {
     "sizing.bench": ["--only", "reviews_12500"],
 }
 ELSEWHERE = {
-    "bench_night": "a night through Airflow: tests/e2e",
+    "bench_night": "a night through Airflow, minutes long; its settings: tests/unit/benchmarks",
     "bench_peers": "other projects' programs, which `make bench-peers` installs",
 }  # fmt: skip
 WITHOUT_REVIEWS = {"bench_validation", "bench_years"}

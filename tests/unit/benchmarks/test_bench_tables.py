@@ -7,6 +7,7 @@ from collections import defaultdict
 from benchmarks import bench_growth, bench_monitoring, bench_night, bench_retrain
 from benchmarks.large_delivery import bench as large_delivery
 from benchmarks.sizing import bench as sizing
+from pipelines.core import config
 
 
 def some_figures(**values: float) -> dict[str, float]:
@@ -105,3 +106,17 @@ def test_what_the_monitor_notices_is_shown_beside_its_false_alarms():
         "| 1,000 | none, 180 nights | 90.0% | 1 of 180 |  |  | 0% | 95% | 50% | 50% | 50% |"
     )
     assert table[3] == "| 1,000 | slang | 80.0% | 7 of 10 | 2 | 1 | 25% | 50% | 50% | 50% | 50% |"
+
+
+def test_the_night_in_one_process_has_the_same_settings_and_buckets_of_its_own(tmp_path):
+    demo = config.CONFIG_FOLDER / "demo.toml"
+    other = tmp_path / "plain.toml"
+    other.write_text(bench_night._other_buckets(demo), encoding="utf-8")
+
+    plain = config.load(other)
+
+    assert plain.store.reviews_bucket == "reviews-plain"
+    assert plain.store.models_bucket == "models-plain"
+    assert plain.model_copy(update={"store": None}) == config.load(demo).model_copy(
+        update={"store": None}
+    )
