@@ -246,6 +246,7 @@ _LOG_KEY = re.compile(r"([^/]+)/log/([0-9]{8})\.json")
 _PLAN_KEY = re.compile(r"[^/]+/plans/[0-9a-f]{20}\.json")
 _ROLLBACK_KEY = re.compile(r"[^/]+/rollbacks/[0-9a-f]{20}\.json")
 _REPLAY_PLAN_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/replay-plans/[0-9a-f]{{20}}\.json")
+_RECEIPT_KEY = re.compile(rf"{RECEIPTS}[^/]+/[0-9a-f]{{32}}\.json")
 _ENTRY_KEY = re.compile(rf"{DELIVERIES}[0-9a-f]{{64}}/(outcome|replays/[0-9]{{6}})\.json")
 _GATE_KEY = re.compile(r"([^/]+)/versions/([0-9a-f]{20})/gates/([0-9]{8})-([0-9a-f]{16})/[^/]+")
 
@@ -317,6 +318,10 @@ def digest_of_rollup(key: str) -> str:
 
 def is_outcome(key: str) -> bool:
     return key.startswith(DELIVERIES) and key.endswith("/outcome.json")
+
+
+def is_receipt(key: str) -> bool:
+    return _RECEIPT_KEY.fullmatch(key) is not None
 
 
 def is_plan(key: str) -> bool:

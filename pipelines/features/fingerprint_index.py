@@ -18,8 +18,8 @@ class FingerprintIndex:
 
     A table addressed by a fingerprint's top bits gives the position to start from. It has one or
     two slots per entry, so an average search reads about one entry too many; a larger table takes
-    longer to make than it saves. A table of single bits, addressed by a few more of them, says of
-    most unknown fingerprints that they are.
+    longer to make than it saves. A table of single bits, addressed by a few more of them, shows of
+    most unknown fingerprints that they have no column.
 
     Parameters
     ----------

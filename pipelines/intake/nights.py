@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
@@ -18,7 +17,7 @@ from pipelines.core.errors import (
     TrustError,
 )
 from pipelines.core.escaping import visible
-from pipelines.core.keys import RECEIPTS, outcome_key
+from pipelines.core.keys import RECEIPTS, is_receipt, outcome_key
 from pipelines.core.parallel import in_parallel
 from pipelines.core.settings.data import SourceSettings
 from pipelines.core.store.bucket import Bucket
@@ -28,7 +27,6 @@ from pipelines.records.deliveries import MissingDelivery, NightSummary, Outcome,
 
 logger = logging.getLogger(__name__)
 
-_RECEIPT_KEY = re.compile(rf"{RECEIPTS}[^/]+/[0-9a-f]{{32}}\.json")
 MOST_NAMED = 20  # files that a summary names, so that it stays short whatever lands
 
 
@@ -70,7 +68,7 @@ def _unreadable(reviews: Bucket, night: str, receipts: Sequence[Receipt]) -> lis
 def _listed_receipts(reviews: Bucket, night: str) -> list[str]:
     """Keys of the receipts of a night; what else lies there is foreign."""
     listed = (info.key for info in reviews.list(f"{RECEIPTS}{night}/"))
-    return [key for key in listed if _RECEIPT_KEY.fullmatch(key)]
+    return [key for key in listed if is_receipt(key)]
 
 
 def overdue(

@@ -36,9 +36,7 @@ DagId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_le
 RunId = Annotated[str, Path(pattern=r"^\.*[A-Za-z0-9_~:+@-][A-Za-z0-9_.~:+@-]*$", max_length=250)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$")]
 
-_PLAN_KEY = re.compile(r"deliveries/[0-9a-f]{64}/replay-plans/[0-9a-f]{20}\.json")
 _VERSION = re.compile(r"[0-9a-f]{20}")
-_PLAN_NAME = re.compile(r"/rollbacks/[0-9a-f]{20}\.json$")
 REFRESH_SECONDS = 10  # while a run goes on
 _MODEL, _DAY = "[a-z][a-z0-9_-]{0,62}", r"[0-9]{4}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _WINDOW_KEY = re.compile(
@@ -234,14 +232,14 @@ def _monitor(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
     uris = results.get("watch")
     named = uris[:_MOST_WINDOWS] if isinstance(uris, list) else ()
-    found = [read_one(partial(_record, site, uri, _WINDOW_KEY, Window)) for uri in named]
+    found = [read_one(partial(_record, site, uri, _WINDOW_KEY.fullmatch, Window)) for uri in named]
     decision = read_one(lambda: _trigger(site, results.get("decide_trigger")))
     windows = [window for window in found if window is not None]
     return read_one.report(*runs.monitor_facts(windows, decision, end))
 
 
 def _trigger(site: Site, uri: Any) -> TriggerDecision | None:
-    return _record(site, uri, _TRIGGER_KEY, TriggerDecision)
+    return _record(site, uri, _TRIGGER_KEY.fullmatch, TriggerDecision)
 
 
 def _rollback(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
@@ -261,8 +259,9 @@ def _release(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
 
 def _replay(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     read_one = Reading(site)
-    plan = read_one(lambda: _record(site, results.get("plan_replay"), _PLAN_KEY, ReplayPlan))
-    done = read_one(lambda: _record(site, results.get("apply_replay"), _REPLAY_KEY, Replay))
+    planned, applied = results.get("plan_replay"), results.get("apply_replay")
+    plan = read_one(lambda: _record(site, planned, keys.is_replay_plan, ReplayPlan))
+    done = read_one(lambda: _record(site, applied, _REPLAY_KEY.fullmatch, Replay))
     return read_one.report(*runs.replay_facts(plan, done, end))
 
 
@@ -302,12 +301,12 @@ _REPORTS = {
 
 
 def _record(
-    site: Site, uri: Any, pattern: re.Pattern[str], kind: type[AnyRecord]
+    site: Site, uri: Any, is_one: Callable[[str], object], kind: type[AnyRecord]
 ) -> AnyRecord | None:
     """The record behind the URI that a task returned, if it is where such records are."""
     reviews = site.stores().reviews
     key = runs.uri_key(uri, reviews.name)
-    return reviews.find_record(key, kind) if key and pattern.fullmatch(key) else None
+    return reviews.find_record(key, kind) if key and is_one(key) else None
 
 
 def _decision_key(site: Site, uri: Any) -> str | None:
@@ -327,7 +326,7 @@ def _decision(site: Site, key: str) -> Decision | None:
 def _rollback_plan(site: Site, uri: Any) -> RollbackPlan | None:
     registry = site.registry()
     key = runs.uri_key(uri, registry.models.name) or ""
-    is_ours = key.startswith(keys.rollbacks_folder(registry.name)) and _PLAN_NAME.search(key)
+    is_ours = key.startswith(keys.rollbacks_folder(registry.name)) and keys.is_rollback_plan(key)
     return registry.models.find_record(key, RollbackPlan) if is_ours else None
 
 

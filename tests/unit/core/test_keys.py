@@ -61,6 +61,22 @@ def test_a_receipt_says_its_night_and_its_arrival():
     assert keys.night_of_partition(f"accepted/date=2026-01-05/{SHA}.parquet") == "2026-01-05"
 
 
+def test_each_kind_of_key_is_told_from_the_others_and_from_strays():
+    built = {
+        keys.is_receipt: [keys.receipt_key("2026-01-05", landing_key="a.csv", version_tag="v1")],
+        keys.is_ledger_entry: [keys.outcome_key(SHA), keys.replay_key(SHA, 3)],
+        keys.is_replay_plan: [keys.replay_plan_key(SHA, SHA)],
+        keys.is_rollback_plan: [keys.rollback_key(MODEL, SHA)],
+        keys.is_plan: [keys.plan_key(MODEL, VERSION)],
+        keys.is_manifest: [keys.manifest_key(MODEL, VERSION)],
+    }
+    every = [key for own in built.values() for key in own]
+    strays = [f"{key}.bak" for key in every] + [f"{keys.folder_in(key)}/.DS_Store" for key in every]
+
+    for is_one, own in built.items():
+        assert [key for key in [*every, *strays] if is_one(key)] == own
+
+
 @pytest.mark.parametrize(
     "foreign",
     ["", "/", "sentiment/log/1.json", "sentiment/log/00000001.json.bak", "log/00000001.json",
