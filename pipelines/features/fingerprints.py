@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.features.tokens import Tokens, blocks
+from pipelines.features.tokens import OUTSIDE, Tokens, blocks
 from pipelines.features.views import View
 
 FEATURIZER_VERSION = "fp2"
@@ -47,7 +47,8 @@ WHOLE_WORDS = View()
 Filter = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 """Says of whole 64-bit hashes which are worth keeping; of all with one fingerprint the same."""
 
-_LAST = np.uint64(2**64 - 1)  # above every key: no block has so many rows
+FEW_TOKENS = 1 << 13
+"""With fewer in a block, a call of numpy costs more than what it does."""
 
 
 class Occurrences(NamedTuple):
@@ -245,31 +246,23 @@ def _sort_keys(
     A key is a fingerprint, ``spare`` bits below it, and the others above it. The last bit is 1 if
     the n-gram is late. The row is in the bits below, or else in those above.
     """
+    down = 64 - view.bits - spare
+    row_shift = 1 if down == 0 else view.bits + 1
     ngrams = list(view.ngrams(tokens.hashes(view.prefix_bytes)))
-    keys, down = np.empty(sum(len(own) for _, own in ngrams), np.uint64), 64 - view.bits - spare
-    rows = tokens.rows << np.uint64(1 if down == 0 else view.bits + 1)
-    start = crossing_count = 0
-    for offsets, hashes in ngrams:
-        span = offsets[-1]
-        at = slice(len(hashes)) if kept is None else np.flatnonzero(kept(hashes))
-        first_rows = _taken(rows, at)
-        own = keys[start : start + len(first_rows)]
-        start += len(own)
-        np.right_shift(_taken(hashes, at), np.uint64(down), out=own)
-        own &= np.uint64(2**64 - (1 << spare))
-        own |= first_rows
-        own |= _taken(tokens.lateness, at) >= -4 * span
-        if span:
-            crossing = np.flatnonzero(first_rows != _taken(rows[span:], at))
-            own[crossing] = _LAST
-            crossing_count += len(crossing)
-    keys = keys[:start]
+    hashes = [own for _, own in ngrams]
+    marks = [tokens.marks(offsets[-1], row_shift) for offsets, _ in ngrams]
+    if len(tokens.starts) < FEW_TOKENS:
+        hashes, marks = [np.concatenate(hashes)], [np.concatenate(marks)]
+    parts = []
+    for own, own_marks in zip(hashes, marks, strict=True):
+        at = slice(None) if kept is None else np.flatnonzero(kept(own))
+        part = own[at] >> np.uint64(down)
+        part &= np.uint64(2**64 - (1 << spare))
+        part |= own_marks[at]
+        parts.append(part)
+    keys = np.concatenate(parts)
     keys.sort()
-    return keys[: start - crossing_count]
-
-
-def _taken(values: NDArray[Any], at: slice | NDArray[np.intp]) -> NDArray[Any]:
-    return values[at] if isinstance(at, slice) else values.take(at)
+    return keys[: keys.searchsorted(OUTSIDE)]
 
 
 def _distinct(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -17,6 +17,9 @@ MAX_REVIEW_BYTES = 1 << 18
 
 BLOCK_BYTES = MAX_REVIEW_BYTES
 
+OUTSIDE = np.uint64(2**64 - 1)
+"""Marks an n-gram that is not within one review: above every sort key."""
+
 _SEPARATOR, _WORD, _MARK, _APOSTROPHE = range(4)
 _MARKS = b'!?.,;:()"*-'
 _BREAK = re.compile(rb"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)  # possessive: linear on any input
@@ -75,7 +78,8 @@ class Tokens:
         text = b"\n".join([b"", *reviews, b""])
         starts, ends = _token_bounds(text)
         review_ends = np.cumsum([len(review) + 1 for review in reviews])
-        counts = np.diff(np.searchsorted(starts, review_ends, side="right"), prepend=0)
+        counts = starts.searchsorted(review_ends, side="right")
+        counts[1:] -= counts[:-1].copy()
         sums = _array(text.translate(_VALUES)) * _POWERS[: len(text)]
         np.cumsum(sums, out=sums)
         return cls(_array(text), starts, ends, counts, sums)
@@ -96,6 +100,35 @@ class Tokens:
         late: NDArray[np.int64] = np.arange(0, 8 * len(self.starts), 8)
         late -= np.repeat(zero, self.counts)
         return late
+
+    def marks(self, last: int, row_shift: int) -> NDArray[np.uint64]:
+        """Return what a sort key says of the n-gram that begins at each token, but for its hash.
+
+        Computed once: several views have n-grams of one length.
+
+        Parameters
+        ----------
+        last : int
+            Offset of the n-gram's last token.
+        row_shift : int
+            Bits below the review's row. The last of them is 1 if the n-gram is late.
+
+        Returns
+        -------
+        marks : ndarray of uint64, shape (n_tokens - last,)
+            `OUTSIDE` for an n-gram that is not within one review.
+        """
+        if (last, row_shift) not in self._marks:
+            count = max(0, len(self.starts) - last)
+            marks = self.rows[:count] << np.uint64(row_shift)
+            marks |= self.lateness[:count] >= -4 * last
+            marks[self.rows[:count] != self.rows[last:]] = OUTSIDE
+            self._marks[last, row_shift] = marks
+        return self._marks[last, row_shift]
+
+    @cached_property
+    def _marks(self) -> dict[tuple[int, int], NDArray[np.uint64]]:
+        return {}
 
     def hashes(self, prefix_bytes: int = 0) -> NDArray[np.uint64]:
         """Hash each token, or its first bytes: a difference of two sums, moved to power zero."""

@@ -121,16 +121,16 @@ class _Sums:
 
     Attributes
     ----------
-    pairs : ndarray of complex128, shape (n_columns + 1,)
+    pairs : ndarray of complex64, shape (n_columns + 1,)
         Both for a value of 1, as one number, so that one access to memory finds them; in the order
-        of `FingerprintReader.places`.
+        of `FingerprintReader.places`. Exact: ratios and weights have 11 bits, a product has 22.
     values, squares : ndarray of float64, shape (4,)
         The value of an n-gram of each kind and its square.
     intercept : float
         Added to the margin.
     """
 
-    pairs: NDArray[np.complex128]
+    pairs: NDArray[np.complex64]
     values: NDArray[np.float64]
     squares: NDArray[np.float64]
     intercept: float
@@ -138,7 +138,7 @@ class _Sums:
     @classmethod
     def of(cls, reader: FingerprintReader, svm: NaiveBayesSvm) -> _Sums:
         ratio = svm.ratio_.astype(np.float64)
-        pairs = np.zeros(len(ratio) + 1, np.complex128)
+        pairs = np.zeros(len(ratio) + 1, np.complex64)
         pairs.real[:-1], pairs.imag[:-1] = reader.placed(ratio * svm.coef_), reader.placed(ratio**2)
         values = np.array([1, reader.late_weight, 0, 0], np.float32)  # as in a matrix
         doubles = values.astype(np.float64), (values * values).astype(np.float64)

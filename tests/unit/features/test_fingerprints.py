@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.features import tokens
+from pipelines.features import fingerprints, tokens
 from pipelines.features.fingerprints import (
     FEATURIZER_VERSION,
     Fingerprints,
@@ -262,6 +262,25 @@ def test_a_filter_leaves_out_what_it_does_not_keep_and_nothing_else(texts, view)
         assert part.ids.tolist() == every.ids[own].tolist()
         assert part.rows.tolist() == every.rows[own].tolist()
         assert part.is_late.tolist() == every.is_late[own].tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(REVIEWS, VIEWS)
+def test_kinds_of_ngrams_hashed_together_or_apart_give_the_same(texts, view):
+    def kept(hashes):
+        return (hashes >> np.uint64(61)) % np.uint64(3) == 0
+
+    def found():
+        parts = [part for (part,) in occurrence_parts(texts, [(view, kept)])]
+        return marks_per_review(fingerprint(texts, view)), [
+            (part.ids.tolist(), part.is_late.tolist(), part.rows.tolist()) for part in parts
+        ]
+
+    together = found()
+    with patch.object(fingerprints, "FEW_TOKENS", 0):
+        apart = found()
+
+    assert together == apart
 
 
 def test_every_short_text_of_broken_and_nested_tags_equals_the_slow_reference():

@@ -175,5 +175,5 @@ def test_the_configured_views_survive_a_plan_and_can_be_built():
     check_configured(read, settings)
     assert views_of(build(read, "fingerprint_svm_views")) == (
         View(),
-        View(ngram_max=4, gap_max=2, prefix_bytes=5),
+        View(ngram_max=2, gap_max=2, prefix_bytes=5),
     )
