@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -23,12 +24,15 @@ from tests.support.leftovers import processes_with
 from tests.support.services.alert_servers import Posts, web_server
 from tests.support.services.s3_under_test import CREDENTIALS, GIVEN_SERVER, THIS_RUN
 from tests.support.settings_file import write_settings
-from tests.support.timing import HANG_SECONDS
+from tests.support.timing import HANG_SECONDS, wait_for
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Tests that bring an Airflow of their own come first: the shared one is not up yet then."""
-    items.sort(key=lambda item: "stack" in item.fixturenames)
+    """Tests that bring an Airflow of their own come first: the shared one is not up yet then.
+
+    On the shared one the night comes first: its champion is the first of all.
+    """
+    items.sort(key=lambda item: ("stack" in item.fixturenames, "night" not in item.fixturenames))
 
 
 @pytest.fixture(scope="session")
@@ -139,3 +143,15 @@ def api(stack: LocalStack, stores: Stores) -> AirflowApi:
     for dag_id in ("sentiment_retrain", "reviews_ingest"):
         client.unpause(dag_id)
     return client
+
+
+@pytest.fixture(scope="session")
+def scheduled_run(api: AirflowApi) -> dict[str, Any]:
+    """The run of the ingest that its schedule starts as soon as it may; it has ended."""
+
+    def found() -> list[dict[str, Any]]:
+        return [run for run in api.runs("reviews_ingest") if run["run_type"] == "scheduled"]
+
+    run = wait_for(found, "no scheduled run")[0]
+    api.wait("reviews_ingest", run["dag_run_id"], timeout_seconds=HANG_SECONDS)
+    return run

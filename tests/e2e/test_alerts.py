@@ -30,10 +30,8 @@ def deliver_broken(stores, night):
 
 
 @pytest.fixture(scope="module")
-def held_run(api, stores):
+def held_run(api, stores, scheduled_run):
     """The run of a night whose only file is held; the scheduled one must not take it up."""
-    scheduled = wait_for(lambda: api.runs(INGEST), "no scheduled run")[-1]
-    api.wait(INGEST, scheduled["dag_run_id"], timeout_seconds=HANG_SECONDS)
     deliver_broken(stores, HELD_NIGHT)
     return api.trigger_night(INGEST, HELD_NIGHT)
 
