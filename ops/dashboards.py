@@ -34,8 +34,9 @@ class Panel:
 
 
 _TRIGGERS = 'loop_trigger_observed{kind="trigger"} / loop_trigger_threshold'
-_FAULTS = 'sum(rate(loop_scoring_requests_total{status=~"5.."}[5m]))'
-_SECONDS = "sum by (le) (rate(loop_scoring_seconds_bucket[5m]))"
+_REQUESTS = "sum by (model) (rate(loop_scoring_requests_total[5m]))"
+_FAULTS = 'sum by (model) (rate(loop_scoring_requests_total{status=~"5.."}[5m]))'
+_SECONDS = "sum by (model, le) (rate(loop_scoring_seconds_bucket[5m]))"
 
 LOOP = (
     Panel("Verdict on the newest night", "1 for the verdict on the newest judged night.", "bool",
@@ -94,9 +95,9 @@ MODEL = (
 SERVICE = (
     Panel("Requests", "Requests each second, by route and status.", "reqps",
           (("{{route}} {{status}}",
-            "sum by (route, status) (rate(loop_scoring_requests_total[5m]))"),)),
+            "sum by (model, route, status) (rate(loop_scoring_requests_total[5m]))"),)),
     Panel("Errors", "The share of requests that ended in a fault of the service.", "percentunit",
-          (("errors", f"({_FAULTS} or vector(0)) / sum(rate(loop_scoring_requests_total[5m]))"),)),
+          (("errors", f"({_FAULTS} or 0 * {_REQUESTS}) / {_REQUESTS}"),)),
     Panel("Seconds to an answer", "Median and 99th percentile.", "s",
           (("median", f"histogram_quantile(0.5, {_SECONDS})"),
            ("99 %", f"histogram_quantile(0.99, {_SECONDS})"))),
@@ -124,7 +125,7 @@ _MODELS = {
     "multi": True, "includeAll": True, "allValue": ".*",
     "current": {"text": "All", "value": "$__all"},
 }  # fmt: skip
-_OF_A_MODEL = re.compile(r"(loop[_:](?!scoring_|alerts_unsent)\w+)(?:\{([^}]*)\})?")
+_OF_A_MODEL = re.compile(r"(loop[_:](?!alerts_unsent)\w+)(?:\{([^}]*)\})?")
 
 
 def of_models(query: str) -> str:

@@ -141,7 +141,7 @@ def _labels(call: ast.Call) -> str:
         for element in node.elts
         if isinstance(element, ast.Constant)
     ] or [str(one.arg) for one in call.keywords if one.arg not in ("buckets", "registry")]
-    if isinstance(call.func, ast.Attribute) and call.func.attr == "set":
+    if isinstance(call.func, ast.Attribute) and call.func.attr in {"set", "_gauge", "_counter"}:
         names = ["model", *names]
     return ", ".join(f"`{name}`" for name in names)
 

@@ -21,7 +21,7 @@ Numbers = Callable[[], dict[str, float]]
 
 
 class ServiceMetrics:
-    """The counters of one service.
+    """The counters of one service. Each has the label ``model``: several may be scraped together.
 
     Parameters
     ----------
@@ -32,23 +32,23 @@ class ServiceMetrics:
     """
 
     def __init__(self, champions: Champions, gauges: Numbers, counters: Numbers) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self._model = CollectorRegistry(), champions.source.model_name
         self._requests = Counter(
             "loop_scoring_requests", "Requests, by route and status.",
-            ("route", "status"), registry=self.registry,
+            ("model", "route", "status"), registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(
             "loop_scoring_seconds", "Seconds from a request's start to its answer.",
-            ("route",), buckets=_SECONDS, registry=self.registry,
+            ("model", "route"), buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self._request_texts = Histogram(
             "loop_scoring_request_texts", "Texts in one request.",
-            buckets=_TEXTS, registry=self.registry,
-        )  # fmt: skip
+            ("model",), buckets=_TEXTS, registry=self.registry,
+        ).labels(self._model)  # fmt: skip
         self._call_texts = Histogram(
             "loop_scoring_call_texts", "Texts scored in one call of the model.",
-            buckets=_TEXTS, registry=self.registry,
-        )  # fmt: skip
+            ("model",), buckets=_TEXTS, registry=self.registry,
+        ).labels(self._model)  # fmt: skip
         self.registry.register(_Seen(champions, gauges, counters))
         self._of = functools.cache(self._labelled)  # routes and statuses are few
 
@@ -60,7 +60,8 @@ class ServiceMetrics:
             self._request_texts.observe(texts)
 
     def _labelled(self, route: str, status: int) -> tuple[Counter, Histogram]:
-        return self._requests.labels(route, str(status)), self._seconds.labels(route)
+        requests = self._requests.labels(self._model, route, str(status))
+        return requests, self._seconds.labels(self._model, route)
 
     def count_call(self, texts: int) -> None:
         self._call_texts.observe(texts)
@@ -71,7 +72,8 @@ class ServiceMetrics:
 
 class _Seen(Collector):
     def __init__(self, champions: Champions, gauges: Numbers, counters: Numbers) -> None:
-        self._champions, self._gauges, self._counters = champions, gauges, counters
+        self._champions, self._model = champions, champions.source.model_name
+        self._more_gauges, self._more_counters = gauges, counters
 
     def describe(self) -> list[Metric]:
         return []
@@ -81,28 +83,31 @@ class _Seen(Collector):
         if served is not None:
             began = clock.read(served.champion.entry.at) or served.began
             info = GaugeMetricFamily(
-                "loop_scoring_champion", "The champion that answers: always 1.", labels=["version"]
-            )
-            info.add_metric([served.version], 1)
+                "loop_scoring_champion", "The champion that answers: always 1.",
+                labels=["model", "version"],
+            )  # fmt: skip
+            info.add_metric([self._model, served.version], 1)
             yield info
-            yield _gauge("generation", "Its place in the champion log.", served.generation)
+            yield self._gauge("generation", "Its place in the champion log.", served.generation)
             age = (datetime.now(UTC) - began).total_seconds()
-            yield _gauge("champion_age_seconds", "Since it became champion.", age)
-        yield _gauge("is_ready", "Whether a champion answers.", served is not None)
+            yield self._gauge("champion_age_seconds", "Since it became champion.", age)
+        yield self._gauge("is_ready", "Whether a champion answers.", served is not None)
         if (seconds := champions.seconds_since_look) is not None:
-            yield _gauge("log_age_seconds", "Since the last look at the log.", seconds)
-        yield _counter("swaps", "Champions that took over.", champions.swap_count)
-        yield _counter("refused", "Champions that were not taken.", champions.refused_count)
-        yield _counter("failed_looks", "Looks that led to nothing.", champions.failed_looks)
-        for name, value in self._gauges().items():
-            yield _gauge(name, "See docs/serving.md.", value)
-        for name, value in self._counters().items():
-            yield _counter(name, "See docs/serving.md.", value)
+            yield self._gauge("log_age_seconds", "Since the last look at the log.", seconds)
+        yield self._counter("swaps", "Champions that took over.", champions.swap_count)
+        yield self._counter("refused", "Champions that were not taken.", champions.refused_count)
+        yield self._counter("failed_looks", "Looks that led to nothing.", champions.failed_looks)
+        for name, value in self._more_gauges().items():
+            yield self._gauge(name, "See docs/serving.md.", value)
+        for name, value in self._more_counters().items():
+            yield self._counter(name, "See docs/serving.md.", value)
 
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"loop_scoring_{name}", text, labels=["model"])
+        family.add_metric([self._model], float(value))
+        return family
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"loop_scoring_{name}", text, value=float(value))
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(f"loop_scoring_{name}", text, value=float(value))
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        family = CounterMetricFamily(f"loop_scoring_{name}", text, labels=["model"])
+        family.add_metric([self._model], float(value))
+        return family

@@ -54,6 +54,18 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_that_exists():
         assert (ROOT / rule["annotations"]["runbook"]).is_file(), rule["alert"]
 
 
+def test_the_page_of_runbooks_lists_every_alert_with_its_severity_and_runbook():
+    page = (ROOT / "docs" / "runbooks" / "README.md").read_text()
+    rows = re.findall(
+        r"^\| `((?:Loop|Scoring)\w+)` \| (\w+) \| .+ \| .*\((.+)\) \|$", page, re.MULTILINE
+    )
+
+    assert rows == [
+        (rule["alert"], rule["labels"]["severity"], Path(rule["annotations"]["runbook"]).name)
+        for rule in ALERTS
+    ]
+
+
 def test_every_alert_is_tested_to_fire_and_to_be_silent():
     tests = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
     cases = [case for test in tests for case in test["alert_rule_test"]]
@@ -83,14 +95,14 @@ def test_promtool_finds_no_fault_and_every_alert_fires_on_its_cause_and_resolves
 
 # As the service says it, for the dashboard about it.
 SERVICE = """
-loop_scoring_requests_total{route="/v1/score",status="200"} 40
-loop_scoring_requests_total{route="/v1/score",status="503"} 1
-loop_scoring_seconds_bucket{route="/v1/score",le="0.01"} 30
-loop_scoring_seconds_bucket{route="/v1/score",le="+Inf"} 41
-loop_scoring_generation 1
-loop_scoring_is_ready 1
-loop_scoring_swaps_total 1
-loop_scoring_refused_total 0
+loop_scoring_requests_total{model="sentiment",route="/v1/score",status="200"} 40
+loop_scoring_requests_total{model="sentiment",route="/v1/score",status="503"} 1
+loop_scoring_seconds_bucket{model="sentiment",route="/v1/score",le="0.01"} 30
+loop_scoring_seconds_bucket{model="sentiment",route="/v1/score",le="+Inf"} 41
+loop_scoring_generation{model="sentiment"} 1
+loop_scoring_is_ready{model="sentiment"} 1
+loop_scoring_swaps_total{model="sentiment"} 1
+loop_scoring_refused_total{model="sentiment"} 0
 """
 
 

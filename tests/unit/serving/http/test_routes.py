@@ -366,16 +366,16 @@ def test_the_metrics_say_what_happened():
     lines = client.get("/metrics").text.splitlines()
 
     for line in (
-        'loop_scoring_requests_total{route="score",status="200"} 1.0',
-        'loop_scoring_requests_total{route="score",status="400"} 1.0',
-        "loop_scoring_request_texts_sum 2.0",
-        "loop_scoring_call_texts_sum 2.0",
-        "loop_scoring_generation 2.0",
-        "loop_scoring_swaps_total 2.0",
-        "loop_scoring_refused_total 0.0",
-        "loop_scoring_failed_looks_total 0.0",
-        "loop_scoring_queue 0.0",
-        f'loop_scoring_champion{{version="{2:020x}"}} 1.0',
+        'loop_scoring_requests_total{model="sentiment",route="score",status="200"} 1.0',
+        'loop_scoring_requests_total{model="sentiment",route="score",status="400"} 1.0',
+        'loop_scoring_request_texts_sum{model="sentiment"} 2.0',
+        'loop_scoring_call_texts_sum{model="sentiment"} 2.0',
+        'loop_scoring_generation{model="sentiment"} 2.0',
+        'loop_scoring_swaps_total{model="sentiment"} 2.0',
+        'loop_scoring_refused_total{model="sentiment"} 0.0',
+        'loop_scoring_failed_looks_total{model="sentiment"} 0.0',
+        'loop_scoring_queue{model="sentiment"} 0.0',
+        f'loop_scoring_champion{{model="sentiment",version="{2:020x}"}} 1.0',
     ):
         assert line in lines
 
