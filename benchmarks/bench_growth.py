@@ -43,6 +43,7 @@ NIGHT_ROWS = 1_000
 PARTITION_ROWS = 10_000
 SIZES = {"25k": 25_000, "50k": 50_000, "200k": 200_000, "1m": 1_000_000}
 NAMES = ["night_scratch", "night_cached"]
+_WORD = re.compile(r"(?:<br />|\S)+")  # half a tag would be markup that no site delivers
 NAMES += [f"stream_{size}" for size in SIZES] + ["tfidf_25k", "tfidf_50k", "tfidf_200k"]
 
 
@@ -201,12 +202,13 @@ def all_reviews(reviews: Path) -> tuple[list[str], NDArray[np.int8], NDArray[np.
 
 @dataclass(frozen=True)
 class Grown:
-    """Reviews beyond those there are: copies with words dropped and new words taken in."""
+    """Reviews beyond those there are: copies with words dropped, and one in a hundred new."""
 
     texts: list[str]
     labels: NDArray[np.int8]
     films: NDArray[np.str_]
     count: int
+    dropped: float = 0.15
 
     @property
     def label(self) -> NDArray[np.int8]:
@@ -228,14 +230,14 @@ class Grown:
         text = self.texts[original]
         if not copy:
             return text
-        words = re.findall(r"\S+", text)
+        words = _WORD.findall(text)
         rng = np.random.default_rng(row)
         draws = rng.random(len(words))
         news = rng.integers(0, 50_000 * copy, len(words))
         return " ".join(
-            f"{word}{new}" if draw < 0.16 else word
+            f"{word}{new}" if draw < self.dropped + 0.01 else word
             for word, draw, new in zip(words, draws, news, strict=True)
-            if draw >= 0.15
+            if draw >= self.dropped
         )
 
 
