@@ -1,4 +1,4 @@
-"""The rules and dashboards, by promtool and a real Prometheus that scrapes what the loop writes."""
+"""The rules and dashboards, by promtool and a real Prometheus that scrapes pages and service."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import json
 import math
 import re
 import subprocess
-import threading
 import time
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import httpx
 import pytest
 import yaml
 
 from ops import dashboards, prometheus_tools
-from pipelines.core import config
-from pipelines.core.store.stores import Stores
-from pipelines.monitoring import facts, metrics
+from ops.services.processes import free_port
 from pipelines.records.decisions import GateRule
 from tests.support.made.registry_builders import promoted
+from tests.support.made.served_builders import a_service
 from tests.support.made.window_builders import a_trigger, a_window, an_answered_day
-from tests.support.page_site import Bucket, Pages
+from tests.support.page_site import Pages
+from tests.support.services.served_app import running, served
+from tests.support.settings_file import write_settings
 from tests.support.timing import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,67 +93,20 @@ def test_promtool_finds_no_fault_and_every_alert_fires_on_its_cause_and_resolves
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-# As the service says it, for the dashboard about it.
-SERVICE = """
-loop_scoring_requests_total{model="sentiment",route="/v1/score",status="200"} 40
-loop_scoring_requests_total{model="sentiment",route="/v1/score",status="503"} 1
-loop_scoring_seconds_bucket{model="sentiment",route="/v1/score",le="0.01"} 30
-loop_scoring_seconds_bucket{model="sentiment",route="/v1/score",le="+Inf"} 41
-loop_scoring_generation{model="sentiment"} 1
-loop_scoring_is_ready{model="sentiment"} 1
-loop_scoring_swaps_total{model="sentiment"} 1
-loop_scoring_refused_total{model="sentiment"} 0
-"""
-
-
 RULE = GateRule(
     rule="min_accuracy", group="floor", is_passed=True, observed=0.9, limit=0.85, sentence="Fine."
 )  # fmt: skip
 
 
-def a_watched_loop():
+def a_watched_loop() -> Pages:
     """A champion that the gate promoted, a judged night and day of answers, a look at triggers."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    stores = Stores(Bucket(), Bucket())
-    registry = Pages(models=stores.models, reviews=stores.reviews).registry
-    promoted(registry, "one")
-    today = now.date().isoformat()
-    stores.reviews.put_record(a_window(today, "DRIFT", accuracy=0.85))
-    stores.reviews.put_record(a_trigger(today))
-    found = facts.read(stores, config.load())
-    found.answers = an_answered_day(today, "FADING")
-    found.decision = found.decision.model_copy(update={"rules": (RULE,)})
-    return found
-
-
-class Target:
-    """Serves the loop's metrics, and a service's counters that grow."""
-
-    def __init__(self, text: bytes) -> None:
-        outer = self
-        self.scrapes = 0
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.scrapes += 1
-                grown = re.sub(
-                    r" (\d+)$", lambda found: f" {int(found[1]) * outer.scrapes}", SERVICE,
-                    flags=re.MULTILINE,
-                )  # fmt: skip
-                self.send_response(200)
-                self.send_header("Content-Type", metrics.CONTENT_TYPE)
-                self.end_headers()
-                self.wfile.write(text + grown.encode())
-
-            def log_message(self, *_args):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.server_port}"
+    pages = Pages()
+    promoted(pages.registry, "one", rules=(RULE,))
+    today = datetime.now(UTC).date().isoformat()
+    pages.reviews.put_record(a_window(today, "DRIFT", accuracy=0.85))
+    pages.reviews.put_record(an_answered_day(today, "FADING"))
+    pages.reviews.put_record(a_trigger(today))
+    return pages
 
 
 def ask(address, path, **query):
@@ -174,18 +127,26 @@ def wait_for(attempt):
 
 
 @pytest.fixture
-def prometheus(tools, tmp_path):
-    text = metrics.render([a_watched_loop()])
-    target = Target(text)
+def watched(tmp_path, monkeypatch):
+    """The addresses of the loop's pages and of a scoring service, both running."""
+    log_is_on = {"serving": {"prediction_log": {"is_enabled": True}}}
+    monkeypatch.setenv("LOOP_CONFIG", str(write_settings(tmp_path / "loop.toml", log_is_on)))
+    with running(a_watched_loop().app) as pages, served(a_service()) as service:
+        yield pages, service
+
+
+@pytest.fixture
+def prometheus(tools, tmp_path, watched):
+    """The address of a Prometheus with our rules, which scrapes both each second."""
+    pages, service = (address.removeprefix("http://") for address in watched)
     (tmp_path / "rules.yml").write_text((FOLDER / "rules.yml").read_text())
     (tmp_path / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
-        "scrape_configs:\n- job_name: retraining\n  static_configs:\n"
-        f"  - targets: ['{target.address}']\n"
+        "scrape_configs:\n"
+        f"- {{job_name: retraining, static_configs: [{{targets: ['{pages}']}}]}}\n"
+        f"- {{job_name: scoring, static_configs: [{{targets: ['{service}']}}]}}\n"
     )
-    with Target(b"").server as free:
-        port = free.server_port
-        free.shutdown()
+    port = free_port()
     process = subprocess.Popen(
         [tools / "prometheus", f"--config.file={tmp_path / 'prometheus.yml'}",
          f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}"],
@@ -196,11 +157,14 @@ def prometheus(tools, tmp_path):
     finally:
         process.terminate()
         process.wait(timeout=30)
-        target.server.shutdown()
 
 
 @pytest.mark.long
-def test_a_real_prometheus_scrapes_the_loop_alerts_on_it_and_answers_every_query(prometheus):
+def test_a_real_prometheus_scrapes_pages_and_service_alerts_and_answers_every_query(
+    prometheus, watched
+):
+    _, service = watched
+
     def firing():
         alerts = ask(prometheus, "alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
@@ -208,6 +172,7 @@ def test_a_real_prometheus_scrapes_the_loop_alerts_on_it_and_answers_every_query
     wait_for(lambda: firing() >= {"LoopInputDrift", "LoopAnswersFade"})
 
     def rates_are_there():
+        httpx.post(f"{service}/v1/score", json={"text": "A fine film."}, timeout=30)
         return ask(prometheus, "query", query="rate(loop_scoring_requests_total[5m]) > 0")["result"]
 
     wait_for(rates_are_there)

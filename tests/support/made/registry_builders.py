@@ -100,9 +100,11 @@ def promoted(
     against: LogEntry | None = None,
     model: bytes | None = None,
     snapshot: str | None = None,
+    **changes: object,
 ) -> LogEntry:
-    """A version that became champion after the given one."""
-    _, decision = decided(registry, a_version(registry, name, model, snapshot), against=against)
+    """A version that became champion after the given one; ``changes`` as in `decided`."""
+    manifest = a_version(registry, name, model, snapshot)
+    _, decision = decided(registry, manifest, against=against, **changes)
     return promote(registry, decision, policy=decision.policy, actor="test", reason="")
 
 

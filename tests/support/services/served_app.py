@@ -1,4 +1,4 @@
-"""The service's application behind a real port, in a thread: for tests that sabotage a consumer."""
+"""An application behind a real port, in a thread: for tests of those who ask it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import uvicorn
+from fastapi import FastAPI
 
 from pipelines.serving.http.app import make_app
 from pipelines.serving.http.service import Service
@@ -23,9 +24,14 @@ class _Quiet(uvicorn.Server):
 @contextlib.contextmanager
 def served(service: Service) -> Iterator[str]:
     """The address of a running service; it watches its source as in production."""
-    config = uvicorn.Config(
-        make_app(service), host="127.0.0.1", port=0, log_config=None, access_log=False
-    )
+    with running(make_app(service)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The address of a running application."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
     socket = config.bind_socket()
     server = _Quiet(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
