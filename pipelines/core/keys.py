@@ -20,7 +20,8 @@ def arrival_id(landing_key: str, version_tag: str) -> str:
 
 # ── The reviews bucket ───────────────────────────────────────────────────────────────────────
 
-RECEIPTS, MISSING, DELIVERIES, REPORTS = "receipts/", "missing/", "deliveries/", "reports/"
+ARRIVALS, RECEIPTS, MISSING = "arrivals/", "receipts/", "missing/"
+DELIVERIES, REPORTS = "deliveries/", "reports/"
 
 
 def delivery_key(sha256: str) -> str:
@@ -49,7 +50,7 @@ def replay_plan_key(sha256: str, digest: str) -> str:
 
 def arrival_key(night: str, landing_key: str, version_tag: str, delivery: str) -> str:
     """One per content that was read: a store may return other bytes under one name and tag."""
-    return f"arrivals/{night}/{arrival_id(landing_key, version_tag)}-{delivery[:16]}.json"
+    return f"{ARRIVALS}{night}/{arrival_id(landing_key, version_tag)}-{delivery[:16]}.json"
 
 
 def name_claim_key(landing_key: str) -> str:

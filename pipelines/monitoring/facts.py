@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 from pipelines.alerts import records as alert_records
-from pipelines.core import provenance
+from pipelines.core import keys, provenance
 from pipelines.core.errors import sentence
 from pipelines.core.parallel import in_parallel
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.stores import Stores
+from pipelines.intake.recent import NewestNight, newest_night
 from pipelines.monitoring import kept
 from pipelines.records.decisions import Decision
 from pipelines.records.evaluations import Evaluation
@@ -53,6 +55,10 @@ class Facts:
         The newest day of answers; None, too, where the prediction log is off.
     trigger : TriggerDecision or None
         The newest.
+    newest : NewestNight or None
+        What the newest night was like, of all models; looked at with the first one.
+    step_seconds : dict of str to float
+        How long each step of the champion's retraining took, from what the one before stored.
     unsent : int or None
         Alerts that a channel did not take, of all models; counted with the first one.
     now : datetime
@@ -72,6 +78,8 @@ class Facts:
     windows: tuple[Window, ...] = ()
     answers: AnsweredDay | None = None
     trigger: TriggerDecision | None = None
+    newest: NewestNight | None = None
+    step_seconds: dict[str, float] = field(default_factory=dict)
     unsent: int | None = None
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -89,13 +97,13 @@ def read_all(stores: Stores, settings: Settings) -> list[Facts]:
     """Everything that the metrics show of each model of the configuration, the first one first."""
 
     def read_one(name: str) -> Facts:
-        return read(stores, settings.of(name), counts_alerts=name == settings.model.name)
+        return read(stores, settings.of(name), is_first=name == settings.model.name)
 
     return list(in_parallel(read_one, settings.model_names))
 
 
-def read(stores: Stores, settings: Settings, *, counts_alerts: bool = True) -> Facts:
-    """Everything that the metrics show of one model.
+def read(stores: Stores, settings: Settings, *, is_first: bool = True) -> Facts:
+    """Everything that the metrics show of one model; with the first one, what all models share.
 
     Raises
     ------
@@ -135,9 +143,10 @@ def read(stores: Stores, settings: Settings, *, counts_alerts: bool = True) -> F
         return newest[0] if newest else None
 
     facts.trigger = facts.part("triggers", trigger, None)
-    if counts_alerts:
+    if is_first:
         none: int | None = None
         facts.unsent = facts.part("alerts", lambda: _unsent(stores), none)
+        facts.newest = facts.part("nights", lambda: newest_night(stores.reviews, today), None)
     return facts
 
 
@@ -148,6 +157,26 @@ def _read_champion(facts: Facts, registry: Registry, entry: LogEntry) -> None:
         facts.evaluation = facts.part(
             "evaluation", lambda: registry.decisions.evaluation_of(decision), None
         )
+    if (began := facts.began) is not None and began.kind == "promotion":
+        none: dict[str, float] = {}
+        facts.step_seconds = facts.part("steps", lambda: _step_seconds(registry, began), none)
+
+
+def _step_seconds(registry: Registry, entry: LogEntry) -> dict[str, float]:
+    """Between the moments at which a listing says that the steps' records were stored."""
+    model, version = entry.model_name, entry.version
+    stored = {
+        "plan": keys.plan_key(model, version), "train": keys.manifest_key(model, version),
+        "evaluate": keys.sibling(entry.decision_key, keys.EVALUATION), "decide": entry.decision_key,
+        "promote": keys.log_key(model, entry.generation),
+    }  # fmt: skip
+    folders = [stored["plan"], f"{keys.versions_folder(model)}{version}/", stored["promote"]]
+    moments = {info.key: info.moment for folder in folders for info in registry.models.list(folder)}
+    return {
+        step: (ended - began).total_seconds()
+        for before, step in pairwise(stored)
+        if (began := moments.get(stored[before])) and (ended := moments.get(stored[step]))
+    }
 
 
 def _read_decisions(facts: Facts, registry: Registry, settings: Settings) -> None:

@@ -86,12 +86,13 @@ def _of_model(gauges: _Gauges, facts: Facts) -> None:
         _window(gauges, facts.windows[0])
         _drift(gauges, facts.windows[0])
         _intake(gauges, facts.windows[0])
+    _nights(gauges, facts)
     if facts.answers is not None:
         _answers(gauges, facts.answers)
     _counts(gauges, facts)
     _triggers(gauges, facts)
-    for part in ("champion_log", "decision", "evaluation", "decisions", "windows", "answers",
-                 "triggers", "alerts"):  # fmt: skip
+    for part in ("champion_log", "decision", "evaluation", "steps", "decisions", "windows",
+                 "answers", "triggers", "alerts", "nights"):  # fmt: skip
         gauges.set(
             "read_errors", "Whether a part of the records could not be read (1) or could (0).",
             float(part in facts.broken), part=part,
@@ -233,6 +234,30 @@ def _intake(gauges: _Gauges, window: Window) -> None:
         ):
             gauges.set("rows", "Rows of the newest judged night, and what became of them.",
                        count, source=name, kind=kind)  # fmt: skip
+
+
+def _nights(gauges: _Gauges, facts: Facts) -> None:
+    """What waits for a person, the last night without a fault, and how long things took."""
+    held = sum(source.held_rows > 0 for window in facts.windows for source in window.sources)
+    gauges.set("incidents_open", "Incidents that wait for a person, of the newest 30 judged nights "
+               "and the newest night.", held, kind="held")  # fmt: skip
+    good = next((window for window in facts.windows if _is_good(window)), None)
+    if good is not None and (day := clock.read(good.night)) is not None:
+        gauges.set("last_good_night_timestamp_seconds", "Midnight UTC of the newest judged night "
+                   "that brought reviews and left none held.", day.timestamp())  # fmt: skip
+    for step, seconds in facts.step_seconds.items():
+        gauges.set("champion_step_seconds", "How long each step of the champion's retraining took; "
+                   "to promote takes a person's answer, too.", seconds, step=step)  # fmt: skip
+    if (newest := facts.newest) is None:
+        return
+    gauges.set("incidents_open", "", newest.silent_sources, kind="silent")
+    gauges.set("delivery_longest_seconds", "From when a file of the newest night was taken up to "
+               "when it was decided, of the slowest.", newest.longest_seconds)  # fmt: skip
+
+
+def _is_good(window: Window) -> bool:
+    accepted = sum(source.accepted_rows for source in window.sources)
+    return accepted > 0 and not any(source.held_rows for source in window.sources)
 
 
 def _name(source: str) -> str:

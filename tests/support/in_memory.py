@@ -21,6 +21,7 @@ class InMemory(Bucket):
         keyring = Keyring(settings.trust.trusted_keys)
         super().__init__("memory", client=None, settings=settings.store, keyring=keyring)
         self.objects: dict[str, bytes] = {}
+        self.moments: dict[str, datetime] = {}  # when some of them were stored
 
     def put_once(self, key: str, data: bytes) -> Any:
         is_there = checked_key(key) in self.objects
@@ -62,4 +63,5 @@ class InMemory(Bucket):
 
     def _info(self, key: str) -> ObjectInfo:
         data = self.objects[key]
-        return ObjectInfo(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+        tag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return ObjectInfo(key, len(data), tag, self.moments.get(key))

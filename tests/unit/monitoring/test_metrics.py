@@ -1,6 +1,6 @@
 """Metrics from records: what is in a scrape, what it costs, and that it never lies about a gap."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +10,7 @@ from pipelines.core.store.stores import Stores
 from pipelines.monitoring import facts, metrics
 from pipelines.records.monitoring import SourceRows
 from pipelines.registry.registry import Registry
+from tests.support.made.nights import a_silence
 from tests.support.made.registry_builders import promoted
 from tests.support.made.window_builders import (
     a_trigger,
@@ -142,6 +143,44 @@ def test_a_part_that_cannot_be_read_is_an_error_in_the_metrics_and_the_rest_is_s
     assert samples["fresh_accuracy_ratio",] == 0.9
 
 
+def test_what_waits_the_last_good_night_and_how_long_things_took_are_shown(stores):
+    for number, held in enumerate([0, 0, 7, 7]):
+        row = SourceRows(source="web", delivered_rows=9, accepted_rows=9 - held,
+                         quarantined_rows=0, held_rows=held)  # fmt: skip
+        stores.reviews.put_record(a_window(night_after(number), sources=(row,)))
+    promoted(Pages(models=stores.models, reviews=stores.reviews).registry, "one")
+    stores.models.moments = {
+        key: NOW + timedelta(seconds=seconds)
+        for key in stores.models.objects
+        for ending, seconds in (("manifest.json", 40), ("evaluation.json", 47),
+                                ("decision.json", 48), ("log/00000001.json", 50))
+        if key.endswith(ending)
+    }  # fmt: skip
+
+    samples = scraped(stores)
+
+    assert samples["incidents_open", ("kind", "held")] == 2
+    good = night_after(1)
+    assert (
+        samples["last_good_night_timestamp_seconds",]
+        == datetime.fromisoformat(f"{good}T00:00:00+00:00").timestamp()
+    )
+    took = {
+        name[1][1]: value for name, value in samples.items() if name[0] == "champion_step_seconds"
+    }
+    assert took == {"evaluate": 7, "decide": 1, "promote": 2}
+    assert ("delivery_longest_seconds",) not in samples
+
+
+def test_the_newest_night_is_shown_once_for_all_models(stores, tmp_path, monkeypatch):
+    path = write_settings(tmp_path / "loop.toml", {"models": {"stars": {"seed": 7}}})
+    monkeypatch.setenv("LOOP_CONFIG", str(path))
+    stores.reviews.put_record(a_silence(NOW.date().isoformat(), "web"))
+
+    assert scraped(stores)["incidents_open", ("kind", "silent")] == 1
+    assert ("incidents_open", ("kind", "silent")) not in scraped(stores, "stars")
+
+
 def test_names_of_sources_cannot_make_series_without_end(stores):
     many = tuple(
         SourceRows(source=f"source-{n}\n{'x' * 200}", delivered_rows=2, accepted_rows=1,
@@ -177,8 +216,10 @@ def test_the_requests_of_a_scrape_do_not_grow_with_history(stores, monkeypatch):
     a_succession(pages.registry, 40)
     for night in range(-25, 15):
         stores.reviews.put_record(a_window(night_after(night)))
+    stores.reviews.put_record(a_silence(night_after(14), "web"))
     few = requests()
     for night in range(-800, -25):
+        stores.reviews.put_record(a_silence(night_after(night), "web"))
         stores.reviews.put_record(a_window(night_after(night)))
     for day in range(1, 10):
         stores.reviews.put_record(a_trigger(f"2025-0{day}-11"))
