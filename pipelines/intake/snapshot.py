@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 
-from pipelines.core.errors import NoReviewsError, TrustError
+from pipelines.core.errors import NoReviewsError, ObjectMissingError, TrustError
 from pipelines.core.keys import snapshot_key
 from pipelines.core.settings.data import SplitSettings
+from pipelines.core.store import clock
 from pipelines.core.store.bucket import Bucket
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing
@@ -15,6 +17,8 @@ from pipelines.records.data import Snapshot
 from pipelines.records.versions import Plan
 
 logger = logging.getLogger(__name__)
+
+_YOUNG = timedelta(days=1)
 
 
 def pinned(reviews: Bucket, plan: Plan) -> Snapshot:
@@ -91,7 +95,19 @@ def take(
         salt=split.salt,
     )
     reviews.put_record(snapshot)
+    _keep_young(reviews, snapshot)
     logger.info(
         "snapshot=%s partitions=%d rows=%d", snapshot.object_key, len(partitions), snapshot.rows
     )
     return snapshot
+
+
+def _keep_young(reviews: Bucket, snapshot: Snapshot) -> None:
+    """Store an old snapshot again, byte for byte: housekeeping deletes old ones without a plan."""
+    key = snapshot.object_key
+    moments = [info.moment for info in reviews.list(key) if info.moment is not None]
+    if any(clock.now(reviews) - moment > _YOUNG for moment in moments):
+        try:
+            reviews.put(key, reviews.get(key))
+        except ObjectMissingError:
+            reviews.put_record(snapshot)

@@ -11,6 +11,7 @@ deletes the rest. Two runs at once delete the same.
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from pipelines.core import keys
-from pipelines.core.errors import ObjectMissingError, StoreRefusedError, TrustError
+from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.settings.operation import RetentionSettings
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
@@ -27,14 +28,15 @@ from pipelines.core.store.rollups import trust_of
 from pipelines.features import fingerprint_cache, packs, signature_cache
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing
-from pipelines.records.data import Snapshot
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
 from pipelines.records.housekeeping import Doomed, Housekeeping
-from pipelines.records.versions import Manifest, Plan
 from pipelines.registry import approvals
 from pipelines.registry.registry import Registry
+from pipelines.registry.still_needed import NeededNow, Snapshots, Version, named_by_log, version_in
 
 logger = logging.getLogger(__name__)
+
+_SNAPSHOT_NAME = re.compile(r"[0-9a-f]{64}")  # a stranger's file stays, as everywhere
 
 # In a version's folder a record is deleted before those that it names.
 _ORDER = (
@@ -87,8 +89,8 @@ def plan(
     every = standings.every(reviews)
     models = registries[0].models
     versions = [each for registry in registries for each in _versions(registry, retention, ages)]
-    doomed_versions = {_version_in(object_.key) for object_ in versions}
-    snapshots = _Snapshots(reviews, models, doomed_versions)
+    doomed_versions = {version_in(object_.key) for object_ in versions}
+    snapshots = Snapshots(reviews, models, doomed_versions)
     doomed = [
         *versions,
         *(
@@ -96,7 +98,7 @@ def plan(
             for registry in registries
             for each in _plans(registry, retention, ages, doomed_versions)
         ),
-        *snapshots.unused(retention, ages),
+        *_snapshots(reviews, snapshots, retention, ages),
         *_reports(reviews, every, retention, ages),
         *_features(reviews, (every, sources), snapshots, retention, ages),
         *_rollups(reviews, "reviews", keys.ROLLUPS, retention, ages),
@@ -116,53 +118,22 @@ def apply(
 ) -> Housekeeping | None:
     """Record what is going to be deleted, then delete it; None when there is nothing.
 
-    A version that was promoted or put back since it was planned is left alone.
+    What came to be needed since it was planned is left alone: a version that was promoted or put
+    back, with its plan and snapshot, and a snapshot that a retraining took again.
     """
+    is_needed = NeededNow(reviews, registries, doomed)
+    doomed = [each for each in doomed if not is_needed(each)]
     if not doomed:
         return None
     record = Housekeeping(objects=tuple(doomed), actor=actor, at=clock.written(clock.now(reviews)))
     reviews.put_record(record)
     buckets = {"reviews": reviews, "models": registries[0].models}
-    of_model = {registry.name: registry for registry in registries}
-    kept: set[str] = set()
-    checked: _Version = ("", "")
+    is_needed = NeededNow(reviews, registries, doomed)
     for each in doomed:
-        model, version = _version_in(each.key) if each.bucket == "models" else ("", "")
-        if version and (model, version) != checked:
-            checked = model, version
-            kept = _named_by_log(of_model[model])
-        if version and version in kept:
-            logger.warning("version=%s is kept: the log names it now", version)
-            continue
-        buckets[each.bucket].delete(each.key)
+        if not is_needed(each):
+            buckets[each.bucket].delete(each.key)
     logger.info("housekeeping=%s objects=%d", record.object_key, len(doomed))
     return record
-
-
-_Version = tuple[str, str]
-"""Model and version: whoever can write may copy the version of one model to another's folder."""
-
-
-def _version_in(key: str) -> _Version:
-    model = key.partition("/")[0]
-    return model, keys.version_in(key, model)
-
-
-def _named_by_log(registry: Registry) -> set[str]:
-    """Every version that the log or a rollback plan names.
-
-    Raises
-    ------
-    TrustError
-        Also if the log was cut back: then it names too few.
-    """
-    registry.check_nothing_cut()
-    log = registry.log.history()
-    named = {version for entry in log for version in (entry.version, entry.reference)}
-    named |= {entry.subject for entry in log if entry.subject is not None}
-    for rollback in registry.rollback_plans():
-        named |= {rollback.champion_version, rollback.target_version}
-    return named
 
 
 # ── The models bucket ────────────────────────────────────────────────────────────────────────
@@ -170,7 +141,7 @@ def _named_by_log(registry: Registry) -> set[str]:
 
 def _versions(registry: Registry, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
     """Every object of the versions that were never promoted, except the newest of them."""
-    named = _named_by_log(registry)
+    named = named_by_log(registry)
     objects: dict[str, list[ObjectInfo]] = defaultdict(list)
     for info in registry.models.list(keys.versions_folder(registry.name)):
         objects[keys.version_of(info.key)].append(info)
@@ -205,7 +176,7 @@ def _is_open(registry: Registry, version: str) -> bool:
 
 
 def _plans(
-    registry: Registry, retention: RetentionSettings, ages: Ages, doomed: set[_Version]
+    registry: Registry, retention: RetentionSettings, ages: Ages, doomed: set[Version]
 ) -> Iterator[Doomed]:
     """Plans of deleted versions, and old ones that were never trained."""
     trained = {
@@ -222,46 +193,15 @@ def _plans(
 # ── The reviews bucket ───────────────────────────────────────────────────────────────────────
 
 
-class _Snapshots:
-    """The snapshots, and those that a kept version was planned with."""
-
-    def __init__(self, reviews: Bucket, models: Bucket, doomed: set[_Version]) -> None:
-        self._reviews = reviews
-        self.named: set[str] | None = None  # None: a plan cannot be read
-        # Of every model that the bucket holds, also one that the configuration does not name.
-        listed = {info.key for info in models.list("")}
-        planned = {key: _version_in(key) for key in listed if keys.is_plan(key)}
-        trained = {key: _version_in(key) for key in listed if keys.is_manifest(key)}
-        try:
-            plans = [models.get_record(key, Plan) for key in planned if planned[key] not in doomed]
-            lost = set(trained.values()) - set(planned.values()) - doomed
-            plans += [
-                models.get_record(key, Manifest).plan for key in trained if trained[key] in lost
-            ]
-            self.named = {keys.snapshot_key(plan.snapshot) for plan in plans}
-        except (TrustError, StoreRefusedError) as error:
-            logger.warning("no snapshot is deleted: %s", error)
-
-    def unused(self, retention: RetentionSettings, ages: Ages) -> Iterator[Doomed]:
-        if self.named is None:
-            return
-        for info in self._reviews.list(keys.SNAPSHOTS):
-            if info.key not in self.named and ages.is_over(info, retention.unpromoted_days):
-                yield _doomed("reviews", info, "no version that is kept was trained on it")
-
-    def partitions(self) -> set[str] | None:
-        """Digests of the partitions of every named snapshot; None where one cannot be read."""
-        if self.named is None:
-            return None
-        try:
-            return {
-                part.sha256
-                for key in self.named
-                for part in self._reviews.get_record(key, Snapshot).partitions
-            }
-        except (TrustError, ObjectMissingError) as error:
-            logger.warning("no features are deleted: %s", error)
-            return None
+def _snapshots(
+    reviews: Bucket, snapshots: Snapshots, retention: RetentionSettings, ages: Ages
+) -> Iterator[Doomed]:
+    """Old snapshots that no plan of a kept version names."""
+    for info in reviews.list(keys.SNAPSHOTS) if snapshots.named is not None else ():
+        is_ours = _SNAPSHOT_NAME.fullmatch(keys.name_of(info.key)) is not None
+        is_named = snapshots.named is None or info.key in snapshots.named
+        if is_ours and not is_named and ages.is_over(info, retention.unpromoted_days):
+            yield _doomed("reviews", info, "no version that is kept was trained on it")
 
 
 def _reports(
@@ -291,7 +231,7 @@ def _reports(
 def _features(
     reviews: Bucket,
     ledger: tuple[Sequence[Standing], Sequence[Collection[str]]],
-    snapshots: _Snapshots,
+    snapshots: Snapshots,
     retention: RetentionSettings,
     ages: Ages,
 ) -> Iterator[Doomed]:

@@ -56,7 +56,9 @@ def plan(
     if seed is not None:
         settings = config.with_seed(settings, seed)
     pinned = loop.reviews.get_record(loop.key(snapshot_uri), Snapshot)
-    return loop.models.uri(loop.registry.versions.add_plan(make_plan(pinned, settings)))
+    planned = loop.registry.versions.add_plan(make_plan(pinned, settings))
+    loop.reviews.put_record(pinned)  # housekeeping may have deleted it before there was this plan
+    return loop.models.uri(planned)
 
 
 def has_work(plan_uri: str, model: str | None = None) -> list[Share]:

@@ -12,6 +12,7 @@ from benchmarks.years import Years
 from pipelines.cli.app import app
 from pipelines.core import config
 from pipelines.core.errors import TrustError
+from pipelines.core.keys import SNAPSHOTS
 from pipelines.core.store import rollups
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.features import fingerprint_cache
@@ -19,8 +20,10 @@ from pipelines.features.packs import packed
 from pipelines.features.views import View
 from pipelines.intake import snapshot
 from pipelines.intake.standings import every
+from pipelines.records.data import Snapshot
 from pipelines.records.housekeeping import Housekeeping
 from pipelines.records.succession import LogEntry
+from pipelines.records.versions import Manifest
 from pipelines.registry import housekeeping
 from pipelines.registry.fsck import check
 from pipelines.registry.promotion import promote
@@ -47,6 +50,11 @@ class Aged(Bucket):
         moment = NOW if key in self.new else LONG_AGO
         return ObjectInfo(info.key, info.size_bytes, info.version_tag, moment)
 
+    def put(self, key: str, data: bytes) -> None:
+        super().put(key, data)
+        if key.startswith(SNAPSHOTS):
+            self.new.add(key)
+
     def delete(self, key: str) -> None:
         super().delete(key)
         self.deleted.append(key)
@@ -61,6 +69,7 @@ class World:
         self.settings = config.load()
         Years(2, 3).lay_down(self.reviews)
         self.pinned = snapshot.take(self.reviews, self.settings.split)
+        self.reviews.new.clear()
         self.first = self._promoted("first")
         self.rejected = [self._rejected(f"rejected {number}") for number in range(3)]
         self.second = self._promoted("second", against=self.first)
@@ -151,17 +160,31 @@ def test_the_newest_versions_that_were_never_promoted_are_kept(world):
     assert versions_of(world.plan(unpromoted_days=200)) == set()
 
 
+def taken_long_ago(world: World) -> Snapshot:
+    """A snapshot that no plan names yet."""
+    split = world.settings.split.model_copy(update={"salt": "its own"})
+    own = snapshot.take(world.reviews, split)
+    world.reviews.new.clear()
+    return own
+
+
+def alone(world: World) -> tuple[Manifest, Snapshot]:
+    """A version that nothing keeps, and the snapshot that it alone was planned with."""
+    own = taken_long_ago(world)
+    version = a_version(world.registry, "alone", snapshot=own.digest())
+    world.models.new |= {
+        key for key in world.models.objects if any(each in key for each in world.rejected)
+    }
+    assert own.object_key in world.plan()
+    return version, own
+
+
 def test_plan_and_snapshot_of_a_version_go_with_it(world):
-    own = snapshot.take(
-        world.reviews, world.settings.split.model_copy(update={"salt": "of this version"})
-    )
-    alone = a_version(world.registry, "alone", snapshot=own.digest())
-    for version in world.rejected:
-        world.models.new |= {key for key in world.models.objects if version in key}
+    version, own = alone(world)
 
     world.tidy_up()
 
-    assert f"sentiment/plans/{alone.version}.json" not in world.models.objects
+    assert f"sentiment/plans/{version.version}.json" not in world.models.objects
     assert own.object_key not in world.reviews.objects
     assert world.pinned.object_key in world.reviews.objects
     assert f"sentiment/plans/{world.rejected[0]}.json" in world.models.objects
@@ -170,7 +193,7 @@ def test_plan_and_snapshot_of_a_version_go_with_it(world):
 @pytest.mark.parametrize("is_configured", [True, False])
 def test_what_another_model_names_is_kept(world, is_configured):
     """Also of a model that the configuration does not name any more: its champion may answer."""
-    own = snapshot.take(world.reviews, world.settings.split.model_copy(update={"salt": "theirs"}))
+    own = taken_long_ago(world)
     stars = Registry(world.models, "stars")
     champion = promoted(stars, "theirs", snapshot=own.digest())
     part = own.partitions[0].sha256
@@ -195,7 +218,7 @@ def test_what_another_model_names_is_kept(world, is_configured):
 
 @pytest.mark.attack
 def test_a_champions_version_copied_to_another_models_folder_takes_nothing_from_it(world):
-    own = snapshot.take(world.reviews, world.settings.split.model_copy(update={"salt": "own"}))
+    own = taken_long_ago(world)
     manifest = a_version(world.registry, "third", snapshot=own.digest())
     _, decision = decided(world.registry, manifest, against=world.second)
     promote(world.registry, decision, policy=decision.policy, actor="test", reason="")
@@ -304,16 +327,56 @@ def test_snapshots_stay_while_a_plan_cannot_be_read(world):
     assert orphan not in world.plan()
 
 
-def test_a_version_that_was_promoted_since_it_was_planned_is_left_alone(world, monkeypatch):
-    world.plan()
-    version = world.rejected[0]
-    planned = [each for each in world.doomed if version in each.key]
-    named = housekeeping._named_by_log
-    monkeypatch.setattr(housekeeping, "_named_by_log", lambda registry: named(registry) | {version})
+def test_a_version_that_was_promoted_since_it_was_planned_is_left_whole_with_its_snapshot(world):
+    version, own = alone(world)
+    before = world.errors()
+    _, decision = decided(world.registry, version, against=world.second)
+    promote(world.registry, decision, policy=decision.policy, actor="test", reason="")
 
-    housekeeping.apply(world.reviews, [world.registry], planned, actor="tester")
+    record = housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
 
-    assert world.models.deleted == []
+    deleted = [*world.models.deleted, *world.reviews.deleted]
+    assert [key for key in deleted if version.version in key or key == own.object_key] == []
+    assert record is None  # nor says one that it was deleted
+    assert set(world.errors()) <= set(before)
+
+
+def test_a_version_that_the_gate_looked_at_since_it_was_planned_is_left_whole(world):
+    version, own = alone(world)
+    decided(world.registry, version, against=world.second, verdict="REJECT")
+
+    housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
+
+    deleted = [*world.models.deleted, *world.reviews.deleted]
+    assert [key for key in deleted if version.version in key or key == own.object_key] == []
+
+
+def test_a_snapshot_that_a_retraining_planned_with_since_is_left_alone(world):
+    _, own = alone(world)
+    fresh = a_version(world.registry, "fresh", snapshot=own.digest())
+
+    housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
+
+    assert fresh.plan.snapshot == own.digest()
+    assert own.object_key not in world.reviews.deleted
+
+
+def test_a_snapshot_that_a_retraining_took_again_is_new(world):
+    """Before the retraining has a plan, nothing else says that it is needed."""
+    _, own = alone(world)
+    split = world.settings.split.model_copy(update={"salt": "its own"})
+
+    assert snapshot.take(world.reviews, split) == own
+    housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
+
+    assert own.object_key not in world.reviews.deleted
+    assert own.object_key not in world.plan()
+
+
+def test_a_file_that_is_no_snapshot_is_nobodys_to_delete(world):
+    world.reviews.put("snapshots/notes.txt", b"a stranger's")
+
+    assert "snapshots/notes.txt" not in world.plan()
 
 
 def test_what_is_deleted_is_recorded_first(world):
