@@ -239,7 +239,7 @@ def score(
         batches = scoring.read_texts(
             file,
             lambda share: progress.update(bar, completed=share),
-            names=settings.columns.text,
+            names=settings.text_columns,
         )
         named_ngrams = top if is_explained else None
         lines = scoring.score_lines(champion, batches, named_ngrams=named_ngrams)

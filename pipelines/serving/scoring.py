@@ -12,7 +12,7 @@ from pipelines.core.errors import ConfigError, SourceError, UnreadableDeliveryEr
 from pipelines.core.settings.data import IntakeSettings
 from pipelines.intake.files import reading
 from pipelines.intake.files.decoding import raw_rows
-from pipelines.intake.files.rows import MALFORMED_ROW, RawRow, as_review
+from pipelines.intake.files.rows import INVALID_UTF8, MALFORMED_ROW, RawRow, as_review
 from pipelines.intake.landing import parse_name
 from pipelines.serving.champion import Champion
 
@@ -83,7 +83,9 @@ def _text_of(row: RawRow, path: Path) -> str:
     text = as_review(row.values.get("text"), found)
     if row.problem is None and "text" not in row.values:
         found.append((MALFORMED_ROW, "it has no text"))
-    problem = row.problem or next((what for code, what in found if code == MALFORMED_ROW), None)
+    faults = {MALFORMED_ROW: "{}", INVALID_UTF8: "{} is not UTF-8"}
+    problems = (faults[code].format(what) for code, what in found if code in faults)
+    problem = row.problem or next(problems, None)
     if problem is not None:
         raise SourceError(
             f"{path}, line {row.line:,} cannot be read: {problem}. Nothing from there on is scored."

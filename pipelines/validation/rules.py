@@ -92,7 +92,7 @@ def row_rules(settings: ValidationSettings) -> list[Rule]:
 def _row_flags(settings: ValidationSettings) -> dict[str, tuple[str, str]]:
     """Yes/no rules on everything except the text: limit and meaning of each."""
     return {
-        MALFORMED_ROW: ("whole rows", "are not whole rows of the file"),
+        MALFORMED_ROW: ("whole rows, with one value per column", "cannot be read as rows"),
         INVALID_UTF8: ("UTF-8", "hold bytes that are not UTF-8"),
         "review_id_missing": ("a review_id", "have no review_id"),
         "review_id_repeated": ("each review_id once", "repeat a review_id of the same delivery"),

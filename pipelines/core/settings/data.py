@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from pipelines.core.date_forms import EPOCH, gives_a_day
 from pipelines.core.settings.section import MOST_DAYS, Section, Share
 
 
@@ -55,6 +56,12 @@ class ColumnSettings(Section):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"{doubled} stand for more than one column")
+        wrong = [form for form in self.date_formats if not gives_a_day(form)]
+        if wrong:
+            raise ValueError(
+                f"date_formats {wrong} give no day: write year, month and day as Python's strptime "
+                f'does, such as "%d.%m.%Y", or {EPOCH!r} for seconds since 1970'
+            )
         return self
 
 

@@ -171,6 +171,12 @@ class Settings(Section):
         own = self.sources[source].columns if source in self.sources else {}
         return ColumnSettings.model_validate({**self.columns.model_dump(), **own})
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """What any source calls the column of texts."""
+        every = [self.columns, *map(self.columns_of, self.sources)]
+        return tuple(dict.fromkeys(name for columns in every for name in columns.text))
+
     def labels_of(self, source: str) -> LabelSettings:
         """What a source writes for each label."""
         own = self.sources[source].labels if source in self.sources else {}

@@ -242,5 +242,16 @@ def _python_values(column: pa.Array) -> list[Any]:
             None if value is None else value.decode("utf-8", "surrogateescape")
             for value in column.cast(pa.binary()).to_pylist()
         ]
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):  # a moment that Python has no date for
+        values = [_python_value(value) for value in column]
     return values
+
+
+def _python_value(value: pa.Scalar) -> Any:
+    """A value; one that Python has no type for as a text, which is no date."""
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        return f"{value.value} since 1970"

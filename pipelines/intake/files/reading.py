@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.core.date_forms import EPOCH
+from pipelines.core.errors import ConfigError, UnreadableDeliveryError
 from pipelines.intake.files.ids import as_written, canonical
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ REQUIRED_COLUMNS = ("review_id", "text", "label", "written_on")
 OPTIONAL_COLUMNS = ("movie_id", "rating")
 COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
 POSITIVE, NEGATIVE, NEUTRAL = "positive", "negative", "neutral"
-EPOCH = "epoch"  # a date format: seconds since 1970, or thousandths or millionths of them
 
 # A day, perhaps with a time and a zone: "2026-11-20 10:00:00.000 UTC", "2026-11-20T10:00+02:00".
 _DAY = re.compile(
@@ -91,7 +91,9 @@ class Reading:
             return None  # such as 2026-02-30
         if not text or len(text) > _MOST_DATE_CHARS:
             return None
-        days = (_by_format(text, form) for form in self.date_formats)
+        # As it stands, then without the signs that programs put around a value.
+        spellings = [text, canonical(text) or ""]
+        days = (_by_format(one, form) for one in spellings for form in self.date_formats)
         return next((day for day in days if day is not None), None)
 
 
@@ -124,10 +126,30 @@ def reading_of(settings: Settings, source: str, day: str) -> Reading:
         needed=tuple(column for column in REQUIRED_COLUMNS if names[column]),
         day=day,
         date_formats=tuple(columns.date_formats),
-        labels={canonical(text) or text: label for label, texts in lists.items() for text in texts},
+        labels=_labels(lists),
         positive_from=labels.positive_from_stars,
         negative_to=labels.negative_to_stars,
     )
+
+
+def _labels(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The label of each text in the form of `ids.canonical`.
+
+    Raises
+    ------
+    ConfigError
+        If one form stands for two labels, such as "1" and "1.0".
+    """
+    labels: dict[str, str] = {}
+    for label, texts in lists.items():
+        for text in texts:
+            other = labels.setdefault(canonical(text) or text, label)
+            if other != label:
+                raise ConfigError(
+                    f"[labels] of the configuration: {text!r} stands for {label}, and another way "
+                    f"to write it for {other}"
+                )
+    return labels
 
 
 def of_texts(names: Sequence[str]) -> Reading:

@@ -95,10 +95,10 @@ class Rows:
         values, found = raw.values, _Found()
         if raw.problem is not None:
             found.append((MALFORMED_ROW, raw.problem))
-        self.review_id.append(_as_id(values.get("review_id"), found, ids.review_id))
+        self.review_id.append(_as_id(values, "review_id", found))
         self.text.append(as_review(values.get("text"), found))
         self.label.append(_as_label(values.get("label"), found, reading))
-        self.movie_id.append(_as_id(values.get("movie_id"), found, ids.film_id))
+        self.movie_id.append(_as_id(values, "movie_id", found))
         self.rating.append(_as_rating(values.get("rating"), found))
         self.written_on.append(_as_date(values.get("written_on"), found, reading))
         codes = {code for code, _ in found}
@@ -162,7 +162,7 @@ class Sheet:
             self._add_own(raw.values)
         self.rows += 1
         check_row_count(self.rows, self.intake)
-        for code, value in self._block.append(raw, self._reading):
+        for code, value in dict.fromkeys(self._block.append(raw, self._reading)):
             _count(self.found.setdefault(code, {}), value)
         size = last_row_bytes(self._block)
         self._value_bytes += size
@@ -224,11 +224,11 @@ def check_value_bytes(size: int, intake: IntakeSettings) -> None:
 # ── Values ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _as_text(value: Any, found: _Found) -> str | None:
+def _as_text(value: Any, found: _Found, column: str) -> str | None:
     try:
         text = value if isinstance(value, str) else as_written(value)
     except TypeError as error:
-        found.append((MALFORMED_ROW, f"a value of type {error}"))
+        found.append((MALFORMED_ROW, f"a value of type {error} as {column}"))
         return ""
     if text is not None and not text.isascii() and (byte := _LONE_SURROGATE.search(text)):
         found.append((INVALID_UTF8, _visible_bytes(byte[0])))
@@ -238,7 +238,7 @@ def _as_text(value: Any, found: _Found) -> str | None:
 
 def as_review(value: Any, found: _Found) -> str | None:
     """A text, unless it is made to take minutes to normalize."""
-    text = _as_text(value, found)
+    text = _as_text(value, found, "text")
     if not text or (len(text) <= ids.LONGEST_MISSING and ids.is_missing(text.casefold())):
         return None
     if text.isascii():
@@ -268,8 +268,9 @@ def _laborious() -> tuple[re.Pattern[str], ...]:
     )
 
 
-def _as_id(value: Any, found: _Found, canonical: Callable[[str | None], str | None]) -> str | None:
-    return canonical(_as_text(value, found))
+def _as_id(values: dict[str, Any], column: str, found: _Found) -> str | None:
+    canonical = ids.review_id if column == "review_id" else ids.film_id
+    return canonical(_as_text(values.get(column), found, column))
 
 
 _meaning = functools.lru_cache(maxsize=1024)(ids.canonical)  # of the few labels and ratings
@@ -277,7 +278,7 @@ _meaning = functools.lru_cache(maxsize=1024)(ids.canonical)  # of the few labels
 
 def _as_label(value: Any, found: _Found, reading: Reading) -> str | None:
     """Our label; an unknown one as it is written, and None if it means that there is none."""
-    text = _as_text(value, found)
+    text = _as_text(value, found, "label")
     label = reading.labels.get(text) if text else None
     if label is not None:
         return label
@@ -303,7 +304,7 @@ def _visible_surrogates() -> dict[int, str]:
 
 
 def _as_rating(value: Any, found: _Found) -> int | None:
-    written = _meaning(_as_text(value, found))
+    written = _meaning(_as_text(value, found, "rating"))
     if written is None:
         return None
     try:

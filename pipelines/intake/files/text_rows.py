@@ -10,12 +10,15 @@ import dataclasses
 import io
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipelines.core.errors import UnreadableDeliveryError
 from pipelines.intake.files import kinds
+from pipelines.intake.files.ids import MOST_DIGITS
 from pipelines.intake.files.reading import Reading, located
 from pipelines.intake.files.rows import RawRow, RawRows, check_row_count, too_large
 
@@ -214,8 +217,9 @@ def read_jsonl(
             first_problem = first_problem or row
             yield RawRow({}, row, number)
         else:
+            ours = columns.ours(row)
             well_formed += 1
-            yield RawRow(columns.ours(row), None, number)
+            yield RawRow(ours or {}, None if ours is not None else _TWO_MEANINGS, number)
     if rows and not well_formed:
         raise UnreadableDeliveryError(
             "not_jsonl",
@@ -226,35 +230,46 @@ def read_jsonl(
     return columns.others(rows) if rows else ()
 
 
+_TWO_MEANINGS = "an object in which two names stand for one column"
+
+
 class _JsonColumns:
     """Finds our columns among the names of each object, and remembers all names."""
 
     def __init__(self, intake: IntakeSettings, reading: Reading) -> None:
         self._intake, self._reading = intake, reading
         self._names: dict[str, None] = {}
-        self._keys: dict[tuple[str, ...], dict[str, str]] = {}
+        self._keys: dict[tuple[str, ...], dict[str, str] | None] = {}
+        self._unclear: UnreadableDeliveryError | None = None
         self._optional = dataclasses.replace(reading, needed=())
 
-    def ours(self, row: dict[str, Any]) -> dict[str, Any]:
+    def ours(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Our values of an object; None where two of its names stand for one column."""
         names = tuple(row)
-        keys = self._keys.get(names)
-        if keys is None:
-            keys = self._found(names)
+        keys = self._keys[names] if names in self._keys else self._found(names)
+        if keys is None or (isinstance(row, _Doubled) and not row.names.isdisjoint(keys.values())):
+            return None
         return {column: row[name] for column, name in keys.items()}
 
-    def _found(self, names: tuple[str, ...]) -> dict[str, str]:
-        for name in names:
-            if len(self._names) <= self._intake.max_columns:
-                self._names[name] = None
+    def _found(self, names: tuple[str, ...]) -> dict[str, str] | None:
         most = self._intake.max_columns
-        places, _ = located(names[:most], lambda: 0, self._intake, self._optional)
-        keys = {column: names[place] for column, place in places.items()}
+        keys: dict[str, str] | None = None
+        try:
+            places, _ = located(names[:most], lambda: 0, self._intake, self._optional)
+            keys = {column: names[place] for column, place in places.items()}
+        except UnreadableDeliveryError as error:
+            self._unclear = self._unclear or error
+        for name in names if keys is not None else ():
+            if len(self._names) <= most:
+                self._names[name] = None
         if len(self._keys) < MOST_JSON_SHAPES:
             self._keys[names] = keys
         return keys
 
     def others(self, rows: int) -> tuple[str, ...]:
         """The names beyond ours in the whole file."""
+        if self._unclear is not None and not self._names:
+            raise self._unclear
         return located(list(self._names), lambda: rows, self._intake, self._reading)[1]
 
 
@@ -278,26 +293,38 @@ def _json_lines(pieces: Iterator[bytes], intake: IntakeSettings) -> Iterator[tup
 def _json_object(line: str) -> dict[str, Any] | str:
     """The object, or what the line is instead."""
     try:
-        value = json.loads(line, object_pairs_hook=_named_once)
-    except (ValueError, RecursionError) as error:
-        return _no_json(line, error)
+        value = json.loads(line, object_pairs_hook=_object, parse_float=_exact)
+    except (ValueError, RecursionError):
+        return _no_json(line)
     return value if isinstance(value, dict) else f"JSON of type {type(value).__name__}"
 
 
-def _no_json(line: str, error: Exception) -> str:
-    if isinstance(error, _NameTwiceError):
-        return "an object that has a name twice"
+def _no_json(line: str) -> str:
     if "".join(line[-100:].split()).endswith("},"):
         return "an object with a comma after it"
     return "no complete JSON"
 
 
-class _NameTwiceError(ValueError):
-    """An object whose meaning depends on who reads it."""
+class _Doubled(dict[str, Any]):
+    """An object in which ``names`` stand twice: what they mean depends on who reads it."""
+
+    names: frozenset[str]
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
-    if len(values) < len(pairs):
-        raise _NameTwiceError
-    return values
+    if len(values) == len(pairs):
+        return values
+    doubled = _Doubled(values)
+    counts = Counter(name for name, _ in pairs)
+    doubled.names = frozenset(name for name, count in counts.items() if count > 1)
+    return doubled
+
+
+def _exact(number: str) -> Decimal | str:
+    """A number as it is written: a float would make one id of two."""
+    try:
+        exact = Decimal(number)
+    except InvalidOperation:  # its exponent is beyond all bounds
+        return number
+    return exact if abs(exact.adjusted()) <= MOST_DIGITS else number

@@ -17,9 +17,10 @@ import pyarrow.feather
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from pipelines.core import config
-from pipelines.core.errors import UnreadableDeliveryError
+from pipelines.core.errors import ConfigError, UnreadableDeliveryError
 from pipelines.core.settings.settings import Settings
 from pipelines.intake.files.decoding import Rows, decode
 from pipelines.intake.files.reading import reading_of
@@ -219,9 +220,56 @@ def test_the_type_of_a_value_that_is_no_value_is_counted():
     rows = read(lines(row), "jsonl")
 
     assert rows.found == {
-        "malformed_row": {"a value of type list": 1},
+        "malformed_row": {"a value of type list as text": 1},
         "date_invalid": {"a value of type dict": 1},
     }
+
+
+def test_a_value_in_several_columns_counts_for_each_and_a_row_counts_once():
+    row = {"review_id": {"$oid": "1"}, "movie_id": {"$oid": "2"}, "text": "T", "label": "positive",
+           "written_on": DAY}  # fmt: skip
+
+    rows = read(lines(row, row), "jsonl")
+
+    assert rows.found == {
+        "malformed_row": {
+            "a value of type dict as review_id": 2,
+            "a value of type dict as movie_id": 2,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"positive": ["1"], "negative": ["1.0"]},
+        {"positive": ["pos"], "negative": ["neg"], "neutral": ["\uff50os"]},
+        {"positive": ["yes"], "negative": ["&#121;es"]},
+    ],
+)
+def test_labels_that_are_one_text_in_two_forms_are_refused(labels):
+    with pytest.raises(ConfigError, match="another way to write it"):
+        reading_of(with_source(labels=labels), "dump", DAY)
+
+
+@pytest.mark.parametrize("form", ["dd/mm/yyyy", "EPOCH", "%s", "%Y-%m", "%d.%m.%y %", ""])
+def test_a_date_format_that_gives_no_day_is_refused(form):
+    with pytest.raises(ValidationError, match=r"date_formats|at least 1 character"):
+        Settings.model_validate(
+            DEFAULTS.model_dump()
+            | {"columns": DEFAULTS.columns.model_dump() | {"date_formats": [form]}}
+        )
+
+
+@pytest.mark.parametrize(
+    "written", ["'20.11.2026", "20.11.2026\u200b", '"20.11.2026"', "\uff12\uff10.11.2026"]
+)
+def test_a_day_is_read_within_the_signs_that_programs_put_around_it(written):
+    row = {"review_id": "a", "text": "T", "label": "positive", "written_on": written}
+
+    rows = read(lines(row), "jsonl", columns={"date_formats": ["%d.%m.%Y"]})
+
+    assert rows.written_on == [date(2026, 11, 20)]
 
 
 def test_columns_that_are_ignored_hold_nothing():

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core import config
 from pipelines.core.errors import SourceError
+from pipelines.core.settings.settings import Settings
 from pipelines.serving import scoring
 from pipelines.serving.scoring import read_texts
 
@@ -128,7 +130,7 @@ def test_every_form_that_is_ingested_is_scored_with_one_text_per_row(tmp_path, n
         ("short.csv", ["review_id,text", "a,Good", "b", "c,Bad"], 3),
         ("unnamed.csv", ["text,", "Good,", "Good, but long"], 3),
         ("twice.jsonl", ['{"text": "Good"}', "", '{"text": "Good", "text": "Bad"}'], 3),
-        ("other-name-twice.jsonl", ['{"n": 1, "text": "Good", "n": 2}'], 1),
+        ("bytes.csv", ["text", "Good", "caf\udce9"], 3),
         ("alike-twice.jsonl", ['{"text": "Good"}', '{"text": "Good", "text": "Good"}'], 2),
         ("escaped-twice.jsonl", ['{"text": "Good", "t\\u0065xt": "Bad"}'], 1),
         ("null-twice.jsonl", ['{"text": null, "text": "Bad"}'], 1),
@@ -144,10 +146,17 @@ def test_every_form_that_is_ingested_is_scored_with_one_text_per_row(tmp_path, n
 )
 def test_a_row_that_cannot_be_read_for_certain_is_refused_by_its_line(tmp_path, name, lines, line):
     path = tmp_path / name
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", errors="surrogateescape")
 
     with pytest.raises(SourceError, match=f"{name}, line {line} cannot be read"):
         list(read_texts(path))
+
+
+def test_a_file_of_any_source_that_ingest_reads_is_scored():
+    sources = {"dump": {"columns": {"text": ["review"]}}, "app": {}}
+    settings = Settings.model_validate(config.load().model_dump() | {"sources": sources})
+
+    assert settings.text_columns == ("text", "review")
 
 
 def test_a_column_of_texts_may_have_the_name_that_the_configuration_says(tmp_path):
