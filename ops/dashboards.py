@@ -34,6 +34,7 @@ class Panel:
 
 
 _TRIGGERS = 'loop_trigger_observed{kind="trigger"} / loop_trigger_threshold'
+_GOOD_NIGHT_AGE = "(loop_read_timestamp_seconds - loop_last_good_night_timestamp_seconds) / 86400"
 _REQUESTS = "sum by (model) (rate(loop_scoring_requests_total[5m]))"
 _FAULTS = 'sum by (model) (rate(loop_scoring_requests_total{status=~"5.."}[5m]))'
 _SECONDS = "sum by (model, le) (rate(loop_scoring_seconds_bucket[5m]))"
@@ -43,6 +44,10 @@ LOOP = (
           (("{{verdict}}", "loop_window_verdict"),), "stat"),
     Panel("Age of the newest night", "Days since the newest judged night began.", "d",
           (("days", "loop:window_age_days"),), "stat"),
+    Panel("Age of the last good night", "Days since the newest night began that brought reviews "
+          "and left none held.", "d", (("days", _GOOD_NIGHT_AGE),), "stat"),
+    Panel("Incidents that wait", "Held rows of a source and night, and silent sources.", "short",
+          (("{{kind}}", "loop_incidents_open"),)),
     Panel("Rows by source", "What became of the rows of the newest night.", "short",
           (("{{source}} {{kind}}", "loop_rows"),)),
     Panel("Coverage", "The share of the delivered rows that count.", "percentunit",
@@ -51,6 +56,11 @@ LOOP = (
           (("{{verdict}}", "loop_decisions"),), "bargauge"),
     Panel("Waiting for people", "Models that wait for an answer, and alerts that reached nobody.",
           "short", (("approvals", "loop_approvals_pending"), ("alerts", "loop_alerts_unsent"))),
+    Panel("How long the champion's steps took", "From what the step before stored to what each "
+          "stored; to promote takes a person's answer, too.", "s",
+          (("{{step}}", "loop_champion_step_seconds"),), "bargauge"),
+    Panel("The slowest file of the newest night", "From when it was taken up to when it was "
+          "decided.", "s", (("seconds", "loop_delivery_longest_seconds"),), "stat"),
     Panel("Triggers", "What the monitor's last decision saw, as a multiple of its threshold.",
           "none", (("{{check}}", _TRIGGERS),)),
     Panel("Records that cannot be read", "1 where a part of the records cannot be read.", "bool",

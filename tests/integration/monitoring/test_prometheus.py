@@ -18,7 +18,9 @@ import yaml
 
 from ops import dashboards, prometheus_tools
 from ops.services.processes import free_port
+from pipelines.core.keys import arrival_key
 from pipelines.records.decisions import GateRule
+from tests.support.made.nights import a_receipt
 from tests.support.made.registry_builders import promoted
 from tests.support.made.served_builders import a_service
 from tests.support.made.window_builders import a_trigger, a_window, an_answered_day
@@ -102,7 +104,14 @@ def a_watched_loop() -> Pages:
     """A champion that the gate promoted, a judged night and day of answers, a look at triggers."""
     pages = Pages()
     promoted(pages.registry, "one", rules=(RULE,))
-    today = datetime.now(UTC).date().isoformat()
+    now = datetime.now(UTC)
+    today = now.date().isoformat()
+    receipt = a_receipt(today)
+    arrival = arrival_key(today, receipt.landing_key, receipt.version_tag, receipt.delivery)
+    pages.reviews.put_record(receipt)
+    pages.reviews.put(arrival, b"only its moment counts")
+    for bucket in (pages.reviews, pages.models):
+        bucket.moments = dict.fromkeys(bucket.objects, now)
     pages.reviews.put_record(a_window(today, "DRIFT", accuracy=0.85))
     pages.reviews.put_record(an_answered_day(today, "FADING"))
     pages.reviews.put_record(a_trigger(today))
