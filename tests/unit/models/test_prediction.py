@@ -38,6 +38,15 @@ def test_a_review_has_the_same_bits_alone_in_a_batch_and_as_fingerprints(monkeyp
     assert batch.tolist() == alone == prints.tolist() == in_many_threads.tolist()
 
 
+def test_what_an_ngram_adds_is_exact_in_single_precision():
+    """So half the memory that is looked into changes no bit of an answer."""
+    halves = np.random.default_rng(3).normal(0, 2, (2, 100_000)).astype(np.float16)
+    ratio, weight = halves.astype(np.float64)
+
+    for exact in (ratio * weight, ratio * ratio):
+        assert np.array_equal(exact.astype(np.float32), exact)
+
+
 @pytest.mark.parametrize("chunk_characters", [1, 25, 10**6])
 def test_every_review_is_in_one_chunk_and_in_order(monkeypatch, chunk_characters):
     monkeypatch.setattr(prediction, "CHUNK_CHARACTERS", chunk_characters)
