@@ -100,19 +100,27 @@ def _is_entity(reference: str) -> bool:
 # ── Damage by a wrong encoding ───────────────────────────────────────────────────────────────
 
 # What UTF-8 becomes where each byte is taken for a character, as in Latin-1. C1 controls alone are
-# no damage of that kind: IMDB's own reviews hold them.
+# no damage of that kind: IMDB's own reviews hold them. One letter counts if it is a European one;
+# any other may be by chance: "\xd6\xbb" also ends a word in guillemets.
 _BYTES = re.compile(
-    "[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\ufffd"
+    "[\xc2-\xc5][\x80-\xbf]|\xc8[\x98-\x9b]|(?:[\xc2-\xdf][\x80-\xbf]){2}"
+    "|[\xe0-\xef](?![\xa0\xab\xbb]{2})[\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\ufffd"
+    "|\xe3[\xa1-\xaa\xac\xae-\xba\xbc-\xbf]"  # the same in small letters: "se\xe3\xb1or"
+)
+_TELLING = re.compile(
+    "[\x80-\u017f\u0218-\u021b\u1e00-\u27bf\ufb00-\ufb06\ufe0f\ufeff\ufffd\U0001f000-\U0001faff]"
+    "|[^\x00-\x7f]{2}"
 )
 # Damage shows where two foreign characters meet, or in one of a few that seldom stand alone.
-_SUSPECT = re.compile("[^\x00-\x7f]{2,40}|[\xc2\xc3\u0152\u0153]")
+_SUSPECT = re.compile("[^\x00-\x7f]{2,40}|[\xc2\xc3\u0152\u0153\ufffd]")
 MOST_LOOKED_AT = 160  # such characters in one text: a text in another script has no others
 _C1 = dict.fromkeys(range(128, 160), " ")
 # Letters that make UTF-8 again in the encoding that they were read in. Where it has two bytes per
 # character, Chinese or Korean letters stand in an English text; then only longer UTF-8 is a proof.
 _ONE_BYTE = (
     "sloppy-windows-1252", "sloppy-windows-1250", "sloppy-windows-1251", "sloppy-windows-1253",
-    "sloppy-windows-1254", "sloppy-windows-1257", "mac-roman", "cp437", "cp850", "koi8-r",
+    "sloppy-windows-1254", "sloppy-windows-1257", "mac-roman", "cp437", "cp850", "cp866",
+    "koi8-r", "iso8859-2",
 )  # fmt: skip
 _TWO_BYTES = ("gb18030", "cp932", "cp949", "cp950")
 
@@ -121,6 +129,10 @@ def is_damaged(text: str) -> bool:
     """Whether characters were damaged by a wrong encoding (mojibake)."""
     if text.isascii():
         return False
+    text = unicodedata.normalize("NFC", text)
+    if not _SUSPECT.search(text):
+        return False
+    text = _MARKS.sub(_plain, text)
     if _BYTES.search(text):
         return True
     looked_at = 0
@@ -135,9 +147,10 @@ def is_damaged(text: str) -> bool:
 
 
 def _was_utf8(letters: str) -> bool:
-    return any(_restored(letters, encoding) for encoding in _ONE_BYTE) or any(
-        char > "\u07ff" for encoding in _TWO_BYTES for char in _restored(letters, encoding)
-    )
+    spellings = {letters, _LAST_MARK.sub("", letters), _LAST_MARKS.sub("", letters)}
+    return any(
+        _TELLING.search(_restored(each, encoding)) for encoding in _ONE_BYTE for each in spellings
+    ) or any(char > "\u07ff" for encoding in _TWO_BYTES for char in _restored(letters, encoding))
 
 
 def _restored(letters: str, encoding: str) -> str:
@@ -147,6 +160,57 @@ def _restored(letters: str, encoding: str) -> str:
     except UnicodeError:
         return ""
     return restored if len(restored) <= len(letters) else ""
+
+
+# Quotes, dashes, dots and blanks that are not ASCII, also as C1 controls. Beside an accented letter
+# they look like damage, and damage holds them. Damage puts them into words; typography before or
+# after one.
+_MARK = (
+    "\x82\x84\x85\x8b\x91-\x97\x9b\xa0\xab\xad\xbb"
+    "\u2010-\u2015\u2018-\u201f\u2026\u202f\u2039\u203a"
+)
+_MARKS = re.compile(f"[{_MARK}]+")
+_IS_MARK = re.compile(f"[{_MARK}]")
+_LAST_MARK = re.compile(f"[{_MARK}]$")
+_LAST_MARKS = re.compile(f"[{_MARK}]+$")
+# Damage may begin with one of these: of "\u2013\xfc\u2014\xc4", each dash is a part of one letter.
+_MAY_LEAD = frozenset("\xad\u2013\u2014\u201a\u201e")
+_BLANKS = frozenset("\xa0\xad\u202f")
+_NEVER_LAST = frozenset("\x82\x84\u201a\u201e")
+_WORD_BEGINS = re.compile(rf"[^\W\d_](?:[{_MARK}]*$|[{_MARK}]*[\x00-\x7f])")
+
+
+def _plain(marks: re.Match[str]) -> str:
+    """Typography as an ASCII quote; a part of damage as it is."""
+    text, start, end = marks.string, marks.start(), marks.end()
+    first, last = marks[0][0], marks[0][-1]
+    before, after = text[max(0, start - 2) : start], text[end : end + 1]
+    if _is_border(before[-1:]):
+        is_part = last in _MAY_LEAD and not _WORD_BEGINS.match(text, end)
+        return f'"{last}' if is_part else '"'
+    is_between = _is_border(after) or (before.isalpha() and _divides(marks[0], before, after))
+    return '"' if is_between and first not in _NEVER_LAST and _ends_word(before) else marks[0]
+
+
+def _divides(marks: str, before: str, after: str) -> bool:
+    """Whether marks end a word although a letter follows: a blank, or "AB\u2019s"."""
+    return not _BLANKS.isdisjoint(marks) or (before.isupper() and after.islower())
+
+
+def _is_border(char: str) -> bool:
+    return char.isascii() and not char.isalnum()
+
+
+def _ends_word(two: str) -> bool:
+    """Whether two characters end a word as people write it: not "xX", and not with a lone foreign
+    letter, unless it is in quotes.
+    """
+    last, previous = two[-1:], two[:-1]
+    if last.isascii() or not last.isalpha():
+        return last.isalpha()
+    if _IS_MARK.match(previous):
+        return True
+    return previous.isupper() and last != "\xc2" if last.isupper() else previous.isalnum()
 
 
 # ── Nothing to read ──────────────────────────────────────────────────────────────────────────
