@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from html import unescape
-from html.entities import html5
+from html.entities import html5, name2codepoint
 
 from ftfy.badness import is_bad
 
@@ -62,14 +62,30 @@ def _start(text: str, mark: str) -> str:
 
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7};?|#x[0-9a-f]{1,6};?|[a-z][a-z0-9]{1,31};)", re.IGNORECASE)
 _OLD_NAMES = sorted((name for name in html5 if name[-1] != ";"), key=len, reverse=True)
+# Others whose semicolon was lost: quotes and dashes, which nobody types. "cloak&dagger" is typed.
+_QUOTES = "|".join(
+    name
+    for name, code in name2codepoint.items()
+    if unicodedata.category(chr(code)) in {"Pi", "Pf", "Pd"}
+)
+_CUT_REFERENCE = re.compile(rf"&(?:apos|hellip|{_QUOTES})")
 _OLD_REFERENCE = re.compile(rf"&(?:{'|'.join(_OLD_NAMES)})(?![A-Za-z0-9;=])")
 _BACKSLASHED = re.compile(
-    r"\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|U[0-9a-f]{8}|[\"'/])|\\r\\n|(?<![a-z:])\\n", re.IGNORECASE
+    r"\\(?:u[0-9a-f]{4}|u\{[0-9a-f]{2,6}\}|x[0-9a-f]{2}|U[0-9a-f]{8}|[\"'/])"
+    r"|\\r\\n|\\n\\n|(?<![a-z:])\\n|\\n(?=\s|(?-i:[A-Z]))",
+    re.IGNORECASE,
 )
-_LOST_BACKSLASH = re.compile(r"(?<=[a-z])u(?:00[a-f]|20[12])[0-9a-f]", re.IGNORECASE)  # "donu2019t"
+_WINDOWS_PATH = re.compile(r"\b[a-z]:\\[^\s\"']*", re.IGNORECASE)
+_LOST_BACKSLASH = re.compile(  # "donu2019t"; but "Thu2019" is a day
+    r"(?<=[a-z])u(?:00[a-f][0-9a-f]|20(?:1[c-f]|(?:1[3489]|2[26])(?=[a-z])))|\bu201[cd](?=[a-z])",
+    re.IGNORECASE,
+)
+_NAMED_CODE = re.compile(r"<U\+[0-9A-F]{4,8}>|_x00[0-9A-F]{2}_")  # of R and of Excel
 _QUOTED_PRINTABLE = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]")  # of UTF-8
+_ADDRESS = re.compile(r"(?:\w://|\bwww\.)\S+")
 _PERCENT = re.compile(
-    r"%u[0-9A-Fa-f]{4}|%(?:20|2C|27|22|0A|0D)[^%\s]{0,40}%[0-9A-F]{2}[^%\s]{0,40}%[0-9A-F]{2}"
+    r"%u[0-9A-Fa-f]{4}|%[C-Fc-f][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]"
+    r"|%(?:20|2C|27|22|0A|0D)[^%\s]{0,40}%[0-9A-F]{2}[^%\s]{0,40}%[0-9A-F]{2}"
 )
 
 
@@ -77,18 +93,20 @@ def is_escaped(text: str) -> bool:
     """Whether a character is written as an entity of HTML, or escaped as in code or an address."""
     if "&" in text and _has_entity(text):
         return True
-    if "\\" in text and _BACKSLASHED.search(text):
+    if "\\" in text and _BACKSLASHED.search(_WINDOWS_PATH.sub("", text)):
         return True
     if "=" in text and _QUOTED_PRINTABLE.search(text):
         return True
     if ("u20" in text or "u00" in text) and _LOST_BACKSLASH.search(text):
         return True
-    return "%" in text and bool(_PERCENT.search(text))
+    if ("+" in text or "_" in text) and _NAMED_CODE.search(text):
+        return True
+    return "%" in text and bool(_PERCENT.search(_ADDRESS.sub("", text)))
 
 
 def _has_entity(text: str) -> bool:
     text = _start(text, "&")
-    if _OLD_REFERENCE.search(text):
+    if _OLD_REFERENCE.search(text) or _CUT_REFERENCE.search(text):
         return True
     return any(_is_entity(found[0]) for found in _REFERENCE.finditer(text))
 

@@ -28,6 +28,8 @@ FINE = [
     "\u041c\u0435\u0442\u0440\u043e\u043f\u043e\u043b\u0438\u0441 and",
     "\u4e03\u4eba\u306e\u4f8d and \uae30\uc0dd\ucda9 and \u05d2\u05d0\u05dc",
     "100% good, %100 believable, 50%-60%, a path C:\\films\\new, n\\a, 5=5",
+    "On Thu2019 in Malibu2020, D:\\films\\New and yes\\no, black&white, cloak&dagger, <U+>, _x1_",
+    "See http://a.com/a%20b%20c%20d and https://a.org/Am%C3%A9lie, www.a.com/%E2%80%99",
     "I adored \u201c\u00c9milie Muller\u201d (\u201c\u00c9t\u00e9 85\u201d)",
     "L\u2019\u00c9cole, qu\u2019\u00e0, \u2014\u00e9tude, \u00a35\u2014\u00a36",
     "Emoji \U0001f600\U0001f44d\U0001f3fd and a soft\u00adhyphen and \x85 C1 \x97 controls \x92",
@@ -47,6 +49,9 @@ ESCAPED = [
     "Tom &amp Jerry", "&copy 2026", "&rsquo;", "&#8217", "&CounterClockwiseContourIntegral;",
     "It\\u2019s", "caf\\xe9", "It\\'s", 'A \\"good\\" one', "One.\\nTwo",
     "donu2019t", "It%u2019s", "&EACUTE;", "It=E2=80=99s",
+    "It<U+2019>s", "film_x000D_", "caf%C3%A9", "it%e2%80%99s", "home\\n\\nand", "home\\nAnd",
+    "wait&hellip and", "didn&apost", "it&rsquos", "It\\u{2019}s", "itu2019s",
+    "u201cGood", "wordu2014so",
     urllib.parse.quote("A good film, he said"),
     json.dumps("\u201cGood\u201d")[1:-1],
 ]  # fmt: skip
