@@ -9,6 +9,7 @@ import re
 import unicodedata
 from html import unescape
 from html.entities import html5, name2codepoint
+from itertools import islice
 
 from ftfy.badness import is_bad
 
@@ -20,12 +21,20 @@ MOST_MARKS = 200  # of "<" or "&" that are looked at in one text
 # ── Markup ───────────────────────────────────────────────────────────────────────────────────
 
 _NAME = r"[a-z][a-z0-9]*+(?:[:-][a-z][\w-]*+)*+"
-# A tag that closes, is complete in itself, or has attributes; a comment, a declaration, an
-# instruction. Names with a colon or a hyphen are those of Office and of custom elements.
+# A tag that closes or has attributes; a comment, a declaration, an instruction. Names with a colon
+# are those of Office; one with a hyphen is an element of its own if text follows, for reviewers
+# type "<eye-roll>".
 _CERTAIN = re.compile(
-    rf"""<(?:/\s*+{_NAME}\s*+>|{_NAME}\s*+/>|{_NAME}[\s/][^<>=]*+=\s*+[\w"'#/.][^<>]*+>"""
-    rf"|[a-z][a-z0-9]*+[:-][a-z][\w-]*+(?:\s[^<>]*+)?>|!--|!\[CDATA\[|!doctype\b|\?[a-z][^<>]*+>)",
+    rf"""<(?:/\s*+{_NAME}\s*+>|{_NAME}[\s/][^<>=]*+=\s*+[\w"'#/.][^<>]*+>"""
+    r"|[a-z][a-z0-9]*+(?::[a-z][\w-]*+(?:\s[^<>]*+)?/?>|-[a-z][\w-]*+(?:\s[^<>]*+)?>(?=\w))"
+    r"|!--|!\[[a-z]|!(?:doctype|entity|element|attlist|notation)\b|\?[a-z][^<>]*+>)",
     re.IGNORECASE,
+)
+# Attributes that HTML has without a value. Any other word may be typed: "<i agree>".
+_BARE = (
+    r"(?:class|style|hidden|disabled|checked|selected|readonly|required|multiple|autofocus|noshade|"
+    r"nowrap|compact|ismap|defer|async|controls|autoplay|loop|muted|noresize|open|reversed|"
+    r"novalidate|allowfullscreen|itemscope)"
 )
 # What stands alone may be what a reviewer typed: "<grin>". These are elements of HTML; they need
 # no end tag, format a text, or do harm even if the text is cut within.
@@ -38,7 +47,7 @@ _ALONE = re.compile(
     r"nobr|noframes|noscript|object|ol|optgroup|option|p|param|picture|pre|q|rp|rt|ruby|s|samp|"
     r"script|section|select|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|"
     r"td|template|textarea|tfoot|th|thead|time|title|tr|track|tt|u|ul|var|video|wbr|xmp"
-    r")(?:\s*+/?\s*+>|\s++[\w:-]++\s*+=)|<\s*+/?\s*+(?:script|iframe)\b",
+    rf")(?:\s*+/?\s*+>|\s++[\w:-]++\s*+=|(?:\s++{_BARE})++\s*+/?>)|<\s*+/?\s*+(?:script|iframe)\b",
     re.IGNORECASE,
 )
 _LINE_BREAK = re.compile(r"<\s*+/?\s*+br\s*+/?\s*+>", re.IGNORECASE)
@@ -240,9 +249,20 @@ _INVISIBLE = re.compile(f"[{FILLERS}\xad\u034f\u061c\u115f-\u1160\u17b4\u17b5\u1
 
 
 def has_letters(text: str) -> bool:
-    """Whether there is a letter or a digit outside of tags: something that can be read."""
-    rest = TAG.sub(" ", text) if "<" in text else text
-    return bool(_LETTER.search(rest)) or any(map(_is_letter, set(rest)))
+    """Whether there is a letter or a digit outside of markup: something that can be read."""
+    if "<" not in text:
+        return _has_letter(text)
+    tags = islice(TAG.finditer(text), MOST_MARKS)
+    return _has_letter(TAG.sub(" ", text)) or any(_is_typed(tag[0]) for tag in tags)
+
+
+def _is_typed(tag: str) -> bool:
+    """Whether a reviewer put words into angle brackets."""
+    return not (_LINE_BREAK.fullmatch(tag) or is_marked_up(tag)) and _has_letter(tag)
+
+
+def _has_letter(text: str) -> bool:
+    return bool(_LETTER.search(text)) or any(map(_is_letter, set(text)))
 
 
 def _is_letter(char: str) -> bool:

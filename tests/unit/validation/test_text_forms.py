@@ -21,6 +21,8 @@ from pipelines.validation.text_forms import (
 FINE = [
     "One line.<br />Another.<br><BR/>< br >\n</br>",
     "So funny <grin>, I <3 it, 3 < 4 > 2, <<<sigh>>>, if x<y, <- here ->, <I agree with all>",
+    "Great <eye-roll> <tongue-in-cheek>, <sigh/>, <sigh />, <a class act>, <big open space>, <!>",
+    "<The whole review stands in brackets: I liked it a lot, and so will you.>",
     "See <http://example.com/a?b=c&d=e> or mail <someone@example.com>",
     "AT&T, R&B, Q&A, rock&roll, M&M's; Tom & Jerry; a && b; &; & c; &nosuchname; x&y;",
     "Caf\u00e9, na\u00efve, \u201cquoted\u201d, it\u2019s \u2013 \u2026",
@@ -40,6 +42,8 @@ MARKED_UP = [
     "<!-- hidden -->Good", "<![CDATA[Good]]>", "<center>Good", "<o:p></o:p>", "<hr>", "<HR/>",
     "<my-widget>Good", "Good</div>", "Good <a href='x'>x", "<spoiler>x</spoiler>", "<br class='x'>",
     "< script >alert(1)", "<img src=x onerror=alert(1)", "<?php echo 1 ?>", "<!DOCTYPE html>",
+    "<hr noshade>", "<input disabled>", "<p class>", "<option selected hidden />", "<o:p/>",
+    "<![if !mso]>", "<![endif]-->", "<!ENTITY x>", "<!ELEMENT a (b)>",
     "<blink>Good</blink>", "<sup>2</sup>", "<td>", "<marquee>", "<svg/onload=alert(1)>",
 ]  # fmt: skip
 
