@@ -141,6 +141,10 @@ _TELLING = re.compile(
 # Damage shows where two foreign characters meet, or in one of a few that seldom stand alone.
 _SUSPECT = re.compile("[^\x00-\x7f]{2,40}|[\xc2\xc3\u0152\u0153\ufffd]")
 MOST_LOOKED_AT = 160  # such characters in one text: a text in another script has no others
+MOST_TYPOGRAPHY = 2_000  # quotes, dashes and the like that are looked at in one text
+# A letter in NFD. Not the whole text is composed: thousands of accents in a row take very long.
+_COMBINING = re.compile("[\u0300-\u036f]")
+_DECOMPOSED = re.compile(".[\u0300-\u036f]{1,4}")
 _C1 = dict.fromkeys(range(128, 160), " ")
 # Letters that make UTF-8 again in the encoding that they were read in. Where it has two bytes per
 # character, Chinese or Korean letters stand in an English text; then only longer UTF-8 is a proof.
@@ -156,10 +160,11 @@ def is_damaged(text: str) -> bool:
     """Whether characters were damaged by a wrong encoding (mojibake)."""
     if text.isascii():
         return False
-    text = unicodedata.normalize("NFC", text)
+    if _COMBINING.search(text):
+        text = _DECOMPOSED.sub(_composed, text)
     if not _SUSPECT.search(text):
         return False
-    text = _MARKS.sub(_plain, text)
+    text = _MARKS.sub(_plain, text, MOST_TYPOGRAPHY)
     if _BYTES.search(text):
         return True
     looked_at = 0
@@ -171,6 +176,10 @@ def is_damaged(text: str) -> bool:
         if looked_at > MOST_LOOKED_AT:
             break
     return False
+
+
+def _composed(letter: re.Match[str]) -> str:
+    return unicodedata.normalize("NFC", letter[0])
 
 
 def _was_utf8(letters: str) -> bool:

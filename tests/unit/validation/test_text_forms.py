@@ -17,6 +17,7 @@ from pipelines.validation.text_forms import (
     is_marked_up,
     visible_chars,
 )
+from tests.support.timing import cpu_seconds
 
 FINE = [
     "One line.<br />Another.<br><BR/>< br >\n</br>",
@@ -163,6 +164,15 @@ def test_one_word_in_utf8_that_was_read_in_another_encoding_is_damage(encoding, 
     assert len(damaged) >= 25
     assert [word for word, text in damaged.items() if not is_damaged(text)] == []
     assert not [text for text in damaged.values() if not is_damaged(_nfd(text))]
+
+
+@pytest.mark.parametrize(
+    "piece", ["\u0315\u0300", "\u2013\xfc", "a\u0301", "\xe9 \u201c"], ids=ascii
+)
+def test_ten_times_the_accents_or_marks_cost_about_ten_times_the_time(piece):
+    few, many = piece * 5_000, piece * 50_000
+
+    assert cpu_seconds(lambda: is_damaged(many)) < 40 * cpu_seconds(lambda: is_damaged(few))
 
 
 def _read_as(word, encoding):
