@@ -134,6 +134,8 @@ _BYTES = re.compile(
     "|[\xe0-\xef](?![\xa0\xab\xbb]{2})[\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\ufffd"
     "|\xe3[\xa1-\xaa\xac\xae-\xba\xbc-\xbf]"  # the same in small letters: "se\xe3\xb1or"
 )
+# What restored characters prove: letters of Europe, punctuation, signs and emoji alone; others only
+# two together.
 _TELLING = re.compile(
     "[\x80-\u017f\u0218-\u021b\u1e00-\u27bf\ufb00-\ufb06\ufe0f\ufeff\ufffd\U0001f000-\U0001faff]"
     "|[^\x00-\x7f]{2}"
