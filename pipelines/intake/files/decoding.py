@@ -163,10 +163,8 @@ _FORMATS = ("csv", "jsonl", "parquet")
 
 
 def _check_gzip(file: BinaryIO) -> None:
-    kind = kinds.named(file.read(kinds.HEAD_BYTES))
+    kinds.check_gzip(file.read(kinds.HEAD_BYTES))
     file.seek(0)
-    if kind not in {None, "gzip"}:
-        raise UnreadableDeliveryError("not_gzip", f"the file is named as gzip (.gz) but is {kind}.")
 
 
 def _parquet_rows(

@@ -17,6 +17,7 @@ from typing import Any
 
 LONGEST_MISSING = 40  # characters; no tool writes more of them where there is no value
 MOST_CHARS = 500  # of an id; a longer one is no id, and stays as it is written
+MOST_ROUNDS = 10  # of bringing an id into its form; one that still changes stays as it is written
 MOST_DIGITS = 40  # of a number; a longer one stays as it is written
 # Letters by their category that no font draws: the Hangul fillers. And a blank Braille pattern.
 FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
@@ -36,12 +37,30 @@ _MISSING_MARKS = frozenset({r"\n", r"\\n", "#nv", "#nd"})
 _BRACKETED = frozenset({"blank", "empty", "unset", "void"})  # a film may be called so
 _PLAIN = re.compile(r"[a-z][a-z0-9_-]*[0-9]", re.IGNORECASE)  # the usual id, and never a number
 _NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:e([+-]?[0-9]{1,4}))?")
-_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]{1,3}(?: [0-9]{3})+")
-_DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),0{1,2}")
+# Thousands and decimals, where they cannot be mistaken: "1,000.00", "1 000,00", "1\u2019000". The
+# dot of "1.000" is a decimal one; with decimals after a comma it is not.
+_GROUPED = re.compile(
+    r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?"
+    r"|[0-9]{1,3}(?: [0-9]{3})+(?:\.[0-9]*)?|[+-]?[0-9]{1,3}(?:['\u2019][0-9]{3})+(?:\.[0-9]*)?"
+)
+_DECIMAL_COMMA = re.compile(
+    r"([+-]?[0-9]+|[+-]?[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+),0{1,2}"
+)
+_NO_DIGITS = re.compile("[^0-9+-]")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}.{0,24}")
 _HEX_UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # A spreadsheet's ="1000", Python's b'1000', and what quoting twice leaves.
-_WRAPPED = re.compile(r"""(?:=|b(?=['"]))?(["'`{])(.*?)["'`}]""", re.DOTALL)
+_WRAPPED = re.compile(
+    r"""(?:=|b(?=['"]))?["'`{\u201c-\u201e\u2018-\u201a\xab\xbb\u2039\u203a](.*?)"""
+    r"""["'`}\u201c-\u201e\u2018-\u201a\xab\xbb\u2039\u203a]""",
+    re.DOTALL,
+)
+_SETTLED = re.compile(r"[\w ,.:;!?/#-]*", re.ASCII)  # in which nothing is wrapped or escaped
+_AMPERSANDS = re.compile("&(?:amp;)+", re.IGNORECASE)
+# Not a number, as C of Windows and the libraries of Python write it: "-1.#IND00", "numpy.nan".
+_NOT_A_NUMBER = re.compile(
+    r"[+-]?1\.#(?:ind|inf|[qs]nan)0*|-?(?:np|numpy|math|pd|pandas)\.(?:nan|na|nat|inf)"
+)
 _TYPED = re.compile(r"(?:np\.\w+|numpy\.\w+|Decimal|UUID)\(([^()]*)\)")  # as Python shows it
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -68,14 +87,21 @@ def canonical(value: str | None, *, folds_case: bool = True) -> str | None:
     """
     if value is None:
         return None
+    as_it_is = value.strip().casefold() if folds_case else value
     if len(value) > MOST_CHARS or _PLAIN.fullmatch(value):
-        return value.strip().casefold() if folds_case else value
-    text = _unwrapped(_printable(value))
-    small = text.casefold()
-    if is_missing(small):
-        return None
-    by_meaning = _number(small) or _moment(small) or _uuid(small)
-    return by_meaning or (small if folds_case else text)
+        return as_it_is
+    for _ in range(MOST_ROUNDS):
+        text = _unwrapped(_printable(value))
+        small = text.casefold()
+        if is_missing(small):
+            return None
+        if by_meaning := _number(small) or _moment(small) or _uuid(small):
+            return by_meaning
+        form = small if folds_case else text
+        if form == value or (text == value and _SETTLED.fullmatch(text)):
+            return form
+        value = form
+    return as_it_is
 
 
 def as_written(value: Any) -> str | None:
@@ -105,7 +131,9 @@ def is_missing(small: str) -> bool:
     """Whether a text in small letters means that there is no value: blank, signs alone, "n/a",
     or the error of a spreadsheet such as "#ref!".
     """
-    if small in _MISSING_MARKS or (small[:1] == "#" and small[-1:] in {"!", "?"}):
+    if small in _MISSING_MARKS or _NOT_A_NUMBER.fullmatch(small):
+        return True
+    if small[:1] == "#" and small[-1:] in {"!", "?"}:
         return True
     if small[:1] + small[-1:] in {"()", "<>", "[]", "{}"} and small[1:-1].strip() in _BRACKETED:
         return True
@@ -122,7 +150,7 @@ def _printable(value: str) -> str:
     White space is one blank, and none at the ends.
     """
     if "&" in value:
-        value = html.unescape(html.unescape(value))
+        value = html.unescape(html.unescape(_AMPERSANDS.sub("&", value)))
     if not value.isascii():
         value = "".join(_usual(char) for char in unicodedata.normalize("NFKC", value))
     if not value.isprintable():
@@ -151,7 +179,7 @@ def is_invisible(char: str) -> bool:
 
 def _unwrapped(text: str) -> str:
     while match := _WRAPPED.fullmatch(text):
-        text = match[2].strip()
+        text = match[1].strip()
     if typed := _TYPED.fullmatch(text):
         return typed[1].strip("'\" ")
     # An apostrophe at the front alone is a spreadsheet's mark for text.
@@ -160,10 +188,8 @@ def _unwrapped(text: str) -> str:
 
 def _number(small: str) -> str | None:
     """A number without exponent, leading and trailing zeros; None if it is none, or is endless."""
-    if _GROUPED.fullmatch(small):
-        small = small.replace(",", "").replace(" ", "")
-    elif comma := _DECIMAL_COMMA.fullmatch(small):
-        small = comma[1]
+    if not small.isalnum():
+        small = _without_groups(small.replace("\u2212", "-"))
     match = _NUMBER.fullmatch(small)
     if match is None or len(match[2]) + abs(int(match[3] or 0)) > MOST_DIGITS:
         return None
@@ -173,6 +199,13 @@ def _number(small: str) -> str | None:
         digits = digits.rstrip("0").rstrip(".")
     digits = f"0{digits}" if digits[:1] in {"", "."} else digits
     return f"-{digits}" if number < 0 else digits
+
+
+def _without_groups(small: str) -> str:
+    """A number without marks between its thousands, and without zeros after a comma."""
+    if comma := _DECIMAL_COMMA.fullmatch(small):
+        return _NO_DIGITS.sub("", comma[1])
+    return re.sub("[, '\u2019]", "", small) if _GROUPED.fullmatch(small) else small
 
 
 def _moment(small: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from pipelines.core.errors import UnreadableDeliveryError
 
 HEAD_BYTES = 1024
 
-# Where a mark stands, the mark, and what it marks.
+# Where a mark stands, the mark, and what it marks. Marks of letters and digits may begin a text
+# ("ORCID,text"): they count only in a file that holds control characters.
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "gzip"),
     (0, b"PK\x05\x06", "an empty ZIP archive"),
@@ -18,6 +20,8 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x04\x22\x4d\x18", "LZ4"),
     (0, b"\xff\x06\x00\x00sNaPpY", "Snappy"),
     (0, b"LZIP", "lzip"),
+    (0, b"x\x9c", "zlib"),
+    (0, b"x\xda", "zlib"),
     (0, b"\x5d\x00\x00", "LZMA"),
     (0, b"\x1f\x9d", "compress (.Z)"),
     (0, b"\x1f\xa0", "compress (.Z)"),
@@ -44,6 +48,8 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"$FL2", "SPSS"),
     (0, b"<stata_dta>", "Stata"),
+    (0, bytes(12) + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf", "SAS"),
+    (0, b"bplist00", "a binary property list of Apple"),
     (0, b"RDX", "R data"),
     (0, b"\x89PNG", "a PNG image"),
     (0, b"\xff\xd8\xff", "a JPEG image"),
@@ -58,6 +64,9 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
 _UTF_32 = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\]c(]")
+_OPENPGP = re.compile(rb"(?:\x84.|\x85..|\xc1.{1,2})\x03|\x8c\x0d[\x04-\x06]", re.DOTALL)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+FIRST_BYTES = 64  # in which a binary file shows that it is no text
 _TEXT_STARTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"<\?xml|<[a-z][\w:.-]*[\s/>]", re.IGNORECASE), "XML"),
@@ -79,7 +88,7 @@ def check(head: bytes, file_format: str) -> None:
     """
     if file_format != "parquet":
         _check_encoding(head)
-    kind = named(head) or _text_kind(head, file_format)
+    kind = named(head) or _binary(head, file_format) or _text_kind(head, file_format)
     if kind is not None and kind != _MEANT[file_format]:
         raise UnreadableDeliveryError(
             "other_format",
@@ -88,13 +97,50 @@ def check(head: bytes, file_format: str) -> None:
         )
 
 
+def check_gzip(head: bytes) -> None:
+    """Refuse a file that is named as gzip and is not.
+
+    Raises
+    ------
+    UnreadableDeliveryError
+        With the reason ``not_gzip``.
+    """
+    kind = named(head)
+    if kind == "gzip" or not head:
+        return
+    if kind is None and not _binary(head, "csv"):
+        plain = _text_kind(head, "parquet") or "text"
+        kind = f"{plain} that is not packed. Ask the source to pack it, or to rename it without .gz"
+    if kind is not None:
+        raise UnreadableDeliveryError("not_gzip", f"the file is named as gzip (.gz) but is {kind}.")
+
+
 def named(head: bytes) -> str | None:
     """What a binary file is; None if it has no known mark."""
     if head.startswith(b"PK\x03\x04"):
         return _zip(head)
     if _PICKLE.match(head):
         return "a Python pickle"
-    return next((kind for at, mark, kind in _MARKS if head.startswith(mark, at)), None)
+    if _OPENPGP.match(head):
+        return "OpenPGP, so perhaps encrypted"
+    found = ((mark, kind) for at, mark, kind in _MARKS if head.startswith(mark, at))
+    return next((kind for mark, kind in found if not mark.isalnum() or _CONTROL.search(head)), None)
+
+
+def _binary(head: bytes, file_format: str) -> str | None:
+    """What a file without a known mark is if its beginning is no text: zeros, or control characters
+    in what is not UTF-8 either.
+    """
+    start = head[:FIRST_BYTES].split(b"\n")[0]
+    if file_format == "parquet" or start.lstrip().startswith(b"{") or not _CONTROL.search(start):
+        return None
+    if not any(head):
+        return "nothing but zero bytes"
+    try:
+        codecs.utf_8_decode(start, "strict", False)  # its last letter may be cut
+    except UnicodeDecodeError:
+        return "binary data instead of text"
+    return "binary data instead of text" if b"\0" in start else None
 
 
 def _zip(head: bytes) -> str:

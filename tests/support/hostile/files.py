@@ -102,7 +102,8 @@ def csv_files() -> Iterator[HostileFile]:
                         ("not-utf8", b"\xff"), ("comma", b",")):  # fmt: skip
         yield from file(f"one-endless-line-of-{name}", after(HEADER, piece, 2 * MB),
                         "malformed_csv")  # fmt: skip
-        yield from file(f"an-endless-header-of-{name}", after(b"", piece, 2 * MB), "malformed_csv")
+        yield from file(f"an-endless-header-of-{name}", after(b"", piece, 2 * MB),
+                        "other_format" if name == "nul" else "malformed_csv")  # fmt: skip
     for name, piece in (("lines", b"a\n"), ("good-rows", GOOD_ROW), ("blank", b"\n")):
         yield from file(f"a-quote-never-closed-{name}", after(HEADER + b'"', piece, 2 * MB),
                         "malformed_csv")  # fmt: skip
@@ -237,7 +238,7 @@ def gzip_files() -> Iterator[HostileFile]:
         yield HostileFile(f"gzip-{name}.csv.gz", body, by(*([reason] if reason else [])))
     for name, piece, reason in (
         ("short-lines", b"x\n", "too_many_rows"), ("a", b"a", "not_jsonl"),
-        ("nul", b"\0", "not_jsonl"),
+        ("nul", b"\0", "other_format"),
     ):  # fmt: skip
         body = partial(after(b"", piece, 20 * MB))
         yield HostileFile(f"gzip-bomb-of-{name}.jsonl.gz", lambda body=body: gzipped(body()),

@@ -9,6 +9,7 @@ import json
 import lzma
 import tarfile
 import zipfile
+import zlib
 from datetime import date
 from typing import Any
 
@@ -368,6 +369,13 @@ def arrow_file(write: Any) -> bytes:
         (b'[\n{"review_id": "a"},\n', "one JSON array"),
         (b"version https://git-lfs.github.com/spec/v1\n", ".*Git LFS"),
         (b"-----BEGIN PGP MESSAGE-----\n", ".*encrypted"),
+        (bytes.fromhex("85020c03") + bytes(range(90, 220)), "OpenPGP, so perhaps encrypted"),
+        (bytes(2000), "nothing but zero bytes"),
+        (zlib.compress(CSV), "zlib"),
+        (bytes(12) + bytes.fromhex("c2ea8160b31411cfbd92080009c7318c181f1011"), "SAS"),
+        (bytes.fromhex("037a0b1c28000000e1002d00") + bytes(20) + b"REVIEW_ID\0\0C", "binary data"),
+        (b"bplist00\xd4\1\2\3\4\5\6\7\x0aX$version", "a binary property list"),
+        (bytes(range(128, 160)) + bytes(range(8)), "binary data instead of text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -379,6 +387,16 @@ def test_a_file_of_another_kind_is_called_by_its_name(body, kind, packing):
         read(file, f"csv{packing}")
 
     assert caught.value.reason == "other_format"
+
+
+@pytest.mark.parametrize("name", ["ORCID", "RDX_SCORE", "PAR1", "GIF87", "BZh", "LZIP_1"])
+def test_a_column_that_begins_like_the_mark_of_another_kind_is_fine(name):
+    head, _, rows = CSV.partition(b"\n")
+    body = (
+        name.encode() + b"," + head + b"\n" + b"".join(b"1," + row for row in rows.splitlines(True))
+    )
+
+    assert read(body, "csv").text == read(CSV, "csv").text
 
 
 @pytest.mark.parametrize(
@@ -397,6 +415,9 @@ def test_a_file_of_another_kind_is_called_by_its_name(body, kind, packing):
         (b'\n{"a": "},"},\n', "jsonl", "an object with a comma after it"),
         (b'{"a": []}\t,\n' * 3, "jsonl", "an object with a comma after it"),
         (gzip.compress(b'{"a": {}},\n', mtime=0), "jsonl.gz", "an object with a comma after it"),
+        (CSV, "csv.gz", r"is CSV that is not packed. Ask .* rename it without .gz"),
+        (b'{"review_id": "a"}\n', "jsonl.gz", "is JSON Lines that is not packed"),
+        (bytes(2000), "jsonl", "nothing but zero bytes"),
         (zipped("a"), "csv.gz", r"is named as gzip \(.gz\) but is a ZIP archive"),
         (bz2.compress(CSV), "jsonl.gz", r"is named as gzip \(.gz\) but is bzip2"),
         ("a,b\n".encode("utf-16-le"), "csv", "is UTF-16"),

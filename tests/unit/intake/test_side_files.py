@@ -65,6 +65,20 @@ SIDE_FILES = [
     "out.csv/_SUCCESS",
     "out.csv/.part-0.crc",
     "a.csv.metadata",
+    "x_$folder$/a.csv",
+    "old~/a.csv",
+    "@eaDir/a.csv/SYNO@.thumb",
+    "@eaDir/a.csv@SynoEAStream",
+    "a.csv@SynoEAStream",
+    "#recycle/a.csv",
+    "a.csv.sha256.txt",
+    "a.csv.md5.txt",
+    "a.csv:Zone.Identifier",
+    "reviews_manifest",
+    "a.csv.tmp.1234",
+    "a.csv.tmp-1a2b3c",
+    "a.csv.bak",
+    "a.csv.part-1b2c3d",
 ]
 DATA = [
     "a.csv",
@@ -93,6 +107,15 @@ DATA = [
     "csv",
     "a.log",
     "md5.csv",
+    "reviews.csv.part-000000",
+    "reviews.csv.part-000001",
+    "reviews.csv.part-00000a",
+    "reviews.csv.part-aaaaaa",
+    "reviews.csv.part1",
+    "reviews_manifest.csv",
+    "bak.csv",
+    "a.tmp.1234.csv",
+    "@web/a.csv",
 ]
 
 
