@@ -20,7 +20,7 @@ from pipelines.records.succession import RollbackPlan
 from pipelines.records.validations import Disputed, RuleResult
 from tests.support.made.made_validations import a_delivery, a_profile, a_validation
 from tests.support.made.registry_builders import a_version, decided, promoted
-from tests.support.page_site import DELIVERY, Pages, links_of
+from tests.support.page_site import DELIVERY, Pages, a_succession, links_of
 
 WHERE = "/dags/{}/dagRuns/run"
 HOSTILE = "<script>alert(1)</script>"
@@ -184,6 +184,24 @@ def test_an_unknown_number_of_rows_is_not_said_to_be_none():
 
     assert "how many it has is unknown, because the file could not be read" in page
     assert "0 are held" not in page
+
+
+@pytest.mark.parametrize("kind", ["pin", "release"])
+def test_a_champion_is_champion_since_its_promotion_and_not_since_a_later_entry(kind):
+    pages = an_incident()
+    (entry,) = a_succession(pages.registry, 1)
+    later = entry.model_copy(update={
+        "generation": 2, "kind": kind, "previous_entry_sha256": entry.digest(), "token": "e" * 64,
+        "subject": "f" * 20 if kind == "release" else None, "at": "2026-02-03T04:05:06+00:00",
+    })  # fmt: skip
+    pages.models.put_record(later)
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+
+    said = page.partition("champion since ")[2].partition("</p>")[0]
+    assert "2026-01-05 00:00:01" in said
+    assert "2026-02-03" not in said
+    assert "(promotion, generation 1)" in said
 
 
 def test_an_incident_leads_to_the_run_that_found_it_its_source_and_back_to_the_list():
