@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PAGES = ["/incidents", "held", "missing", "/runbooks/held-delivery", "/runbooks", "/champion",
          "/decisions", "decision", "card", "form", "/sources", "/sources/web",
-         "/compare", "/models"]  # fmt: skip
+         "/compare", "/models", "/monitoring", "run"]  # fmt: skip
 NARROW = {"width": 360, "height": 740}
 
 # The lowest contrast of any text of the page with what is behind it (WCAG 2.2, 1.4.3).
@@ -73,6 +75,9 @@ FOCUSED = """() => {
 
 @pytest.fixture(params=PAGES)
 def path(request, world):
+    if request.param == "run":
+        run_id = request.getfixturevalue("ingest_run")()
+        return f"/runs/reviews_ingest/{quote(run_id, safe='')}"
     night, source = world.missing
     named = {
         "held": f"/incidents/{world.worse}",

@@ -70,6 +70,18 @@ def test_the_manual_of_a_models_dag_names_its_own_dags_and_the_model(bag, kind):
     assert re.findall(r"docs/runbooks/[a-z-]+\.md", manual)
 
 
+def test_the_form_of_a_retraining_gives_the_candidates_of_the_configuration_as_examples(bag):
+    of_form = {
+        model: bag.dags[f"{model}_retrain"].params.get_param("candidates").schema["examples"]
+        for model in (FIRST, SECOND)
+    }
+
+    assert of_form == {
+        model: sorted(config.load().of(model).candidates) for model in (FIRST, SECOND)
+    }
+    assert of_form[FIRST]
+
+
 def test_what_starts_and_limits_a_model_is_its_own(bag):
     first, second = bag.dags[f"{FIRST}_retrain"], bag.dags[f"{SECOND}_retrain"]
 

@@ -16,7 +16,7 @@ from jinja2 import Template
 from loop_defaults import ACTOR, NIGHT, RETRY_POLICY
 
 from pipelines.core import links
-from pipelines.core.errors import DataError, StoreUnavailableError
+from pipelines.core.errors import CleanRoomGoneError, DataError, StoreUnavailableError
 from pipelines.core.store import clock
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -136,6 +136,7 @@ def test_a_permanent_error_is_not_retried_and_a_transient_one_is():
 
     assert action_for(DataError("bad")) == RetryAction.FAIL
     assert action_for(StoreUnavailableError("down")) == RetryAction.RETRY
+    assert action_for(CleanRoomGoneError("gave no answer")) == RetryAction.RETRY
 
 
 def test_parsing_the_dags_loads_nothing_heavy():

@@ -23,7 +23,7 @@ from pipelines.pages.frame import Button, inert_headers
 from pipelines.pages.site import Reply, Site, Viewer, base_of, respond
 from pipelines.pages.views import failures, runs
 from pipelines.pages.views.champion import clock
-from pipelines.pages.views.failures import End, Failure
+from pipelines.pages.views.failures import End, Fact, Failure
 from pipelines.pages.ways import is_ours, way_to
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import MissingDelivery, Outcome, Receipt, Replay, ReplayPlan
@@ -63,7 +63,7 @@ class RunInAirflow:
 
     @property
     def end(self) -> End:
-        return End(str(self.run.get("state")), self.conf.get("dry_run") is not False, self.failures)
+        return End(str(self.run.get("state")), self.conf, self.failures)
 
 
 def router(site: Site) -> APIRouter:
@@ -221,9 +221,9 @@ def _retrain(site: Site, results: dict[str, Any], end: End) -> dict[str, Any]:
     entry = read_one(lambda: _entry(site, results.get("promote")))
     sentence, facts = runs.retrain_facts(key, decision, entry, results.get("has_work"), end)
     snapshot = results.get("take_snapshot")
-    pinned = (runs.Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
+    pinned = (Fact(name="snapshot", value=snapshot),) if isinstance(snapshot, str) else ()
     asked = read_one(lambda: _trigger(site, results.get("note_start")))
-    cause = (runs.Fact(name="asked for by", value=f"{asked.trigger}: {asked.why}",
+    cause = (Fact(name="asked for by", value=f"{asked.trigger}: {asked.why}",
                        link=links.monitoring_link()),) if asked else ()  # fmt: skip
     return read_one.report(sentence, (*cause, *pinned, *facts))
 
@@ -281,7 +281,7 @@ class Reading:
             self.problems.append(sentence(error))
             return None
 
-    def report(self, sentence: str, facts: Sequence[runs.Fact]) -> dict[str, Any]:
+    def report(self, sentence: str, facts: Sequence[Fact]) -> dict[str, Any]:
         """The parts of a report; its sentence is replaced if a record cannot be read."""
         if not self.problems:
             return {"sentence": sentence, "facts": facts}

@@ -1,9 +1,12 @@
-"""What failed in a run: the task by its file, its own error in words, and the way to its log."""
+"""How a run stands: what was asked of it, and what failed in it.
+
+A failed task is named by its file, with its own error in words and the way to its log.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipelines.core import links
@@ -13,9 +16,20 @@ from pipelines.pages.frame import View
 
 MOST_FAILURES = 5
 _MOST_ERROR_CHARS = 1200
+_MOST_ASKED_CHARS = 600  # more than a form takes
+# What the form of a run that follows a plan asks for.
+_ASKED: Final = ("to", "version", "delivery", "action", "rows", "reason")
 _NO_ERROR = "Its log says why."
 # Tasks that only repeat what the failure of another task says; the last sums up the night.
 _LAST: Final = ("alert", "check_night")
+
+
+class Fact(View):
+    """One line of a report; ``link`` leads to one of our pages."""
+
+    name: str
+    value: str
+    link: str | None = None
 
 
 class Failure(View):
@@ -103,11 +117,15 @@ def in_one_sentence(failures: tuple[Failure, ...]) -> str:
 
 @dataclass(frozen=True)
 class End:
-    """How a run stands: its state, whether it was to act, and what failed in it."""
+    """How a run stands: its state, what it was started with, and what failed in it."""
 
     state: str = ""
-    is_dry_run: bool = False
+    conf: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def is_dry_run(self) -> bool:
+        return self.conf.get("dry_run") is not False
 
     @property
     def is_incomplete(self) -> bool:
@@ -127,8 +145,22 @@ class End:
             return f"It has no {what.removeprefix('a ')} yet: it is {self.state}."
         return f"It ended without {what}."
 
+    def without_plan(self) -> tuple[str, tuple[Fact, ...]]:
+        """The sentence on a run that has no plan, and what was asked of it."""
+        asked = [(name, self.conf[name]) for name in _ASKED if self.conf.get(name) is not None]
+        facts = [
+            Fact(name=name, value=plain(_in_words(value), most=_MOST_ASKED_CHARS))
+            for name, value in asked
+        ]
+        dry_run = Fact(name="dry run", value="yes" if self.is_dry_run else "no")
+        return self.before("a plan"), (*facts, dry_run)
+
     def without_files(self) -> str:
         """The sentence on a night of which no file was processed."""
         if self.is_incomplete:
             return "None of the delivered files was processed. Nothing is lost: they are due again."
         return "Nothing was delivered, so this night starts no retraining."
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

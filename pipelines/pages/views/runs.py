@@ -15,7 +15,7 @@ from pipelines.alerts.run_errors import names_a_version
 from pipelines.core import links
 from pipelines.intake.nights import sentence as overdue_sentence
 from pipelines.pages.frame import Button, View
-from pipelines.pages.views.failures import End, Failure, in_one_sentence
+from pipelines.pages.views.failures import End, Fact, Failure, in_one_sentence
 from pipelines.pages.views.incident import MISSING_RUNBOOK, SET_ASIDE_RUNBOOK
 from pipelines.records.decisions import Decision
 from pipelines.records.deliveries import (
@@ -48,14 +48,6 @@ VERDICT_TONES: Final[Mapping[str, str]] = {
     "DUPLICATE": "dim",
     "DISCARDED": "dim",
 }
-
-
-class Fact(View):
-    """One line of a report; ``link`` leads to one of our pages."""
-
-    name: str
-    value: str
-    link: str | None = None
 
 
 class Note(View):
@@ -276,7 +268,7 @@ def rollback_facts(
 ) -> tuple[str, tuple[Fact, ...]]:
     """A sentence and facts on a rollback: what was done, or what would be."""
     if entry is None:
-        return (end.before("a plan"), ()) if plan is None else _planned_rollback(plan, end)
+        return end.without_plan() if plan is None else _planned_rollback(plan, end)
     facts = (
         Fact(name="champion", value=entry.version, link=links.champion_link()),
         Fact(name="withdrawn", value=entry.subject or "-"),
@@ -290,7 +282,7 @@ def release_facts(
 ) -> tuple[str, tuple[Fact, ...]]:
     """A sentence and facts on a release: what was done, or what would be."""
     if version is None:
-        return end.before("a plan"), ()
+        return end.without_plan()
     facts = (Fact(name="version", value=version, link=links.champion_link()),)
     if entry is not None:
         reason = Fact(name="reason", value=entry.reason)
@@ -325,7 +317,7 @@ def replay_facts(
 ) -> tuple[str, tuple[Fact, ...]]:
     """A sentence and facts on a replay: what was done, or what would be."""
     if plan is None:
-        return end.before("a plan"), ()
+        return end.without_plan()
     link = links.incidents_link(plan.delivery)
     rows = "all" if plan.rows is None else ", ".join(map(str, plan.rows[:20]))
     facts = (

@@ -15,15 +15,19 @@ import pytest
 from pipelines.core import bare_process, config
 from pipelines.core.errors import CleanRoomGoneError
 from pipelines.core.settings.model import VerificationSettings
-from pipelines.evaluation import clean_room
+from pipelines.evaluation import clean_room, verify
 from pipelines.evaluation.verify import CleanRoomError, ask_clean_room
 from pipelines.models import prediction
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.models.prediction import positive_probability
 from pipelines.records.evaluations import ArtefactCheck, Evaluation
+from pipelines.registry.registry import Registry
 from pipelines.steps import context, retrain
 from tests.support.hostile.forging import fields_in, resealed
+from tests.support.in_memory import InMemory
+from tests.support.made.judgement_builders import a_first_model
+from tests.support.made.registry_builders import DIGEST, a_version
 from tests.support.timing import HANG_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,6 +150,26 @@ def test_a_process_ended_from_outside_says_nothing_about_the_file(model, from_ou
 
     with pytest.raises(CleanRoomGoneError, match=f"ended by {from_outside.name}"):
         ask_clean_room(dump_model(model), TEXTS, LIMITS)
+
+
+def test_a_clean_room_that_is_gone_leaves_no_record_of_a_check(monkeypatch):
+    registry = Registry(InMemory(), "sentiment")
+    manifest = a_version(registry, "one")
+    evaluation = registry.decisions.add_evaluation(a_first_model(
+        version=manifest.version, manifest_sha256=manifest.digest(), policy=DIGEST,
+    ))  # fmt: skip
+    before = dict(registry.models.objects)
+
+    def gone(*_):
+        raise CleanRoomGoneError("gave no answer")
+
+    monkeypatch.setattr(verify, "questions", lambda *_: (["a great film"], [0.9]))
+    monkeypatch.setattr(verify, "ask_clean_room", gone)
+    with pytest.raises(CleanRoomGoneError, match="gave no answer"):
+        verify.verify(InMemory(), registry, evaluation, config.load())
+
+    assert registry.decisions.find_check(evaluation) is None
+    assert registry.models.objects == before
 
 
 @pytest.mark.long

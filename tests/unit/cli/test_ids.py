@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from pipelines.cli import app, ids
+from pipelines.cli import champion as cli_champion
 from pipelines.core import keys
 from pipelines.core.errors import PromotionError
 from pipelines.registry.registry import Registry
 from tests.support.in_memory import InMemory
+from tests.support.made.registry_builders import a_log_entry
 
 FIRST, SECOND = "0123456789abcdef0123", "0123456789ffffffffff"
+APART = "89abcdef012345678901"  # begins as neither of the two does
 
 
 @pytest.fixture
 def registry():
     models = InMemory()
-    for version in (FIRST, SECOND):
+    for version in (FIRST, SECOND, APART):
         models.put(keys.manifest_key("sentiment", version), b"")
     return Registry(models, "sentiment")
 
@@ -25,6 +32,10 @@ def registry():
 @pytest.mark.parametrize("given", [FIRST, FIRST[:11], FIRST[:19]])
 def test_a_version_is_found_by_its_first_digits(registry, given):
     assert ids.version_of(registry, given) == FIRST
+
+
+def test_eight_digits_are_enough(registry):
+    assert ids.version_of(registry, APART[:8]) == APART
 
 
 @pytest.mark.parametrize("given", [FIRST[:8], "f" * 8])
@@ -37,6 +48,25 @@ def test_several_or_none_is_an_error_that_says_how_to_see_them(registry, given):
 def test_what_can_be_no_id_is_a_wrong_call(registry, given):
     with pytest.raises(typer.BadParameter, match="is no id"):
         ids.version_of(registry, given)
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "named"),
+    [("vera", (), "shell vera"), ("vera", ("--actor", "olga"), "shell olga")],
+)
+def test_a_variable_names_the_actor_unless_the_command_does(
+    registry, monkeypatch, variable, option, named
+):
+    monkeypatch.setattr(
+        cli_champion.rollback, "pin", lambda *_, actor, reason: a_log_entry(1, actor=actor)
+    )
+    monkeypatch.setattr(cli_champion, "open_loop", lambda *_: SimpleNamespace(registry=registry))
+    words = ["champion", "pin", FIRST, "--reason", "It is good.", "--json", *option]
+
+    reply = CliRunner().invoke(app.app, words, env={"LOOP_ACTOR": variable})
+
+    assert reply.exit_code == 0, reply.output
+    assert json.loads(reply.stdout)["actor"] == named
 
 
 def _commands(group, path=()):

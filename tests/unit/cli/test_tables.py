@@ -7,8 +7,12 @@ import re
 import pytest
 from rich.console import Console
 
-from pipelines.cli import keys, tables
+from pipelines.cli import deliveries, keys, tables
+from pipelines.core.keys import report_key
 from pipelines.core.store.keyring import Keyring
+from pipelines.records.deliveries import Outcome
+from tests.support.in_memory import InMemory
+from tests.support.made.made_validations import a_validation
 
 DIGEST = "0123456789abcdef" * 4
 KEY = "landing/web-of-film-reviews/2026-01-05/reviews-of-the-night-part-0001.jsonl.gz"
@@ -85,3 +89,28 @@ def test_the_public_key_that_people_copy_is_whole(printed, s3_environment, tmp_p
     keys.keys_show()
 
     assert key in printed()
+
+
+def test_what_is_held_is_listed_and_shown_with_its_whole_digest_and_report_key(
+    printed, monkeypatch
+):
+    reviews = InMemory()
+    validation = a_validation(delivery=DIGEST)
+    reviews.put_record(validation)
+    reviews.put_record(Outcome(
+        delivery=DIGEST, source="web", night="2026-01-09", landing_key=KEY, version_tag="1",
+        counted_in="2026-01-09", verdict="HELD", why=SENTENCE, delivered_rows=40, accepted_rows=0,
+        quarantined_rows=0, held_rows=40, accepted=None, quarantined=None,
+        validation_key=validation.object_key,
+    ))  # fmt: skip
+    monkeypatch.setattr(deliveries, "_reviews", lambda: reviews)
+
+    deliveries.delivery_list()
+    listed = printed()
+    deliveries.delivery_show(DIGEST[:8])
+    shown = printed()
+
+    assert DIGEST in listed
+    assert KEY in listed
+    assert f"delivery          {DIGEST}\n" in shown
+    assert f"report            {report_key(validation.object_key)}\n" in shown

@@ -98,3 +98,20 @@ def test_no_line_of_these_tables_is_left_over(begin: str) -> None:
 def test_a_command_that_nothing_runs_is_found() -> None:
     assert run_by("docs/gate.md", "rm -rf everything") is None
     assert run_by("docs/adr/README.md", "python -m pipelines champion show") is None
+
+
+LOOKS = re.compile(r"\.venv/bin/python -m pipelines delivery (list|show|rows|report)\b")
+
+
+def test_what_is_printed_before_a_held_delivery_is_dealt_with_only_looks(tmp_path):
+    """The page says that none of these commands changes anything."""
+    text = (ROOT / "docs" / "runbooks" / "held-delivery.md").read_text(encoding="utf-8")
+    before, heading, _ = text.partition("\n## What to do\n")
+    page = tmp_path / "before.md"
+    page.write_text(before, encoding="utf-8")
+
+    lines = commands(page)
+
+    assert heading
+    assert len(lines) >= 5
+    assert [line for line in lines if not LOOKS.match(line)] == []

@@ -230,6 +230,21 @@ def test_the_image_holds_nothing_that_only_tests() -> None:
     assert testing <= tests
 
 
+def test_nothing_that_the_requirements_for_tests_alone_name_is_in_the_image() -> None:
+    named = set(re.findall(r"^([a-z][\w.-]*)", "\n".join(lines_of("requirements-dev.in")), re.M))
+    needed_by_airflow = {"pyyaml"}
+    image = "\n".join(lines_of("ops/Dockerfile"))
+    (copied,) = re.findall(r"^COPY .*?(requirements\S+) ", image, re.M)
+
+    assert len(named) >= 10
+    assert re.findall(r"pip install ([^&]+?) &&", image) == [
+        "--no-cache-dir --require-hashes --requirement /tmp/requirements.txt"
+    ]
+    for name in ("requirements-celery.txt", copied):
+        held = set(re.findall(r"^([a-z][\w.-]*)==", "\n".join(lines_of(name)), re.M))
+        assert held & named <= needed_by_airflow, name
+
+
 def test_what_runs_has_the_same_versions_in_the_image_and_where_it_is_tested() -> None:
     runs, tests, image = (
         dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
@@ -318,8 +333,15 @@ def test_an_engine_that_makes_its_first_check_after_an_interval_is_waited_for_a_
 
 def test_one_variable_sets_the_configuration_of_every_service(services: dict[str, Any]) -> None:
     usual = "${LOOP_CONFIG:-/opt/airflow/config/compose.toml}"
-    for name in (*AIRFLOW_SERVICES, "upstream", "scoring"):
+    for name in (*AIRFLOW_SERVICES, "upstream", "scoring", "metrics"):
         assert services[name]["environment"]["LOOP_CONFIG"] == usual, name
+
+
+def test_the_page_approves_in_the_name_of_a_person_and_not_of_the_user_of_the_image() -> None:
+    lines = [line for line in lines_of("docs/compose.md") if "pipelines decision approve" in line]
+
+    assert lines
+    assert all(' --actor "$USER"' in line for line in lines)
 
 
 def test_the_try_out_configuration_is_in_the_image() -> None:

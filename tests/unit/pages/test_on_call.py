@@ -20,10 +20,11 @@ from pipelines.records.succession import RollbackPlan
 from pipelines.records.validations import Disputed, RuleResult
 from tests.support.made.made_validations import a_delivery, a_profile, a_validation
 from tests.support.made.registry_builders import a_version, decided, promoted
-from tests.support.page_site import DELIVERY, Pages, links_of
+from tests.support.page_site import DELIVERY, Pages, a_succession, links_of
 
 WHERE = "/dags/{}/dagRuns/run"
 HOSTILE = "<script>alert(1)</script>"
+ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;"
 
 
 def a_rule(name, severity="critical", sentence="It failed."):
@@ -139,7 +140,7 @@ def test_a_long_text_in_doubt_is_folded_and_whole_and_a_short_one_is_not_folded(
 
     folded = page.partition("<details><summary>")[2].partition("</details>")[0]
     assert folded.count("Dull.") == 100
-    assert folded.endswith("&lt;script&gt;alert(1)&lt;/script&gt;")
+    assert folded.endswith(ESCAPED)
     assert page.count("<details>") == 1
     assert '<td class="words whole code">Short.</td>' in page
 
@@ -183,6 +184,24 @@ def test_an_unknown_number_of_rows_is_not_said_to_be_none():
 
     assert "how many it has is unknown, because the file could not be read" in page
     assert "0 are held" not in page
+
+
+@pytest.mark.parametrize("kind", ["pin", "release"])
+def test_a_champion_is_champion_since_its_promotion_and_not_since_a_later_entry(kind):
+    pages = an_incident()
+    (entry,) = a_succession(pages.registry, 1)
+    later = entry.model_copy(update={
+        "generation": 2, "kind": kind, "previous_entry_sha256": entry.digest(), "token": "e" * 64,
+        "subject": "f" * 20 if kind == "release" else None, "at": "2026-02-03T04:05:06+00:00",
+    })  # fmt: skip
+    pages.models.put_record(later)
+
+    page = pages.get(f"/incidents/{'a' * 64}").text
+
+    said = page.partition("champion since ")[2].partition("</p>")[0]
+    assert "2026-01-05 00:00:01" in said
+    assert "2026-02-03" not in said
+    assert "(promotion, generation 1)" in said
 
 
 def test_an_incident_leads_to_the_run_that_found_it_its_source_and_back_to_the_list():
@@ -373,6 +392,34 @@ def test_a_run_that_goes_on_is_loaded_again_and_one_that_waits_says_for_what():
     assert "The DAG is paused, so this run waits" in waiting
     assert "It has no plan yet: it is queued." in waiting
     assert "data-refresh=" not in run_of(pages, "sentiment_rollback").partition("<main")[0]
+
+
+ASKED = [
+    ("sentiment_rollback", {"to": "previous", "reason": f"Wrong {HOSTILE}", "dry_run": False},
+     [("to", "previous"), ("reason", f"Wrong {ESCAPED}"), ("dry run", "no")]),
+    ("sentiment_release", {"version": HOSTILE, "reason": "It was the data."},
+     [("version", ESCAPED), ("reason", "It was the data."), ("dry run", "yes")]),
+    ("reviews_replay", {"delivery": DELIVERY, "action": HOSTILE, "rows": [0, 7, HOSTILE],
+                        "reason": "Upstream \u202e says so.", "dry_run": True},
+     [("delivery", DELIVERY), ("action", ESCAPED), ("rows", f"0, 7, {ESCAPED}"),
+      ("reason", "Upstream says so."), ("dry run", "yes")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed"])
+@pytest.mark.parametrize(("dag_id", "conf", "asked"), ASKED, ids=lambda one: str(one)[:18])
+def test_a_run_without_a_plan_shows_what_was_asked_for(dag_id, conf, asked, state):
+    page = run_of(Pages(), dag_id, state=state, conf=conf)
+
+    assert re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page) == asked
+    assert HOSTILE not in page
+
+
+def test_a_reason_of_any_length_leaves_the_page_short():
+    page = run_of(Pages(), "sentiment_rollback", state="queued", conf={"reason": "so " * 90_000})
+
+    assert "so ..." in page
+    assert len(page) < 20_000
 
 
 # Runbooks

@@ -22,6 +22,7 @@ from pipelines.core.errors import (
 )
 from pipelines.core.keys import report_key
 from pipelines.core.record import sha256_of
+from pipelines.pages.markdown_page import own_page
 from pipelines.pages.site import Reply
 from tests.support.made.made_validations import a_delivery, a_validation
 from tests.support.made.registry_builders import a_version, decided, promoted
@@ -458,3 +459,40 @@ def test_the_service_that_shows_the_pages_can_read_the_store_and_check_signature
     assert "python -m pipelines keys export /opt/airflow/trusted/keys" in init["command"][0]
     assert "trusted-keys:/opt/airflow/trusted" in init["volumes"]
     assert "trusted-keys:/opt/airflow/trusted:ro" in server["volumes"]
+
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "pipelines" / "pages" / "templates"
+SCROLLS = re.compile(
+    r"{%-? *call +scroll\([^%]*%}|{%-? *endcall *-?%}|<div\b[^>]*>|</div>|<table\b", re.IGNORECASE
+)
+
+
+def unscrolled(template):
+    """How many tables of a template are in no element of class scroll."""
+    around, found = [], 0
+    for tag in SCROLLS.findall(template):
+        if tag.lower() == "<table":
+            found += not any("scroll" in one for one in around)
+        elif tag.lower() == "</div>" or "endcall" in tag:
+            around.pop()
+        else:
+            around.append(tag if re.search(r'call +scroll|class="scroll"', tag) else "")
+    assert around == []
+    return found
+
+
+def test_every_table_is_where_hidden_columns_can_be_scrolled_to():
+    templates = {path.name: path.read_text() for path in sorted(TEMPLATES.rglob("*.jinja"))}
+
+    cut = {name: count for name, text in templates.items() if (count := unscrolled(text))}
+
+    assert sum("<table" in text for text in templates.values()) >= 10
+    assert cut == {}
+    assert unscrolled('<div class="scroll"></div><table></table>') == 1
+
+
+def test_a_table_of_a_runbook_can_be_scrolled_too():
+    page = own_page("| a | b |\n|---|---|\n| 1 | 2 |\n", lambda _: None, str)
+
+    assert "<table>" in page
+    assert unscrolled(page) == 0
