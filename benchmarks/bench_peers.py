@@ -49,6 +49,7 @@ TITLES = {
     "former": "ours: the former default candidate",
     "ours": "ours: `fingerprint_svm`",
     "views": "ours: `fingerprint_svm_views`",
+    "three": "the same, with three learners on the first view: no candidate",
     "tfidf": "(a) TF-IDF(1,2) + logistic regression",
     "lecture": "(a) the lecture's notebook",
     "nbsvm": "(d) NB-SVM(1,3) as published, scikit-learn",
@@ -85,9 +86,10 @@ def main() -> None:
 
 def measure(name: str, reviews: Path) -> Figures:
     """Fit one model, then ask it for all test reviews at once, and for some one by one."""
-    texts, labels, _ = split(reviews, "train")
+    texts, labels, films = split(reviews, "train")
     fits: dict[str, Callable[[list[str], NDArray[np.int8]], Callable[[], Fitted]]] = {
         **{ours: partial(_ours, ours) for ours in OURS},
+        "three": partial(_three_learners, films),
         "nbsvm": _nbsvm,
         "vw2": lambda texts, labels: _vowpal(texts, labels, ngram=2, bits=22),
         "vw3": lambda texts, labels: _vowpal(texts, labels, ngram=3, bits=24),
@@ -135,6 +137,17 @@ def _ours(name: str, texts: list[str], labels: NDArray[np.int8]) -> Callable[[],
 
     module, _, function = OURS[name].partition(":")
     model = getattr(importlib.import_module(module), function)(seed=20260105).fit(texts, labels)
+    return lambda: (partial(positive_probability, model), len(dump_model(model)) / 1e6)
+
+
+def _three_learners(
+    films: NDArray[np.str_], texts: list[str], labels: NDArray[np.int8]
+) -> Callable[[], Fitted]:
+    from benchmarks.compared import three_learners
+    from pipelines.models.artefacts import dump_model
+    from pipelines.models.prediction import positive_probability
+
+    model = three_learners.fit(texts, labels, films, seed=20260105)
     return lambda: (partial(positive_probability, model), len(dump_model(model)) / 1e6)
 
 

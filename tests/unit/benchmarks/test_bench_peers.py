@@ -30,7 +30,7 @@ def reviews(tmp_path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", ["ours", "lecture", "nbsvm"])
+@pytest.mark.parametrize("name", ["ours", "three", "lecture", "nbsvm"])
 def test_a_model_is_measured_for_every_column_of_the_table(name, reviews):
     figures = bench_peers.measure(name, reviews)
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from pipelines import pages
 from pipelines.core import links
 from pipelines.core.errors import (
     BucketMissingError,
@@ -461,7 +462,7 @@ def test_the_service_that_shows_the_pages_can_read_the_store_and_check_signature
     assert "trusted-keys:/opt/airflow/trusted:ro" in server["volumes"]
 
 
-TEMPLATES = Path(__file__).resolve().parents[3] / "pipelines" / "pages" / "templates"
+TEMPLATES = Path(pages.__file__).parent / "templates"  # of a wheel, where that is tested
 SCROLLS = re.compile(
     r"{%-? *call +scroll\([^%]*%}|{%-? *endcall *-?%}|<div\b[^>]*>|</div>|<table\b", re.IGNORECASE
 )
