@@ -205,6 +205,7 @@ def _json_lines() -> dict[str, bytes]:
 def _only(name: str) -> list[str]:
     whole_objects = {
         "a-deep-day",
+        "a-doubled-name",
         "4000-digits",
         "1e999999",
         "surrogates",
