@@ -147,7 +147,7 @@ def _labels(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
             if other != label:
                 raise ConfigError(
                     f"[labels] of the configuration: {text!r} stands for {label}, and another way "
-                    f"to write it for {other}"
+                    f"to write it for {other}. Take one of the two out."
                 )
     return labels
 

@@ -21,6 +21,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.core import config
+from pipelines.core.date_forms import gives_a_day
 from pipelines.core.errors import ConfigError, UnreadableDeliveryError
 from pipelines.core.settings.settings import Settings
 from pipelines.intake.files.decoding import Rows, decode
@@ -251,6 +252,14 @@ def test_a_value_in_several_columns_counts_for_each_and_a_row_counts_once():
 def test_labels_that_are_one_text_in_two_forms_are_refused(labels):
     with pytest.raises(ConfigError, match="another way to write it"):
         reading_of(with_source(labels=labels), "dump", DAY)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%d.%m.%Y", "%m/%d/%y", "%b %d, %Y", "%Y-%m-%dT%H:%M:%SZ", "%a %b %d %H:%M:%S %z %Y", "epoch"],
+)
+def test_a_date_format_that_gives_a_day_is_taken(form):
+    assert gives_a_day(form)
 
 
 @pytest.mark.parametrize("form", ["dd/mm/yyyy", "EPOCH", "%s", "%Y-%m", "%d.%m.%y %", ""])
