@@ -128,7 +128,10 @@ class NeededNow:
         self, reviews: Bucket, registries: Sequence[Registry], doomed: Sequence[Doomed]
     ) -> None:
         self._reviews, self._registries = reviews, {each.name: each for each in registries}
-        self._doomed = {each.key for each in doomed if each.bucket == "models"}
+        self._newest: dict[Version, str] = {}  # when the newest doomed object of each was stored
+        for each in doomed:
+            if each.bucket == "models" and (version := version_in(each.key))[1]:
+                self._newest[version] = max(self._newest.get(version, ""), each.stored_at)
         self._kept: dict[Version, bool] = {}
         self._snapshots: Snapshots | None = None
 
@@ -142,8 +145,9 @@ class NeededNow:
         """Whether the log names it, or a later gate left something of it; asked once, at first."""
         if version not in self._kept:
             registry, folder = self._registries[version[0]], keys.versions_folder(version[0])
-            listed = {info.key for info in registry.models.list(f"{folder}{version[1]}/")}
-            is_kept = version[1] in named_by_log(registry) or not listed <= self._doomed
+            stored = [info.stored_at for info in registry.models.list(f"{folder}{version[1]}/")]
+            is_looked_at = any(at > self._newest[version] for at in stored)
+            is_kept = is_looked_at or version[1] in named_by_log(registry)
             self._kept[version] = is_kept
             if is_kept:
                 logger.warning("version=%s is kept: it came to be needed", version[1])
@@ -152,8 +156,7 @@ class NeededNow:
     def _is_snapshot_needed(self, each: Doomed) -> bool:
         """Whether a retraining took it again: it was stored anew, or a plan names it."""
         if self._snapshots is None:
-            versions = {version for key in self._doomed if (version := version_in(key))[1]}
-            gone = {version for version in versions if not self._is_kept(version)}
+            gone = {version for version in self._newest if not self._is_kept(version)}
             models = next(iter(self._registries.values())).models
             self._snapshots = Snapshots(self._reviews, models, gone)
         stored = {info.key: info.stored_at for info in self._reviews.list(each.key)}

@@ -343,12 +343,25 @@ def test_a_version_that_was_promoted_since_it_was_planned_is_left_whole_with_its
 
 def test_a_version_that_the_gate_looked_at_since_it_was_planned_is_left_whole(world):
     version, own = alone(world)
+    before = set(world.models.objects)
     decided(world.registry, version, against=world.second, verdict="REJECT")
+    world.models.new |= world.models.objects.keys() - before
 
     housekeeping.apply(world.reviews, [world.registry], world.doomed, actor="tester")
 
     deleted = [*world.models.deleted, *world.reviews.deleted]
     assert [key for key in deleted if version.version in key or key == own.object_key] == []
+
+
+def test_a_version_of_more_objects_than_one_run_deletes_goes_in_several(world):
+    version, own = alone(world)
+    folder = f"sentiment/versions/{version.version}/"
+
+    for _ in range(20):
+        world.tidy_up(most_objects=1)
+
+    assert [key for key in world.models.objects if key.startswith(folder)] == []
+    assert own.object_key not in world.reviews.objects
 
 
 def test_a_snapshot_that_a_retraining_planned_with_since_is_left_alone(world):
