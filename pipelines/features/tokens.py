@@ -102,7 +102,7 @@ class Tokens:
         return late
 
     def marks(self, last: int, row_shift: int) -> NDArray[np.uint64]:
-        """Return what a sort key says of the n-gram that begins at each token, besides its hash.
+        """Return what a sort key says of the n-gram that begins at each token, except its hash.
 
         Computed once: several views have n-grams of one length.
 

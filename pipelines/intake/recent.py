@@ -7,7 +7,7 @@ are read are those of one night.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -16,11 +16,12 @@ from pipelines.core.keys import ARRIVALS, MISSING, RECEIPTS, folder_of, is_recei
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.sealed import AnyRecord
+from pipelines.intake.landing import is_night
 from pipelines.records.deliveries import MissingDelivery, Receipt
 
 logger = logging.getLogger(__name__)
 
-MOST_SOURCES = 100  # that are counted as silent
+MOST_READ = 100  # records of each kind and night
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,11 @@ def newest_night(reviews: Bucket, today: str) -> NewestNight | None:
         receipts = _by_night(info for info in reviews.list(f"{RECEIPTS}{month}-")
                              if is_receipt(info.key))  # fmt: skip
         missing = _by_night(reviews.list(f"{MISSING}{month}-"))
-        for night in sorted(receipts.keys() | missing.keys(), reverse=True):
-            silent = _proven(reviews, missing.get(night, ())[:MOST_SOURCES], MissingDelivery)
-            silent_sources = sum(1 for _ in silent)
-            decided = receipts.get(night, [])
-            if night <= today and (
-                silent_sources or any(True for _ in _proven(reviews, decided, Receipt))
-            ):
+        nights = {night for night in receipts.keys() | missing.keys() if is_night(night)}
+        for night in sorted((each for each in nights if each <= today), reverse=True):
+            silent, decided = missing.get(night, []), receipts.get(night, [])
+            silent_sources = sum(1 for _ in _proven(reviews, silent, MissingDelivery))
+            if silent_sources or any(True for _ in _proven(reviews, decided, Receipt)):
                 return NewestNight(night, silent_sources, _longest(reviews, night, decided))
     return None
 
@@ -76,9 +75,9 @@ def _by_night(infos: Iterable[ObjectInfo]) -> dict[str, list[ObjectInfo]]:
 
 
 def _proven(
-    reviews: Bucket, infos: Iterable[ObjectInfo], kind: type[AnyRecord]
+    reviews: Bucket, infos: Sequence[ObjectInfo], kind: type[AnyRecord]
 ) -> Iterator[AnyRecord]:
-    for info in infos:
+    for info in infos[:MOST_READ]:
         try:
             yield reviews.get_record(info.key, kind)
         except (TrustError, ObjectMissingError) as error:

@@ -239,8 +239,10 @@ def _intake(gauges: _Gauges, window: Window) -> None:
 def _nights(gauges: _Gauges, facts: Facts) -> None:
     """What waits for a person, the last night without a fault, and how long things took."""
     held = sum(source.held_rows > 0 for window in facts.windows for source in window.sources)
-    gauges.set("incidents_open", "Incidents that wait for a person, of the newest 30 judged nights "
-               "and the newest night.", held, kind="held")  # fmt: skip
+    silent = facts.newest.silent_sources if facts.newest else None
+    for kind, count in (("held", held), ("silent", silent)):
+        gauges.set("incidents_open", "Incidents that wait for a person, of the newest 30 judged "
+                   "nights and the newest night.", count, kind=kind)  # fmt: skip
     good = next((window for window in facts.windows if _is_good(window)), None)
     if good is not None and (day := clock.read(good.night)) is not None:
         gauges.set("last_good_night_timestamp_seconds", "Midnight UTC of the newest judged night "
@@ -248,11 +250,9 @@ def _nights(gauges: _Gauges, facts: Facts) -> None:
     for step, seconds in facts.step_seconds.items():
         gauges.set("champion_step_seconds", "How long each step of the champion's retraining took; "
                    "to promote takes a person's answer, too.", seconds, step=step)  # fmt: skip
-    if (newest := facts.newest) is None:
-        return
-    gauges.set("incidents_open", "", newest.silent_sources, kind="silent")
     gauges.set("delivery_longest_seconds", "From when a file of the newest night was taken up to "
-               "when it was decided, of the slowest.", newest.longest_seconds)  # fmt: skip
+               "when it was decided, of the slowest.",
+               facts.newest.longest_seconds if facts.newest else None)  # fmt: skip
 
 
 def _is_good(window: Window) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.core.keys import arrival_key, receipt_key
-from pipelines.intake.recent import NewestNight, newest_night
+from pipelines.intake.recent import MOST_READ, NewestNight, newest_night
 from tests.support.made.nights import a_receipt, a_silence, forge
 from tests.support.page_site import Bucket
 
@@ -67,3 +67,16 @@ def test_a_night_after_today_and_records_that_are_not_ours_count_for_nothing(rev
     forge(reviews, "missing/zzz/web.json")
 
     assert newest_night(reviews, TODAY) == NewestNight("2026-01-17", 0, None)
+
+
+def test_forged_records_cost_a_bounded_number_of_reads(reviews, monkeypatch):
+    for number in range(3 * MOST_READ):
+        for night in ("2026-01-19", "2026-01-19a"):
+            forge(reviews, receipt_key(night, landing_key=f"landing/web/{number}", version_tag="1"))
+    asked, get = [], Bucket.get
+    monkeypatch.setattr(
+        Bucket, "get", lambda *given, **more: asked.append(1) or get(*given, **more)
+    )
+
+    assert newest_night(reviews, TODAY) is None
+    assert 0 < len(asked) <= 2 * MOST_READ
