@@ -6,20 +6,15 @@ are read are those of one night.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.keys import ARRIVALS, MISSING, RECEIPTS, folder_of, is_receipt, name_of
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
-from pipelines.core.store.sealed import AnyRecord
 from pipelines.intake.landing import is_night
 from pipelines.records.deliveries import MissingDelivery, Receipt
-
-logger = logging.getLogger(__name__)
 
 MOST_READ = 100  # records of each kind and night
 
@@ -57,8 +52,8 @@ def newest_night(reviews: Bucket, today: str) -> NewestNight | None:
         nights = {night for night in receipts.keys() | missing.keys() if is_night(night)}
         for night in sorted((each for each in nights if each <= today), reverse=True):
             silent, decided = missing.get(night, []), receipts.get(night, [])
-            silent_sources = sum(1 for _ in _proven(reviews, silent, MissingDelivery))
-            if silent_sources or any(True for _ in _proven(reviews, decided, Receipt)):
+            silent_sources = sum(1 for _ in reviews.proven(_keys(silent), MissingDelivery))
+            if silent_sources or any(True for _ in reviews.proven(_keys(decided), Receipt)):
                 return NewestNight(night, silent_sources, _longest(reviews, night, decided))
     return None
 
@@ -74,14 +69,8 @@ def _by_night(infos: Iterable[ObjectInfo]) -> dict[str, list[ObjectInfo]]:
     return nights
 
 
-def _proven(
-    reviews: Bucket, infos: Sequence[ObjectInfo], kind: type[AnyRecord]
-) -> Iterator[AnyRecord]:
-    for info in infos[:MOST_READ]:
-        try:
-            yield reviews.get_record(info.key, kind)
-        except (TrustError, ObjectMissingError) as error:
-            logger.warning("key=%s is left out: %s", info.key, error)
+def _keys(infos: Sequence[ObjectInfo]) -> list[str]:
+    return [info.key for info in infos[:MOST_READ]]
 
 
 def _longest(reviews: Bucket, night: str, decided: Iterable[ObjectInfo]) -> float | None:

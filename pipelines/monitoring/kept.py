@@ -6,21 +6,17 @@ year as in the first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from itertools import groupby, islice
 from typing import TypeVar
 
 from pipelines.core import keys
-from pipelines.core.errors import ObjectMissingError, TrustError
 from pipelines.core.parallel import in_parallel
 from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.records.monitoring import AnsweredDay, TriggerDecision, Window
-
-logger = logging.getLogger(__name__)
 
 MOST_MONTHS_WITHOUT = 13  # that are listed although nothing is in them, before the search ends
 
@@ -36,7 +32,7 @@ def newest_windows(
     """
 
     def of_one_night(names: list[str]) -> list[Window]:
-        return list(islice(_proven(reviews, best_first(names, nights), Window), 1))
+        return list(islice(reviews.proven(best_first(names, nights), Window), 1))
 
     return _enough(of_one_night, _days(reviews, keys.windows_folder, model, until), count)
 
@@ -69,26 +65,14 @@ def of_night(reviews: Bucket, model: str, night: str, *, nights: int) -> list[st
 
 def first_proven(reviews: Bucket, names: Iterable[str], kind: type[AnyKept]) -> AnyKept | None:
     """The first of these records that is proven to be ours; None if none is."""
-    return next(_proven(reviews, names, kind), None)
-
-
-def _proven(reviews: Bucket, names: Iterable[str], kind: type[AnyKept]) -> Iterator[AnyKept]:
-    """Those of these records that are proven to be ours.
-
-    Somebody who can write to the bucket may have put others there; they hide none of ours.
-    """
-    for name in names:
-        try:
-            yield reviews.get_record(name, kind)
-        except (TrustError, ObjectMissingError) as error:
-            logger.warning("key=%s is left out: %s", name, error)
+    return next(reviews.proven(names, kind), None)
 
 
 def newest_answers(reviews: Bucket, model: str, until: str, count: int) -> list[AnsweredDay]:
     """What the answers of the newest days showed, newest first."""
 
     def of_one_day(names: list[str]) -> list[AnsweredDay]:
-        return list(islice(_proven(reviews, names, AnsweredDay), 1))
+        return list(islice(reviews.proven(names, AnsweredDay), 1))
 
     return _enough(of_one_day, _days(reviews, keys.answers_folder, model, until), count)
 
@@ -97,7 +81,7 @@ def newest_decisions(reviews: Bucket, model: str, until: str, count: int) -> lis
     """The newest decisions on triggers, by day and then by when they were made, newest first."""
 
     def of_one_day(names: list[str]) -> list[TriggerDecision]:
-        return list(_proven(reviews, names, TriggerDecision))
+        return list(reviews.proven(names, TriggerDecision))
 
     made = _enough(of_one_day, _days(reviews, keys.triggers_folder, model, until), count)
     return sorted(made, key=lambda one: (one.day, one.at, one.token), reverse=True)[:count]

@@ -14,7 +14,7 @@ before it looks at the content. No caller can forget one of these checks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pipelines.core.errors import AlreadyExistsError, ObjectMissingError, SignatureError, TrustError
@@ -108,6 +108,17 @@ class SealedRecords:
             return self.get_record(key, kind)
         except ObjectMissingError:
             return None
+
+    def proven(self, names: Iterable[str], kind: type[AnyRecord]) -> Iterator[AnyRecord]:
+        """Those of these records that are proven to be ours, read one after the other.
+
+        Somebody who can write to the bucket may have put others there; they hide none of ours.
+        """
+        for name in names:
+            try:
+                yield self.get_record(name, kind)
+            except (TrustError, ObjectMissingError) as error:
+                logger.warning("key=%s is left out: %s", name, error)
 
     def put_record(self, record: StoredRecord) -> None:
         """Commit a record under its own key. Repeating it changes nothing.
