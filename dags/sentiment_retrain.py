@@ -10,7 +10,8 @@ false; when `sentiment_monitor` asks for it, and then `note_start` logs why; at 
 
 Pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes (`plan`),
 compute the missing features, train, score challenger and champion on the same held out
-reviews, try the model file in a clean process (`verify`), decide, and `choose` what follows:
+reviews (`score` shares that out if there are many, and is skipped otherwise; `evaluate` puts it
+together), try the model file in a clean process (`verify`), decide, and `choose` what follows:
 `promote`, `confirm` that consumers get exactly the approved model and `bake` it in the services,
 `ask` a person, or `keep_champion`.
 
@@ -62,7 +63,17 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACTOR, SHARE, asked_by, export_task, loop_dag, named, starts, wanted_of
+from loop_defaults import (
+    ACTOR,
+    SHARE,
+    SHARE_TO_SCORE,
+    asked_by,
+    export_task,
+    loop_dag,
+    named,
+    starts,
+    wanted_of,
+)
 from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
@@ -151,13 +162,26 @@ def retraining(model: str) -> None:
             check_and_remember(asset_state_store, model)
             return retrain.take_snapshot(model)
 
+        @named("Train the challenger", max_active_tis_per_dag=1, is_large=True)
+        def train(plan_uri: str) -> list[tuple[int, int]]:
+            logger.info("version: %s", retrain.train(plan_uri, model=model))
+            return retrain.shares_to_score(plan_uri, model)
+
+        # With few packs there is nothing to share out: `score` is skipped, and not waited for.
+        @named(
+            "Evaluate it against the champion", trigger_rule=TriggerRule.NONE_FAILED, is_large=True
+        )
+        def evaluate(plan_uri: str) -> str:
+            return retrain.evaluate(retrain.trained(plan_uri, model), model)
+
         noted, snapshot = note_start(), take_snapshot()
         noted >> snapshot
         planned = plan(snapshot)
-        training = named("Train the challenger", max_active_tis_per_dag=1, is_large=True)
-        trained = training(retrain.train)(planned, model=model)
-        evaluating = named("Evaluate it against the champion", is_large=True)
-        evaluated = evaluating(retrain.evaluate)(trained, model)
+        trained = train(planned)
+        scoring = named("Score what is held out", map_index_template=SHARE_TO_SCORE, is_large=True)
+        scored = scoring(retrain.score).partial(plan_uri=planned, model=model).expand(share=trained)
+        evaluated = evaluate(planned)
+        [trained, scored] >> evaluated
         verifying = named("Verify it in a clean process", is_large=True)
         verified = verifying(retrain.verify)(evaluated, model)
         decided = named("Decide by the rules of the gate")(retrain.decide)(verified, model)

@@ -104,8 +104,9 @@ FILE = (
     "{{ due[ti.map_index].partition('/landing/')[2][:200] if due else ti.map_index }}"
 )
 
-# The same of a task that does a share of the work: "2 of 3".
-SHARE = "{{ ti.map_index + 1 }} of {{ (ti.xcom_pull(task_ids='has_work') or [0]) | length }}"
+# The same of a task that does a share of the work, as another shared it out: "2 of 3".
+_SHARE = "{{ ti.map_index + 1 }} of {{ (ti.xcom_pull(task_ids='%s') or [0]) | length }}"
+SHARE, SHARE_TO_SCORE = _SHARE % "has_work", _SHARE % "train"
 
 
 def loop_dag(

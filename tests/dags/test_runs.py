@@ -3,9 +3,11 @@
 import pendulum
 import pytest
 
+from pipelines.features.answer_cache import FOLDER
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
+from tests.support.made.builders import listing
 from tests.support.made.dag_runs import deliver_night, run, states
 from tests.support.made.registry_builders import promoted
 
@@ -91,3 +93,24 @@ def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
     assert states(dry)["decide", -1] == "success"
     assert states(dry)["promote", -1] == "skipped"
     assert Registry(stores.models, "sentiment").log.champion() is None
+
+
+def test_many_packs_are_featurized_and_scored_in_shares_which_one_task_puts_together(
+    dagbag, stores, configure, monkeypatch
+):
+    monkeypatch.setattr("pipelines.features.packs.LARGEST_BYTES", 0)  # each is a pack of its own
+    configure(training={"packs_per_task": 1})
+    for day in (5, 6):
+        deliver_night(stores, f"2026-01-0{day}", seed=day)
+        night = pendulum.datetime(2026, 1, day, 2, tz="UTC")
+        run(dagbag.dags["reviews_ingest"], at=night, conf={"night": f"2026-01-0{day}"})
+
+    done = run(dagbag.dags["sentiment_retrain"], at=pendulum.datetime(2026, 1, 7, 2, tz="UTC"))
+
+    found = states(done)
+    assert str(done.state) == "success"
+    for task_id in ("featurize", "score"):
+        assert [found[task_id, number] for number in range(2)] == ["success"] * 2
+    assert found["evaluate", -1] == "success"
+    answers = [key for key in listing(stores.reviews) if key.startswith(FOLDER)]
+    assert len(answers) == 2  # of the challenger; there is no champion yet
