@@ -162,25 +162,22 @@ def retraining(model: str) -> None:
             check_and_remember(asset_state_store, model)
             return retrain.take_snapshot(model)
 
-        @named("Train the challenger", max_active_tis_per_dag=1, is_large=True)
-        def train(plan_uri: str) -> list[tuple[int, int]]:
-            logger.info("version: %s", retrain.train(plan_uri, model=model))
-            return retrain.shares_to_score(plan_uri, model)
-
-        # With few packs there is nothing to share out: `score` is skipped, and not waited for.
-        @named(
-            "Evaluate it against the champion", trigger_rule=TriggerRule.NONE_FAILED, is_large=True
-        )
-        def evaluate(plan_uri: str) -> str:
-            return retrain.evaluate(retrain.trained(plan_uri, model), model)
-
         noted, snapshot = note_start(), take_snapshot()
         noted >> snapshot
         planned = plan(snapshot)
-        trained = train(planned)
+        training = named(
+            "Train the challenger", task_id="train", max_active_tis_per_dag=1, is_large=True
+        )
+        trained = training(retrain.train_and_share)(planned, model)
         scoring = named("Score what is held out", map_index_template=SHARE_TO_SCORE, is_large=True)
         scored = scoring(retrain.score).partial(plan_uri=planned, model=model).expand(share=trained)
-        evaluated = evaluate(planned)
+        evaluating = named(
+            "Evaluate it against the champion",
+            task_id="evaluate",
+            trigger_rule=TriggerRule.NONE_FAILED,  # with few packs `score` is skipped
+            is_large=True,
+        )
+        evaluated = evaluating(retrain.evaluate_trained)(planned, model)
         [trained, scored] >> evaluated
         verifying = named("Verify it in a clean process", is_large=True)
         verified = verifying(retrain.verify)(evaluated, model)

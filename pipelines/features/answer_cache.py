@@ -1,6 +1,6 @@
 """What models answered about the held out reviews of a pack, kept where that is shared out.
 
-    features/answers/<sha256>.npz    a model's probabilities, and of which rows, sealed
+    features/answers/<sha256>.answers    a model's probabilities, and of which rows, sealed
 
 Tasks that score a share of the packs each leave their answers here, and `evaluate` reads them.
 It is a cache: it may be deleted at any time, and an entry that is missing or not proven to be ours
@@ -24,7 +24,7 @@ _FEWEST_BYTES = 64 * 1024
 
 def cache_key(name: str) -> str:
     """``name`` is a digest of all that the answers depend on."""
-    return f"{FOLDER}{name}.npz"
+    return f"{FOLDER}{name}.answers"
 
 
 def put_answers(

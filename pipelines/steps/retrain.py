@@ -152,11 +152,10 @@ def train(
     return loop.models.uri(manifest.object_key)
 
 
-def trained(plan_uri: str, model: str | None = None) -> str:
-    """The URI of the manifest that `train` stores for a plan."""
-    loop = open_loop(model=model)
-    planned = loop.plan(plan_uri)
-    return loop.models.uri(keys.manifest_key(planned.model_name, planned.version))
+def train_and_share(plan_uri: str, model: str | None = None) -> list[Share]:
+    """`train`, for workers; returns `shares_to_score`."""
+    logger.info("Trained: %s", train(plan_uri, model=model))
+    return shares_to_score(plan_uri, model)
 
 
 def shares_to_score(plan_uri: str, model: str | None = None) -> list[Share]:
@@ -210,6 +209,14 @@ def verify(evaluation_uri: str, model: str | None = None) -> str:
     evaluation = registry.decisions.evaluation(loop.key(evaluation_uri))
     evaluation_verify.verify(loop.reviews, registry, evaluation, loop.settings)
     return evaluation_uri
+
+
+def evaluate_trained(plan_uri: str, model: str | None = None) -> str:
+    """`evaluate` the version that was trained by a plan."""
+    loop = open_loop(model=model)
+    planned = loop.plan(plan_uri)
+    manifest_key = keys.manifest_key(planned.model_name, planned.version)
+    return evaluate(loop.models.uri(manifest_key), model)
 
 
 def decide(evaluation_uri: str, model: str | None = None) -> str:

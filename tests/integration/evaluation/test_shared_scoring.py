@@ -31,11 +31,7 @@ def trained() -> str:
 
 
 def decided(plan_uri: str) -> str:
-    return retrain.decide(retrain.verify(evaluated(plan_uri)))
-
-
-def evaluated(plan_uri: str) -> str:
-    return retrain.evaluate(retrain.trained(plan_uri))
+    return retrain.decide(retrain.verify(retrain.evaluate_trained(plan_uri)))
 
 
 def record(stores, uri: str) -> bytes:
@@ -62,7 +58,7 @@ def test_shares_that_were_scored_give_the_same_evaluation_without_scoring_again(
 ):
     for key in kept(stores):
         stores.reviews.delete(key)
-    alone = record(stores, evaluated(second_night))
+    alone = record(stores, retrain.evaluate_trained(second_night))
     assert kept(stores) == []
     shares = retrain.shares_to_score(second_night)
     counts = [retrain.score(second_night, share=share) for share in shares]
@@ -71,7 +67,7 @@ def test_shares_that_were_scored_give_the_same_evaluation_without_scoring_again(
     assert len(shares) > 1
     assert counts == [1] * len(shares)
     assert len(kept(stores)) == 2 * len(shares)  # challenger and champion
-    assert record(stores, evaluated(second_night)) == alone
+    assert record(stores, retrain.evaluate_trained(second_night)) == alone
     assert asked == []
 
 
@@ -89,7 +85,7 @@ def test_a_share_that_is_scored_again_scores_nothing(second_night, stores, monke
 def test_answers_that_are_not_proven_to_be_ours_are_computed_again(
     second_night, stores, monkeypatch, harm
 ):
-    alone = record(stores, evaluated(second_night))
+    alone = record(stores, retrain.evaluate_trained(second_night))
     for share in retrain.shares_to_score(second_night):
         retrain.score(second_night, share=share)
     first, second = kept(stores)[:2]
@@ -100,7 +96,7 @@ def test_answers_that_are_not_proven_to_be_ours_are_computed_again(
         stores.reviews.put(first, taken)
     asked = scored_at_once(monkeypatch)
 
-    assert record(stores, evaluated(second_night)) == alone
+    assert record(stores, retrain.evaluate_trained(second_night)) == alone
     assert len(asked) == 1
 
 
@@ -108,7 +104,7 @@ def test_few_packs_are_not_shared_out_and_nothing_is_kept(ingest_night, stores):
     ingest_night(1)
     plan_uri = trained()
 
-    evaluated(plan_uri)
+    retrain.evaluate_trained(plan_uri)
 
     assert retrain.shares_to_score(plan_uri) == []
     assert kept(stores) == []
