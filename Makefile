@@ -106,6 +106,10 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
+.PHONY: test-stack
+test-stack: $(STAMP) ## Nights on what `make stack` starts, whose parts are killed (installs it as root, with apt; 12 minutes)
+	$(RUN) -m pytest -q -rs tests/e2e/test_full_stack.py
+
 # RANDOM_TESTS="tests/unit tests/integration" takes others in, and longer.
 RANDOM_TESTS ?= tests/unit tests/dags
 # In one process, so that what a test leaves behind is there when it is repeated.
