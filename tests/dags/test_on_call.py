@@ -69,3 +69,19 @@ def test_operators_and_admins_keep_what_airflow_gives_them(may):
     assert may["Op"] == everything - ADMINS_OWN
     assert may["User"] >= may["OnCall"] | {"pause", "pause all", "start sentiment_retrain"}
     assert not may["User"] & (OPERATORS_OWN | ADMINS_OWN)
+
+
+def test_no_component_of_airflow_loads_the_auth_manager_as_a_plugin():
+    program = (
+        "import sys\nfrom airflow import plugins_manager\n"
+        "print([one.name for one in plugins_manager._get_plugins()[0]])\n"
+        "print('flask_appbuilder' in sys.modules)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        timeout=HANG_SECONDS,
+    )  # fmt: skip
+
+    *_, plugins, is_loaded = ended.stdout.splitlines()
+    assert "retraining_pages" in plugins
+    assert is_loaded == "False"
