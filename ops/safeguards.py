@@ -192,6 +192,12 @@ SAFEGUARDS = (
         f"{INTEGRATION}/core/test_clocks.py::"
         "test_promotion_rollback_release_and_pin_are_dated_by_the_store",
     ),
+    Safeguard(
+        "no pause", "who is on call cannot switch the loop off",
+        "plugins/on_call.py", "None if is_the_dag_itself else details", "details",
+        "tests/dags/test_on_call.py::"
+        "test_who_is_on_call_answers_retries_and_starts_what_mends_and_nothing_else",
+    ),
 )  # fmt: skip
 
 
