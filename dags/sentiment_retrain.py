@@ -62,7 +62,17 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACTOR, SHARE, asked_by, export_task, loop_dag, named, starts, wanted_of
+from loop_defaults import (
+    ACTOR,
+    SHARE,
+    asked_by,
+    export_task,
+    loop_dag,
+    models_to_parse,
+    named,
+    starts,
+    wanted_of,
+)
 from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
@@ -208,5 +218,5 @@ def retraining(model: str) -> None:
     sentiment_retrain()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     retraining(each)

@@ -198,8 +198,16 @@ def _parse(path: Path) -> DagBag:
 
 
 def _retrain_file() -> Figures:
-    """Parse the file of the retrainings, as the dag-processor does."""
-    return {"dags": len(_parse(RETRAIN).dags)}
+    """Parse the file of the retrainings and serialize its DAGs, as the dag-processor does."""
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+
+    bag, parsing = timed(lambda: _parse(RETRAIN))
+    _, serializing = timed(lambda: [*map(LazyDeserializedDAG.from_dag, bag.dags.values())])
+    return {
+        "dags": len(bag.dags),
+        "parsing_cpu_seconds": parsing["cpu_seconds"],
+        "serializing_cpu_seconds": serializing["cpu_seconds"],
+    }
 
 
 def _task_start() -> Figures:
@@ -229,15 +237,12 @@ def _serialize() -> Figures:
 
     bag = _parse(PROJECT / "dags")
     _create_database()
-    texts, serializing = timed(
-        lambda: [
-            len(json.dumps(LazyDeserializedDAG.from_dag(dag).data)) for dag in bag.dags.values()
-        ]
-    )
+    dags, serializing = timed(lambda: [*map(LazyDeserializedDAG.from_dag, bag.dags.values())])
     _, synced = timed(lambda: sync_bag_to_db(bag, "dags-folder", None))
     _, again = timed(lambda: sync_bag_to_db(bag, "dags-folder", None))
     return {
-        "bytes": sum(texts), "serializing_cpu_seconds": serializing["cpu_seconds"],
+        "bytes": sum(len(json.dumps(dag.data)) for dag in dags),
+        "serializing_cpu_seconds": serializing["cpu_seconds"],
         "sync_cpu_seconds": synced["cpu_seconds"], "again_cpu_seconds": again["cpu_seconds"],
         "database_bytes": (Path(os.environ["AIRFLOW_HOME"]) / "airflow.db").stat().st_size,
     }  # fmt: skip
@@ -306,15 +311,16 @@ def _say(step: str) -> None:
 SHOWN: tuple[tuple[str, str, float], ...] = (
     ("loading the configuration, CPU s", "configuration_cpu_seconds", 1),
     ("loading the configuration, MB", "configuration_more_mb", 1),
-    ("parsing `sentiment_retrain.py`, CPU s", "retrain_file_cpu_seconds", 1),
-    ("parsing `sentiment_retrain.py`, MB", "retrain_file_more_mb", 1),
+    ("parsing `sentiment_retrain.py`, CPU s", "retrain_file_parsing_cpu_seconds", 1),
+    ("serializing its DAGs, CPU s", "retrain_file_serializing_cpu_seconds", 1),
+    ("parsing and serializing it, MB", "retrain_file_more_mb", 1),
     ("parsing it when a task starts, CPU s", "task_start_cpu_seconds", 1),
     ("parsing it when a task starts, MB", "task_start_more_mb", 1),
     ("parsing all DAG files, CPU s", "all_files_cpu_seconds", 1),
     ("parsing all DAG files, MB", "all_files_more_mb", 1),
     ("DAGs", "all_files_dags", 1),
-    ("serialized DAGs, kB", "serialize_bytes", 1e3),
-    ("serializing them, CPU s", "serialize_serializing_cpu_seconds", 1),
+    ("all DAGs serialized, kB", "serialize_bytes", 1e3),
+    ("serializing all DAGs, CPU s", "serialize_serializing_cpu_seconds", 1),
     ("syncing them into an empty database, CPU s", "serialize_sync_cpu_seconds", 1),
     ("syncing them unchanged, CPU s", "serialize_again_cpu_seconds", 1),
     ("Airflow's database, kB", "serialize_database_bytes", 1e3),

@@ -7,6 +7,7 @@ from datetime import date
 
 import pendulum
 import pytest
+from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from loop_defaults import ACCEPTED, wanted_of
 from succession import champion_of
 
@@ -20,7 +21,7 @@ from pipelines.simulation.made_up import make_reviews
 from pipelines.simulation.plans import DeliveryPlan, NightPlan
 from pipelines.steps import ingest, monitor, retrain
 from tests.support.made.builders import deliver, listing
-from tests.support.made.dag_runs import parsed_dags, run, states
+from tests.support.made.dag_runs import DAGS, parsed_dags, run, states
 from tests.support.settings_file import write_settings
 from tests.support.timing import cpu_seconds
 
@@ -115,6 +116,25 @@ def test_no_task_of_a_model_is_about_another_one(bag):
             other = FIRST if name == SECOND else SECOND
             assert other not in given
             assert name in given or kind == "release"
+
+
+@pytest.mark.parametrize("name", [FIRST, SECOND])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_of_one_model_parses_the_dag_of_no_other(airflow_db, two_models, name, kind):
+    dag_id = f"{name}_{kind}"
+
+    with _airflow_parsing_context_manager(dag_id=dag_id, task_id="any"):
+        bag = parsed_dags(DAGS / f"sentiment_{kind}.py")
+
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {dag_id}
+
+
+def test_a_task_of_a_dag_of_no_model_finds_its_dag(airflow_db, two_models):
+    with _airflow_parsing_context_manager(dag_id="reviews_ingest", task_id="any"):
+        bag = parsed_dags(DAGS / "reviews_ingest.py")
+
+    assert set(bag.dags) == {"reviews_ingest"}
 
 
 @pytest.mark.long
