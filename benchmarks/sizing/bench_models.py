@@ -250,13 +250,14 @@ def _serialize() -> Figures:
 
 
 def _create_database() -> None:
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.bundles import manager as bundles
     from airflow.utils.db import resetdb
     from airflow.utils.session import create_session
 
     resetdb()
+    manager: Any = bundles.DagBundlesManager  # Airflow says nothing of its types
     with create_session() as session:
-        DagBundlesManager().sync_bundles_to_db(session=session)
+        manager().sync_bundles_to_db(session=session)
 
 
 def _stores() -> Stores:
