@@ -84,8 +84,9 @@ def _once(count: int) -> Figures:
             os.environ |= _of_airflow(folder / "airflow")
             with server_on(folder / "s3") as address, environment(surroundings(address)):
                 for part in PARTS:
-                    _say(f"{count:,} models: {part}")
                     measured = in_own_process("benchmarks.sizing.bench_models", part, Path())
+                    cpu, requests = measured["cpu_seconds"], measured["requests"]
+                    _say(f"{count:,} models: {part}: {cpu:.2f} CPU s, {requests:,.0f} requests")
                     figures |= {f"{part}_{key}": value for key, value in measured.items()}
     return figures
 
