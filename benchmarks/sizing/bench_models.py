@@ -338,7 +338,7 @@ SHOWN: tuple[tuple[str, str, float], ...] = (
     ("`champion fsck`, requests", "fsck_requests", 1),
     ("`champion fsck`, listings among them", "fsck_lists", 1),
     ("`champion fsck`, CPU s", "fsck_cpu_seconds", 1),
-    ("`champion fsck`, MB", "fsck_more_mb", 1),
+    ("`champion fsck`, peak MB of the process", "fsck_peak_mb", 1),
     ("housekeeping, requests", "housekeeping_requests", 1),
     ("housekeeping, listings among them", "housekeeping_lists", 1),
     ("housekeeping, CPU s", "housekeeping_cpu_seconds", 1),
