@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def test_what_is_extrapolated_follows_from_the_slopes(row):
 
 HEAD = next(row for row in ROWS if row[0] == "with so many models")
 COUNTS = [number(cell) for cell in HEAD[1:-2]]
-OF_MODELS = [row for row in ROWS[ROWS.index(HEAD) + 2 :] if len(row) == len(HEAD)]
+OF_MODELS = [*takewhile(lambda row: len(row) == len(HEAD) and not row[1].startswith("candidate"),
+                        ROWS[ROWS.index(HEAD) + 2 :])]  # fmt: skip
 
 
 def of_models(what: str) -> tuple[float, float]:
