@@ -188,6 +188,15 @@ bench-delivery: reviews-given ## One delivery of a million reviews, from its fil
 bench-sizing: reviews-given ## What a thousand reviews more cost in time, memory, requests and bytes (REVIEWS=...)
 	$(RUN) -m benchmarks.sizing.bench --reviews "$(REVIEWS)" --json benchmarks/results/sizing.json
 
+.PHONY: bench-millions
+bench-millions: reviews-given ## A whole retraining of three million reviews (REVIEWS=...; an hour, 25 GB under TMPDIR)
+	$(RUN) -m benchmarks.bench_retrain --reviews "$(REVIEWS)" --only stream_3m --json benchmarks/results/millions.json
+
+.PHONY: bench-models
+bench-models: $(STAMP) ## What each model of one configuration costs, up to a thousand (half an hour)
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.sizing.bench_models --json benchmarks/results/models.json
+
 .PHONY: bench-cluster
 bench-cluster: reviews-given ## A search and a streamed fit here and on Dask with one, two and four workers (REVIEWS=...)
 	$(RUN) -m benchmarks.cluster.bench --reviews "$(REVIEWS)" --json benchmarks/results/cluster.json

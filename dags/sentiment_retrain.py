@@ -70,6 +70,7 @@ from loop_defaults import (
     asked_by,
     export_task,
     loop_dag,
+    models_to_parse,
     named,
     starts,
     wanted_of,
@@ -229,5 +230,5 @@ def retraining(model: str) -> None:
     sentiment_retrain()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     retraining(each)

@@ -38,6 +38,7 @@ from loop_defaults import (
     export_task,
     is_for_real,
     loop_dag,
+    models_to_parse,
     named,
     reason_param,
 )
@@ -90,5 +91,5 @@ def put_back(model: str) -> None:
     sentiment_rollback()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     put_back(each)

@@ -19,6 +19,7 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
     dag,
+    get_parsing_context,
     task,
 )
 from alerting import alert_failed_run, say_where
@@ -54,6 +55,16 @@ def wanted_of(model: str | None = None) -> Asset:
     dags = settings_of(model).dags
     place = "monitoring" if dags == FIRST else f"monitoring/{dags}"
     return Asset(name=f"{dags}_retraining_wanted", uri=f"s3://reviews/{place}/triggers")
+
+
+def models_to_parse() -> tuple[str, ...]:
+    """The models whose DAGs a file is to define: all, or the one whose task a worker starts.
+
+    Each task parses its file again. So one of many models does not wait for the DAGs of the others.
+    """
+    settings, started = config.load(), get_parsing_context().dag_id
+    model = settings.model_of(started) if started else None
+    return settings.model_names if model is None else (model,)
 
 
 def starts(settings: Settings, wanted: Asset) -> Any:

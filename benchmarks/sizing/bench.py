@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from datetime import date, timedelta
 from functools import partial
 from io import BytesIO
@@ -23,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.bench_growth import all_reviews
+from benchmarks.bench_retrain import FOLDERS, bytes_stored, open_both, own_store, retrain_once
 from benchmarks.bench_retrain import STEPS as RETRAINING
-from benchmarks.bench_retrain import open_both, own_store, retrain_once
 from benchmarks.measuring import (
     Figures,
     in_own_process,
@@ -41,7 +40,6 @@ SIZES = {"reviews_12500": 12_500, "reviews_25000": 25_000, "reviews_50000": 50_0
 NIGHT_ROWS, FIRST_NIGHT = 2_500, date(2026, 1, 5)
 SHARED = ("score, by all workers", "evaluate what they scored")
 STEPS = ("ingest", *RETRAINING, *SHARED)
-FOLDERS = ("landing", "deliveries", "accepted", "sketches", "features", "reports", "models")
 
 
 def main() -> None:
@@ -61,17 +59,7 @@ def _once(name: str, reviews: Path) -> Figures:
     with own_store("[training]\npacks_per_task = 1\n", _say):  # so that there is something to share
         _say(name)
         figures = in_own_process("benchmarks.sizing.bench", name, reviews)
-        return figures | _bytes_stored()
-
-
-def _bytes_stored() -> Figures:
-    """Bytes in the folders of the reviews bucket, and in the whole models bucket."""
-    stores = open_both()
-    stored: Counter[str] = Counter()
-    for info in stores.reviews.list(""):
-        stored[info.key.partition("/")[0]] += info.size_bytes
-    stored["models"] = sum(info.size_bytes for info in stores.models.list(""))
-    return {f"{folder}_bytes": float(stored[folder]) for folder in FOLDERS}
+        return figures | bytes_stored()
 
 
 def _play(reviews: Path, rows: int) -> Figures:
