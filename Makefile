@@ -15,7 +15,7 @@ PIP   := $(RUN) -m pip install --quiet --disable-pip-version-check --require-has
 
 .PHONY: help
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: gone
 $(STAMP): requirements-dev.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)

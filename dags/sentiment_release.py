@@ -34,6 +34,7 @@ from alerting import alert_task
 from loop_defaults import (
     ACTOR,
     dry_run_param,
+    for_real,
     is_for_real,
     loop_dag,
     models_to_parse,
@@ -76,6 +77,7 @@ def release(model: str) -> None:
             return rollback.plan_release((params or {})["version"], model)
 
         @named("Apply the release")
+        @for_real
         def apply_release(version: str, actor: str, params: dict[str, Any] | None = None) -> str:
             return rollback.apply_release(version, actor, (params or {})["reason"], model)
 

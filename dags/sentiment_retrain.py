@@ -69,6 +69,7 @@ from loop_defaults import (
     SHARE_TO_SCORE,
     asked_by,
     export_task,
+    for_real,
     loop_dag,
     models_to_parse,
     named,
@@ -146,6 +147,7 @@ def retraining(model: str) -> None:
             return steps_promote.next_step(decision_uri, is_dry_run=is_dry_run, model=model)
 
         @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        @for_real
         def promote(
             decision_uri: str, actor: str, asked: str | None, params: dict[str, Any] | None = None
         ) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,12 +20,14 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
     dag,
+    get_current_context,
     get_parsing_context,
     task,
 )
 from alerting import alert_failed_run, say_where
 
 from pipelines.core import config
+from pipelines.core.errors import PermanentError
 from pipelines.core.links import runbook_link
 from pipelines.core.settings.settings import FIRST, Settings
 from pipelines.core.store.clock import day_before
@@ -205,6 +208,21 @@ def export_task(step: Callable[..., None], *given: Any) -> Any:
 @task.short_circuit(task_display_name="Is it for real, or a dry run?")
 def is_for_real(params: dict[str, Any] | None = None) -> bool:
     return not (params or {})["dry_run"]
+
+
+def for_real(step: Callable[Inputs, Result]) -> Callable[Inputs, Result]:
+    """A step that refuses to act in a dry run, whoever marked the task that asks as successful."""
+
+    @functools.wraps(step)
+    def act(*given: Inputs.args, **by_name: Inputs.kwargs) -> Result:
+        if get_current_context()["params"]["dry_run"]:
+            raise PermanentError(
+                "this run is a dry run, so nothing was changed. To change something, start another "
+                "run, with Dry run switched off"
+            )
+        return step(*given, **by_name)
+
+    return act
 
 
 def named(

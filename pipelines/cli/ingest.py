@@ -57,8 +57,9 @@ def init(
         str | None,
         typer.Option(
             metavar="BUCKET",
-            help="Also create this bucket for the logs of Airflow's tasks, where they expire after "
-            "14 days; with --policies, also write the policy of who keeps them there: logs.json.",
+            help="Also create this bucket for the logs of Airflow's tasks. Everything in it "
+            "expires after 14 days, so one that holds something else is refused. With --policies, "
+            "also write the policy of who keeps them there: logs.json.",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.core import config
-from pipelines.core.errors import ConfigError
+from pipelines.core.errors import ConfigError, StoreRefusedError
 from pipelines.core.grants import Role
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
@@ -13,7 +14,9 @@ from pipelines.core.store.client import make_client
 from pipelines.core.store.keyring import Keyring
 
 TASK_LOGS_DAYS = 14
-"""How long the logs of tasks are kept in their bucket."""
+"""How long the logs of tasks are kept."""
+
+_TASK_LOGS_RULE = "old-task-logs"
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ def open_stores(settings: Settings | None = None, role: Role | None = None) -> S
     )
 
 
+# The bucket of task logs
+
+
 def make_task_logs_bucket(name: str, settings: Settings | None = None) -> bool:
-    """Create the bucket of Airflow's task logs if it is missing; what lies in it expires.
+    """Create the bucket if it is missing, and let expire what lies in it.
 
     Returns
     -------
@@ -66,6 +72,8 @@ def make_task_logs_bucket(name: str, settings: Settings | None = None) -> bool:
 
     Raises
     ------
+    ConfigError
+        If a bucket of that name holds something else: that must not expire.
     StoreRefusedError
         If the store knows no expiry, or these credentials may not set it.
     """
@@ -73,16 +81,58 @@ def make_task_logs_bucket(name: str, settings: Settings | None = None) -> bool:
     client = make_client(settings.store, None)
     bucket = Bucket(name, client, settings.store, Keyring(settings.trust.trusted_keys))
     is_new = bucket.create_if_missing()
+    if not is_new:
+        _check_is_ours(bucket, client)
     rule = {
-        "ID": "old-task-logs",
+        "ID": _TASK_LOGS_RULE,
         "Status": "Enabled",
         "Filter": {"Prefix": ""},
         "Expiration": {"Days": TASK_LOGS_DAYS},
     }
-    bucket.call(
-        "set the expiry of", "",
-        lambda: client.put_bucket_lifecycle_configuration(
+
+    def set_expiry() -> None:
+        client.put_bucket_lifecycle_configuration(
             Bucket=name, LifecycleConfiguration={"Rules": [rule]}
-        ),
-    )  # fmt: skip
+        )
+
+    bucket.call("set the expiry of", "", lambda: _known(bucket, set_expiry))
     return is_new
+
+
+def _check_is_ours(bucket: Bucket, client: Any) -> None:
+    """Its only rule is ours, or it has none and is empty."""
+    from botocore.exceptions import ClientError
+
+    def rules() -> list[str]:
+        try:
+            reply = client.get_bucket_lifecycle_configuration(Bucket=bucket.name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+                return []
+            raise
+        return [rule.get("ID", "") for rule in reply["Rules"]]
+
+    found = bucket.call("read the expiry of", "", lambda: _known(bucket, rules))
+    if found == [_TASK_LOGS_RULE] or (not found and next(iter(bucket.list("")), None) is None):
+        return
+    raise ConfigError(
+        f"the bucket {bucket.name!r} is there already, and "
+        + ("has rules of its own" if found else "is not empty")
+        + f". In a bucket of task logs everything expires after {TASK_LOGS_DAYS} days, so nothing "
+        "was changed. Choose the name of a bucket that does not exist yet."
+    )
+
+
+def _known(bucket: Bucket, request: Any) -> Any:
+    """As ``request``, with a plain sentence where the store has no such call."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return request()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NotImplemented", "MethodNotAllowed"}:
+            raise StoreRefusedError(
+                f"the store at {bucket.endpoint} cannot let objects expire, so it cannot keep the "
+                "logs of tasks. Leave out --task-logs: the logs then stay with the workers."
+            ) from error
+        raise
