@@ -15,7 +15,7 @@ PIP   := $(RUN) -m pip install --quiet --disable-pip-version-check --require-has
 
 .PHONY: help
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: gone
 $(STAMP): requirements-dev.txt ops/installer.txt $(if $(shell test -x $(RUN) || echo gone),gone)
@@ -106,6 +106,10 @@ e2e: $(STAMP) ## Tests with real Airflow processes
 browser: $(STAMP) ## Tests of the pages in Chromium (CHROMIUM=path, OR_SKIP=1)
 	$(RUN) -m ops.browser --install $(if $(OR_SKIP),--or-skip) -- $(PYTEST) tests/browser
 
+.PHONY: test-stack
+test-stack: $(STAMP) ## Nights on what `make stack` starts, whose parts are killed (installs it as root, with apt; 12 minutes)
+	$(RUN) -m pytest -q -rs tests/e2e/test_full_stack.py
+
 # RANDOM_TESTS="tests/unit tests/integration" takes others in, and longer.
 RANDOM_TESTS ?= tests/unit tests/dags
 # In one process, so that what a test leaves behind is there when it is repeated.
@@ -183,6 +187,15 @@ bench-delivery: reviews-given ## One delivery of a million reviews, from its fil
 .PHONY: bench-sizing
 bench-sizing: reviews-given ## What a thousand reviews more cost in time, memory, requests and bytes (REVIEWS=...)
 	$(RUN) -m benchmarks.sizing.bench --reviews "$(REVIEWS)" --json benchmarks/results/sizing.json
+
+.PHONY: bench-millions
+bench-millions: reviews-given ## A whole retraining of three million reviews (REVIEWS=...; an hour, 25 GB under TMPDIR)
+	$(RUN) -m benchmarks.bench_retrain --reviews "$(REVIEWS)" --only stream_3m --json benchmarks/results/millions.json
+
+.PHONY: bench-models
+bench-models: $(STAMP) ## What each model of one configuration costs, up to a thousand (half an hour)
+	@mkdir -p benchmarks/results
+	$(RUN) -m benchmarks.sizing.bench_models --json benchmarks/results/models.json
 
 .PHONY: bench-cluster
 bench-cluster: reviews-given ## A search and a streamed fit here and on Dask with one, two and four workers (REVIEWS=...)

@@ -4,9 +4,10 @@
 
 ``night_*`` retrains on 50,000 reviews in fifty nights with the settings as shipped: once with
 nothing cached, once with the first forty-nine nights cached. ``stream_*`` retrains the candidate
-for corpora beyond memory on reviews that grow as in `benchmarks.bench_growth`. Each is one process
-that does what the tasks do, without a champion to compare with; the server and what filled it are
-in no figure.
+for corpora beyond memory on reviews that grow as in `benchmarks.bench_growth`; ``stream_3m`` is
+measured where ``--only`` names it, and needs 25 GB under ``TMPDIR``. Each is one process that does
+what the tasks do, without a champion to compare with; the server and what filled it are in no
+figure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,7 @@ from benchmarks.measuring import (
     timed,
     write_report,
 )
+from benchmarks.years import counted_requests
 from ops.services.stack import LocalStack, environment
 
 if TYPE_CHECKING:
@@ -46,11 +49,14 @@ if TYPE_CHECKING:
     from pipelines.records.data import Snapshot
 
 NAMES = ["night_scratch", "night_cached", "stream_50k", "stream_200k", "stream_1m"]
+BEYOND = ["stream_3m"]
+FOLDERS = ("landing", "deliveries", "accepted", "sketches", "features", "reports", "models")
 STEPS = ("featurize", "train", "evaluate", "verify", "decide and card")
 
 
 def main() -> None:
-    arguments = parser("benchmarks.bench_retrain", __doc__, NAMES).parse_args()
+    options = parser("benchmarks.bench_retrain", __doc__, NAMES, only_if_named=BEYOND)
+    arguments = options.parse_args()
     if arguments.measure:
         print(json.dumps(retrain_once(os.environ["BENCH_SNAPSHOT"])))
         return
@@ -99,7 +105,7 @@ def _once(name: str, reviews: Path) -> Figures:
             yesterday = snapshot.model_copy(update={"partitions": snapshot.partitions[:-1]})
             _measured(name, reviews, yesterday)
         _say(f"retraining {name}")
-        return _measured(name, reviews, snapshot)
+        return _measured(name, reviews, snapshot) | bytes_stored()
 
 
 def _fill(name: str, reviews: Path) -> Snapshot:
@@ -131,6 +137,16 @@ def open_both() -> Stores:
     return open_stores(config.load())
 
 
+def bytes_stored() -> Figures:
+    """Bytes in the folders of the reviews bucket, and in the whole models bucket."""
+    stores = open_both()
+    stored: Counter[str] = Counter()
+    for info in stores.reviews.list(""):
+        stored[info.key.partition("/")[0]] += info.size_bytes
+    stored["models"] = sum(info.size_bytes for info in stores.models.list(""))
+    return {f"{folder}_bytes": float(stored[folder]) for folder in FOLDERS}
+
+
 def retrain_once(snapshot_uri: str) -> Figures:
     """Do what the tasks of the retraining do, one after the other; libraries are loaded before."""
     from pipelines.evaluation import verify  # noqa: F401
@@ -140,7 +156,9 @@ def retrain_once(snapshot_uri: str) -> Figures:
     seconds: dict[str, Figures] = {}
 
     def step(name: str, work: Callable[[], Any]) -> Any:
-        result, seconds[name] = timed(work)
+        with counted_requests() as requests:
+            result, seconds[name] = timed(work)
+        figures[f"{name}_requests"] = requests.total
         figures[f"{name}_cpu_seconds"] = seconds[name]["cpu_seconds"]
         figures[f"{name}_peak_mb_so_far"] = high_water_bytes(os.getpid()) / 1e6
         return result
@@ -164,16 +182,20 @@ def _say(step: str) -> None:
 def as_markdown(results: dict[str, Figures]) -> str:
     rows = [
         [name.replace("_", " "), *(f"{each[f'{step}_cpu_seconds']:.1f}" for step in STEPS),
-         f"{each['cpu_seconds']:.1f}", f"{each['wall_seconds']:.1f}", f"{each['peak_mb']:.0f}"]
+         f"{each['cpu_seconds']:.1f}", f"{each['wall_seconds']:.1f}", f"{each['peak_mb']:.0f}",
+         f"{sum(each[f'{step}_requests'] for step in STEPS):,.0f}",
+         f"{each['features_bytes'] / 1e9:.2f}"]
         for name, each in results.items()
     ]  # fmt: skip
     scratch, cached = (results.get(f"night_{how}") for how in ("scratch", "cached"))
     if scratch and cached:
         keys = [*(f"{step}_cpu_seconds" for step in STEPS), "cpu_seconds", "wall_seconds"]
         times = (f"{scratch[key] / max(cached[key], 0.01):.1f}" for key in keys)
-        rows.append(["times less with a cache", *times, ""])
+        rows.append(["times less with a cache", *times, "", "", ""])
     heads = ["whole retraining", *(f"{step} CPU s" for step in STEPS)]
-    return markdown_table([*heads, "all CPU s", "wall s", "peak MB"], rows)
+    return markdown_table(
+        [*heads, "all CPU s", "wall s", "peak MB", "requests", "features GB"], rows
+    )
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from ops.services.stack import environment
 
 if TYPE_CHECKING:
     from benchmarks.years import Years
+    from tests.support.in_memory import InMemory
 
 SETTINGS = {"3 x 10": (3, 10), "3 x 1,100": (3, 1100), "20 x 10": (20, 10), "20 x 365": (20, 365)}
 ROWS = 3  # of each delivery
@@ -83,7 +84,8 @@ def _once(name: str) -> Figures:
         seed = {"LOOP_CONFIG": str(config), "LOOP_SIGNING_KEY": "11" * 32}
         with environment(seed):
             _fill(name, laid)
-            with _server(laid) as address, environment(_surroundings(address)):
+            _say("starting the S3 server")
+            with server_on(laid) as address, environment(surroundings(address)):
                 with environment({"BENCH_NIGHT": "1"}):
                     first = in_own_process("benchmarks.bench_years", name, Path())
                 with environment({"BENCH_NIGHT": "2"}):
@@ -91,7 +93,8 @@ def _once(name: str) -> Figures:
     return second | {f"first_{key}": value for key, value in first.items()}
 
 
-def _surroundings(address: str) -> dict[str, str]:
+def surroundings(address: str) -> dict[str, str]:
+    """Variables that lead to the server at an address."""
     return {
         "AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": "local-only", "AWS_DEFAULT_REGION": "us-east-1",
@@ -103,10 +106,9 @@ def _surroundings(address: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _server(laid: Path) -> Iterator[str]:
+def server_on(laid: Path) -> Iterator[str]:
     """An S3 server on the folder of what was laid down; its address."""
     command = [sys.executable, "-m", "ops.services.s3_folder", "--no-sync", "--until-end-of-input"]
-    _say("starting the S3 server")
     with subprocess.Popen(
         [*command, str(laid)], env=os.environ | {"AWS_ACCESS_KEY_ID": ACCESS_KEY},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -155,10 +157,15 @@ def _fill(name: str, laid: Path) -> None:
         _say("training a champion on them")
         _promote(retrain.evaluate(_trained()), times=years.nights)
     for bucket in (reviews, models):
-        for key, data in bucket.objects.items():
-            path = laid / bucket.name / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        write_down(bucket, laid)
+
+
+def write_down(bucket: InMemory, laid: Path) -> None:
+    """Store a bucket in the folder of an S3 server."""
+    for key, data in bucket.objects.items():
+        path = laid / bucket.name / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def _trained() -> str:
@@ -278,11 +285,11 @@ def _night(measure: _Measuring, night: str) -> None:
     evaluation = measure("evaluation and card", retrain.evaluate, manifest)
     decision = measure("evaluation and card", retrain.decide, evaluation)
     measure("evaluation and card", retrain.write_card, decision)
-    measure("pages", _look)
+    measure("pages", look_at, "/champion", "/decisions", "/incidents")
 
 
-def _look() -> None:
-    """The pages with lists, as a reader opens them."""
+def look_at(*paths: str) -> None:
+    """Open pages, as a reader does who may read all of them."""
     from fastapi.testclient import TestClient
 
     from pipelines.core.store.stores import open_stores
@@ -298,7 +305,7 @@ def _look() -> None:
         secret=lambda: "secret",
     )  # fmt: skip
     client = TestClient(build(site))
-    for path in ("/champion", "/decisions", "/incidents"):
+    for path in paths:
         reply = client.get(path)
         assert reply.status_code == 200, (path, reply.text)
 

@@ -40,7 +40,16 @@ from typing import Any
 
 from airflow.sdk import Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
+from loop_defaults import (
+    ACCEPTED,
+    ACTOR,
+    dry_run_param,
+    for_real,
+    is_for_real,
+    loop_dag,
+    named,
+    reason_param,
+)
 
 from pipelines.steps import alerts, replay
 
@@ -88,7 +97,9 @@ def reviews_replay() -> None:
         """Start the retraining: there are new reviews."""
 
     planned = plan_replay()
-    applied = named("Apply the replay", is_large=True)(replay.apply_replay)(planned, ACTOR)
+    applied = named("Apply the replay", is_large=True)(for_real(replay.apply_replay))(
+        planned, ACTOR
+    )
     planned >> is_for_real() >> applied
     announced = announce()
     has_released = task.short_circuit(task_display_name="Has released reviews?")

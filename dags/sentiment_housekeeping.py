@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, Param
 from alerting import alert_task
-from loop_defaults import ACTOR, is_for_real, loop_dag, named
+from loop_defaults import ACTOR, for_real, is_for_real, loop_dag, named
 
 from pipelines.core import config
 from pipelines.steps import alerts, housekeeping
@@ -55,7 +55,7 @@ from pipelines.steps import alerts, housekeeping
 )
 def sentiment_housekeeping() -> None:
     counted = named("Count what is no longer needed")(housekeeping.count_deletable)()
-    tidied = named("Tidy up")(housekeeping.tidy_up)(ACTOR)
+    tidied = named("Tidy up")(for_real(housekeeping.tidy_up))(ACTOR)
     counted >> is_for_real() >> tidied
     tidied >> alert_task(alerts.alert_housekeeping)
 

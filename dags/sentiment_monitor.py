@@ -39,7 +39,7 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 from alerting import alert_task
-from loop_defaults import ACCEPTED, ACTOR, loop_dag, named, wanted_of
+from loop_defaults import ACCEPTED, ACTOR, loop_dag, models_to_parse, named, wanted_of
 
 from pipelines.core import config
 from pipelines.steps import alerts, monitor
@@ -106,5 +106,5 @@ def watching(model: str) -> None:
     sentiment_monitor()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     watching(each)

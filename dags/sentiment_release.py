@@ -31,7 +31,16 @@ from typing import Any
 
 from airflow.sdk import Param
 from alerting import alert_task
-from loop_defaults import ACTOR, dry_run_param, is_for_real, loop_dag, named, reason_param
+from loop_defaults import (
+    ACTOR,
+    dry_run_param,
+    for_real,
+    is_for_real,
+    loop_dag,
+    models_to_parse,
+    named,
+    reason_param,
+)
 from succession import champion_of, check_and_remember
 
 from pipelines.core import config
@@ -68,6 +77,7 @@ def release(model: str) -> None:
             return rollback.plan_release((params or {})["version"], model)
 
         @named("Apply the release")
+        @for_real
         def apply_release(version: str, actor: str, params: dict[str, Any] | None = None) -> str:
             return rollback.apply_release(version, actor, (params or {})["reason"], model)
 
@@ -78,5 +88,5 @@ def release(model: str) -> None:
     sentiment_release()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     release(each)

@@ -10,7 +10,8 @@ false; when `sentiment_monitor` asks for it, and then `note_start` logs why; at 
 
 Pin the accepted reviews (`take_snapshot`), fix everything that decides the model's bytes (`plan`),
 compute the missing features, train, score challenger and champion on the same held out
-reviews, try the model file in a clean process (`verify`), decide, and `choose` what follows:
+reviews (`score` shares that out if there are many, and is skipped otherwise; `evaluate` puts it
+together), try the model file in a clean process (`verify`), decide, and `choose` what follows:
 `promote`, `confirm` that consumers get exactly the approved model and `bake` it in the services,
 `ask` a person, or `keep_champion`.
 
@@ -62,7 +63,19 @@ from airflow.sdk import Param, TriggerRule, task
 from alerting import alert_task, late_after
 from approval import AskPerson
 from baking import Bake
-from loop_defaults import ACTOR, SHARE, asked_by, export_task, loop_dag, named, starts, wanted_of
+from loop_defaults import (
+    ACTOR,
+    SHARE,
+    SHARE_TO_SCORE,
+    asked_by,
+    export_task,
+    for_real,
+    loop_dag,
+    models_to_parse,
+    named,
+    starts,
+    wanted_of,
+)
 from succession import champion_of, check_and_remember, confirm
 
 from pipelines.core import config
@@ -134,6 +147,7 @@ def retraining(model: str) -> None:
             return steps_promote.next_step(decision_uri, is_dry_run=is_dry_run, model=model)
 
         @named("Promote it to champion", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        @for_real
         def promote(
             decision_uri: str, actor: str, asked: str | None, params: dict[str, Any] | None = None
         ) -> str | None:
@@ -154,10 +168,20 @@ def retraining(model: str) -> None:
         noted, snapshot = note_start(), take_snapshot()
         noted >> snapshot
         planned = plan(snapshot)
-        training = named("Train the challenger", max_active_tis_per_dag=1, is_large=True)
-        trained = training(retrain.train)(planned, model=model)
-        evaluating = named("Evaluate it against the champion", is_large=True)
-        evaluated = evaluating(retrain.evaluate)(trained, model)
+        training = named(
+            "Train the challenger", task_id="train", max_active_tis_per_dag=1, is_large=True
+        )
+        trained = training(retrain.train_and_share)(planned, model)
+        scoring = named("Score what is held out", map_index_template=SHARE_TO_SCORE, is_large=True)
+        scored = scoring(retrain.score).partial(plan_uri=planned, model=model).expand(share=trained)
+        evaluating = named(
+            "Evaluate it against the champion",
+            task_id="evaluate",
+            trigger_rule=TriggerRule.NONE_FAILED,  # with few packs `score` is skipped
+            is_large=True,
+        )
+        evaluated = evaluating(retrain.evaluate_trained)(planned, model)
+        [trained, scored] >> evaluated
         verifying = named("Verify it in a clean process", is_large=True)
         verified = verifying(retrain.verify)(evaluated, model)
         decided = named("Decide by the rules of the gate")(retrain.decide)(verified, model)
@@ -208,5 +232,5 @@ def retraining(model: str) -> None:
     sentiment_retrain()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     retraining(each)

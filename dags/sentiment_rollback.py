@@ -36,8 +36,10 @@ from loop_defaults import (
     ACTOR,
     dry_run_param,
     export_task,
+    for_real,
     is_for_real,
     loop_dag,
+    models_to_parse,
     named,
     reason_param,
 )
@@ -79,7 +81,9 @@ def put_back(model: str) -> None:
             return rollback.plan_rollback(chosen["to"], chosen["reason"], model)
 
         planned = plan_rollback()
-        applied = named("Apply the rollback")(rollback.apply_rollback)(planned, ACTOR, model)
+        applied = named("Apply the rollback")(for_real(rollback.apply_rollback))(
+            planned, ACTOR, model
+        )
         planned >> is_for_real() >> applied
         confirmed = named("Confirm what consumers get", inlets=[champion])(confirm)(applied, model)
         alerted = alert_task(alerts.alert_rollback)
@@ -90,5 +94,5 @@ def put_back(model: str) -> None:
     sentiment_rollback()
 
 
-for each in config.load().model_names:
+for each in models_to_parse():
     put_back(each)

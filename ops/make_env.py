@@ -40,6 +40,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "S3_ALERTS_SECRET": lambda: secrets.token_hex(20),
     "S3_PAGES_SECRET": lambda: secrets.token_hex(20),
     "S3_SCORING_SECRET": lambda: secrets.token_hex(20),
+    "S3_LOGS_SECRET": lambda: secrets.token_hex(20),
 }
 
 

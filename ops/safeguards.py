@@ -192,6 +192,18 @@ SAFEGUARDS = (
         f"{INTEGRATION}/core/test_clocks.py::"
         "test_promotion_rollback_release_and_pin_are_dated_by_the_store",
     ),
+    Safeguard(
+        "no pause", "who is on call cannot switch the loop off",
+        "plugins/on_call.py", "None if is_the_dag_itself else details", "details",
+        "tests/dags/test_on_call.py::"
+        "test_who_is_on_call_answers_retries_and_starts_what_mends_and_nothing_else",
+    ),
+    Safeguard(
+        "dry run", "a dry run changes nothing, whoever marks its tasks",
+        "plugins/loop_defaults.py", 'if get_current_context()["params"]["dry_run"]:', "if False:",
+        "tests/dags/test_runs.py::"
+        "test_a_dry_run_changes_nothing_although_somebody_marks_the_task_that_asks_as_successful",
+    ),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,11 +20,14 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
     dag,
+    get_current_context,
+    get_parsing_context,
     task,
 )
 from alerting import alert_failed_run, say_where
 
 from pipelines.core import config
+from pipelines.core.errors import PermanentError
 from pipelines.core.links import runbook_link
 from pipelines.core.settings.settings import FIRST, Settings
 from pipelines.core.store.clock import day_before
@@ -54,6 +58,16 @@ def wanted_of(model: str | None = None) -> Asset:
     dags = settings_of(model).dags
     place = "monitoring" if dags == FIRST else f"monitoring/{dags}"
     return Asset(name=f"{dags}_retraining_wanted", uri=f"s3://reviews/{place}/triggers")
+
+
+def models_to_parse() -> tuple[str, ...]:
+    """The models whose DAGs a file is to define: all, or the one whose task a worker starts.
+
+    Each task parses its file again. So one of many models does not wait for the DAGs of the others.
+    """
+    settings, started = config.load(), get_parsing_context().dag_id
+    model = settings.model_of(started) if started else None
+    return settings.model_names if model is None else (model,)
 
 
 def starts(settings: Settings, wanted: Asset) -> Any:
@@ -104,8 +118,9 @@ FILE = (
     "{{ due[ti.map_index].partition('/landing/')[2][:200] if due else ti.map_index }}"
 )
 
-# The same of a task that does a share of the work: "2 of 3".
-SHARE = "{{ ti.map_index + 1 }} of {{ (ti.xcom_pull(task_ids='has_work') or [0]) | length }}"
+# The same of a task that does a share of the work, as another shared it out: "2 of 3".
+_SHARE = "{{ ti.map_index + 1 }} of {{ (ti.xcom_pull(task_ids='%s') or [0]) | length }}"
+SHARE, SHARE_TO_SCORE = _SHARE % "has_work", _SHARE % "train"
 
 
 def loop_dag(
@@ -193,6 +208,21 @@ def export_task(step: Callable[..., None], *given: Any) -> Any:
 @task.short_circuit(task_display_name="Is it for real, or a dry run?")
 def is_for_real(params: dict[str, Any] | None = None) -> bool:
     return not (params or {})["dry_run"]
+
+
+def for_real(step: Callable[Inputs, Result]) -> Callable[Inputs, Result]:
+    """A step that refuses to act in a dry run, whoever marked the task that asks as successful."""
+
+    @functools.wraps(step)
+    def act(*given: Inputs.args, **by_name: Inputs.kwargs) -> Result:
+        if get_current_context()["params"]["dry_run"]:
+            raise PermanentError(
+                "this run is a dry run, so nothing was changed. To change something, start another "
+                "run, with Dry run switched off"
+            )
+        return step(*given, **by_name)
+
+    return act
 
 
 def named(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from datetime import date, timedelta
 from functools import partial
 from io import BytesIO
@@ -23,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.bench_growth import all_reviews
+from benchmarks.bench_retrain import FOLDERS, bytes_stored, open_both, own_store, retrain_once
 from benchmarks.bench_retrain import STEPS as RETRAINING
-from benchmarks.bench_retrain import open_both, own_store, retrain_once
 from benchmarks.measuring import (
     Figures,
     in_own_process,
@@ -39,8 +38,8 @@ from benchmarks.years import counted_requests
 
 SIZES = {"reviews_12500": 12_500, "reviews_25000": 25_000, "reviews_50000": 50_000}
 NIGHT_ROWS, FIRST_NIGHT = 2_500, date(2026, 1, 5)
-STEPS = ("ingest", *RETRAINING)
-FOLDERS = ("landing", "deliveries", "accepted", "sketches", "features", "reports", "models")
+SHARED = ("score, by all workers", "evaluate what they scored")
+STEPS = ("ingest", *RETRAINING, *SHARED)
 
 
 def main() -> None:
@@ -57,20 +56,10 @@ def main() -> None:
 
 
 def _once(name: str, reviews: Path) -> Figures:
-    with own_store("", _say):
+    with own_store("[training]\npacks_per_task = 1\n", _say):  # so that there is something to share
         _say(name)
         figures = in_own_process("benchmarks.sizing.bench", name, reviews)
-        return figures | _bytes_stored()
-
-
-def _bytes_stored() -> Figures:
-    """Bytes in the folders of the reviews bucket, and in the whole models bucket."""
-    stores = open_both()
-    stored: Counter[str] = Counter()
-    for info in stores.reviews.list(""):
-        stored[info.key.partition("/")[0]] += info.size_bytes
-    stored["models"] = sum(info.size_bytes for info in stores.models.list(""))
-    return {f"{folder}_bytes": float(stored[folder]) for folder in FOLDERS}
+        return figures | bytes_stored()
 
 
 def _play(reviews: Path, rows: int) -> Figures:
@@ -82,10 +71,28 @@ def _play(reviews: Path, rows: int) -> Figures:
     with counted_requests() as requests:
         _, ingested = timed(partial(_ingest_all, nights))
         learned = retrain_once(retrain.take_snapshot())
-    return learned | {
-        "rows": rows,
-        "ingest_cpu_seconds": ingested["cpu_seconds"],
-        "requests": requests.total,
+    return (
+        learned
+        | _shared_out()
+        | {
+            "rows": rows,
+            "ingest_cpu_seconds": ingested["cpu_seconds"],
+            "requests": requests.total,
+        }
+    )
+
+
+def _shared_out() -> Figures:
+    """Score share after share, as workers do, and put it together."""
+    from pipelines.steps import retrain
+
+    plan = retrain.plan(retrain.take_snapshot())
+    shares = retrain.shares_to_score(plan)
+    _, scored = timed(lambda: [retrain.score(plan, share=share) for share in shares])
+    _, put_together = timed(lambda: retrain.evaluate_trained(plan))
+    return {
+        f"{step}_cpu_seconds": seconds["cpu_seconds"]
+        for step, seconds in zip(SHARED, (scored, put_together), strict=True)
     }
 
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parents[2]
 # A busy machine takes its time; who dies is noticed at once.
 _START_SECONDS, _ANSWER_SECONDS, _QUICK_ANSWER_SECONDS = 1800.0, 60.0, 5.0
-_FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+_FAB = "plugins.on_call.LoopFabAuthManager"
 _PRELOAD = PROJECT / "ops" / "preload"
 # Seconds that a writer waits for SQLite's lock before it says that it is locked. The api-server
 # writes its audit log on its event loop, for which the lock's holder may wait: then it stands still
@@ -296,6 +296,12 @@ class LocalStack:
                 database.execute("PRAGMA journal_mode=WAL")  # who reads keeps nobody from writing
         if self.has_fab:
             users = {name: (role, passwords[name]) for name, role in self.roles.items()}
+            self._processes.run(
+                "on-call",
+                [sys.executable, "-m", "plugins.on_call"],
+                environment=self.environment,
+                timeout_seconds=_START_SECONDS,
+            )
             self._processes.run(
                 "users",
                 [sys.executable, "-m", "ops.services.fab_users"],

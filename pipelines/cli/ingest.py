@@ -31,6 +31,7 @@ from pipelines.cli.tables import out, print_table
 from pipelines.core import config, grants
 from pipelines.core.errors import DeliveryHeldError
 from pipelines.core.escaping import visible
+from pipelines.core.store.stores import make_task_logs_bucket
 from pipelines.records.deliveries import NightSummary
 from pipelines.steps import ingest as steps_ingest
 from pipelines.steps.context import open_loop
@@ -52,6 +53,15 @@ def init(
             "Needs no store and no credentials.",
         ),
     ] = None,
+    task_logs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUCKET",
+            help="Also create this bucket for the logs of Airflow's tasks. Everything in it "
+            "expires after 14 days, so one that holds something else is refused. With --policies, "
+            "also write the policy of who keeps them there: logs.json.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create the two buckets if they are missing, and prove that the store can be trusted.
@@ -61,13 +71,16 @@ def init(
     what each role may do.
     """
     if policies is not None:
-        _write_policies(policies, as_json=as_json)
+        _write_policies(policies, task_logs, as_json=as_json)
         return
     stores = open_loop(None).stores
     created = [
         bucket.name for bucket in (stores.reviews, stores.models) if bucket.create_if_missing()
     ]
     stores.models.prove_create_if_absent()
+    if task_logs is not None:
+        grants.task_logs_policy(task_logs, others=(stores.reviews.name, stores.models.name))
+        created += [task_logs] if make_task_logs_bucket(task_logs) else []
     facts = {
         "endpoint": stores.models.endpoint,
         "reviews_bucket": stores.reviews.name,
@@ -78,16 +91,21 @@ def init(
     print_facts(facts, as_json=as_json)
 
 
-def _write_policies(folder: Path, *, as_json: bool) -> None:
+def _write_policies(folder: Path, task_logs: str | None, *, as_json: bool) -> None:
     settings = config.load()
-    policies = grants.policies(
-        reviews=settings.store.reviews_bucket,
-        models=settings.store.models_bucket,
+    reviews, models = settings.store.reviews_bucket, settings.store.models_bucket
+    made = grants.policies(
+        reviews=reviews,
+        models=models,
         names=settings.model_names,
         keeps_predictions=any(
             settings.of(name).serving.prediction_log.is_enabled for name in settings.model_names
         ),
     )
+    policies: dict[str, dict[str, Any]] = {str(role): made[role] for role in made}
+    if task_logs is not None:
+        own = grants.task_logs_policy(task_logs, others=(reviews, models))
+        policies[grants.TASK_LOGS] = own
     files = {f"{role}.json": grants.as_file(policy).encode() for role, policy in policies.items()}
     write_files(folder, files)
     print_facts({role: str(folder / f"{role}.json") for role in policies}, as_json=as_json)

@@ -37,7 +37,7 @@ class Grant:
     "does not exist" and "not allowed" look the same.
     """
 
-    bucket: Literal["reviews", "models"]
+    bucket: Literal["reviews", "models", "logs"]
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
@@ -134,6 +134,11 @@ PREDICTION_LOG: Mapping[Role, Grant] = {
 }
 """What roles need, too, where answers are kept. Who writes them cannot read them back."""
 
+TASK_LOGS = "logs"
+"""Names the user as whom Airflow keeps and shows logs of tasks. No part of the loop acts as it."""
+
+_TASK_LOGS = Grant("logs", ("*",), ("*",), lists=True)
+
 
 def policies(
     *, reviews: str, models: str, names: Sequence[str], keeps_predictions: bool = False
@@ -166,6 +171,26 @@ def policies(
         }
         for role in GRANTS
     }  # fmt: skip
+
+
+def task_logs_policy(bucket: str, *, others: Sequence[str]) -> dict[str, Any]:
+    """The IAM policy of the user as whom Airflow keeps and shows the logs of tasks.
+
+    It cannot delete: what lies in the bucket expires.
+
+    Raises
+    ------
+    ConfigError
+        If its name would make the policy allow more than is meant, or is one of ``others``.
+    """
+    _check_bucket(bucket)
+    if bucket in others:
+        raise ConfigError(
+            f"{bucket!r} holds records; logs of tasks need a bucket of their own. "
+            "Choose another name."
+        )
+    statements = [*_statements(_TASK_LOGS, bucket, [""])]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _grants(role: Role, *, keeps_predictions: bool) -> Iterator[Grant]:
@@ -213,11 +238,7 @@ def _allow(sid: str, actions: list[str], resources: list[str]) -> dict[str, Any]
 
 def _check_names(reviews: str, models: str, names: Sequence[str]) -> None:
     for name in (reviews, models):
-        if not _BUCKET.fullmatch(name):
-            raise ConfigError(
-                f"no policy can be made for a bucket named {name!r}: the name must have 3 to 63 "
-                "lower-case letters, digits, dots or hyphens. Change it in [store]."
-            )
+        _check_bucket(name)
     if reviews == models:
         raise ConfigError(
             f"both buckets are {reviews!r}; policies are made for two. Change [store]."
@@ -225,4 +246,12 @@ def _check_names(reviews: str, models: str, names: Sequence[str]) -> None:
     if _PROBES in names:
         raise ConfigError(
             f"model.name is {_PROBES!r}, and retraining may delete what lies there. Choose another."
+        )
+
+
+def _check_bucket(name: str) -> None:
+    if not _BUCKET.fullmatch(name):
+        raise ConfigError(
+            f"no policy can be made for a bucket named {name!r}: the name must have 3 to 63 "
+            "lower-case letters, digits, dots or hyphens. Change it: in [store], or of the logs."
         )

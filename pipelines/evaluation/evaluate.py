@@ -7,8 +7,9 @@ written by hand. No model is scored on a row that it was trained on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -18,11 +19,11 @@ from pipelines.core.errors import NoReviewsError
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store.bucket import Bucket
 from pipelines.evaluation import golden
+from pipelines.evaluation.answering import KeptAnswers, Models, PackRows, shares_to_score
 from pipelines.evaluation.behaviour import scoring
 from pipelines.evaluation.check_rows import as_answers, check_rows
 from pipelines.evaluation.fair_rows import (
     Fair,
-    Opponents,
     Signed,
     check_split,
     fair_rows,
@@ -30,21 +31,19 @@ from pipelines.evaluation.fair_rows import (
     newest_mask,
     seen_in_training,
 )
-from pipelines.evaluation.metrics import Labels, Probabilities, is_usable
+from pipelines.evaluation.metrics import Probabilities, is_usable
 from pipelines.evaluation.scores import Scored, set_scores, slice_scores
 from pipelines.evaluation.slices import COLUMNS, Described, slice_masks
 from pipelines.features.arrays import Growing
-from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.signature_cache import pack_signatures
 from pipelines.features.signatures import CELLS
-from pipelines.features.views import View
 from pipelines.intake.snapshot import pinned
 from pipelines.models.answers import place
-from pipelines.models.factories import reads_fingerprints, view_of
 from pipelines.models.prediction import probabilities
 from pipelines.records.evaluations import Answer, BehaviourScores, Evaluation
 from pipelines.records.versions import Manifest
 from pipelines.registry.registry import Registry
-from pipelines.training.dataset import Dataset, Loader, Rows, check_same_classes, ids_digest
+from pipelines.training.dataset import Dataset, Loader, check_same_classes, ids_digest
 
 logger = logging.getLogger(__name__)
 
@@ -69,83 +68,55 @@ def evaluate(
         raise NoReviewsError("no review is held out, so no model can be evaluated")
     check_split(dataset, manifest)
     with threadpool_limits(limits=1):
-        models = _Models(registry, manifest, opponents)
-        signed, held_out = _read_once(dataset, models)
+        models, kept = Models(registry, manifest, opponents), None
+        if shares_to_score(dataset.snapshot, settings.training):
+            kept = KeptAnswers(reviews, dataset.snapshot, policy)
+        signed, held_out = _read_once(dataset, models, kept)
         fair = fair_rows(dataset, signed, seen_in_training(loader, reviews, opponents))
         holdout = held_out.take(np.isin(dataset.holdout_rows, fair.rows))
         evaluation = _record(dataset, fair, holdout, models, settings, policy)
     return registry.decisions.add_evaluation(evaluation)
 
 
-# Scoring
-
-
-class _Models:
-    """Challenger, champion and reference; each version is loaded and scored once."""
-
-    def __init__(self, registry: Registry, manifest: Manifest, opponents: Opponents) -> None:
-        self.manifest, self.opponents = manifest, opponents
-        manifests = (manifest, opponents.champion, opponents.reference)
-        by_version = {model.version: model for model in manifests if model}
-        self._models = {
-            version: registry.versions.load(model) for version, model in by_version.items()
-        }
-
-    def scored(self, labels: Labels, inputs: Callable[[Pipeline], object]) -> Scored:
-        """All models on the same reviews; ``inputs`` returns what a model reads."""
-        answers = {
-            version: probabilities(model, inputs(model)) for version, model in self._models.items()
-        }
-
-        def of(manifest: Manifest | None) -> Probabilities | None:
-            return answers[manifest.version] if manifest else None
-
-        opponents = self.opponents
-        challenger = answers[self.manifest.version]
-        return Scored(labels, challenger, of(opponents.champion), of(opponents.reference))
-
-
-def _read_once(dataset: Dataset, models: _Models) -> tuple[Signed, Scored]:
+def _read_once(dataset: Dataset, models: Models, kept: KeptAnswers | None) -> tuple[Signed, Scored]:
     """Signatures of all reviews, and all models' scores of those that are held out.
 
     Each pack of partitions is read once, and nothing else of it is kept in memory.
     """
     held_out, trained_on, scored = Growing(np.uint16), Growing(np.uint16), []
-    for rows, signatures in dataset.signatures_by_pack(np.arange(len(dataset.label))):
+    for pack, rows, local in dataset.by_pack(np.arange(len(dataset.label))):
+        signatures = pack_signatures(dataset.reviews, pack)[local]
         is_held_out = dataset.is_holdout[rows]
         held_out.append(signatures[is_held_out].ravel())
         trained_on.append(signatures[~is_held_out].ravel())
         if is_held_out.any():
-            part = _Part(dataset, rows[is_held_out])
-            scored.append(models.scored(dataset.label[part.rows], part.inputs))
+            part = PackRows(dataset.reviews, pack, local[is_held_out])
+            answer = partial(_answer, part, kept)
+            scored.append(models.scored(dataset.label[rows[is_held_out]], answer))
     sides = (side.array.reshape(-1, CELLS) for side in (held_out, trained_on))
     return Signed(*sides), Scored.concat(scored)
 
 
-class _Part:
-    """The held out reviews of one pack, and what the models read of them."""
+def _answer(
+    part: PackRows, kept: KeptAnswers | None, manifest: Manifest, model: Pipeline
+) -> Probabilities:
+    found = None if kept is None else kept.find(manifest, part)
+    return part.answers(model) if found is None else found
 
-    def __init__(self, dataset: Dataset, rows: Rows) -> None:
-        self._dataset, self.rows = dataset, rows
-        self._fingerprints: dict[View, Fingerprints] = {}
 
-    def inputs(self, model: Pipeline) -> Fingerprints | list[str]:
-        if not reads_fingerprints(model):
-            return self._dataset.texts(self.rows)
-        view = view_of(model)
-        if view not in self._fingerprints:
-            self._fingerprints[view] = self._dataset.fingerprints(self.rows, view)
-        return self._fingerprints[view]
+def _reading(texts: Sequence[str]) -> Callable[[Manifest, Pipeline], Probabilities]:
+    """How a model answers about texts of our own."""
+    return lambda _manifest, model: probabilities(model, list(texts))
 
 
 def _record(
-    dataset: Dataset, fair: Fair, holdout: Scored, models: _Models, settings: Settings, policy: str
+    dataset: Dataset, fair: Fair, holdout: Scored, models: Models, settings: Settings, policy: str
 ) -> Evaluation:
     gate, manifest, opponents, rows = settings.gate, models.manifest, models.opponents, fair.rows
     text_ids = dataset.text_id[rows]
     is_newest = newest_mask(dataset.nights(rows), gate.newest_rows)
     by_hand = golden.load_golden(settings.evaluation.golden_file, manifest.plan.class_names)
-    golden_scored = models.scored(by_hand.labels, lambda _model: list(by_hand.texts))
+    golden_scored = models.scored(by_hand.labels, _reading(by_hand.texts))
     described = Described.of_tables(dataset.tables(rows, COLUMNS))
     masks = slice_masks(described, gate.slices, min_rows=gate.min_slice_rows)
     challenger_acts, champion_acts = _behaviour(models, settings)
@@ -174,10 +145,10 @@ def _record(
 
 
 def _behaviour(
-    models: _Models, settings: Settings
+    models: Models, settings: Settings
 ) -> tuple[BehaviourScores, BehaviourScores | None]:
     suite = scoring.load_suite(settings.evaluation.behaviour_folder)
-    scored = models.scored(np.empty(0, np.int8), lambda _model: list(suite.texts()))
+    scored = models.scored(np.empty(0, np.int8), _reading(list(suite.texts())))
     champion = None if scored.champion is None else scoring.score(suite, place(scored.champion))
     return scoring.score(suite, place(scored.challenger)), champion
 

@@ -26,7 +26,7 @@ from pipelines.features.fingerprints import (
     joined_ids,
     split_ids,
 )
-from pipelines.features.packs import Pack, packed, read_pack
+from pipelines.features.packs import Pack, Share, packed, read_pack
 from pipelines.features.views import View
 from pipelines.records.data import Partition, Snapshot
 
@@ -56,10 +56,6 @@ def cache_folder(view: View) -> str:
 
 def cache_key(pack: Partition | Pack, view: View) -> str:
     return f"{cache_folder(view)}/{pack.sha256}.npz"
-
-
-Share = tuple[int, int]
-"""Which of how many shares of the packs, from 0: (1, 3) has the packs 1, 4, 7 and so on."""
 
 
 def missing_packs(reviews: Bucket, snapshot: Snapshot, view: View) -> int:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,10 @@ logger = logging.getLogger(__name__)
 FOLDER, KIND = "features/packs/", "Pack"
 LARGEST_BYTES = 1024 * 1024  # a larger partition is a pack of its own
 MOST_BYTES = 8 * 1024 * 1024  # of the partitions of one pack
+MOST_SHARES = 1000  # Airflow maps over at most 1,024
+
+Share = tuple[int, int]
+"""Which of how many shares of the packs, from 0: (1, 3) has the packs 1, 4, 7 and so on."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,12 @@ def packed(partitions: Iterable[Partition]) -> Iterator[Pack]:
         members.append(partition)
     if members:
         yield Pack(tuple(members))
+
+
+def shares(packs: int, per_task: int) -> list[Share]:
+    """How so many packs are shared out over tasks; at least one share."""
+    of = min(max(math.ceil(packs / per_task), 1), MOST_SHARES)
+    return [(number, of) for number in range(of)]
 
 
 def _quarter(night: str) -> tuple[str, int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TypeVar
 
 from pipelines.alerts import records as alert_records
 from pipelines.core import keys, provenance
 from pipelines.core.errors import sentence
-from pipelines.core.parallel import in_parallel
+from pipelines.core.parallel import MOST_READS, in_parallel
 from pipelines.core.settings.settings import Settings
 from pipelines.core.store import clock
 from pipelines.core.store.stores import Stores
@@ -93,13 +93,18 @@ class Facts:
             return otherwise
 
 
-def read_all(stores: Stores, settings: Settings) -> list[Facts]:
-    """Everything that the metrics show of each model of the configuration, the first one first."""
+def read_all(stores: Stores, settings: Settings) -> Iterator[Facts]:
+    """Everything that the metrics show of each model of the configuration, the first one first.
+
+    A few are read at a time: what is shown of a model is small, what was read for it is not.
+    """
 
     def read_one(name: str) -> Facts:
         return read(stores, settings.of(name), is_first=name == settings.model.name)
 
-    return list(in_parallel(read_one, settings.model_names))
+    names = iter(settings.model_names)
+    while few := list(islice(names, MOST_READS)):
+        yield from in_parallel(read_one, few)
 
 
 def read(stores: Stores, settings: Settings, *, is_first: bool = True) -> Facts:

@@ -127,14 +127,19 @@ def _months(first: date, last: date) -> Iterator[str]:
 def _days(
     reviews: Bucket, folder: Callable[[str, str], str], model: str, until: str
 ) -> Iterator[list[str]]:
-    """The keys of each night or day below the months' folders, newest first."""
-    infos = _newest(reviews, lambda month: folder(model, month), until)
-    for _, of_one_day in groupby((info.key for info in infos), keys.day_of_monitoring):
-        yield list(of_one_day)
+    """The keys of each night or day below the months' folders, newest first.
+
+    A day lies in one month's folder, so its last key ends it: no older month is listed to see that.
+    """
+    for infos in _by_month(reviews, lambda month: folder(model, month), until):
+        for _, of_one_day in groupby((info.key for info in infos), keys.day_of_monitoring):
+            yield list(of_one_day)
 
 
-def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterator[ObjectInfo]:
-    """All below the months' folders, by their keys, which begin with the night, newest first."""
+def _by_month(
+    reviews: Bucket, folder: Callable[[str], str], until: str
+) -> Iterator[list[ObjectInfo]]:
+    """What each month's folder holds, by the keys, which begin with the night, newest first."""
     month, empty = until[:7], 0
     while empty < MOST_MONTHS_WITHOUT:
         infos = [
@@ -142,6 +147,6 @@ def _newest(reviews: Bucket, folder: Callable[[str], str], until: str) -> Iterat
             for info in reviews.list(folder(month))
             if keys.day_of_monitoring(info.key) <= until
         ]
-        yield from sorted(infos, key=lambda info: info.key, reverse=True)
+        yield sorted(infos, key=lambda info: info.key, reverse=True)
         empty = 0 if infos else empty + 1
         month = (date.fromisoformat(f"{month}-01") - timedelta(days=1)).isoformat()[:7]

@@ -16,7 +16,7 @@ from pipelines.intake.partitions import read_partition
 from pipelines.models.answers import predicted
 from pipelines.models.prediction import probabilities
 from pipelines.monitoring.word_table import Documents, WordTable
-from pipelines.training.dataset import class_of_stars
+from pipelines.training.identities import class_of_stars
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -25,7 +25,7 @@ from pipelines.core.store import clock
 from pipelines.core.store.answers import ObjectInfo
 from pipelines.core.store.bucket import Bucket
 from pipelines.core.store.rollups import trust_of
-from pipelines.features import fingerprint_cache, packs, signature_cache
+from pipelines.features import answer_cache, fingerprint_cache, packs, signature_cache
 from pipelines.intake import standings
 from pipelines.intake.standings import Standing
 from pipelines.records.deliveries import Outcome, Replay, ReplayPlan
@@ -257,6 +257,8 @@ def _why_unused(key: str, used_packs: set[str], used: set[str] | None) -> str | 
     """Why nothing reads an object below ``features/``; None if something does, or may."""
     if key.startswith(packs.FOLDER):
         return None if key in used_packs else "nothing is read from this pack any more"
+    if key.startswith(answer_cache.FOLDER):
+        return "answers of that long ago are hardly asked for again"
     if not key.startswith(fingerprint_cache.CURRENT_PREFIX):
         is_ours = key.endswith((".npz", ".corpus", ".bundle"))
         return "this release cannot read these features" if is_ours else None

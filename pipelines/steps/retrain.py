@@ -8,7 +8,6 @@ worker that runs a step imports what that step needs. The shell calls the same f
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -19,14 +18,12 @@ from pipelines.core.settings.settings import command
 from pipelines.steps.context import open_loop
 
 if TYPE_CHECKING:
-    from pipelines.features.fingerprint_cache import Share
+    from pipelines.features.packs import Share
     from pipelines.features.views import View
     from pipelines.records.versions import Plan
     from pipelines.steps.context import Loop
 
 logger = logging.getLogger(__name__)
-
-MOST_SHARES = 1000  # Airflow maps over at most 1,024
 
 
 def take_snapshot(model: str | None = None) -> str:
@@ -96,14 +93,13 @@ def has_work(plan_uri: str, model: str | None = None) -> list[Share]:
 
 
 def _shares(loop: Loop, planned: Plan) -> list[Share]:
+    from pipelines.features import packs
     from pipelines.features.fingerprint_cache import missing_packs
     from pipelines.intake import snapshot
 
     pinned = snapshot.pinned(loop.reviews, planned)
     missing = [missing_packs(loop.reviews, pinned, view) for view in _views(loop, planned)]
-    of = math.ceil(max(missing, default=0) / loop.settings.training.packs_per_task)
-    of = min(max(of, 1), MOST_SHARES)
-    return [(number, of) for number in range(of)]
+    return packs.shares(max(missing, default=0), loop.settings.training.packs_per_task)
 
 
 def _views(loop: Loop, planned: Plan) -> list[View]:
@@ -156,6 +152,39 @@ def train(
     return loop.models.uri(manifest.object_key)
 
 
+def train_and_share(plan_uri: str, model: str | None = None) -> list[Share]:
+    """`train`, for workers; returns `shares_to_score`."""
+    logger.info("Trained: %s", train(plan_uri, model=model))
+    return shares_to_score(plan_uri, model)
+
+
+def shares_to_score(plan_uri: str, model: str | None = None) -> list[Share]:
+    """The shares of `score`; none where `evaluate` does it all, because the packs are few."""
+    from pipelines.evaluation import answering
+    from pipelines.intake import snapshot
+
+    loop = open_loop(model=model)
+    pinned = snapshot.pinned(loop.reviews, loop.plan(plan_uri))
+    return answering.shares_to_score(pinned, loop.settings.training)
+
+
+def score(plan_uri: str, model: str | None = None, share: Sequence[int] = (0, 1)) -> int:
+    """Score a share of what is held out, for `evaluate` to read; returns how many packs that were.
+
+    Shares may be worked on at once, and again: each keeps what it answered.
+    """
+    from pipelines.core import provenance
+    from pipelines.evaluation import answering
+
+    loop = open_loop(model=model)
+    registry, (number, of) = loop.registry, share
+    manifest = registry.versions.manifest(loop.plan(plan_uri).version)
+    policy = provenance.gate_policy(loop.settings)
+    scored = answering.score_share(loop.reviews, registry, manifest, policy, (number, of))
+    logger.info("share=%d of=%d packs=%d", number, of, scored)
+    return scored
+
+
 def evaluate(manifest_uri: str, model: str | None = None) -> str:
     """Score a version and the champion on the same rows; returns the evaluation's URI."""
     from pipelines.core import provenance
@@ -180,6 +209,14 @@ def verify(evaluation_uri: str, model: str | None = None) -> str:
     evaluation = registry.decisions.evaluation(loop.key(evaluation_uri))
     evaluation_verify.verify(loop.reviews, registry, evaluation, loop.settings)
     return evaluation_uri
+
+
+def evaluate_trained(plan_uri: str, model: str | None = None) -> str:
+    """`evaluate` the version that was trained by a plan."""
+    loop = open_loop(model=model)
+    planned = loop.plan(plan_uri)
+    manifest_key = keys.manifest_key(planned.model_name, planned.version)
+    return evaluate(loop.models.uri(manifest_key), model)
 
 
 def decide(evaluation_uri: str, model: str | None = None) -> str:

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.core.errors import ConfigError, TrustError
+from pipelines.core.errors import ConfigError
 from pipelines.core.record import sha256_of
 from pipelines.core.store.bucket import Bucket
 from pipelines.features.corpus import Corpus
 from pipelines.features.fingerprint_cache import pack_fingerprints
-from pipelines.features.fingerprints import Fingerprints, bounds_of
-from pipelines.features.packs import Pack, foreign, packed, read_pack
-from pipelines.features.signature_cache import pack_signatures
+from pipelines.features.fingerprints import Fingerprints
+from pipelines.features.packs import Pack, packed, read_pack
 from pipelines.features.views import View
-from pipelines.intake.files.ids import film_id
-from pipelines.intake.partitions import ACCEPTED_SCHEMA
 from pipelines.records.data import Partition, Snapshot
 from pipelines.records.versions import Plan, StarClass
+from pipelines.training.identities import (
+    ID_BYTES,
+    NO_CLASS,
+    TEXT_ID,
+    Identities,
+    bounds_of_parts,
+)
 from pipelines.training.split import fold_shares, is_holdout, is_selection
 
 logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
-
-_ID_BYTES = 32
-_TEXT_ID = np.dtype(f"S{_ID_BYTES}")
-_NO_HEX = re.compile(r"[^0-9a-f]").search
-_NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Dataset:
 
     def tables(self, rows: Rows, columns: list[str]) -> Iterator[pa.Table]:
         """Columns of the given ascending reviews, pack by pack."""
-        for pack, _, local in self._by_pack(rows):
+        for pack, _, local in self.by_pack(rows):
             yield read_pack(self.reviews, pack, columns).take(pa.array(local))
 
     def nights(self, rows: Rows) -> NDArray[np.str_]:
@@ -103,7 +99,7 @@ class Dataset:
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
         """Position of the first row of each partition, and the end of the last."""
-        return _bounds_of(self.snapshot.partitions)
+        return bounds_of_parts(self.snapshot.partitions)
 
     @cached_property
     def _packs(self) -> list[Pack]:
@@ -121,22 +117,17 @@ class Dataset:
         rows, fingerprints : ndarray, Fingerprints
             The reviews that lie in the next pack, and their fingerprints.
         """
-        for pack, mine, local in self._by_pack(rows):
+        for pack, mine, local in self.by_pack(rows):
             yield mine, pack_fingerprints(self.reviews, pack, view).take(local)
-
-    def signatures_by_pack(self, rows: Rows) -> Iterator[tuple[Rows, NDArray[np.uint16]]]:
-        """As `fingerprints_by_pack`, their signatures, of shape (n_reviews, 32)."""
-        for pack, mine, local in self._by_pack(rows):
-            yield mine, pack_signatures(self.reviews, pack)[local]
 
     def by_partition(self, rows: Rows) -> Iterator[Rows]:
         """The given ascending reviews, partition by partition."""
         for _, mine in self._cut(rows, self._bounds):
             yield mine
 
-    def _by_pack(self, rows: Rows) -> Iterator[tuple[Pack, Rows, Rows]]:
+    def by_pack(self, rows: Rows) -> Iterator[tuple[Pack, Rows, Rows]]:
         """Packs that contain given reviews, these reviews, and their rows in the pack."""
-        bounds = _bounds_of(self._packs)
+        bounds = bounds_of_parts(self._packs)
         for number, mine in self._cut(rows, bounds):
             yield self._packs[number], mine, self.position[mine] - bounds[number]
 
@@ -171,13 +162,9 @@ class Dataset:
         return self.snapshot.partitions[number].sha256, int(position - self._bounds[number])
 
 
-def _bounds_of(parts: Sequence[Partition] | Sequence[Pack]) -> NDArray[np.int64]:
-    return bounds_of(np.array([part.rows for part in parts], np.int64))
-
-
 def ids_digest(text_ids: NDArray[np.bytes_]) -> str:
     """sha256 of a set of text ids, sorted, in hex, one per line."""
-    return sha256_of(np.sort(text_ids).tobytes().hex("\n", _ID_BYTES).encode())
+    return sha256_of(np.sort(text_ids).tobytes().hex("\n", ID_BYTES).encode())
 
 
 class Loader:
@@ -193,7 +180,7 @@ class Loader:
 
     def __init__(self, reviews: Bucket, classes: tuple[StarClass, ...] = ()) -> None:
         self._reviews, self._classes = reviews, classes
-        self._identities: dict[Partition, _Identities] = {}
+        self._identities: dict[Partition, Identities] = {}
 
     def load(self, snapshot: Snapshot) -> Dataset:
         """As `load_dataset`."""
@@ -201,7 +188,7 @@ class Loader:
             if not self._identities.keys() >= set(pack.partitions):
                 self._identities |= zip(
                     pack.partitions,
-                    _Identities.read(self._reviews, pack, self._classes),
+                    Identities.read(self._reviews, pack, self._classes),
                     strict=True,
                 )
         parts = [self._identities[partition] for partition in snapshot.partitions]
@@ -217,15 +204,6 @@ def load_dataset(
     never on both sides of the split. Rows that are in no class are left out.
     """
     return Loader(reviews, classes).load(snapshot)
-
-
-def class_of_stars(rating: pa.Array, classes: Sequence[StarClass]) -> NDArray[np.int8]:
-    """The number of the class of each rating; -1 where it is missing or in no class."""
-    stars = pc.fill_null(rating, 0).to_numpy(zero_copy_only=False)
-    numbers = np.full(len(stars), _NO_CLASS, np.int8)
-    for number, one in enumerate(classes):
-        numbers[(stars >= one.low) & (stars <= one.high)] = number
-    return numbers
 
 
 def check_same_classes(plan: Plan, other: Plan) -> None:
@@ -249,14 +227,14 @@ def _named(plan: Plan) -> str:
     return ", ".join(stars or plan.class_names)
 
 
-def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) -> Dataset:
-    text_id = np.concatenate([np.empty(0, _TEXT_ID), *(part.text_id for part in parts)])
+def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[Identities]) -> Dataset:
+    text_id = np.concatenate([np.empty(0, TEXT_ID), *(part.text_id for part in parts)])
     label = np.concatenate([np.empty(0, np.int8), *(part.label for part in parts)])
     names = pa.chunked_array([part.film for part in parts], pa.string()).combine_chunks()
     encoded = names.dictionary_encode()
     rows_left, classless_rows = text_id, 0
-    if (label == _NO_CLASS).any():
-        in_class = np.flatnonzero(label != _NO_CLASS)
+    if (label == NO_CLASS).any():
+        in_class = np.flatnonzero(label != NO_CLASS)
         rows_left, classless_rows = text_id[in_class], len(text_id) - len(in_class)
     _, first = np.unique(rows_left, return_index=True)
     position = np.sort(first).astype(np.int64)
@@ -290,59 +268,3 @@ def _split(reviews: Bucket, snapshot: Snapshot, parts: Sequence[_Identities]) ->
         classless_rows,
     )  # fmt: skip
     return dataset
-
-
-@dataclass(frozen=True, eq=False)
-class _Identities:
-    """Text ids, films (or text ids, without a film) and labels of a partition."""
-
-    text_id: NDArray[np.bytes_]
-    film: pa.Array
-    label: NDArray[np.int8]
-
-    @classmethod
-    def read(
-        cls, reviews: Bucket, pack: Pack, classes: tuple[StarClass, ...] = ()
-    ) -> list[_Identities]:
-        """Read those of each partition of a pack.
-
-        Raises
-        ------
-        TrustError
-            If a partition was not written by this project.
-        """
-        names = ["text_id", "movie_id", "rating" if classes else "label"]
-        table = read_pack(reviews, pack, names)
-        text_id, film, label = (column.combine_chunks() for column in table.columns)
-        types = [ACCEPTED_SCHEMA.field(name).type for name in names]
-        has_gaps = text_id.null_count or (label.null_count and not classes)
-        if table.schema.types != types or has_gaps:
-            raise _foreign(reviews, pack, "columns of other types, or with gaps")
-        digits = "".join(text_id.to_pylist())
-        is_other = pc.any(pc.not_equal(pc.binary_length(text_id), 2 * _ID_BYTES)).as_py()
-        if is_other or _NO_HEX(digits):
-            raise _foreign(reviews, pack, "a text id that is not a sha256 in hex")
-        ids = np.frombuffer(bytes.fromhex(digits), _TEXT_ID)
-        films = pc.coalesce(_in_one_form(film), text_id)
-        labels = class_of_stars(label, classes) if classes else label.to_numpy()
-        return [
-            cls(ids[start:stop], films[start:stop], labels[start:stop])
-            for start, stop in pairwise(_bounds_of(pack.partitions).tolist())
-        ]
-
-
-def _in_one_form(film: pa.Array) -> pa.Array:
-    """Films as ingest writes them today; null where there is none.
-
-    Rows that were accepted before may have several keys for one film.
-    """
-    encoded = film.dictionary_encode()
-    names = pa.array([film_id(name) for name in encoded.dictionary.to_pylist()], pa.string())
-    return names.take(encoded.indices)
-
-
-def _foreign(reviews: Bucket, pack: Pack, what: str) -> TrustError:
-    """Names the partition of a pack that is meant, if it is one of several."""
-    for partition in pack.partitions if len(pack.partitions) > 1 else ():
-        _Identities.read(reviews, Pack((partition,)))
-    return foreign(reviews, pack.partitions[0], what)

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from ops import make_env
 from ops.compose.__main__ import VARIABLE
 from ops.compose.images import OWN
 from ops.services.airflow_api import AirflowApi
@@ -249,23 +250,50 @@ def test_each_user_of_the_store_may_do_its_part_and_no_more(compose: Compose) ->
 
 # Roles of Airflow's users
 
+READ = ("GET", "/dags/sentiment_retrain", None)
+ANSWER = ("PATCH", "/dags/sentiment_retrain/dagRuns/none/taskInstances/ask/-1/hitlDetails",
+          {"chosen_options": ["Reject"]})  # fmt: skip
+RETRY = ("POST", "/dags/sentiment_retrain/dagRuns/none/clear", {"dry_run": True})
+# Without its reason it is refused as a request, so that no run is started.
+REPLAY = ("POST", "/dags/reviews_replay/dagRuns", {"logical_date": None})
+START = ("POST", "/dags/sentiment_retrain/dagRuns", {"logical_date": None, "conf": {"seed": "no"}})
+PAUSE = ("PATCH", "/dags/sentiment_monitor", {"is_paused": True})
+CONNECTIONS = ("GET", "/connections", None)
+USERS = ("GET", "/auth/fab/v1/users", None)
+ON_CALL = [READ, ANSWER, RETRY, REPLAY]
+MAY = {
+    "Viewer": [READ],
+    "OnCall": ON_CALL,
+    "Op": [*ON_CALL, START, PAUSE, CONNECTIONS],
+    "Admin": [*ON_CALL, START, PAUSE, CONNECTIONS, USERS],
+}
+
+
+def not_refused(address: str, name: str, password: str) -> list[tuple[str, str, Any]]:
+    """Which of the requests above the api-server does not refuse to a user."""
+    with httpx.Client(base_url=address, timeout=HANG_SECONDS) as client:
+        login = client.post("/auth/token", json={"username": name, "password": password})
+        client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+        allowed = []
+        for method, path, body in MAY["Admin"]:
+            place = path if path.startswith("/auth") else f"/api/v2{path}"
+            if client.request(method, place, json=body).status_code != httpx.codes.FORBIDDEN:
+                allowed.append((method, path, body))
+        return allowed
+
 
 def test_users_of_each_role_may_do_what_their_role_says(compose: Compose) -> None:
     (line,) = block_with(PAGE, "airflow users create")
     address = compose.address("AIRFLOW_PORT")
-    may_start = {}
-    for role in ("Viewer", "User", "Op"):
-        compose.typed(line.replace("Viewer", role).replace("ada", role.lower()))
-        login = {"username": role.lower(), "password": "a-long-password"}
-        token = httpx.post(f"{address}/auth/token", json=login, timeout=HANG_SECONDS).json()
-        headers = {"Authorization": f"Bearer {token['access_token']}"}
-        dag = f"{address}/api/v2/dags/reviews_replay"
-        assert httpx.get(dag, headers=headers, timeout=HANG_SECONDS).is_success
-        body = {"logical_date": None, "conf": {}}
-        started = httpx.post(f"{dag}/dagRuns", headers=headers, json=body, timeout=HANG_SECONDS)
-        may_start[role] = started.status_code != httpx.codes.FORBIDDEN
+    may = {}
+    for role in ("Viewer", "OnCall", "Op"):
+        name = role.lower()
+        compose.typed(line.replace("OnCall", role).replace("ada", name))
+        may[role] = not_refused(address, name, "a-long-password")
+    own = (compose.env["AIRFLOW_ADMIN_USER"], compose.env["AIRFLOW_ADMIN_PASSWORD"])
+    may["Admin"] = not_refused(address, *own)
 
-    assert may_start == {"Viewer": False, "User": True, "Op": True}
+    assert may == MAY
 
 
 # A night, and kills in the middle of it
@@ -322,6 +350,86 @@ def test_a_night_ends_well_though_each_container_is_killed_in_the_middle_of_it(
         wait_for(lambda name=name: compose.health(name) == "healthy", f"{name} is not healthy")
     version = compose.champion()["version"]
     wait_for(lambda: compose.answer().get("version") == version, "the service lost the champion")
+
+
+# Logs of tasks
+
+
+def log_key(task: dict[str, Any]) -> str:
+    """Where the log of a task's last try lies in the bucket."""
+    return (
+        f"dag_id={task['dag_id']}/run_id={task['dag_run_id']}/task_id={task['task_id']}/"
+        f"attempt={task['try_number']}.log"
+    )
+
+
+def events_of(text: str) -> list[str]:
+    return [json.loads(line)["event"] for line in text.splitlines() if line.startswith("{")]
+
+
+def test_the_log_of_a_task_is_in_the_store_and_shown_from_there_when_the_volume_has_lost_it(
+    compose: Compose,
+) -> None:
+    airflow, bucket = compose.airflow(), compose.env["S3_LOGS_BUCKET"]
+    store, pages = store_as(compose, "logs"), store_as(compose, "pages")
+    run = airflow.runs(RETRAIN)[-1]["dag_run_id"]
+    task = next(one for one in airflow.tasks(RETRAIN, run) if one["task_id"] == "alert")
+    key = log_key(task)
+
+    def keys() -> list[str]:
+        listed = store.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+        return [one["Key"] for one in listed]
+
+    wait_for(keys, f"{key} is not in the store")
+    kept = events_of(store.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+    compose.asked("compose", "exec", "scheduler", "rm", "-r", f"/opt/airflow/logs/dag_id={RETRAIN}")
+    path = f"/dags/{RETRAIN}/dagRuns/{run}/taskInstances/alert/logs/{task['try_number']}"
+    shown = [line["event"] for line in airflow.get(path, full_content=True)["content"]]
+
+    assert kept
+    assert set(kept) <= set(shown)
+    assert f"s3://{bucket}/{key}" in shown
+    assert is_refused(store.delete_object, Bucket=bucket, Key=key)
+    assert is_refused(store.list_objects_v2, Bucket="reviews")
+    assert is_refused(pages.get_object, Bucket=bucket, Key=key)
+    root = store_as(compose, "root")
+    (rule,) = root.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (rule["Expiration"], rule["Status"]) == ({"Days": 14}, "Enabled")
+
+
+UPLOAD = """
+import pathlib
+from airflow.sdk.log import load_remote_log_handler
+file = pathlib.Path("/opt/airflow/logs/a-store-that-is-down/attempt=1.log")
+file.parent.mkdir(exist_ok=True)
+file.write_text("kept")
+load_remote_log_handler().upload(file)
+print(file.read_text())
+"""
+
+
+def test_a_store_that_is_down_when_a_task_ends_makes_no_error_and_the_volume_keeps_its_log(
+    compose: Compose,
+) -> None:
+    said = compose.asked(
+        "compose", "exec", "--env", "AWS_ENDPOINT_URL_S3=http://127.0.0.1:9", "scheduler",
+        "python", "-c", UPLOAD,
+    )  # fmt: skip
+
+    assert said.splitlines()[-1] == "kept"
+
+
+def test_no_secret_is_in_a_log(compose: Compose) -> None:
+    bucket, store = compose.env["S3_LOGS_BUCKET"], store_as(compose, "logs")
+    pages = store.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
+    texts = [store.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys]
+    texts.append(compose.asked("compose", "logs", "--no-color"))
+
+    secrets = {name: compose.env[name] for name in make_env.SECRETS}
+    found = {name for name, secret in secrets.items() if any(secret in text for text in texts)}
+    assert len(keys) > 5
+    assert found == set()
 
 
 def test_down_and_up_lose_nothing(compose: Compose) -> None:

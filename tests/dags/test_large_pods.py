@@ -10,7 +10,7 @@ LARGE = {
     "reviews_ingest": {"delivery.validate"},
     "reviews_replay": {"plan_replay", "apply_replay"},
     "sentiment_monitor": {"watch", "watch_answers"},
-    "sentiment_retrain": {"featurize", "train", "evaluate", "verify"},
+    "sentiment_retrain": {"featurize", "train", "score", "evaluate", "verify"},
 }
 PROGRAM = """
 import json, sys

@@ -7,6 +7,7 @@ from datetime import date
 
 import pendulum
 import pytest
+from airflow.sdk import get_parsing_context
 from loop_defaults import ACCEPTED, wanted_of
 from succession import champion_of
 
@@ -20,7 +21,7 @@ from pipelines.simulation.made_up import make_reviews
 from pipelines.simulation.plans import DeliveryPlan, NightPlan
 from pipelines.steps import ingest, monitor, retrain
 from tests.support.made.builders import deliver, listing
-from tests.support.made.dag_runs import parsed_dags, run, states
+from tests.support.made.dag_runs import DAGS, parsed_dags, run, states
 from tests.support.settings_file import write_settings
 from tests.support.timing import cpu_seconds
 
@@ -115,6 +116,31 @@ def test_no_task_of_a_model_is_about_another_one(bag):
             other = FIRST if name == SECOND else SECOND
             assert other not in given
             assert name in given or kind == "release"
+
+
+@pytest.fixture
+def started(two_models, monkeypatch):
+    """Parse a file as a task of a DAG does where it starts; Airflow's own way never ends it."""
+
+    def parse(file_name, dag_id):
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+        assert get_parsing_context().dag_id == dag_id
+        return parsed_dags(DAGS / file_name)
+
+    return parse
+
+
+@pytest.mark.parametrize("name", [FIRST, SECOND])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_of_one_model_parses_the_dag_of_no_other(airflow_db, started, name, kind):
+    bag = started(f"sentiment_{kind}.py", f"{name}_{kind}")
+
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {f"{name}_{kind}"}
+
+
+def test_a_task_of_a_dag_of_no_model_finds_its_dag(airflow_db, started):
+    assert set(started("reviews_ingest.py", "reviews_ingest").dags) == {"reviews_ingest"}
 
 
 @pytest.mark.long

@@ -3,9 +3,12 @@
 import pendulum
 import pytest
 
+from pipelines.core.errors import PermanentError
+from pipelines.features.answer_cache import FOLDER
 from pipelines.models.artefacts import dump_model
 from pipelines.models.factories import fingerprint_sgd
 from pipelines.registry.registry import Registry
+from tests.support.made.builders import listing
 from tests.support.made.dag_runs import deliver_night, run, states
 from tests.support.made.registry_builders import promoted
 
@@ -91,3 +94,60 @@ def test_a_dry_run_decides_and_promotes_nothing(dagbag, stores):
     assert states(dry)["decide", -1] == "success"
     assert states(dry)["promote", -1] == "skipped"
     assert Registry(stores.models, "sentiment").log.champion() is None
+
+
+@pytest.mark.attack
+def test_a_dry_run_changes_nothing_although_somebody_marks_the_task_that_asks_as_successful(
+    dagbag, stores
+):
+    dag, at = dagbag.dags["sentiment_housekeeping"], pendulum.datetime(2026, 1, 9, tz="UTC")
+
+    done = dag.test(
+        logical_date=at,
+        run_after=at,
+        run_conf={"dry_run": True},
+        mark_success_pattern="is_for_real",
+    )
+
+    assert states(done)["is_for_real", -1] == "success"
+    assert states(done)["tidy_up", -1] == "failed"
+
+
+@pytest.mark.attack
+def test_whatever_acts_refuses_to_in_a_dry_run(dagbag, monkeypatch):
+    acting = {
+        dag_id: task
+        for dag_id, dag in dagbag.dags.items()
+        for task in dag.tasks
+        if task.task_id == "promote" or "is_for_real" in task.upstream_task_ids
+    }
+
+    for task in acting.values():
+        plugin = task.python_callable.__globals__  # other tests may have loaded it again
+        monkeypatch.setitem(plugin, "get_current_context", lambda: {"params": {"dry_run": True}})
+        with pytest.raises(PermanentError, match="this run is a dry run"):
+            task.python_callable()
+    assert sorted(acting) == [
+        dag_id for dag_id, dag in sorted(dagbag.dags.items()) if "dry_run" in dag.params
+    ]
+
+
+def test_many_packs_are_featurized_and_scored_in_shares_which_one_task_puts_together(
+    dagbag, stores, configure, monkeypatch
+):
+    monkeypatch.setattr("pipelines.features.packs.LARGEST_BYTES", 0)  # each is a pack of its own
+    configure(training={"packs_per_task": 1})
+    for day in (5, 6):
+        deliver_night(stores, f"2026-01-0{day}", seed=day)
+        night = pendulum.datetime(2026, 1, day, 2, tz="UTC")
+        run(dagbag.dags["reviews_ingest"], at=night, conf={"night": f"2026-01-0{day}"})
+
+    done = run(dagbag.dags["sentiment_retrain"], at=pendulum.datetime(2026, 1, 7, 2, tz="UTC"))
+
+    found = states(done)
+    assert str(done.state) == "success"
+    for task_id in ("featurize", "score"):
+        assert [found[task_id, number] for number in range(2)] == ["success"] * 2
+    assert found["evaluate", -1] == "success"
+    answers = [key for key in listing(stores.reviews) if key.startswith(FOLDER)]
+    assert len(answers) == 2  # of the challenger; there is no champion yet

@@ -12,7 +12,7 @@ from tests.support.timing import HANG_SECONDS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
-ROLES = {"admin": "Admin", "operator": "Op", "oncall": "User", "viewer": "Viewer"}
+ROLES = {"admin": "Admin", "operator": "Op", "oncall": "OnCall", "viewer": "Viewer"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def fab(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ROLES)
-def test_everybody_may_read_and_all_but_the_viewer_may_start_a_run(fab, name):
+def test_everybody_may_read_all_but_the_viewer_start_a_replay_and_operators_pause(fab, name):
     body = {"username": name, "password": name}
     reply = httpx.post(f"{fab.ui_url}/auth/token", json=body, timeout=HANG_SECONDS)
     headers = {"Authorization": f"Bearer {reply.json()['access_token']}"}
@@ -38,5 +38,11 @@ def test_everybody_may_read_and_all_but_the_viewer_may_start_a_run(fab, name):
         headers=headers, json={"logical_date": None, "conf": {}}, timeout=HANG_SECONDS,
     )  # fmt: skip
 
+    paused = httpx.patch(
+        f"{fab.ui_url}/api/v2/dags/reviews_replay",
+        headers=headers, json={"is_paused": False}, timeout=HANG_SECONDS,
+    )  # fmt: skip
+
     assert read.status_code == 200
     assert (started.status_code == 403) == (name == "viewer")
+    assert (paused.status_code == 403) == (name in {"viewer", "oncall"})

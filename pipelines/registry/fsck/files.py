@@ -24,6 +24,7 @@ from pipelines.registry.fsck.places import BucketName, FileKind
 CACHES: dict[FileKind, str] = {
     "features": "Features",
     "signatures": "Signatures",
+    "answers": "Answers",
     "roll-up": "RollUp",
     "monitoring reference": "MonitoringReference",
     "pack": "Pack",

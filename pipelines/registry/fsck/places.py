@@ -35,7 +35,7 @@ from pipelines.records.versions import Manifest, Plan
 BucketName = Literal["reviews", "models"]
 FileKind = Literal[
     "landing file", "raw delivery", "partition", "report page", "features",
-    "signatures", "roll-up",
+    "signatures", "answers", "roll-up",
     "pack", "model file", "card file", "probe", "prediction file",
     "monitoring reference",
 ]  # fmt: skip
@@ -118,6 +118,7 @@ PLACES: tuple[Place, ...] = (
     _record("snapshots/<sha256>.json", Snapshot),
     Place("features/<name>/<sha256>.npz", "features"),
     Place("features/<name>/<sha256>.signatures", "signatures"),
+    Place("features/answers/<sha256>.answers", "answers"),
     Place("features/packs/<sha256>.pack", "pack"),
     Place("rollups/<name>-<sha256:16>/<sha256>.rollup", "roll-up"),
     _record("housekeeping/<sha256>.json", Housekeeping),

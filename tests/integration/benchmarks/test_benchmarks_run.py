@@ -20,7 +20,7 @@ RUNS = {
     "bench_model": ["--only", "tfidf", "fingerprint", "views"],
     "bench_monitoring": ["--sizes", "200", "--nights", "2", "--trials", "1", "--trained", "6000"],
     "bench_poison": ["--repeats", "2", "--sizes", "300", "--trained", "6000"],
-    "bench_retrain": ["--only", "night_cached"],
+    "bench_retrain": ["--only", "night_cached", "stream_50k"],
     "bench_search": ["--only", "grid", "ours"],
     "bench_serving": ["--only", "empty", "ours", "plain", "--swaps", "5", "--seconds", "1"],
     "bench_triggers": ["--nights", "9", "--rows", "100", "--first-rows", "1500"],
@@ -30,12 +30,13 @@ RUNS = {
     "gate_study.bench": ["--quick"],
     "large_delivery.bench": ["--rows", "3000"],
     "sizing.bench": ["--only", "reviews_12500"],
+    "sizing.bench_models": ["--only", "1", "3"],
 }
 ELSEWHERE = {
     "bench_night": "a night through Airflow, minutes long; its settings: tests/unit/benchmarks",
     "bench_peers": "other projects' programs, which `make bench-peers` installs",
 }  # fmt: skip
-WITHOUT_REVIEWS = {"bench_validation", "bench_years"}
+WITHOUT_REVIEWS = {"bench_validation", "bench_years", "sizing.bench_models"}
 
 
 @pytest.fixture(scope="module")

@@ -705,6 +705,28 @@ def test_init_creates_both_buckets_once_and_proves_the_store(stores, configure):
     assert json.loads(second.stdout)["honours_create_if_absent"] is True
 
 
+@pytest.mark.needs("expires_objects")
+def test_init_makes_a_bucket_of_task_logs_that_expire_after_two_weeks(stores):
+    name = f"{stores.reviews.name}-l"
+
+    first, second = (
+        CliRunner().invoke(app, ["init", "--task-logs", name, "--json"]) for _ in range(2)
+    )
+
+    client = stores.reviews._client
+    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert json.loads(first.stdout)["created"] == [name]
+    assert json.loads(second.stdout)["created"] == []
+    assert (rule["Expiration"], rule["Status"]) == ({"Days": 14}, "Enabled")
+
+
+def test_init_refuses_to_keep_task_logs_among_the_records(stores):
+    result = CliRunner().invoke(app, ["init", "--task-logs", stores.reviews.name])
+
+    assert result.exit_code == 1
+    assert "need a bucket of their own" in " ".join(result.stderr.split())
+
+
 def test_a_delivery_that_cannot_be_dealt_with_does_not_stop_the_others(stores):
     """Its bytes in the ledger were torn; the rest of the night is ingested all the same."""
     torn = as_csv(ROWS)

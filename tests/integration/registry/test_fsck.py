@@ -142,6 +142,7 @@ def test_a_lost_object_is_found_whichever_it_is_unless_nothing_depends_on_it(wor
     assert set(unnoticed) == {
         "features/<name>/<sha256>.npz",
         "features/<name>/<sha256>.signatures",
+        "features/answers/<sha256>.answers",
         "features/packs/<sha256>.pack",
         "rollups/<name>-<sha256:16>/<sha256>.rollup",
         "<model>/rollups/<name>-<sha256:16>/<sha256>.rollup",

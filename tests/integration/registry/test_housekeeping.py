@@ -133,6 +133,7 @@ def test_only_what_nothing_names_is_deleted(world):
         f"features/fp0-n3-b40/corpora-c0-df2/{'a' * 64}.corpus",
         f"features/bundles/{'b' * 64}.bundle",
         f"features/packs/{'b' * 64}.pack",
+        f"features/answers/{'b' * 64}.answers",
         f"rollups/ledger-{'0' * 16}/{'c' * 64}.rollup",
         f"snapshots/{'f' * 64}.json",
     }

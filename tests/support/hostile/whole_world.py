@@ -91,7 +91,9 @@ def _first_night(stores: Stores, ingest_night: Any) -> None:
 def _retrain(answer: Any) -> None:
     plan = retrain.plan(retrain.take_snapshot())
     retrain.featurize(plan)
-    decision = retrain.decide(retrain.verify(retrain.evaluate(retrain.train(plan))))
+    manifest = retrain.train(plan)
+    retrain.score(plan)
+    decision = retrain.decide(retrain.verify(retrain.evaluate(manifest)))
     retrain.write_card(decision)
     if answer:
         promote.record_answer(decision, answer, "ops", "it reads well")

@@ -39,10 +39,10 @@ def states(dag_run):
     return {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
 
 
-def deliver_night(stores, *, rows=1200):
+def deliver_night(stores, night=NIGHT, *, rows=1200, seed=3):
     """One good delivery of made-up reviews, and one that is cut off."""
-    table = make_reviews(rows + 200, seed=3)
-    night = pendulum.parse(NIGHT).date()
+    table = make_reviews(rows + 200, seed=seed)
+    night = pendulum.parse(night).date()
     plans = [
         simulation_plans.NightPlan(
             night,

@@ -13,7 +13,7 @@ from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.views import View
 from pipelines.records.versions import Plan, StarClass
 from pipelines.simulation.made_up import make_reviews
-from pipelines.training.dataset import class_of_stars
+from pipelines.training.identities import class_of_stars
 from tests.support.made.registry_builders import DIGEST
 
 STREAM = {

@@ -19,6 +19,7 @@ WHY_SKIPPED = {
     "atomic_create": "this server does not decide races of create-if-absent in one step",
     "checks_credentials": "this server accepts any credentials",
     "enforces_policies": "this server has no users whose policies it enforces",
+    "expires_objects": "this server deletes no objects by their age",
 }
 
 
@@ -30,6 +31,7 @@ def probe(client_for: Callable[..., Any], bucket: str) -> frozenset[str]:
         "atomic_create": lambda: _creates_atomically(client, bucket),
         "checks_credentials": lambda: _refuses(client_for(secret="wrong" * 8), bucket),
         "enforces_policies": lambda: _enforces_policies(client_for, bucket),
+        "expires_objects": lambda: _knows_expiry(client, bucket),
     }
     return frozenset(name for name, has in tries.items() if has())
 
@@ -85,6 +87,15 @@ def _can_read(client: Any, bucket: str, key: str) -> bool:
         client.get_object(Bucket=bucket, Key=key)
     except ClientError:
         return False
+    return True
+
+
+def _knows_expiry(client: Any, bucket: str) -> bool:
+    """Whether it knows rules of expiry: that there are none is an answer of its own."""
+    try:
+        client.get_bucket_lifecycle_configuration(Bucket=bucket)
+    except ClientError as error:
+        return error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration"
     return True
 
 

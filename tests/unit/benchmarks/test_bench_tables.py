@@ -7,6 +7,7 @@ from collections import defaultdict
 from benchmarks import bench_growth, bench_monitoring, bench_night, bench_retrain
 from benchmarks.large_delivery import bench as large_delivery
 from benchmarks.sizing import bench as sizing
+from benchmarks.sizing import bench_models
 from pipelines.core import config
 
 
@@ -91,6 +92,24 @@ def test_what_a_thousand_reviews_more_cost_is_the_slope_of_the_line_through_the_
     assert "| train, CPU s | 0.1 | 3 |" in table
     assert any(line.startswith("| `features`, kB | 2e+03 | ") for line in table.splitlines())
     assert "| 10,000 |" in table
+
+
+def test_what_each_model_more_costs_is_the_slope_of_the_line_through_the_counts():
+    counts = {
+        str(count): some_figures(models=count, page_requests=6 * count, fsck_cpu_seconds=0.5)
+        for count in (1, 10, 100)
+    }
+
+    lines = bench_models.as_markdown(counts).splitlines()
+
+    assert lines[0].endswith("| each 1 model more | without any |")
+    (page,) = (line for line in lines if line.startswith("| page *Models*, requests |"))
+    assert page.startswith("| page *Models*, requests | 6 | 60 | 600 | 6 |")
+    assert any(line.startswith("| `champion fsck`, CPU s | 0.5 | 0.5 | 0.5 |") for line in lines)
+
+
+def test_models_of_one_count_have_no_slope():
+    assert "each 1 model more" not in bench_models.as_markdown({"1": some_figures(models=1)})
 
 
 def test_what_the_monitor_notices_is_shown_beside_its_false_alarms():

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli.app import app
 from pipelines.core.errors import ConfigError
-from pipelines.core.grants import ROLES, as_file, policies, profile
+from pipelines.core.grants import ROLES, as_file, policies, profile, task_logs_policy
 from pipelines.core.keys import prediction_key
 from pipelines.core.store.stores import open_stores
 from tests.support.services.grant_table import ALL, DELETE, LIST, MAY, PREDICTIONS, READ, WRITE
@@ -152,6 +152,34 @@ def test_writing_policies_needs_no_store_and_no_credentials_and_can_be_repeated(
         f"{role}.json" for role in ROLES
     }
     assert (tmp_path / "new" / "policies" / "pages.json").read_text() == as_file(made()["pages"])
+
+
+def test_whoever_keeps_the_logs_of_tasks_reads_and_writes_their_bucket_and_nothing_else(tmp_path):
+    files = json.loads(
+        write_policies(tmp_path / "policies", "--task-logs", "task-logs", "--json").stdout
+    )
+
+    policy = json.loads(Path(files["logs"]).read_text())
+    key = "dag_id=reviews_ingest/run_id=scheduled__2026-01-05T02:00:00+00:00/attempt=1.log"
+    assert set(files) == {*ROLES, "logs"}
+    actions = (READ, WRITE, DELETE)
+    assert [one for one in actions if allows(policy, one, "task-logs", key)] == [READ, WRITE]
+    assert allows(policy, LIST, "task-logs")
+    assert not [
+        one for one in ALL for action in actions if allows(policy, action, *one.split("/", 1))
+    ]
+    assert not [bucket for bucket in ("reviews", "models") if allows(policy, LIST, bucket)]
+    others = (json.loads(Path(files[role]).read_text()) for role in ROLES)
+    assert not [one for one in others if allows(one, READ, "task-logs", key)]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "why"),
+    [("*", "no policy can be made for a bucket"), ("reviews", "need a bucket of their own")],
+)
+def test_a_bucket_of_task_logs_that_is_none_of_its_own_is_refused(bucket, why):
+    with pytest.raises(ConfigError, match=why):
+        task_logs_policy(bucket, others=("reviews", "models"))
 
 
 @pytest.mark.parametrize(

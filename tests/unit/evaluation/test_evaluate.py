@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation import check_rows, evaluate
+from pipelines.evaluation import answering, check_rows, evaluate
 from pipelines.evaluation.scores import Scored
 from pipelines.features.fingerprints import Fingerprints, fingerprint
 from pipelines.features.packs import packed
 from pipelines.features.signatures import signatures
 from pipelines.features.views import View
 from pipelines.models.factories import fingerprint_svm, tfidf_logistic
-from pipelines.training import dataset as dataset_module
 from pipelines.training.dataset import load_dataset
 from tests.support.made.made_features import a_partition, a_snapshot, plain
 
@@ -34,22 +33,23 @@ class TwoModels:
         self.asked = [fingerprint_svm(seed=1, ngram_max=2), fingerprint_svm(seed=2, ngram_max=2)]
         self.seen, self.texts = [], []
 
-    def scored(self, labels, inputs):
-        self.seen += [inputs(model) for model in self.asked]
-        self.texts += inputs(tfidf_logistic(seed=1))
+    def scored(self, labels, answer):
+        self.seen += [answer(None, model) for model in self.asked]
+        self.texts += answer(None, tfidf_logistic(seed=1))
         return Scored(labels, labels.astype(np.float64))
 
 
 def test_each_packs_fingerprints_are_read_once_for_all_that_needs_them(dataset, monkeypatch):
-    read, honest = [], dataset_module.pack_fingerprints
+    read, honest = [], answering.pack_fingerprints
+    monkeypatch.setattr(answering, "probabilities", lambda _model, inputs: inputs)
     monkeypatch.setattr(
-        dataset_module,
+        answering,
         "pack_fingerprints",
         lambda *args, **size: read.append(args[1].sha256) or honest(*args, **size),
     )
     models = TwoModels()
 
-    signed, scored = evaluate._read_once(dataset, models)
+    signed, scored = evaluate._read_once(dataset, models, None)
 
     every, held = np.arange(len(dataset.label)), dataset.holdout_rows
     assert sorted(read) == sorted(pack.sha256 for pack in packed(dataset.snapshot.partitions))

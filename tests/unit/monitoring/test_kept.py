@@ -1,6 +1,7 @@
 """Which of several records of a night or a day counts: what is signed decides."""
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -63,6 +64,16 @@ def test_windows_of_the_same_rows_and_another_length_are_others():
 
     assert (FEW.nights, week.nights) == (1, 7)
     assert week.object_key != FEW.object_key
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_older_month_is_listed_to_see_that_a_night_ends(reviews, count):
+    for night in ("2026-12-30", "2026-12-31"):
+        reviews.put_first(a_window(night))
+    reviews.list = Mock(wraps=reviews.list)
+
+    assert len(newest(reviews, count)) == count
+    reviews.list.assert_called_once_with(keys.windows_folder(MODEL, "2026-12"))
 
 
 STRAYS = [

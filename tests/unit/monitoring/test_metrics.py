@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.core import config
+from pipelines.core.parallel import MOST_READS
 from pipelines.core.store.stores import Stores
 from pipelines.monitoring import facts, metrics
 from pipelines.records.monitoring import SourceRows
@@ -64,6 +65,21 @@ def test_every_model_has_its_own_series_and_what_they_share_is_counted_once(
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     shared = [line.split()[0] for line in lines if "model=" not in line]
     assert shared == ["loop_alerts_unsent"]
+
+
+def test_what_was_read_of_many_models_is_not_held_at_once(stores, tmp_path, monkeypatch):
+    models = {f"m{number}": {"seed": number} for number in range(3 * MOST_READS)}
+    monkeypatch.setenv("LOOP_CONFIG", str(write_settings(tmp_path / "l.toml", {"models": models})))
+    read = []
+    monkeypatch.setattr(
+        facts, "read", lambda _stores, settings, **_: read.append(1) or settings.model.name
+    )
+
+    every = facts.read_all(stores, config.load())
+
+    assert next(every) == "sentiment"
+    assert len(read) <= MOST_READS
+    assert list(every) == list(models)
 
 
 def test_a_store_without_anything_has_no_champion_and_no_error(stores):

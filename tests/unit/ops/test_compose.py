@@ -22,7 +22,8 @@ from ops import make_env
 from ops.services import real_broker
 from pipelines.alerts import channels
 from pipelines.core import config
-from pipelines.core.grants import ROLES
+from pipelines.core.grants import ROLES, TASK_LOGS
+from pipelines.core.store.stores import TASK_LOGS_DAYS
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -35,6 +36,9 @@ SHARED_SECRETS = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
     "AIRFLOW__CELERY__BROKER_URL",
 )
+# What puts logs of tasks into the store, or shows them.
+LOG_SERVICES = ("api-server", "scheduler", "triggerer", *WORKERS)
+USERS = (*ROLES, TASK_LOGS)
 ONE_OFFS = ("init", "store-users", "upstream")
 ROOT_SECRET = "${S3_SECRET_KEY:"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
@@ -163,13 +167,14 @@ def test_every_variable_is_in_the_example_and_none_is_there_in_vain(text: str) -
 def test_a_missing_variable_is_refused_with_what_to_do_or_has_a_default(text: str) -> None:
     for found in VARIABLE.finditer(text):
         assert found["rest"] == ":?run make up, which writes .env" or re.fullmatch(
-            r":-(\d*g?|LocalExecutor|/opt/airflow/config/compose.toml)", found["rest"]
+            r":-(\d*g?|LocalExecutor|task-logs|/opt/airflow/config/compose.toml)", found["rest"]
         ), found[0]
 
 
 def test_no_secret_is_written_into_the_file(services: dict[str, Any]) -> None:
     secret = re.compile(
-        r"SECRET|PASSWORD|FERNET|SIGNING_KEY$|SQL_ALCHEMY_CONN|BROKER_URL|ROOT_USER|MC_HOST|AUTH$"
+        r"SECRET|PASSWORD|FERNET|SIGNING_KEY$|SQL_ALCHEMY_CONN|BROKER_URL|ROOT_USER|MC_HOST|AUTH$|"
+        "AIRFLOW_CONN_"
     )
 
     for service in services.values():
@@ -232,7 +237,7 @@ def test_the_image_holds_nothing_that_only_tests() -> None:
 
 def test_nothing_that_the_requirements_for_tests_alone_name_is_in_the_image() -> None:
     named = set(re.findall(r"^([a-z][\w.-]*)", "\n".join(lines_of("requirements-dev.in")), re.M))
-    needed_by_airflow = {"pyyaml"}
+    needed_by_airflow = {"pyyaml", "setuptools"}  # or by its provider
     image = "\n".join(lines_of("ops/Dockerfile"))
     (copied,) = re.findall(r"^COPY .*?(requirements\S+) ", image, re.M)
 
@@ -254,6 +259,7 @@ def test_what_runs_has_the_same_versions_in_the_image_and_where_it_is_tested() -
     assert {name: tests[name] for name in runs} == runs
     assert {name: image[name] for name in runs} == runs
     assert {"apache-airflow-providers-celery", "celery", "redis"} <= set(image)
+    assert "apache-airflow-providers-amazon" in image  # keeps the logs of tasks in the store
 
 
 # The profile celery
@@ -452,8 +458,9 @@ def test_services_wait_for_what_they_need(services: dict[str, Any]) -> None:
 def test_init_makes_the_tables_the_user_and_the_buckets(services: dict[str, Any]) -> None:
     script = services["init"]["command"][0]
 
-    steps = ["airflow db migrate", "airflow users create", "python -m pipelines init\n",
-             "python -m pipelines init --policies /opt/airflow/policies"]  # fmt: skip
+    steps = ["airflow db migrate", "python -m plugins.on_call", "airflow users create",
+             'python -m pipelines init --task-logs "$$LOGS_BUCKET"\n',
+             "--policies /opt/airflow/policies"]  # fmt: skip
     places = [script.index(step) for step in steps]
     assert places == sorted(places)
 
@@ -557,10 +564,10 @@ def test_only_what_writes_signed_records_holds_the_signing_key(services: dict[st
 def test_a_service_with_one_part_has_the_credentials_of_its_role_alone(
     services: dict[str, Any], service: str, role: str
 ) -> None:
-    secrets = re.findall(r"\$\{(S3_\w+)", str(services[service]))
+    secrets = set(re.findall(r"\$\{(S3_\w+_SECRET)", str(services[service])))
 
     assert services[service]["environment"]["AWS_ACCESS_KEY_ID"] == f"loop-{role}"
-    assert secrets == [f"S3_{role.upper()}_SECRET"]
+    assert secrets - {"S3_LOGS_SECRET"} == {f"S3_{role.upper()}_SECRET"}
     assert "configs" not in services[service]
 
 
@@ -603,6 +610,48 @@ def test_the_scheduler_has_a_profile_for_each_role_of_its_tasks_and_may_else_onl
     assert botocore.session.Session().get_credentials().access_key == "loop-pages"
 
 
+@pytest.mark.attack
+def test_only_what_keeps_or_shows_logs_of_tasks_holds_their_users_secret(
+    text: str, services: dict[str, Any]
+) -> None:
+    holders = {name for name, service in services.items() if "S3_LOGS_SECRET" in str(service)}
+
+    assert holders == {"store-users", *LOG_SERVICES}
+    assert "S3_LOGS_SECRET" not in str(yaml.safe_load(text)["configs"])
+
+
+def test_task_logs_go_to_the_bucket_that_init_makes_as_the_user_that_may_write_there(
+    services: dict[str, Any], env: dict[str, str]
+) -> None:
+    for name in LOG_SERVICES:
+        own = {key: filled(text, env) for key, text in services[name]["environment"].items()}
+        login = json.loads(own["AIRFLOW_CONN_TASK_LOGS"])
+
+        assert own["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "True"
+        assert own["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "task_logs"
+        assert own["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"] == f"s3://{env['S3_LOGS_BUCKET']}"
+        assert (login["login"], login["password"]) == ("loop-logs", env["S3_LOGS_SECRET"])
+    init = services["init"]
+    script = filled(init["command"][0], env)
+    assert filled(init["environment"]["LOGS_BUCKET"], env) == env["S3_LOGS_BUCKET"]
+    assert script.count('python -m pipelines init --task-logs "$LOGS_BUCKET"') == 2
+
+
+def test_a_store_that_does_not_answer_holds_the_end_of_a_task_up_for_a_minute_at_most(
+    services: dict[str, Any], env: dict[str, str]
+) -> None:
+    login = json.loads(filled(services["scheduler"]["environment"]["AIRFLOW_CONN_TASK_LOGS"], env))
+    limits = login["extra"]["config_kwargs"]
+
+    requests = 3  # the provider looks for an older part, and uploads twice
+    tries = requests * limits["retries"]["total_max_attempts"]
+    assert tries * max(limits["connect_timeout"], limits["read_timeout"]) <= 60
+
+
+def test_logs_are_kept_as_long_in_the_volume_as_in_the_store(services: dict[str, Any]) -> None:
+    assert f"-type f -mtime +{TASK_LOGS_DAYS} -delete" in services["log-cleaner"]["command"][0]
+
+
 # Does what MinIO's client does as far as the script can see, and notes what it was asked.
 MC = """#!{python}
 import json, os, pathlib, sys
@@ -629,7 +678,7 @@ def make_users(
     """Run the script of `store-users`, with a stand-in for MinIO's client."""
     policies = tmp_path / "policies"
     policies.mkdir()
-    for role in ROLES:
+    for role in USERS:
         (policies / f"{role}.json").write_text("{}")
 
     def make(broken: str = "") -> subprocess.CompletedProcess[str]:
@@ -658,7 +707,7 @@ def test_each_role_gets_a_user_with_its_policy_and_a_second_start_changes_nothin
     asked = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
     once = [
         line
-        for role in ROLES
+        for role in USERS
         for line in (
             [["admin", "user", "add", "store"],
              f"loop-{role}\n{env[f'S3_{role.upper()}_SECRET']}\n"],

@@ -17,7 +17,7 @@ from pipelines.features.views import View
 from pipelines.intake.partitions import ACCEPTED_SCHEMA, write_partition
 from pipelines.records.data import Snapshot
 from pipelines.records.versions import StarClass
-from pipelines.training import dataset as dataset_module
+from pipelines.training import identities
 from pipelines.training.dataset import Loader, ids_digest, load_dataset
 from pipelines.training.split import is_holdout
 from tests.support.made.made_features import a_partition, a_snapshot, plain
@@ -107,9 +107,9 @@ def test_partitions_that_snapshots_share_are_read_once(stores, monkeypatch):
         a_partition(stores, first=6 * number, night=f"2026-0{1 + 3 * number}-01")[0]
         for number in range(2)
     )
-    read, honest = [], dataset_module.read_pack
+    read, honest = [], identities.read_pack
     monkeypatch.setattr(
-        dataset_module,
+        identities,
         "read_pack",
         lambda *args: read.append(args[1]) or honest(*args),
     )

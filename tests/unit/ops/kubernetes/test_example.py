@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,6 @@ class Reply:
     """What the client takes for an answer of Kubernetes."""
 
     def __init__(self, written: dict[str, Any]) -> None:
-        import json
-
         self.data = json.dumps(written)
 
 
@@ -66,6 +65,23 @@ def test_the_large_pod_differs_in_its_name_and_in_what_it_may_take_alone():
         del pod["spec"]["containers"][0]["resources"]
 
     assert usual == large
+
+
+def test_the_logs_of_tasks_outlast_their_pods_as_in_compose_and_without_a_secret():
+    values = read("settings.yaml")["data"]
+    compose = yaml.safe_load(Path("docker-compose.yaml").read_text(encoding="utf-8"))
+    natively = compose["services"]["scheduler"]["environment"]
+    prefix = "AIRFLOW__LOGGING__REMOTE_"
+    login, native = (json.loads(one["AIRFLOW_CONN_TASK_LOGS"]) for one in (values, natively))
+
+    assert {name for name in values if name.startswith(prefix)} == {
+        name for name in natively if name.startswith(prefix)
+    }
+    assert values["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"] == "s3://task-logs"
+    assert login.keys() == {"conn_type", "extra"}
+    assert login["extra"] == {"profile_name": "loop-logs", **native["extra"]}
+    for name in PODS:
+        assert not [one for one in read(name)["spec"]["volumes"] if one["name"] == "logs"]
 
 
 def test_no_secret_is_among_the_settings_and_the_large_pod_is_where_they_say():
