@@ -84,6 +84,7 @@ def retrained(dagbag):
     return run(dagbag.dags["sentiment_retrain"], at=at)
 
 
+@pytest.mark.long  # each night on the full stack bakes one, too
 def test_a_champion_that_the_services_take_passes(dagbag, stores, registry, service_url):
     ingest_night(stores, 1)
 

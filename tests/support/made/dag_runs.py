@@ -39,15 +39,15 @@ def states(dag_run):
     return {(ti.task_id, ti.map_index): str(ti.state) for ti in dag_run.get_task_instances()}
 
 
-def deliver_night(stores, night=NIGHT, *, rows=1200, seed=3):
-    """One good delivery of made-up reviews, and one that is cut off."""
-    table = make_reviews(rows + 200, seed=seed)
-    night = pendulum.parse(night).date()
+def deliver_night(stores, *, rows=1200, sources=("app",)):
+    """A good delivery of made-up reviews from each source, and one that is cut off."""
+    table = make_reviews(rows * len(sources) + 200, seed=3)
+    night = pendulum.parse(NIGHT).date()
     plans = [
         simulation_plans.NightPlan(
             night,
             (
-                simulation_plans.DeliveryPlan("app", rows, "csv.gz"),
+                *(simulation_plans.DeliveryPlan(each, rows, "csv.gz") for each in sources),
                 simulation_plans.DeliveryPlan("web", 200, "jsonl.gz", fault="truncated"),
             ),
         )
