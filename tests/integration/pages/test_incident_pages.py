@@ -12,7 +12,7 @@ from tests.support.made.builders import NIGHT, some_rows
 from tests.support.made.incident_builders import REASON, SECOND, ingest, odd_rows, replay, sent
 from tests.support.page_site import Pages
 
-HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} \u202e =1+1\x07"
+HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 12345*67891 }} \u202e =1+1\x07"
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_nothing_in_a_delivery_becomes_markup_or_hides(stores, page):
         assert shown.count("<script") == 1
         assert "\u202e" not in shown
         assert "\x07" not in shown
-        assert "49" not in words(shown).replace(held, "")
+        assert str(12345 * 67891) not in words(shown)  # computed by no template
 
 
 @pytest.mark.long
