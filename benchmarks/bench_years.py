@@ -28,6 +28,7 @@ from unittest import mock
 
 from benchmarks.measuring import (
     Figures,
+    bare_parser,
     high_water_bytes,
     in_own_process,
     machine_facts,
@@ -62,13 +63,8 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_years",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = bare_parser("benchmarks.bench_years", __doc__)
     names = list(SETTINGS)
-    made.add_argument("--json", type=Path, help="also write the figures to this file")
     made.add_argument("--only", nargs="+", choices=names, default=names, help="only these")
     made.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
     made.add_argument("--reviews", help=argparse.SUPPRESS)  # what other benchmarks read

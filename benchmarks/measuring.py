@@ -113,19 +113,25 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
+def bare_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """The options that also benchmarks without reviews have."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--json", type=Path, help="also write the figures to this file")
+    return made
+
+
 def parser(
     module: str, description: str | None, names: Iterable[str], *, only_if_named: Iterable[str] = ()
 ) -> argparse.ArgumentParser:
     """The options that all benchmarks have; some measurements may be left out unless named."""
     by_default = list(names)
     names = [*by_default, *only_if_named]
-    made = argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = bare_parser(module, description)
     made.add_argument("--reviews", type=Path, required=True, help="the reviews, as Parquet")
-    made.add_argument("--json", type=Path, help="also write the figures to this file")
     made.add_argument("--only", nargs="+", choices=names, default=by_default, help="only these")
     made.add_argument("--repeats", type=int, default=1, help="medians of so many runs (default: 1)")
     made.add_argument("--measure", choices=names, help=argparse.SUPPRESS)

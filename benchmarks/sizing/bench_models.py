@@ -26,6 +26,7 @@ import numpy as np
 from benchmarks.bench_years import look_at, server_on, surroundings, write_down
 from benchmarks.measuring import (
     Figures,
+    bare_parser,
     high_water_bytes,
     in_own_process,
     machine_facts,
@@ -59,12 +60,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.sizing.bench_models",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--json", type=Path, help="also write the figures to this file")
+    made = bare_parser("benchmarks.sizing.bench_models", __doc__)
     made.add_argument("--only", nargs="+", type=int, default=COUNTS, help="numbers of models")
     made.add_argument("--measure", choices=PARTS, help=argparse.SUPPRESS)
     made.add_argument("--reviews", help=argparse.SUPPRESS)  # what other benchmarks read

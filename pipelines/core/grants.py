@@ -253,5 +253,6 @@ def _check_bucket(name: str) -> None:
     if not _BUCKET.fullmatch(name):
         raise ConfigError(
             f"no policy can be made for a bucket named {name!r}: the name must have 3 to 63 "
-            "lower-case letters, digits, dots or hyphens. Change it: in [store], or of the logs."
+            "lower-case letters, digits, dots or hyphens. Change it in [store], or name another "
+            "bucket for the logs."
         )

@@ -7,7 +7,7 @@ written by hand. No model is scored on a row that it was trained on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date
 from functools import partial
 
@@ -104,9 +104,10 @@ def _answer(
     return part.answers(model) if found is None else found
 
 
-def _reading(texts: Sequence[str]) -> Callable[[Manifest, Pipeline], Probabilities]:
+def _reading(texts: Iterable[str]) -> Callable[[Manifest, Pipeline], Probabilities]:
     """How a model answers about texts of our own."""
-    return lambda _manifest, model: probabilities(model, list(texts))
+    read = list(texts)
+    return lambda _manifest, model: probabilities(model, read)
 
 
 def _record(
@@ -148,7 +149,7 @@ def _behaviour(
     models: Models, settings: Settings
 ) -> tuple[BehaviourScores, BehaviourScores | None]:
     suite = scoring.load_suite(settings.evaluation.behaviour_folder)
-    scored = models.scored(np.empty(0, np.int8), _reading(list(suite.texts())))
+    scored = models.scored(np.empty(0, np.int8), _reading(suite.texts()))
     champion = None if scored.champion is None else scoring.score(suite, place(scored.champion))
     return scoring.score(suite, place(scored.challenger)), champion
 

@@ -258,7 +258,7 @@ def _why_unused(key: str, used_packs: set[str], used: set[str] | None) -> str | 
     if key.startswith(packs.FOLDER):
         return None if key in used_packs else "nothing is read from this pack any more"
     if key.startswith(answer_cache.FOLDER):
-        return "answers of that long ago are hardly asked for again"
+        return "these answers are old, and are computed again if they are needed"
     if not key.startswith(fingerprint_cache.CURRENT_PREFIX):
         is_ours = key.endswith((".npz", ".corpus", ".bundle"))
         return "this release cannot read these features" if is_ours else None
