@@ -104,7 +104,7 @@ def test_few_packs_are_not_shared_out_and_nothing_is_kept(ingest_night, stores):
     assert kept(stores) == []
 
 
-def test_answers_about_rows_that_were_not_kept_are_not_found(second_night, stores):
+def test_answers_about_rows_that_were_not_kept_are_not_found(stores):
     pack = packs.Pack(())
     answer_cache.put_answers(stores.reviews, "some", np.array([1, 4]), np.array([0.25, 0.5]))
 
